@@ -1,0 +1,15 @@
+// Builds dist/: TypeScript by tsc, kernels by asc.
+import { execFileSync } from "node:child_process";
+import { chmodSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const require = createRequire(import.meta.url);
+const node = (script, ...args) => execFileSync(process.execPath, [script, ...args], { cwd: root, stdio: "inherit" });
+
+rmSync(join(root, "dist"), { recursive: true, force: true });
+node(join(dirname(require.resolve("typescript/package.json")), "bin", "tsc"), "-p", ".");
+node("scripts/build-kernels.mjs");
+chmodSync(join(root, "dist", "cli", "main.js"), 0o755);

@@ -1,0 +1,52 @@
+// Runs every check in turn and counts: each step is one, each test is one.
+import { spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const require = createRequire(import.meta.url);
+const binary = (name, path) => join(dirname(require.resolve(`${name}/package.json`)), path);
+
+let passed = 0;
+let failed = 0;
+let skipped = 0;
+
+/** Runs a step; says whether it ended well. */
+function runs(script, ...args) {
+  const { status } = spawnSync(process.execPath, [script, ...args], { cwd: root, stdio: "inherit" });
+  return status === 0;
+}
+
+function step(name, ok) {
+  console.log(`${ok ? "ok    " : "FAILED"} ${name}`);
+  if (ok) passed++;
+  else failed++;
+  return ok;
+}
+
+step("lint and format", runs(binary("@biomejs/biome", "bin/biome"), "check", "."));
+if (step("types, kernels and build", runs("scripts/build.mjs"))) {
+  mkdirSync(join(root, "build"), { recursive: true });
+  const results = join(root, "build", "test-results.json");
+  const ok = runs(binary("vitest", "vitest.mjs"), "run", "--reporter=default", "--reporter=json", `--outputFile.json=${results}`);
+  const counts = testCounts(results);
+  passed += counts.passed;
+  failed += counts.failed;
+  skipped += counts.skipped;
+  if (!ok && counts.failed === 0) step("tests ran to their end", false);
+  if (counts.passed === 0) step("there are tests", false);
+  step("the packed package merges in an empty directory", runs("scripts/check-package.mjs"));
+}
+console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+process.exit(failed + skipped === 0 ? 0 : 1);
+
+function testCounts(path) {
+  try {
+    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(readFileSync(path, "utf8"));
+    return { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests + numTodoTests };
+  } catch {
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+}
