@@ -1,0 +1,41 @@
+import { dirname } from "node:path";
+import { StorageError } from "./errors.ts";
+import type { Store } from "./store.ts";
+
+/** All bytes of a file that holds at most `limitBytes`. @throws `storage/too-large` before anything is read */
+export async function readWhole(store: Store, path: string, limitBytes: number): Promise<Uint8Array> {
+  const file = await store.open(path, "read");
+  try {
+    const { sizeBytes } = await file.identity();
+    if (sizeBytes > limitBytes) {
+      throw new StorageError(
+        "storage/too-large",
+        `cannot read ${path} as a whole: it has ${sizeBytes} bytes, at most ${limitBytes} are allowed`,
+        { hint: "Check that this is the right file." },
+      );
+    }
+    const bytes = new Uint8Array(sizeBytes);
+    await file.read(0, bytes);
+    return bytes;
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Puts a whole file in place: whatever happens, a reader finds the old bytes or the new ones. Durable when it resolves.
+ * Passes through `<path>.partial`, which a crash may leave behind and the next call uses again.
+ */
+export async function writeWhole(store: Store, path: string, bytes: Uint8Array): Promise<void> {
+  const partial = `${path}.partial`;
+  const file = await store.open(partial, "write");
+  try {
+    await file.truncate(0);
+    await file.write(0, bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await store.rename(partial, path);
+  await store.syncDirectory(dirname(path));
+}
