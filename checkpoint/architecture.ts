@@ -1,0 +1,156 @@
+import type { Checkpoint } from "./checkpoint.ts";
+
+/** A tensor of a layer: `<prefix>.<layer>.<suffix>`. */
+export interface LayerName {
+  readonly prefix: string;
+  readonly layer: number;
+  readonly suffix: string;
+}
+
+/** The first `.<number>.` in a name is its layer; later ones count experts and the like. */
+const layerPattern = /^(.*?)\.(\d{1,9})\.(.*)$/s;
+
+/** Undefined for tensors that belong to no layer. */
+export function splitLayer(name: string): LayerName | undefined {
+  const match = layerPattern.exec(name);
+  if (match === null) return undefined;
+  const [, prefix = "", layer = "", suffix = ""] = match;
+  return { prefix, layer: Number(layer), suffix };
+}
+
+/** The name with another layer number. A name without a layer stays as it is. */
+export function renumbered(name: string, layer: number): string {
+  const split = splitLayer(name);
+  return split === undefined ? name : `${split.prefix}.${layer}.${split.suffix}`;
+}
+
+/**
+ * Modules that follow the layers, as they are called in the families in use. A name is matched by its modules, so
+ * that prefixes (`model.`, `transformer.`, `language_model.model.`) do not matter.
+ */
+const modulesAfterLayers: ReadonlySet<string> = new Set([
+  // Final norms
+  "norm", // Llama, Mistral, Qwen, Gemma, InternLM
+  "ln_f", // GPT-2, GPT-J, Falcon, BLOOM
+  "norm_f", // Mamba, MPT, DBRX
+  "ln_out", // RWKV
+  "final_norm", // ModernBERT
+  "final_layernorm", // Phi, Persimmon, ChatGLM
+  "final_layer_norm", // GPT-NeoX, OPT, T5, Whisper
+  "embedding_norm", // LFM2: despite its name the norm at the end
+  "project_out", // OPT-350m
+  // Output heads
+  "lm_head",
+  "embed_out", // GPT-NeoX
+  "output_layer", // ChatGLM
+  "cls", // BERT
+  "pooler",
+  "classifier",
+  "score",
+  "qa_outputs",
+  "v_head", // TRL
+  "value_head",
+  "final_logits_bias", // BART
+  "vocab_transform", // DistilBERT
+  "vocab_layer_norm",
+  "vocab_projector",
+  "generator_predictions", // ELECTRA
+  "generator_lm_head",
+  "discriminator_predictions",
+  "predictions", // ALBERT
+]);
+
+/** Heads whose names mean something else further inside. */
+const headsAtTheTop = /^(?:model\.)?(?:output|head|decoder)\.(?:norm\.|dense\.)?(?:weight|bias)$/; // InternLM2, RWKV, ModernBERT
+const embeddingModule = /^(?:word_|token_|tok_)?embed(?:ding)?s?(?:_tokens|_in)?$/;
+
+/** Whether a tensor without a layer number follows the layers: final norm or output head. Others come before them. */
+export function isAfterLayers(name: string): boolean {
+  if (splitLayer(name) !== undefined) return false;
+  const modules = name.split(".");
+  if (modules.some((module) => embeddingModule.test(module))) return false; // embeddings.norm of ModernBERT
+  return headsAtTheTop.test(name) || modules.some((module) => modulesAfterLayers.has(module));
+}
+
+/** Ends of the names of tensors that have one row (or element) a token. */
+const vocabularyTensors: readonly RegExp[] = [
+  /(?:^|\.)embed_tokens(?:_per_layer)?\.weight$/, // Llama, Mistral, Qwen, Gemma, Phi, OPT, T5's copies
+  /(?:^|\.)wte\.weight$/, // GPT-2, GPT-J, Falcon-like, MPT
+  /(?:^|\.)word_embeddings?\.weight$/, // BERT, BLOOM, Falcon, ChatGLM
+  /(?:^|\.)tok_embeddings\.weight$/, // InternLM2, ModernBERT
+  /(?:^|\.)embed_(?:in|out)\.(?:weight|bias)$/, // GPT-NeoX
+  /^(?:model\.)?shared\.weight$/, // T5, BART
+  /^(?:backbone|rwkv|model)\.embeddings?\.weight$/, // Mamba, RWKV
+  /(?:^|\.)lm_head\.(?:decoder\.)?(?:weight|bias)$/, // Llama and many more; RoBERTa with `decoder`
+  /(?:^|\.)cls\.predictions\.(?:decoder\.)?(?:weight|bias)$/, // BERT; its head is tied, its bias is not
+  /(?:^|\.)predictions\.decoder\.(?:weight|bias)$|^predictions\.bias$/, // ALBERT
+  /(?:^|\.)vocab_projector\.(?:weight|bias)$/, // DistilBERT
+  /(?:^|\.)generator_lm_head\.(?:weight|bias)$/, // ELECTRA
+  /(?:^|\.)output_layer\.weight$/, // ChatGLM
+  /(?:^|\.)final_logits_bias$/, // BART
+  /^(?:model\.)?(?:output|head|decoder)\.(?:weight|bias)$/, // InternLM2, RWKV, ModernBERT
+];
+
+/** Whether a tensor's first dimension is the vocabulary: input and output embeddings and what goes with them. */
+export function isEmbeddingLike(name: string): boolean {
+  return vocabularyTensors.some((pattern) => pattern.test(name));
+}
+
+const optionalTensors: readonly RegExp[] = [
+  /\.bias$/, // families come with and without; GPT-2's causal mask is called attn.bias, too
+  /(?:^|\.)rotary_emb\.(?:inv_freq|cos_cached|sin_cached)$/,
+  /(?:^|\.)masked_bias$/,
+  /(?:^|\.)(?:position|token_type)_ids$/,
+  /(?:^|\.)pooler\./,
+  // Output heads and copies of the input embedding, which many checkpoints tie to it and leave out
+  /(?:^|\.)lm_head\.(?:decoder\.)?weight$/,
+  /(?:^|\.)cls\.predictions\.decoder\.weight$/,
+  /(?:^|\.)predictions\.decoder\.weight$/,
+  /(?:^|\.)vocab_projector\.weight$/,
+  /(?:^|\.)generator_lm_head\.weight$/,
+  /(?:^|\.)output_layer\.weight$/,
+  /^(?:model\.)?(?:encoder|decoder)\.embed_tokens\.weight$/,
+  /^decoder\.weight$/,
+];
+
+/** Whether a model may lack the tensor: it then takes no part in that tensor. */
+export function isOptional(name: string): boolean {
+  return optionalTensors.some((pattern) => pattern.test(name));
+}
+
+export interface LayerCountKey {
+  /** Keys from the top of the config, such as ["text_config", "num_hidden_layers"]. */
+  readonly path: readonly string[];
+  readonly count: number;
+}
+
+const countKeys = ["num_hidden_layers", "n_layer", "num_layers", "n_layers"];
+const nestedConfigs = ["text_config", "llm_config", "language_config", "language_model_config", "thinker_config"];
+
+/** Where a config holds its number of layers: at the top, else in the language model's part. */
+export function layerCountKey(config: Readonly<Record<string, unknown>>): LayerCountKey | undefined {
+  for (const key of countKeys) {
+    const count = ownValue(config, key);
+    if (typeof count === "number" && Number.isSafeInteger(count) && count >= 0) return { path: [key], count };
+  }
+  for (const key of nestedConfigs) {
+    const nested = ownValue(config, key);
+    if (typeof nested !== "object" || nested === null || Array.isArray(nested)) continue;
+    const found = layerCountKey(nested as Record<string, unknown>);
+    if (found !== undefined) return { path: [key, ...found.path], count: found.count };
+  }
+  return undefined;
+}
+
+/** How many layers a checkpoint has: what its config says, else one more than the highest layer number; 0 without layers. */
+export function layerCount(checkpoint: Pick<Checkpoint, "config" | "tensors">): number {
+  const key = checkpoint.config === undefined ? undefined : layerCountKey(checkpoint.config);
+  if (key !== undefined) return key.count;
+  let count = 0;
+  for (const name of checkpoint.tensors.keys()) count = Math.max(count, (splitLayer(name)?.layer ?? -1) + 1);
+  return count;
+}
+
+function ownValue(object: Readonly<Record<string, unknown>>, key: string): unknown {
+  return Object.hasOwn(object, key) ? object[key] : undefined;
+}

@@ -1,0 +1,42 @@
+import type { Dtype } from "./dtype.ts";
+
+/** What a model on disk is, known from headers alone: no tensor byte has been read. Plain data. */
+export interface Checkpoint {
+  /** Directory that holds the files, links resolved; for a single file the directory it is in. */
+  readonly root: string;
+  /** Safetensors files, in the order of their names. */
+  readonly files: readonly CheckpointFile[];
+  /** By name, in the order of files and of offsets within a file. */
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+  /** config.json as parsed; undefined where there is none (a bare .safetensors file). */
+  readonly config: Readonly<Record<string, unknown>> | undefined;
+  /**
+   * Names of the files beside the weights that belong to the model (tokenizer files, chat template, generation config),
+   * sorted; only those present. config.json is not among them.
+   */
+  readonly companions: readonly string[];
+}
+
+export interface CheckpointFile {
+  /** Relative to the root, "/" as separator. */
+  readonly name: string;
+  /** Where to open it: absolute, links resolved (a Hub snapshot links into blobs/). */
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly mtimeNs: bigint;
+  readonly inode: bigint;
+  /** SHA-256 (lowercase hex) of the length prefix and the header as they stand in the file. */
+  readonly headerSha256: string;
+}
+
+export interface TensorEntry {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly elementCount: number;
+  /** Index into `Checkpoint.files`. */
+  readonly file: number;
+  /** From the start of the file. */
+  readonly offsetBytes: number;
+  readonly sizeBytes: number;
+}

@@ -1,0 +1,98 @@
+import { homedir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { readWhole, type Store } from "../storage/index.ts";
+import { CheckpointError, quoted } from "./errors.ts";
+import type { ModelLocation } from "./locate-model.ts";
+
+/** A branch's file holds a commit: 40 digits and perhaps a line feed. */
+const MAX_REF_BYTES = 1000;
+const commitPattern = /^[0-9a-f]{40}$/;
+
+/** `owner/name`, or the bare name of the Hub's first models ("gpt2"). */
+export function isHubId(path: string): boolean {
+  return /^(?:\w[\w.-]*\/)?\w[\w.-]*$/.test(path) && !path.includes("..") && !path.includes("--");
+}
+
+/**
+ * Finds a model in the cache that `hf download` and transformers fill.
+ * @throws CheckpointError `checkpoint/not-in-cache` with the command that gets it
+ */
+export async function locateInCache(
+  store: Store,
+  id: string,
+  revision: string | undefined,
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<ModelLocation> {
+  const cache = cacheFolder(environment);
+  const repository = join(cache, `models--${id.replace("/", "--")}`);
+  const model = revision === undefined ? id : `${id}@${revision}`;
+  const command = `hf download ${id}${revision === undefined ? "" : ` --revision ${shellQuoted(revision)}`}`;
+  const notThere = (what: string) =>
+    new CheckpointError("checkpoint/not-in-cache", `${model}: no local path, and ${what}`, {
+      hint: `Get it: ${command}`,
+    });
+  if (revision !== undefined) checkRevision(id, revision);
+  if ((await store.identity(repository)) === undefined) throw notThere(`not in the Hub's cache ${cache}`);
+  const realRepository = await store.realPath(repository);
+  const commit = await commitOf(store, realRepository, revision ?? "main", model);
+  if (commit === undefined)
+    throw notThere(`the Hub's cache ${cache} has no revision ${quoted(revision ?? "main")} of it`);
+  const snapshot = join(realRepository, "snapshots", commit);
+  if ((await store.identity(snapshot))?.kind !== "directory") {
+    throw notThere(`the Hub's cache ${cache} has not the files of its commit ${commit}`);
+  }
+  if ((await store.realPath(snapshot)) !== snapshot)
+    throw damaged(model, `${snapshot} is a link to elsewhere`, command);
+  // Should blobs/ be a link itself, it lets nothing through: where files really are is compared with this very path.
+  return { root: snapshot, allowLinksInto: join(realRepository, "blobs") };
+}
+
+/** The blobs a folder's links may lead into, if it is a snapshot in the Hub's cache. `root`: links resolved. */
+export function blobsOf(root: string): string | undefined {
+  const snapshots = dirname(root);
+  const repository = dirname(snapshots);
+  const isSnapshot = commitPattern.test(basename(root)) && basename(snapshots) === "snapshots";
+  return isSnapshot && basename(repository).startsWith("models--") ? join(repository, "blobs") : undefined;
+}
+
+function cacheFolder(environment: Readonly<Record<string, string | undefined>>): string {
+  const home = environment.HOME || homedir();
+  const expand = (path: string) => (path === "~" || path.startsWith("~/") ? join(home, path.slice(1)) : path);
+  const direct = environment.HF_HUB_CACHE || environment.HUGGINGFACE_HUB_CACHE;
+  if (direct) return expand(direct);
+  const hubHome = environment.HF_HOME || join(environment.XDG_CACHE_HOME || join(home, ".cache"), "huggingface");
+  return join(expand(hubHome), "hub");
+}
+
+function checkRevision(id: string, revision: string): void {
+  const isTame = /^[\w.+-]+(?:\/[\w.+-]+)*$/.test(revision) && !revision.split("/").some((part) => /^\.+$/.test(part));
+  if (isTame) return;
+  throw new CheckpointError("checkpoint/not-in-cache", `${id}: ${quoted(revision)} is no name of a revision`, {
+    hint: "A revision is a branch, a tag or a commit.",
+  });
+}
+
+/** A branch or tag points to its commit through refs/; anything else must be a commit that is there. */
+async function commitOf(
+  store: Store,
+  repository: string,
+  revision: string,
+  model: string,
+): Promise<string | undefined> {
+  if (commitPattern.test(revision)) return revision;
+  const ref = join(repository, "refs", revision);
+  if ((await store.identity(ref))?.kind !== "file") return undefined;
+  const text = new TextDecoder().decode(await readWhole(store, ref, MAX_REF_BYTES)).trim();
+  if (commitPattern.test(text)) return text;
+  throw damaged(model, `${ref} holds ${quoted(text)}, no commit`, `hf download ${model.replace("@", " --revision ")}`);
+}
+
+function damaged(model: string, found: string, command: string): CheckpointError {
+  return new CheckpointError("checkpoint/cache-damaged", `${model}: the Hub's cache is damaged: ${found}`, {
+    hint: `Get the model again: ${command}`,
+  });
+}
+
+function shellQuoted(word: string): string {
+  return /^[\w./+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
