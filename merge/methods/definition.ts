@@ -1,0 +1,87 @@
+import type { ParameterValue, Step, TensorTask } from "../work/index.ts";
+import type { RangeContext } from "./range.ts";
+
+/**
+ * What a method takes. CLI help, recipe validation and docs/methods.md are generated from these.
+ */
+export interface ParameterDeclaration {
+  /** "global": one value per output tensor. "tensor": one per model and tensor. */
+  readonly scope: "global" | "tensor";
+  readonly type: "number" | "boolean" | "word";
+  /** Required: every model but the base must have it. Otherwise `default`, or unset where there is none. */
+  readonly required?: boolean;
+  readonly default?: ParameterValue;
+  /** Allowed numbers, ends included. */
+  readonly range?: { readonly min?: number; readonly max?: number };
+  /** Allowed words, for type "word". */
+  readonly words?: readonly string[];
+  /** One sentence. */
+  readonly documentation: string;
+}
+
+/** What recipe validation needs to know of a method; a full MethodDefinition has it all. */
+export interface MethodDeclaration {
+  readonly name: string;
+  /** One line for lists, e.g. "TIES: trim, elect sign, merge". */
+  readonly title: string;
+  readonly paper?: string;
+  /** One paragraph, and the formula as text. */
+  readonly documentation: string;
+  readonly formula: string;
+  /** Where mergekit, the paper or the authors' code differ; one sentence each. */
+  readonly deviations: readonly string[];
+  /**
+   * "apart": required, not one of the x_i. "optional": the same, may be missing.
+   * "listed": an input like the others; a base_model that is not listed is appended only if `appendsBase`.
+   */
+  readonly base: "apart" | "optional" | "listed";
+  readonly appendsBase: boolean;
+  /** "listed" methods that need a base_model among their inputs all the same (slerp). */
+  readonly needsBase: boolean;
+  /** How many x_i one tensor takes. Optional tensors present in fewer than `min` models are left out or copied. */
+  readonly models: { readonly min: number; readonly max: number };
+  /** methods.md, "Shape mismatch". "skip": cut embeddings to the base's shape, leave out other models that do not fit. */
+  readonly shapeMismatch: "fail" | "skip";
+  /** True where an unset or 1 density means that nothing is pruned: a lint warns if no density stands in the recipe. */
+  readonly prunes: boolean;
+  readonly parameters: Readonly<Record<string, ParameterDeclaration>>;
+  /** Names that are understood and refused, with the reason: "beta" in breadcrumbs. */
+  readonly refused: Readonly<Record<string, string>>;
+  /**
+   * Checks of values that go together (density and epsilon), for one model of one tensor, everything resolved.
+   * Returns a sentence that says what is wrong and what is allowed, or undefined.
+   */
+  check?(
+    global: Readonly<Record<string, ParameterValue>>,
+    tensor: Readonly<Record<string, ParameterValue>>,
+  ): string | undefined;
+}
+
+/**
+ * A method: its declaration and the arithmetic of its rounds. Requests and verdicts are JSON-able plain data, summaries plain data
+ * that survives a structured clone. Everything here is a pure function of its arguments except what goes through the context.
+ */
+export interface MethodDefinition<Request = unknown, Summary = unknown, Verdict = unknown> extends MethodDeclaration {
+  /**
+   * What must be known of the whole tensor first: a request for a survey, or at once a verdict where nothing must.
+   * @throws MethodError for parameters that cannot be merged with (weights that sum to zero); called when planning.
+   */
+  begin(task: TensorTask): Step<Request, Verdict>;
+  /** Reads one range of whole blocks and says what the request asks. Models stream past; nothing is written. */
+  survey(context: RangeContext, request: Request): Promise<Summary>;
+  /** Of two summaries of neighbouring ranges, `left` before `right`, one. */
+  fold(left: Summary, right: Summary): Summary;
+  /** The folded summary of the whole tensor: the verdict, or one more request. */
+  settle(task: TensorTask, request: Request, whole: Summary): Step<Request, Verdict>;
+  /** Computes one range and emits it chunk by chunk, in order. */
+  merge(context: RangeContext, verdict: Verdict): Promise<void>;
+  /** For the plan: how often the bytes of base and models are read in all rounds together, for a tensor that is not cut. */
+  reads(task: TensorTask): { readonly base: number; readonly models: number };
+}
+
+/** Checks the types of a method's rounds against each other, then forgets them: the registry holds methods of every kind. */
+export function defineMethod<Request, Summary, Verdict>(
+  definition: MethodDefinition<Request, Summary, Verdict>,
+): MethodDefinition {
+  return definition as MethodDefinition;
+}

@@ -1,0 +1,15 @@
+export type MethodCode = "method/weights-sum-to-zero" | "method/model-count" | "method/too-large";
+
+/** Parameters or tensors that a method cannot merge with. Found when planning. */
+export class MethodError extends Error {
+  override readonly name = "MethodError";
+  readonly retryable = false;
+  readonly code: MethodCode;
+  readonly hint: string;
+
+  constructor(code: MethodCode, message: string, options: { hint: string; cause?: unknown }) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+  }
+}

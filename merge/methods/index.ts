@@ -1,0 +1,36 @@
+import type { MethodDeclaration, MethodDefinition } from "./definition.ts";
+import * as linearFamily from "./linear.ts";
+import * as modelStockFamily from "./model-stock.ts";
+import * as slerpFamily from "./slerp.ts";
+import * as sparsifiedFamily from "./sparsified.ts";
+
+export type { MethodDeclaration, MethodDefinition, ParameterDeclaration } from "./definition.ts";
+export { type MethodCode, MethodError } from "./errors.ts";
+export type { Chunk, RangeContext } from "./range.ts";
+
+/** Every method that a family exports is a method of the tool: a new one is listed, validated and documented by being written. */
+const families: readonly object[] = [linearFamily, slerpFamily, sparsifiedFamily, modelStockFamily];
+
+const methods: ReadonlyMap<string, MethodDefinition> = new Map(
+  families.flatMap((family) =>
+    Object.values(family)
+      .filter(isMethod)
+      .map((method) => [method.name, method] as const),
+  ),
+);
+
+function isMethod(exported: unknown): exported is MethodDefinition {
+  return typeof exported === "object" && exported !== null && "merge" in exported && "formula" in exported;
+}
+
+/** All methods, as recipes and help need them. */
+export function methodDeclarations(): ReadonlyMap<string, MethodDeclaration> {
+  return methods;
+}
+
+/** @throws Error for a name that no recipe could have passed validation with. */
+export function methodNamed(name: string): MethodDefinition {
+  const method = methods.get(name);
+  if (method === undefined) throw new Error(`there is no method ${name}`);
+  return method;
+}

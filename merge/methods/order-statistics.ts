@@ -1,0 +1,407 @@
+import type { Address } from "../engines/index.ts";
+import type { TensorTask } from "../work/index.ts";
+import { baseOf, floatDtype } from "./parameters.ts";
+import type { Chunk, RangeContext } from "./range.ts";
+
+/**
+ * Exact order statistics of |delta|, as u32 bits, of many models over a tensor.
+ *
+ * Two roads to one answer. A range that is the whole tensor takes the bracket road: a sample brackets the statistic, one pass counts
+ * what lies outside the bracket and collects what lies inside, selection among those is exact. Ranges of a cut tensor, and brackets
+ * that missed, take the histogram road: radix digits in two rounds of mergeable histograms.
+ */
+
+/** Which element is asked for: `position` in ascending order (0: the smallest) of model `model` of the task. */
+export interface Query {
+  readonly model: number;
+  readonly position: number;
+}
+
+/** An exact answer. `below`: how many are smaller. `ties`: how many equal it in each part of the tensor, in order. */
+export interface Statistic {
+  readonly bits: number;
+  readonly below: number;
+  readonly ties: readonly number[];
+}
+
+/** Where the histogram road stands with a query: the answer has the bits [lo, lo + 2^shift * HISTOGRAM_BINS). */
+interface Interval {
+  readonly lo: number;
+  readonly shift: number;
+}
+
+/** `intervals` undefined: not begun, any road. */
+export interface OrderRequest {
+  readonly queries: readonly Query[];
+  readonly intervals?: readonly Interval[];
+}
+
+/** Counts of one range (or several, folded) in the bins of a query's interval; sparse. */
+interface Histogram {
+  readonly below: number;
+  /** Ascending bins that are not empty, and their counts. */
+  readonly bins: Uint32Array;
+  readonly counts: Float64Array;
+}
+
+export type OrderSummary =
+  | { readonly road: "bracket"; readonly statistics: readonly Statistic[] }
+  | {
+      readonly road: "histogram";
+      readonly histograms: readonly Histogram[];
+      /** In the last round, where a bin is one value: the histogram of each part, so that ties can be told apart. */
+      readonly parts: readonly (readonly Histogram[])[];
+    };
+
+export type OrderStep = { readonly request: OrderRequest } | { readonly statistics: readonly Statistic[] };
+
+const HISTOGRAM_BINS = 65_536;
+const WHOLE: Interval = { lo: 0, shift: 15 };
+const NO_LIMIT = 0xffffffff;
+/** Elements looked at to bracket a statistic, in runs spread over the tensor. */
+const SAMPLE_RUNS = 16;
+const SAMPLE_RUN_ELEMENTS = 1024;
+/** Half the bracket's width in standard deviations of a sample quantile; runs are correlated, hence wide. */
+const BRACKET_DEVIATIONS = 8;
+/** A tensor this small is collected whole. */
+const COLLECT_ALL_ELEMENTS = 65_536;
+/** Models that are surveyed together share one reading of the base; each has its own collectors. */
+const GROUP_MODELS = 8;
+
+/** How often the base is read for a bracket pass over this many models. */
+export function orderBaseReads(models: number): number {
+  return Math.ceil(models / GROUP_MODELS);
+}
+
+export async function surveyOrder(context: RangeContext, request: OrderRequest): Promise<OrderSummary> {
+  if (request.intervals === undefined && context.whole)
+    return { road: "bracket", statistics: await bracketRoad(context, request.queries) };
+  return histogramRound(context, request.queries, request.intervals ?? request.queries.map(() => WHOLE));
+}
+
+export function foldOrder(left: OrderSummary, right: OrderSummary): OrderSummary {
+  if (left.road === "bracket" || right.road === "bracket")
+    throw new Error("a range that is the whole tensor has no neighbours");
+  return {
+    road: "histogram",
+    histograms: left.histograms.map((histogram, k) => addHistograms(histogram, right.histograms[k])),
+    parts: left.parts.map((parts, k) => [...parts, ...(right.parts[k] ?? [])]),
+  };
+}
+
+export function settleOrder(request: OrderRequest, whole: OrderSummary): OrderStep {
+  if (whole.road === "bracket") return { statistics: whole.statistics };
+  const intervals = request.intervals ?? request.queries.map(() => WHOLE);
+  const last = intervals.every((interval) => interval.shift === 0);
+  const found = request.queries.map((query, k) => findBin(whole.histograms[k], query.position));
+  if (!last) {
+    const next = intervals.map((interval, k) => ({
+      lo: interval.lo + (found[k]?.bin ?? 0) * 2 ** interval.shift,
+      shift: 0,
+    }));
+    return { request: { queries: request.queries, intervals: next } };
+  }
+  return {
+    statistics: request.queries.map((_, k) => {
+      const { bin, below } = found[k] ?? { bin: 0, below: 0 };
+      return {
+        bits: (intervals[k]?.lo ?? 0) + bin,
+        below,
+        ties: (whole.parts[k] ?? []).map((part) => countIn(part, bin)),
+      };
+    }),
+  };
+}
+
+// ---- the histogram road
+
+async function histogramRound(
+  context: RangeContext,
+  queries: readonly Query[],
+  intervals: readonly Interval[],
+): Promise<OrderSummary> {
+  const last = intervals.every((interval) => interval.shift === 0);
+  const perModel = groupQueries(queries);
+  const histograms = new Array<Histogram>(queries.length);
+  const parts: Histogram[][] = queries.map(() => []);
+  for (const [model, asked] of perModel) {
+    const counted = await histogramsOfModel(context, model, asked, intervals, last);
+    for (const [k, ofParts] of counted) {
+      histograms[k] = ofParts.reduce((sum, part) => addHistograms(sum, part));
+      if (last) parts[k] = ofParts;
+    }
+  }
+  return { road: "histogram", histograms, parts };
+}
+
+/** One model's histograms: for each of its queries a histogram per part (not the last round: one for the range). */
+async function histogramsOfModel(
+  context: RangeContext,
+  model: number,
+  asked: readonly number[],
+  intervals: readonly Interval[],
+  perPart: boolean,
+): Promise<Map<number, Histogram[]>> {
+  const { kernels } = context.engine;
+  const binsBytes = (HISTOGRAM_BINS + 2) * 4;
+  const bins = asked.map((_, i) => context.buffer(`histogram/${i}`, binsBytes));
+  const found = new Map<number, Histogram[]>(asked.map((k) => [k, []]));
+  for (const address of bins) kernels.zero(address, binsBytes);
+  const close = async () => {
+    for (const [i, k] of asked.entries()) {
+      const address = bins[i] ?? 0;
+      found.get(k)?.push(sparse(await context.engine.download(address, binsBytes)));
+      kernels.zero(address, binsBytes);
+    }
+  };
+  let part = 0;
+  for (const chunk of context.chunks("pieces")) {
+    if (perPart && chunk.firstElement === context.cuts[part + 1]) {
+      await close();
+      part++;
+    }
+    const d = await deltaOf(context, model, chunk);
+    for (const [i, k] of asked.entries()) {
+      const { lo, shift } = intervals[k] ?? WHOLE;
+      kernels.histogram(bins[i] ?? 0, d, lo, shift, HISTOGRAM_BINS, chunk.elementCount);
+    }
+  }
+  await close();
+  return found;
+}
+
+function sparse(bytes: Uint8Array): Histogram {
+  const dense = new Uint32Array(bytes.slice().buffer);
+  const bins: number[] = [];
+  const counts: number[] = [];
+  for (let bin = 0; bin < HISTOGRAM_BINS; bin++) {
+    const count = dense[1 + bin] ?? 0;
+    if (count === 0) continue;
+    bins.push(bin);
+    counts.push(count);
+  }
+  return { below: dense[0] ?? 0, bins: Uint32Array.from(bins), counts: Float64Array.from(counts) };
+}
+
+function addHistograms(left: Histogram, right: Histogram | undefined): Histogram {
+  if (right === undefined) return left;
+  const sums = new Map<number, number>();
+  for (const histogram of [left, right]) {
+    for (const [at, bin] of histogram.bins.entries()) sums.set(bin, (sums.get(bin) ?? 0) + (histogram.counts[at] ?? 0));
+  }
+  const bins = Uint32Array.from(sums.keys()).sort();
+  return { below: left.below + right.below, bins, counts: Float64Array.from(bins, (bin) => sums.get(bin) ?? 0) };
+}
+
+function findBin(histogram: Histogram | undefined, position: number): { bin: number; below: number } {
+  let below = histogram?.below ?? 0;
+  for (const [at, bin] of (histogram?.bins ?? new Uint32Array()).entries()) {
+    const count = histogram?.counts[at] ?? 0;
+    if (position < below + count) return { bin, below };
+    below += count;
+  }
+  throw new Error(`no bin holds position ${position}: the histogram counts ${below} elements`);
+}
+
+function countIn(histogram: Histogram, bin: number): number {
+  const at = histogram.bins.indexOf(bin);
+  return at < 0 ? 0 : (histogram.counts[at] ?? 0);
+}
+
+// ---- the bracket road
+
+/** Bits between which a statistic is expected, both ends included. */
+interface Bracket {
+  readonly query: number;
+  readonly lo: number;
+  readonly hi: number;
+  readonly counts: Address;
+  readonly collected: Address;
+  readonly capacity: number;
+  /** What had been counted when each part began, and at the end: [below, lo, inside, hi, above]. */
+  readonly marks: Uint32Array[];
+}
+
+async function bracketRoad(context: RangeContext, queries: readonly Query[]): Promise<Statistic[]> {
+  const statistics = new Array<Statistic>(queries.length);
+  const perModel = [...groupQueries(queries)];
+  const missed: number[] = [];
+  for (let first = 0; first < perModel.length; first += GROUP_MODELS) {
+    const group = perModel.slice(first, first + GROUP_MODELS);
+    const models = [];
+    for (const [slot, [model, asked]] of group.entries()) {
+      const sample = await sampleBits(context, model);
+      models.push({
+        model,
+        brackets: asked.map((query, i) => makeBracket(context, queries, query, sample, `${slot}/${i}`)),
+      });
+    }
+    await bracketPass(context, models);
+    for (const { brackets } of models) {
+      for (const bracket of brackets) {
+        const position = queries[bracket.query]?.position ?? 0;
+        const statistic = await statisticOf(context, bracket, position);
+        if (statistic === undefined) missed.push(bracket.query);
+        else statistics[bracket.query] = statistic;
+      }
+    }
+  }
+  if (missed.length > 0) await histogramFallback(context, queries, missed, statistics);
+  return statistics;
+}
+
+async function bracketPass(
+  context: RangeContext,
+  models: readonly { readonly model: number; readonly brackets: readonly Bracket[] }[],
+): Promise<void> {
+  const { kernels } = context.engine;
+  const all = models.flatMap(({ brackets }) => brackets);
+  for (const bracket of all) kernels.zero(bracket.counts, 20);
+  const mark = async () => {
+    for (const { marks, counts } of all)
+      marks.push(new Uint32Array((await context.engine.download(counts, 20)).slice().buffer));
+  };
+  let part = 0;
+  for (const chunk of context.chunks("pieces")) {
+    if (chunk.firstElement === context.cuts[part]) {
+      await mark();
+      part++;
+    }
+    const base = await context.readF32(baseOf(context.task), chunk, "base");
+    for (const { model, brackets } of models) {
+      const d = await deltaOf(context, model, chunk, base);
+      for (const { counts, collected, capacity, lo, hi } of brackets) {
+        kernels.bracket(counts, collected, capacity, d, lo, hi, chunk.elementCount);
+      }
+    }
+  }
+  await mark();
+}
+
+function makeBracket(
+  context: RangeContext,
+  queries: readonly Query[],
+  query: number,
+  sample: Uint32Array,
+  name: string,
+): Bracket {
+  const position = queries[query]?.position ?? 0;
+  const elements = context.elementCount;
+  const { lo, hi, expected } = bracketOf(sample, position, elements);
+  const spare = Math.floor(context.spareBytes / (4 * 2 * GROUP_MODELS));
+  const capacity = Math.max(1, Math.min(elements, spare, expected));
+  const counts = context.buffer(`bracket/${name}/counts`, 20);
+  return {
+    query,
+    lo,
+    hi,
+    counts,
+    collected: context.buffer(`bracket/${name}/collected`, capacity * 4),
+    capacity,
+    marks: [],
+  };
+}
+
+/** Bits that hold the element at `position` with near certainty, going by a sorted sample; a small tensor is taken whole. */
+function bracketOf(
+  sample: Uint32Array,
+  position: number,
+  elements: number,
+): { lo: number; hi: number; expected: number } {
+  if (elements <= COLLECT_ALL_ELEMENTS) return { lo: 0, hi: NO_LIMIT, expected: elements };
+  const share = (position + 0.5) / elements;
+  const deviation = Math.sqrt((share * (1 - share)) / sample.length) * BRACKET_DEVIATIONS;
+  const reach = deviation + 2 / sample.length;
+  const from = Math.floor((share - reach) * sample.length);
+  const to = Math.ceil((share + reach) * sample.length);
+  const lo = from < 0 ? 0 : (sample[from] ?? 0);
+  const hi = to >= sample.length ? NO_LIMIT : (sample[to] ?? NO_LIMIT);
+  return { lo, hi, expected: Math.ceil(2 * reach * elements * 1.5) + 1024 };
+}
+
+/** |delta| bits of a model at places spread over the tensor, ascending. */
+async function sampleBits(context: RangeContext, model: number): Promise<Uint32Array> {
+  const elements = context.elementCount;
+  if (elements <= COLLECT_ALL_ELEMENTS) return new Uint32Array();
+  const sample = new Uint32Array(SAMPLE_RUNS * SAMPLE_RUN_ELEMENTS);
+  for (let run = 0; run < SAMPLE_RUNS; run++) {
+    const firstElement = Math.floor(((run + 0.5) / SAMPLE_RUNS) * (elements - SAMPLE_RUN_ELEMENTS));
+    const chunk = { firstElement, elementCount: SAMPLE_RUN_ELEMENTS, startsBlock: false, endsBlock: false };
+    const d = await deltaOf(context, model, chunk);
+    const bytes = await context.engine.download(d, SAMPLE_RUN_ELEMENTS * 4);
+    sample.set(new Uint32Array(bytes.slice().buffer), run * SAMPLE_RUN_ELEMENTS);
+  }
+  return sample.map((bits) => bits & 0x7fffffff).sort();
+}
+
+/** The answer, if the bracket holds it and all that fell inside was kept. */
+async function statisticOf(context: RangeContext, bracket: Bracket, position: number): Promise<Statistic | undefined> {
+  const { marks, lo, hi, capacity, collected } = bracket;
+  const total = marks.at(-1);
+  if (total === undefined) return undefined;
+  const [below = 0, atLo = 0, inside = 0, atHi = 0] = total;
+  const tiesBy = (column: number) =>
+    marks.slice(1).map((mark, part) => (mark[column] ?? 0) - (marks[part]?.[column] ?? 0));
+  if (position < below) return undefined;
+  if (position < below + atLo) return { bits: lo, below, ties: tiesBy(1) };
+  if (position >= below + atLo + inside) {
+    return position < below + atLo + inside + atHi
+      ? { bits: hi, below: below + atLo + inside, ties: tiesBy(3) }
+      : undefined;
+  }
+  if (inside > capacity) return undefined;
+  const kept = new Uint32Array((await context.engine.download(collected, inside * 4)).slice().buffer);
+  const answer = context.buffer("selected", 12);
+  context.engine.kernels.select(answer, collected, position - below - atLo, inside);
+  const [bits = 0, smaller = 0] = new Uint32Array((await context.engine.download(answer, 12)).slice().buffer);
+  const ties = marks.slice(1).map((mark, part) => {
+    let equal = 0;
+    const end = mark[2] ?? 0;
+    for (let at = marks[part]?.[2] ?? 0; at < end; at++) if (kept[at] === bits) equal++;
+    return equal;
+  });
+  return { bits, below: below + atLo + smaller, ties };
+}
+
+async function histogramFallback(
+  context: RangeContext,
+  queries: readonly Query[],
+  missed: readonly number[],
+  statistics: Statistic[],
+): Promise<void> {
+  let request: OrderRequest = { queries: missed.flatMap((k) => queries[k] ?? []) };
+  for (;;) {
+    const intervals = request.intervals ?? request.queries.map(() => WHOLE);
+    const step = settleOrder(request, await histogramRound(context, request.queries, intervals));
+    if ("request" in step) {
+      request = step.request;
+      continue;
+    }
+    for (const [i, k] of missed.entries()) {
+      const statistic = step.statistics[i];
+      if (statistic !== undefined) statistics[k] = statistic;
+    }
+    return;
+  }
+}
+
+/** Indices of the queries of each model. */
+function groupQueries(queries: readonly Query[]): Map<number, number[]> {
+  const groups = new Map<number, number[]>();
+  for (const [k, { model }] of queries.entries()) groups.set(model, [...(groups.get(model) ?? []), k]);
+  return groups;
+}
+
+async function deltaOf(context: RangeContext, index: number, chunk: Chunk, base?: Address): Promise<Address> {
+  const model = modelOf(context.task, index);
+  const b = base ?? (await context.readF32(baseOf(context.task), chunk, "base"));
+  const d = context.f32("delta");
+  context.engine.kernels.delta(d, await context.read(model, chunk), floatDtype(model), b, chunk.elementCount);
+  return d;
+}
+
+function modelOf(task: TensorTask, index: number) {
+  const model = task.models[index];
+  if (model === undefined) throw new Error(`${task.name} has no model ${index}`);
+  return model;
+}

@@ -1,0 +1,53 @@
+import type { Address, Engine } from "../engines/index.ts";
+import type { Seed, TensorSource, TensorTask } from "../work/index.ts";
+
+/** A run of elements inside one block of the tensor, small enough for the caches. */
+export interface Chunk {
+  readonly firstElement: number;
+  readonly elementCount: number;
+  readonly startsBlock: boolean;
+  readonly endsBlock: boolean;
+}
+
+/**
+ * What a worker lends a method while it computes one range (whole blocks) of one tensor.
+ * Buffers live until the range is done; asking again for a name gives the same buffer.
+ */
+export interface RangeContext {
+  readonly engine: Engine;
+  readonly task: TensorTask;
+  readonly seed: Seed;
+  readonly firstElement: number;
+  readonly elementCount: number;
+  /** Whether this range is the whole tensor. */
+  readonly whole: boolean;
+  /** Length of the last dimension, and elements of a block (methods.md). */
+  readonly rowLength: number;
+  readonly blockElements: number;
+  /**
+   * First elements of the parts in which this range will be merged, ascending, the first one being `firstElement`.
+   * A survey reports ties per part.
+   */
+  readonly cuts: readonly number[];
+  /** When merging: which of all parts of the tensor this range is. */
+  readonly part: number;
+  /** Bytes that optional working memory (collected samples, kept masks) may take. */
+  readonly spareBytes: number;
+  /** Most elements of any chunk: what buffers that hold a chunk must have room for. */
+  readonly chunkCapacity: number;
+  /** The range in chunks, in order. "blocks": each chunk a whole block. "pieces": cache-sized pieces of blocks, multiples of 8. */
+  chunks(size: "blocks" | "pieces"): Iterable<Chunk>;
+  buffer(name: string, sizeBytes: number): Address;
+  /** A buffer of f32 for one chunk. */
+  f32(name: string): Address;
+  /** Bytes of a source for a chunk, as stored; valid until the next read. Values are checked when bytes are seen first. */
+  read(source: TensorSource, chunk: Chunk): Promise<Address>;
+  /** The chunk widened to f32, in a buffer of that name. */
+  readF32(source: TensorSource, chunk: Chunk, name: string): Promise<Address>;
+  /** Rounds f32 results to the output's dtype and hands them on. */
+  emit(chunk: Chunk, result: Address): Promise<void>;
+  /** Hands bytes on that already have the output's dtype. */
+  emitBytes(chunk: Chunk, bytes: Address): Promise<void>;
+  /** Values that a survey leaves for the merge of the same range in the same worker, if that is where it happens. */
+  readonly kept: Map<string, Address>;
+}

@@ -1,0 +1,368 @@
+import { type Address, EVERYTHING, type RandomStream, type SumKind } from "../engines/index.ts";
+import { fnv1a64, randomThreshold, rankedThresholds } from "../math/index.ts";
+import { geometryOfTask, type ModelSource, type Step, type TensorTask } from "../work/index.ts";
+import { BlockSummer, type BlockSums, joinBlockSums, totals } from "./block-sums.ts";
+import { divisorOf } from "./linear.ts";
+import { type Band, bandQueries, bandsFrom, type MaskPlan } from "./masks.ts";
+import {
+  foldOrder,
+  type OrderRequest,
+  type OrderSummary,
+  orderBaseReads,
+  settleOrder,
+  surveyOrder,
+} from "./order-statistics.ts";
+import { baseOf, flag, floatDtype, number } from "./parameters.ts";
+import type { Chunk, RangeContext } from "./range.ts";
+
+/** The pipeline of all sparsified task vectors; methods.md, "Sparsified task vectors". */
+
+export type MaskKind = "magnitude" | "band" | "random" | "ranked";
+export type Consensus = "sign" | "none";
+type RescaleMode = SumKind | "inverse_keep";
+
+/** First the ends of the bands, then how much of each delta its mask keeps. */
+export type TaskVectorRequest =
+  | { readonly ask: "order"; readonly plans: readonly MaskPlan[]; readonly order: OrderRequest }
+  | { readonly ask: "sizes"; readonly masks: Masks };
+export type TaskVectorSummary = { readonly order: OrderSummary } | { readonly sizes: BlockSums };
+
+interface Masks {
+  readonly plans: readonly MaskPlan[];
+  /** Per model; null where the mask is no band. */
+  readonly bands: readonly (Band | null)[];
+}
+
+export interface TaskVectorVerdict {
+  readonly masks: Masks;
+  /** What each masked delta is multiplied by, one per model (float64). In DELLA with inverse_keep it is per rank: 1 here. */
+  readonly scales: readonly number[];
+}
+
+type TaskVectorStep = Step<TaskVectorRequest, TaskVectorVerdict>;
+
+export function beginTaskVectors(task: TensorTask, plans: readonly MaskPlan[]): TaskVectorStep {
+  const { elementCount } = geometryOfTask(task);
+  const queries = bandQueries(plans, elementCount);
+  if (queries.length > 0) return { request: { ask: "order", plans, order: { queries } } };
+  return afterBands(task, { plans, bands: bandsFrom(plans, elementCount, [], []) });
+}
+
+export async function surveyTaskVectors(context: RangeContext, request: TaskVectorRequest): Promise<TaskVectorSummary> {
+  if (request.ask === "order") return { order: await surveyOrder(context, request.order) };
+  return { sizes: await surveySizes(context, request.masks) };
+}
+
+export function foldTaskVectors(left: TaskVectorSummary, right: TaskVectorSummary): TaskVectorSummary {
+  if ("order" in left && "order" in right) return { order: foldOrder(left.order, right.order) };
+  if ("sizes" in left && "sizes" in right) return { sizes: joinBlockSums(left.sizes, right.sizes) };
+  throw new Error("summaries of different rounds cannot be folded");
+}
+
+export function settleTaskVectors(
+  task: TensorTask,
+  request: TaskVectorRequest,
+  whole: TaskVectorSummary,
+): TaskVectorStep {
+  if (request.ask === "order" && "order" in whole) {
+    const step = settleOrder(request.order, whole.order);
+    if ("request" in step) return { request: { ...request, order: step.request } };
+    const { elementCount } = geometryOfTask(task);
+    return afterBands(task, {
+      plans: request.plans,
+      bands: bandsFrom(request.plans, elementCount, request.order.queries, step.statistics),
+    });
+  }
+  if (request.ask === "sizes" && "sizes" in whole) {
+    const sizes = sizeTotals(rescaleMode(task), whole.sizes);
+    return verdict(
+      task,
+      request.masks,
+      request.masks.plans.map((_, i) => scaleOf(sizes[2 * i] ?? 0, sizes[2 * i + 1] ?? 0)),
+    );
+  }
+  throw new Error("a summary of another round was settled");
+}
+
+/** The masks are known; are sizes needed too? */
+function afterBands(task: TensorTask, masks: Masks): TaskVectorStep {
+  const mode = rescaleMode(task);
+  if (mode === undefined)
+    return verdict(
+      task,
+      masks,
+      masks.plans.map(() => 1),
+    );
+  if (mode === "inverse_keep")
+    return verdict(
+      task,
+      masks,
+      masks.plans.map((plan) => (plan.kind === "random" ? 1 / plan.density : 1)),
+    );
+  if (!masks.plans.some(isMasked))
+    return verdict(
+      task,
+      masks,
+      masks.plans.map(() => 1),
+    );
+  return { request: { ask: "sizes", masks } };
+}
+
+function verdict(task: TensorTask, masks: Masks, scales: readonly number[]): TaskVectorStep {
+  const dropped = masks.plans.flatMap((plan, i) => (plan.kind === "none" ? [i] : []));
+  const warnings = dropped.map(
+    (i) => `${task.name}: the mask of model ${i + 1} keeps none of its elements; its delta is dropped`,
+  );
+  return { verdict: { masks, scales }, ...(warnings.length > 0 ? { warnings } : {}) };
+}
+
+/** methods.md, "rescale": before / after, unless either is next to nothing. */
+function scaleOf(before: number, after: number): number {
+  return before < 1e-7 || after < 1e-7 ? 1 : before / after;
+}
+
+/** Norms before and after for each model, from their block sums. */
+function sizeTotals(mode: RescaleMode | undefined, sums: BlockSums): number[] {
+  if (mode !== "linf") return totals(sums).map((total) => (mode === "l2" ? Math.sqrt(total) : total));
+  const largest = new Array<number>(sums.columns).fill(0);
+  for (const [at, value] of sums.values.entries()) {
+    const column = at % sums.columns;
+    largest[column] = Math.max(largest[column] ?? 0, value);
+  }
+  return largest;
+}
+
+function rescaleMode(task: TensorTask): RescaleMode | undefined {
+  if (!flag(task.parameters, "rescale")) return undefined;
+  const mode = task.parameters.rescale_mode;
+  return mode === "l2" || mode === "linf" || mode === "inverse_keep" ? mode : "l1";
+}
+
+/** Whether the mask takes anything away, so that it must be made and rescaled for. */
+function isMasked(plan: MaskPlan): boolean {
+  return plan.kind === "band" || plan.kind === "random" || plan.kind === "ranked";
+}
+
+/** Σ|d| (or the like) of each masked model before and after its mask: columns [all, kept] per model. */
+async function surveySizes(context: RangeContext, masks: Masks): Promise<BlockSums> {
+  const { kernels } = context.engine;
+  const mode = rescaleMode(context.task);
+  const kind: SumKind = mode === "l2" || mode === "linf" ? mode : "l1";
+  const sums = new BlockSummer(context, masks.plans.length * 2, "sizes");
+  const maskers = maskersOf(context, masks, "make");
+  for (const chunk of context.chunks(chunkSize(masks))) {
+    const base = await context.readF32(baseOf(context.task), chunk, "base");
+    for (const [i, masker] of maskers.entries()) {
+      if (masker === undefined || !isMasked(masker.plan)) continue;
+      const d = await deltaOf(context, masker.model, chunk, base);
+      const mask = masker.mask(d, chunk);
+      kernels.magnitudes(sums.lanes(2 * i), sums.lanes(2 * i + 1), d, mask, kind, chunk.elementCount);
+    }
+    if (chunk.endsBlock) await (kind === "linf" ? sums.endBlockByMaximum() : sums.endBlock());
+  }
+  return sums.finish();
+}
+
+export async function mergeTaskVectors(
+  context: RangeContext,
+  { masks, scales }: TaskVectorVerdict,
+  consensus: Consensus,
+): Promise<void> {
+  const { kernels } = context.engine;
+  const { task } = context;
+  const normalize = flag(task.parameters, "normalize");
+  const lambda = number(task.parameters, "lambda");
+  const divisor = normalize && consensus === "none" ? divisorOf(task.models) : 1;
+  const maskers = maskersOf(context, masks, "use");
+  const positive = context.f32("positive");
+  const negative = consensus === "sign" ? context.f32("negative") : 0;
+  const positiveWeight = consensus === "sign" && normalize ? context.f32("positive-weight") : 0;
+  const negativeWeight = consensus === "sign" && normalize ? context.f32("negative-weight") : 0;
+  const accumulators = [positive, negative, positiveWeight, negativeWeight].filter((address) => address !== 0);
+
+  for (const chunk of context.chunks(chunkSize(masks))) {
+    const n = chunk.elementCount;
+    const base = await context.readF32(baseOf(task), chunk, "base");
+    for (const address of accumulators) kernels.zero(address, n * 4);
+    for (const [i, masker] of maskers.entries()) {
+      if (masker === undefined) continue;
+      const d = await deltaOf(context, masker.model, chunk, base);
+      const mask = masker.mask(d, chunk);
+      const weight = number(masker.model.parameters, "weight");
+      const factor = masker.scaleRanks(d, chunk) ? 1 : weight * (scales[i] ?? 1);
+      if (consensus === "none") kernels.accumulateMasked(positive, d, mask, factor, n);
+      else kernels.elect(positive, negative, positiveWeight, negativeWeight, d, mask, factor, weight, n);
+    }
+    if (consensus === "none") kernels.finishDelta(positive, base, positive, divisor, lambda, n);
+    else kernels.finishElection(positive, base, positive, negative, positiveWeight, negativeWeight, lambda, n);
+    await context.emit(chunk, positive);
+  }
+}
+
+export function readsOfTaskVectors(task: TensorTask, plans: readonly MaskPlan[]): { base: number; models: number } {
+  const { elementCount } = geometryOfTask(task);
+  const banded = new Set(bandQueries(plans, elementCount).map((query) => query.model)).size;
+  const order = banded > 0 ? 1 : 0;
+  const mode = rescaleMode(task);
+  const sizes = mode !== undefined && mode !== "inverse_keep" && plans.some(isMasked) ? 1 : 0;
+  return { base: 1 + sizes + orderBaseReads(banded), models: 1 + order + sizes };
+}
+
+/** Ranks need whole rows, and so whole blocks. */
+function chunkSize({ plans }: Masks): "blocks" | "pieces" {
+  return plans.some((plan) => plan.kind === "ranked") ? "blocks" : "pieces";
+}
+
+async function deltaOf(context: RangeContext, model: ModelSource, chunk: Chunk, base: Address): Promise<Address> {
+  const d = context.f32("delta");
+  context.engine.kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, chunk.elementCount);
+  return d;
+}
+
+/** Makes the mask bits of one model, chunk after chunk in order. */
+interface Masker {
+  readonly plan: MaskPlan;
+  readonly model: ModelSource;
+  /** The bits for this chunk; EVERYTHING where nothing is masked. */
+  mask(d: Address, chunk: Chunk): Address;
+  /** DELLA with inverse_keep: multiplies d by weight / keep probability, in place, and says so. */
+  scaleRanks(d: Address, chunk: Chunk): boolean;
+}
+
+/**
+ * A masker per model, undefined where the mask keeps nothing. Random masks cost more than they weigh (a bit an element): while memory
+ * is spared, those made for the sizes are kept for the merge ("make" fills, "use" finds them).
+ */
+function maskersOf(context: RangeContext, masks: Masks, purpose: "make" | "use"): (Masker | undefined)[] {
+  const { task } = context;
+  const scratch = masks.plans.some((plan) => plan.kind === "ranked")
+    ? context.buffer("rank-scratch", context.engine.rankScratchBytes(context.rowLength))
+    : 0;
+  const bits = context.buffer("mask", Math.ceil(context.chunkCapacity / 8) + 8);
+  const ties = context.buffer("ties", 8 * Math.max(1, task.models.length));
+  const inverseKeep = rescaleMode(task) === "inverse_keep";
+  const name = fnv1a64(task.name);
+  let spare = context.spareBytes;
+  const keepRoom = (i: number): Address | undefined => {
+    const key = `mask/${i}`;
+    const there = context.kept.get(key);
+    if (there !== undefined || purpose === "use") return there;
+    // A byte more for each chunk that ends inside one; chunks are far longer than 1024 elements unless the tensor is shorter.
+    const bytes = Math.ceil(context.elementCount / 8) + Math.ceil(context.elementCount / 1024) + 64;
+    if (bytes > spare) return undefined;
+    spare -= bytes;
+    const address = context.buffer(key, bytes);
+    context.kept.set(key, address);
+    return address;
+  };
+
+  return task.models.map((model, i) => {
+    const plan = masks.plans[i] ?? { kind: "none" };
+    if (plan.kind === "none") return undefined;
+    if (plan.kind === "all") return { plan, model, mask: () => EVERYTHING, scaleRanks: () => false };
+    if (plan.kind === "band") {
+      const band = masks.bands[i];
+      if (band === undefined || band === null) throw new Error(`${task.name}: the band of model ${i} was not settled`);
+      return { plan, model, mask: bandMasker(context, band, bits, ties + 8 * i), scaleRanks: () => false };
+    }
+    const stream = {
+      seedLow: context.seed.low,
+      seedHigh: context.seed.high,
+      model: model.index,
+      nameLow: name.low,
+      nameHigh: name.high,
+    };
+    const draw =
+      plan.kind === "random" ? randomMasker(context, plan, stream) : rankedMasker(context, plan, stream, scratch);
+    const mask = keeper(keepRoom(i), purpose, bits, draw);
+    const scaleRanks =
+      plan.kind === "ranked" && inverseKeep ? rankScaler(context, plan, model, scratch, i) : () => false;
+    return { plan, model, mask, scaleRanks };
+  });
+}
+
+function bandMasker(context: RangeContext, band: Band, bits: Address, ties: Address): Masker["mask"] {
+  const [atLo = 0, atHi = 0] = band.tiesBefore[context.part] ?? [];
+  stage(context, ties, Uint32Array.of(atLo, atHi));
+  return (d, chunk) => {
+    const { lo, loFrom, loTo, hi, hiFrom, hiTo } = band;
+    context.engine.kernels.maskBand(bits, ties, d, lo, loFrom, loTo, hi, hiFrom, hiTo, chunk.elementCount);
+    return bits;
+  };
+}
+
+type Draw = (into: Address, d: Address, chunk: Chunk) => void;
+
+function randomMasker(context: RangeContext, plan: MaskPlan & { kind: "random" }, stream: RandomStream): Draw {
+  const threshold = randomThreshold(plan.density);
+  return (into, _d, chunk) =>
+    context.engine.kernels.maskRandom(into, stream, chunk.firstElement, threshold, chunk.elementCount);
+}
+
+function rankedMasker(
+  context: RangeContext,
+  plan: MaskPlan & { kind: "ranked" },
+  stream: RandomStream,
+  scratch: Address,
+): Draw {
+  const { rowLength } = context;
+  const name = `thresholds/${plan.density}/${plan.epsilon}`;
+  const thresholds = context.buffer(name, Math.max(1, rowLength) * 4);
+  stage(context, thresholds, rankedThresholds(plan.density, plan.epsilon, rowLength));
+  return (into, d, chunk) => {
+    const rows = chunk.elementCount / rowLength;
+    context.engine.kernels.maskRanked(into, d, thresholds, scratch, stream, chunk.firstElement, rows, rowLength);
+  };
+}
+
+/** Draws each chunk's bits once, if there is room to keep them. Chunks begin at whole bytes of the kept bits, in order. */
+function keeper(
+  room: Address | undefined,
+  purpose: "make" | "use",
+  bits: Address,
+  draw: Draw,
+): Masker["mask"] {
+  let at = 0;
+  return (d, chunk) => {
+    const into = room === undefined ? bits : room + at;
+    at += Math.ceil(chunk.elementCount / 8);
+    if (room === undefined || purpose === "make") draw(into, d, chunk);
+    return into;
+  };
+}
+
+/** A factor per rank: f32 of weight / p, p as in random.md. */
+function rankScaler(
+  context: RangeContext,
+  plan: MaskPlan & { kind: "ranked" },
+  model: ModelSource,
+  scratch: Address,
+  i: number,
+): Masker["scaleRanks"] {
+  const { rowLength } = context;
+  const weight = number(model.parameters, "weight");
+  const table = context.buffer(`rank-scale/${i}`, Math.max(1, rowLength) * 4);
+  stage(
+    context,
+    table,
+    Float32Array.from({ length: rowLength }, (_, rank) => weight * (1 / keepProbability(plan, rank, rowLength))),
+  );
+  return (d, chunk) => {
+    context.engine.kernels.scaleByRank(d, d, table, scratch, chunk.elementCount / rowLength, rowLength);
+    return true;
+  };
+}
+
+function keepProbability(
+  { density, epsilon }: { density: number; epsilon: number },
+  rank: number,
+  rowLength: number,
+): number {
+  return rowLength === 1 ? density : density - epsilon + (2 * epsilon * rank) / (rowLength - 1);
+}
+
+function stage(context: RangeContext, address: Address, values: Uint32Array | Float32Array): void {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  context.engine.stage(address, bytes.length).set(bytes);
+  context.engine.upload(address, bytes.length);
+}

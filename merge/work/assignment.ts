@@ -1,0 +1,89 @@
+import type { Slice, SlicePart } from "./plan.ts";
+import type { Seed } from "./round.ts";
+import type { TensorTask } from "./tensor-task.ts";
+
+/** Name of something a worker can be given to do: a slice, a survey of a range, a part of the seal. */
+export type UnitId = string & { readonly __brand: "UnitId" };
+export type WorkerId = string & { readonly __brand: "WorkerId" };
+
+/** What a worker must know of a job before its first assignment. Plain data. */
+export interface JobDescription {
+  readonly seed: Seed;
+  readonly allowNonfinite: boolean;
+  /** As plan.inputs. */
+  readonly inputs: readonly { readonly label: string; readonly files: readonly InputFile[] }[];
+  /** Where each shard is written until it is published. */
+  readonly shardPaths: readonly string[];
+}
+
+/** An input file and the state it must be in: when opened, and after it was read. */
+export interface InputFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly mtimeNs: bigint;
+  readonly inode: bigint;
+}
+
+/** Same unit, same attempt: the same assignment. */
+export type Assignment = { readonly unit: UnitId; readonly attempt: number } & (SliceWork | SurveyWork | SealWork);
+
+/** Compute a slice and write it to its place, after a grant. */
+export interface SliceWork {
+  readonly kind: "slice";
+  readonly slice: Slice;
+  /** The tasks of the slice's parts, in their order. */
+  readonly tasks: readonly TensorTask[];
+  /** Per part: the verdict, for a tensor that is cut; undefined for one that the worker surveys itself. */
+  readonly verdicts: readonly unknown[];
+}
+
+/** Answer one request for a range of a tensor that is cut. */
+export interface SurveyWork {
+  readonly kind: "survey";
+  readonly task: TensorTask;
+  /** Neighbouring parts of the tensor that make up the range. */
+  readonly parts: readonly SlicePart[];
+  readonly request: unknown;
+  /** Whether this is the first round, in which values are checked. */
+  readonly firstRound: boolean;
+}
+
+/** Read back what was written, through a fresh handle. */
+export type SealWork =
+  | { readonly kind: "seal-slices"; readonly path: string; readonly ranges: readonly SealRange[] }
+  | { readonly kind: "seal-file"; readonly path: string; readonly sizeBytes: number };
+
+export interface SealRange {
+  readonly offsetBytes: number;
+  readonly sizeBytes: number;
+}
+
+/** What a worker says of an assignment. Safe to repeat. */
+export type Report = { readonly unit: UnitId; readonly attempt: number } & (
+  | {
+      readonly kind: "slice";
+      readonly sha256: string;
+      readonly warnings: readonly string[];
+      readonly counts: WorkCounts;
+    }
+  | { readonly kind: "survey"; readonly summary: unknown; readonly counts: WorkCounts }
+  | { readonly kind: "seal"; readonly sha256: readonly string[] }
+  | { readonly kind: "failed"; readonly failure: Failure }
+);
+
+/** For progress and tests; no decision rests on them. */
+export interface WorkCounts {
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Tensors that were cut into more than one range inside the worker, for its budget. */
+  readonly tensorsCut: number;
+}
+
+/** Why something could not be done: an error as plain data. */
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+  /** Whether trying again, here or elsewhere, can help. */
+  readonly retryable: boolean;
+}

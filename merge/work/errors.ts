@@ -1,0 +1,38 @@
+import type { Failure } from "./assignment.ts";
+
+export type MergeCode = "merge/nonfinite" | "merge/input-changed" | "merge/internal";
+
+/** What can go wrong with the data of a merge, on any machine that computes it. */
+export class MergeError extends Error {
+  override readonly name = "MergeError";
+  readonly retryable = false;
+  readonly code: MergeCode;
+  readonly hint: string;
+
+  constructor(code: MergeCode, message: string, options: { hint: string; cause?: unknown }) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+  }
+}
+
+/** An error of any room as plain data; what is no error of ours is a broken invariant. */
+export function failureFrom(error: unknown): Failure {
+  if (
+    error instanceof Error &&
+    "code" in error &&
+    "hint" in error &&
+    typeof error.code === "string" &&
+    typeof error.hint === "string"
+  ) {
+    const retryable = "retryable" in error && error.retryable === true;
+    return { code: error.code, message: error.message, hint: error.hint, retryable };
+  }
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return {
+    code: "merge/internal",
+    message,
+    hint: "This is a defect of deltaworks: please report it with this text.",
+    retryable: false,
+  };
+}

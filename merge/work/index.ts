@@ -1,0 +1,32 @@
+export type {
+  Assignment,
+  Failure,
+  InputFile,
+  JobDescription,
+  Report,
+  SealRange,
+  SealWork,
+  SliceWork,
+  SurveyWork,
+  UnitId,
+  WorkCounts,
+  WorkerId,
+} from "./assignment.ts";
+export { BLOCK_MIN_ELEMENTS, type Geometry, geometryOf, geometryOfTask } from "./blocks.ts";
+export { failureFrom, type MergeCode, MergeError } from "./errors.ts";
+export {
+  canonicalJson,
+  type Json,
+  PLAN_VERSION,
+  type Plan,
+  type PlanInput,
+  type PlanInputFile,
+  type PlanNote,
+  type PlanOptions,
+  type PlanShard,
+  type Slice,
+  type SliceId,
+  type SlicePart,
+} from "./plan.ts";
+export type { Seed, Step } from "./round.ts";
+export type { ModelSource, Parameters, ParameterValue, TensorSource, TensorTask } from "./tensor-task.ts";

@@ -1,0 +1,107 @@
+import type { TensorTask } from "./tensor-task.ts";
+
+/** Raised whenever the same recipe and inputs would give another plan or other bytes. */
+export const PLAN_VERSION = 1;
+
+/** Name of a slice, stable for a plan: "s000041". */
+export type SliceId = string & { readonly __brand: "SliceId" };
+
+/** JSON as a type: what plans, verdicts and journals are made of. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+/**
+ * What a merge will do, to the byte: a pure function of recipe, seed, options and input headers. Its digest is the job's name.
+ * It holds nothing of the machine: no threads, memory, engine, absolute paths or times.
+ */
+export interface Plan {
+  readonly version: number;
+  /** The recipe in normal form, models by label. */
+  readonly recipe: Json;
+  /** Decimal, 0 to 2^64 - 1. */
+  readonly seed: string;
+  readonly options: PlanOptions;
+  readonly inputs: readonly PlanInput[];
+  /** Index into inputs: the base, or the first model; config and tokenizer come from it. */
+  readonly definingInput: number;
+  /** Layers of the output; undefined where models have none. */
+  readonly layerCount?: number;
+  /** Rows of the output's input embedding, where it has one. */
+  readonly embeddingRows?: number;
+  /** In output order. */
+  readonly tasks: readonly TensorTask[];
+  readonly shards: readonly PlanShard[];
+  readonly slices: readonly Slice[];
+  /** What is copied, cut or left out, and why. */
+  readonly notes: readonly PlanNote[];
+}
+
+/** Options that alter bytes or their places. */
+export interface PlanOptions {
+  /** Most output bytes of a slice, unless a single block is larger. */
+  readonly sliceBytes: number;
+  /** Most bytes of tensors in a shard, unless a single tensor is larger. */
+  readonly shardBytes: number;
+  readonly allowNonfinite: boolean;
+}
+
+export interface PlanInput {
+  readonly label: string;
+  readonly files: readonly PlanInputFile[];
+}
+
+export interface PlanInputFile {
+  /** Relative to the model's root. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly headerSha256: string;
+}
+
+/** One output file. */
+export interface PlanShard {
+  readonly name: string;
+  /** The header as JSON text, padded with spaces; the file begins with its length as u64. */
+  readonly header: string;
+  /** Where tensor data begins: 8 + length of the header. */
+  readonly dataOffsetBytes: number;
+  readonly sizeBytes: number;
+  /** Indices into tasks, in order; each tensor follows the one before it without a gap. */
+  readonly tasks: readonly number[];
+}
+
+/** The unit of work: neighbouring bytes of one shard. Either whole small tensors, or a range of blocks of a large one. */
+export interface Slice {
+  readonly id: SliceId;
+  /** Index into shards. */
+  readonly shard: number;
+  /** From the start of the file. */
+  readonly offsetBytes: number;
+  readonly sizeBytes: number;
+  readonly parts: readonly SlicePart[];
+}
+
+export interface SlicePart {
+  /** Index into tasks. */
+  readonly task: number;
+  /** Which of all parts of the tensor, and how many there are. */
+  readonly part: number;
+  readonly partCount: number;
+  readonly firstElement: number;
+  readonly elementCount: number;
+}
+
+export interface PlanNote {
+  readonly tensor: string;
+  readonly input?: string;
+  readonly reason: string;
+}
+
+/** Bytes of the digest. Canonical: keys sorted by code unit, no spaces, numbers as JavaScript writes them, undefined left out. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(",")}]`;
+  if (typeof value === "object" && value !== null) {
+    const entries = Object.entries(value).filter(([, item]) => item !== undefined);
+    entries.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+    return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`).join(",")}}`;
+  }
+  return JSON.stringify(value);
+}
