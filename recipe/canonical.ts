@@ -1,0 +1,59 @@
+import type { PlacedSetting, Setting, Settings } from "./parameters.ts";
+import type { LayerRange, LayerSource, Recipe } from "./recipe.ts";
+
+/** Plain data for JSON; keys in a fixed order. */
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
+
+/**
+ * What a recipe means, without how it is written: texts that differ in key order, comments, quotes, aliases or in the
+ * paths of their models give the same. `labels`: of labelsFor, by the text of the reference; they stand for the models.
+ */
+export function canonicalRecipe(recipe: Recipe, labels: ReadonlyMap<string, string>): JsonValue {
+  const labelOf = (text: string): string => {
+    const label = labels.get(text);
+    if (label === undefined) throw new Error(`the recipe's model "${text}" has no label`);
+    return label;
+  };
+  const source = ({ model, layers, parameters }: LayerSource): JsonValue => ({
+    model: labelOf(model.text),
+    ...(layers && { layers: [layers.first, layers.end] }),
+    parameters: settings(parameters),
+  });
+  const range = ({ baseModel, parameters, sources }: LayerRange): JsonValue => ({
+    ...(baseModel && { baseModel: labelOf(baseModel.text) }),
+    parameters: settings(parameters),
+    sources: sources.map(source),
+  });
+  return {
+    method: recipe.method,
+    ...(recipe.baseModel && { baseModel: labelOf(recipe.baseModel.text) }),
+    ...(recipe.dtype && { dtype: recipe.dtype }),
+    ...(recipe.outDtype && { outDtype: recipe.outDtype }),
+    parameters: settings(recipe.parameters),
+    layerRanges: recipe.layerRanges.map(range),
+  };
+}
+
+function settings(parameters: Settings): JsonValue {
+  const byName = ([a]: [string, PlacedSetting], [b]: [string, PlacedSetting]) => (a < b ? -1 : 1);
+  return Object.fromEntries([...parameters].sort(byName).map(([name, { setting }]) => [name, settingValue(setting)]));
+}
+
+function settingValue(setting: Setting): JsonValue {
+  switch (setting.kind) {
+    case "faulty":
+      return null;
+    case "scalar":
+      return setting.value;
+    case "gradient":
+      return setting.values;
+    case "words":
+      return setting.words;
+    case "conditions":
+      // A filter of "*" is no filter.
+      return setting.conditions.map(({ filter, value }) => ({
+        ...(filter !== undefined && filter !== "*" && { filter }),
+        value: settingValue(value),
+      }));
+  }
+}

@@ -1,0 +1,81 @@
+/** Everything that can be wrong with a recipe, and what is worth a word of warning. docs/errors.md has each of them. */
+export const recipeCodes = [
+  // the text
+  "recipe/yaml",
+  "recipe/too-large",
+  "recipe/duplicate-key",
+  "recipe/not-yet",
+  "recipe/unknown-key",
+  "recipe/missing-key",
+  "recipe/wrong-type",
+  "recipe/wrong-value",
+  "recipe/no-effect",
+  // what it names
+  "recipe/unknown-method",
+  "recipe/model-reference",
+  "recipe/refused-parameter",
+  "recipe/missing-parameter",
+  "recipe/conflicting-parameters",
+  "recipe/model-count",
+  "recipe/missing-base",
+  "recipe/layer-range",
+  // what the models hold
+  "recipe/missing-tensor",
+  "recipe/shape-mismatch",
+  "recipe/dtype-mismatch",
+  "recipe/tensor-too-large",
+  "recipe/embedding-rows",
+  "recipe/tensor-cut",
+  "recipe/tensor-skipped",
+  // lints
+  "recipe/prunes-nothing",
+  "recipe/opposed-weights",
+  "recipe/large-gamma",
+  "recipe/base-listed",
+] as const;
+
+export type RecipeCode = (typeof recipeCodes)[number];
+
+/** Where something stands in the recipe's text; both count from 1. */
+export interface Place {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** One thing that is wrong, or worth a warning, and where. */
+export interface Fault extends Place {
+  readonly code: RecipeCode;
+  /** What was found, with names and numbers, as a sentence without a full stop. */
+  readonly message: string;
+  /** What to do about it. */
+  readonly hint: string;
+  /** Name of the recipe as given by the user. */
+  readonly file: string;
+}
+
+/** `recipe.yml:7:5: unknown key "densty", did you mean "density"?` */
+export function formatFault(fault: Fault): string {
+  return `${fault.file}:${fault.line}:${fault.column}: ${fault.message}`;
+}
+
+/** A recipe that cannot be merged. Carries all its faults; code and hint are those of the first. */
+export class RecipeError extends Error {
+  override readonly name = "RecipeError";
+  readonly retryable = false; // the text is what it is
+  readonly code: RecipeCode;
+  readonly hint: string;
+  readonly faults: readonly Fault[];
+
+  constructor(faults: readonly [Fault, ...Fault[]]) {
+    super(faults.map(formatFault).join("\n"));
+    this.code = faults[0].code;
+    this.hint = faults[0].hint;
+    this.faults = faults;
+  }
+}
+
+/** @throws RecipeError if there is any fault. */
+export function checkFaults(faults: readonly Fault[]): void {
+  const [first, ...others] = faults;
+  if (first !== undefined) throw new RecipeError([first, ...others]);
+}

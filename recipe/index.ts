@@ -1,0 +1,16 @@
+export { type Binding, type BindOptions, bindRecipe } from "./bind.ts";
+export { canonicalRecipe, type JsonValue } from "./canonical.ts";
+export {
+  checkFaults,
+  type Fault,
+  formatFault,
+  type Place,
+  type RecipeCode,
+  RecipeError,
+  recipeCodes,
+} from "./errors.ts";
+export { labelsFor, type ModelReference, referencedModels } from "./model-reference.ts";
+export { type Condition, evaluateSetting, type PlacedSetting, type Setting, type Settings } from "./parameters.ts";
+export type { LayerRange, LayerSource, Recipe, RecipeInput } from "./recipe.ts";
+export { type ParsedRecipe, type ParseOptions, parseRecipe } from "./schema.ts";
+export type { Note } from "./tensor-binder.ts";

@@ -1,0 +1,55 @@
+import type { Checkpoint, FloatDtype } from "../checkpoint/index.ts";
+import type { Place } from "./errors.ts";
+import type { ModelReference } from "./model-reference.ts";
+import type { Settings } from "./parameters.ts";
+
+/** What to merge, as the recipe says it; nothing of the models is known yet. Plain data. */
+export interface Recipe {
+  /** The YAML as given. */
+  readonly text: string;
+  /** As given by the user; faults name it. */
+  readonly fileName: string;
+  /** The recipe key `merge_method`. */
+  readonly method: string;
+  readonly methodPlace: Place;
+  readonly baseModel?: ModelReference;
+  readonly dtype?: FloatDtype;
+  readonly outDtype?: FloatDtype;
+  readonly parameters: Settings;
+  /** "models": whole models, one range over all layers. "slices": ranges that are stacked in order. */
+  readonly form: "models" | "slices";
+  /** The recipe key `slices`, or the one range that `models` stands for; never empty. */
+  readonly layerRanges: readonly LayerRange[];
+}
+
+export interface LayerRange {
+  /** Never empty. With `models`, a base that was not listed stands last, if the method appends it or keeps it apart. */
+  readonly sources: readonly LayerSource[];
+  /** Overrides the recipe's in this range. */
+  readonly baseModel?: ModelReference;
+  readonly parameters: Settings;
+  readonly place: Place;
+}
+
+export interface LayerSource {
+  readonly model: ModelReference;
+  /** Layers first .. end - 1 of the model; left out: all of them. */
+  readonly layers?: { readonly first: number; readonly end: number; readonly place: Place };
+  readonly parameters: Settings;
+  readonly place: Place;
+  /** The base_model that `models` does not list. */
+  readonly appended?: true;
+}
+
+/** A model that the recipe names, opened. */
+export interface RecipeInput {
+  readonly reference: ModelReference;
+  /** Short name, for messages: see labelsFor. */
+  readonly label: string;
+  readonly checkpoint: Checkpoint;
+}
+
+/** The base of one range: its own, else the recipe's. */
+export function baseOf(recipe: Recipe, range: LayerRange): ModelReference | undefined {
+  return range.baseModel ?? recipe.baseModel;
+}

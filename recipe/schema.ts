@@ -1,0 +1,208 @@
+import type { MethodDeclaration } from "../merge/methods/index.ts";
+import { described, maybeValue, type ReadingContext, reportUnknownKeys } from "./context.ts";
+import { maybeDtype } from "./dtype-names.ts";
+import type { Fault } from "./errors.ts";
+import { Findings } from "./findings.ts";
+import { lintRecipe } from "./lints.ts";
+import { type ModelReference, maybeModelReference, sameModel } from "./model-reference.ts";
+import { checkRange, needsBase } from "./range-checks.ts";
+import type { Recipe } from "./recipe.ts";
+import { parseSettings } from "./settings.ts";
+import { isEmptyList, maybeList, maybeRange, maybeSource } from "./sources.ts";
+import { didYouMean, maybeMeant } from "./suggestion.ts";
+import { parseYaml, type YamlMap, type YamlNode } from "./yaml.ts";
+
+export interface ParseOptions {
+  readonly methods: ReadonlyMap<string, MethodDeclaration>;
+  /** Keys and parameters that mean nothing are warnings instead of faults. */
+  readonly allowUnknownKeys: boolean;
+}
+
+export interface ParsedRecipe {
+  /**
+   * There where the recipe's structure could be read, even if there are faults besides: bind it as well, and all of
+   * its faults can be reported at once. To be merged only if there are none.
+   */
+  readonly recipe?: Recipe;
+  readonly faults: readonly Fault[];
+  readonly warnings: readonly Fault[];
+}
+
+/** mergekit's methods that are to come. */
+const futureMethods = ["nuslerp", "multislerp", "karcher", "nearswap", "arcee_fusion", "sce", "ram", "ramplus_tl"];
+
+/** Keys that are to come, and what to do without them. */
+const futureKeys: ReadonlyMap<string, string> = new Map([
+  ["modules", 'Merge models of one tower with "models" or "slices".'],
+  ["tokenizer", "Without the key, the tokenizer of the base or first model is copied."],
+  ["tokenizer_source", "Without the key, the tokenizer of the base or first model is copied."],
+  ["chat_template", "Without the key, the chat template of the base or first model is copied."],
+]);
+
+const recipeKeys = ["merge_method", "base_model", "models", "slices", "dtype", "out_dtype", "parameters", "name"];
+
+/**
+ * Reads a recipe. `fileName` is what faults call it.
+ * The whole text is read before anything is reported: faults come all at once, each with its place.
+ */
+export function parseRecipe(text: string, fileName: string, options: ParseOptions): ParsedRecipe {
+  const findings = new Findings(fileName);
+  const root = parseYaml(text, findings);
+  const recipe = root === undefined ? undefined : readRecipe(root, text, fileName, options, findings);
+  const { faults, warnings } = findings;
+  return recipe === undefined ? { faults, warnings } : { recipe, faults, warnings };
+}
+
+function readRecipe(
+  root: YamlNode,
+  text: string,
+  fileName: string,
+  options: ParseOptions,
+  findings: Findings,
+): Recipe | undefined {
+  if (root.kind !== "map") {
+    const hint = 'Write at least "merge_method" and "models".';
+    findings.fault(
+      "recipe/wrong-type",
+      root.place,
+      `the recipe is ${described(root)}, a map of keys is expected`,
+      hint,
+    );
+    return undefined;
+  }
+  const method = maybeMethod(root, options.methods, findings);
+  const context: ReadingContext = { findings, allowUnknownKeys: options.allowUnknownKeys, method };
+  reportUnknownKeys(context, root, [...recipeKeys, ...futureKeys.keys()]);
+  const futureKeyHeld = reportFutureKeys(root, findings);
+  const baseNode = maybeValue(root, "base_model");
+  const baseModel = baseNode && maybeModelReference(baseNode, context);
+  const dtypeNode = maybeValue(root, "dtype");
+  const outDtypeNode = maybeValue(root, "out_dtype");
+  const dtype = dtypeNode && maybeDtype(dtypeNode, context);
+  const outDtype = outDtypeNode && maybeDtype(outDtypeNode, context);
+  const parameters = parseSettings(root, "recipe", context);
+  const body = readBody(root, baseModel, futureKeyHeld, context);
+  const methodPlace = root.entries.get("merge_method")?.place ?? root.place;
+  if (method !== undefined && baseNode === undefined && needsBase(method)) {
+    // Slices may each name their own; where they could not be read, that is not known.
+    const lacking =
+      body === undefined
+        ? maybeValue(root, "slices") === undefined
+        : body.layerRanges.some((range) => range.baseModel === undefined);
+    if (lacking) {
+      const message = `${method.name} needs "base_model", which is not there`;
+      findings.fault("recipe/missing-base", methodPlace, message, "Name the model that the others were made from.");
+    }
+  }
+  const baseUnread = baseNode !== undefined && baseModel === undefined;
+  if (method === undefined || body === undefined || baseUnread) return undefined;
+  const recipe: Recipe = {
+    text,
+    fileName,
+    method: method.name,
+    methodPlace,
+    ...(baseModel && { baseModel }),
+    ...(dtype && { dtype }),
+    ...(outDtype && { outDtype }),
+    parameters,
+    ...body,
+  };
+  for (const range of recipe.layerRanges) checkRange(recipe, range, method, findings);
+  lintRecipe(recipe, method, findings);
+  return recipe;
+}
+
+function maybeMethod(
+  root: YamlMap,
+  methods: ReadonlyMap<string, MethodDeclaration>,
+  findings: Findings,
+): MethodDeclaration | undefined {
+  const node = maybeValue(root, "merge_method");
+  const known = `Known: ${[...methods.keys()].join(", ")}.`;
+  if (node === undefined) {
+    findings.fault("recipe/missing-key", root.place, 'the key "merge_method" is missing', known);
+    return undefined;
+  }
+  if (node.kind !== "scalar" || typeof node.value !== "string") {
+    findings.fault(
+      "recipe/wrong-type",
+      node.place,
+      `${described(node)} stands where a merge method is expected`,
+      known,
+    );
+    return undefined;
+  }
+  const name = node.value;
+  const method = methods.get(name);
+  if (method !== undefined) return method;
+  if (futureMethods.includes(name)) {
+    findings.fault("recipe/not-yet", node.place, `merge method "${name}" is recognised, but not supported yet`, known);
+  } else {
+    const meant = maybeMeant(name, methods.keys());
+    findings.fault("recipe/unknown-method", node.place, `unknown merge method "${name}"${didYouMean(meant)}`, known);
+  }
+  return undefined;
+}
+
+/** Whether `modules` stands in for `models` and `slices`. */
+function reportFutureKeys(root: YamlMap, findings: Findings): boolean {
+  for (const [key, hint] of futureKeys) {
+    const entry = root.entries.get(key);
+    if (entry === undefined || maybeValue(root, key) === undefined) continue;
+    findings.fault("recipe/not-yet", entry.place, `"${key}" is recognised, but not supported yet`, hint);
+  }
+  const name = root.entries.get("name");
+  if (name !== undefined && maybeValue(root, "name") !== undefined) {
+    const message = '"name" has no effect in a file of one document';
+    findings.warning("recipe/no-effect", name.place, message, "Remove the key, or make it a comment.");
+  }
+  return maybeValue(root, "modules") !== undefined;
+}
+
+type Body = Pick<Recipe, "form" | "layerRanges">;
+
+function readBody(
+  root: YamlMap,
+  baseModel: ModelReference | undefined,
+  futureKeyHeld: boolean,
+  context: ReadingContext,
+): Body | undefined {
+  const { findings } = context;
+  const forms = (["models", "slices"] as const).filter((key) => !isEmptyList(maybeValue(root, key)));
+  const [form, second] = forms;
+  if (form === undefined) {
+    if (!futureKeyHeld) {
+      const hint = 'List the models to merge under "models", or ranges of their layers under "slices".';
+      findings.fault("recipe/missing-key", root.place, 'one of the keys "models" and "slices" is needed', hint);
+    }
+    return undefined;
+  }
+  if (second !== undefined || futureKeyHeld) {
+    const place = root.entries.get(second ?? form)?.place ?? root.place;
+    const message = 'exactly one of "models", "slices" and "modules" may stand in a recipe';
+    findings.fault("recipe/wrong-value", place, message, "Keep one of them.");
+  }
+  const node = maybeValue(root, form);
+  const place = root.entries.get(form)?.place ?? root.place;
+  const list = maybeList(node, form, context);
+  if (list === undefined) return undefined;
+  if (form === "slices") {
+    const ranges = list.map((item) => maybeRange(item, context));
+    const sound = ranges.filter((range) => range !== undefined);
+    return sound.length === ranges.length && second === undefined ? { form, layerRanges: sound } : undefined;
+  }
+  const listed = list.map((item) => maybeSource(item, form, context));
+  const sources = listed.filter((source) => source !== undefined);
+  if (sources.length !== listed.length || second !== undefined) return undefined;
+  const appended = appendsBase(context.method) && !sources.some(({ model }) => sameModel(model, baseModel));
+  if (baseModel !== undefined && appended) {
+    const basePlace = root.entries.get("base_model")?.place ?? place;
+    sources.push({ model: baseModel, parameters: new Map(), place: basePlace, appended: true });
+  }
+  return { form, layerRanges: [{ sources, parameters: new Map(), place }] };
+}
+
+/** Whether a base_model that `models` does not list is one of the sources all the same. */
+function appendsBase(method: MethodDeclaration | undefined): boolean {
+  return method !== undefined && (method.base !== "listed" || method.appendsBase);
+}

@@ -1,0 +1,40 @@
+import { type Checkpoint, isAfterLayers, splitLayer } from "../checkpoint/index.ts";
+
+/** The tensors of a model, sorted by the layer they belong to. Names in the order of the checkpoint. */
+export interface TensorLayout {
+  /** Before the layers, and whatever does not follow them. */
+  readonly pre: readonly string[];
+  /** After the layers: final norm, output head. */
+  readonly post: readonly string[];
+  /** By prefix, in order of appearance: one per stack of layers. Models of one tower have one. */
+  readonly stacks: ReadonlyMap<string, LayerStack>;
+}
+
+export interface LayerStack {
+  /** Highest layer number plus one. */
+  readonly layerCount: number;
+  readonly layers: ReadonlyMap<number, readonly string[]>;
+}
+
+export function layoutOf(checkpoint: Checkpoint): TensorLayout {
+  const pre: string[] = [];
+  const post: string[] = [];
+  const stacks = new Map<string, Map<number, string[]>>();
+  for (const name of checkpoint.tensors.keys()) {
+    const split = splitLayer(name);
+    if (split === undefined) {
+      (isAfterLayers(name) ? post : pre).push(name);
+      continue;
+    }
+    const layers = stacks.get(split.prefix) ?? new Map<number, string[]>();
+    stacks.set(split.prefix, layers);
+    const names = layers.get(split.layer) ?? [];
+    layers.set(split.layer, names);
+    names.push(name);
+  }
+  const counted = [...stacks].map(([prefix, layers]) => {
+    const layerCount = [...layers.keys()].reduce((highest, layer) => Math.max(highest, layer + 1), 0);
+    return [prefix, { layerCount, layers }] as const;
+  });
+  return { pre, post, stacks: new Map(counted) };
+}
