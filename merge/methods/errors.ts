@@ -1,4 +1,7 @@
-export type MethodCode = "method/weights-sum-to-zero" | "method/model-count" | "method/too-large";
+/** Every code a MethodError may carry. docs/errors.md explains each. */
+export const methodCodes = ["method/weights-sum-to-zero", "method/too-large"] as const;
+
+export type MethodCode = (typeof methodCodes)[number];
 
 /** Parameters or tensors that a method cannot merge with. Found when planning. */
 export class MethodError extends Error {

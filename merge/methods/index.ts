@@ -5,7 +5,7 @@ import * as slerpFamily from "./slerp.ts";
 import * as sparsifiedFamily from "./sparsified.ts";
 
 export type { MethodDeclaration, MethodDefinition, ParameterDeclaration } from "./definition.ts";
-export { type MethodCode, MethodError } from "./errors.ts";
+export { type MethodCode, MethodError, methodCodes } from "./errors.ts";
 export type { Chunk, RangeContext } from "./range.ts";
 
 /** Every method that a family exports is a method of the tool: a new one is listed, validated and documented by being written. */

@@ -61,6 +61,7 @@ const NO_LIMIT = 0xffffffff;
 /** Elements looked at to bracket a statistic, in runs spread over the tensor. */
 const SAMPLE_RUNS = 16;
 const SAMPLE_RUN_ELEMENTS = 1024;
+const SAMPLE_ELEMENTS = SAMPLE_RUNS * SAMPLE_RUN_ELEMENTS;
 /** Half the bracket's width in standard deviations of a sample quantile; runs are correlated, hence wide. */
 const BRACKET_DEVIATIONS = 8;
 /** A tensor this small is collected whole. */
@@ -230,11 +231,11 @@ async function bracketRoad(context: RangeContext, queries: readonly Query[]): Pr
     const group = perModel.slice(first, first + GROUP_MODELS);
     const models = [];
     for (const [slot, [model, asked]] of group.entries()) {
-      const sample = await sampleBits(context, model);
-      models.push({
-        model,
-        brackets: asked.map((query, i) => makeBracket(context, queries, query, sample, `${slot}/${i}`)),
-      });
+      const sample = await sampleOf(context, model);
+      const brackets: Bracket[] = [];
+      for (const [i, query] of asked.entries())
+        brackets.push(await makeBracket(context, queries, query, sample, `${slot}/${i}`));
+      models.push({ model, brackets });
     }
     await bracketPass(context, models);
     for (const { brackets } of models) {
@@ -278,18 +279,17 @@ async function bracketPass(
   await mark();
 }
 
-function makeBracket(
+async function makeBracket(
   context: RangeContext,
   queries: readonly Query[],
   query: number,
-  sample: Uint32Array,
+  sample: Sample,
   name: string,
-): Bracket {
+): Promise<Bracket> {
   const position = queries[query]?.position ?? 0;
-  const elements = context.elementCount;
-  const { lo, hi, expected } = bracketOf(sample, position, elements);
+  const { lo, hi, expected } = await bracketOf(context, sample, position);
   const spare = Math.floor(context.spareBytes / (4 * 2 * GROUP_MODELS));
-  const capacity = Math.max(1, Math.min(elements, spare, expected));
+  const capacity = Math.max(1, Math.min(context.elementCount, spare, expected));
   const counts = context.buffer(`bracket/${name}/counts`, 20);
   return {
     query,
@@ -302,36 +302,59 @@ function makeBracket(
   };
 }
 
-/** Bits that hold the element at `position` with near certainty, going by a sorted sample; a small tensor is taken whole. */
-function bracketOf(
-  sample: Uint32Array,
+/** Bits that hold the element at `position` with near certainty, going by a sample; a small tensor is taken whole. */
+async function bracketOf(
+  context: RangeContext,
+  sample: Sample,
   position: number,
-  elements: number,
-): { lo: number; hi: number; expected: number } {
+): Promise<{ lo: number; hi: number; expected: number }> {
+  const elements = context.elementCount;
   if (elements <= COLLECT_ALL_ELEMENTS) return { lo: 0, hi: NO_LIMIT, expected: elements };
   const share = (position + 0.5) / elements;
-  const deviation = Math.sqrt((share * (1 - share)) / sample.length) * BRACKET_DEVIATIONS;
-  const reach = deviation + 2 / sample.length;
-  const from = Math.floor((share - reach) * sample.length);
-  const to = Math.ceil((share + reach) * sample.length);
-  const lo = from < 0 ? 0 : (sample[from] ?? 0);
-  const hi = to >= sample.length ? NO_LIMIT : (sample[to] ?? NO_LIMIT);
+  const deviation = Math.sqrt((share * (1 - share)) / sample.size) * BRACKET_DEVIATIONS;
+  const reach = deviation + 2 / sample.size;
+  const from = Math.floor((share - reach) * sample.size);
+  const to = Math.ceil((share + reach) * sample.size);
+  const lo = from < 0 ? 0 : await sampleQuantile(context, sample, from);
+  const hi = to >= sample.size ? NO_LIMIT : await sampleQuantile(context, sample, to);
   return { lo, hi, expected: Math.ceil(2 * reach * elements * 1.5) + 1024 };
 }
 
-/** |delta| bits of a model at places spread over the tensor, ascending. */
-async function sampleBits(context: RangeContext, model: number): Promise<Uint32Array> {
+/** |delta| bits of a model at places spread over the tensor: the zeros counted, the others on the device. */
+interface Sample {
+  readonly size: number;
+  readonly zeros: number;
+  readonly values: Address;
+}
+
+async function sampleOf(context: RangeContext, model: number): Promise<Sample> {
+  const { kernels } = context.engine;
   const elements = context.elementCount;
-  if (elements <= COLLECT_ALL_ELEMENTS) return new Uint32Array();
-  const sample = new Uint32Array(SAMPLE_RUNS * SAMPLE_RUN_ELEMENTS);
+  const counts = context.buffer("sample/counts", 20);
+  const values = context.buffer("sample/values", SAMPLE_ELEMENTS * 4);
+  if (elements <= COLLECT_ALL_ELEMENTS) return { size: 0, zeros: 0, values };
+  kernels.zero(counts, 20);
   for (let run = 0; run < SAMPLE_RUNS; run++) {
     const firstElement = Math.floor(((run + 0.5) / SAMPLE_RUNS) * (elements - SAMPLE_RUN_ELEMENTS));
     const chunk = { firstElement, elementCount: SAMPLE_RUN_ELEMENTS, startsBlock: false, endsBlock: false };
     const d = await deltaOf(context, model, chunk);
-    const bytes = await context.engine.download(d, SAMPLE_RUN_ELEMENTS * 4);
-    sample.set(new Uint32Array(bytes.slice().buffer), run * SAMPLE_RUN_ELEMENTS);
+    kernels.bracket(counts, values, SAMPLE_ELEMENTS, d, 0, NO_LIMIT, SAMPLE_RUN_ELEMENTS);
   }
-  return sample.map((bits) => bits & 0x7fffffff).sort();
+  const [, zeros = 0] = await downloadU32(context, counts, 2);
+  return { size: SAMPLE_ELEMENTS, zeros, values };
+}
+
+/** The k-th smallest of a sample; sorting it would take longer than the pass that it is for. */
+async function sampleQuantile(context: RangeContext, { size, zeros, values }: Sample, k: number): Promise<number> {
+  if (k < zeros) return 0;
+  const answer = context.buffer("selected", 12);
+  context.engine.kernels.select(answer, values, k - zeros, size - zeros);
+  const [bits = 0] = await downloadU32(context, answer, 1);
+  return bits;
+}
+
+async function downloadU32(context: RangeContext, address: Address, count: number): Promise<Uint32Array> {
+  return new Uint32Array((await context.engine.download(address, count * 4)).slice().buffer);
 }
 
 /** The answer, if the bracket holds it and all that fell inside was kept. */

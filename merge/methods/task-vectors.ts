@@ -316,12 +316,7 @@ function rankedMasker(
 }
 
 /** Draws each chunk's bits once, if there is room to keep them. Chunks begin at whole bytes of the kept bits, in order. */
-function keeper(
-  room: Address | undefined,
-  purpose: "make" | "use",
-  bits: Address,
-  draw: Draw,
-): Masker["mask"] {
+function keeper(room: Address | undefined, purpose: "make" | "use", bits: Address, draw: Draw): Masker["mask"] {
   let at = 0;
   return (d, chunk) => {
     const into = room === undefined ? bits : room + at;

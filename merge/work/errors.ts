@@ -1,6 +1,9 @@
 import type { Failure } from "./assignment.ts";
 
-export type MergeCode = "merge/nonfinite" | "merge/input-changed" | "merge/internal";
+/** Every code a MergeError may carry; the last is that of a broken invariant. docs/errors.md explains each. */
+export const mergeCodes = ["merge/nonfinite", "merge/input-changed", "merge/internal"] as const;
+
+export type MergeCode = (typeof mergeCodes)[number];
 
 /** What can go wrong with the data of a merge, on any machine that computes it. */
 export class MergeError extends Error {

@@ -13,7 +13,7 @@ export type {
   WorkerId,
 } from "./assignment.ts";
 export { BLOCK_MIN_ELEMENTS, type Geometry, geometryOf, geometryOfTask } from "./blocks.ts";
-export { failureFrom, type MergeCode, MergeError } from "./errors.ts";
+export { failureFrom, type MergeCode, MergeError, mergeCodes } from "./errors.ts";
 export {
   canonicalJson,
   type Json,
