@@ -1,0 +1,219 @@
+import type { FloatDtype } from "../../checkpoint/index.ts";
+
+/**
+ * A place in the engine's memory: a number to which bytes may be added to reach into an allocation.
+ * Nothing else may be assumed: on a GPU it is no address of this process.
+ */
+export type Address = number;
+
+/**
+ * Executes kernels on buffers of its own. The bits of every kernel are fixed by its comment; engines differ in speed only.
+ * The caller owns every buffer; kernels allocate nothing. All buffers of one call are disjoint unless the kernel says otherwise.
+ */
+export interface Engine {
+  readonly name: string;
+  /** Changes whenever any kernel could. */
+  readonly kernelId: string;
+  /**
+   * Bytes at a fresh address, aligned to 64, not zeroed. Consecutive allocations are staggered so that buffers used
+   * together do not lie at power-of-two distances. @throws EngineError `engine/memory` beyond the engine's limit
+   */
+  allocate(sizeBytes: number): Address;
+  /** Everything allocated after `mark()` was called is given back by `release(mark)`: a stack. Memory already grown is kept. */
+  mark(): number;
+  release(mark: number): void;
+  /**
+   * Host view of the bytes: fill it, then `upload`. Where memory is shared the view is the memory.
+   * Valid until the next `allocate`, and for reading results only after `download`.
+   */
+  stage(address: Address, sizeBytes: number): Uint8Array;
+  /** Makes staged bytes visible to kernels. Where memory is shared: nothing to do. */
+  upload(address: Address, sizeBytes: number): void;
+  /** Waits for the kernels that write these bytes and returns a host view of them, valid until the next `allocate`. */
+  download(address: Address, sizeBytes: number): Promise<Uint8Array>;
+  /** Scratch that maskRanked and scaleByRank need for rows of this many elements. */
+  rankScratchBytes(rowLength: number): number;
+  readonly kernels: Kernels;
+}
+
+/** Mask bits: bit (k & 7) of byte (k >> 3) belongs to element k. Address 0 as mask means: everything is kept. */
+export const EVERYTHING: Address = 0;
+
+/** f64 sums in eight lanes: element k of a block goes to lane k mod 8 (methods.md). A lanes buffer is 8 f64, 64 bytes. */
+export const LANES_BYTES = 64;
+
+export type SumKind = "l1" | "l2" | "linf";
+
+/**
+ * Notation: n elements; x, d, b: f32 unless a dtype is given; |d| is ranked by its bits with the sign cleared, as u32.
+ * f32 operations are single IEEE operations rounded to nearest even, never fused. Coefficients given as number are
+ * rounded to f32 first (Math.fround) unless they are called f64.
+ * Every buffer starts at a multiple of its element's size. n may be 0. Kernels write their results and nothing else.
+ * A NaN that arithmetic leaves in an f32 or f64 buffer has any sign and payload (so WebAssembly has it): `narrow` makes it one.
+ */
+export interface Kernels {
+  /** dst[k] = f32(src[k]); exact, but F64 rounds to nearest even. dst: f32. dst = src is not allowed. */
+  widen(dst: Address, src: Address, dtype: FloatDtype, n: number): void;
+  /**
+   * dst[k] = dtype(src[k]), one rounding to nearest even. src: f32. F16 and F8_E5M2 overflow to infinity, F8_E4M3 to NaN (0x7f
+   * with the sign kept), as in PyTorch. NaN becomes the canonical quiet NaN of the dtype, positive (BF16 0x7fc0, F16 0x7e00,
+   * F32 0x7fc00000, F64 0x7ff8000000000000, F8_E4M3 0x7f, F8_E5M2 0x7e).
+   */
+  narrow(dst: Address, src: Address, dtype: FloatDtype, n: number): void;
+  /**
+   * result (u32): index of the first NaN or infinity among src[0..n), 0xffffffff if there is none.
+   * F64 is judged as it is, not as widened.
+   */
+  firstNonFinite(result: Address, src: Address, dtype: FloatDtype, n: number): void;
+  /** d[k] = f32(model[k]) - base[k]. d, base: f32. */
+  delta(d: Address, model: Address, dtype: FloatDtype, base: Address, n: number): void;
+
+  // ---- linear combinations
+  /** acc[k] = c * f32(x[k]) if first, else acc[k] + c * f32(x[k]). acc: f32. */
+  accumulate(acc: Address, x: Address, dtype: FloatDtype, c: number, first: boolean, n: number): void;
+  /** The same with a coefficient per row: c: f32[rows]. acc, x: rows * rowLength. */
+  accumulateRows(
+    acc: Address,
+    x: Address,
+    dtype: FloatDtype,
+    c: Address,
+    first: boolean,
+    rows: number,
+    rowLength: number,
+  ): void;
+  /** acc[k] = first ? c * d : acc[k] + c * d, with d = f32(model[k]) - base[k]. acc, base: f32. */
+  accumulateDelta(
+    acc: Address,
+    model: Address,
+    dtype: FloatDtype,
+    base: Address,
+    c: number,
+    first: boolean,
+    n: number,
+  ): void;
+  /** out[k] = base[k] + lambda * (acc[k] / divisor). f32 all. out may be acc. divisor, lambda: f32. */
+  finishDelta(out: Address, base: Address, acc: Address, divisor: number, lambda: number, n: number): void;
+
+  // ---- sums in f64: lanes in the order of methods.md; n counts from a multiple of 8 within the block
+  /** lanes[k & 7] += f64(a[k]) * f64(b[k]). a, b: f32, may be the same. */
+  dot(lanes: Address, a: Address, b: Address, n: number): void;
+  /** sums[r] = the dot of row r, own lanes per row, lanes added as ((0+1)+(2+3))+((4+5)+(6+7)). sums: f64[rows]. */
+  dotRows(sums: Address, a: Address, b: Address, rows: number, rowLength: number): void;
+  /** sum (f64) = ((l0+l1)+(l2+l3))+((l4+l5)+(l6+l7)). lanes is then zeroed. */
+  foldLanes(sum: Address, lanes: Address): void;
+  /** acc[k] += f64(d[k]) * c in f64 (product rounded, then added). acc: f64; d: f32; c: f64. */
+  accumulateF64(acc: Address, d: Address, c: number, n: number): void;
+  /** acc[r, k] += f64(d[r, k]) * c[r]. c: f64[rows]. */
+  accumulateRowsF64(acc: Address, d: Address, c: Address, rows: number, rowLength: number): void;
+  /** lanes[k & 7] += a[k] * a[k]. a: f64. */
+  squaresF64(lanes: Address, a: Address, n: number): void;
+  /** sums[r] of squares of row r of a: f64[rows, rowLength]; own lanes per row, as dotRows. */
+  squaresRowsF64(sums: Address, a: Address, rows: number, rowLength: number): void;
+  /**
+   * Size of d before and after the mask. l1: sum of |d|; l2: sum of d*d; linf: max of |d| (lane-wise max; NaN counts as no number
+   * and is passed over). all and kept: 8 f64 lanes each, updated; only elements whose mask bit is set enter kept.
+   */
+  magnitudes(all: Address, kept: Address, d: Address, mask: Address, kind: SumKind, n: number): void;
+
+  // ---- order statistics of |d| bits
+  /**
+   * counts (u32[5]) += how many |d| are: below lo, equal lo, strictly between lo and hi, equal hi, above hi.
+   * lo <= hi; if lo = hi every equal counts as equal lo. Those strictly between are appended to `collected` (u32[capacity], bits of
+   * |d|, in element order) at index counts[2] before the call and on, as long as there is room; counting goes on without.
+   */
+  bracket(counts: Address, collected: Address, capacity: number, d: Address, lo: number, hi: number, n: number): void;
+  /**
+   * bins (u32[binCount + 2]): bins[0] += how many bits are below lo; bins[1 + j] += how many lie in
+   * [lo + j * 2^shift, lo + (j + 1) * 2^shift); bins[binCount + 1] += how many are above all bins.
+   * shift: 0 .. 31; lo + binCount * 2^shift <= 2^32.
+   */
+  histogram(bins: Address, d: Address, lo: number, shift: number, binCount: number, n: number): void;
+  /**
+   * result (u32[3]): the k-th smallest (0 <= k < n) of values (u32[n]), how many are below it, how many equal it.
+   * values is reordered.
+   */
+  select(result: Address, values: Address, k: number, n: number): void;
+
+  // ---- masks
+  /**
+   * bit k = lo < |d| < hi, or |d| = lo with tie number in [loFrom, loTo), or |d| = hi with tie number in [hiFrom, hiTo).
+   * lo <= hi. If lo = hi only the lo window and the first tie count are looked at.
+   * Tie numbers count on from ties (u32[2]: seen so far at lo, at hi), which is updated.
+   * hi = 0xffffffff: no upper end. Windows: u32, 0xffffffff for "to the end". n: multiple of 8 except at the tensor's end;
+   * bits past n in the last byte are 0.
+   */
+  maskBand(
+    mask: Address,
+    ties: Address,
+    d: Address,
+    lo: number,
+    loFrom: number,
+    loTo: number,
+    hi: number,
+    hiFrom: number,
+    hiTo: number,
+    n: number,
+  ): void;
+  /** bit k = word(firstElement + k) < threshold (u32). Words as in random.md. Bits past n in the last byte are 0. */
+  maskRandom(mask: Address, stream: RandomStream, firstElement: number, threshold: number, n: number): void;
+  /**
+   * bit of (r, k) = word(firstElement + r * rowLength + k) < thresholds[rank of |d[r, k]| in its row], ascending, of equals the
+   * lower k first. thresholds: u32[rowLength], ascending. scratch: Engine.rankScratchBytes(rowLength) bytes.
+   */
+  maskRanked(
+    mask: Address,
+    d: Address,
+    thresholds: Address,
+    scratch: Address,
+    stream: RandomStream,
+    firstElement: number,
+    rows: number,
+    rowLength: number,
+  ): void;
+  /** scaled[r, k] = f32 table[rank of |d[r, k]|] * d[r, k]. table: f32[rowLength]; scaled may be d. scratch as above. */
+  scaleByRank(scaled: Address, d: Address, table: Address, scratch: Address, rows: number, rowLength: number): void;
+
+  // ---- consensus (methods.md, "terms" and "consensus by sum")
+  /** acc[k] += kept ? c * d[k] : 0. acc: f32, zeroed by the caller (which keeps -0 out of it). */
+  accumulateMasked(acc: Address, d: Address, mask: Address, c: number, n: number): void;
+  /**
+   * t = c * d[k] where kept. t > 0: positive[k] += t and positiveWeight[k] += w. t < 0: negative[k] += t, negativeWeight[k] += w.
+   * The two weight buffers may both be 0: no weights are kept. f32, zeroed by the caller.
+   */
+  elect(
+    positive: Address,
+    negative: Address,
+    positiveWeight: Address,
+    negativeWeight: Address,
+    d: Address,
+    mask: Address,
+    c: number,
+    w: number,
+    n: number,
+  ): void;
+  /**
+   * plus = positive + negative >= 0 (f32 sum; NaN counts as not). mixed = plus ? positive : negative. With weights: W likewise,
+   * divisor = W = 0 ? 1 : W; without: 1. out[k] = base[k] + lambda * (mixed / divisor). f32. out may be positive.
+   */
+  finishElection(
+    out: Address,
+    base: Address,
+    positive: Address,
+    negative: Address,
+    positiveWeight: Address,
+    negativeWeight: Address,
+    lambda: number,
+    n: number,
+  ): void;
+  /** zero n bytes. */
+  zero(at: Address, sizeBytes: number): void;
+}
+
+/** Which random words (random.md): all u32. */
+export interface RandomStream {
+  readonly seedLow: number;
+  readonly seedHigh: number;
+  readonly model: number;
+  readonly nameLow: number;
+  readonly nameHigh: number;
+}

@@ -1,0 +1,50 @@
+import type { Kernels } from "../engine.ts";
+import { widened } from "./conversion.ts";
+import type { Memory } from "./memory.ts";
+
+const { fround } = Math;
+
+export function combinationKernels(
+  memory: Memory,
+): Pick<Kernels, "accumulate" | "accumulateRows" | "accumulateDelta" | "finishDelta"> {
+  return {
+    accumulate(acc, x, dtype, c, first, n) {
+      const sums = memory.f32(acc, n);
+      const values = widened(memory, x, dtype, n);
+      for (let k = 0; k < n; k++) {
+        const term = fround(fround(c) * values[k]!);
+        sums[k] = first ? term : fround(sums[k]! + term);
+      }
+    },
+
+    accumulateRows(acc, x, dtype, c, first, rows, rowLength) {
+      const sums = memory.f32(acc, rows * rowLength);
+      const values = widened(memory, x, dtype, rows * rowLength);
+      const coefficients = memory.f32(c, rows);
+      for (let k = 0; k < rows * rowLength; k++) {
+        const term = fround(coefficients[Math.floor(k / rowLength)]! * values[k]!);
+        sums[k] = first ? term : fround(sums[k]! + term);
+      }
+    },
+
+    accumulateDelta(acc, model, dtype, base, c, first, n) {
+      const sums = memory.f32(acc, n);
+      const models = widened(memory, model, dtype, n);
+      const bases = memory.f32(base, n);
+      for (let k = 0; k < n; k++) {
+        const term = fround(fround(c) * fround(models[k]! - bases[k]!));
+        sums[k] = first ? term : fround(sums[k]! + term);
+      }
+    },
+
+    finishDelta(out, base, acc, divisor, lambda, n) {
+      const results = memory.f32(out, n);
+      const bases = memory.f32(base, n);
+      const sums = memory.f32(acc, n);
+      for (let k = 0; k < n; k++) {
+        const step = fround(fround(lambda) * fround(sums[k]! / fround(divisor)));
+        results[k] = fround(bases[k]! + step);
+      }
+    },
+  };
+}

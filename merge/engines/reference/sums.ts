@@ -1,0 +1,98 @@
+import { type Kernels, LANES_BYTES } from "../engine.ts";
+import { readMask } from "./mask-bits.ts";
+import type { Memory } from "./memory.ts";
+
+const LANES = LANES_BYTES / 8;
+
+/** The order in which lanes are added is part of the result (methods.md). */
+function foldedLanes(lanes: Float64Array): number {
+  const pair = (lane: number): number => lanes[lane]! + lanes[lane + 1]!;
+  return pair(0) + pair(2) + (pair(4) + pair(6));
+}
+
+/** Element k goes to lane k mod 8. */
+function addToLanes(lanes: Float64Array, count: number, term: (k: number) => number): void {
+  for (let k = 0; k < count; k++) lanes[k % LANES]! += term(k);
+}
+
+export function sumKernels(
+  memory: Memory,
+): Pick<
+  Kernels,
+  | "dot"
+  | "dotRows"
+  | "foldLanes"
+  | "accumulateF64"
+  | "accumulateRowsF64"
+  | "squaresF64"
+  | "squaresRowsF64"
+  | "magnitudes"
+> {
+  const lanesAt = (address: number): Float64Array => memory.f64(address, LANES);
+  return {
+    dot(lanes, a, b, n) {
+      const as = memory.f32(a, n);
+      const bs = memory.f32(b, n);
+      addToLanes(lanesAt(lanes), n, (k) => as[k]! * bs[k]!);
+    },
+
+    dotRows(sums, a, b, rows, rowLength) {
+      const as = memory.f32(a, rows * rowLength);
+      const bs = memory.f32(b, rows * rowLength);
+      const results = memory.f64(sums, rows);
+      for (let r = 0; r < rows; r++) {
+        const lanes = new Float64Array(LANES);
+        addToLanes(lanes, rowLength, (k) => as[r * rowLength + k]! * bs[r * rowLength + k]!);
+        results[r] = foldedLanes(lanes);
+      }
+    },
+
+    foldLanes(sum, lanes) {
+      memory.f64(sum, 1)[0] = foldedLanes(lanesAt(lanes));
+      lanesAt(lanes).fill(0);
+    },
+
+    accumulateF64(acc, d, c, n) {
+      const sums = memory.f64(acc, n);
+      const values = memory.f32(d, n);
+      for (let k = 0; k < n; k++) sums[k]! += values[k]! * c;
+    },
+
+    accumulateRowsF64(acc, d, c, rows, rowLength) {
+      const sums = memory.f64(acc, rows * rowLength);
+      const values = memory.f32(d, rows * rowLength);
+      const coefficients = memory.f64(c, rows);
+      for (let k = 0; k < rows * rowLength; k++) sums[k]! += values[k]! * coefficients[Math.floor(k / rowLength)]!;
+    },
+
+    squaresF64(lanes, a, n) {
+      const values = memory.f64(a, n);
+      addToLanes(lanesAt(lanes), n, (k) => values[k]! * values[k]!);
+    },
+
+    squaresRowsF64(sums, a, rows, rowLength) {
+      const values = memory.f64(a, rows * rowLength);
+      const results = memory.f64(sums, rows);
+      for (let r = 0; r < rows; r++) {
+        const lanes = new Float64Array(LANES);
+        addToLanes(lanes, rowLength, (k) => values[r * rowLength + k]! * values[r * rowLength + k]!);
+        results[r] = foldedLanes(lanes);
+      }
+    },
+
+    magnitudes(all, kept, d, mask, kind, n) {
+      const values = memory.f32(d, n);
+      const isKept = readMask(memory, mask, n);
+      const [allLanes, keptLanes] = [lanesAt(all), lanesAt(kept)];
+      const enter = (lanes: Float64Array, lane: number, value: number): void => {
+        if (kind === "l1") lanes[lane]! += Math.abs(value);
+        else if (kind === "l2") lanes[lane]! += value * value;
+        else if (Math.abs(value) > lanes[lane]!) lanes[lane] = Math.abs(value);
+      };
+      for (let k = 0; k < n; k++) {
+        enter(allLanes, k % LANES, values[k]!);
+        if (isKept[k]) enter(keptLanes, k % LANES, values[k]!);
+      }
+    },
+  };
+}

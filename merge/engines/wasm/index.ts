@@ -1,0 +1,1 @@
+export { createWasmEngine } from "./wasm-engine.ts";

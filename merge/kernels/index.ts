@@ -1,0 +1,20 @@
+/* The module's exports, one for each kernel of merge/engines/engine.ts, and what the engine needs besides. */
+export { accumulate, accumulateRows } from "./accumulate";
+export { accumulateDelta, finishDelta } from "./accumulate-delta";
+export { accumulateF64, accumulateRowsF64 } from "./accumulate-f64";
+export { bracket } from "./bracket";
+export { accumulateMasked, elect, finishElection } from "./consensus";
+export { delta } from "./delta";
+export { firstNonFinite } from "./first-non-finite";
+export { histogram } from "./histogram";
+export { dot, dotRows, foldLanes, squaresF64, squaresRowsF64 } from "./lanes";
+export { magnitudes } from "./magnitudes";
+export { maskBand } from "./mask-band";
+export { maskRandom } from "./mask-random";
+export { maskRanked } from "./mask-ranked";
+export { heapBase, zero } from "./memory";
+export { narrow } from "./narrow";
+export { rankScratchBytes } from "./row-bins";
+export { scaleByRank } from "./scale-by-rank";
+export { select } from "./select";
+export { widen } from "./widen";

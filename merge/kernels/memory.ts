@@ -1,0 +1,9 @@
+/** Where the kernels' own tables end: the engine allocates from here on. */
+export function heapBase(): usize {
+  return __heap_base;
+}
+
+/** Zeroes sizeBytes bytes. */
+export function zero(at: usize, sizeBytes: usize): void {
+  memory.fill(at, 0, sizeBytes);
+}

@@ -1,0 +1,559 @@
+import fc from "fast-check";
+import { beforeAll, describe, expect, test } from "vitest";
+import { createEngine, type Engine, EVERYTHING, type SumKind } from "../../../merge/engines/index.ts";
+import { rankedThresholds } from "../../../merge/math/index.ts";
+import {
+  anyValues,
+  codings,
+  coefficients,
+  elementCounts,
+  emptyOf,
+  FLOAT_DTYPES,
+  f32Of,
+  f64Of,
+  finiteValues,
+  firstElements,
+  maskOf,
+  masks,
+  randomSource,
+  rowLengths,
+  shifts,
+  storedOf,
+  streams,
+  type Values,
+} from "./awkward-values.ts";
+import { bitsAfter, type KernelCall } from "./kernel-call.ts";
+
+// Every kernel of the fast engine must leave in memory exactly what the reference engine leaves there.
+
+let reference: Engine;
+let wasm: Engine;
+
+beforeAll(async () => {
+  reference = await createEngine("reference", { maximumBytes: 64 << 20 });
+  wasm = await createEngine("wasm", { maximumBytes: 64 << 20 });
+});
+
+const RUNS = { numRuns: 120 };
+const FEWER_RUNS = { numRuns: 40 };
+
+async function expectSameBits<Name extends string>(call: KernelCall<Name>, unordered?: Name): Promise<void> {
+  const expected = await bitsAfter(reference, call);
+  const actual = await bitsAfter(wasm, call);
+  if (unordered !== undefined) {
+    expected[unordered].sort((a, b) => a - b);
+    actual[unordered].sort((a, b) => a - b);
+  }
+  expect(actual).toEqual(expected);
+}
+
+/** A property over drawn inputs; each draw becomes one call. */
+function sameBits<T>(
+  drawn: { [K in keyof T]: fc.Arbitrary<T[K]> },
+  callOf: (inputs: T) => KernelCall,
+  options: { numRuns: number; unordered?: string } = RUNS,
+): Promise<void> {
+  const property = fc.asyncProperty(fc.record(drawn), (inputs) =>
+    expectSameBits(callOf(inputs as T), options.unordered),
+  );
+  return fc.assert(property, { numRuns: options.numRuns });
+}
+
+const magnitude = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0]! & 0x7fffffff;
+
+describe.each(FLOAT_DTYPES)("%s", (dtype) => {
+  test("widen", () =>
+    sameBits({ n: elementCounts, shift: shifts, values: anyValues }, ({ n, shift, values }) => ({
+      shift,
+      buffers: { dst: new Float32Array(n), src: storedOf(values, dtype, n) },
+      call: (kernels, at) => kernels.widen(at.dst!, at.src!, dtype, n),
+    })));
+
+  test("narrow", () =>
+    sameBits({ n: elementCounts, shift: shifts, values: anyValues }, ({ n, shift, values }) => ({
+      shift,
+      strictNaN: true,
+      buffers: { dst: emptyOf(dtype, n), src: f32Of(values, n) },
+      call: (kernels, at) => kernels.narrow(at.dst!, at.src!, dtype, n),
+    })));
+
+  test("firstNonFinite", () =>
+    sameBits(
+      { n: elementCounts, shift: shifts, values: fc.oneof(anyValues, finiteValues), bad: fc.nat({ max: 2000 }) },
+      ({ n, shift, values, bad }) => {
+        const src = storedOf(values, dtype, n);
+        if (bad < n) src[bad] = storedOf({ style: "nonfinite", equal: true, seed: bad }, dtype, 1)[0]!;
+        return {
+          shift,
+          buffers: { result: Uint32Array.of(7), src },
+          call: (kernels, at) => kernels.firstNonFinite(at.result!, at.src!, dtype, n),
+        };
+      },
+    ));
+
+  test("delta", () =>
+    sameBits({ n: elementCounts, shift: shifts, model: anyValues, base: anyValues }, ({ n, shift, model, base }) => ({
+      shift,
+      buffers: { d: new Float32Array(n), model: storedOf(model, dtype, n), base: f32Of(base, n) },
+      call: (kernels, at) => kernels.delta(at.d!, at.model!, dtype, at.base!, n),
+    })));
+
+  test("accumulate", () =>
+    sameBits(
+      { n: elementCounts, shift: shifts, acc: anyValues, x: anyValues, c: coefficients, first: fc.boolean() },
+      ({ n, shift, acc, x, c, first }) => ({
+        shift,
+        buffers: { acc: f32Of(acc, n), x: storedOf(x, dtype, n) },
+        call: (kernels, at) => kernels.accumulate(at.acc!, at.x!, dtype, c, first, n),
+      }),
+    ));
+
+  test("accumulateRows", () =>
+    sameBits(
+      {
+        rows: fc.nat({ max: 4 }),
+        rowLength: rowLengths,
+        shift: shifts,
+        acc: anyValues,
+        x: anyValues,
+        c: finiteValues,
+        first: fc.boolean(),
+      },
+      ({ rows, rowLength, shift, acc, x, c, first }) => ({
+        shift,
+        buffers: { acc: f32Of(acc, rows * rowLength), x: storedOf(x, dtype, rows * rowLength), c: f32Of(c, rows) },
+        call: (kernels, at) => kernels.accumulateRows(at.acc!, at.x!, dtype, at.c!, first, rows, rowLength),
+      }),
+      FEWER_RUNS,
+    ));
+
+  test("accumulateDelta", () =>
+    sameBits(
+      {
+        n: elementCounts,
+        shift: shifts,
+        acc: anyValues,
+        model: anyValues,
+        base: anyValues,
+        c: coefficients,
+        first: fc.boolean(),
+      },
+      ({ n, shift, acc, model, base, c, first }) => ({
+        shift,
+        buffers: { acc: f32Of(acc, n), model: storedOf(model, dtype, n), base: f32Of(base, n) },
+        call: (kernels, at) => kernels.accumulateDelta(at.acc!, at.model!, dtype, at.base!, c, first, n),
+      }),
+    ));
+});
+
+describe.each(Object.keys(codings) as (keyof typeof codings)[])("%s, every code", (dtype) => {
+  const { codes, decode, array } = codings[dtype];
+  const all = Array.from({ length: codes }, (_, code) => code);
+
+  test("widen", () =>
+    expectSameBits({
+      shift: 0,
+      buffers: { dst: new Float32Array(codes), src: array(all) },
+      call: (kernels, at) => kernels.widen(at.dst, at.src, dtype, codes),
+    }));
+
+  test("narrow, at each code, half-way to the next and next to half-way", () => {
+    const values = all.flatMap((code) => {
+      const value = Math.fround(decode(code));
+      const half = Math.fround((value + decode((code + 1) % codes)) / 2);
+      const bits = new Uint32Array(Float32Array.of(half).buffer)[0]!;
+      return [value, half, ...new Float32Array(Uint32Array.of(bits - 1, bits + 1).buffer)];
+    });
+    return expectSameBits({
+      shift: 0,
+      buffers: { dst: array(new Uint8Array(values.length)), src: Float32Array.from(values) },
+      call: (kernels, at) => kernels.narrow(at.dst, at.src, dtype, values.length),
+    });
+  });
+
+  test("firstNonFinite, one code at a time", () =>
+    expectSameBits({
+      shift: 0,
+      buffers: { results: new Uint32Array(codes), src: array(all) },
+      call: (kernels, at) => {
+        const size = codes === 256 ? 1 : 2;
+        for (const code of all) kernels.firstNonFinite(at.results + 4 * code, at.src + size * code, dtype, 1);
+      },
+    }));
+});
+
+describe("linear combinations", () => {
+  test.each([false, true])("finishDelta, in place: %s", (inPlace) =>
+    sameBits(
+      { n: elementCounts, shift: shifts, base: anyValues, acc: anyValues, divisor: coefficients, lambda: coefficients },
+      ({ n, shift, base, acc, divisor, lambda }) => ({
+        shift,
+        buffers: { out: new Float32Array(n), base: f32Of(base, n), acc: f32Of(acc, n) },
+        call: (kernels, at) => kernels.finishDelta(inPlace ? at.acc! : at.out!, at.base!, at.acc!, divisor, lambda, n),
+      }),
+    ),
+  );
+
+  test("zero", () =>
+    sameBits({ n: elementCounts, shift: shifts }, ({ n, shift }) => ({
+      shift,
+      buffers: { bytes: new Uint8Array(n).fill(0xff) },
+      call: (kernels, at) => kernels.zero(at.bytes!, n),
+    })));
+});
+
+describe("sums in f64", () => {
+  const lanes = (values: Values) => f64Of(values, 8).map(Math.abs);
+
+  test.each([false, true])("dot, with itself: %s", (self) =>
+    sameBits(
+      { n: elementCounts, shift: shifts, a: anyValues, b: anyValues, start: finiteValues },
+      ({ n, shift, a, b, start }) => ({
+        shift,
+        buffers: { lanes: f64Of(start, 8), a: f32Of(a, n), b: f32Of(b, n) },
+        call: (kernels, at) => kernels.dot(at.lanes!, at.a!, self ? at.a! : at.b!, n),
+      }),
+    ),
+  );
+
+  test.each([false, true])("dotRows, with itself: %s", (self) =>
+    sameBits(
+      { rows: fc.nat({ max: 5 }), rowLength: rowLengths, shift: shifts, a: anyValues, b: anyValues },
+      ({ rows, rowLength, shift, a, b }) => ({
+        shift,
+        buffers: { sums: new Float64Array(rows), a: f32Of(a, rows * rowLength), b: f32Of(b, rows * rowLength) },
+        call: (kernels, at) => kernels.dotRows(at.sums!, at.a!, self ? at.a! : at.b!, rows, rowLength),
+      }),
+      FEWER_RUNS,
+    ),
+  );
+
+  test("foldLanes", () =>
+    sameBits({ shift: shifts, start: anyValues }, ({ shift, start }) => ({
+      shift,
+      buffers: { sum: Float64Array.of(5), lanes: f64Of(start, 8) },
+      call: (kernels, at) => kernels.foldLanes(at.sum!, at.lanes!),
+    })));
+
+  test("accumulateF64", () =>
+    sameBits(
+      { n: elementCounts, shift: shifts, acc: anyValues, d: anyValues, c: coefficients },
+      ({ n, shift, acc, d, c }) => ({
+        shift,
+        buffers: { acc: f64Of(acc, n), d: f32Of(d, n) },
+        call: (kernels, at) => kernels.accumulateF64(at.acc!, at.d!, c, n),
+      }),
+    ));
+
+  test("accumulateRowsF64", () =>
+    sameBits(
+      { rows: fc.nat({ max: 4 }), rowLength: rowLengths, shift: shifts, acc: anyValues, d: anyValues, c: finiteValues },
+      ({ rows, rowLength, shift, acc, d, c }) => ({
+        shift,
+        buffers: { acc: f64Of(acc, rows * rowLength), d: f32Of(d, rows * rowLength), c: f64Of(c, rows) },
+        call: (kernels, at) => kernels.accumulateRowsF64(at.acc!, at.d!, at.c!, rows, rowLength),
+      }),
+      FEWER_RUNS,
+    ));
+
+  test("squaresF64", () =>
+    sameBits({ n: elementCounts, shift: shifts, a: anyValues, start: finiteValues }, ({ n, shift, a, start }) => ({
+      shift,
+      buffers: { lanes: lanes(start), a: f64Of(a, n) },
+      call: (kernels, at) => kernels.squaresF64(at.lanes!, at.a!, n),
+    })));
+
+  test("squaresRowsF64", () =>
+    sameBits(
+      { rows: fc.nat({ max: 5 }), rowLength: rowLengths, shift: shifts, a: anyValues },
+      ({ rows, rowLength, shift, a }) => ({
+        shift,
+        buffers: { sums: new Float64Array(rows), a: f64Of(a, rows * rowLength) },
+        call: (kernels, at) => kernels.squaresRowsF64(at.sums!, at.a!, rows, rowLength),
+      }),
+      FEWER_RUNS,
+    ));
+
+  test.each<SumKind>(["l1", "l2", "linf"])("magnitudes, %s", (kind) =>
+    sameBits(
+      { n: elementCounts, shift: shifts, d: anyValues, mask: masks, all: finiteValues, kept: finiteValues },
+      ({ n, shift, d, mask, all, kept }) => ({
+        shift,
+        buffers: { all: lanes(all), kept: lanes(kept), d: f32Of(d, n), mask: maskOf(mask, n) },
+        call: (kernels, at) => kernels.magnitudes(at.all!, at.kept!, at.d!, maskAt(mask, at.mask!), kind, n),
+      }),
+    ),
+  );
+});
+
+const maskAt = (mask: object | undefined, address: number): number => (mask === undefined ? EVERYTHING : address);
+
+/** Two bounds of |d|: magnitudes that occur, their neighbours, or anything; often the same one twice, or no upper end. */
+const bounds = fc.record({
+  first: fc.nat(),
+  second: fc.nat(),
+  kind: fc.constantFrom("occurring", "equal", "beside", "open", "any"),
+});
+
+function boundsIn(
+  d: Float32Array,
+  { first, second, kind }: { first: number; second: number; kind: string },
+): [number, number] {
+  const at = (n: number): number => (d.length === 0 ? 5 : magnitude(d[n % d.length]!));
+  let pair = [at(first), at(second)];
+  if (kind === "equal") pair = [at(first), at(first)];
+  if (kind === "beside") pair = [Math.max(0, at(first) - 1), at(second) + 1];
+  if (kind === "open") pair = [at(first), 0xffffffff];
+  if (kind === "any") pair = [first, second];
+  return [Math.min(...pair), Math.max(...pair)];
+}
+
+describe("order statistics", () => {
+  test("bracket", () =>
+    sameBits(
+      { n: elementCounts, shift: shifts, d: anyValues, bounds, capacity: elementCounts, before: fc.nat({ max: 40 }) },
+      ({ n, shift, d, bounds, capacity, before }) => {
+        const values = f32Of(d, n);
+        const [lo, hi] = boundsIn(values, bounds);
+        return {
+          shift,
+          buffers: {
+            counts: Uint32Array.of(3, 1, before, 4, 1),
+            collected: new Uint32Array(capacity).fill(9),
+            d: values,
+          },
+          call: (kernels, at) => kernels.bracket(at.counts!, at.collected!, capacity, at.d!, lo, hi, n),
+        };
+      },
+      { numRuns: 400 },
+    ));
+
+  test("histogram", () =>
+    sameBits(
+      {
+        n: elementCounts,
+        shift: shifts,
+        d: anyValues,
+        lo: fc.nat(),
+        bits: fc.nat({ max: 31 }),
+        bins: fc.nat({ max: 3000 }),
+        bounds,
+      },
+      ({ n, shift, d, lo, bits, bins, bounds }) => {
+        const values = f32Of(d, n);
+        const from = bits % 2 === 0 ? lo : boundsIn(values, bounds)[0];
+        const binCount = Math.min(bins, Math.floor((2 ** 32 - from) / 2 ** bits));
+        return {
+          shift,
+          buffers: { bins: new Uint32Array(binCount + 2).fill(2), d: values },
+          call: (kernels, at) => kernels.histogram(at.bins!, at.d!, from, bits, binCount, n),
+        };
+      },
+      { numRuns: 300 },
+    ));
+
+  test("histogram over all magnitudes in 65,536 bins", () =>
+    sameBits(
+      { n: elementCounts, d: anyValues },
+      ({ n, d }) => ({
+        shift: 0,
+        buffers: { bins: new Uint32Array(65538), d: f32Of(d, n) },
+        call: (kernels, at) => kernels.histogram(at.bins!, at.d!, 0, 15, 65536, n),
+      }),
+      { numRuns: 8 },
+    ));
+
+  test("select", () =>
+    sameBits(
+      { n: elementCounts, shift: shifts, d: anyValues, k: fc.nat(), wide: fc.boolean() },
+      ({ n, shift, d, k, wide }) => {
+        const next = randomSource(k);
+        const drawn = f32Of(d, Math.max(n, 1));
+        const values = wide ? Uint32Array.from(drawn, next) : Uint32Array.from(drawn, magnitude);
+        return {
+          shift,
+          buffers: { result: Uint32Array.of(1, 2, 3), values },
+          call: (kernels, at) => kernels.select(at.result!, at.values!, k % values.length, values.length),
+        };
+      },
+      { numRuns: 300, unordered: "values" },
+    ));
+});
+
+/** Numbers of ties: none, some, to the end. */
+const windowEnds = fc.oneof(fc.constantFrom(0, 0xffffffff), fc.nat({ max: 60 }));
+
+describe("masks", () => {
+  test("maskBand", () =>
+    sameBits(
+      {
+        n: elementCounts,
+        shift: shifts,
+        d: anyValues,
+        bounds,
+        windows: fc.tuple(windowEnds, windowEnds, windowEnds, windowEnds),
+        seen: fc.tuple(fc.nat({ max: 30 }), fc.nat({ max: 30 })),
+      },
+      ({ n, shift, d, bounds, windows, seen }) => {
+        const values = f32Of(d, n);
+        const [lo, hi] = boundsIn(values, bounds);
+        const [a, b, c, e] = windows as [number, number, number, number];
+        return {
+          shift,
+          buffers: { mask: new Uint8Array(Math.ceil(n / 8)).fill(0x55), ties: Uint32Array.from(seen), d: values },
+          call: (kernels, at) => kernels.maskBand(at.mask!, at.ties!, at.d!, lo, a, b, hi, c, e, n),
+        };
+      },
+      { numRuns: 500 },
+    ));
+
+  test("maskRandom", () =>
+    sameBits(
+      {
+        n: elementCounts,
+        shift: shifts,
+        stream: streams,
+        firstElement: firstElements,
+        threshold: fc.constantFrom(0, 1, 0x10000000, 0x7fffffff, 0x80000000, 0xe0000000, 0xffffffff),
+      },
+      ({ n, shift, stream, firstElement, threshold }) => ({
+        shift,
+        buffers: { mask: new Uint8Array(Math.ceil(n / 8)).fill(0x55) },
+        call: (kernels, at) => kernels.maskRandom(at.mask!, stream, firstElement, threshold, n),
+      }),
+    ));
+
+  /** Tables of thresholds: as DELLA makes them, narrow, wide, and the ends of u32. */
+  const tables = fc.constantFrom([0.5, 0.15], [0.5, 0.49], [0.3, 1e-9], [0.7, 0.2], [0, 0], [1, 0]);
+
+  function tableOf([density, epsilon]: readonly [number, number], columns: number): Uint32Array {
+    if (density === 0 || density === 1) return new Uint32Array(columns).fill(density === 0 ? 0 : 0xffffffff);
+    return rankedThresholds(density, epsilon, columns);
+  }
+
+  test("maskRanked", () =>
+    sameBits(
+      {
+        rows: fc.integer({ min: 0, max: 5 }),
+        rowLength: rowLengths,
+        shift: shifts,
+        d: anyValues,
+        table: tables,
+        stream: streams,
+        firstElement: firstElements,
+      },
+      ({ rows, rowLength, shift, d, table, stream, firstElement }) => {
+        const n = rows * rowLength;
+        return {
+          shift,
+          buffers: {
+            mask: new Uint8Array(Math.ceil(n / 8)).fill(0x55),
+            d: f32Of(d, n),
+            thresholds: tableOf(table, rowLength),
+          },
+          scratchBytes: (engine) => engine.rankScratchBytes(rowLength),
+          call: (kernels, at, scratch) =>
+            kernels.maskRanked(at.mask!, at.d!, at.thresholds!, scratch, stream, firstElement, rows, rowLength),
+        };
+      },
+      { numRuns: 250 },
+    ));
+
+  test.each([false, true])("scaleByRank, in place: %s", (inPlace) =>
+    sameBits(
+      { rows: fc.integer({ min: 0, max: 4 }), rowLength: rowLengths, shift: shifts, d: anyValues, table: finiteValues },
+      ({ rows, rowLength, shift, d, table }) => ({
+        shift,
+        buffers: {
+          scaled: new Float32Array(rows * rowLength),
+          d: f32Of(d, rows * rowLength),
+          table: f32Of(table, rowLength),
+        },
+        scratchBytes: (engine) => engine.rankScratchBytes(rowLength),
+        call: (kernels, at, scratch) =>
+          kernels.scaleByRank(inPlace ? at.d! : at.scaled!, at.d!, at.table!, scratch, rows, rowLength),
+      }),
+      { numRuns: 100 },
+    ),
+  );
+});
+
+describe("consensus", () => {
+  test("accumulateMasked", () =>
+    sameBits(
+      { n: elementCounts, shift: shifts, acc: anyValues, d: anyValues, mask: masks, c: coefficients },
+      ({ n, shift, acc, d, mask, c }) => ({
+        shift,
+        buffers: { acc: f32Of(acc, n).map((value) => value + 0), d: f32Of(d, n), mask: maskOf(mask, n) },
+        call: (kernels, at) => kernels.accumulateMasked(at.acc!, at.d!, maskAt(mask, at.mask!), c, n),
+      }),
+    ));
+
+  test.each([false, true])("elect, with weights: %s", (weighted) =>
+    sameBits(
+      {
+        n: elementCounts,
+        shift: shifts,
+        sums: anyValues,
+        weights: anyValues,
+        d: anyValues,
+        mask: masks,
+        c: coefficients,
+        w: coefficients,
+      },
+      ({ n, shift, sums, weights, d, mask, c, w }) => ({
+        shift,
+        buffers: {
+          positive: positiveOf(sums, n),
+          negative: positiveOf(sums, n).map((value) => 0 - value),
+          positiveWeight: f32Of(weights, n).map((value) => value + 0),
+          negativeWeight: f32Of(weights, n).map((value) => value * 2 + 0),
+          d: f32Of(d, n),
+          mask: maskOf(mask, n),
+        },
+        call: (kernels, at) => {
+          const [plus, minus] = weighted ? [at.positiveWeight!, at.negativeWeight!] : [0, 0];
+          kernels.elect(at.positive!, at.negative!, plus, minus, at.d!, maskAt(mask, at.mask!), c, w, n);
+        },
+      }),
+    ),
+  );
+
+  /** Sums of terms of one sign: no negative zero, as accumulators start from zero. */
+  const positiveOf = (values: Values, n: number): Float32Array => f32Of(values, n).map(Math.abs);
+
+  test.each([
+    [false, false],
+    [false, true],
+    [true, false],
+    [true, true],
+  ])("finishElection, with weights: %s, in place: %s", (weighted, inPlace) =>
+    sameBits(
+      {
+        n: elementCounts,
+        shift: shifts,
+        base: anyValues,
+        positive: anyValues,
+        negative: anyValues,
+        weights: anyValues,
+        lambda: coefficients,
+      },
+      ({ n, shift, base, positive, negative, weights, lambda }) => ({
+        shift,
+        buffers: {
+          out: new Float32Array(n),
+          base: f32Of(base, n),
+          positive: positiveOf(positive, n),
+          negative: positiveOf(negative, n).map((value) => 0 - value),
+          positiveWeight: f32Of(weights, n),
+          negativeWeight: f32Of(weights, n).reverse(),
+        },
+        call: (kernels, at) => {
+          const [plus, minus] = weighted ? [at.positiveWeight!, at.negativeWeight!] : [0, 0];
+          const out = inPlace ? at.positive! : at.out!;
+          kernels.finishElection(out, at.base!, at.positive!, at.negative!, plus, minus, lambda, n);
+        },
+      }),
+    ),
+  );
+});
