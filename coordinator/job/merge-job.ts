@@ -1,0 +1,320 @@
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import type { Checkpoint } from "../../checkpoint/index.ts";
+import {
+  type InputFile,
+  type JobDescription,
+  type Json,
+  MergeError,
+  type Plan,
+  type Seed,
+} from "../../merge/work/index.ts";
+import type { Store } from "../../storage/index.ts";
+import { type FileJournal, openFileJournal } from "../journal/index.ts";
+import type { WorkerSource } from "../link/index.ts";
+import {
+  buildManifest,
+  checkOutputDirectory,
+  LOCK_PATH,
+  type OutputFile,
+  outputDocuments,
+  publish,
+  recordDocuments,
+  stageDocuments,
+  WORK_DIRECTORY,
+} from "../publish/index.ts";
+import { hashFile } from "../seal/index.ts";
+import { JobError } from "./errors.ts";
+import { type JobObserver, JobRunner, type Outcome, type SealedShards } from "./job-runner.ts";
+import { type JobHistory, JobRecords } from "./records.ts";
+import { prepareStage, removeTree } from "./stage.ts";
+
+/** Names below an output's work directory. */
+export const JOURNAL_NAME = "journal";
+const STAGE_NAME = "stage";
+
+/** A lease of a thread lapses only if the thread dies, which is noticed at once. */
+const LOCAL_LIMITS = { leaseMs: Number.POSITIVE_INFINITY, attemptsMax: 3, attemptBase: 0 } as const;
+
+export interface MergeJobOptions {
+  readonly store: Store;
+  /** The output directory, absolute. */
+  readonly out: string;
+  readonly plan: Plan;
+  readonly digest: string;
+  readonly recipeText: string;
+  readonly definingCheckpoint: Checkpoint;
+  readonly inputs: JobDescription["inputs"];
+  readonly seed: Seed;
+  readonly overwrite: boolean;
+  /** Discards what an earlier run computed. */
+  readonly restart: boolean;
+  readonly hashInputs: boolean;
+  readonly toolVersion: string;
+  readonly surveyElements: number;
+  /** Brings the workers up, once it is known that there is work for them. */
+  workers(job: JobDescription): WorkerSource;
+  readonly clock: { nowMs(): number };
+  readonly observer: JobObserver & { began(begun: Begun): void };
+  /** Called with a function that stops the job cleanly. */
+  readonly onStop: (stop: () => void) => void;
+}
+
+/** How a run begins. */
+export interface Begun {
+  readonly state: "fresh" | "resumed" | "publishing" | "complete";
+  readonly slicesDone: number;
+  readonly tornBytes: number;
+}
+
+/** One merge into one output directory, from wherever an earlier run left it. @throws JobError, PublishError, StorageError, MergeError */
+export async function runMergeJob(options: MergeJobOptions): Promise<Outcome> {
+  const { store, out, digest: planDigest, overwrite } = options;
+  const work = join(out, WORK_DIRECTORY);
+  // Nothing is written into a directory that is not ours.
+  const hasJournal = (await store.identity(join(work, JOURNAL_NAME))) !== undefined;
+  if (!hasJournal) await checkOutputDirectory(store, out, { planDigest, overwrite });
+  await store.makeDirectory(work);
+  await store.syncDirectory(out);
+  const lock = await store.lock(join(out, LOCK_PATH));
+  try {
+    return await runLocked(options, work);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function runLocked(options: MergeJobOptions, work: string): Promise<Outcome> {
+  const path = join(work, JOURNAL_NAME);
+  let journal = await openFileJournal(options.store, path);
+  try {
+    let records = new JobRecords(journal);
+    let history = await records.history();
+    const claim = await claimDirectory(options, history);
+    if (claim.state === "complete") {
+      options.observer.began({
+        state: "complete",
+        slicesDone: options.plan.slices.length,
+        tornBytes: journal.tornBytes,
+      });
+      return { outcome: "done" };
+    }
+    if (claim.state === "anew") {
+      await journal.close();
+      await discard(options.store, work);
+      journal = await openFileJournal(options.store, path);
+      records = new JobRecords(journal);
+      await records.history();
+      const files = options.inputs.map((input) => input.files);
+      await records.begun(options.plan, options.digest, factsOf(options.plan), files, claim.replaced);
+      history = await records.history();
+    }
+    return await resume(options, work, journal, records, history);
+  } finally {
+    await journal.close();
+  }
+}
+
+type Claim =
+  | { readonly state: "complete" | "resume" }
+  | { readonly state: "anew"; readonly replaced: readonly string[] };
+
+/** What is to be done with the directory as it was found. */
+async function claimDirectory(options: MergeJobOptions, history: JobHistory): Promise<Claim> {
+  const { store, out, digest, overwrite, restart } = options;
+  const sameJob = history.plan === digest;
+  const ended = history.phase === "done";
+  if (history.plan === undefined) {
+    const found = await checkOutputDirectory(store, out, { planDigest: digest, overwrite });
+    return found.state === "complete" ? { state: "complete" } : { state: "anew", replaced: found.replaced };
+  }
+  if (restart || (overwrite && (!sameJob || ended))) {
+    // The journal says which files are the job's own, so that no other is taken away.
+    const found = await checkOutputDirectory(store, out, {
+      planDigest: "",
+      overwrite: overwrite || sameJob || !ended,
+      journalledPlan: history.plan,
+      journalledFiles: [...history.files.map(({ name }) => name), ...history.replaced],
+    });
+    return { state: "anew", replaced: found.replaced };
+  }
+  if (!ended) {
+    checkSameJob(options, history);
+    checkSameInputs(options, history);
+    return { state: "resume" };
+  }
+  const found = await checkOutputDirectory(store, out, {
+    planDigest: digest,
+    overwrite: false,
+    journalledPlan: history.plan,
+  });
+  checkSameInputs(options, history);
+  if (found.state === "complete") return { state: "complete" };
+  throw new JobError(
+    "coordinator/incomplete",
+    `${out} was merged and published, and files of it are missing or changed since`,
+    {
+      hint: `Restore them with: deltaworks repair ${out}; or merge anew with --overwrite.`,
+    },
+  );
+}
+
+async function resume(
+  options: MergeJobOptions,
+  work: string,
+  journal: FileJournal,
+  records: JobRecords,
+  history: JobHistory,
+): Promise<Outcome> {
+  const { store, out, plan } = options;
+  const stage = join(work, STAGE_NAME);
+  const { tornBytes } = journal;
+  const began = (state: Begun["state"], slicesDone: number) => options.observer.began({ state, slicesDone, tornBytes });
+  const publishFiles = async (files: readonly OutputFile[]) => {
+    await publish(store, out, { stage, files, replaced: history.replaced });
+    await records.done();
+    await removeTree(store, stage);
+  };
+
+  if (history.phase === "publishing") {
+    began("publishing", plan.slices.length);
+    await publishFiles(history.files);
+    return { outcome: "done" };
+  }
+
+  const lost = new Set(await prepareStage(store, stage, plan));
+  const kept = { ...history, slices: new Map([...history.slices].filter(([id]) => !lost.has(shardOf(plan, id)))) };
+  const done = [...kept.slices.values()].filter(({ doneSha256 }) => doneSha256 !== undefined).length;
+  began(history.slices.size > 0 ? "resumed" : "fresh", done);
+  const shardPaths = plan.shards.map(({ name }) => join(stage, name));
+  const job: JobDescription = {
+    seed: options.seed,
+    allowNonfinite: plan.options.allowNonfinite,
+    inputs: options.inputs,
+    shardPaths,
+  };
+  const runner = new JobRunner(
+    { plan, shardPaths, surveyElements: options.surveyElements, limits: LOCAL_LIMITS },
+    kept,
+    {
+      records,
+      workers: options.workers(job),
+      clock: options.clock,
+      observer: options.observer,
+      publish: async (sealed) => {
+        const files = await stageRest(options, stage, sealed);
+        await records.publishing(files);
+        await publishFiles(files);
+      },
+    },
+  );
+  options.onStop(() => runner.stop());
+  return runner.run();
+}
+
+/** Documents and records into the stage beside the sealed shards; all files of the output. */
+async function stageRest(options: MergeJobOptions, stage: string, sealed: SealedShards): Promise<OutputFile[]> {
+  const { store, plan, digest, recipeText, definingCheckpoint, toolVersion } = options;
+  const shards = plan.shards.map(({ name, sizeBytes }, k) => ({
+    name,
+    sizeBytes,
+    sha256: sealed.shardSha256s[k] ?? "",
+  }));
+  const documents = await stageDocuments(
+    store,
+    stage,
+    await outputDocuments(plan, { store, recipeText, definingCheckpoint }),
+  );
+  const manifest = buildManifest({
+    plan,
+    planDigest: digest,
+    toolVersion,
+    sliceSha256s: sealed.sliceSha256s,
+    files: [...shards, ...documents],
+    inputSha256s: options.hashInputs ? await hashInputs(options) : undefined,
+  });
+  const records = await stageDocuments(store, stage, recordDocuments(manifest));
+  await store.syncDirectory(stage);
+  return [...shards, ...documents, ...records];
+}
+
+async function hashInputs({ store, inputs }: MergeJobOptions): Promise<string[][]> {
+  const hashes: string[][] = [];
+  for (const { files } of inputs) {
+    const ofInput: string[] = [];
+    for (const { path } of files) ofInput.push((await hashFile(store, path)).sha256);
+    hashes.push(ofInput);
+  }
+  return hashes;
+}
+
+async function discard(store: Store, work: string): Promise<void> {
+  await removeTree(store, join(work, STAGE_NAME));
+  await store.remove(join(work, JOURNAL_NAME));
+  await store.syncDirectory(work);
+}
+
+/** What may differ between two plans, by name, so that a refused resume can say which it is. */
+function factsOf(plan: Plan): { readonly [name: string]: Json } {
+  return {
+    "plan version": plan.version,
+    "--random-seed": plan.seed,
+    "--slice-size": plan.options.sliceBytes,
+    "--shard-size": plan.options.shardBytes,
+    "--allow-nonfinite": plan.options.allowNonfinite,
+    recipe: digestOf(plan.recipe),
+    "headers of the inputs": digestOf(plan.inputs as unknown as Json),
+  };
+}
+
+function digestOf(value: Json): string {
+  return createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 16);
+}
+
+function checkSameJob({ plan, digest, out }: MergeJobOptions, history: JobHistory): void {
+  if (history.plan === digest) return;
+  const before = (history.facts ?? {}) as Record<string, Json>;
+  const now = factsOf(plan);
+  const named = Object.keys(now).filter((name) => before[name] !== now[name]);
+  const differences = named.map((name) =>
+    name.startsWith("--") ? `${name} was ${before[name]}, is ${now[name]}` : `the ${name} changed`,
+  );
+  throw new JobError(
+    "coordinator/other-job",
+    `${out} holds an unfinished merge of another plan: ${differences.join("; ") || "the plan changed"}`,
+    {
+      hint: "Run it again as it was to finish it, or discard what it computed with --restart.",
+    },
+  );
+}
+
+/** Same headers are not the same inputs: sizes, times and inodes are compared too. */
+function checkSameInputs({ inputs }: MergeJobOptions, history: JobHistory): void {
+  for (const [k, { label, files }] of inputs.entries()) {
+    for (const [f, file] of files.entries()) {
+      const before = history.inputs?.[k]?.[f];
+      if (before !== undefined && sameState(before, file)) continue;
+      const what = before === undefined ? "is new" : describeChange(before, file);
+      throw new MergeError("merge/input-changed", `${label}: ${file.path} changed since this merge began (${what})`, {
+        hint: "Slices already computed are from the old file. Put it back and run again, or merge anew from what is there now with --restart.",
+      });
+    }
+  }
+}
+
+function sameState(a: InputFile, b: InputFile): boolean {
+  return a.sizeBytes === b.sizeBytes && a.mtimeNs === b.mtimeNs && a.inode === b.inode;
+}
+
+function describeChange(before: InputFile, now: InputFile): string {
+  const changes = [
+    before.sizeBytes === now.sizeBytes ? "" : `size ${before.sizeBytes} → ${now.sizeBytes} bytes`,
+    before.mtimeNs === now.mtimeNs ? "" : "modification time",
+    before.inode === now.inode ? "" : `inode ${before.inode} → ${now.inode}`,
+  ];
+  return changes.filter((change) => change !== "").join(", ");
+}
+
+function shardOf(plan: Plan, id: string): number {
+  return plan.slices.find((slice) => slice.id === id)?.shard ?? -1;
+}

@@ -1,0 +1,143 @@
+import type { InputFile, Json, Plan, SliceId, UnitId } from "../../merge/work/index.ts";
+import { PLAN_VERSION } from "../../merge/work/index.ts";
+import { type Journal, nothingYet, type Sequence } from "../journal/index.ts";
+
+/** A published file. */
+export interface PublishedFile {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
+/** What the journal of a job tells when it is read again. */
+export interface JobHistory {
+  /** Digest of the plan that the job was begun with; undefined: nothing has begun. */
+  readonly plan?: string;
+  readonly planVersion?: number;
+  readonly facts?: Json;
+  readonly inputs?: readonly (readonly InputFile[])[];
+  readonly replaced: readonly string[];
+  readonly phase: "planned" | "publishing" | "done";
+  readonly files: readonly PublishedFile[];
+  readonly slices: ReadonlyMap<SliceId, SliceHistory>;
+  readonly verdicts: ReadonlyMap<number, Json>;
+}
+
+export interface SliceHistory {
+  readonly attempt: number;
+  readonly doneSha256?: string;
+  readonly disputed?: readonly string[];
+}
+
+/** The facts of one job, written to a journal with compare-and-set on each subject's last sequence. */
+export class JobRecords {
+  readonly #journal: Journal;
+  readonly #last = new Map<string, Sequence>();
+
+  constructor(journal: Journal) {
+    this.#journal = journal;
+  }
+
+  async history(): Promise<JobHistory> {
+    let history: JobHistory = { replaced: [], phase: "planned", files: [], slices: new Map(), verdicts: new Map() };
+    const slices = new Map<SliceId, SliceHistory>();
+    const verdicts = new Map<number, Json>();
+    for await (const { entry, sequence } of this.#journal.read()) {
+      this.#last.set(entry.subject, sequence);
+      const body = entry.body as Record<string, Json>;
+      const [kind, name = ""] = entry.subject.split("/");
+      if (kind === "slice") slices.set(name as SliceId, sliceHistory(slices.get(name as SliceId), body));
+      else if (kind === "verdict") verdicts.set(Number(name), body.verdict ?? null);
+      else if (kind === "job") history = jobHistory(history, body);
+    }
+    return { ...history, slices, verdicts };
+  }
+
+  begun(
+    plan: Plan,
+    digest: string,
+    facts: Json,
+    inputs: readonly (readonly InputFile[])[],
+    replaced: readonly string[],
+  ): Promise<void> {
+    const files = inputs.map((input) =>
+      input.map((file) => ({ ...file, mtimeNs: String(file.mtimeNs), inode: String(file.inode) })),
+    );
+    return this.#append("job", {
+      state: "begun",
+      plan: digest,
+      planVersion: plan.version,
+      facts,
+      inputs: files,
+      replaced,
+    });
+  }
+
+  sliceDone(unit: UnitId, attempt: number, sha256: string): Promise<void> {
+    return this.#append(`slice/${unit}`, { state: "done", attempt, sha256 });
+  }
+
+  sliceDisputed(unit: UnitId, attempt: number, hashes: readonly string[]): Promise<void> {
+    return this.#append(`slice/${unit}`, { state: "disputed", attempt, hashes });
+  }
+
+  sliceLost(unit: UnitId, attempt: number): Promise<void> {
+    return this.#append(`slice/${unit}`, { state: "lost", attempt });
+  }
+
+  quarantined(unit: UnitId, attempt: number, cause: string): Promise<void> {
+    return this.#append(`slice/${unit}`, { state: "quarantined", attempt, cause });
+  }
+
+  verdict(task: number, verdict: unknown): Promise<void> {
+    return this.#append(`verdict/${task}`, { verdict: verdict as Json });
+  }
+
+  publishing(files: readonly PublishedFile[]): Promise<void> {
+    return this.#append("job", { state: "publishing", files: files.map((file) => ({ ...file })) });
+  }
+
+  done(): Promise<void> {
+    return this.#append("job", { state: "done" });
+  }
+
+  async #append(subject: string, body: Json): Promise<void> {
+    const after = this.#last.get(subject) ?? nothingYet;
+    this.#last.set(subject, await this.#journal.append({ subject, body }, after));
+  }
+}
+
+function sliceHistory(before: SliceHistory | undefined, body: Record<string, Json>): SliceHistory {
+  const attempt = Math.max(before?.attempt ?? 0, Number(body.attempt ?? 0));
+  if (body.state === "done") return { attempt, doneSha256: String(body.sha256) };
+  if (body.state === "disputed" && Array.isArray(body.hashes)) return { attempt, disputed: body.hashes.map(String) };
+  return { attempt };
+}
+
+function jobHistory(before: JobHistory, body: Record<string, Json>): JobHistory {
+  if (body.state === "begun") {
+    return {
+      ...before,
+      plan: String(body.plan),
+      planVersion: Number(body.planVersion ?? PLAN_VERSION),
+      facts: body.facts ?? null,
+      inputs: inputsFrom(body.inputs),
+      replaced: Array.isArray(body.replaced) ? body.replaced.map(String) : [],
+    };
+  }
+  if (body.state === "publishing")
+    return { ...before, phase: "publishing", files: body.files as unknown as PublishedFile[] };
+  return { ...before, phase: "done" };
+}
+
+function inputsFrom(inputs: Json | undefined): InputFile[][] {
+  if (!Array.isArray(inputs)) return [];
+  return inputs.map((files) =>
+    (files as unknown as { path: string; sizeBytes: number; mtimeNs: string; inode: string }[]).map((file) => ({
+      path: file.path,
+      sizeBytes: file.sizeBytes,
+      mtimeNs: BigInt(file.mtimeNs),
+      inode: BigInt(file.inode),
+    })),
+  );
+}

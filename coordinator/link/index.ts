@@ -1,0 +1,1 @@
+export type { WorkerLink, WorkerListener, WorkerSource } from "./worker-link.ts";

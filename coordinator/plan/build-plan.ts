@@ -1,0 +1,79 @@
+import { createHash } from "node:crypto";
+import type { Checkpoint } from "../../checkpoint/index.ts";
+import { methodNamed } from "../../merge/methods/index.ts";
+import {
+  canonicalJson,
+  type Json,
+  PLAN_VERSION,
+  type Plan,
+  type PlanNote,
+  type PlanOptions,
+  type TensorTask,
+} from "../../merge/work/index.ts";
+import { PlanError } from "./errors.ts";
+import { layOutShards, layOutSlices } from "./layout.ts";
+
+/** What planning starts from: a recipe bound to the headers of its inputs. */
+export interface PlanSources {
+  readonly recipe: Json;
+  readonly seed: string;
+  readonly options: PlanOptions;
+  readonly inputs: readonly { readonly label: string; readonly checkpoint: Checkpoint }[];
+  readonly definingInput: number;
+  readonly layerCount?: number | undefined;
+  readonly embeddingRows?: number | undefined;
+  readonly tasks: readonly TensorTask[];
+  readonly notes: readonly PlanNote[];
+}
+
+/**
+ * The plan: a pure function of its sources.
+ * @throws PlanError for options that make no sense; MethodError for parameters that cannot be merged with.
+ */
+export function buildPlan(sources: PlanSources): Plan {
+  const { options, tasks } = sources;
+  for (const name of ["sliceBytes", "shardBytes"] as const) {
+    if (Number.isSafeInteger(options[name]) && options[name] > 0) continue;
+    throw new PlanError("plan/option", `${name} is ${options[name]}; it must be a whole number of bytes above 0`, {
+      hint: "Leave it out for the default.",
+    });
+  }
+  for (const task of tasks) if (task.kind === "merge") methodNamed(task.method).begin(task);
+  const shards = layOutShards(tasks, options.shardBytes);
+  return {
+    version: PLAN_VERSION,
+    recipe: sources.recipe,
+    seed: sources.seed,
+    options,
+    inputs: sources.inputs.map(({ label, checkpoint }) => ({
+      label,
+      files: checkpoint.files.map(({ name, sizeBytes, headerSha256 }) => ({ name, sizeBytes, headerSha256 })),
+    })),
+    definingInput: sources.definingInput,
+    ...(sources.layerCount === undefined ? {} : { layerCount: sources.layerCount }),
+    ...(sources.embeddingRows === undefined ? {} : { embeddingRows: sources.embeddingRows }),
+    tasks,
+    shards,
+    slices: layOutSlices(tasks, shards, options.sliceBytes),
+    notes: sources.notes,
+  };
+}
+
+/** The plan's name: SHA-256 (hex) over all that it holds, field by field so that no text of its whole size is made. */
+export function planDigest(plan: Plan): string {
+  const hash = createHash("sha256");
+  const { tasks, slices, ...rest } = plan;
+  hash.update(canonicalJson(rest));
+  for (const task of tasks) hash.update(`\n${canonicalJson(task)}`);
+  for (const slice of slices) hash.update(`\n${canonicalJson(slice)}`);
+  return hash.digest("hex");
+}
+
+/** Output shards that begin with a header: its length as u64, then the text. */
+export function shardPreamble(header: string): Uint8Array {
+  const text = Buffer.from(header, "utf8");
+  const preamble = Buffer.alloc(8 + text.length);
+  preamble.writeBigUInt64LE(BigInt(text.length), 0);
+  text.copy(preamble, 8);
+  return preamble;
+}

@@ -1,0 +1,118 @@
+import { dtypeBytes } from "../../checkpoint/index.ts";
+import {
+  geometryOf,
+  type PlanShard,
+  type Slice,
+  type SliceId,
+  type SlicePart,
+  type TensorTask,
+} from "../../merge/work/index.ts";
+
+/** safetensors wants the header to end at a multiple of 8 so that data is aligned. */
+const HEADER_ALIGNMENT_BYTES = 8;
+
+/** Tensors in output order into shards: each as full as `shardBytes` allows, a larger tensor alone in its own. */
+export function layOutShards(tasks: readonly TensorTask[], shardBytes: number): PlanShard[] {
+  const groups: number[][] = [];
+  let bytes = 0;
+  for (const [index, task] of tasks.entries()) {
+    const size = sizeBytesOf(task);
+    const group = groups.at(-1);
+    if (group === undefined || bytes + size > shardBytes) {
+      groups.push([index]);
+      bytes = size;
+    } else {
+      group.push(index);
+      bytes += size;
+    }
+  }
+  if (groups.length === 0) groups.push([]);
+  return groups.map((group, k) => shardOf(shardName(k, groups.length), group, tasks));
+}
+
+function shardName(index: number, count: number): string {
+  if (count === 1) return "model.safetensors";
+  const digits = (n: number) => String(n).padStart(5, "0");
+  return `model-${digits(index + 1)}-of-${digits(count)}.safetensors`;
+}
+
+function shardOf(name: string, group: readonly number[], tasks: readonly TensorTask[]): PlanShard {
+  const entries: string[] = ['"__metadata__":{"format":"pt"}'];
+  let end = 0;
+  for (const index of group) {
+    const task = tasks[index];
+    if (task === undefined) continue;
+    const begin = end;
+    end += sizeBytesOf(task);
+    entries.push(
+      `${JSON.stringify(task.name)}:{"dtype":"${task.dtype}","shape":${JSON.stringify(task.shape)},"data_offsets":[${begin},${end}]}`,
+    );
+  }
+  const text = `{${entries.join(",")}}`;
+  const textBytes = Buffer.byteLength(text);
+  const padding = (HEADER_ALIGNMENT_BYTES - (textBytes % HEADER_ALIGNMENT_BYTES)) % HEADER_ALIGNMENT_BYTES;
+  const dataOffsetBytes = 8 + textBytes + padding;
+  return { name, header: text + " ".repeat(padding), dataOffsetBytes, sizeBytes: dataOffsetBytes + end, tasks: group };
+}
+
+export function sizeBytesOf(task: TensorTask): number {
+  return geometryOf(task.shape).elementCount * dtypeBytes[task.dtype];
+}
+
+/** Every byte of tensor data in one slice: large tensors cut between blocks, small neighbours bundled. */
+export function layOutSlices(tasks: readonly TensorTask[], shards: readonly PlanShard[], sliceBytes: number): Slice[] {
+  const slices: Slice[] = [];
+  for (const [shard, { dataOffsetBytes, tasks: group }] of shards.entries()) {
+    let offsetBytes = dataOffsetBytes;
+    let bundle: SlicePart[] = [];
+    let bundleBytes = 0;
+    const close = (parts: readonly SlicePart[], sizeBytes: number) => {
+      if (parts.length === 0) return;
+      slices.push({ id: sliceId(slices.length), shard, offsetBytes, sizeBytes, parts });
+      offsetBytes += sizeBytes;
+    };
+    const closeBundle = () => {
+      close(bundle, bundleBytes);
+      bundle = [];
+      bundleBytes = 0;
+    };
+    for (const index of group) {
+      const task = tasks[index];
+      if (task === undefined) continue;
+      const size = sizeBytesOf(task);
+      if (bundleBytes + size > sliceBytes) closeBundle();
+      const parts = partsOf(index, task, sliceBytes);
+      const [only] = parts;
+      if (parts.length === 1 && only !== undefined) {
+        bundle.push(only);
+        bundleBytes += size;
+        continue;
+      }
+      for (const part of parts) close([part], part.elementCount * dtypeBytes[task.dtype]);
+    }
+    closeBundle();
+  }
+  return slices;
+}
+
+function partsOf(index: number, task: TensorTask, sliceBytes: number): SlicePart[] {
+  const { elementCount, blockElements } = geometryOf(task.shape);
+  const size = elementCount * dtypeBytes[task.dtype];
+  const blocksInSlice = Math.max(1, Math.floor(sliceBytes / (blockElements * dtypeBytes[task.dtype])));
+  const partElements = size <= sliceBytes ? Math.max(1, elementCount) : blocksInSlice * blockElements;
+  const partCount = Math.max(1, Math.ceil(elementCount / partElements));
+  return Array.from({ length: partCount }, (_, part) => {
+    const firstElement = part * partElements;
+    return {
+      task: index,
+      part,
+      partCount,
+      firstElement,
+      elementCount: Math.min(partElements, elementCount - firstElement),
+    };
+  });
+}
+
+function sliceId(index: number): SliceId {
+  return `s${String(index).padStart(6, "0")}` as SliceId;
+}

@@ -1,0 +1,130 @@
+import {
+  type Checkpoint,
+  type FloatDtype,
+  isFloatDtype,
+  layerCount,
+  layerCountKey,
+  splitLayer,
+} from "../../checkpoint/index.ts";
+import { geometryOf, type Plan } from "../../merge/work/index.ts";
+import { PublishError } from "./errors.ts";
+import { withJsonValue } from "./json-text.ts";
+import { CONFIG_NAME } from "./layout.ts";
+
+type Config = Readonly<Record<string, unknown>>;
+
+/** As torch calls them, which is how configs name them. */
+const torchNames: Readonly<Record<FloatDtype, string>> = {
+  F64: "float64",
+  F32: "float32",
+  F16: "float16",
+  BF16: "bfloat16",
+  F8_E4M3: "float8_e4m3fn",
+  F8_E5M2: "float8_e5m2",
+};
+
+/** Lists that hold one entry a layer, in the families in use; transformers refuses a config where their length is wrong. */
+const perLayerKeys = ["layer_types", "mlp_layer_types", "no_rope_layers", "attention_layers"];
+
+/**
+ * Whether the number of layers can be put into the config. For plan time.
+ * @throws PublishError `publish/layer-count`
+ */
+export function checkLayerCount(plan: Plan, checkpoint: Pick<Checkpoint, "config" | "tensors">): void {
+  const { config } = checkpoint;
+  if (config === undefined || plan.layerCount === undefined || layerCountKey(config) !== undefined) return;
+  const before = layerCount(checkpoint);
+  if (before === plan.layerCount) return;
+  const label = plan.inputs[plan.definingInput]?.label ?? "";
+  throw new PublishError(
+    "publish/layer-count",
+    `${label}: ${CONFIG_NAME} has no key for the number of layers, which goes from ${before} to ${plan.layerCount}`,
+    { hint: "Add the key of its model type (num_hidden_layers, n_layer, num_layers, n_layers) to that config.json." },
+  );
+}
+
+/** The defining input's config for the output: layer count, dtype and vocabulary size set, all else as it stands. */
+export function outputConfig(text: string, config: Config, plan: Plan): string {
+  const key = layerCountKey(config);
+  let edited = text;
+  if (key !== undefined && plan.layerCount !== undefined && plan.layerCount !== key.count) {
+    edited = withJsonValue(edited, key.path, plan.layerCount);
+    edited = withLayerLists(edited, config, key.path.slice(0, -1), key.count, plan);
+  }
+  // The language model's part of a config of several towers, or the config itself.
+  const nested = key === undefined || key.path.length === 1 ? undefined : key.path.slice(0, -1);
+  edited = withDtype(edited, config, nested, plan);
+  if (plan.embeddingRows === undefined) return edited;
+  const inNested = nested !== undefined && has(config, [...nested, "vocab_size"]);
+  if (inNested) edited = withJsonValue(edited, [...nested, "vocab_size"], plan.embeddingRows);
+  if (inNested && !has(config, ["vocab_size"])) return edited;
+  return withJsonValue(edited, ["vocab_size"], plan.embeddingRows);
+}
+
+function withDtype(text: string, config: Config, nested: readonly string[] | undefined, plan: Plan): string {
+  const dtype = mainDtype(plan);
+  if (dtype === undefined) return text;
+  const paths = (nested === undefined ? [[]] : [[], nested])
+    .flatMap((path) => [
+      [...path, "dtype"],
+      [...path, "torch_dtype"],
+    ])
+    .filter((path) => has(config, path));
+  // Both old and new versions of transformers read torch_dtype.
+  if (paths.length === 0) return withJsonValue(text, ["torch_dtype"], torchNames[dtype]);
+  return paths.reduce((edited, path) => withJsonValue(edited, path, torchNames[dtype]), text);
+}
+
+/** The float dtype that most elements of the output have. */
+function mainDtype(plan: Plan): FloatDtype | undefined {
+  const elements = new Map<FloatDtype, number>();
+  for (const { dtype, shape } of plan.tasks) {
+    if (isFloatDtype(dtype)) elements.set(dtype, (elements.get(dtype) ?? 0) + geometryOf(shape).elementCount);
+  }
+  let main: FloatDtype | undefined;
+  for (const [dtype, count] of elements) {
+    if (main === undefined || count > (elements.get(main) ?? 0)) main = dtype;
+  }
+  return main;
+}
+
+/** Per-layer lists follow the layers: entry j is that of the layer which output layer j was made from. */
+function withLayerLists(text: string, config: Config, parent: readonly string[], before: number, plan: Plan): string {
+  const sources = sourceLayers(plan);
+  let edited = text;
+  for (const key of perLayerKeys) {
+    const list = valueAt(config, [...parent, key]);
+    if (!Array.isArray(list) || list.length !== before || sources.some((layer) => layer >= before)) continue;
+    edited = withJsonValue(
+      edited,
+      [...parent, key],
+      sources.map((layer) => list[layer]),
+    );
+  }
+  return edited;
+}
+
+/** Per output layer the layer of the first source of its first tensor. */
+function sourceLayers(plan: Plan): readonly number[] {
+  const layers = new Map<number, number>();
+  for (const task of plan.tasks) {
+    const layer = splitLayer(task.name)?.layer;
+    const source = task.base ?? task.models[0];
+    if (layer === undefined || source === undefined || layers.has(layer)) continue;
+    layers.set(layer, splitLayer(source.tensor)?.layer ?? layer);
+  }
+  return Array.from({ length: plan.layerCount ?? 0 }, (_, layer) => layers.get(layer) ?? layer);
+}
+
+function has(config: Config, path: readonly string[]): boolean {
+  return valueAt(config, path) !== undefined;
+}
+
+function valueAt(config: Config, path: readonly string[]): unknown {
+  let value: unknown = config;
+  for (const key of path) {
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = (value as Record<string, unknown>)[key];
+  }
+  return value;
+}

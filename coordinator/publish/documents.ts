@@ -1,0 +1,87 @@
+import { dirname, join } from "node:path";
+import { type Checkpoint, sha256Hex } from "../../checkpoint/index.ts";
+import type { Plan } from "../../merge/work/index.ts";
+import { readWhole, type Store, writeWhole } from "../../storage/index.ts";
+import { sizeBytesOf } from "../plan/index.ts";
+import { outputConfig } from "./config.ts";
+import { CARD_NAME, CONFIG_NAME, INDEX_NAME, MANIFEST_NAME, RECIPE_NAME, SUMS_NAME } from "./layout.ts";
+import { type Manifest, manifestText, type OutputFile } from "./manifest.ts";
+import { modelCard } from "./model-card.ts";
+import { sumsOf, sumsText } from "./sums.ts";
+
+/** The checkpoint room lets no larger config pass. */
+const MAX_CONFIG_BYTES = 10_000_000;
+/** Tokenizers of a million tokens have some 50 MB. */
+const MAX_COMPANION_BYTES = 1_000_000_000;
+
+/** A file of the output that is no shard. */
+export interface OutputDocument {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface DocumentSources {
+  readonly store: Store;
+  /** As the user wrote it. */
+  readonly recipeText: string;
+  /** Of plan.definingInput. */
+  readonly definingCheckpoint: Checkpoint;
+}
+
+/** All files beside the shards but the manifest and SHA256SUMS: a function of the plan, the recipe's text and the defining input. */
+export async function outputDocuments(plan: Plan, sources: DocumentSources): Promise<readonly OutputDocument[]> {
+  const { store, recipeText, definingCheckpoint } = sources;
+  const { root, config, companions } = definingCheckpoint;
+  const documents: OutputDocument[] = [];
+  if (config !== undefined) {
+    const text = Buffer.from(await readWhole(store, join(root, CONFIG_NAME), MAX_CONFIG_BYTES)).toString("utf8");
+    documents.push(textDocument(CONFIG_NAME, outputConfig(text, config, plan)));
+  }
+  for (const name of companions) {
+    documents.push({ name, bytes: await readWhole(store, join(root, name), MAX_COMPANION_BYTES) });
+  }
+  documents.push(textDocument(CARD_NAME, modelCard(plan, recipeText)), textDocument(RECIPE_NAME, recipeText));
+  if (plan.shards.length > 1) documents.push(textDocument(INDEX_NAME, shardIndex(plan)));
+  return documents;
+}
+
+/** Writes documents into the stage, durably, and says what they are. */
+export async function stageDocuments(
+  store: Store,
+  stage: string,
+  documents: readonly OutputDocument[],
+): Promise<readonly OutputFile[]> {
+  const files: OutputFile[] = [];
+  for (const { name, bytes } of documents) {
+    const path = join(stage, name);
+    await store.makeDirectory(dirname(path));
+    await writeWhole(store, path, bytes);
+    files.push({ name, sizeBytes: bytes.length, sha256: sha256Hex(bytes) });
+  }
+  return files;
+}
+
+/** The two records of an output, manifest and SHA256SUMS, as files. */
+export function recordDocuments(manifest: Manifest): readonly OutputDocument[] {
+  return [textDocument(MANIFEST_NAME, manifestText(manifest)), textDocument(SUMS_NAME, sumsText(sumsOf(manifest)))];
+}
+
+/** Which tensor is in which shard, in output order. */
+function shardIndex(plan: Plan): string {
+  let totalBytes = 0;
+  const places: [string, string][] = [];
+  for (const shard of plan.shards) {
+    for (const index of shard.tasks) {
+      const task = plan.tasks[index];
+      if (task === undefined) throw new Error(`shard ${shard.name} holds task ${index}, which the plan lacks`);
+      totalBytes += sizeBytesOf(task);
+      places.push([task.name, shard.name]);
+    }
+  }
+  const index = { metadata: { total_size: totalBytes }, weight_map: Object.fromEntries(places) };
+  return `${JSON.stringify(index, null, 2)}\n`;
+}
+
+function textDocument(name: string, text: string): OutputDocument {
+  return { name, bytes: Buffer.from(text, "utf8") };
+}

@@ -1,0 +1,36 @@
+/** Every code a PublishError may carry. docs/errors.md explains each. */
+export const publishCodes = [
+  // Whether an output directory may be used
+  "publish/not-empty",
+  "publish/foreign-file",
+  "publish/unsafe-name",
+  // Making and placing the files
+  "publish/layer-count",
+  "publish/stage-missing",
+  // The records of an output
+  "publish/manifest",
+  "publish/sums",
+  // Repair
+  "publish/unrecoverable",
+  "publish/recipe-lost",
+  "publish/input-differs",
+  "publish/plan-differs",
+  "publish/not-reproduced",
+] as const;
+
+export type PublishCode = (typeof publishCodes)[number];
+
+/** An output that cannot be published, checked or repaired. */
+export class PublishError extends Error {
+  override readonly name = "PublishError";
+  /** What stands in the directory is what it is; a failed read or write is a StorageError. */
+  readonly retryable = false;
+  readonly code: PublishCode;
+  readonly hint: string;
+
+  constructor(code: PublishCode, message: string, options: { hint: string; cause?: unknown }) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+  }
+}

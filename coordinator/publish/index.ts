@@ -1,0 +1,44 @@
+export { checkLayerCount } from "./config.ts";
+export {
+  type DocumentSources,
+  type OutputDocument,
+  outputDocuments,
+  recordDocuments,
+  stageDocuments,
+} from "./documents.ts";
+export { type PublishCode, PublishError, publishCodes } from "./errors.ts";
+export {
+  CARD_NAME,
+  CONFIG_NAME,
+  INDEX_NAME,
+  LOCK_PATH,
+  MANIFEST_NAME,
+  RECIPE_NAME,
+  SUMS_NAME,
+  WORK_DIRECTORY,
+} from "./layout.ts";
+export {
+  buildManifest,
+  type Manifest,
+  type ManifestInput,
+  type ManifestInputFile,
+  type ManifestShard,
+  type ManifestSlice,
+  type ManifestSources,
+  manifestText,
+  type OutputFile,
+  parseManifest,
+} from "./manifest.ts";
+export { checkOutputDirectory, type OutputClaim, type OutputState } from "./output-directory.ts";
+export { type Publication, type PublishStep, publish } from "./publish.ts";
+export type { RepairChoices } from "./recorded-facts.ts";
+export {
+  type RepairedFile,
+  type RepairOptions,
+  type RepairReport,
+  type RepairSource,
+  repairOutput,
+} from "./repair.ts";
+export type { RepairInput } from "./repair-inputs.ts";
+export type { RecomputeSlices } from "./repair-shards.ts";
+export { type Finding, type VerifyReport, verifyOutput } from "./verify.ts";

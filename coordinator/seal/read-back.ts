@@ -1,0 +1,77 @@
+import { createHash } from "node:crypto";
+import type { Store, StoredFile } from "../../storage/index.ts";
+
+/** Of one read. Two buffers of it are in use at a time. */
+export const CHUNK_BYTES = 8 * 1024 * 1024;
+
+export interface FileHash {
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
+export interface ByteRange {
+  readonly offsetBytes: number;
+  readonly sizeBytes: number;
+}
+
+/** SHA-256 of a whole file, opened afresh. */
+export async function hashFile(store: Store, path: string): Promise<FileHash> {
+  return withFile(store, path, async (file) => {
+    const { sizeBytes } = await file.identity();
+    return { sizeBytes, sha256: await hashRange(file, { offsetBytes: 0, sizeBytes }) };
+  });
+}
+
+/** SHA-256 of each range. @throws StorageError `storage/short-read` where the file ends before a range does */
+export async function hashRanges(store: Store, path: string, ranges: readonly ByteRange[]): Promise<readonly string[]> {
+  return withFile(store, path, async (file) => {
+    const hashes: string[] = [];
+    for (const range of ranges) hashes.push(await hashRange(file, range));
+    return hashes;
+  });
+}
+
+async function hashRange(file: StoredFile, range: ByteRange): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of chunksOf(file, range)) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+/** Copies a range to the same place of another file. */
+export async function copyRange(from: StoredFile, to: StoredFile, range: ByteRange): Promise<void> {
+  let offsetBytes = range.offsetBytes;
+  for await (const chunk of chunksOf(from, range)) {
+    await to.write(offsetBytes, chunk);
+    offsetBytes += chunk.length;
+  }
+}
+
+/** The bytes of a range, piece by piece; a piece is valid until the next is asked for, and the next is being read meanwhile. */
+async function* chunksOf(file: StoredFile, range: ByteRange): AsyncGenerator<Uint8Array> {
+  const end = range.offsetBytes + range.sizeBytes;
+  const buffers = [0, 1].map(() => new Uint8Array(Math.min(CHUNK_BYTES, range.sizeBytes)));
+  const readAt = async (offsetBytes: number, buffer = 0): Promise<Uint8Array> => {
+    const chunk = (buffers[buffer] ?? new Uint8Array(0)).subarray(0, Math.min(CHUNK_BYTES, end - offsetBytes));
+    await file.read(offsetBytes, chunk);
+    return chunk;
+  };
+  let turn = 0;
+  let next = range.sizeBytes > 0 ? readAt(range.offsetBytes) : undefined;
+  for (let at = range.offsetBytes + CHUNK_BYTES; next !== undefined; at += CHUNK_BYTES) {
+    const chunk = await next;
+    turn = 1 - turn;
+    next = at < end ? readAt(at, turn) : undefined;
+    // Whoever stops early must not leave a read under way into a file that is being closed.
+    next?.catch(() => undefined);
+    yield chunk;
+  }
+}
+
+async function withFile<T>(store: Store, path: string, use: (file: StoredFile) => Promise<T>): Promise<T> {
+  const file = await store.open(path, "read");
+  try {
+    return await use(file);
+  } finally {
+    await file.close();
+  }
+}
