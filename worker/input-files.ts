@@ -1,0 +1,116 @@
+import { type JobDescription, MergeError } from "../merge/work/index.ts";
+import type { Store, StoredFile } from "../storage/index.ts";
+
+/** Open at once per thread; beyond it the one used longest ago is closed. Hundreds of models in shards would exhaust descriptors. */
+const OPEN_FILES_MAX = 128;
+
+/** The input files of a job, opened when first read and held to the state that the plan was made for. */
+export class InputFiles {
+  readonly #store: Store;
+  readonly #job: JobDescription;
+  /** In order of use, the last used last. */
+  readonly #open = new Map<string, StoredFile>();
+  readonly #touched = new Map<string, { readonly input: number; readonly file: number }>();
+  bytesRead = 0;
+
+  constructor(store: Store, job: JobDescription) {
+    this.#store = store;
+    this.#job = job;
+  }
+
+  label(input: number): string {
+    return this.#job.inputs[input]?.label ?? `input ${input}`;
+  }
+
+  /** Fills `into` from a file of an input. @throws MergeError merge/input-changed; StorageError */
+  async read(input: number, file: number, offsetBytes: number, into: Uint8Array): Promise<void> {
+    const stored = await this.#opened(input, file);
+    this.bytesRead += into.length;
+    await stored.read(offsetBytes, into);
+  }
+
+  /** After the last read of an assignment: every file it read is still what it was. */
+  async checkUnchanged(): Promise<void> {
+    for (const [key, { input, file }] of this.#touched) {
+      const stored = this.#open.get(key);
+      if (stored !== undefined) await this.#check(stored, input, file);
+    }
+    this.#touched.clear();
+  }
+
+  async close(): Promise<void> {
+    for (const file of this.#open.values()) await file.close();
+    this.#open.clear();
+  }
+
+  async #opened(input: number, file: number): Promise<StoredFile> {
+    const key = `${input}/${file}`;
+    const known = this.#open.get(key);
+    if (known !== undefined) {
+      if (!this.#touched.has(key)) {
+        // Last used last.
+        this.#open.delete(key);
+        this.#open.set(key, known);
+        this.#touched.set(key, { input, file });
+      }
+      return known;
+    }
+    await this.#makeRoom();
+    const stored = await this.#store.open(this.#description(input, file).path, "read");
+    this.#open.set(key, stored);
+    this.#touched.set(key, { input, file });
+    await this.#check(stored, input, file);
+    return stored;
+  }
+
+  async #makeRoom(): Promise<void> {
+    const [oldest] = this.#open;
+    if (this.#open.size < OPEN_FILES_MAX || oldest === undefined) return;
+    const [key, stored] = oldest;
+    const touched = this.#touched.get(key);
+    if (touched !== undefined) await this.#check(stored, touched.input, touched.file);
+    this.#touched.delete(key);
+    this.#open.delete(key);
+    await stored.close();
+  }
+
+  async #check(stored: StoredFile, input: number, file: number): Promise<void> {
+    const expected = this.#description(input, file);
+    const found = await stored.identity();
+    if (found.sizeBytes === expected.sizeBytes && found.mtimeNs === expected.mtimeNs && found.inode === expected.inode)
+      return;
+    throw inputChanged(this.label(input), expected, found);
+  }
+
+  #description(input: number, file: number) {
+    const description = this.#job.inputs[input]?.files[file];
+    if (description === undefined) throw new Error(`the job has no file ${file} of input ${input}`);
+    return description;
+  }
+}
+
+interface State {
+  readonly sizeBytes: number;
+  readonly mtimeNs: bigint;
+  readonly inode: bigint;
+}
+
+/** A file is not what it was when the job was planned. */
+export function inputChanged(label: string, expected: State & { readonly path: string }, found: State): MergeError {
+  const changes = [
+    expected.sizeBytes === found.sizeBytes ? [] : [`size ${expected.sizeBytes} → ${found.sizeBytes} bytes`],
+    expected.mtimeNs === found.mtimeNs ? [] : [`modified ${timeOf(expected.mtimeNs)} → ${timeOf(found.mtimeNs)}`],
+    expected.inode === found.inode ? [] : [`inode ${expected.inode} → ${found.inode}`],
+  ].flat();
+  return new MergeError(
+    "merge/input-changed",
+    `${label}: ${expected.path} changed since the merge began (${changes.join(", ")})`,
+    {
+      hint: "Slices already computed are from the old file. Put it back and run again, or merge anew from what is there now with --restart.",
+    },
+  );
+}
+
+function timeOf(ns: bigint): string {
+  return new Date(Number(ns / 1_000_000n)).toISOString();
+}

@@ -1,0 +1,282 @@
+import { createHash } from "node:crypto";
+import { dtypeBytes } from "../checkpoint/index.ts";
+import type { Engine } from "../merge/engines/index.ts";
+import { type MethodDefinition, methodNamed } from "../merge/methods/index.ts";
+import {
+  type Assignment,
+  geometryOfTask,
+  type JobDescription,
+  type Report,
+  type SealWork,
+  type SlicePart,
+  type SliceWork,
+  type Step,
+  type SurveyWork,
+  type TensorTask,
+} from "../merge/work/index.ts";
+import type { Store, StoredFile } from "../storage/index.ts";
+import { InputFiles } from "./input-files.ts";
+import { RangeWork, type Sink } from "./range-work.ts";
+import { SliceOutput } from "./slice-output.ts";
+
+export interface WorkerBudget {
+  /** Elements of a tensor that are surveyed at once; more are cut into ranges. Whole blocks at least. */
+  readonly rangeElements: number;
+  /** Optional working memory of one range. */
+  readonly spareBytes: number;
+  /** Elements of a cache-sized piece; a multiple of 8. */
+  readonly pieceElements: number;
+}
+
+/** What a worker lets its surroundings do while it computes. */
+export interface WorkerHooks {
+  /** Asks for permission to write a slice; false: the lease is gone, stop. */
+  grant(unit: Assignment["unit"], attempt: number): Promise<boolean>;
+  /** Called every few milliseconds of computing: lets messages in and results out. */
+  pause(): Promise<void>;
+}
+
+/** A finished slice, but for its durability: `durable` settles once its bytes survive a power loss. */
+export interface Written {
+  readonly report: Report;
+  readonly durable: Promise<void>;
+}
+
+/** A shard that is being written to, and the first failure to make it durable. */
+interface Output {
+  readonly file: StoredFile;
+  failure: unknown;
+}
+
+const SEAL_BUFFER_BYTES = 4 * 1024 * 1024;
+
+/** Executes assignments of one job, one after another, on one engine. */
+export class SliceWorker {
+  readonly #engine: Engine;
+  readonly #store: Store;
+  readonly #job: JobDescription;
+  readonly #budget: WorkerBudget;
+  readonly #hooks: WorkerHooks;
+  readonly #files: InputFiles;
+  readonly #outputs = new Map<string, Output>();
+  #tensorsCut = 0;
+
+  constructor(engine: Engine, store: Store, job: JobDescription, budget: WorkerBudget, hooks: WorkerHooks) {
+    this.#engine = engine;
+    this.#store = store;
+    this.#job = job;
+    this.#budget = budget;
+    this.#hooks = hooks;
+    this.#files = new InputFiles(store, job);
+  }
+
+  /** Undefined: the grant was refused. @throws the errors of storage, inputs and values */
+  async execute(assignment: Assignment): Promise<Written | undefined> {
+    const mark = this.#engine.mark();
+    this.#files.bytesRead = 0;
+    this.#tensorsCut = 0;
+    try {
+      if (assignment.kind === "slice") return await this.#slice(assignment);
+      if (assignment.kind === "survey") return { report: await this.#survey(assignment), durable: Promise.resolve() };
+      const { unit, attempt } = assignment;
+      return {
+        report: { unit, attempt, kind: "seal", sha256: await this.#seal(assignment) },
+        durable: Promise.resolve(),
+      };
+    } finally {
+      this.#engine.release(mark);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#files.close();
+    for (const { file } of this.#outputs.values()) await file.close();
+    this.#outputs.clear();
+  }
+
+  async #slice(work: Assignment & SliceWork): Promise<Written | undefined> {
+    const { unit, attempt, slice } = work;
+    if (!(await this.#hooks.grant(unit, attempt))) return undefined;
+    const shard = await this.#output(this.#job.shardPaths[slice.shard] ?? "");
+    const output = new SliceOutput(this.#engine, shard.file, slice.offsetBytes, this.#hooks.pause);
+    output.makeWindow(Math.max(...work.tasks.map(largestEmission)));
+    const warnings: string[] = [];
+    for (const [k, part] of slice.parts.entries()) {
+      const task = work.tasks[k];
+      if (task === undefined) throw new Error(`slice ${slice.id} lacks task ${part.task}`);
+      const mark = this.#engine.mark();
+      warnings.push(...(await this.#part(task, part, work.verdicts[k], output)));
+      this.#engine.release(mark);
+    }
+    const sha256 = await output.finish();
+    await this.#files.checkUnchanged();
+    const counts = {
+      bytesRead: this.#files.bytesRead,
+      bytesWritten: output.bytesWritten,
+      tensorsCut: this.#tensorsCut,
+    };
+    return { report: { unit, attempt, kind: "slice", sha256, warnings, counts }, durable: this.#sync(shard) };
+  }
+
+  /**
+   * After a failed sync the kernel may have thrown away what others wrote through the same handle, and will say so only once: nothing
+   * written through it and not yet durable counts, and the handle is not used again.
+   */
+  async #sync(output: Output): Promise<void> {
+    try {
+      await output.file.sync();
+    } catch (error) {
+      output.failure ??= error;
+      if (this.#outputs.get(output.file.path) === output) this.#outputs.delete(output.file.path);
+    }
+    if (output.failure !== undefined) throw output.failure;
+  }
+
+  /** Computes one part of a tensor into the sink; surveys first if that is this worker's to do. Returns warnings. */
+  async #part(task: TensorTask, part: SlicePart, verdict: unknown, sink: Sink): Promise<readonly string[]> {
+    if (task.kind === "copy") {
+      await this.#copy(task, part, sink);
+      return [];
+    }
+    const method = methodNamed(task.method);
+    if (part.partCount > 1) {
+      const range = this.#range(task, [part.firstElement, part.elementCount], sink, { part: part.part });
+      const step = method.begin(task);
+      // What a survey has read was looked at then.
+      range.check = range.check && "verdict" in step;
+      await method.merge(range, "verdict" in step ? step.verdict : verdict);
+      return [];
+    }
+    return this.#wholeTensor(method, task, sink);
+  }
+
+  /** All rounds of a tensor inside this worker: as one range if the budget allows, else cut as the coordinator would cut it. */
+  async #wholeTensor(method: MethodDefinition, task: TensorTask, sink: Sink): Promise<readonly string[]> {
+    const ranges = this.#rangesOf(task);
+    if (ranges.length > 1) this.#tensorsCut++;
+    const [only] = ranges;
+    // A single range keeps its buffers from round to round.
+    const single = ranges.length === 1 && only !== undefined ? this.#range(task, only, sink, {}) : undefined;
+    let step: Step = method.begin(task);
+    let rounds = 0;
+    while ("request" in step) {
+      let folded: unknown;
+      for (const [k, range] of ranges.entries()) {
+        const mark = this.#engine.mark();
+        const context = single ?? this.#range(task, range, undefined, {});
+        context.check = context.check && rounds === 0;
+        const summary = await method.survey(context, step.request);
+        folded = k === 0 ? summary : method.fold(folded, summary);
+        if (single === undefined) this.#engine.release(mark);
+        await this.#hooks.pause();
+      }
+      step = method.settle(task, step.request, folded);
+      rounds++;
+    }
+    for (const [part, range] of ranges.entries()) {
+      const mark = this.#engine.mark();
+      const context = single ?? this.#range(task, range, sink, { part });
+      context.check = context.check && rounds === 0;
+      await method.merge(context, step.verdict);
+      if (single === undefined) this.#engine.release(mark);
+    }
+    return step.warnings ?? [];
+  }
+
+  #rangesOf(task: TensorTask): [firstElement: number, elementCount: number][] {
+    const { elementCount, blockElements } = geometryOfTask(task);
+    if (elementCount <= this.#budget.rangeElements) return [[0, elementCount]];
+    const length = Math.max(1, Math.floor(this.#budget.rangeElements / blockElements)) * blockElements;
+    const count = Math.ceil(elementCount / length);
+    return Array.from({ length: count }, (_, k) => [k * length, Math.min(length, elementCount - k * length)]);
+  }
+
+  #range(
+    task: TensorTask,
+    [firstElement, elementCount]: readonly [number, number],
+    sink: Sink | undefined,
+    { part = 0, cuts = [firstElement] }: { part?: number; cuts?: readonly number[] },
+  ): RangeWork {
+    const { spareBytes, pieceElements } = this.#budget;
+    const { seed, allowNonfinite } = this.#job;
+    const specification = {
+      task,
+      seed,
+      allowNonfinite,
+      firstElement,
+      elementCount,
+      cuts,
+      part,
+      spareBytes,
+      pieceElements,
+    };
+    return new RangeWork(this.#engine, this.#files, sink, specification);
+  }
+
+  async #copy(task: TensorTask, part: SlicePart, sink: Sink): Promise<void> {
+    const source = task.base ?? task.models[0];
+    if (source === undefined) throw new Error(`${task.name} has nothing to be copied from`);
+    const range = this.#range(task, [part.firstElement, part.elementCount], sink, {});
+    for (const chunk of range.chunks("pieces")) {
+      if (source.dtype === task.dtype) await range.emitBytes(chunk, await range.read(source, chunk));
+      else await range.emit(chunk, await range.readF32(source, chunk, "copied"));
+    }
+  }
+
+  async #survey(work: Assignment & SurveyWork): Promise<Report> {
+    const { unit, attempt, task, parts } = work;
+    const [first] = parts;
+    if (first === undefined) throw new Error(`survey ${unit} has no parts`);
+    const elementCount = parts.reduce((sum, part) => sum + part.elementCount, 0);
+    const range = this.#range(task, [first.firstElement, elementCount], undefined, {
+      cuts: parts.map((part) => part.firstElement),
+    });
+    range.check = range.check && work.firstRound;
+    const summary = await methodNamed(task.method).survey(range, work.request);
+    await this.#files.checkUnchanged();
+    return {
+      unit,
+      attempt,
+      kind: "survey",
+      summary,
+      counts: { bytesRead: this.#files.bytesRead, bytesWritten: 0, tensorsCut: 0 },
+    };
+  }
+
+  /** Reads what was written back through a fresh handle: SHA-256 of each range, or of the file. */
+  async #seal(work: SealWork): Promise<string[]> {
+    const file = await this.#store.open(work.path, "read");
+    try {
+      const ranges = work.kind === "seal-slices" ? work.ranges : [{ offsetBytes: 0, sizeBytes: work.sizeBytes }];
+      const buffer = new Uint8Array(SEAL_BUFFER_BYTES);
+      const hashes: string[] = [];
+      for (const { offsetBytes, sizeBytes } of ranges) {
+        const hash = createHash("sha256");
+        for (let at = 0; at < sizeBytes; at += buffer.length) {
+          const view = buffer.subarray(0, Math.min(buffer.length, sizeBytes - at));
+          await file.read(offsetBytes + at, view);
+          hash.update(view);
+        }
+        hashes.push(hash.digest("hex"));
+        await this.#hooks.pause();
+      }
+      return hashes;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #output(path: string): Promise<Output> {
+    const known = this.#outputs.get(path);
+    if (known !== undefined) return known;
+    const output: Output = { file: await this.#store.open(path, "write"), failure: undefined };
+    this.#outputs.set(path, output);
+    return output;
+  }
+}
+
+/** Output bytes of the longest chunk of a task. */
+function largestEmission(task: TensorTask): number {
+  const { blockElements, elementCount } = geometryOfTask(task);
+  return Math.min(blockElements, elementCount) * dtypeBytes[task.dtype];
+}
