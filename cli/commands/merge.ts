@@ -1,0 +1,161 @@
+import { join, resolve } from "node:path";
+import { runMergeJob } from "../../coordinator/job/index.ts";
+import { WORK_DIRECTORY } from "../../coordinator/publish/index.ts";
+import { parseSeed } from "../../merge/math/index.ts";
+import { FileStore } from "../../storage/index.ts";
+import type { EngineChoice } from "../../worker/index.ts";
+import { exitCodes } from "../exit-codes.ts";
+import type { Io } from "../io.ts";
+import { openJobLog } from "../job-log.ts";
+import { workerThreads } from "../local.ts";
+import { prepare } from "../prepare.ts";
+import { ProgressReport } from "../progress.ts";
+import { printFailure, printWarnings, reportError } from "../report-error.ts";
+import { resourcesFor } from "../resources.ts";
+import { toolVersion } from "../version.ts";
+import type { PlanningOptions } from "./merge-options.ts";
+import { planSummary } from "./plan.ts";
+
+export interface MergeOptions extends PlanningOptions {
+  readonly threads?: number;
+  readonly memory?: number;
+  readonly engine: EngineChoice["name"];
+  readonly overwrite: boolean;
+  readonly restart: boolean;
+  readonly hashInputs: boolean;
+  readonly quiet: boolean;
+  readonly logLevel: string;
+}
+
+/** `deltaworks merge RECIPE OUT` */
+export async function mergeCommand(
+  [recipePath = "", outPath = ""]: readonly string[],
+  options: MergeOptions,
+  io: Io,
+): Promise<number> {
+  const store = new FileStore({ blocking: false });
+  const out = resolve(outPath);
+  const started = performance.now();
+  const seconds = () => (performance.now() - started) / 1000;
+  let log: ReturnType<typeof openJobLog> | undefined;
+  const signals = new Signals();
+  try {
+    const prepared = await prepare(store, recipePath, {
+      seed: options.randomSeed,
+      sliceBytes: options.sliceSize,
+      shardBytes: options.shardSize,
+      allowNonfinite: options.allowNonfinite,
+      allowUnknownKeys: options.allowUnknownKeys,
+      modelsRoot: options.modelsRoot,
+      cwd: process.cwd(),
+      environment: process.env,
+    });
+    if (!options.quiet) printWarnings(io, prepared.warnings, options.json);
+    const { plan, digest } = prepared;
+    const resources = resourcesFor({ threads: options.threads, memoryBytes: options.memory });
+    const { budget, threads } = resources;
+    const engine = { name: options.engine, maximumBytes: resources.engineMaximumBytes };
+    if (!options.quiet && !options.json) io.stderr(`${planSummary(plan, digest)}\n`);
+    const progress = new ProgressReport({
+      io,
+      terminal: process.stderr.isTTY === true,
+      json: options.json,
+      quiet: options.quiet,
+      nowMs: () => performance.now(),
+    });
+    const outcome = await runMergeJob({
+      store,
+      out,
+      plan,
+      digest,
+      recipeText: prepared.recipeText,
+      definingCheckpoint: prepared.definingCheckpoint,
+      inputs: prepared.inputs,
+      seed: parseSeed(plan.seed),
+      overwrite: options.overwrite,
+      restart: options.restart,
+      hashInputs: options.hashInputs,
+      toolVersion,
+      surveyElements: budget.rangeElements,
+      workers: (job) => {
+        log = openJobLog(store, join(out, WORK_DIRECTORY, "job.log"), options.logLevel, io.stderr);
+        log.log.info(
+          {
+            plan: digest,
+            threads,
+            memoryBytes: resources.memoryBytes,
+            engine: engine.name,
+            node: process.version,
+            inputs: job.inputs.map(({ files }) => files.map(({ path }) => path)),
+          },
+          "merge begins",
+        );
+        return workerThreads({ threads, job, budget, engine });
+      },
+      clock: { nowMs: () => performance.now() },
+      observer: progress,
+      onStop: (stop) => signals.listen(io, stop),
+    });
+    const last = progress.end();
+    log?.log.info(
+      {
+        outcome: outcome.outcome,
+        seconds: seconds(),
+        bytesRead: last?.bytesRead,
+        bytesWritten: last?.bytesWritten,
+        counters: Object.fromEntries(progress.counters),
+      },
+      "merge ended",
+    );
+    switch (outcome.outcome) {
+      case "done":
+        if (options.json)
+          io.stdout(
+            `${JSON.stringify({ event: "done", out: outPath, plan: digest, seconds: seconds(), bytesRead: last?.bytesRead ?? 0, bytesWritten: last?.bytesWritten ?? 0, slicesComputed: last?.slicesComputed ?? 0, tensorsCut: last?.tensorsCut ?? 0 })}\n`,
+          );
+        else if (!options.quiet)
+          io.stdout(
+            last === undefined
+              ? `done  ${outPath} holds this merge already\n`
+              : `done  ${outPath}  ${seconds().toFixed(1)} s\n`,
+          );
+        return exitCodes.done;
+      case "stopped":
+        io.stderr("stopped  finished slices are kept; the same command goes on from here\n");
+        return signals.exitCode;
+      default:
+        if (outcome.cause !== undefined) printFailure(io, outcome.cause, options.json);
+        return exitCodes.failed;
+    }
+  } catch (error) {
+    return reportError(io, error, options.json);
+  } finally {
+    signals.close();
+    await log?.close();
+  }
+}
+
+/** SIGINT and SIGTERM stop the job cleanly; a second one ends the process as it is, which loses nothing but slices in flight. */
+class Signals {
+  exitCode: number = exitCodes.interrupted;
+  #handlers: (readonly [NodeJS.Signals, () => void])[] = [];
+
+  listen(io: Io, stop: () => void): void {
+    this.#handlers = (["SIGINT", "SIGTERM"] as const).map((signal) => {
+      let asked = false;
+      const handler = () => {
+        this.exitCode = signal === "SIGINT" ? exitCodes.interrupted : exitCodes.terminated;
+        if (asked) process.exit(this.exitCode);
+        asked = true;
+        io.stderr("stopping  slices in flight are finished first; once more to end at once\n");
+        stop();
+      };
+      process.on(signal, handler);
+      return [signal, handler] as const;
+    });
+  }
+
+  close(): void {
+    for (const [signal, handler] of this.#handlers) process.off(signal, handler);
+  }
+}

@@ -1,0 +1,36 @@
+import { type RepairedFile, type RepairSource, repairOutput } from "../../coordinator/publish/index.ts";
+import { FileStore } from "../../storage/index.ts";
+import { exitCodes } from "../exit-codes.ts";
+import type { Io } from "../io.ts";
+import { reportError } from "../report-error.ts";
+import { counted } from "./text-table.ts";
+import { reportLines, reportText } from "./verify.ts";
+
+export interface RepairCommandOptions {
+  readonly json: boolean;
+}
+
+/** `deltaworks repair OUT`. `source` finds the models and computes. */
+export async function repairCommand(
+  [out = ""]: readonly string[],
+  { json }: RepairCommandOptions,
+  io: Io,
+  source: RepairSource,
+): Promise<number> {
+  const onRepaired = (item: RepairedFile) => {
+    io.stdout(json ? `${JSON.stringify({ event: "repaired", ...item })}\n` : `repaired ${itemText(item)}\n`);
+  };
+  try {
+    const { report } = await repairOutput(new FileStore(), out, source, { onRepaired });
+    io.stdout(json ? reportLines(report) : reportText(report));
+    if (report.ok) return exitCodes.done;
+    if (!json) io.stderr("  hint  What is left was not published, and repair removes nothing. Move it away.\n");
+    return exitCodes.damaged;
+  } catch (error) {
+    return reportError(io, error, json);
+  }
+}
+
+function itemText({ file, slices }: RepairedFile): string {
+  return slices === undefined ? file : `${file}, ${counted(slices.length, "slice")} computed again`;
+}

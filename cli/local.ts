@@ -1,0 +1,70 @@
+import { Worker } from "node:worker_threads";
+import type { WorkerLink, WorkerListener, WorkerSource } from "../coordinator/link/index.ts";
+import { failureFrom, type JobDescription, type WorkerId } from "../merge/work/index.ts";
+import type { EngineChoice, FromWorker, ToWorker, WorkerBudget } from "../worker/index.ts";
+
+/** One is computed while the one before it becomes durable. */
+const SLOTS = 2;
+
+/** Where the entry of a worker thread lies once built; under a test runner that reads the sources, the built one is taken. */
+const threadEntry = new URL(
+  import.meta.url.endsWith(".ts") ? "../dist/worker/thread.js" : "../worker/thread.js",
+  import.meta.url,
+);
+
+export interface ThreadOptions {
+  readonly threads: number;
+  readonly job: JobDescription;
+  readonly budget: WorkerBudget;
+  readonly engine: EngineChoice;
+}
+
+/** Workers that are threads of this process. */
+export function workerThreads(options: ThreadOptions): WorkerSource {
+  return (listener) =>
+    Promise.all(
+      Array.from({ length: options.threads }, (_, k) => startThread(`thread-${k + 1}` as WorkerId, options, listener)),
+    );
+}
+
+function startThread(
+  id: WorkerId,
+  { job, budget, engine }: ThreadOptions,
+  listener: WorkerListener,
+): Promise<WorkerLink> {
+  return new Promise((resolve, reject) => {
+    const thread = new Worker(threadEntry, { name: id });
+    const send = (message: ToWorker) => thread.postMessage(message);
+    let ended = false;
+    const exited = new Promise<void>((done) => {
+      thread.once("exit", (code) => {
+        done();
+        const error = new Error(`worker ${id} ended with code ${code}`);
+        reject(error);
+        if (!ended) listener.lost(id, failureFrom(error));
+      });
+    });
+    thread.on("error", (error) => {
+      reject(error);
+      if (!ended) listener.lost(id, failureFrom(error));
+      ended = true;
+    });
+    thread.on("message", (message: FromWorker) => {
+      if (message.type === "grant-request") listener.grantRequested(id, message.unit, message.attempt);
+      else if (message.type === "report") listener.reported(id, message.report);
+      else if (message.type === "ready") resolve(link);
+    });
+    const link: WorkerLink = {
+      id,
+      slots: SLOTS,
+      assign: (assignment) => send({ type: "assign", assignment }),
+      answerGrant: (unit, attempt, granted) => send({ type: granted ? "granted" : "refused", unit, attempt }),
+      close: async () => {
+        ended = true;
+        send({ type: "end" });
+        await exited;
+      },
+    };
+    send({ type: "begin", job, budget, engine });
+  });
+}

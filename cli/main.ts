@@ -1,0 +1,127 @@
+#!/usr/bin/env node
+import { Command, Option } from "commander";
+import {
+  parseBytes,
+  parseSeedText,
+  parseThreads,
+  SHARD_BYTES_DEFAULT,
+  SLICE_BYTES_DEFAULT,
+} from "./commands/merge-options.ts";
+import type { Io } from "./io.ts";
+import { toolVersion } from "./version.ts";
+
+type Run<Options> = (args: readonly string[], options: Options, io: Io) => Promise<number>;
+
+const io: Io = { stdout: (text) => process.stdout.write(text), stderr: (text) => process.stderr.write(text) };
+
+/** Commands are loaded when they are called: help must come at once. */
+function runs<Options>(load: () => Promise<Run<Options>>) {
+  return async (...all: unknown[]) => {
+    const command = all.at(-1) as Command;
+    const run = await load();
+    process.exitCode = await run(command.args, command.opts() as Options, io);
+  };
+}
+
+function withPlanning(command: Command): Command {
+  return command
+    .option("--random-seed <n>", "seed of random masks, 0 to 2^64 - 1", parseSeedText, "0")
+    .option("--slice-size <bytes>", "most output bytes of a slice, the unit of work", parseBytes, SLICE_BYTES_DEFAULT)
+    .option("--shard-size <bytes>", "most bytes of an output file", parseBytes, SHARD_BYTES_DEFAULT)
+    .option("--allow-nonfinite", "let NaN and infinity in inputs through", false)
+    .option("--allow-unknown-keys", "warn of unknown recipe keys instead of refusing them", false)
+    .option("--models-root <dir>", "look for models here first")
+    .option("--threads <n>", "worker threads (default: all cores, at most 16)", parseThreads)
+    .option(
+      "--memory <bytes>",
+      "memory for the whole process (default: 1GiB, at most half of the machine's)",
+      parseBytes,
+    )
+    .option("--json", "print events or results as JSON, one object a line", false);
+}
+
+const program = new Command("deltaworks")
+  .description("Merge language models: a mergekit recipe and safetensors checkpoints in, a verified checkpoint out.")
+  .version(toolVersion)
+  .showHelpAfterError("(deltaworks --help shows the commands)");
+
+withPlanning(program.command("merge"))
+  .description("merge models; after a crash the same command goes on where it ended")
+  .argument("<recipe>", "mergekit recipe, YAML")
+  .argument("<out>", "output directory")
+  .addOption(new Option("--engine <name>", "what computes").choices(["wasm", "reference"]).default("wasm"))
+  .option("--overwrite", "replace the checkpoint that is in the output directory", false)
+  .option("--restart", "discard what an unfinished merge computed", false)
+  .option("--hash-inputs", "put the SHA-256 of every input file into the manifest", false)
+  .option("--quiet", "print errors only", false)
+  .addOption(
+    new Option("--log-level <level>", "log to stderr from this level on")
+      .choices(["silent", "error", "warn", "info", "debug", "trace"])
+      .default("silent"),
+  )
+  .action(runs(async () => (await import("./commands/merge.ts")).mergeCommand));
+
+withPlanning(program.command("plan"))
+  .description("show what a merge would do; reads headers only")
+  .argument("<recipe>", "mergekit recipe, YAML")
+  .option("--verbose", "show all notes", false)
+  .action(runs(async () => (await import("./commands/plan.ts")).planCommand));
+
+program
+  .command("verify")
+  .description("compare an output with its manifest; exit 3 if anything is damaged")
+  .argument("<out>", "output directory")
+  .option("--json", "print findings as JSON, one object a line", false)
+  .action(runs(async () => (await import("./commands/verify.ts")).verifyCommand));
+
+program
+  .command("repair")
+  .description("compute again what is damaged in an output, and only that")
+  .argument("<out>", "output directory")
+  .option("--models-root <dir>", "look for the models here first")
+  .option("--json", "print events as JSON, one object a line", false)
+  .action(
+    runs(async () => {
+      const [{ repairCommand }, { repairSource }, { FileStore }] = await Promise.all([
+        import("./commands/repair.ts"),
+        import("./repair-source.ts"),
+        import("../storage/index.ts"),
+      ]);
+      return (args, options: { readonly json: boolean; readonly modelsRoot?: string }, to) => {
+        const { modelsRoot } = options;
+        const store = new FileStore();
+        const source = repairSource({
+          store,
+          out: args[0] ?? "",
+          modelsRoot,
+          cwd: process.cwd(),
+          environment: process.env,
+        });
+        return repairCommand(args, options, to, source);
+      };
+    }),
+  );
+
+program
+  .command("inspect")
+  .description("show what stands in the headers of a checkpoint")
+  .argument("<path>", "checkpoint directory or .safetensors file")
+  .option("--json", "print tensors as JSON, one object a line", false)
+  .action(runs(async () => (await import("./commands/inspect.ts")).inspectCommand));
+
+program
+  .command("diff")
+  .description("compare two checkpoints tensor by tensor; exit 1 if they differ")
+  .argument("<a>", "checkpoint directory or .safetensors file")
+  .argument("<b>", "another")
+  .option("--json", "print tensors as JSON, one object a line", false)
+  .action(runs(async () => (await import("./commands/diff.ts")).diffCommand));
+
+program
+  .command("methods")
+  .description("list the merge methods, or document one")
+  .argument("[name]", "method")
+  .option("--json", "print declarations as JSON", false)
+  .action(runs(async () => (await import("./commands/methods.ts")).methodsCommand));
+
+await program.parseAsync();

@@ -1,0 +1,204 @@
+import { basename, dirname, resolve } from "node:path";
+import {
+  type Checkpoint,
+  locateModel,
+  type ModelLocation,
+  type ModelReference,
+  openCheckpoint,
+  type Surroundings,
+} from "../checkpoint/index.ts";
+import { buildPlan, planDigest } from "../coordinator/plan/index.ts";
+import { checkLayerCount } from "../coordinator/publish/index.ts";
+import { methodDeclarations } from "../merge/methods/index.ts";
+import {
+  type Failure,
+  failureFrom,
+  type InputFile,
+  type Json,
+  type Plan,
+  type PlanOptions,
+} from "../merge/work/index.ts";
+import {
+  bindRecipe,
+  canonicalRecipe,
+  checkFaults,
+  type Fault,
+  labelsFor,
+  parseRecipe,
+  type Recipe,
+  type RecipeInput,
+  referencedModels,
+} from "../recipe/index.ts";
+import { readWhole, type Store } from "../storage/index.ts";
+
+/** A recipe is text that people write; a longer one is something else. */
+const RECIPE_MAX_BYTES = 16 * 1024 * 1024;
+
+export interface PrepareOptions extends PlanOptions {
+  /** Decimal. */
+  readonly seed: string;
+  readonly allowUnknownKeys: boolean;
+  readonly modelsRoot?: string | undefined;
+  readonly cwd: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+/** A recipe that has been read, checked against its models and planned. No tensor byte has been read. */
+export interface Prepared {
+  readonly recipeText: string;
+  readonly recipe: Recipe;
+  readonly plan: Plan;
+  readonly digest: string;
+  readonly definingCheckpoint: Checkpoint;
+  /** As plan.inputs, with places and states. */
+  readonly inputs: readonly { readonly label: string; readonly files: readonly InputFile[] }[];
+  readonly warnings: readonly Fault[];
+}
+
+/** Several things are wrong at once, none of them in the recipe's text. */
+export class InputsError extends Error {
+  override readonly name = "InputsError";
+  readonly code: string;
+  readonly hint: string;
+  readonly retryable = false;
+  readonly failures: readonly Failure[];
+
+  constructor(failures: readonly [Failure, ...Failure[]]) {
+    super(failures.map(({ message }) => message).join("\n"));
+    this.code = failures[0].code;
+    this.hint = failures[0].hint;
+    this.failures = failures;
+  }
+}
+
+export async function readRecipe(store: Store, path: string): Promise<string> {
+  return new TextDecoder("utf-8", { fatal: false }).decode(await readWhole(store, path, RECIPE_MAX_BYTES));
+}
+
+/** @throws RecipeError with all faults of the recipe; InputsError where models cannot be opened */
+export async function prepare(store: Store, recipePath: string, options: PrepareOptions): Promise<Prepared> {
+  return prepareText(store, await readRecipe(store, recipePath), recipePath, options);
+}
+
+/** `recipePath` names the recipe in messages; relative model paths are looked up from its folder too. */
+export async function prepareText(
+  store: Store,
+  recipeText: string,
+  recipePath: string,
+  options: PrepareOptions,
+): Promise<Prepared> {
+  const parsed = parse(recipeText, recipePath, options);
+  const { opened, failures } = await openModels(store, parsed.recipe, recipePath, options);
+  const [failure, ...others] = failures;
+  if (failure !== undefined) {
+    checkFaults(parsed.faults);
+    throw new InputsError([failure, ...others]);
+  }
+  return planOpened(parsed, opened, options);
+}
+
+/** A recipe whose structure could be read; it may have faults all the same. */
+export interface ParsedText {
+  readonly recipe: Recipe;
+  readonly faults: readonly Fault[];
+  readonly warnings: readonly Fault[];
+}
+
+export function parse(text: string, path: string, options: Pick<PrepareOptions, "allowUnknownKeys">): ParsedText {
+  const { allowUnknownKeys } = options;
+  const { recipe, faults, warnings } = parseRecipe(text, path, { methods: methodDeclarations(), allowUnknownKeys });
+  if (recipe !== undefined) return { recipe, faults, warnings };
+  checkFaults(faults);
+  throw new Error("a recipe without faults should have been read");
+}
+
+/** The plan for models that are open. @throws RecipeError with all faults; MethodError; PublishError `publish/layer-count` */
+export function planOpened(
+  { recipe, faults, warnings }: ParsedText,
+  opened: readonly RecipeInput[],
+  options: PlanOptions & { readonly seed: string },
+): Prepared {
+  const binding = bindRecipe(recipe, opened, { methods: methodDeclarations() });
+  checkFaults([...faults, ...binding.faults]);
+  const labels = new Map(opened.map(({ reference, label }) => [reference.text, label]));
+  const plan = buildPlan({
+    recipe: canonicalRecipe(recipe, labels) as Json,
+    seed: options.seed,
+    options: {
+      sliceBytes: options.sliceBytes,
+      shardBytes: options.shardBytes,
+      allowNonfinite: options.allowNonfinite,
+    },
+    inputs: opened,
+    definingInput: binding.definingInput,
+    layerCount: binding.layerCount,
+    embeddingRows: binding.embeddingRows,
+    tasks: binding.tasks,
+    notes: binding.notes,
+  });
+  const defining = opened[plan.definingInput];
+  if (defining === undefined) throw new Error("the plan names no defining input");
+  checkLayerCount(plan, defining.checkpoint);
+  return {
+    recipeText: recipe.text,
+    recipe,
+    plan,
+    digest: planDigest(plan),
+    definingCheckpoint: defining.checkpoint,
+    inputs: opened.map(({ label, checkpoint }) => ({ label, files: checkpoint.files.map(inputFileOf) })),
+    warnings: [...warnings, ...binding.warnings],
+  };
+}
+
+export interface OpenModelsOptions extends Pick<PrepareOptions, "cwd" | "environment" | "modelsRoot"> {
+  /** Per model in recipe order: where an earlier run found it, tried where it is not found otherwise. */
+  readonly recordedFolders?: readonly string[];
+}
+
+/** Opens every model that a recipe names, headers only, and says what could not be opened. */
+export async function openModels(
+  store: Store,
+  recipe: Recipe,
+  recipePath: string,
+  options: OpenModelsOptions,
+): Promise<{ readonly opened: readonly RecipeInput[]; readonly failures: readonly Failure[] }> {
+  const references = referencedModels(recipe);
+  const labels = labelsFor(references);
+  const surroundings = {
+    cwd: options.cwd,
+    recipeDirectory: dirname(resolve(options.cwd, recipePath)),
+    environment: options.environment,
+    ...(options.modelsRoot === undefined ? {} : { modelsRoot: options.modelsRoot }),
+  };
+  const opened: RecipeInput[] = [];
+  const failures: Failure[] = [];
+  for (const reference of references) {
+    const label = labels.get(reference.text) ?? reference.text;
+    try {
+      const location = await locate(store, reference, surroundings, options.recordedFolders?.[opened.length]);
+      opened.push({ reference, label, checkpoint: await openCheckpoint(store, location, label) });
+    } catch (error) {
+      failures.push(failureFrom(error));
+    }
+  }
+  return { opened, failures };
+}
+
+async function locate(
+  store: Store,
+  reference: ModelReference,
+  surroundings: Surroundings,
+  recordedFolder: string | undefined,
+): Promise<ModelLocation> {
+  try {
+    return await locateModel(store, reference, surroundings);
+  } catch (error) {
+    if (recordedFolder === undefined || (await store.identity(recordedFolder)) === undefined) throw error;
+    const isFile = reference.path.endsWith(".safetensors");
+    return { root: recordedFolder, ...(isFile ? { file: basename(reference.path) } : {}) };
+  }
+}
+
+function inputFileOf({ path, sizeBytes, mtimeNs, inode }: InputFile): InputFile {
+  return { path, sizeBytes, mtimeNs, inode };
+}

@@ -1,0 +1,132 @@
+import { dirname, join } from "node:path";
+import { JOURNAL_NAME, JobRecords, TensorRounds } from "../coordinator/job/index.ts";
+import { openFileJournal } from "../coordinator/journal/index.ts";
+import { RECIPE_NAME, type RepairInput, type RepairSource, WORK_DIRECTORY } from "../coordinator/publish/index.ts";
+import { createEngine } from "../merge/engines/index.ts";
+import { parseSeed } from "../merge/math/index.ts";
+import type { JobDescription, Plan, Report, Slice, SlicePart, UnitId } from "../merge/work/index.ts";
+import type { RecipeInput } from "../recipe/index.ts";
+import type { Store } from "../storage/index.ts";
+import { SliceWorker } from "../worker/index.ts";
+import { InputsError, openModels, parse, planOpened } from "./prepare.ts";
+import { resourcesFor } from "./resources.ts";
+
+export interface RepairSourceOptions {
+  readonly store: Store;
+  /** The output directory: its recipe, and its journal, which knows where the models were. */
+  readonly out: string;
+  readonly modelsRoot?: string | undefined;
+  readonly cwd: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+/** Finds the models of an output by its recipe, and computes slices again, on this thread: they are few. */
+export function repairSource(options: RepairSourceOptions): RepairSource {
+  const { store, out } = options;
+  const recipePath = join(out, RECIPE_NAME);
+  // What made the output passed with or without this; the digest of the plan tells whether it is the same one.
+  const allowUnknownKeys = true;
+  let opened: readonly RecipeInput[] = [];
+  return {
+    openInputs: async (recipeText) => {
+      const { recipe } = parse(recipeText, recipePath, { allowUnknownKeys });
+      const recordedFolders = await foldersInJournal(store, out);
+      const found = await openModels(store, recipe, recipePath, { ...options, recordedFolders });
+      const [failure, ...others] = found.failures;
+      if (failure !== undefined) throw new InputsError([failure, ...others]);
+      opened = found.opened;
+      return opened;
+    },
+    planFor: async (recipeText, _inputs, { seed, options: planOptions }) =>
+      planOpened(parse(recipeText, recipePath, { allowUnknownKeys }), opened, { ...planOptions, seed }).plan,
+    recomputeSlices: (plan, slices, shardPaths) => recompute(store, plan, opened, slices, shardPaths),
+  };
+}
+
+/** Where the merge found its models, in recipe order; empty where the output was moved without its work directory. */
+async function foldersInJournal(store: Store, out: string): Promise<string[]> {
+  const path = join(out, WORK_DIRECTORY, JOURNAL_NAME);
+  if ((await store.identity(path)) === undefined) return [];
+  const journal = await openFileJournal(store, path);
+  try {
+    const { inputs = [] } = await new JobRecords(journal).history();
+    return inputs.map(([first]) => (first === undefined ? "" : dirname(first.path)));
+  } finally {
+    await journal.close();
+  }
+}
+
+async function recompute(
+  store: Store,
+  plan: Plan,
+  inputs: readonly RepairInput[],
+  slices: readonly number[],
+  shardPaths: readonly string[],
+): Promise<readonly string[]> {
+  const { budget, engineMaximumBytes } = resourcesFor({ threads: 1 });
+  const engine = await createEngine("wasm", { maximumBytes: engineMaximumBytes });
+  const job: JobDescription = {
+    seed: parseSeed(plan.seed),
+    allowNonfinite: plan.options.allowNonfinite,
+    inputs: inputs.map(({ label, checkpoint }) => ({ label, files: checkpoint.files })),
+    shardPaths,
+  };
+  const hooks = { grant: async () => true, pause: async () => undefined };
+  const worker = new SliceWorker(engine, store, job, budget, hooks);
+  const verdicts = new Map<number, unknown>();
+  const hashes: string[] = [];
+  try {
+    for (const index of slices) {
+      const slice = plan.slices[index];
+      if (slice === undefined) throw new Error(`the plan has no slice ${index}`);
+      for (const part of slice.parts) await settle(plan, part, worker, budget.rangeElements, verdicts);
+      hashes.push(await computeSlice(plan, slice, worker, verdicts));
+    }
+  } finally {
+    await worker.close();
+  }
+  return hashes;
+}
+
+/** The verdict of a cut tensor, once. */
+async function settle(
+  plan: Plan,
+  { task, partCount }: SlicePart,
+  worker: SliceWorker,
+  rangeElements: number,
+  verdicts: Map<number, unknown>,
+): Promise<void> {
+  if (partCount === 1 || plan.tasks[task]?.kind !== "merge" || verdicts.has(task)) return;
+  const rounds = new TensorRounds(plan, task, rangeElements);
+  while ("request" in rounds.step) {
+    for (const { unit, parts } of rounds.beginRound()) {
+      const { request, firstRound } = rounds;
+      const work = { kind: "survey", task: rounds.task, parts, request, firstRound, unit, attempt: 1 } as const;
+      const report = await reportOf(worker, work);
+      if (report.kind === "survey") rounds.keep(unit, report.summary);
+    }
+    rounds.settle();
+  }
+  verdicts.set(task, rounds.step.verdict);
+}
+
+async function computeSlice(
+  plan: Plan,
+  slice: Slice,
+  worker: SliceWorker,
+  verdicts: ReadonlyMap<number, unknown>,
+): Promise<string> {
+  const tasks = slice.parts.flatMap(({ task }) => plan.tasks[task] ?? []);
+  const unit = slice.id as string as UnitId;
+  const ofParts = slice.parts.map(({ task }) => verdicts.get(task));
+  const report = await reportOf(worker, { kind: "slice", slice, tasks, verdicts: ofParts, unit, attempt: 1 });
+  if (report.kind !== "slice") throw new Error(`slice ${slice.id} was answered by a report of kind ${report.kind}`);
+  return report.sha256;
+}
+
+async function reportOf(worker: SliceWorker, assignment: Parameters<SliceWorker["execute"]>[0]): Promise<Report> {
+  const written = await worker.execute(assignment);
+  if (written === undefined) throw new Error(`${assignment.unit} was refused its grant`);
+  await written.durable;
+  return written.report;
+}

@@ -1,0 +1,48 @@
+import { CheckpointError } from "../checkpoint/index.ts";
+import { MethodError } from "../merge/methods/index.ts";
+import { type Failure, failureFrom } from "../merge/work/index.ts";
+import { type Fault, formatFault, RecipeError } from "../recipe/index.ts";
+import { exitCodes } from "./exit-codes.ts";
+import type { Io } from "./io.ts";
+import { InputsError } from "./prepare.ts";
+
+/** Prints what happened and what to do, and says how the process ends: 2 for a wrong recipe or usage, else 1. */
+export function reportError(io: Io, error: unknown, json = false): number {
+  if (error instanceof RecipeError) {
+    for (const fault of error.faults)
+      printFailure(io, { code: fault.code, message: formatFault(fault), hint: fault.hint }, json);
+    return exitCodes.usage;
+  }
+  if (error instanceof InputsError) {
+    for (const failure of error.failures) printFailure(io, failure, json);
+    return exitCodes.usage;
+  }
+  const failure = failureFrom(error);
+  printFailure(io, failure, json);
+  const wrongInput = error instanceof CheckpointError || error instanceof MethodError || isUsage(failure.code);
+  return wrongInput ? exitCodes.usage : exitCodes.failed;
+}
+
+/** Refusals before any work, which another command line would avoid. */
+function isUsage(code: string): boolean {
+  return [
+    "coordinator/other-job",
+    "publish/not-empty",
+    "publish/foreign-file",
+    "publish/layer-count",
+    "plan/option",
+  ].includes(code);
+}
+
+export function printFailure(io: Io, { code, message, hint }: Omit<Failure, "retryable">, json: boolean): void {
+  if (json) io.stderr(`${JSON.stringify({ event: "error", code, message, hint })}\n`);
+  else io.stderr(`error ${code}  ${message}\n  hint  ${hint}\n`);
+}
+
+export function printWarnings(io: Io, warnings: readonly Fault[], json: boolean): void {
+  for (const fault of warnings) {
+    const { code, hint } = fault;
+    if (json) io.stderr(`${JSON.stringify({ event: "warning", code, message: formatFault(fault), hint })}\n`);
+    else io.stderr(`warning ${code}  ${formatFault(fault)}\n  hint  ${hint}\n`);
+  }
+}

@@ -1,0 +1,45 @@
+import { availableParallelism, totalmem } from "node:os";
+import type { WorkerBudget } from "../worker/index.ts";
+
+const MIB = 1024 * 1024;
+/** What Node, the plan and the coordinator take before any worker begins. */
+const PROCESS_BYTES = 160 * MIB;
+/** What a worker thread takes before it computes: its isolate and code. */
+const THREAD_BYTES = 24 * MIB;
+/** Default of --memory: more brings nothing, tensors stream. */
+const MEMORY_DEFAULT_BYTES = 1024 * MIB;
+const THREADS_DEFAULT_MAX = 16;
+/** Optional working memory (samples, masks) beyond which nothing gets faster. */
+const SPARE_MAX_BYTES = 32 * MIB;
+/** Elements that a thread works on at once: with four accumulators they fill the second-level cache of common processors. */
+const PIECE_ELEMENTS = 32_768;
+/** A survey keeps about this much for each element of its range: collected magnitudes and mask bits, generously. */
+const SURVEY_BYTES_PER_ELEMENT = 4;
+/** However little is allowed: a block must fit. */
+const BUDGET_MIN_BYTES = 64 * 1024;
+const ENGINE_MAX_BYTES = 3.75 * 1024 * MIB;
+
+export interface Resources {
+  readonly threads: number;
+  readonly memoryBytes: number;
+  readonly budget: WorkerBudget;
+  readonly engineMaximumBytes: number;
+}
+
+/** How a machine's memory is shared out. None of it alters a bit of the output. */
+export function resourcesFor(options: {
+  readonly threads?: number | undefined;
+  readonly memoryBytes?: number | undefined;
+}): Resources {
+  const threads = options.threads ?? Math.min(THREADS_DEFAULT_MAX, Math.max(1, availableParallelism()));
+  const memoryBytes = options.memoryBytes ?? Math.min(MEMORY_DEFAULT_BYTES, Math.floor(totalmem() / 2));
+  const each = Math.max(BUDGET_MIN_BYTES, Math.floor((memoryBytes - PROCESS_BYTES) / threads) - THREAD_BYTES);
+  const rangeElements = Math.max(1, Math.floor(each / SURVEY_BYTES_PER_ELEMENT));
+  const spareBytes = Math.min(SPARE_MAX_BYTES, Math.floor(each / 4));
+  return {
+    threads,
+    memoryBytes,
+    budget: { rangeElements, spareBytes, pieceElements: PIECE_ELEMENTS },
+    engineMaximumBytes: ENGINE_MAX_BYTES,
+  };
+}

@@ -1,0 +1,178 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { describe, expect, test } from "vitest";
+import { toolVersion } from "../cli/version.ts";
+
+/** The structure that docs/architecture.md draws, held by reading every source file. */
+const root = resolve(import.meta.dirname, "..");
+
+/** Every room with a door, and the rooms it may import. */
+const rooms: Readonly<Record<string, readonly string[]>> = {
+  storage: [],
+  checkpoint: ["storage"],
+  "merge/math": ["checkpoint"],
+  "merge/work": ["checkpoint"],
+  "merge/engines": ["checkpoint", "merge/math"],
+  "merge/kernels": [],
+  "merge/methods": ["checkpoint", "merge/math", "merge/work", "merge/engines"],
+  recipe: ["checkpoint", "merge/methods", "merge/work"],
+  worker: ["storage", "checkpoint", "merge/math", "merge/work", "merge/engines", "merge/methods"],
+  "coordinator/core": ["merge/work"],
+  "coordinator/link": ["merge/work"],
+  "coordinator/journal": ["storage", "merge/work"],
+  "coordinator/plan": ["checkpoint", "recipe", "merge/work", "merge/methods", "merge/math"],
+  "coordinator/seal": ["storage", "merge/work", "coordinator/plan"],
+  "coordinator/publish": [
+    ...["storage", "checkpoint", "recipe", "merge/work", "merge/methods"],
+    ...["coordinator/plan", "coordinator/seal"],
+  ],
+  "coordinator/job": [
+    ...["storage", "checkpoint", "recipe", "merge/work", "merge/methods", "merge/math"],
+    ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/plan"],
+    ...["coordinator/seal", "coordinator/publish"],
+  ],
+  cli: [
+    ...["storage", "checkpoint", "recipe", "merge/math", "merge/work", "merge/engines", "merge/methods", "worker"],
+    ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/plan"],
+    ...["coordinator/seal", "coordinator/publish", "coordinator/job"],
+  ],
+};
+
+interface Import {
+  readonly from: string;
+  /** A path from the root, or the name of a package or of a module of Node. */
+  readonly target: string;
+}
+
+const sources = Object.keys(rooms).flatMap((room) => sourcesIn(room));
+const imports = sources.flatMap(importsOf);
+
+function sourcesIn(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)));
+}
+
+function textOf(file: string): string {
+  return readFileSync(join(root, file), "utf8");
+}
+
+/** Static imports and exports (types too), bare imports, dynamic imports. */
+function importsOf(from: string): Import[] {
+  const patterns = [
+    /^(?:import|export)\b[^;"']*?\bfrom\s*["']([^"']+)["']/gm,
+    /^import\s*["']([^"']+)["']/gm,
+    /\bimport\(\s*["']([^"']+)["']\s*\)/g,
+  ];
+  const text = textOf(from);
+  return patterns
+    .flatMap((pattern) => [...text.matchAll(pattern)].map(([, specifier = ""]) => specifier))
+    .map((specifier) => {
+      if (!specifier.startsWith(".")) return { from, target: specifier };
+      return { from, target: relative(root, resolve(root, dirname(from), specifier)) };
+    });
+}
+
+function roomOf(path: string): string | undefined {
+  return Object.keys(rooms).find((room) => path === room || path.startsWith(`${room}/`));
+}
+
+/** Imports of another room, with both rooms. */
+const crossings = imports.flatMap(({ from, target }) => {
+  const [own, other] = [roomOf(from), roomOf(target)];
+  return own === undefined || other === undefined || own === other ? [] : [{ from, target, own, other }];
+});
+
+describe("imports between rooms", () => {
+  test("every source file of the program lies in a room", () => {
+    const folders = ["merge", "coordinator"].flatMap(sourcesIn);
+    expect(folders.filter((file) => roomOf(file) === undefined)).toEqual([]);
+  });
+
+  test("the scanner sees imports of every kind", () => {
+    // Were it blind to one of them, all rules below would hold for nothing.
+    expect(crossings.length).toBeGreaterThan(50);
+    expect(imports).toContainEqual({ from: "storage/file-store.ts", target: "node:fs" });
+    expect(imports).toContainEqual({ from: "merge/engines/create-engine.ts", target: "merge/engines/wasm/index.ts" });
+    expect(imports).toContainEqual({ from: "worker/index.ts", target: "worker/session.ts" });
+    expect(sources.filter((file) => /\bimport\(\s*[^"'\s]/.test(textOf(file)))).toEqual([]);
+    expect(sources.filter((file) => /\b(?:createRequire|getBuiltinModule|require\()/.test(textOf(file)))).toEqual([]);
+  });
+
+  test("a room imports only the rooms that the table allows", () => {
+    const forbidden = crossings.filter(({ own, other }) => !rooms[own]?.includes(other));
+    expect(forbidden.map(({ from, target }) => `${from} imports ${target}`)).toEqual([]);
+  });
+
+  test("the table itself allows no circle", () => {
+    const rank = new Map<string, number>();
+    for (const room of Object.keys(rooms)) {
+      const below = (rooms[room] ?? []).map((other) => rank.get(other));
+      expect(below, `${room} stands before a room that it may import`).not.toContain(undefined);
+      rank.set(room, rank.size);
+    }
+  });
+
+  test("another room is entered through its door", () => {
+    const behind = crossings.filter(({ other, target }) => target !== `${other}/index.ts`);
+    expect(behind.map(({ from, target }) => `${from} imports ${target}`)).toEqual([]);
+  });
+
+  test("no import leaves the rooms, but for packages that package.json lists and modules of Node", () => {
+    const { dependencies } = JSON.parse(textOf("package.json")) as { dependencies: Record<string, string> };
+    const strange = imports.filter(({ from, target }) => {
+      if (target.startsWith("node:") || Object.hasOwn(dependencies, target)) return false;
+      return roomOf(target) === undefined && roomOf(from) !== "merge/kernels";
+    });
+    expect(strange.map(({ from, target }) => `${from} imports ${target}`)).toEqual([]);
+  });
+
+  test("every room but the command line and the kernels has a door, which spells its exports out", () => {
+    for (const room of Object.keys(rooms)) {
+      if (room !== "cli") expect(sources).toContain(`${room}/index.ts`);
+    }
+    expect(sources.filter((file) => /^\s*export\s*\*/m.test(textOf(file)))).toEqual([]);
+  });
+});
+
+describe("what a room must not touch", () => {
+  const core = sources.filter((file) => roomOf(file) === "coordinator/core");
+
+  test("the core imports nothing of Node and no package", () => {
+    const outside = imports.filter(({ from, target }) => core.includes(from) && roomOf(target) === undefined);
+    expect(outside.map(({ from, target }) => `${from} imports ${target}`)).toEqual([]);
+  });
+
+  test.each([
+    ["the clock", /\bDate\b|\bperformance\b|\bhrtime\b/],
+    ["chance", /\bMath\s*\.\s*random\b|\bcrypto\b|\brandomUUID\b/],
+    ["timers", /\bset(?:Timeout|Interval|Immediate)\b|\bqueueMicrotask\b/],
+    ["the process and the world", /\bprocess\b|\bconsole\b|\bfetch\b|\bglobalThis\b|\bPromise\b|\bawait\b/],
+  ])("the core knows nothing of %s", (_, pattern) => {
+    expect(core.length).toBeGreaterThan(2);
+    expect(core.filter((file) => pattern.test(withoutComments(textOf(file))))).toEqual([]);
+  });
+
+  test("files are opened in the storage room alone; the wasm engine loads its own module", () => {
+    const openers = imports.filter(({ target }) => /^(?:node:)?fs(?:\/|$)/.test(target)).map(({ from }) => from);
+    const outside = openers.filter((file) => roomOf(file) !== "storage");
+    expect(outside).toEqual(["merge/engines/wasm/kernel-module.ts"]);
+  });
+
+  test("arithmetic takes no function from V8 that another version may round differently", () => {
+    const inexact =
+      /\bMath\s*\.\s*(?:sin|cos|tan|a?sinh?|a?cosh?|a?tanh?|atan2|exp|expm1|log|log1p|log2|log10|pow|hypot|cbrt)\b/;
+    const arithmetic = sources.filter((file) => roomOf(file)?.startsWith("merge/"));
+    expect(arithmetic.filter((file) => inexact.test(withoutComments(textOf(file))))).toEqual([]);
+  });
+});
+
+/** Good enough for a search: no string of these sources holds a comment's beginning. */
+function withoutComments(text: string): string {
+  return text.replaceAll(/\/\*[\s\S]*?\*\//g, "").replaceAll(/(^|\s)\/\/.*$/gm, "$1");
+}
+
+test("the version that the tool reports is the package's", () => {
+  const { version } = JSON.parse(textOf("package.json")) as { version: string };
+  expect(toolVersion).toBe(version);
+});
