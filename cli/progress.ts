@@ -20,14 +20,17 @@ export class ProgressReport implements JobObserver {
   readonly #began: number;
   readonly #bar: cliProgress.SingleBar | undefined;
   readonly counters = new Map<string, number>();
+  readonly #timer: NodeJS.Timeout | undefined;
   #last: Progress | undefined;
-  #printed = 0;
 
   constructor(options: ProgressOptions) {
     this.#options = options;
     this.#began = options.nowMs();
-    this.#printed = this.#began;
-    if (!options.terminal || options.json || options.quiet) return;
+    if (options.json || options.quiet) return;
+    if (!options.terminal) {
+      this.#timer = setInterval(() => this.#line(), LINE_EVERY_MS).unref();
+      return;
+    }
     const format = "{phase}  {value}/{total} slices  {percentage} %  {speed}  {left}";
     this.#bar = new cliProgress.SingleBar({
       format,
@@ -52,19 +55,10 @@ export class ProgressReport implements JobObserver {
     if (before?.phase === progress.phase && before.slicesDone === progress.slicesDone) return;
     const { phase, slicesDone, slices, bytesRead, bytesWritten } = progress;
     this.#event("progress", { phase, slicesDone, slices, bytesRead, bytesWritten });
-    if (this.#bar !== undefined) {
-      const payload = { phase, speed: this.#speed(progress), left: this.#left(progress) };
-      if (before === undefined) this.#bar.start(slices, slicesDone, payload);
-      else this.#bar.update(slicesDone, payload);
-      return;
-    }
-    const now = this.#options.nowMs();
-    if (now - this.#printed < LINE_EVERY_MS) return;
-    this.#printed = now;
-    const percent = slices === 0 ? 100 : Math.floor((100 * slicesDone) / slices);
-    this.#say(
-      `${phase}  ${slicesDone}/${slices} slices  ${percent} %  ${this.#speed(progress)}  ${this.#left(progress)}`,
-    );
+    if (this.#bar === undefined) return;
+    const payload = { phase, speed: this.#speed(progress), left: this.#left(progress) };
+    if (before === undefined) this.#bar.start(slices, slicesDone, payload);
+    else this.#bar.update(slicesDone, payload);
   }
 
   warning(text: string): void {
@@ -78,7 +72,18 @@ export class ProgressReport implements JobObserver {
 
   end(): Progress | undefined {
     this.#bar?.stop();
+    clearInterval(this.#timer);
     return this.#last;
+  }
+
+  #line(): void {
+    const progress = this.#last;
+    if (progress === undefined) return;
+    const { phase, slicesDone, slices } = progress;
+    const percent = slices === 0 ? 100 : Math.floor((100 * slicesDone) / slices);
+    this.#say(
+      `${phase}  ${slicesDone}/${slices} slices  ${percent} %  ${this.#speed(progress)}  ${this.#left(progress)}`,
+    );
   }
 
   #speed({ bytesRead }: Progress): string {

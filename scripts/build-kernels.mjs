@@ -12,7 +12,6 @@ const options = [
   "merge/kernels/index.ts",
   ...["--baseDir", root],
   "-O3",
-  "--converge",
   "--noAssert",
   ...["--enable", "simd"],
   ...["--runtime", "stub"],

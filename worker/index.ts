@@ -1,4 +1,3 @@
-export { inputChanged } from "./input-files.ts";
 export type { EngineChoice, FromWorker, ToWorker } from "./messages.ts";
 export { WorkerSession } from "./session.ts";
 export { SliceWorker, type WorkerBudget } from "./slice-worker.ts";

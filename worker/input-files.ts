@@ -1,4 +1,4 @@
-import { type JobDescription, MergeError } from "../merge/work/index.ts";
+import { checkSameState, type JobDescription } from "../merge/work/index.ts";
 import type { Store, StoredFile } from "../storage/index.ts";
 
 /** Open at once per thread; beyond it the one used longest ago is closed. Hundreds of models in shards would exhaust descriptors. */
@@ -76,10 +76,7 @@ export class InputFiles {
 
   async #check(stored: StoredFile, input: number, file: number): Promise<void> {
     const expected = this.#description(input, file);
-    const found = await stored.identity();
-    if (found.sizeBytes === expected.sizeBytes && found.mtimeNs === expected.mtimeNs && found.inode === expected.inode)
-      return;
-    throw inputChanged(this.label(input), expected, found);
+    checkSameState(this.label(input), expected, await stored.identity());
   }
 
   #description(input: number, file: number) {
@@ -87,30 +84,4 @@ export class InputFiles {
     if (description === undefined) throw new Error(`the job has no file ${file} of input ${input}`);
     return description;
   }
-}
-
-interface State {
-  readonly sizeBytes: number;
-  readonly mtimeNs: bigint;
-  readonly inode: bigint;
-}
-
-/** A file is not what it was when the job was planned. */
-export function inputChanged(label: string, expected: State & { readonly path: string }, found: State): MergeError {
-  const changes = [
-    expected.sizeBytes === found.sizeBytes ? [] : [`size ${expected.sizeBytes} → ${found.sizeBytes} bytes`],
-    expected.mtimeNs === found.mtimeNs ? [] : [`modified ${timeOf(expected.mtimeNs)} → ${timeOf(found.mtimeNs)}`],
-    expected.inode === found.inode ? [] : [`inode ${expected.inode} → ${found.inode}`],
-  ].flat();
-  return new MergeError(
-    "merge/input-changed",
-    `${label}: ${expected.path} changed since the merge began (${changes.join(", ")})`,
-    {
-      hint: "Slices already computed are from the old file. Put it back and run again, or merge anew from what is there now with --restart.",
-    },
-  );
-}
-
-function timeOf(ns: bigint): string {
-  return new Date(Number(ns / 1_000_000n)).toISOString();
 }

@@ -55,7 +55,9 @@ function onWorkerLost(state: JobState, event: EventOf<"worker-lost">): Effect[] 
     const unit = state.units.get(id);
     return unit === undefined ? [] : attemptFailed(state, unit, { ...event.failure, retryable: true });
   });
-  if (state.workers.size === 0 && isRunning(state)) effects.push(...fail(state, event.failure));
+  // Publishing needs no workers.
+  const needed = isRunning(state) && state.phase !== "publishing";
+  if (state.workers.size === 0 && needed) effects.push(...fail(state, event.failure));
   return [...effects, ...dispatch(state, event.nowMs), ...quiesce(state)];
 }
 
@@ -78,7 +80,7 @@ function onTimePassed(state: JobState, event: EventOf<"time-passed">): Effect[] 
       effects.push({ type: "count", counter: "lapsed-lease" });
     }
   }
-  return [...effects, ...dispatch(state, event.nowMs)];
+  return [...effects, ...dispatch(state, event.nowMs), ...quiesce(state)];
 }
 
 function onRoundBegun(state: JobState, event: EventOf<"round-begun">): Effect[] {
@@ -156,7 +158,9 @@ function contradicted(state: JobState, event: EventOf<"slice-computed">): Effect
   const unit = state.units.get(event.unit);
   const differs =
     unit !== undefined && unit.attempt >= event.attempt && unit.sha256 !== undefined && unit.sha256 !== event.sha256;
-  if (!differs || unit.status !== "done" || !isRunning(state)) return [stale];
+  // What is being published has been sealed, and cannot be taken back.
+  const settled = !isRunning(state) || state.phase === "publishing";
+  if (!differs || unit.status !== "done" || settled) return [stale];
   const hashes = [unit.sha256 ?? "", event.sha256];
   unit.disputed = hashes;
   reopen(state, unit);

@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Checkpoint } from "../../checkpoint/index.ts";
 import {
-  type InputFile,
+  checkSameState,
+  inputChanged,
   type JobDescription,
   type Json,
-  MergeError,
   type Plan,
   type Seed,
 } from "../../merge/work/index.ts";
@@ -288,31 +288,15 @@ function checkSameJob({ plan, digest, out }: MergeJobOptions, history: JobHistor
   );
 }
 
-/** Same headers are not the same inputs: sizes, times and inodes are compared too. */
+/** Sizes, times and inodes are those that the journal noted. */
 function checkSameInputs({ inputs }: MergeJobOptions, history: JobHistory): void {
   for (const [k, { label, files }] of inputs.entries()) {
     for (const [f, file] of files.entries()) {
       const before = history.inputs?.[k]?.[f];
-      if (before !== undefined && sameState(before, file)) continue;
-      const what = before === undefined ? "is new" : describeChange(before, file);
-      throw new MergeError("merge/input-changed", `${label}: ${file.path} changed since this merge began (${what})`, {
-        hint: "Slices already computed are from the old file. Put it back and run again, or merge anew from what is there now with --restart.",
-      });
+      if (before === undefined) throw inputChanged(`${label}: ${file.path} was not there when the merge began`);
+      checkSameState(label, { ...before, path: file.path }, file);
     }
   }
-}
-
-function sameState(a: InputFile, b: InputFile): boolean {
-  return a.sizeBytes === b.sizeBytes && a.mtimeNs === b.mtimeNs && a.inode === b.inode;
-}
-
-function describeChange(before: InputFile, now: InputFile): string {
-  const changes = [
-    before.sizeBytes === now.sizeBytes ? "" : `size ${before.sizeBytes} → ${now.sizeBytes} bytes`,
-    before.mtimeNs === now.mtimeNs ? "" : "modification time",
-    before.inode === now.inode ? "" : `inode ${before.inode} → ${now.inode}`,
-  ];
-  return changes.filter((change) => change !== "").join(", ");
 }
 
 function shardOf(plan: Plan, id: string): number {

@@ -51,13 +51,13 @@ export function maybeRecord(line: Buffer): FileRecord | undefined {
 /** @throws JournalError `journal/corrupt`, `journal/other-version` */
 export function checkHeader(line: Buffer, path: string): void {
   const header = maybeValue(line);
-  if (!isObject(header) || header["format"] !== FORMAT) {
+  if (!isObject(header) || header.format !== FORMAT) {
     throw new JournalError("journal/corrupt", `${path}: its first line is not the header of a journal`, {
       hint: "This is another kind of file, or its disk is damaged. --restart begins anew without it.",
     });
   }
-  if (header["version"] !== FORMAT_VERSION) {
-    const found = JSON.stringify(header["version"]);
+  if (header.version !== FORMAT_VERSION) {
+    const found = JSON.stringify(header.version);
     throw new JournalError("journal/other-version", `${path} has format version ${found}, not ${FORMAT_VERSION}`, {
       hint: "Finish this merge with the version of deltaworks that began it, or begin anew with --restart.",
     });

@@ -59,9 +59,11 @@ const HISTOGRAM_BINS = 65_536;
 const WHOLE: Interval = { lo: 0, shift: 15 };
 const NO_LIMIT = 0xffffffff;
 /** Elements looked at to bracket a statistic, in runs spread over the tensor. */
-const SAMPLE_RUNS = 16;
 const SAMPLE_RUN_ELEMENTS = 1024;
-const SAMPLE_ELEMENTS = SAMPLE_RUNS * SAMPLE_RUN_ELEMENTS;
+/** One run for so many elements: the larger the tensor, the narrower a bracket must be for what falls inside to fit. */
+const SAMPLE_EVERY_ELEMENTS = 131_072;
+const SAMPLE_RUNS_MIN = 16;
+const SAMPLE_RUNS_MAX = 256;
 /** Half the bracket's width in standard deviations of a sample quantile; runs are correlated, hence wide. */
 const BRACKET_DEVIATIONS = 8;
 /** A tensor this small is collected whole. */
@@ -288,7 +290,7 @@ async function makeBracket(
 ): Promise<Bracket> {
   const position = queries[query]?.position ?? 0;
   const { lo, hi, expected } = await bracketOf(context, sample, position);
-  const spare = Math.floor(context.spareBytes / (4 * 2 * GROUP_MODELS));
+  const spare = Math.floor(context.spareBytes / (4 * Math.min(queries.length, 2 * GROUP_MODELS)));
   const capacity = Math.max(1, Math.min(context.elementCount, spare, expected));
   const counts = context.buffer(`bracket/${name}/counts`, 20);
   return {
@@ -331,17 +333,19 @@ async function sampleOf(context: RangeContext, model: number): Promise<Sample> {
   const { kernels } = context.engine;
   const elements = context.elementCount;
   const counts = context.buffer("sample/counts", 20);
-  const values = context.buffer("sample/values", SAMPLE_ELEMENTS * 4);
+  const runs = Math.min(SAMPLE_RUNS_MAX, Math.max(SAMPLE_RUNS_MIN, Math.floor(elements / SAMPLE_EVERY_ELEMENTS)));
+  const size = runs * SAMPLE_RUN_ELEMENTS;
+  const values = context.buffer("sample/values", size * 4);
   if (elements <= COLLECT_ALL_ELEMENTS) return { size: 0, zeros: 0, values };
   kernels.zero(counts, 20);
-  for (let run = 0; run < SAMPLE_RUNS; run++) {
-    const firstElement = Math.floor(((run + 0.5) / SAMPLE_RUNS) * (elements - SAMPLE_RUN_ELEMENTS));
+  for (let run = 0; run < runs; run++) {
+    const firstElement = Math.floor(((run + 0.5) / runs) * (elements - SAMPLE_RUN_ELEMENTS));
     const chunk = { firstElement, elementCount: SAMPLE_RUN_ELEMENTS, startsBlock: false, endsBlock: false };
     const d = await deltaOf(context, model, chunk);
-    kernels.bracket(counts, values, SAMPLE_ELEMENTS, d, 0, NO_LIMIT, SAMPLE_RUN_ELEMENTS);
+    kernels.bracket(counts, values, size, d, 0, NO_LIMIT, SAMPLE_RUN_ELEMENTS);
   }
   const [, zeros = 0] = await downloadU32(context, counts, 2);
-  return { size: SAMPLE_ELEMENTS, zeros, values };
+  return { size, zeros, values };
 }
 
 /** The k-th smallest of a sample; sorting it would take longer than the pass that it is for. */

@@ -14,6 +14,7 @@ export type {
 } from "./assignment.ts";
 export { BLOCK_MIN_ELEMENTS, type Geometry, geometryOf, geometryOfTask } from "./blocks.ts";
 export { failureFrom, type MergeCode, MergeError, mergeCodes } from "./errors.ts";
+export { checkSameState, type FileState, inputChanged } from "./input-state.ts";
 export {
   canonicalJson,
   type Json,

@@ -1,0 +1,117 @@
+// Writes docs/methods.md from the methods' declarations (dist/, so build first) and docs/methods-notes.md, which is written by hand.
+import { readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/**
+ * The method reference as Markdown.
+ * @param {Iterable<import("../merge/methods/index.ts").MethodDeclaration>} declarations
+ * @param {string} notes text of docs/methods-notes.md
+ */
+export function methodsPage(declarations, notes) {
+  const methods = [...declarations];
+  const list = methods.map(({ name, title, paper }) => [
+    `[\`${name}\`](#${name})`,
+    title,
+    paper === undefined ? "" : paperLink(paper),
+  ]);
+  return [
+    "<!-- Written by `npm run docs` from merge/methods/ and docs/methods-notes.md. Change those, not this file. -->",
+    "# Merge methods",
+    introduction,
+    table(["method", "what it does", "paper"], list),
+    ...methods.map(methodSection),
+    notes.trim(),
+    "",
+  ].join("\n\n");
+}
+
+const introduction = `\`b\` is the tensor of the base model, \`xᵢ\` that of the i-th model, \`dᵢ = xᵢ − b\` its delta, \`wᵢ\` its weight, \`N\` the
+number of models, \`E\` the number of elements, \`C\` the length of a row (the last dimension), \`λ\` the parameter \`lambda\`,
+\`sᵢ\` the factor that \`rescale\` gives. Inputs are widened to float32, elementwise arithmetic is float32, sums over a tensor
+are float64 in an order that does not depend on how the tensor was cut, and the result is rounded once to the output's dtype.
+
+A parameter is either *global* (one value per output tensor) or *per model* (one value per model and tensor). Either may be
+a number, a gradient over the layers or a list of conditions: see [recipe.md](recipe.md). The same text is in the tool:
+\`deltaworks methods ties\`.`;
+
+function methodSection(method) {
+  const { name, title, documentation, formula, paper, parameters, refused, deviations } = method;
+  const names = Object.entries(parameters);
+  const refusals = Object.entries(refused);
+  return [
+    `## ${name}`,
+    `${title}. ${documentation}`,
+    codeBlock(formula),
+    [
+      ...(paper === undefined ? [] : [`- Paper: ${paperLink(paper)}`]),
+      `- Base: ${baseText(method)}`,
+      `- Models: ${modelsText(method)}`,
+      `- Shapes that differ: ${shapeText(method)}`,
+    ].join("\n"),
+    names.length === 0
+      ? "No parameters."
+      : table(["parameter", "scope", "value", "default", "meaning"], names.map(parameterRow)),
+    ...(refusals.length === 0
+      ? []
+      : [["Refused:", ...refusals.map(([key, why]) => `- \`${key}\`: ${why}`)].join("\n")]),
+    deviations.length === 0
+      ? "No known difference from mergekit or the paper."
+      : ["Where others differ:", "", ...deviations.map((deviation) => `- ${deviation}`)].join("\n"),
+  ].join("\n\n");
+}
+
+function parameterRow([name, { scope, type, required, default: preset, range, words, documentation }]) {
+  const kind = words === undefined ? type : words.map((word) => `\`${word}\``).join(", ");
+  const limits = range === undefined ? "" : `, ${range.min ?? "−∞"} to ${range.max ?? "∞"}`;
+  const rule = required === true ? "**required**" : preset === undefined ? "unset" : `\`${preset}\``;
+  return [`\`${name}\``, scope === "tensor" ? "per model" : "global", `${kind}${limits}`, rule, documentation];
+}
+
+function baseText({ base, needsBase, appendsBase }) {
+  if (base === "apart") return "`base_model` is required; deltas are taken from it";
+  if (base === "optional") return "`base_model` may be given; deltas are taken from it then";
+  const rule = needsBase
+    ? "`base_model` is required and is an input like the others"
+    : "none needed; a listed one is an input like the others";
+  return appendsBase ? `${rule}; it is added to the models if it is not among them` : rule;
+}
+
+function modelsText({ models: { min, max }, base }) {
+  const range = min === max ? `exactly ${min}` : Number.isFinite(max) ? `${min} to ${max}` : `${min} or more`;
+  return base === "listed" ? range : `${range}, besides the base`;
+}
+
+function shapeText({ shapeMismatch }) {
+  const cut =
+    shapeMismatch === "skip"
+      ? "embeddings are cut to the base's shape"
+      : "embeddings are cut to the size that all have";
+  const rest =
+    shapeMismatch === "skip"
+      ? "a model whose other tensor does not fit is left out of that tensor, with a warning"
+      : "anything else is an error";
+  return `${cut}, with a warning; ${rest}`;
+}
+
+function paperLink(paper) {
+  const [, id] = /^arXiv:(\d+\.\d+)$/.exec(paper) ?? [];
+  return id === undefined ? paper : `[${paper}](https://arxiv.org/abs/${id})`;
+}
+
+function codeBlock(text) {
+  return `\`\`\`text\n${text.replaceAll(/;\s+/g, "\n")}\n\`\`\``;
+}
+
+function table(head, rows) {
+  const line = (cells) => `| ${cells.map((cell) => String(cell).replaceAll("|", "\\|")).join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { methodDeclarations } = await import("../dist/merge/methods/index.js");
+  const notes = readFileSync(join(root, "docs", "methods-notes.md"), "utf8");
+  writeFileSync(join(root, "docs", "methods.md"), methodsPage(methodDeclarations().values(), notes));
+}
