@@ -2,7 +2,7 @@ import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { readWhole, type Store } from "../storage/index.ts";
 import { CheckpointError, quoted } from "./errors.ts";
-import type { ModelLocation } from "./locate-model.ts";
+import type { ModelLocation } from "./model-location.ts";
 
 /** A branch's file holds a commit: 40 digits and perhaps a line feed. */
 const MAX_REF_BYTES = 1000;

@@ -2,17 +2,8 @@ import { basename, dirname, isAbsolute, resolve } from "node:path";
 import type { Store } from "../storage/index.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { blobsOf, isHubId, locateInCache } from "./hub-cache.ts";
+import type { ModelLocation } from "./model-location.ts";
 import { isPickleName, pickleError } from "./weights.ts";
-
-/** Where a model is, before anything of it has been read. */
-export interface ModelLocation {
-  /** Its folder; for a single file the folder it is in. */
-  readonly root: string;
-  /** The name of the single .safetensors file that is meant. */
-  readonly file?: string;
-  /** The only folder outside of `root` that links may lead into: the blobs of a repository in the Hub's cache. */
-  readonly allowLinksInto?: string;
-}
 
 export interface ModelReference {
   /** A folder, a .safetensors file, or `owner/name` on the Hub. */

@@ -4,7 +4,7 @@ import type { Checkpoint, CheckpointFile, TensorEntry } from "./checkpoint.ts";
 import { CHAT_TEMPLATES_FOLDER, isCompanion } from "./companions.ts";
 import { type CheckpointCode, CheckpointError, quoted } from "./errors.ts";
 import { JsonBytes } from "./json-bytes.ts";
-import type { ModelLocation } from "./locate-model.ts";
+import type { ModelLocation } from "./model-location.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
 import { checkScaledFp8 } from "./scaled-fp8.ts";
 import { INDEX_NAME, MAX_INDEX_BYTES } from "./shard-index.ts";

@@ -9,8 +9,8 @@ export {
   RecipeError,
   recipeCodes,
 } from "./errors.ts";
-export { labelsFor, type ModelReference, referencedModels } from "./model-reference.ts";
+export { labelsFor, type ModelReference } from "./model-reference.ts";
 export { type Condition, evaluateSetting, type PlacedSetting, type Setting, type Settings } from "./parameters.ts";
-export type { LayerRange, LayerSource, Recipe, RecipeInput } from "./recipe.ts";
+export { type LayerRange, type LayerSource, type Recipe, type RecipeInput, referencedModels } from "./recipe.ts";
 export { type ParsedRecipe, type ParseOptions, parseRecipe } from "./schema.ts";
 export type { Note } from "./tensor-binder.ts";

@@ -1,8 +1,8 @@
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { Findings } from "./findings.ts";
 import { sameModel } from "./model-reference.ts";
-import { type PlacedSetting, type Setting, settingsInOrder } from "./parameters.ts";
-import { baseOf, type LayerRange, type LayerSource, type Recipe } from "./recipe.ts";
+import type { PlacedSetting, Setting } from "./parameters.ts";
+import { baseOf, type LayerRange, type LayerSource, type Recipe, settingsInOrder } from "./recipe.ts";
 
 /** Parameters that say how much to prune; one of them is enough. */
 const densityNames = ["density", "drop_smallest", "drop_largest"];

@@ -1,5 +1,4 @@
 import { described, maybeValue, type ReadingContext, reportUnknownKeys } from "./context.ts";
-import type { Recipe } from "./recipe.ts";
 import type { YamlMap, YamlNode, YamlScalar } from "./yaml.ts";
 
 /** A model as the recipe names it. Equal texts, equal models. */
@@ -106,20 +105,6 @@ function reference(path: string, revision: string | undefined): ModelReference {
 
 export function sameModel(a: ModelReference | undefined, b: ModelReference | undefined): boolean {
   return a !== undefined && b !== undefined && a.text === b.text;
-}
-
-/** Every model the recipe names, once: the base first, then in the order of the recipe. */
-export function referencedModels(recipe: Recipe): ModelReference[] {
-  const found = new Map<string, ModelReference>();
-  const add = (model: ModelReference | undefined): void => {
-    if (model !== undefined && !found.has(model.text)) found.set(model.text, model);
-  };
-  add(recipe.baseModel);
-  for (const range of recipe.layerRanges) {
-    for (const source of range.sources) add(source.model);
-    add(range.baseModel);
-  }
-  return [...found.values()];
 }
 
 /**

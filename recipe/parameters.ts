@@ -1,7 +1,6 @@
 import type { ParameterDeclaration } from "../merge/methods/index.ts";
 import type { ParameterValue } from "../merge/work/index.ts";
 import type { Place } from "./errors.ts";
-import type { LayerRange, LayerSource, Recipe } from "./recipe.ts";
 
 /** The value of a parameter as the recipe gives it, of the type its declaration asks for. spec: "Parameters". */
 export type Setting =
@@ -62,13 +61,6 @@ function interpolated(values: readonly number[], t: number): number | undefined 
   const frac = s - i;
   const [a, b] = [values[i], values[j]];
   return a === undefined || b === undefined ? undefined : (1 - frac) * a + frac * b;
-}
-
-/** The settings that apply, those that count most first. Global parameters skip the source's own. */
-export function settingsInOrder(recipe: Recipe, range: LayerRange, source: LayerSource | undefined): Settings[] {
-  return source === undefined
-    ? [range.parameters, recipe.parameters]
-    : [source.parameters, range.parameters, recipe.parameters];
 }
 
 /** One parameter for one tensor: the first level whose setting holds for it, else the default, else undefined. */

@@ -53,3 +53,24 @@ export interface RecipeInput {
 export function baseOf(recipe: Recipe, range: LayerRange): ModelReference | undefined {
   return range.baseModel ?? recipe.baseModel;
 }
+
+/** The settings that apply, those that count most first. Global parameters skip the source's own. */
+export function settingsInOrder(recipe: Recipe, range: LayerRange, source: LayerSource | undefined): Settings[] {
+  return source === undefined
+    ? [range.parameters, recipe.parameters]
+    : [source.parameters, range.parameters, recipe.parameters];
+}
+
+/** Every model the recipe names, once: the base first, then in the order of the recipe. */
+export function referencedModels(recipe: Recipe): ModelReference[] {
+  const found = new Map<string, ModelReference>();
+  const add = (model: ModelReference | undefined): void => {
+    if (model !== undefined && !found.has(model.text)) found.set(model.text, model);
+  };
+  add(recipe.baseModel);
+  for (const range of recipe.layerRanges) {
+    for (const source of range.sources) add(source.model);
+    add(range.baseModel);
+  }
+  return [...found.values()];
+}

@@ -2,8 +2,8 @@ import { type Checkpoint, isFloatDtype, isOptional, type TensorEntry } from "../
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { ModelSource, Parameters, ParameterValue, TensorSource, TensorTask } from "../merge/work/index.ts";
 import type { Findings } from "./findings.ts";
-import { faulty, resolveParameter, settingsInOrder } from "./parameters.ts";
-import type { LayerRange, LayerSource, Recipe, RecipeInput } from "./recipe.ts";
+import { faulty, resolveParameter } from "./parameters.ts";
+import { type LayerRange, type LayerSource, type Recipe, type RecipeInput, settingsInOrder } from "./recipe.ts";
 import { agreeOrFail, agreeWithBase, sameShape, shapeText } from "./shapes.ts";
 
 /** One source of a layer range, opened. */

@@ -2,7 +2,7 @@ import { bitsOf, storeBits } from "./mask-bits";
 import { fillWords } from "./philox";
 
 const CHUNK = 1024;
-/** Words of a chunk, those of its first group before it, and the rest of the last turn. */
+/** Words of a chunk, up to 3 of its first group before it, and SPARE_WORDS (philox.ts). */
 const words = memory.data(4 * (1024 + 64), 16);
 
 /**

@@ -1,4 +1,5 @@
 import { bitsAt, fourBits } from "./magnitude-bits";
+import { SPARE_WORDS } from "./philox";
 
 /*
  * Ranks of |d| within a row, by distribution: a histogram of the row settles nearly all, the members of one bin are sorted only
@@ -16,6 +17,8 @@ export const HIGH: usize = 4;
 export const NEXT: usize = 8;
 export const OPEN: usize = 12;
 
+/** A row may begin within a group of four words. */
+const WORDS_BEFORE = 3;
 const ORDERS_BITS = 3;
 const FRACTION_BITS = 23;
 
@@ -45,7 +48,7 @@ export function wordsAt(scratch: usize, rowLength: i32): usize {
 }
 
 export function keptBitsAt(scratch: usize, rowLength: i32): usize {
-  return wordsAt(scratch, rowLength) + aligned(((<usize>rowLength + 16) << 2) + 4 * 32);
+  return wordsAt(scratch, rowLength) + aligned((<usize>rowLength + WORDS_BEFORE + SPARE_WORDS) << 2);
 }
 
 export function openBitsAt(scratch: usize, rowLength: i32): usize {

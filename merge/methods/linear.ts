@@ -1,7 +1,16 @@
 import type { ModelSource, TensorTask } from "../work/index.ts";
 import { defineMethod } from "./definition.ts";
 import { MethodError } from "./errors.ts";
-import { baseOf, flag, floatDtype, maybeNumber, number, onlyModel, weightDocumentation } from "./parameters.ts";
+import {
+  baseOf,
+  flag,
+  floatDtype,
+  maybeNumber,
+  number,
+  onlyModel,
+  sumParameters,
+  weightDocumentation,
+} from "./parameters.ts";
 
 interface Coefficients {
   readonly models: readonly number[];
@@ -129,18 +138,7 @@ export const taskArithmetic = defineMethod<never, null, { divisor: number }>({
       default: false,
       documentation: "Divide by the sum of the weights of the models that take part.",
     },
-    lambda: {
-      scope: "global",
-      type: "number",
-      default: 1,
-      documentation: "Factor for the whole sum, after normalizing.",
-    },
-    int8_mask: {
-      scope: "global",
-      type: "boolean",
-      default: false,
-      documentation: "Accepted for mergekit's sake; no effect.",
-    },
+    ...sumParameters,
   },
   refused: {},
   begin: (task) => ({ verdict: { divisor: flag(task.parameters, "normalize") ? divisorOf(task.models) : 1 } }),

@@ -2,11 +2,12 @@ import { geometryOfTask, type ModelSource, type TensorTask } from "../work/index
 import { MethodError } from "./errors.ts";
 import type { Query, Statistic } from "./order-statistics.ts";
 import { maybeNumber, number } from "./parameters.ts";
-import type { MaskKind } from "./task-vectors.ts";
 
 /** Most elements that a random mask can number (random.md): the counter of groups of four has 32 bits. */
 const RANDOM_ELEMENTS_MAX = 2 ** 34;
 export const TO_THE_END = 0xffffffff;
+
+export type MaskKind = "magnitude" | "band" | "random" | "ranked";
 
 /** The mask of one model for one tensor, as far as it is known before any byte is read. JSON-able. */
 export type MaskPlan =

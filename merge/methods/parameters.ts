@@ -1,7 +1,24 @@
 import { type FloatDtype, isFloatDtype } from "../../checkpoint/index.ts";
 import type { ModelSource, Parameters, TensorSource, TensorTask } from "../work/index.ts";
+import type { ParameterDeclaration } from "./definition.ts";
 
 export const weightDocumentation = "How much of the model goes in; may be negative.";
+
+/** What every weighted sum of deltas takes besides weights. */
+export const sumParameters: Readonly<Record<string, ParameterDeclaration>> = {
+  lambda: {
+    scope: "global",
+    type: "number",
+    default: 1,
+    documentation: "Factor for the whole sum, after normalizing.",
+  },
+  int8_mask: {
+    scope: "global",
+    type: "boolean",
+    default: false,
+    documentation: "Accepted for mergekit's sake; no effect.",
+  },
+};
 
 /** A number that recipe validation has made sure of. */
 export function number(parameters: Parameters, name: string): number {

@@ -1,9 +1,9 @@
 import { defineMethod, type MethodDefinition, type ParameterDeclaration } from "./definition.ts";
-import { planMasks } from "./masks.ts";
-import { number, weightDocumentation } from "./parameters.ts";
-import type { Consensus, MaskKind } from "./task-vectors.ts";
+import { type MaskKind, planMasks } from "./masks.ts";
+import { number, sumParameters, weightDocumentation } from "./parameters.ts";
 import {
   beginTaskVectors,
+  type Consensus,
   foldTaskVectors,
   mergeTaskVectors,
   readsOfTaskVectors,
@@ -81,18 +81,7 @@ function sparsified(choice: Choice): MethodDefinition {
         documentation:
           "l1, l2, linf: keep that norm of the delta. inverse_keep: divide by the probability of being kept, as the papers do.",
       },
-      lambda: {
-        scope: "global",
-        type: "number",
-        default: 1,
-        documentation: "Factor for the whole sum, after normalizing.",
-      },
-      int8_mask: {
-        scope: "global",
-        type: "boolean",
-        default: false,
-        documentation: "Accepted for mergekit's sake; no effect.",
-      },
+      ...sumParameters,
     },
     refused: choice.refused ?? {},
     ...(choice.check === undefined ? {} : { check: choice.check }),

@@ -17,7 +17,6 @@ import type { Chunk, RangeContext } from "./range.ts";
 
 /** The pipeline of all sparsified task vectors; methods.md, "Sparsified task vectors". */
 
-export type MaskKind = "magnitude" | "band" | "random" | "ranked";
 export type Consensus = "sign" | "none";
 type RescaleMode = SumKind | "inverse_keep";
 
