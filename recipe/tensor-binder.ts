@@ -42,9 +42,6 @@ interface Present extends Participant {
   readonly entry: TensorEntry;
 }
 
-/** The element counter of random masks has 32 bits for groups of four elements: random.md. */
-const MAX_MASKED_ELEMENTS = 2 ** 34;
-
 /** Makes the task of one output tensor after another, and notes what is out of the ordinary. */
 export class TensorBinder {
   readonly tasks: TensorTask[] = [];
@@ -237,8 +234,8 @@ export class TensorBinder {
 
   #checkSize(name: string, shape: readonly number[], { range }: TensorPlace): void {
     const elements = shape.reduce((product, size) => product * size, 1);
-    if (elements <= MAX_MASKED_ELEMENTS || !/^(dare|della)(_|$)/.test(this.#method.name)) return;
-    const message = `${name} has ${elements} elements; random masks reach ${MAX_MASKED_ELEMENTS}`;
+    if (elements <= this.#method.elementsMax) return;
+    const message = `${name} has ${elements} elements; ${this.#method.name} takes at most ${this.#method.elementsMax}`;
     this.#findings.fault(
       "recipe/tensor-too-large",
       range.place,

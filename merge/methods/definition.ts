@@ -44,6 +44,8 @@ export interface MethodDeclaration {
   readonly shapeMismatch: "fail" | "skip";
   /** True where an unset or 1 density means that nothing is pruned: a lint warns if no density stands in the recipe. */
   readonly prunes: boolean;
+  /** Most elements of a tensor: random masks number no more (random.md). */
+  readonly elementsMax: number;
   readonly parameters: Readonly<Record<string, ParameterDeclaration>>;
   /** Names that are understood and refused, with the reason: "beta" in breadcrumbs. */
   readonly refused: Readonly<Record<string, string>>;

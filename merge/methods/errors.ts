@@ -1,5 +1,5 @@
 /** Every code a MethodError may carry. docs/errors.md explains each. */
-export const methodCodes = ["method/weights-sum-to-zero", "method/too-large"] as const;
+export const methodCodes = ["method/weights-sum-to-zero"] as const;
 
 export type MethodCode = (typeof methodCodes)[number];
 

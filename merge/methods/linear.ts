@@ -46,6 +46,7 @@ export const linear = defineMethod<never, null, Coefficients>({
   models: { min: 1, max: Number.POSITIVE_INFINITY },
   shapeMismatch: "fail",
   prunes: false,
+  elementsMax: Number.POSITIVE_INFINITY,
   parameters: {
     weight: { scope: "tensor", type: "number", required: true, documentation: weightDocumentation },
     normalize: { scope: "global", type: "boolean", default: true, documentation: "Divide by the sum of the weights." },
@@ -87,6 +88,7 @@ export const passthrough = defineMethod<never, null, Coefficients>({
   models: { min: 1, max: 1 },
   shapeMismatch: "fail",
   prunes: false,
+  elementsMax: Number.POSITIVE_INFINITY,
   parameters: {
     scale: { scope: "tensor", type: "number", documentation: "Factor for the tensor; left out, the bytes are copied." },
   },
@@ -130,6 +132,7 @@ export const taskArithmetic = defineMethod<never, null, { divisor: number }>({
   models: { min: 1, max: Number.POSITIVE_INFINITY },
   shapeMismatch: "skip",
   prunes: false,
+  elementsMax: Number.POSITIVE_INFINITY,
   parameters: {
     weight: { scope: "tensor", type: "number", required: true, documentation: weightDocumentation },
     normalize: {

@@ -1,10 +1,9 @@
 import { geometryOfTask, type ModelSource, type TensorTask } from "../work/index.ts";
-import { MethodError } from "./errors.ts";
 import type { Query, Statistic } from "./order-statistics.ts";
 import { maybeNumber, number } from "./parameters.ts";
 
 /** Most elements that a random mask can number (random.md): the counter of groups of four has 32 bits. */
-const RANDOM_ELEMENTS_MAX = 2 ** 34;
+export const RANDOM_ELEMENTS_MAX = 2 ** 34;
 export const TO_THE_END = 0xffffffff;
 
 export type MaskKind = "magnitude" | "band" | "random" | "ranked";
@@ -31,15 +30,6 @@ export interface Band {
 
 export function planMasks(kind: MaskKind, task: TensorTask): MaskPlan[] {
   const { elementCount } = geometryOfTask(task);
-  if ((kind === "random" || kind === "ranked") && elementCount > RANDOM_ELEMENTS_MAX) {
-    throw new MethodError(
-      "method/too-large",
-      `${task.name} has ${elementCount} elements; random masks number at most ${RANDOM_ELEMENTS_MAX}`,
-      {
-        hint: "Merge this tensor with a method that draws no random mask.",
-      },
-    );
-  }
   return task.models.map((model) => planMask(kind, model, elementCount));
 }
 

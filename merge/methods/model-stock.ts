@@ -41,6 +41,7 @@ export const modelStock = defineMethod<Request, BlockSums, Verdict>({
   models: { min: 2, max: Number.POSITIVE_INFINITY },
   shapeMismatch: "fail",
   prunes: false,
+  elementsMax: Number.POSITIVE_INFINITY,
   parameters: {
     filter_wise: {
       scope: "global",

@@ -27,6 +27,7 @@ export const slerp = defineMethod<"dots", BlockSums, Combination>({
   models: { min: 1, max: 2 },
   shapeMismatch: "fail",
   prunes: false,
+  elementsMax: Number.POSITIVE_INFINITY,
   parameters: {
     t: {
       scope: "global",

@@ -1,5 +1,5 @@
 import { defineMethod, type MethodDefinition, type ParameterDeclaration } from "./definition.ts";
-import { type MaskKind, planMasks } from "./masks.ts";
+import { type MaskKind, planMasks, RANDOM_ELEMENTS_MAX } from "./masks.ts";
 import { number, sumParameters, weightDocumentation } from "./parameters.ts";
 import {
   beginTaskVectors,
@@ -52,6 +52,7 @@ function sparsified(choice: Choice): MethodDefinition {
     models: { min: 1, max: Number.POSITIVE_INFINITY },
     shapeMismatch: "skip",
     prunes: true,
+    elementsMax: mask === "random" || mask === "ranked" ? RANDOM_ELEMENTS_MAX : Number.POSITIVE_INFINITY,
     parameters: {
       weight: { scope: "tensor", type: "number", required: true, documentation: weightDocumentation },
       density: {
