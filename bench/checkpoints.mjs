@@ -1,5 +1,6 @@
 // Writes Llama-shaped bf16 checkpoints, the same bytes everywhere: a base and fine-tunes of it.
 // As a command: node bench/checkpoints.mjs [first] [small]
+import { once } from "node:events";
 import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -68,10 +69,7 @@ async function writeInThread(next, header, tensors) {
   try {
     for (let file = next(); file !== undefined; file = next()) {
       worker.postMessage(file);
-      await new Promise((resolve, reject) => {
-        worker.once("message", resolve);
-        worker.once("error", reject);
-      });
+      await once(worker, "message"); // rejects if the worker fails
     }
   } finally {
     await worker.terminate();

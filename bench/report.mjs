@@ -5,8 +5,10 @@ import * as os from "node:os";
 /** The machine in one line. */
 export function machineLine() {
   const gibibytes = Math.round(os.totalmem() / 2 ** 30);
-  return `${os.cpus()[0]?.model ?? "unknown processor"}, ${os.availableParallelism()} cores, ${gibibytes} GiB, ` +
-    `${os.type()} ${os.release()}, Node ${process.versions.node}`;
+  return (
+    `${os.cpus()[0]?.model ?? "unknown processor"}, ${os.availableParallelism()} cores, ${gibibytes} GiB, ` +
+    `${os.type()} ${os.release()}, Node ${process.versions.node}`
+  );
 }
 
 /** A Markdown table; the first column is text, the others are numbers. */

@@ -6,6 +6,9 @@ import type { EngineChoice, FromWorker, ToWorker, WorkerBudget } from "../worker
 /** One is computed while the one before it becomes durable. */
 const SLOTS = 2;
 
+/** What a thread makes and drops are small objects for each read; V8's default would let 48 MB of them gather. */
+const YOUNG_GENERATION_MB = 4;
+
 /** Where the entry of a worker thread lies once built; under a test runner that reads the sources, the built one is taken. */
 const threadEntry = new URL(
   import.meta.url.endsWith(".ts") ? "../dist/worker/thread.js" : "../worker/thread.js",
@@ -33,7 +36,10 @@ function startThread(
   listener: WorkerListener,
 ): Promise<WorkerLink> {
   return new Promise((resolve, reject) => {
-    const thread = new Worker(threadEntry, { name: id });
+    const thread = new Worker(threadEntry, {
+      name: id,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+    });
     const send = (message: ToWorker) => thread.postMessage(message);
     let ended = false;
     const exited = new Promise<void>((done) => {

@@ -15,6 +15,9 @@ const SPARE_MAX_BYTES = 32 * MIB;
 const PIECE_ELEMENTS = 32_768;
 /** A survey keeps about this much for each element of its range: collected magnitudes and mask bits, generously. */
 const SURVEY_BYTES_PER_ELEMENT = 4;
+/** Input files open at once in all threads together: common limits allow 1024 descriptors. */
+const OPEN_FILES = 900;
+const OPEN_FILES_MIN = 8;
 /** However little is allowed: a block must fit. */
 const BUDGET_MIN_BYTES = 64 * 1024;
 const ENGINE_MAX_BYTES = 3.75 * 1024 * MIB;
@@ -36,10 +39,11 @@ export function resourcesFor(options: {
   const each = Math.max(BUDGET_MIN_BYTES, Math.floor((memoryBytes - PROCESS_BYTES) / threads) - THREAD_BYTES);
   const rangeElements = Math.max(1, Math.floor(each / SURVEY_BYTES_PER_ELEMENT));
   const spareBytes = Math.min(SPARE_MAX_BYTES, Math.floor(each / 4));
+  const openFilesMax = Math.max(OPEN_FILES_MIN, Math.floor(OPEN_FILES / threads));
   return {
     threads,
     memoryBytes,
-    budget: { rangeElements, spareBytes, pieceElements: PIECE_ELEMENTS },
+    budget: { rangeElements, spareBytes, pieceElements: PIECE_ELEMENTS, openFilesMax },
     engineMaximumBytes: ENGINE_MAX_BYTES,
   };
 }

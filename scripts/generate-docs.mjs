@@ -11,7 +11,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
  * @param {string} notes text of docs/methods-notes.md
  */
 export function methodsPage(declarations, notes) {
-  const methods = [...declarations];
+  // The order in which modules list their exports differs between loaders.
+  const methods = [...declarations].sort((a, b) => (a.name < b.name ? -1 : 1));
   const list = methods.map(({ name, title, paper }) => [
     `[\`${name}\`](#${name})`,
     title,

@@ -1,21 +1,21 @@
 import { checkSameState, type JobDescription } from "../merge/work/index.ts";
 import type { Store, StoredFile } from "../storage/index.ts";
 
-/** Open at once per thread; beyond it the one used longest ago is closed. Hundreds of models in shards would exhaust descriptors. */
-const OPEN_FILES_MAX = 128;
-
 /** The input files of a job, opened when first read and held to the state that the plan was made for. */
 export class InputFiles {
   readonly #store: Store;
   readonly #job: JobDescription;
-  /** In order of use, the last used last. */
+  readonly #openMax: number;
+  /** In the order in which they were opened. */
   readonly #open = new Map<string, StoredFile>();
   readonly #touched = new Map<string, { readonly input: number; readonly file: number }>();
   bytesRead = 0;
 
-  constructor(store: Store, job: JobDescription) {
+  /** `openMax`: most files that are open at once; hundreds of models in shards would exhaust the process's descriptors. */
+  constructor(store: Store, job: JobDescription, openMax: number) {
     this.#store = store;
     this.#job = job;
+    this.#openMax = openMax;
   }
 
   label(input: number): string {
@@ -47,12 +47,7 @@ export class InputFiles {
     const key = `${input}/${file}`;
     const known = this.#open.get(key);
     if (known !== undefined) {
-      if (!this.#touched.has(key)) {
-        // Last used last.
-        this.#open.delete(key);
-        this.#open.set(key, known);
-        this.#touched.set(key, { input, file });
-      }
+      if (!this.#touched.has(key)) this.#touched.set(key, { input, file });
       return known;
     }
     await this.#makeRoom();
@@ -63,10 +58,11 @@ export class InputFiles {
     return stored;
   }
 
+  /** Models come round and round: of more files than may be open, the newest is the one that is needed again last. */
   async #makeRoom(): Promise<void> {
-    const [oldest] = this.#open;
-    if (this.#open.size < OPEN_FILES_MAX || oldest === undefined) return;
-    const [key, stored] = oldest;
+    const newest = [...this.#open].at(-1);
+    if (this.#open.size < this.#openMax || newest === undefined) return;
+    const [key, stored] = newest;
     const touched = this.#touched.get(key);
     if (touched !== undefined) await this.#check(stored, touched.input, touched.file);
     this.#touched.delete(key);

@@ -6,8 +6,8 @@ import type { InputFiles } from "./input-files.ts";
 
 /** Where results go, in order. */
 export interface Sink {
-  /** Room on the device for the next bytes of output. */
-  reserve(sizeBytes: number): Promise<Address>;
+  /** Room on the device for the next bytes of output, at a multiple of an element's size. */
+  reserve(sizeBytes: number, elementBytes: number): Promise<Address>;
   /** The reserved bytes hold results. */
   commit(sizeBytes: number): void;
 }
@@ -64,7 +64,7 @@ export class RangeWork implements RangeContext {
     this.cuts = specification.cuts;
     this.part = specification.part;
     this.spareBytes = specification.spareBytes;
-    this.chunkCapacity = Math.max(8, Math.min(geometry.blockElements, specification.elementCount));
+    this.chunkCapacity = Math.max(8, Math.min(geometry.blockElements, geometry.elementCount));
     this.#pieceElements = specification.pieceElements;
     this.check = !specification.allowNonfinite;
   }
@@ -122,14 +122,14 @@ export class RangeWork implements RangeContext {
     const { dtype } = this.task;
     if (!isFloatDtype(dtype)) throw new Error(`${this.task.name} of dtype ${dtype} cannot be rounded to`);
     const sizeBytes = chunk.elementCount * dtypeBytes[dtype];
-    const place = await this.#out().reserve(sizeBytes);
+    const place = await this.#out().reserve(sizeBytes, dtypeBytes[dtype]);
     this.engine.kernels.narrow(place, result, dtype, chunk.elementCount);
     this.#out().commit(sizeBytes);
   }
 
   async emitBytes(chunk: Chunk, bytes: Address): Promise<void> {
     const sizeBytes = chunk.elementCount * dtypeBytes[this.task.dtype];
-    const place = await this.#out().reserve(sizeBytes);
+    const place = await this.#out().reserve(sizeBytes, dtypeBytes[this.task.dtype]);
     const from = await this.engine.download(bytes, sizeBytes);
     this.engine.stage(place, sizeBytes).set(from);
     this.engine.upload(place, sizeBytes);
@@ -161,13 +161,21 @@ export class RangeWork implements RangeContext {
 
   async #checkFinite(source: TensorSource, chunk: Chunk, raw: Address): Promise<void> {
     if (!isFloatDtype(source.dtype)) return;
+    // What counts is the value that is computed with: a float64 beyond the range of float32 is infinite there.
+    const widened = this.f32("nonfinite");
     const result = this.buffer("first-nonfinite", 4);
-    this.engine.kernels.firstNonFinite(result, raw, source.dtype, chunk.elementCount);
+    const { kernels } = this.engine;
+    if (source.dtype === "F64") {
+      kernels.widen(widened, raw, source.dtype, chunk.elementCount);
+      kernels.firstNonFinite(result, widened, "F32", chunk.elementCount);
+    } else {
+      kernels.firstNonFinite(result, raw, source.dtype, chunk.elementCount);
+    }
     const bytes = await this.engine.download(result, 4);
     const index = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
     if (index === 0xffffffff) return;
-    this.engine.kernels.widen(this.f32("nonfinite"), raw, source.dtype, chunk.elementCount);
-    const wide = await this.engine.download(this.f32("nonfinite") + index * 4, 4);
+    kernels.widen(widened, raw, source.dtype, chunk.elementCount);
+    const wide = await this.engine.download(widened + index * 4, 4);
     const value = new DataView(wide.buffer, wide.byteOffset, 4).getFloat32(0, true);
     const element = this.#storedIndex(source, chunk.firstElement + index);
     const what = Number.isNaN(value) ? "NaN" : value > 0 ? "infinity" : "-infinity";

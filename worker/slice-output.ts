@@ -32,10 +32,11 @@ export class SliceOutput implements Sink {
     this.#window = this.#engine.allocate(this.#windowBytes);
   }
 
-  async reserve(sizeBytes: number): Promise<Address> {
+  async reserve(sizeBytes: number, elementBytes: number): Promise<Address> {
     if (sizeBytes > this.#windowBytes)
       throw new Error(`a window of ${this.#windowBytes} bytes cannot take ${sizeBytes}`);
-    if (this.#filled + sizeBytes > this.#windowBytes) await this.#flush();
+    // A tensor of wide elements may follow one of narrow ones at any byte; in the window it must be aligned.
+    if (this.#filled % elementBytes !== 0 || this.#filled + sizeBytes > this.#windowBytes) await this.#flush();
     return this.#window + this.#filled;
   }
 

@@ -26,6 +26,8 @@ export interface WorkerBudget {
   readonly spareBytes: number;
   /** Elements of a cache-sized piece; a multiple of 8. */
   readonly pieceElements: number;
+  /** Input files that are open at once. */
+  readonly openFilesMax: number;
 }
 
 /** What a worker lets its surroundings do while it computes. */
@@ -67,7 +69,7 @@ export class SliceWorker {
     this.#job = job;
     this.#budget = budget;
     this.#hooks = hooks;
-    this.#files = new InputFiles(store, job);
+    this.#files = new InputFiles(store, job, budget.openFilesMax);
   }
 
   /** Undefined: the grant was refused. @throws the errors of storage, inputs and values */

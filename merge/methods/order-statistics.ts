@@ -62,12 +62,16 @@ const NO_LIMIT = 0xffffffff;
 const SAMPLE_RUN_ELEMENTS = 1024;
 /** One run for so many elements: the larger the tensor, the narrower a bracket must be for what falls inside to fit. */
 const SAMPLE_EVERY_ELEMENTS = 131_072;
-const SAMPLE_RUNS_MIN = 16;
+const SAMPLE_RUNS_MIN = 4;
 const SAMPLE_RUNS_MAX = 256;
+/** A tensor up to this size is sampled from its first piece, in runs of this length: separate reads would cost more than the pass. */
+const NEAR_SAMPLE_ELEMENTS = 131_072;
+const NEAR_RUNS = 8;
+const NEAR_RUN_ELEMENTS = 512;
 /** Half the bracket's width in standard deviations of a sample quantile; runs are correlated, hence wide. */
-const BRACKET_DEVIATIONS = 8;
+const BRACKET_DEVIATIONS = 6;
 /** A tensor this small is collected whole. */
-const COLLECT_ALL_ELEMENTS = 65_536;
+const COLLECT_ALL_ELEMENTS = 8192;
 /** Models that are surveyed together share one reading of the base; each has its own collectors. */
 const GROUP_MODELS = 8;
 
@@ -311,7 +315,7 @@ async function bracketOf(
   position: number,
 ): Promise<{ lo: number; hi: number; expected: number }> {
   const elements = context.elementCount;
-  if (elements <= COLLECT_ALL_ELEMENTS) return { lo: 0, hi: NO_LIMIT, expected: elements };
+  if (sample.size === 0) return { lo: 0, hi: NO_LIMIT, expected: elements };
   const share = (position + 0.5) / elements;
   const deviation = Math.sqrt((share * (1 - share)) / sample.size) * BRACKET_DEVIATIONS;
   const reach = deviation + 2 / sample.size;
@@ -333,19 +337,50 @@ async function sampleOf(context: RangeContext, model: number): Promise<Sample> {
   const { kernels } = context.engine;
   const elements = context.elementCount;
   const counts = context.buffer("sample/counts", 20);
-  const runs = Math.min(SAMPLE_RUNS_MAX, Math.max(SAMPLE_RUNS_MIN, Math.floor(elements / SAMPLE_EVERY_ELEMENTS)));
-  const size = runs * SAMPLE_RUN_ELEMENTS;
-  const values = context.buffer("sample/values", size * 4);
-  if (elements <= COLLECT_ALL_ELEMENTS) return { size: 0, zeros: 0, values };
   kernels.zero(counts, 20);
-  for (let run = 0; run < runs; run++) {
-    const firstElement = Math.floor(((run + 0.5) / runs) * (elements - SAMPLE_RUN_ELEMENTS));
-    const chunk = { firstElement, elementCount: SAMPLE_RUN_ELEMENTS, startsBlock: false, endsBlock: false };
-    const d = await deltaOf(context, model, chunk);
-    kernels.bracket(counts, values, size, d, 0, NO_LIMIT, SAMPLE_RUN_ELEMENTS);
-  }
+  const near = elements <= NEAR_SAMPLE_ELEMENTS;
+  const runs = near
+    ? NEAR_RUNS
+    : Math.min(SAMPLE_RUNS_MAX, Math.max(SAMPLE_RUNS_MIN, Math.floor(elements / SAMPLE_EVERY_ELEMENTS)));
+  const values = context.buffer("sample/values", runs * SAMPLE_RUN_ELEMENTS * 4);
+  if (elements <= COLLECT_ALL_ELEMENTS) return { size: 0, zeros: 0, values };
+  const size = await (near
+    ? sampleNear(context, model, counts, values)
+    : sampleFar(context, model, runs, counts, values));
   const [, zeros = 0] = await downloadU32(context, counts, 2);
   return { size, zeros, values };
+}
+
+/** Runs spread over the tensor, each read by itself. Returns how many elements were looked at. */
+async function sampleFar(
+  context: RangeContext,
+  model: number,
+  runs: number,
+  counts: Address,
+  values: Address,
+): Promise<number> {
+  const size = runs * SAMPLE_RUN_ELEMENTS;
+  for (let run = 0; run < runs; run++) {
+    const firstElement = Math.floor(((run + 0.5) / runs) * (context.elementCount - SAMPLE_RUN_ELEMENTS));
+    const chunk = { firstElement, elementCount: SAMPLE_RUN_ELEMENTS, startsBlock: false, endsBlock: false };
+    const d = await deltaOf(context, model, chunk);
+    context.engine.kernels.bracket(counts, values, size, d, 0, NO_LIMIT, SAMPLE_RUN_ELEMENTS);
+  }
+  return size;
+}
+
+/** Runs spread over the first piece of the tensor. */
+async function sampleNear(context: RangeContext, model: number, counts: Address, values: Address): Promise<number> {
+  const [piece] = context.chunks("pieces");
+  if (piece === undefined) return 0;
+  const d = await deltaOf(context, model, piece);
+  const length = Math.min(NEAR_RUN_ELEMENTS, Math.floor(piece.elementCount / NEAR_RUNS));
+  const size = NEAR_RUNS * length;
+  for (let run = 0; run < NEAR_RUNS; run++) {
+    const first = Math.floor((run / NEAR_RUNS) * piece.elementCount);
+    context.engine.kernels.bracket(counts, values, size, d + first * 4, 0, NO_LIMIT, length);
+  }
+  return size;
 }
 
 /** The k-th smallest of a sample; sorting it would take longer than the pass that it is for. */

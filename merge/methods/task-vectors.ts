@@ -154,7 +154,7 @@ async function surveySizes(context: RangeContext, masks: Masks): Promise<BlockSu
     for (const [i, masker] of maskers.entries()) {
       if (masker === undefined || !isMasked(masker.plan)) continue;
       const d = await deltaOf(context, masker.model, chunk, base);
-      const mask = masker.mask(d, chunk);
+      const mask = await masker.mask(d, chunk);
       kernels.magnitudes(sums.lanes(2 * i), sums.lanes(2 * i + 1), d, mask, kind, chunk.elementCount);
     }
     if (chunk.endsBlock) await (kind === "linf" ? sums.endBlockByMaximum() : sums.endBlock());
@@ -186,11 +186,12 @@ export async function mergeTaskVectors(
     for (const [i, masker] of maskers.entries()) {
       if (masker === undefined) continue;
       const d = await deltaOf(context, masker.model, chunk, base);
-      const mask = masker.mask(d, chunk);
+      const mask = await masker.mask(d, chunk);
       const weight = number(masker.model.parameters, "weight");
-      const factor = masker.scaleRanks(d, chunk) ? 1 : weight * (scales[i] ?? 1);
-      if (consensus === "none") kernels.accumulateMasked(positive, d, mask, factor, n);
-      else kernels.elect(positive, negative, positiveWeight, negativeWeight, d, mask, factor, weight, n);
+      const scaled = await masker.scaleRanks(d, chunk);
+      const [terms, factor] = scaled === undefined ? [d, weight * (scales[i] ?? 1)] : [scaled, 1];
+      if (consensus === "none") kernels.accumulateMasked(positive, terms, mask, factor, n);
+      else kernels.elect(positive, negative, positiveWeight, negativeWeight, terms, mask, factor, weight, n);
     }
     if (consensus === "none") kernels.finishDelta(positive, base, positive, divisor, lambda, n);
     else kernels.finishElection(positive, base, positive, negative, positiveWeight, negativeWeight, lambda, n);
@@ -223,9 +224,9 @@ interface Masker {
   readonly plan: MaskPlan;
   readonly model: ModelSource;
   /** The bits for this chunk; EVERYTHING where nothing is masked. */
-  mask(d: Address, chunk: Chunk): Address;
-  /** DELLA with inverse_keep: multiplies d by weight / keep probability, in place, and says so. */
-  scaleRanks(d: Address, chunk: Chunk): boolean;
+  mask(d: Address, chunk: Chunk): Promise<Address>;
+  /** DELLA with inverse_keep: where d times weight / keep probability is; d itself may be overwritten. Else undefined. */
+  scaleRanks(d: Address, chunk: Chunk): Promise<Address | undefined>;
 }
 
 /**
@@ -258,11 +259,11 @@ function maskersOf(context: RangeContext, masks: Masks, purpose: "make" | "use")
   return task.models.map((model, i) => {
     const plan = masks.plans[i] ?? { kind: "none" };
     if (plan.kind === "none") return undefined;
-    if (plan.kind === "all") return { plan, model, mask: () => EVERYTHING, scaleRanks: () => false };
+    if (plan.kind === "all") return { plan, model, mask: async () => EVERYTHING, scaleRanks: unscaled };
     if (plan.kind === "band") {
       const band = masks.bands[i];
       if (band === undefined || band === null) throw new Error(`${task.name}: the band of model ${i} was not settled`);
-      return { plan, model, mask: bandMasker(context, band, bits, ties + 8 * i), scaleRanks: () => false };
+      return { plan, model, mask: bandMasker(context, band, bits, ties + 8 * i), scaleRanks: unscaled };
     }
     const stream = {
       seedLow: context.seed.low,
@@ -273,17 +274,19 @@ function maskersOf(context: RangeContext, masks: Masks, purpose: "make" | "use")
     };
     const draw =
       plan.kind === "random" ? randomMasker(context, plan, stream) : rankedMasker(context, plan, stream, scratch);
-    const mask = keeper(keepRoom(i), purpose, bits, draw);
-    const scaleRanks =
-      plan.kind === "ranked" && inverseKeep ? rankScaler(context, plan, model, scratch, i) : () => false;
+    const ofRow = plan.kind === "ranked" && context.rowLength > context.blockElements;
+    const mask = ofRow ? rowKeeper(context, model, i, draw) : keeper(keepRoom(i), purpose, bits, draw);
+    const scaleRanks = plan.kind === "ranked" && inverseKeep ? rankScaler(context, plan, model, scratch, i) : unscaled;
     return { plan, model, mask, scaleRanks };
   });
 }
 
+const unscaled: Masker["scaleRanks"] = async () => undefined;
+
 function bandMasker(context: RangeContext, band: Band, bits: Address, ties: Address): Masker["mask"] {
   const [atLo = 0, atHi = 0] = band.tiesBefore[context.part] ?? [];
   stage(context, ties, Uint32Array.of(atLo, atHi));
-  return (d, chunk) => {
+  return async (d, chunk) => {
     const { lo, loFrom, loTo, hi, hiFrom, hiTo } = band;
     context.engine.kernels.maskBand(bits, ties, d, lo, loFrom, loTo, hi, hiFrom, hiTo, chunk.elementCount);
     return bits;
@@ -317,12 +320,45 @@ function rankedMasker(
 /** Draws each chunk's bits once, if there is room to keep them. Chunks begin at whole bytes of the kept bits, in order. */
 function keeper(room: Address | undefined, purpose: "make" | "use", bits: Address, draw: Draw): Masker["mask"] {
   let at = 0;
-  return (d, chunk) => {
+  return async (d, chunk) => {
     const into = room === undefined ? bits : room + at;
     at += Math.ceil(chunk.elementCount / 8);
     if (room === undefined || purpose === "make") draw(into, d, chunk);
     return into;
   };
+}
+
+/**
+ * A 1-D tensor is one row, and may have many blocks: what is drawn by rank is drawn for all of it, in whichever range this is, once.
+ * Blocks of a row begin at whole bytes of its bits.
+ */
+function rowKeeper(context: RangeContext, model: ModelSource, i: number, draw: Draw): Masker["mask"] {
+  const { rowLength } = context;
+  const key = `row-mask/${i}`;
+  return async (_d, chunk) => {
+    let bits = context.kept.get(key);
+    if (bits === undefined) {
+      bits = context.buffer(key, Math.ceil(rowLength / 8));
+      const row = await deltaOfRow(context, model);
+      draw(bits, row, { firstElement: 0, elementCount: rowLength, startsBlock: true, endsBlock: true });
+      context.kept.set(key, bits);
+    }
+    return bits + chunk.firstElement / 8;
+  };
+}
+
+/** The delta of a row that is the whole tensor. */
+async function deltaOfRow(context: RangeContext, model: ModelSource): Promise<Address> {
+  const { rowLength, chunkCapacity } = context;
+  const row = context.buffer("row", rowLength * 4);
+  for (let firstElement = 0; firstElement < rowLength; firstElement += chunkCapacity) {
+    const elementCount = Math.min(chunkCapacity, rowLength - firstElement);
+    const chunk = { firstElement, elementCount, startsBlock: false, endsBlock: false };
+    const base = await context.readF32(baseOf(context.task), chunk, "row-base");
+    const x = await context.read(model, chunk);
+    context.engine.kernels.delta(row + 4 * firstElement, x, floatDtype(model), base, elementCount);
+  }
+  return row;
 }
 
 /** A factor per rank: f32 of weight / p, p as in random.md. */
@@ -333,7 +369,8 @@ function rankScaler(
   scratch: Address,
   i: number,
 ): Masker["scaleRanks"] {
-  const { rowLength } = context;
+  const { rowLength, blockElements } = context;
+  const { kernels } = context.engine;
   const weight = number(model.parameters, "weight");
   const table = context.buffer(`rank-scale/${i}`, Math.max(1, rowLength) * 4);
   stage(
@@ -341,9 +378,14 @@ function rankScaler(
     table,
     Float32Array.from({ length: rowLength }, (_, rank) => weight * (1 / keepProbability(plan, rank, rowLength))),
   );
-  return (d, chunk) => {
-    context.engine.kernels.scaleByRank(d, d, table, scratch, chunk.elementCount / rowLength, rowLength);
-    return true;
+  return async (d, chunk) => {
+    if (rowLength <= blockElements) {
+      kernels.scaleByRank(d, d, table, scratch, chunk.elementCount / rowLength, rowLength);
+      return d;
+    }
+    const row = await deltaOfRow(context, model);
+    kernels.scaleByRank(row, row, table, scratch, 1, rowLength);
+    return row + 4 * chunk.firstElement;
   };
 }
 

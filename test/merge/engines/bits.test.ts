@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { createEngine, type Engine, EVERYTHING, type SumKind } from "../../../merge/engines/index.ts";
-import { rankedThresholds } from "../../../merge/math/index.ts";
+import { randomWord, rankedThresholds } from "../../../merge/math/index.ts";
 import {
   anyValues,
   codings,
@@ -407,20 +407,26 @@ describe("masks", () => {
       { numRuns: 500 },
     ));
 
+  /** Any, the ends, and the very word of one of the elements, which is not below itself. */
+  const thresholds = fc.oneof(
+    fc.constantFrom(0, 1, 0x10000000, 0x7fffffff, 0x80000000, 0xe0000000, 0xffffffff),
+    fc.record({ wordOf: fc.nat({ max: 1030 }) }),
+  );
+
   test("maskRandom", () =>
     sameBits(
-      {
-        n: elementCounts,
-        shift: shifts,
-        stream: streams,
-        firstElement: firstElements,
-        threshold: fc.constantFrom(0, 1, 0x10000000, 0x7fffffff, 0x80000000, 0xe0000000, 0xffffffff),
+      { n: elementCounts, shift: shifts, stream: streams, firstElement: firstElements, threshold: thresholds },
+      ({ n, shift, stream, firstElement, threshold }) => {
+        const { seedLow, seedHigh, nameLow, nameHigh, model } = stream;
+        const wordOf = (element: number) => randomWord(seedLow, seedHigh, nameLow, nameHigh, model, element);
+        const limit = typeof threshold === "number" ? threshold : wordOf(firstElement + (threshold.wordOf % (n + 1)));
+        return {
+          shift,
+          buffers: { mask: new Uint8Array(Math.ceil(n / 8)).fill(0x55) },
+          call: (kernels, at) => kernels.maskRandom(at.mask!, stream, firstElement, limit, n),
+        };
       },
-      ({ n, shift, stream, firstElement, threshold }) => ({
-        shift,
-        buffers: { mask: new Uint8Array(Math.ceil(n / 8)).fill(0x55) },
-        call: (kernels, at) => kernels.maskRandom(at.mask!, stream, firstElement, threshold, n),
-      }),
+      { numRuns: 200 },
     ));
 
   /** Tables of thresholds: as DELLA makes them, narrow, wide, and the ends of u32. */

@@ -88,16 +88,21 @@ describe("conversion", () => {
 });
 
 describe("linear combinations", () => {
-  // 0.1 is no f32: the coefficient is rounded first, then the product, then the sum.
+  // 0.1 is no f32, and three times the f32 next to it is none either.
   const tenth = Math.fround(0.1);
+  const third = Math.fround(1 / 3);
+  /** Rounds to 1, but would carry 2^24 - 1 to 2^24 if it did not. */
+  const nearlyOne = 1 + 2 ** -24 - 2 ** -40;
 
   test("accumulate rounds coefficient, product and sum apart", async () => {
     const acc = f32(7, 7);
-    const x = f32(3, -1);
-    kernels.accumulate(acc, x, "F32", 0.1, true, 2);
-    expect(await f32At(acc)).toEqual([Math.fround(tenth * 3), -tenth]);
-    kernels.accumulate(acc, x, "F32", 2, false, 2);
-    expect(await f32At(acc)).toEqual([Math.fround(Math.fround(tenth * 3) + 6), Math.fround(-tenth - 2)]);
+    kernels.accumulate(acc, f32(3, 2 ** 24 - 1), "F32", 0.1, true, 2);
+    expect((await f32At(acc))[0]).toBe(Math.fround(tenth * 3));
+    kernels.accumulate(acc, f32(3, 2 ** 24 - 1), "F32", nearlyOne, true, 2);
+    expect(await f32At(acc)).toEqual([3, 2 ** 24 - 1]);
+    const opposite = f32(-Math.fround(tenth * 3), 2 ** 24);
+    kernels.accumulate(opposite, f32(3, 10), "F32", 0.1, false, 2);
+    expect(await f32At(opposite)).toEqual([0, 2 ** 24]);
   });
 
   test("accumulateRows takes a coefficient per row", async () => {
@@ -116,10 +121,22 @@ describe("linear combinations", () => {
     expect(await f32At(acc)).toEqual([1, -2]);
   });
 
-  test("finishDelta divides, scales and adds the base", async () => {
+  test("accumulateDelta rounds coefficient and delta before it multiplies", async () => {
+    const acc = f32(0, 0);
+    // The first delta, 1 + 2^-24, is half-way between f32 1 and the next, and rounds to even.
+    kernels.accumulateDelta(acc, f32(1, 2 ** 24 - 1), "F32", f32(-(2 ** -24), 0), 1 + 2 ** -23, true, 1);
+    expect((await f32At(acc))[0]).toBe(1 + 2 ** -23);
+    kernels.accumulateDelta(acc, f32(1, 2 ** 24 - 1), "F32", f32(0, 0), nearlyOne, true, 2);
+    expect(await f32At(acc)).toEqual([1, 2 ** 24 - 1]);
+  });
+
+  test("finishDelta divides, scales and adds the base, and rounds each time", async () => {
     const acc = f32(6, -9);
     kernels.finishDelta(acc, f32(1, 1), acc, 3, 0.5, 2);
     expect(await f32At(acc)).toEqual([2, -0.5]);
+    const out = f32(...room(1));
+    kernels.finishDelta(out, f32(-Math.fround(5 * third)), f32(1), 3, 5, 1);
+    expect(await f32At(out)).toEqual([0]);
   });
 });
 
@@ -133,11 +150,11 @@ describe("sums in f64", () => {
   });
 
   test("foldLanes adds neighbours first and leaves zeros", async () => {
-    const big = 2 ** 53; // big + 1 + 1 would lose both ones; 1 + 1 first keeps them
+    const big = 2 ** 53; // 1 more is lost to it, 2 more are not
     const sum = f64(5);
-    const lanes = f64(big, 0, 1, 1, -big, 0, 3, 4);
+    const lanes = f64(big, 0, 0, 0, 1, 0, 1, 0);
     kernels.foldLanes(sum, lanes);
-    expect(await f64At(sum)).toEqual([big + 2 + (-big + 7)]);
+    expect(await f64At(sum)).toEqual([big + 2]);
     expect(await f64At(lanes)).toEqual(new Array(8).fill(0));
   });
 

@@ -24,6 +24,7 @@ function boundsFor(d: Float32Array): [number, number][] {
 const inputs = lengths.flatMap((n) => [
   { name: `${n} extreme values`, d: wild(n, n + 1) },
   { name: `${n} tied values`, d: tied(n, n + 1) },
+  { name: `${n} of the largest bits a NaN can have`, d: new Float32Array(new Uint32Array(n).fill(0xffffffff).buffer) },
 ]);
 
 test.each(inputs)("bracket counts and collects in element order, as far as there is room: $name", ({ d }) => {

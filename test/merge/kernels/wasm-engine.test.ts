@@ -86,7 +86,7 @@ test("the kernel id is made from the module's bytes", async () => {
   expect(engine.kernelId).toBe(`wasm-${createHash("sha256").update(bytes).digest("hex").slice(0, 12)}`);
 });
 
-test("the module imports nothing but its memory, and uses no relaxed SIMD", () => {
+test("the module imports nothing but its memory", () => {
   const bytes = readFileSync(new URL("../../../dist/merge/kernels/kernels.wasm", import.meta.url));
   const { WebAssembly } = globalThis as unknown as { WebAssembly: { Module: WebAssemblyModule } };
   expect(WebAssembly.Module.imports(new WebAssembly.Module(bytes))).toEqual([

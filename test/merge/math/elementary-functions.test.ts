@@ -50,6 +50,9 @@ const pinned: Record<string, [argument: number, bits: string][]> = {
     [1.0715086071862673e301, "3fef9785160c8815"],
   ],
   acos: [
+    [0.628, "3fec89c13e0bd855"],
+    [0.6526000000000001, "3feb835ce8ddc9cd"],
+    [0.7018000000000001, "3fe95f3bd0d6467b"],
     [0.9995, "3fa031088621c93e"],
     [0.9, "3fdcdd9f8f922e98"],
     [0.75, "3fe720a392c1d955"],

@@ -89,8 +89,9 @@ describe("random words", () => {
 
   test("are addressed by the group of four beyond 2^31 elements too", () => {
     const { low, high } = fnv1a64(TENSOR);
-    const element = 2 ** 34 - 1; // the last that is allowed: group 2^32 - 1
-    expect(word("7", 3, element)).toBe(philox4x32([0xffffffff, 3, low, high], [7, 0])[3]);
+    expect(word("7", 3, 2 ** 33 + 6)).toBe(philox4x32([0x80000001, 3, low, high], [7, 0])[2]);
+    // The last that is allowed.
+    expect(word("7", 3, 2 ** 34 - 1)).toBe(philox4x32([0xffffffff, 3, low, high], [7, 0])[3]);
   });
 });
 
@@ -117,10 +118,11 @@ describe("thresholds", () => {
   });
 
   test("never wrap around: a last rank that rounds up to 1 gets the largest word", () => {
-    const epsilon = 0.25;
-    const density = 0.75 - 2 ** -53;
+    const epsilon = 0.125 + 2 ** -55;
+    const density = 0.875 - 2 ** -53;
     expect(density + epsilon).toBeLessThan(1);
-    const table = rankedThresholds(density, epsilon, 1000);
+    expect(density - epsilon + 2 * epsilon).toBe(1);
+    const table = rankedThresholds(density, epsilon, 9);
     expect(table.at(-1)).toBe(0xffffffff);
     expect(table.at(-2)).toBeLessThan(0xffffffff);
   });

@@ -1,0 +1,144 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { describe, expect, test } from "vitest";
+import { checkpointCodes } from "../checkpoint/index.ts";
+import { exitCodes } from "../cli/exit-codes.ts";
+import { jobCodes } from "../coordinator/job/index.ts";
+import { journalCodes } from "../coordinator/journal/index.ts";
+import { planCodes } from "../coordinator/plan/index.ts";
+import { publishCodes } from "../coordinator/publish/index.ts";
+import { engineCodes } from "../merge/engines/index.ts";
+import { methodCodes, methodDeclarations } from "../merge/methods/index.ts";
+import { mergeCodes } from "../merge/work/index.ts";
+import { parseRecipe, recipeCodes } from "../recipe/index.ts";
+import { methodsPage } from "../scripts/generate-docs.mjs";
+import { storageCodes } from "../storage/index.ts";
+
+const root = resolve(import.meta.dirname, "..");
+const textOf = (file: string) => readFileSync(join(root, file), "utf8");
+const filesIn = (folder: string, ending: string) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(ending))
+    .map((name) => `${folder}/${name}`);
+
+/** Every document that people read. */
+const pages = [
+  ...["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"],
+  ...["examples/models/README.md", "test/golden/README.md"],
+  ...filesIn("docs", ".md"),
+];
+
+test("docs/methods.md is what the declarations say", () => {
+  const page = methodsPage(methodDeclarations().values(), textOf("docs/methods-notes.md"));
+  expect(textOf("docs/methods.md"), "stale: npm run docs").toBe(page);
+});
+
+describe("docs/errors.md", () => {
+  /** The command line has one code of its own and no error class. */
+  const cliCodes = filesIn("cli", ".ts").flatMap((file) => textOf(file).match(/(?<=")cli\/[a-z-]+(?=")/g) ?? []);
+  const thrown = [
+    ...[...storageCodes, ...checkpointCodes, ...recipeCodes, ...methodCodes, ...mergeCodes, ...engineCodes],
+    ...[...planCodes, ...journalCodes, ...jobCodes, ...publishCodes, ...cliCodes],
+  ];
+  const explained = [...textOf("docs/errors.md").matchAll(/^\| `([a-z]+\/[a-z0-9-]+)` \|/gm)].map(([, code]) => code);
+
+  test("explains every code, once", () => {
+    expect(thrown.filter((code) => !explained.includes(code))).toEqual([]);
+    expect(explained.filter((code, k) => explained.indexOf(code) !== k)).toEqual([]);
+  });
+
+  test("explains no code that is not there", () => {
+    expect(explained.filter((code) => !thrown.some((known) => known === code))).toEqual([]);
+  });
+
+  test("has the code of every error in the sources", () => {
+    const rooms = [...new Set(thrown.map((code) => code.slice(0, code.indexOf("/"))))];
+    const pattern = new RegExp(`(?<=")(?:${rooms.join("|")})/[a-z0-9-]+(?=")`, "g");
+    const found = ["storage", "checkpoint", "recipe", "merge", "worker", "coordinator", "cli"]
+      .flatMap((room) => filesIn(room, ".ts"))
+      .flatMap((file) => textOf(file).match(pattern) ?? []);
+    expect(found.filter((code) => !explained.includes(code))).toEqual([]);
+  });
+});
+
+describe("docs/guide.md", () => {
+  const guide = textOf("docs/guide.md");
+
+  test("lists the exit codes, and no other", () => {
+    const listed = [...guide.matchAll(/^\| `(\d+)` \|/gm)].map(([, code]) => Number(code));
+    expect(listed.sort((a, b) => a - b)).toEqual(Object.values(exitCodes).sort((a, b) => a - b));
+  });
+
+  test("explains every option of the command line, and no other", () => {
+    const options = new Set([...textOf("cli/main.ts").matchAll(/"(--[a-z-]+)/g)].map(([, option]) => option));
+    const explained = new Set([...guide.matchAll(/`(?:[a-z ]*)(--[a-z-]+)/g)].map(([, option]) => option));
+    expect([...options].filter((option) => !explained.has(option))).toEqual([]);
+    const standing = ["--help", "--version", "--revision"]; // of commander, and of the command that downloads
+    expect([...explained].filter((option) => !options.has(option) && !standing.includes(option ?? ""))).toEqual([]);
+  });
+});
+
+test("every whole recipe in the documents is accepted as it stands", () => {
+  const recipes = pages.flatMap((page) =>
+    [...textOf(page).matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, text = ""]) => ({ page, text })),
+  );
+  const whole = recipes.filter(({ text }) => text.includes("merge_method:"));
+  expect(whole.length).toBeGreaterThan(2);
+  for (const { page, text } of whole) {
+    const { faults } = parseRecipe(text, page, { methods: methodDeclarations(), allowUnknownKeys: false });
+    expect(faults).toEqual([]);
+  }
+});
+
+test("links lead to files that are there, and to headings that are in them", () => {
+  const broken = pages.flatMap((page) =>
+    [...textOf(page).matchAll(/\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)/g)].flatMap(
+      ([, path = "", anchor]) => {
+        const target = path === "" ? page : join(dirname(page), path);
+        if (!existsSync(join(root, target))) return [`${page}: ${path}`];
+        if (anchor === undefined || anchorsOf(textOf(target)).includes(anchor)) return [];
+        return [`${page}: ${path}#${anchor}`];
+      },
+    ),
+  );
+  expect(broken).toEqual([]);
+});
+
+test("source and test files that documents name are there", () => {
+  const named = pages.flatMap((page) =>
+    [
+      ...textOf(page).matchAll(
+        /`((?:test|bench|scripts|examples|cli|coordinator|merge|worker|recipe|checkpoint|storage)\/(?:[\w-]+\/)*(?:[\w.-]+\.\w+)?)`/g,
+      ),
+    ].map(([, path = ""]) => ({ page, path })),
+  );
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter(({ path }) => !existsSync(join(root, path)))).toEqual([]);
+});
+
+test("documents name nothing that lies outside of the repository", () => {
+  const outside = /(?<!\w)\/work\/|\.\.\/shared|(?<!\w)\/root\/|\b(?:reference|cases|make_golden|make_models)\.py\b/;
+  expect(pages.filter((page) => outside.test(textOf(page)))).toEqual([]);
+});
+
+test.each(filesIn("docs/adr", ".md"))("%s says context, decision, price and what was refused", (file) => {
+  const headings = [...textOf(file).matchAll(/^## (.+)$/gm)].map(([, heading]) => heading);
+  expect(headings).toEqual(["Context", "Decision", "Price", "Refused"]);
+  expect(textOf(file)).toMatch(/^Status: (?:proposed|accepted|replaced by \d{4})$/m);
+});
+
+test("the changelog has a heading for bits under every version", () => {
+  const versions = textOf("CHANGELOG.md").split(/^## /m).slice(1);
+  expect(versions.length).toBeGreaterThan(0);
+  expect(versions.filter((version) => !/^### Bits$/m.test(version))).toEqual([]);
+});
+
+/** As GitHub makes them. */
+function anchorsOf(text: string): string[] {
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+}

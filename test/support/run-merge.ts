@@ -1,0 +1,187 @@
+/** Whole merges in this process: recipe to published checkpoint, with worker sessions in place of threads. */
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { prepareText } from "../../cli/prepare.ts";
+import { type Begun, type Outcome, type Progress, runMergeJob } from "../../coordinator/job/index.ts";
+import type { WorkerLink, WorkerListener, WorkerSource } from "../../coordinator/link/index.ts";
+import { parseSeed } from "../../merge/math/index.ts";
+import { failureFrom, type JobDescription, type Plan, type WorkerId } from "../../merge/work/index.ts";
+import { FileStore, type Store } from "../../storage/index.ts";
+import type { EngineChoice, WorkerBudget } from "../../worker/index.ts";
+// The door offers threads their messages; a session without a thread is for tests only.
+import { WorkerSession } from "../../worker/session.ts";
+import { type ReadTensor, readCheckpoint } from "./read-safetensors.ts";
+
+export interface MergeSettings {
+  /** Folder from which the recipe's model paths count. */
+  readonly models: string;
+  readonly engine: EngineChoice["name"];
+  readonly workers: number;
+  readonly sliceBytes: number;
+  readonly shardBytes: number;
+  readonly budget: WorkerBudget;
+  /** Elements of a cut tensor that one worker surveys at once. */
+  readonly surveyElements: number;
+  /** Decimal. */
+  readonly seed: string;
+  readonly allowNonfinite: boolean;
+  readonly store: Store;
+  readonly overwrite: boolean;
+  readonly restart: boolean;
+  /** Given a function that stops the job cleanly. */
+  readonly onStop: (stop: () => void) => void;
+  readonly onProgress: (progress: Progress) => void;
+}
+
+export interface MergeRun {
+  readonly outcome: Outcome;
+  readonly plan: Plan;
+  readonly begun: Begun;
+  /** Undefined where there was nothing to do. */
+  readonly progress: Progress | undefined;
+  readonly warnings: readonly string[];
+  readonly counters: ReadonlyMap<string, number>;
+}
+
+/** Nothing is cut: one slice for each tensor that is large, and room for all of it. */
+const defaults = {
+  engine: "wasm",
+  workers: 2,
+  sliceBytes: 2 ** 30,
+  shardBytes: 2 ** 40,
+  budget: { rangeElements: 2 ** 32, spareBytes: 2 ** 25, pieceElements: 32_768 },
+  surveyElements: 2 ** 32,
+  seed: "0",
+  allowNonfinite: false,
+  overwrite: false,
+  restart: false,
+  onStop: () => {},
+  onProgress: () => {},
+} as const satisfies Partial<MergeSettings>;
+
+const ENGINE_MAXIMUM_BYTES = 2 ** 30;
+/** As threads have. */
+const SLOTS = 2;
+
+/** Merges into `out`, from wherever an earlier run left it. Rejects where the recipe or the directory is refused. */
+export async function runMerge(
+  recipe: string,
+  out: string,
+  settings: Partial<MergeSettings> & Pick<MergeSettings, "models">,
+): Promise<MergeRun> {
+  const chosen = { ...defaults, store: new FileStore({ blocking: true }), ...settings };
+  const { store, sliceBytes, shardBytes, allowNonfinite, budget } = chosen;
+  const { plan, digest, definingCheckpoint, inputs, recipeText } = await prepareText(store, recipe, "recipe.yml", {
+    seed: chosen.seed,
+    sliceBytes,
+    shardBytes,
+    allowNonfinite,
+    allowUnknownKeys: false,
+    modelsRoot: chosen.models,
+    cwd: chosen.models,
+    environment: {},
+  });
+  const warnings: string[] = [];
+  const counters = new Map<string, number>();
+  let begun: Begun = { state: "fresh", slicesDone: 0, tornBytes: 0 };
+  let last: Progress | undefined;
+  const engine = { name: chosen.engine, maximumBytes: ENGINE_MAXIMUM_BYTES };
+  const outcome = await runMergeJob({
+    store,
+    out,
+    plan,
+    digest,
+    recipeText,
+    definingCheckpoint,
+    inputs,
+    seed: parseSeed(plan.seed),
+    overwrite: chosen.overwrite,
+    restart: chosen.restart,
+    hashInputs: false,
+    toolVersion: "0.0.0-test",
+    surveyElements: chosen.surveyElements,
+    workers: (job) => inlineWorkers(chosen.workers, store, job, budget, engine),
+    clock: { nowMs: () => performance.now() },
+    observer: {
+      began: (how) => {
+        begun = how;
+      },
+      progress: (progress) => {
+        last = progress;
+        chosen.onProgress(progress);
+      },
+      warning: (text) => warnings.push(text),
+      counted: (counter) => counters.set(counter, (counters.get(counter) ?? 0) + 1),
+    },
+    onStop: chosen.onStop,
+  });
+  return { outcome, plan, begun, progress: last, warnings, counters };
+}
+
+/** As `runMerge`, for merges that must succeed: the tensors that an independent reader finds. */
+export async function mergedTensors(
+  recipe: string,
+  out: string,
+  settings: Partial<MergeSettings> & Pick<MergeSettings, "models">,
+): Promise<{ readonly tensors: Map<string, ReadTensor>; readonly run: MergeRun }> {
+  const run = await runMerge(recipe, out, settings);
+  if (run.outcome.outcome !== "done")
+    throw new Error(`the merge ${run.outcome.outcome}: ${run.outcome.cause?.message}`);
+  return { tensors: readCheckpoint(out), run };
+}
+
+/** SHA-256 of each file of an output; `.deltaworks` is no part of it. */
+export function fileHashes(out: string): Record<string, string> {
+  const names = readdirSync(out).filter((name) => statSync(join(out, name)).isFile());
+  return Object.fromEntries(
+    names.sort().map((name) => [
+      name,
+      createHash("sha256")
+        .update(readFileSync(join(out, name)))
+        .digest("hex"),
+    ]),
+  );
+}
+
+/** Sessions that take messages as a thread would: later, in order, and as copies. */
+function inlineWorkers(
+  count: number,
+  store: Store,
+  job: JobDescription,
+  budget: WorkerBudget,
+  engine: EngineChoice,
+): WorkerSource {
+  return (listener) =>
+    Promise.all(Array.from({ length: count }, (_, k) => inlineWorker(`inline-${k + 1}` as WorkerId, listener)));
+
+  async function inlineWorker(id: WorkerId, listener: WorkerListener): Promise<WorkerLink> {
+    let ended = () => {};
+    const end = new Promise<void>((resolve) => {
+      ended = resolve;
+    });
+    const session = new WorkerSession(store, (message) => {
+      const copy = structuredClone(message);
+      setImmediate(() => {
+        if (copy.type === "grant-request") listener.grantRequested(id, copy.unit, copy.attempt);
+        else if (copy.type === "report") listener.reported(id, copy.report);
+        else if (copy.type === "ended") ended();
+      });
+    });
+    const send = (message: Parameters<WorkerSession["receive"]>[0]) => {
+      const copy = structuredClone(message);
+      setImmediate(() => session.receive(copy).catch((error: unknown) => listener.lost(id, failureFrom(error))));
+    };
+    await session.receive({ type: "begin", job, budget, engine });
+    return {
+      id,
+      slots: SLOTS,
+      assign: (assignment) => send({ type: "assign", assignment }),
+      answerGrant: (unit, attempt, granted) => send({ type: granted ? "granted" : "refused", unit, attempt }),
+      close: () => {
+        send({ type: "end" });
+        return end;
+      },
+    };
+  }
+}
