@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-import { Command, Option } from "commander";
+import { setFlagsFromString } from "node:v8";
+import { Command, CommanderError, Option } from "commander";
 import {
   parseBytes,
   parseSeedText,
@@ -7,8 +8,12 @@ import {
   SHARD_BYTES_DEFAULT,
   SLICE_BYTES_DEFAULT,
 } from "./commands/merge-options.ts";
+import { exitCodes } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
 import { toolVersion } from "./version.ts";
+
+// Planning makes many small objects and keeps few: V8's default would let 48 MB of them gather before it looks.
+setFlagsFromString("--semi-space-growth-factor=1");
 
 type Run<Options> = (args: readonly string[], options: Options, io: Io) => Promise<number>;
 
@@ -43,7 +48,14 @@ function withPlanning(command: Command): Command {
 const program = new Command("deltaworks")
   .description("Merge language models: a mergekit recipe and safetensors checkpoints in, a verified checkpoint out.")
   .version(toolVersion)
-  .showHelpAfterError("(deltaworks --help shows the commands)");
+  .showHelpAfterError("(deltaworks --help shows the commands)")
+  .exitOverride();
+
+// A reader that has seen enough (head, less) closes its end: nothing more is owed to it.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(exitCodes.done);
+  throw error;
+});
 
 withPlanning(program.command("merge"))
   .description("merge models; after a crash the same command goes on where it ended")
@@ -124,4 +136,10 @@ program
   .option("--json", "print declarations as JSON", false)
   .action(runs(async () => (await import("./commands/methods.ts")).methodsCommand));
 
-await program.parseAsync();
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  // commander has said what is wrong; help and version end with 0.
+  process.exitCode = error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+}

@@ -72,7 +72,11 @@ export class InputsError extends Error {
 }
 
 export async function readRecipe(store: Store, path: string): Promise<string> {
-  return new TextDecoder("utf-8", { fatal: false }).decode(await readWhole(store, path, RECIPE_MAX_BYTES));
+  try {
+    return new TextDecoder("utf-8").decode(await readWhole(store, path, RECIPE_MAX_BYTES));
+  } catch (error) {
+    throw new InputsError([failureFrom(error)]);
+  }
 }
 
 /** @throws RecipeError with all faults of the recipe; InputsError where models cannot be opened */

@@ -41,10 +41,14 @@ export class ProgressReport implements JobObserver {
     });
   }
 
-  began({ state, slicesDone, tornBytes }: Begun): void {
-    this.#event("began", { state, slicesDone, tornBytes });
+  began({ state, slicesDone, tornBytes, lostRecords }: Begun): void {
+    this.#event("began", { state, slicesDone, tornBytes, lostRecords });
     if (state === "resumed") this.#say(`resume  ${slicesDone} slices are done already`);
     if (state === "publishing") this.#say("resume  all slices are sealed; publishing");
+    if (lostRecords > 0)
+      this.warning(
+        `the journal lost ${lostRecords} records that had been durable: check the disk; their slices are computed again`,
+      );
     if (tornBytes > 0)
       this.#say(`resume  the journal ended in ${tornBytes} bytes that were never acknowledged; they were cut off`);
   }

@@ -49,6 +49,7 @@ export class TensorBinder {
   readonly #recipe: Recipe;
   readonly #method: MethodDeclaration;
   readonly #findings: Findings;
+  readonly #parameters = new Map<string, Parameters>();
 
   constructor(recipe: Recipe, method: MethodDeclaration, findings: Findings) {
     this.#recipe = recipe;
@@ -95,7 +96,16 @@ export class TensorBinder {
   #copy(name: string, dtype: TensorEntry["dtype"], from: Present, reason: string): void {
     this.notes.push({ tensor: name, input: from.input.label, reason });
     const [method, shape] = [this.#method.name, from.entry.shape];
-    this.tasks.push({ name, kind: "copy", method, dtype, shape, parameters: {}, base: sourceOf(from), models: [] });
+    this.tasks.push({
+      name,
+      kind: "copy",
+      method,
+      dtype,
+      shape,
+      parameters: {},
+      base: sourceOf(from, name),
+      models: [],
+    });
   }
 
   /** A tensor of another model that the defining one lacks. */
@@ -216,7 +226,7 @@ export class TensorBinder {
     const sources = models.map((model): ModelSource => {
       const { values, complete } = this.#resolve("tensor", name, model.entry.name, model, place);
       if (complete && global.complete) this.#check(name, model, global.values, values);
-      return { ...sourceOf(model), index: model.index, parameters: values };
+      return { ...sourceOf(model, name), index: model.index, parameters: values };
     });
     const baseIndex = models.findIndex(({ isBase }) => isBase);
     return {
@@ -226,7 +236,7 @@ export class TensorBinder {
       dtype,
       shape,
       parameters: global.values,
-      ...(base && { base: sourceOf(base) }),
+      ...(base && { base: sourceOf(base, name) }),
       models: sources,
       ...(baseIndex >= 0 && { baseIndex }),
     };
@@ -265,7 +275,15 @@ export class TensorBinder {
         this.#reportUnset(parameter, name, model, range);
       }
     }
-    return { values, complete };
+    return { values: this.#shared(values), complete };
+  }
+
+  /** One object for equal parameters: with hundreds of models they are most of a plan. */
+  #shared(values: Parameters): Parameters {
+    const key = JSON.stringify(values);
+    const known = this.#parameters.get(key);
+    if (known === undefined) this.#parameters.set(key, values);
+    return known ?? values;
   }
 
   #reportUnset(parameter: string, name: string, model: Present | undefined, range: LayerRange): void {
@@ -288,7 +306,9 @@ export class TensorBinder {
   }
 }
 
-function sourceOf({ inputIndex, entry }: Present): TensorSource {
+function sourceOf({ inputIndex, entry }: Present, output: string): TensorSource {
   const { file, name, dtype, offsetBytes, shape } = entry;
-  return { input: inputIndex, file, tensor: name, dtype, offsetBytes, storedRowLength: shape.at(-1) ?? 1 };
+  // Usually they are equal: one string serves all models.
+  const tensor = name === output ? output : name;
+  return { input: inputIndex, file, tensor, dtype, offsetBytes, storedRowLength: shape.at(-1) ?? 1 };
 }

@@ -20,6 +20,7 @@ export type JobEvent =
       readonly nowMs: number;
     }
   | { readonly type: "slice-durable"; readonly unit: UnitId; readonly sha256: string; readonly nowMs: number }
+  | { readonly type: "slice-not-durable"; readonly unit: UnitId; readonly failure: Failure }
   | {
       readonly type: "unit-failed";
       readonly unit: UnitId;
@@ -52,7 +53,7 @@ export type Effect =
   | { readonly type: "refuse"; readonly worker: WorkerId; readonly unit: UnitId; readonly attempt: number }
   /** All ranges of the round are in: fold them in range order and settle. Answered by round-begun or verdict-durable. */
   | { readonly type: "settle"; readonly task: number }
-  /** Make it durable, then say slice-durable. */
+  /** Make it durable, then say slice-durable; slice-not-durable where that fails. */
   | { readonly type: "journal-done"; readonly unit: UnitId; readonly attempt: number; readonly sha256: string }
   | {
       readonly type: "journal-disputed";

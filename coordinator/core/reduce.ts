@@ -17,6 +17,7 @@ const on: { readonly [T in EventType]: Handler<T> } = {
   surveyed: onSurveyed,
   "slice-computed": onSliceComputed,
   "slice-durable": onSliceDurable,
+  "slice-not-durable": onSliceNotDurable,
   "unit-failed": onUnitFailed,
   "seal-begun": onSealBegun,
   sealed: onSealed,
@@ -53,7 +54,10 @@ function onWorkerLost(state: JobState, event: EventOf<"worker-lost">): Effect[] 
   state.workers.delete(event.worker);
   const effects = [...worker.units].flatMap((id) => {
     const unit = state.units.get(id);
-    return unit === undefined ? [] : attemptFailed(state, unit, { ...event.failure, retryable: true });
+    if (unit === undefined) return [];
+    if (isHeld(unit)) return attemptFailed(state, unit, { ...event.failure, retryable: true });
+    release(state, unit); // computed, and on its way into the journal whatever becomes of its worker
+    return [];
   });
   // Publishing needs no workers.
   const needed = isRunning(state) && state.phase !== "publishing";
@@ -143,14 +147,15 @@ function onSurveyed(state: JobState, event: EventOf<"surveyed">): Effect[] {
 function onSliceComputed(state: JobState, event: EventOf<"slice-computed">): Effect[] {
   const unit = currentUnit(state, event);
   if (unit === undefined) return contradicted(state, event);
-  release(state, unit);
   if (unit.disputed !== undefined && !unit.disputed.includes(event.sha256)) {
+    release(state, unit);
     return [...fail(state, nondeterministic(unit.id, [...unit.disputed, event.sha256])), ...quiesce(state)];
   }
   unit.status = "computed";
   unit.sha256 = event.sha256;
-  const { attempt, sha256 } = event;
-  return [{ type: "journal-done", unit: unit.id, attempt, sha256 }, ...dispatch(state, event.nowMs)];
+  delete unit.leaseEndsMs;
+  // The worker's slot stays taken until the journal has the slice: a crash costs no more slices than there are slots.
+  return [{ type: "journal-done", unit: unit.id, attempt: event.attempt, sha256: event.sha256 }];
 }
 
 /** A late report of an old attempt changes nothing, unless its hash tells that one of two attempts was wrong: a third decides. */
@@ -174,10 +179,22 @@ function contradicted(state: JobState, event: EventOf<"slice-computed">): Effect
 function onSliceDurable(state: JobState, event: EventOf<"slice-durable">): Effect[] {
   const unit = state.units.get(event.unit);
   if (unit?.status !== "computed" || unit.sha256 !== event.sha256) return [];
+  release(state, unit);
   unit.status = "done";
   delete unit.disputed;
   state.slicesOpen--;
-  return [...advance(state), ...quiesce(state)];
+  return [...dispatch(state, event.nowMs), ...advance(state), ...quiesce(state)];
+}
+
+/** A journal that takes nothing more ends the job; nobody waits for the slice to become durable. */
+function onSliceNotDurable(state: JobState, event: EventOf<"slice-not-durable">): Effect[] {
+  const unit = state.units.get(event.unit);
+  if (unit?.status === "computed") {
+    release(state, unit);
+    delete unit.sha256;
+    giveBack(state, unit);
+  }
+  return [...fail(state, event.failure), ...quiesce(state)];
 }
 
 function onUnitFailed(state: JobState, event: EventOf<"unit-failed">): Effect[] {
@@ -356,7 +373,7 @@ function advance(state: JobState): Effect[] {
   return [];
 }
 
-/** Stopping and failing end when nothing is held or on its way into the journal. */
+/** Stopping and failing end when nothing is held, computed slices of workers that are lost included. */
 function quiesce(state: JobState): Effect[] {
   if (state.phase !== "stopping" && state.phase !== "failing") return [];
   for (const worker of state.workers.values()) if (worker.units.size > 0) return [];

@@ -205,12 +205,11 @@ export class JobRunner implements WorkerListener {
         return this.#links.get(effect.worker)?.answerGrant(effect.unit, effect.attempt, effect.type === "grant");
       case "journal-done": {
         const { unit, attempt, sha256 } = effect;
-        return this.#durably(records.sliceDone(unit, attempt, sha256), () => ({
-          type: "slice-durable",
-          unit,
-          sha256,
-          nowMs: this.#now(),
-        }));
+        return this.#durably(
+          records.sliceDone(unit, attempt, sha256),
+          () => ({ type: "slice-durable", unit, sha256, nowMs: this.#now() }),
+          (failure) => ({ type: "slice-not-durable", unit, failure }),
+        );
       }
       case "journal-disputed":
         return this.#durably(records.sliceDisputed(effect.unit, effect.attempt, effect.hashes));
@@ -235,12 +234,16 @@ export class JobRunner implements WorkerListener {
   }
 
   /** Says what follows once something is durable; a journal or storage that fails ends the job. */
-  #durably(done: Promise<void>, event?: () => JobEvent): void {
+  #durably(
+    done: Promise<void>,
+    event?: () => JobEvent,
+    failed: (failure: Failure) => JobEvent = (failure) => ({ type: "job-failed", failure }),
+  ): void {
     done.then(
       () => {
         if (event !== undefined) this.#post(event());
       },
-      (error: unknown) => this.#post({ type: "job-failed", failure: failureFrom(error) }),
+      (error: unknown) => this.#post(failed(failureFrom(error))),
     );
   }
 

@@ -65,6 +65,8 @@ export interface Begun {
   readonly state: "fresh" | "resumed" | "publishing" | "complete";
   readonly slicesDone: number;
   readonly tornBytes: number;
+  /** Acknowledged records that the journal lost all the same: the disk forgot them. */
+  readonly lostRecords: number;
 }
 
 /** One merge into one output directory, from wherever an earlier run left it. @throws JobError, PublishError, StorageError, MergeError */
@@ -96,6 +98,7 @@ async function runLocked(options: MergeJobOptions, work: string): Promise<Outcom
         state: "complete",
         slicesDone: options.plan.slices.length,
         tornBytes: journal.tornBytes,
+        lostRecords: journal.lostRecords,
       });
       return { outcome: "done" };
     }
@@ -168,12 +171,14 @@ async function resume(
 ): Promise<Outcome> {
   const { store, out, plan } = options;
   const stage = join(work, STAGE_NAME);
-  const { tornBytes } = journal;
-  const began = (state: Begun["state"], slicesDone: number) => options.observer.began({ state, slicesDone, tornBytes });
+  const { tornBytes, lostRecords } = journal;
+  const began = (state: Begun["state"], slicesDone: number) =>
+    options.observer.began({ state, slicesDone, tornBytes, lostRecords });
   const publishFiles = async (files: readonly OutputFile[]) => {
     await publish(store, out, { stage, files, replaced: history.replaced });
-    await records.done();
+    // Before the last word: nobody comes back to a job that is done.
     await removeTree(store, stage);
+    await records.done();
   };
 
   if (history.phase === "publishing") {

@@ -7,8 +7,8 @@ import type { Entry } from "./journal.ts";
  * The lines of a journal file: checksum, space, JSON text, newline. The checksum is the first 16 hexadecimal digits of
  * the SHA-256 of the text's bytes. The first line is the header; the others are records, numbered from 1.
  */
-export const FORMAT = "deltaworks journal";
-export const FORMAT_VERSION = 1;
+const FORMAT = "deltaworks journal";
+const FORMAT_VERSION = 1;
 /** Longest line that is written or read: a verdict for a tensor of a million rows has room. */
 export const MAX_LINE_BYTES = 64 * 2 ** 20;
 

@@ -11,6 +11,12 @@ import {
 /** safetensors wants the header to end at a multiple of 8 so that data is aligned. */
 const HEADER_ALIGNMENT_BYTES = 8;
 
+/**
+ * A slice of small tensors is closed when so many inputs go into it: with hundreds of models a few tensors are work enough, and what a
+ * worker is told of a slice stays small.
+ */
+const SLICE_SOURCES_MAX = 256;
+
 /** Tensors in output order into shards: each as full as `shardBytes` allows, a larger tensor alone in its own. */
 export function layOutShards(tasks: readonly TensorTask[], shardBytes: number): PlanShard[] {
   const groups: number[][] = [];
@@ -66,6 +72,7 @@ export function layOutSlices(tasks: readonly TensorTask[], shards: readonly Plan
     let offsetBytes = dataOffsetBytes;
     let bundle: SlicePart[] = [];
     let bundleBytes = 0;
+    let bundleSources = 0;
     const close = (parts: readonly SlicePart[], sizeBytes: number) => {
       if (parts.length === 0) return;
       slices.push({ id: sliceId(slices.length), shard, offsetBytes, sizeBytes, parts });
@@ -75,17 +82,20 @@ export function layOutSlices(tasks: readonly TensorTask[], shards: readonly Plan
       close(bundle, bundleBytes);
       bundle = [];
       bundleBytes = 0;
+      bundleSources = 0;
     };
     for (const index of group) {
       const task = tasks[index];
       if (task === undefined) continue;
       const size = sizeBytesOf(task);
-      if (bundleBytes + size > sliceBytes) closeBundle();
+      const sources = task.models.length + (task.base === undefined ? 0 : 1);
+      if (bundleBytes + size > sliceBytes || bundleSources + sources > SLICE_SOURCES_MAX) closeBundle();
       const parts = partsOf(index, task, sliceBytes);
       const [only] = parts;
       if (parts.length === 1 && only !== undefined) {
         bundle.push(only);
         bundleBytes += size;
+        bundleSources += sources;
         continue;
       }
       for (const part of parts) close([part], part.elementCount * dtypeBytes[task.dtype]);

@@ -194,6 +194,8 @@ export class SimulatedStore implements Store {
       const directory = this.#directory(dirname(target), "rename in");
       const node = origin.cached.get(basename(source));
       if (node === undefined) throw missing("rename", source, false);
+      // As Linux answers, which looks at this before the kinds.
+      if (source.startsWith(`${target}/`)) throw refusal("storage/not-empty", "replace", target, `it holds ${source}`);
       if (target.startsWith(`${source}/`)) throw refusal("storage/io", "rename", source, `${target} is inside`);
       const replaced = directory.cached.get(basename(target));
       if (replaced === node) return;

@@ -82,7 +82,12 @@ test.each(variants)("wasm gives the bits of reference, whatever the values: $tit
   expect(await disagreements(recipeOf(variant, "float32"), { models: smallModels })).toEqual([]);
 });
 
-test.each(variants.map((variant, k) => ({ variant, title: variant.title, k: k % large.length })))(
+/** Without the modes of which the small tensors see enough. */
+const beyond = variants.filter(
+  ({ global }) => global.rescale !== false && !/^l(2|inf)$/.test(String(global.rescale_mode)),
+);
+
+test.each(beyond.map((variant, k) => ({ variant, title: variant.title, k: k % large.length })))(
   "wasm gives the bits of reference beyond one block: $title, tensor $k",
   async ({ variant, k }) => {
     const models = join(scratch, `large-${k}`);

@@ -178,7 +178,7 @@ class World {
     const { units, workers, slicesOpen, phase } = this.core.state;
     let open = 0;
     for (const unit of units.values()) {
-      const held = unit.status === "leased" || unit.status === "granted";
+      const held = ["leased", "granted", "computed"].includes(unit.status);
       for (const { id, units } of workers.values()) {
         assert.equal(units.has(unit.id), held && unit.worker === id, `${unit.id}, ${unit.status}, and ${id}`);
       }
@@ -238,6 +238,12 @@ const actions: Readonly<Record<string, (world: World, pick: number) => void>> = 
   },
   publishedUnasked: (world) => {
     if (world.core.state.phase !== "publishing") expect(world.core.on({ type: "published" })).toEqual([]);
+  },
+  journalFails: (world, pick) => {
+    const [event] = pick % 4 === 0 ? world.owed.filter(({ type }) => type === "slice-durable") : [];
+    if (event?.type !== "slice-durable") return;
+    world.owed.splice(world.owed.indexOf(event), 1);
+    world.post({ type: "slice-not-durable", unit: event.unit, failure: failure() });
   },
   stop: (world, pick) => {
     if (pick % 4 === 0) world.post({ type: "stop-requested" });

@@ -92,7 +92,7 @@ describe("worker-lost", () => {
     ]);
   });
 
-  test("waits for a slice that is on its way into the journal before it fails the job", () => {
+  test("does not take a slice with it that is on its way into the journal, and the job waits for that", () => {
     const core = new Core({ slices: [slice(A)] });
     core.start();
     core.attach(W1);
@@ -283,15 +283,13 @@ describe("round-begun, surveyed and verdict-durable", () => {
 });
 
 describe("slice-computed", () => {
-  test("goes into the journal, and the worker gets the next slice", () => {
+  test("goes into the journal; its slot is free once it is there, so that a crash costs no more slices than slots", () => {
     const core = new Core({ slices: [slice(A), slice(B)] });
     core.start();
     core.attach(W1);
-    expect(core.computed(A, 1, "x")).toEqual([
-      { type: "journal-done", unit: A, attempt: 1, sha256: "x" },
-      { type: "assign", worker: W1, unit: B, attempt: 1 },
-    ]);
+    expect(core.computed(A, 1, "x")).toEqual([{ type: "journal-done", unit: A, attempt: 1, sha256: "x" }]);
     expect(core.state.slicesOpen).toBe(2);
+    expect(core.durable(A, "x")).toEqual([{ type: "assign", worker: W1, unit: B, attempt: 1 }]);
   });
 
   test("said twice is journalled once", () => {
@@ -433,6 +431,32 @@ describe("slice-durable", () => {
     core.durable(A, "x");
     core.durable(A, "x");
     expect(core.state.slicesOpen).toBe(1);
+  });
+});
+
+describe("slice-not-durable", () => {
+  test("fails the job, which waits for other slices but not for this one", () => {
+    const core = new Core({ slices: [slice(A), slice(B)] });
+    core.start();
+    core.attach(W1, 2);
+    core.computed(A, 1, "x");
+    const cause = failure({ code: "journal/unavailable" });
+    expect(core.on({ type: "slice-not-durable", unit: A, failure: cause })).toEqual([]);
+    core.computed(B, 1, "y");
+    expect(core.on({ type: "slice-not-durable", unit: B, failure: failure() })).toEqual([
+      { type: "finished", outcome: "failed", cause },
+    ]);
+    expect(core.state.slicesOpen).toBe(2);
+  });
+
+  test("of a lost worker's slice ends the job as well", () => {
+    const core = new Core({ slices: [slice(A)] });
+    core.start();
+    core.attach(W1);
+    core.computed(A, 1, "x");
+    core.lost(W1);
+    const effects = core.on({ type: "slice-not-durable", unit: A, failure: failure() });
+    expect(only(effects, "finished")).toHaveLength(1);
   });
 });
 
