@@ -165,7 +165,7 @@ export class SliceWorker {
       let folded: unknown;
       for (const [k, range] of ranges.entries()) {
         const mark = this.#engine.mark();
-        const context = single ?? this.#range(task, range, undefined, {});
+        const context = single ?? this.#range(task, range, undefined, { part: k });
         context.check = context.check && rounds === 0;
         const summary = await method.survey(context, step.request);
         folded = k === 0 ? summary : method.fold(folded, summary);
@@ -231,6 +231,7 @@ export class SliceWorker {
     if (first === undefined) throw new Error(`survey ${unit} has no parts`);
     const elementCount = parts.reduce((sum, part) => sum + part.elementCount, 0);
     const range = this.#range(task, [first.firstElement, elementCount], undefined, {
+      part: first.part,
       cuts: parts.map((part) => part.firstElement),
     });
     range.check = range.check && work.firstRound;

@@ -412,17 +412,22 @@ async function statisticOf(context: RangeContext, bracket: Bracket, position: nu
       : undefined;
   }
   if (inside > capacity) return undefined;
-  const kept = new Uint32Array((await context.engine.download(collected, inside * 4)).slice().buffer);
+  // Selecting reorders what was collected; which part a tie lies in must be seen before.
+  const kept = context.cuts.length > 1 ? await downloadU32(context, collected, inside) : new Uint32Array();
   const answer = context.buffer("selected", 12);
   context.engine.kernels.select(answer, collected, position - below - atLo, inside);
-  const [bits = 0, smaller = 0] = new Uint32Array((await context.engine.download(answer, 12)).slice().buffer);
-  const ties = marks.slice(1).map((mark, part) => {
+  const [bits = 0, smaller = 0, equal = 0] = await downloadU32(context, answer, 3);
+  const ties = context.cuts.length > 1 ? tiesOfParts(kept, bits, marks) : [equal];
+  return { bits, below: below + atLo + smaller, ties };
+}
+
+function tiesOfParts(kept: Uint32Array, bits: number, marks: readonly Uint32Array[]): number[] {
+  return marks.slice(1).map((mark, part) => {
     let equal = 0;
     const end = mark[2] ?? 0;
     for (let at = marks[part]?.[2] ?? 0; at < end; at++) if (kept[at] === bits) equal++;
     return equal;
   });
-  return { bits, below: below + atLo + smaller, ties };
 }
 
 async function histogramFallback(

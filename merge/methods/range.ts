@@ -29,7 +29,7 @@ export interface RangeContext {
    * A survey reports ties per part.
    */
   readonly cuts: readonly number[];
-  /** When merging: which of all parts of the tensor this range is. */
+  /** Which of all parts of the tensor this range is; of a survey, which of them it begins with. */
   readonly part: number;
   /** Bytes that optional working memory (collected samples, kept masks) may take. */
   readonly spareBytes: number;
