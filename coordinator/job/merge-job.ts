@@ -27,7 +27,7 @@ import { hashFile } from "../seal/index.ts";
 import { JobError } from "./errors.ts";
 import { type JobObserver, JobRunner, type Outcome, type SealedShards } from "./job-runner.ts";
 import { type JobHistory, JobRecords } from "./records.ts";
-import { prepareStage, removeTree } from "./stage.ts";
+import { makeDurableDirectory, prepareStage, removeTree } from "./stage.ts";
 
 /** Names below an output's work directory. */
 export const JOURNAL_NAME = "journal";
@@ -76,8 +76,8 @@ export async function runMergeJob(options: MergeJobOptions): Promise<Outcome> {
   // Nothing is written into a directory that is not ours.
   const hasJournal = (await store.identity(join(work, JOURNAL_NAME))) !== undefined;
   if (!hasJournal) await checkOutputDirectory(store, out, { planDigest, overwrite });
-  await store.makeDirectory(work);
-  await store.syncDirectory(out);
+  await makeDurableDirectory(store, out);
+  await makeDurableDirectory(store, work);
   const lock = await store.lock(join(out, LOCK_PATH));
   try {
     return await runLocked(options, work);
@@ -207,6 +207,7 @@ async function resume(
       clock: options.clock,
       observer: options.observer,
       publish: async (sealed) => {
+        await checkInputsInPlace(options);
         const files = await stageRest(options, stage, sealed);
         await records.publishing(files);
         await publishFiles(files);
@@ -215,6 +216,17 @@ async function resume(
   );
   options.onStop(() => runner.stop());
   return runner.run();
+}
+
+/** Workers hold inputs open, and go on reading a file that another has taken the place of. */
+async function checkInputsInPlace({ store, inputs }: MergeJobOptions): Promise<void> {
+  for (const { label, files } of inputs) {
+    for (const file of files) {
+      const found = await store.identity(file.path);
+      if (found === undefined) throw inputChanged(`${label}: ${file.path} was removed while the merge ran`);
+      checkSameState(label, file, found);
+    }
+  }
 }
 
 /** Documents and records into the stage beside the sealed shards; all files of the output. */

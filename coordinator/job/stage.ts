@@ -1,11 +1,11 @@
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Plan } from "../../merge/work/index.ts";
-import type { Store } from "../../storage/index.ts";
+import { StorageError, type Store } from "../../storage/index.ts";
 import { shardPreamble } from "../plan/index.ts";
 
 /** Makes the stage ready: every shard there, of its full size, its header durable. Returns the shards that had to be made. */
 export async function prepareStage(store: Store, stage: string, plan: Plan): Promise<readonly number[]> {
-  await store.makeDirectory(stage);
+  await makeDurableDirectory(store, stage);
   const made: number[] = [];
   for (const [index, shard] of plan.shards.entries()) {
     const path = join(stage, shard.name);
@@ -22,6 +22,24 @@ export async function prepareStage(store: Store, stage: string, plan: Plan): Pro
   }
   await store.syncDirectory(stage);
   return made;
+}
+
+/** Makes a directory, with its parents, whose names survive a power loss: without that all that is put there would not. */
+export async function makeDurableDirectory(store: Store, directory: string): Promise<void> {
+  const parents = [dirname(directory)];
+  for (let parent = dirname(directory); (await store.identity(parent)) === undefined; parent = dirname(parent)) {
+    parents.push(dirname(parent));
+  }
+  await store.makeDirectory(directory);
+  // The nearest parent also where the directory is there: a run that was killed may have made it and no more.
+  for (const parent of parents) {
+    try {
+      await store.syncDirectory(parent);
+    } catch (error) {
+      // One may be allowed to pass through a folder and not to open it; whoever made it that way has seen to it.
+      if (!(error instanceof StorageError && error.code === "storage/denied")) throw error;
+    }
+  }
 }
 
 /** Removes a directory and all that is in it. Nothing there is no error. */

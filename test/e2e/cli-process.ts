@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const MODELS = fileURLToPath(new URL("../../examples/models/", import.meta.url));
-const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+export const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
 /** A line of `--json`: an object with an "event". */
 export interface CommandEvent {
@@ -92,7 +92,7 @@ export function slicesDone(out: string): ReadonlySet<string> {
   for (const { subject, body } of journalOf(out)) {
     const [kind, name = ""] = subject.split("/");
     if (kind !== "slice") continue;
-    if (body["state"] === "done") done.add(name);
+    if (body.state === "done") done.add(name);
     else done.delete(name);
   }
   return done;

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { seededRandom } from "../support/seeded-random.ts";
 import { type CommandEvent, hashesOf, journalOf, MODELS, sha256, slicesDone, start } from "./cli-process.ts";
+import { STACKED_SIZES, stackedRecipe } from "./stacked-recipe.ts";
 
 const THREADS = 2;
 /** Slices that a thread holds at once: one is computed while the one before becomes durable. */
@@ -21,19 +22,11 @@ const SEED = 6;
 const scratch = mkdtempSync(join(tmpdir(), "deltaworks-crash-"));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
-/** 24 layers made of three: many small tensors, random masks, thresholds, three models of two dtypes. */
-function recipe(): string {
-  const sources = `  - sources:
-      - {model: gpt2-base, layer_range: [0, 3]}
-      - {model: gpt2-python, layer_range: [0, 3], parameters: {weight: 0.5}}
-      - {model: gpt2-prose, layer_range: [0, 3], parameters: {weight: 0.4}}
-`;
-  const head = "merge_method: della\nbase_model: gpt2-base\ndtype: float32\nparameters: {density: 0.5, epsilon: 0.2}\n";
-  return `${head}slices:\n${sources.repeat(8)}`;
-}
+/** Many small tensors, random masks, three models of two dtypes. */
+const RECIPE = stackedRecipe("merge_method: della\nbase_model: gpt2-base\nparameters: {density: 0.5, epsilon: 0.2}");
 
 const recipePath = join(scratch, "recipe.yml");
-writeFileSync(recipePath, recipe());
+writeFileSync(recipePath, RECIPE);
 
 /** Where a kill found the job: what stands in the journal and the directory decides, not what was aimed at. */
 type Phase = "start" | "merge" | "seal" | "publish" | "done";
@@ -50,8 +43,17 @@ async function mergeInto(out: string, aim?: Aim) {
   const told: { readonly event: CommandEvent; readonly atMs: number }[] = [];
   const began = performance.now();
   let timer: NodeJS.Timeout | undefined;
-  const sizes = ["--slice-size", "1KiB", "--shard-size", "300KB"];
-  const args = ["merge", recipePath, out, "--models-root", MODELS, "--threads", String(THREADS), ...sizes, "--json"];
+  const args = [
+    "merge",
+    recipePath,
+    out,
+    "--models-root",
+    MODELS,
+    "--threads",
+    String(THREADS),
+    ...STACKED_SIZES,
+    "--json",
+  ];
   const running = start(args, {
     onEvent: (event, child) => {
       told.push({ event, atMs: performance.now() - began });
@@ -61,7 +63,7 @@ async function mergeInto(out: string, aim?: Aim) {
   });
   const ended = await running.ended;
   clearTimeout(timer);
-  const atMs = (phase: string) => told.find(({ event }) => event["phase"] === phase)?.atMs ?? 0;
+  const atMs = (phase: string) => told.find(({ event }) => event.phase === phase)?.atMs ?? 0;
   const seal = { fromMs: atMs("sealing"), toMs: atMs("publishing") };
   return {
     ended,
@@ -72,7 +74,7 @@ async function mergeInto(out: string, aim?: Aim) {
 }
 
 function phaseFound(out: string, slices: number): Phase {
-  const states = journalOf(out).flatMap(({ subject, body }) => (subject === "job" ? [body["state"]] : []));
+  const states = journalOf(out).flatMap(({ subject, body }) => (subject === "job" ? [body.state] : []));
   if (states.includes("done")) return "done";
   const stage = join(out, ".deltaworks", "stage");
   // The documents are put beside the shards once these are sealed.
@@ -137,7 +139,7 @@ test(`a merge killed at ${KILLS} seeded moments and more ends in the same bytes 
     for (const target of merge % 5 === 0 ? (["start", ...targets] as const) : targets) {
       const { ended, began } = await mergeInto(out, aims[target]());
       const place = `seed ${SEED}, merge ${merge}, ${target}`;
-      if (began !== undefined) expect(began["slicesDone"], place).toBe(acknowledged);
+      if (began !== undefined) expect(began.slicesDone, place).toBe(acknowledged);
       if (ended.signal !== "SIGKILL") {
         expect(ended.code, `${place}: ${ended.stderr}`).toBe(0); // it was too fast for us
         break;
@@ -157,10 +159,10 @@ test(`a merge killed at ${KILLS} seeded moments and more ends in the same bytes 
     expect(ended.code, ended.stderr).toBe(0);
     expect(hashesOf(out), `seed ${SEED}, merge ${merge}`).toEqual(expected);
     expect(existsSync(join(out, ".deltaworks", "stage"))).toBe(false);
-    if (began?.["state"] !== "complete") {
-      expect(began?.["slicesDone"]).toBe(acknowledged);
+    if (began?.state !== "complete") {
+      expect(began?.slicesDone).toBe(acknowledged);
       const done = ended.events.findLast(({ event }) => event === "done");
-      expect(done?.["slicesComputed"], `merge ${merge}`).toBe(slices.length - acknowledged);
+      expect(done?.slicesComputed, `merge ${merge}`).toBe(slices.length - acknowledged);
     }
     rmSync(out, { recursive: true });
   }

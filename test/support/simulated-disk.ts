@@ -24,6 +24,8 @@ export class SimulatedFile {
   readonly #durable: Contents;
   /** Pages that differ, or may differ, between cache and disk. */
   readonly #unsynced = new Set<number>();
+  /** Syncs that failed. Whoever has the file open is told of each, once: Linux keeps count the same way. */
+  failedSyncs = 0;
 
   constructor(inode: bigint, mtimeNs: bigint, contents?: Contents) {
     this.inode = inode;
@@ -107,6 +109,7 @@ export class SimulatedFile {
       if (after === "dropped") setPage(this.#cached, index, this.#durable.pages.get(index));
     }
     this.#unsynced.clear();
+    this.failedSyncs++;
   }
 
   /** The file after the power failed: of what was not synced, anything or nothing, in whole pages or sectors. */

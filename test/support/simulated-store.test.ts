@@ -235,6 +235,19 @@ describe("faults", () => {
       expect(outcomes(running, (after) => textOf(after, "/f"))).toEqual(["new"]);
     },
   );
+
+  test("a failed sync is told, once, to all that have the file open: what they wrote is lost as well", async () => {
+    const store = new SimulatedStore();
+    await putDurably(store, "/f", Buffer.from("old"));
+    const [one, other] = [await store.open("/f", "write"), await store.open("/f", "write")];
+    await other.write(0, Buffer.from("new"));
+    store.failAt(store.operations.length + 1, "io");
+    await expect(one.sync()).rejects.toMatchObject({ code: "storage/io" });
+    await expect(other.sync()).rejects.toMatchObject({ code: "storage/io" });
+    await other.sync();
+    await (await store.open("/f", "write")).sync();
+    expect(outcomes(store, (after) => textOf(after, "/f"))).toEqual(["old"]);
+  });
 });
 
 test("a killed process leaves what it wrote, still to be synced", async () => {

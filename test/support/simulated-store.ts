@@ -276,6 +276,7 @@ export class SimulatedStore implements Store {
 
   #handle(path: string, file: SimulatedFile, mode: "read" | "write"): StoredFile {
     let open = true;
+    let toldFailures = file.failedSyncs;
     const perform = async <T>(kind: OperationKind, range: Partial<Operation>, act: () => T, fail?: () => void) => {
       if (!open) throw refusal("storage/io", kind, path, "it was closed before");
       if (mode === "read" && (kind === "write" || kind === "truncate")) {
@@ -301,8 +302,21 @@ export class SimulatedStore implements Store {
       truncate: async (sizeBytes) =>
         perform("truncate", { sizeBytes }, () => file.truncate(sizeBytes, this.#disk.nowNs())),
       sync: async () => {
-        const fail = () => file.failSync(this.afterFailedSync);
-        await this.#finish(await perform("sync", {}, () => file.beginSync(), fail));
+        const fail = () => {
+          file.failSync(this.afterFailedSync);
+          toldFailures = file.failedSyncs;
+        };
+        const tellFailure = () => {
+          if (toldFailures === file.failedSyncs) return;
+          toldFailures = file.failedSyncs;
+          throw refusal("storage/io", "sync", path, "device error of another's sync (simulated)", true);
+        };
+        const begin = () => {
+          tellFailure();
+          return file.beginSync();
+        };
+        await this.#finish(await perform("sync", {}, begin, fail));
+        tellFailure();
       },
       close: async () => {
         open = false;
