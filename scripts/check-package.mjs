@@ -8,7 +8,8 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const scratch = mkdtempSync(join(tmpdir(), "deltaworks-package-"));
 const shell = process.platform === "win32";
-const run = (command, args, cwd) => execFileSync(command, args, { cwd, stdio: ["ignore", "inherit", "inherit"], shell });
+const run = (command, args, cwd) =>
+  execFileSync(command, args, { cwd, stdio: ["ignore", "inherit", "inherit"], shell });
 try {
   run("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", scratch], root);
   const tarball = readdirSync(scratch).find((name) => name.endsWith(".tgz"));
@@ -17,7 +18,11 @@ try {
   writeFileSync(join(home, "package.json"), '{ "private": true }\n');
   run("npm", ["install", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", join(scratch, tarball)], home);
   const models = join(root, "examples", "models");
-  run("npx", ["deltaworks", "merge", join(root, "examples", "recipes", "ties.yml"), "out", "--models-root", models], home);
+  run(
+    "npx",
+    ["deltaworks", "merge", join(root, "examples", "recipes", "ties.yml"), "out", "--models-root", models],
+    home,
+  );
   run("npx", ["deltaworks", "verify", "out"], home);
 } finally {
   rmSync(scratch, { recursive: true, force: true });

@@ -30,7 +30,13 @@ step("lint and format", runs(binary("@biomejs/biome", "bin/biome"), "check", "."
 if (step("types, kernels and build", runs("scripts/build.mjs"))) {
   mkdirSync(join(root, "build"), { recursive: true });
   const results = join(root, "build", "test-results.json");
-  const ok = runs(binary("vitest", "vitest.mjs"), "run", "--reporter=default", "--reporter=json", `--outputFile.json=${results}`);
+  const ok = runs(
+    binary("vitest", "vitest.mjs"),
+    "run",
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${results}`,
+  );
   const counts = testCounts(results);
   passed += counts.passed;
   failed += counts.failed;

@@ -1,0 +1,166 @@
+import { type Address, createEngine, type Engine, type Kernels } from "../../../merge/engines/index.ts";
+import type { Chunk, RangeContext } from "../../../merge/methods/index.ts";
+import type { ModelSource, TensorSource, TensorTask } from "../../../merge/work/index.ts";
+
+const MEMORY_MAX_BYTES = 2 ** 28;
+
+/** How a tensor is taken in: blocks may be far smaller than those of real merges, so that cuts cost little. */
+export interface RangeShape {
+  readonly blockElements: number;
+  readonly pieceElements: number;
+  readonly spareBytes: number;
+}
+
+/** F32 models in memory over a base of zeros, so that deltas are the values themselves. */
+export class MemoryTensor {
+  readonly engine: Engine;
+  readonly task: TensorTask;
+  readonly elementCount: number;
+  readonly models: readonly Float32Array[];
+  /** How often each kernel was called. */
+  readonly calls = new Map<string, number>();
+  /** Chunks of models that were read, of every range. */
+  readonly reads: Chunk[] = [];
+
+  private constructor(engine: Engine, models: readonly Float32Array[]) {
+    this.engine = { ...bound(engine), kernels: this.#counting(engine.kernels) };
+    this.models = models;
+    this.elementCount = models[0]!.length;
+    this.task = {
+      name: "tensor",
+      kind: "merge",
+      method: "ties",
+      dtype: "F32",
+      shape: [this.elementCount],
+      parameters: {},
+      base: sourceAt(0),
+      models: models.map((_, index): ModelSource => ({ ...sourceAt(index + 1), index, parameters: {} })),
+    };
+  }
+
+  static async of(models: readonly Float32Array[]): Promise<MemoryTensor> {
+    return new MemoryTensor(await createEngine("wasm", { maximumBytes: MEMORY_MAX_BYTES }), models);
+  }
+
+  /** The parts [cuts[0], cuts[1]), ... up to `end` as one range. */
+  range(cuts: readonly number[], end: number, shape: RangeShape): RangeContext {
+    return new MemoryRange(this, cuts, end, shape);
+  }
+
+  #counting(kernels: Kernels): Kernels {
+    return new Proxy(kernels, {
+      get: (target, name: keyof Kernels & string) => {
+        this.calls.set(name, (this.calls.get(name) ?? 0) + 1);
+        return target[name];
+      },
+    });
+  }
+}
+
+class MemoryRange implements RangeContext {
+  readonly engine: Engine;
+  readonly task: TensorTask;
+  readonly seed = { low: 0, high: 0 };
+  readonly firstElement: number;
+  readonly elementCount: number;
+  readonly whole: boolean;
+  readonly rowLength: number;
+  readonly blockElements: number;
+  readonly cuts: readonly number[];
+  readonly part = 0;
+  readonly spareBytes: number;
+  readonly chunkCapacity: number;
+  readonly kept = new Map<string, Address>();
+  readonly #tensor: MemoryTensor;
+  readonly #pieceElements: number;
+  readonly #buffers = new Map<string, { readonly address: Address; readonly sizeBytes: number }>();
+
+  constructor(tensor: MemoryTensor, cuts: readonly number[], end: number, shape: RangeShape) {
+    this.#tensor = tensor;
+    this.#pieceElements = shape.pieceElements;
+    this.engine = tensor.engine;
+    this.task = tensor.task;
+    this.firstElement = cuts[0]!;
+    this.elementCount = end - this.firstElement;
+    this.whole = this.elementCount === tensor.elementCount;
+    this.rowLength = tensor.elementCount;
+    this.blockElements = shape.blockElements;
+    this.cuts = cuts;
+    this.spareBytes = shape.spareBytes;
+    // Samples are runs of their own, however short the blocks.
+    this.chunkCapacity = Math.max(1024, shape.blockElements);
+  }
+
+  *chunks(size: "blocks" | "pieces"): Generator<Chunk> {
+    const end = this.firstElement + this.elementCount;
+    const length = size === "blocks" ? this.blockElements : this.#pieceElements;
+    for (let block = this.firstElement; block < end; block += this.blockElements) {
+      const blockEnd = Math.min(end, block + this.blockElements);
+      for (let firstElement = block; firstElement < blockEnd; firstElement += length) {
+        const elementCount = Math.min(length, blockEnd - firstElement);
+        const endsBlock = firstElement + elementCount === blockEnd;
+        yield { firstElement, elementCount, startsBlock: firstElement === block, endsBlock };
+      }
+    }
+  }
+
+  buffer(name: string, sizeBytes: number): Address {
+    const known = this.#buffers.get(name);
+    if (known !== undefined && known.sizeBytes >= sizeBytes) return known.address;
+    const address = this.engine.allocate(sizeBytes);
+    this.#buffers.set(name, { address, sizeBytes });
+    return address;
+  }
+
+  f32(name: string): Address {
+    return this.buffer(`f32/${name}`, this.chunkCapacity * 4);
+  }
+
+  async read(source: TensorSource, chunk: Chunk): Promise<Address> {
+    const { firstElement, elementCount } = chunk;
+    const raw = this.buffer("raw", this.chunkCapacity * 4);
+    const bytes = this.engine.stage(raw, elementCount * 4);
+    const model = this.#tensor.models[source.input - 1];
+    if (model === undefined) bytes.fill(0);
+    else {
+      this.#tensor.reads.push(chunk);
+      bytes.set(new Uint8Array(model.buffer, model.byteOffset + firstElement * 4, elementCount * 4));
+    }
+    this.engine.upload(raw, elementCount * 4);
+    return raw;
+  }
+
+  async readF32(source: TensorSource, chunk: Chunk, name: string): Promise<Address> {
+    const raw = await this.read(source, chunk);
+    const wide = this.f32(name);
+    this.engine.kernels.widen(wide, raw, "F32", chunk.elementCount);
+    return wide;
+  }
+
+  async emit(): Promise<void> {
+    throw new Error("nothing is merged here");
+  }
+
+  async emitBytes(): Promise<void> {
+    throw new Error("nothing is merged here");
+  }
+}
+
+function sourceAt(input: number): TensorSource {
+  return { input, file: 0, tensor: "tensor", dtype: "F32", offsetBytes: 0, storedRowLength: 0 };
+}
+
+/** The engine's methods, to be used apart from it. */
+function bound(engine: Engine): Omit<Engine, "kernels"> {
+  return {
+    name: engine.name,
+    kernelId: engine.kernelId,
+    allocate: (sizeBytes) => engine.allocate(sizeBytes),
+    mark: () => engine.mark(),
+    release: (mark) => engine.release(mark),
+    stage: (address, sizeBytes) => engine.stage(address, sizeBytes),
+    upload: (address, sizeBytes) => engine.upload(address, sizeBytes),
+    download: (address, sizeBytes) => engine.download(address, sizeBytes),
+    rankScratchBytes: (rowLength) => engine.rankScratchBytes(rowLength),
+  };
+}
