@@ -1,4 +1,4 @@
-// Builds dist/: TypeScript by tsc, kernels by asc.
+// Builds dist/: the wire contract by buf and ts-proto, TypeScript by tsc, kernels by asc.
 import { execFileSync } from "node:child_process";
 import { chmodSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -10,6 +10,7 @@ const require = createRequire(import.meta.url);
 const node = (script, ...args) => execFileSync(process.execPath, [script, ...args], { cwd: root, stdio: "inherit" });
 
 rmSync(join(root, "dist"), { recursive: true, force: true });
+node(join(dirname(require.resolve("@bufbuild/buf/package.json")), "bin", "buf"), "generate");
 node(join(dirname(require.resolve("typescript/package.json")), "bin", "tsc"), "-p", ".");
 node("scripts/build-kernels.mjs");
 chmodSync(join(root, "dist", "cli", "main.js"), 0o755);
