@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path";
-import { JOURNAL_NAME, JobRecords, TensorRounds } from "../coordinator/job/index.ts";
-import { openFileJournal } from "../coordinator/journal/index.ts";
+import { JOURNAL_NAME, readHistory, TensorRounds } from "../coordinator/job/index.ts";
+import { lookAt, openFileJournal } from "../coordinator/journal/index.ts";
 import { RECIPE_NAME, type RepairInput, type RepairSource, WORK_DIRECTORY } from "../coordinator/publish/index.ts";
 import { createEngine } from "../merge/engines/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
@@ -49,7 +49,7 @@ async function foldersInJournal(store: Store, out: string): Promise<string[]> {
   if ((await store.identity(path)) === undefined) return [];
   const journal = await openFileJournal(store, path);
   try {
-    const { inputs = [] } = await new JobRecords(journal).history();
+    const { inputs = [] } = await readHistory(lookAt(journal));
     return inputs.map(([first]) => (first === undefined ? "" : dirname(first.path)));
   } finally {
     await journal.close();

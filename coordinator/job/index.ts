@@ -9,5 +9,5 @@ export {
   type SealedShards,
 } from "./job-runner.ts";
 export { type Begun, JOURNAL_NAME, type MergeJobOptions, runMergeJob } from "./merge-job.ts";
-export { type JobHistory, JobRecords, type PublishedFile } from "./records.ts";
+export { type JobHistory, JobRecords, type PublishedFile, readHistory } from "./records.ts";
 export { TensorRounds } from "./surveys.ts";

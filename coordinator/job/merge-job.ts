@@ -10,7 +10,7 @@ import {
   type Seed,
 } from "../../merge/work/index.ts";
 import type { Store } from "../../storage/index.ts";
-import { type FileJournal, openFileJournal } from "../journal/index.ts";
+import { type EpochJournal, type FileJournal, lookAt, openFileJournal, takeOver } from "../journal/index.ts";
 import type { WorkerSource } from "../link/index.ts";
 import {
   buildManifest,
@@ -26,7 +26,7 @@ import {
 import { hashFile } from "../seal/index.ts";
 import { JobError } from "./errors.ts";
 import { type JobObserver, JobRunner, type Outcome, type SealedShards } from "./job-runner.ts";
-import { type JobHistory, JobRecords } from "./records.ts";
+import { type JobHistory, JobRecords, readHistory } from "./records.ts";
 import { makeDurableDirectory, prepareStage, removeTree } from "./stage.ts";
 
 /** Names below an output's work directory. */
@@ -34,7 +34,7 @@ export const JOURNAL_NAME = "journal";
 const STAGE_NAME = "stage";
 
 /** A lease of a thread lapses only if the thread dies, which is noticed at once. */
-const LOCAL_LIMITS = { leaseMs: Number.POSITIVE_INFINITY, attemptsMax: 3, attemptBase: 0 } as const;
+const LOCAL_LIMITS = { leaseMs: Number.POSITIVE_INFINITY, attemptsMax: 3 } as const;
 
 export interface MergeJobOptions {
   readonly store: Store;
@@ -90,8 +90,7 @@ async function runLocked(options: MergeJobOptions, work: string): Promise<Outcom
   const path = join(work, JOURNAL_NAME);
   let journal = await openFileJournal(options.store, path);
   try {
-    let records = new JobRecords(journal);
-    let history = await records.history();
+    let history = await readHistory(lookAt(journal));
     const claim = await claimDirectory(options, history);
     if (claim.state === "complete") {
       options.observer.began({
@@ -106,13 +105,16 @@ async function runLocked(options: MergeJobOptions, work: string): Promise<Outcom
       await journal.close();
       await discard(options.store, work);
       journal = await openFileJournal(options.store, path);
-      records = new JobRecords(journal);
-      await records.history();
+    }
+    const leader = await takeOver(journal, { tool: options.toolVersion });
+    const records = new JobRecords(leader);
+    history = await records.history();
+    if (claim.state === "anew") {
       const files = options.inputs.map((input) => input.files);
       await records.begun(options.plan, options.digest, factsOf(options.plan), files, claim.replaced);
       history = await records.history();
     }
-    return await resume(options, work, journal, records, history);
+    return await resume(options, work, { journal, leader, records }, history);
   } finally {
     await journal.close();
   }
@@ -165,8 +167,7 @@ async function claimDirectory(options: MergeJobOptions, history: JobHistory): Pr
 async function resume(
   options: MergeJobOptions,
   work: string,
-  journal: FileJournal,
-  records: JobRecords,
+  { journal, leader, records }: { journal: FileJournal; leader: EpochJournal; records: JobRecords },
   history: JobHistory,
 ): Promise<Outcome> {
   const { store, out, plan } = options;
@@ -199,7 +200,12 @@ async function resume(
     shardPaths,
   };
   const runner = new JobRunner(
-    { plan, shardPaths, surveyElements: options.surveyElements, limits: LOCAL_LIMITS },
+    {
+      plan,
+      shardPaths,
+      surveyElements: options.surveyElements,
+      limits: { ...LOCAL_LIMITS, attemptBase: leader.attemptBase },
+    },
     kept,
     {
       records,

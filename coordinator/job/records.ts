@@ -1,6 +1,6 @@
 import type { InputFile, Json, Plan, SliceId, UnitId } from "../../merge/work/index.ts";
 import { PLAN_VERSION } from "../../merge/work/index.ts";
-import { type Journal, nothingYet, type Sequence } from "../journal/index.ts";
+import { type Journal, type JournalRecord, nothingYet, type Sequence } from "../journal/index.ts";
 
 /** A published file. */
 export interface PublishedFile {
@@ -39,18 +39,7 @@ export class JobRecords {
   }
 
   async history(): Promise<JobHistory> {
-    let history: JobHistory = { replaced: [], phase: "planned", files: [], slices: new Map(), verdicts: new Map() };
-    const slices = new Map<SliceId, SliceHistory>();
-    const verdicts = new Map<number, Json>();
-    for await (const { entry, sequence } of this.#journal.read()) {
-      this.#last.set(entry.subject, sequence);
-      const body = entry.body as Record<string, Json>;
-      const [kind, name = ""] = entry.subject.split("/");
-      if (kind === "slice") slices.set(name as SliceId, sliceHistory(slices.get(name as SliceId), body));
-      else if (kind === "verdict") verdicts.set(Number(name), body.verdict ?? null);
-      else if (kind === "job") history = jobHistory(history, body);
-    }
-    return { ...history, slices, verdicts };
+    return readHistory(this.#journal, (record) => this.#last.set(record.entry.subject, record.sequence));
   }
 
   begun(
@@ -107,6 +96,26 @@ export class JobRecords {
   }
 }
 
+/** What the journal tells, without a leader's part in it. `seen` is called with every record. */
+export async function readHistory(
+  journal: Pick<Journal, "read">,
+  seen: (record: JournalRecord) => void = () => {},
+): Promise<JobHistory> {
+  let history: JobHistory = { replaced: [], phase: "planned", files: [], slices: new Map(), verdicts: new Map() };
+  const slices = new Map<SliceId, SliceHistory>();
+  const verdicts = new Map<number, Json>();
+  for await (const record of journal.read()) {
+    seen(record);
+    const { entry } = record;
+    const body = entry.body as Record<string, Json>;
+    const [kind, name = ""] = entry.subject.split("/");
+    if (kind === "slice") slices.set(name as SliceId, sliceHistory(slices.get(name as SliceId), body));
+    else if (kind === "verdict") verdicts.set(Number(name), body.verdict ?? null);
+    else if (kind === "job") history = jobHistory(history, body);
+  }
+  return { ...history, slices, verdicts };
+}
+
 function sliceHistory(before: SliceHistory | undefined, body: Record<string, Json>): SliceHistory {
   const attempt = Math.max(before?.attempt ?? 0, Number(body.attempt ?? 0));
   if (body.state === "done") return { attempt, doneSha256: String(body.sha256) };
@@ -127,7 +136,7 @@ function jobHistory(before: JobHistory, body: Record<string, Json>): JobHistory 
   }
   if (body.state === "publishing")
     return { ...before, phase: "publishing", files: body.files as unknown as PublishedFile[] };
-  return { ...before, phase: "done" };
+  return body.state === "done" ? { ...before, phase: "done" } : before; // a take-over changes no phase
 }
 
 function inputsFrom(inputs: Json | undefined): InputFile[][] {

@@ -1,6 +1,7 @@
 /** Every code a JournalError may carry. docs/errors.md explains each. */
 export const journalCodes = [
   "journal/conflict",
+  "journal/superseded",
   "journal/unavailable",
   "journal/corrupt",
   "journal/other-version",

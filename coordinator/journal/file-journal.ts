@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { dirname } from "node:path";
 import { StorageError, type Store, type StoredFile } from "../../storage/index.ts";
 import { JournalError } from "./errors.ts";
-import type { Entry, Journal, JournalRecord, Sequence } from "./journal.ts";
+import { type Entry, type Journal, type JournalRecord, nothingYet, type Sequence } from "./journal.ts";
 import { linesOf } from "./lines.ts";
 import { entryTextOf, headerLine, MAX_LINE_BYTES, maybeRecord, recordLine } from "./record.ts";
 import { type Recovered, recover } from "./recover.ts";
@@ -102,12 +102,12 @@ class OpenFileJournal implements FileJournal {
 
   async last(subject: string): Promise<Sequence> {
     this.#checkUsable();
-    const last = BigInt(this.#subjects.get(subject) ?? 0) as Sequence;
-    await this.#newest;
-    return last;
+    const last = this.#subjects.get(subject) ?? 0;
+    if (last > this.#durableSequence) await this.#newest;
+    return BigInt(last) as Sequence;
   }
 
-  async *read(): AsyncGenerator<JournalRecord> {
+  async *read(after: Sequence = nothingYet): AsyncGenerator<JournalRecord> {
     this.#checkUsable();
     await this.#newest;
     for await (const line of linesOf(this.#file, headerLine.length, this.#durableBytes)) {
@@ -117,7 +117,8 @@ class OpenFileJournal implements FileJournal {
           hint: "It was good when the journal was opened: check the disk, and that nothing else writes to this file.",
         });
       }
-      yield { entry: record.entry, sequence: BigInt(record.sequence) as Sequence };
+      const sequence = BigInt(record.sequence) as Sequence;
+      if (sequence > after) yield { entry: record.entry, sequence };
     }
   }
 

@@ -1,3 +1,16 @@
+export {
+  ATTEMPTS_PER_EPOCH,
+  attemptBaseOf,
+  type Epoch,
+  EpochView,
+  epochNumberOf,
+  JOB_SUBJECT,
+  maybeHolder,
+  noEpoch,
+  stamped,
+  takeOverEntry,
+} from "./epoch.ts";
+export { type EpochJournal, lookAt, takeOver } from "./epoch-journal.ts";
 export { type JournalCode, JournalError, journalCodes } from "./errors.ts";
 export { type FileJournal, openFileJournal } from "./file-journal.ts";
 export { type Entry, type Journal, type JournalRecord, nothingYet, type Sequence } from "./journal.ts";

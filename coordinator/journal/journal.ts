@@ -34,10 +34,11 @@ export interface Journal {
   /** Sequence of the subject's last entry; 0n where there is none. @throws JournalError `journal/unavailable` */
   last(subject: string): Promise<Sequence>;
   /**
-   * All entries in the order of their sequences, up to the last one appended before the reading began.
+   * The entries after a sequence (by default all) in the order of their sequences, up to the last one appended before
+   * the reading began.
    * @throws JournalError `journal/unavailable`; `journal/corrupt`: an entry changed since it was written.
    */
-  read(): AsyncIterable<JournalRecord>;
+  read(after?: Sequence): AsyncIterable<JournalRecord>;
   /** Waits for what is under way; afterwards only `close` may be called, again. Never throws for entries that failed. */
   close(): Promise<void>;
 }

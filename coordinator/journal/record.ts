@@ -8,7 +8,8 @@ import type { Entry } from "./journal.ts";
  * the SHA-256 of the text's bytes. The first line is the header; the others are records, numbered from 1.
  */
 const FORMAT = "deltaworks journal";
-const FORMAT_VERSION = 1;
+/** 2: entries say in which epoch they were written (epoch.ts); what knows only 1 would misread them. */
+const FORMAT_VERSION = 2;
 /** Longest line that is written or read: a verdict for a tensor of a million rows has room. */
 export const MAX_LINE_BYTES = 64 * 2 ** 20;
 

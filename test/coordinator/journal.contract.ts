@@ -23,6 +23,16 @@ export function journalContract(name: string, begin: () => Promise<() => Promise
       await reopened.close();
     });
 
+    test("reading may begin after a sequence", async () => {
+      const journal = await (await begin())();
+      const first = await journal.append(entry("a", 1), nothingYet);
+      const second = await journal.append(entry("b", 2), nothingYet);
+      const third = await journal.append(entry("a", 3), first);
+      expect((await recordsOf(journal, first)).map(({ sequence }) => sequence)).toEqual([second, third]);
+      expect(await recordsOf(journal, third)).toEqual([]);
+      await journal.close();
+    });
+
     test("a new journal is empty", async () => {
       const journal = await (await begin())();
       expect(await recordsOf(journal)).toEqual([]);
@@ -146,8 +156,8 @@ export function entry(subject: string, body: Entry["body"]): Entry {
   return { subject, body };
 }
 
-export async function recordsOf(journal: Journal) {
+export async function recordsOf(journal: Pick<Journal, "read">, after?: Sequence) {
   const records = [];
-  for await (const record of journal.read()) records.push(record);
+  for await (const record of journal.read(after)) records.push(record);
   return records;
 }

@@ -5,6 +5,7 @@ import { type FileJournal, nothingYet, openFileJournal, type Sequence } from "..
 import { FileStore, type Store } from "../../../storage/index.ts";
 import { type Fault, SimulatedStore } from "../../support/simulated-store.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
+import { epochContract } from "../epoch.contract.ts";
 import { entry, journalContract, recordsOf } from "../journal.contract.ts";
 
 const PATH = "/journal";
@@ -17,13 +18,17 @@ journalContract("the file journal on the simulated store", async () => {
   const store = new SimulatedStore();
   return () => openFileJournal(store, PATH);
 });
+epochContract("the file journal", async () => {
+  const journal = await openFileJournal(new SimulatedStore(), PATH);
+  return [journal, journal];
+});
 
 /** A line as the format says, worked out apart from the code. */
 function line(text: string): string {
   return `${createHash("sha256").update(text).digest("hex").slice(0, 16)} ${text}\n`;
 }
 
-const header = line('{"format":"deltaworks journal","version":1}');
+const header = line('{"format":"deltaworks journal","version":2}');
 
 function recordLine(sequence: number, durable = sequence - 1): string {
   return line(`{"sequence":${sequence},"durable":${durable},"subject":"s","body":${sequence}}`);
@@ -270,8 +275,8 @@ describe("a damaged file", () => {
   });
 
   test("another version is refused by its number", async () => {
-    const store = storeWith(line('{"format":"deltaworks journal","version":2}') + recordLine(1));
-    const error = { code: "journal/other-version", message: "/journal has format version 2, not 1" };
+    const store = storeWith(line('{"format":"deltaworks journal","version":1}') + recordLine(1));
+    const error = { code: "journal/other-version", message: "/journal has format version 1, not 2" };
     await expect(openFileJournal(store, PATH)).rejects.toMatchObject(error);
   });
 
