@@ -80,6 +80,13 @@ withPlanning(program.command("plan"))
   .action(runs(async () => (await import("./commands/plan.ts")).planCommand));
 
 program
+  .command("migrate")
+  .description("say how a mergekit recipe behaves here, line by line where it differs; exit 2 if it is refused")
+  .argument("<recipe>", "mergekit recipe, YAML")
+  .option("--json", "print differences as JSON, one object a line", false)
+  .action(runs(async () => (await import("./commands/migrate.ts")).migrateCommand));
+
+program
   .command("verify")
   .description("compare an output with its manifest; exit 3 if anything is damaged")
   .argument("<out>", "output directory")
