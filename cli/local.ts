@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { WorkerLink, WorkerListener, WorkerSource } from "../coordinator/link/index.ts";
 import { failureFrom, type JobDescription, type WorkerId } from "../merge/work/index.ts";
@@ -24,10 +25,12 @@ export interface ThreadOptions {
 
 /** Workers that are threads of this process. */
 export function workerThreads(options: ThreadOptions): WorkerSource {
-  return (listener) =>
-    Promise.all(
+  return async (listener) => {
+    const links = await Promise.all(
       Array.from({ length: options.threads }, (_, k) => startThread(`thread-${k + 1}` as WorkerId, options, listener)),
     );
+    for (const link of links) listener.attached(link, []);
+  };
 }
 
 function startThread(
@@ -62,9 +65,16 @@ function startThread(
     });
     const link: WorkerLink = {
       id,
+      kind: "local",
+      incarnation: id,
+      host: hostname(),
+      memoryBytes: Number.POSITIVE_INFINITY, // of all threads together, which the budget sees to
       slots: SLOTS,
       assign: (assignment) => send({ type: "assign", assignment }),
-      answerGrant: (unit, attempt, granted) => send({ type: granted ? "granted" : "refused", unit, attempt }),
+      answerGrant: ({ unit, attempt }, answer) =>
+        send({ type: answer === "granted" ? "granted" : "refused", unit, attempt }),
+      answerReport: () => {}, // a thread holds nothing back to report it again
+      cancel: () => {},
       close: async () => {
         ended = true;
         send({ type: "end" });

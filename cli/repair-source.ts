@@ -101,7 +101,8 @@ async function settle(
   while ("request" in rounds.step) {
     for (const { unit, parts } of rounds.beginRound()) {
       const { request, firstRound } = rounds;
-      const work = { kind: "survey", task: rounds.task, parts, request, firstRound, unit, attempt: 1 } as const;
+      const about = { taskIndex: task, task: rounds.task, parts, request, firstRound };
+      const work = { kind: "survey", ...about, unit, attempt: 1 } as const;
       const report = await reportOf(worker, work);
       if (report.kind === "survey") rounds.keep(unit, report.summary);
     }
@@ -119,7 +120,8 @@ async function computeSlice(
   const tasks = slice.parts.flatMap(({ task }) => plan.tasks[task] ?? []);
   const unit = slice.id as string as UnitId;
   const ofParts = slice.parts.map(({ task }) => verdicts.get(task));
-  const report = await reportOf(worker, { kind: "slice", slice, tasks, verdicts: ofParts, unit, attempt: 1 });
+  const work = { kind: "slice", slice, tasks, verdicts: ofParts, audit: false, unit, attempt: 1 } as const;
+  const report = await reportOf(worker, work);
   if (report.kind !== "slice") throw new Error(`slice ${slice.id} was answered by a report of kind ${report.kind}`);
   return report.sha256;
 }

@@ -1,4 +1,5 @@
 export { type JobCode, JobError, jobCodes } from "./errors.ts";
+export type { JobControls } from "./job-controls.ts";
 export {
   type JobObserver,
   type JobOptions,

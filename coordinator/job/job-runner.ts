@@ -1,5 +1,6 @@
 import {
   type Assignment,
+  type AttemptRef,
   type Failure,
   failureFrom,
   type Plan,
@@ -17,7 +18,7 @@ import {
   type Phase,
   reduce,
 } from "../core/index.ts";
-import type { WorkerLink, WorkerListener, WorkerSource } from "../link/index.ts";
+import type { HeldAttempt, WorkerLink, WorkerListener, WorkerSource } from "../link/index.ts";
 import { damagedSlices, type SealUnit, sealWork } from "../seal/index.ts";
 import type { JobHistory, JobRecords } from "./records.ts";
 import { type SurveyRange, TensorRounds } from "./surveys.ts";
@@ -117,10 +118,7 @@ export class JobRunner implements WorkerListener {
     });
     this.#post({ type: "started" });
     try {
-      for (const link of await this.#ports.workers(this)) {
-        this.#links.set(link.id, link);
-        this.#post({ type: "worker-attached", worker: link.id, slots: link.slots, nowMs: this.#now() });
-      }
+      await this.#ports.workers(this);
     } catch (error) {
       this.#post({ type: "job-failed", failure: failureFrom(error) });
     }
@@ -133,6 +131,25 @@ export class JobRunner implements WorkerListener {
   stop(): void {
     this.#post({ type: "stop-requested" });
   }
+
+  attached(link: WorkerLink, _held: readonly AttemptRef[]): readonly AttemptRef[] {
+    this.#links.set(link.id, link);
+    this.#post({ type: "worker-attached", worker: link.id, slots: link.slots, nowMs: this.#now() });
+    return [];
+  }
+
+  detached(_worker: WorkerId): void {}
+
+  heartbeat(worker: WorkerId, _held: readonly HeldAttempt[]): readonly AttemptRef[] {
+    this.#post({ type: "heartbeat", worker, nowMs: this.#now() });
+    return [];
+  }
+
+  handedBack(_worker: WorkerId, _attempts: readonly AttemptRef[]): void {}
+
+  draining(_worker: WorkerId): void {}
+
+  slotsChanged(_worker: WorkerId, _slots: number): void {}
 
   grantRequested(worker: WorkerId, unit: UnitId, attempt: number): void {
     this.#post({ type: "grant-requested", worker, unit, attempt });
@@ -155,6 +172,8 @@ export class JobRunner implements WorkerListener {
       case "survey":
         this.#roundsOf(unit)?.keep(unit, report.summary);
         return this.#post({ type: "surveyed", unit, attempt, nowMs });
+      case "audit":
+        return;
       case "seal":
         return this.#post({ type: "sealed", unit, attempt, damaged: this.#damagedIn(unit, report.sha256), nowMs });
     }
@@ -199,10 +218,12 @@ export class JobRunner implements WorkerListener {
       case "settle":
         return this.#settle(effect.task);
       case "assign":
-        return this.#links.get(effect.worker)?.assign(this.#assignment(effect.unit, effect.attempt));
+        return this.#links
+          .get(effect.worker)
+          ?.assign(this.#assignment(effect.unit, effect.attempt), this.#options.limits.leaseMs);
       case "grant":
       case "refuse":
-        return this.#links.get(effect.worker)?.answerGrant(effect.unit, effect.attempt, effect.type === "grant");
+        return this.#links.get(effect.worker)?.answerGrant(effect, effect.type === "grant" ? "granted" : "refused");
       case "journal-done": {
         const { unit, attempt, sha256 } = effect;
         return this.#durably(
@@ -296,6 +317,7 @@ export class JobRunner implements WorkerListener {
       unit,
       attempt,
       kind: "survey",
+      taskIndex: rounds.index,
       task: rounds.task,
       parts: range.parts,
       request: rounds.request,
@@ -310,7 +332,7 @@ export class JobRunner implements WorkerListener {
       return found;
     });
     const verdicts = slice.parts.map(({ task }) => this.#verdicts.get(task));
-    return { kind: "slice", slice, tasks, verdicts } as const;
+    return { kind: "slice", slice, tasks, verdicts, audit: false } as const;
   }
 
   // ---- seal

@@ -10,7 +10,8 @@ export interface SurveyRange {
 /** The rounds of one cut tensor: what is asked now, and what has been answered. Folding is in range order, whatever comes first. */
 export class TensorRounds {
   readonly task: TensorTask;
-  readonly #index: number;
+  /** Of the task in the plan. */
+  readonly index: number;
   readonly #parts: readonly SlicePart[];
   readonly #rangeElements: number;
   #step: Step;
@@ -22,7 +23,7 @@ export class TensorRounds {
     const task = plan.tasks[index];
     if (task === undefined) throw new Error(`the plan has no task ${index}`);
     this.task = task;
-    this.#index = index;
+    this.index = index;
     this.#parts = plan.slices.flatMap(({ parts }) => parts.filter((part) => part.task === index));
     this.#rangeElements = rangeElements;
     this.#step = methodNamed(task.method).begin(task);
@@ -57,7 +58,7 @@ export class TensorRounds {
         elements = part.elementCount;
       }
     }
-    this.#ranges = groups.map((parts, k) => ({ unit: `survey-${this.#index}-${this.#round}-${k}` as UnitId, parts }));
+    this.#ranges = groups.map((parts, k) => ({ unit: `survey-${this.index}-${this.#round}-${k}` as UnitId, parts }));
     return this.#ranges;
   }
 

@@ -1,1 +1,9 @@
-export type { WorkerLink, WorkerListener, WorkerSource } from "./worker-link.ts";
+export type {
+  GrantAnswer,
+  HeldAttempt,
+  ReportAnswer,
+  WorkerLink,
+  WorkerListener,
+  WorkerSource,
+  WorkerTraits,
+} from "./worker-link.ts";

@@ -1,21 +1,80 @@
-import type { Assignment, Failure, Report, UnitId, WorkerId } from "../../merge/work/index.ts";
+import type { Assignment, AttemptRef, Failure, Report, UnitId, WorkerId } from "../../merge/work/index.ts";
 
-/** A worker as the coordinator sees it: a thread of this process, or another machine. Calls do not wait; answers are events. */
-export interface WorkerLink {
+/**
+ * A worker as one job sees it: a thread of this process, or another machine. Calls do not wait; answers are events.
+ * A link may call its listener at any time, but not from within a call that the job makes of the link.
+ * Calls on a link that is cut off or closed do nothing: what gets lost is settled by leases.
+ */
+export interface WorkerLink extends WorkerTraits {
   readonly id: WorkerId;
-  /** How many assignments it takes at once: one to compute while another becomes durable. */
+  /** How many assignments it takes at once: one to compute while another becomes durable. The pool may change it. */
   readonly slots: number;
-  assign(assignment: Assignment): void;
-  answerGrant(unit: UnitId, attempt: number, granted: boolean): void;
-  /** Ends the worker; what it still holds is dropped. */
+  /** Lends an attempt for `leaseMs` from now. Receiving it twice is receiving it once. */
+  assign(assignment: Assignment, leaseMs: number): void;
+  /** Answers each `grantRequested`, once, in the order asked. A grant also renews the lease: the worker counts from when it asked. */
+  answerGrant(attempt: AttemptRef, answer: GrantAnswer): void;
+  /** Answers each `reported`, once; not at once where something must become durable first. */
+  answerReport(attempt: AttemptRef, answer: ReportAnswer): void;
+  /** Stop working on these and write nothing more of them. */
+  cancel(attempts: readonly AttemptRef[]): void;
+  /** The job has nothing more for this worker: what it still holds is dropped. A thread ends; a machine stays attached for others. */
   close(): Promise<void>;
 }
 
-export interface WorkerListener {
-  grantRequested(worker: WorkerId, unit: UnitId, attempt: number): void;
-  reported(worker: WorkerId, report: Report): void;
-  lost(worker: WorkerId, failure: Failure): void;
+/** What the choice of a worker rests on. */
+export interface WorkerTraits {
+  /**
+   * "local": a thread of this process. It asks for its grant before it computes, names no hash, and writes while it computes; its
+   * leases end with it. "remote": computes first and asks with the hash; leases, heartbeats and fences hold it.
+   */
+  readonly kind: "local" | "remote";
+  /** Names this run of the worker's process: tells a restart from a reconnection. */
+  readonly incarnation: string;
+  /** Names its machine: the seal is better read on another than the one that wrote. */
+  readonly host: string;
+  readonly memoryBytes: number;
 }
 
-/** Brings workers up for a job that has work for them. */
-export type WorkerSource = (listener: WorkerListener) => Promise<readonly WorkerLink[]>;
+/**
+ * "granted": write, sync, report, while the lease lasts. "refused": drop the attempt. "later": ask again in a moment (an earlier grant,
+ * or one of an earlier epoch, has not run out yet); go on with something else meanwhile.
+ */
+export type GrantAnswer = "granted" | "refused" | "later";
+
+/** "accepted": taken, and durable where it must be; also said of a repeated report. "stale": of an attempt that is not current; changed nothing. */
+export type ReportAnswer = "accepted" | "stale";
+
+/** How far an attempt is, in a heartbeat. */
+export interface HeldAttempt extends AttemptRef {
+  readonly bytesDone: number;
+  /** Whether its thread has answered since the last heartbeat: where not, the lease is not renewed. */
+  readonly alive: boolean;
+}
+
+/** What a job hears of its workers. All calls are safe to repeat. */
+export interface WorkerListener {
+  /**
+   * A worker is there, for the first time or again, at any time of the job. `held`: attempts of this job that it still has. Returns
+   * those that are not its any more: it drops them. The same incarnation goes on with the others; of a new one nothing is left.
+   */
+  attached(link: WorkerLink, held: readonly AttemptRef[]): readonly AttemptRef[];
+  /** The connection is gone, the worker perhaps not: its leases run on. Say `attached` when it is back. */
+  detached(worker: WorkerId): void;
+  /** Certainly dead, and with it all that it held: a thread that ended. */
+  lost(worker: WorkerId, failure: Failure): void;
+  /** Renews the leases it names, and no others. Returns those that are not the worker's any more: it drops them. */
+  heartbeat(worker: WorkerId, held: readonly HeldAttempt[]): readonly AttemptRef[];
+  /** The worker will not finish these; nothing of them is being written any more. No failures. */
+  handedBack(worker: WorkerId, attempts: readonly AttemptRef[]): void;
+  /** The worker takes no more work; what it has it finishes or hands back. */
+  draining(worker: WorkerId): void;
+  /** `sha256`: of the computed output, from workers that compute before they ask. Answered by `answerGrant`. */
+  grantRequested(worker: WorkerId, unit: UnitId, attempt: number, sha256?: string): void;
+  /** Answered by `answerReport`. */
+  reported(worker: WorkerId, report: Report): void;
+  /** The pool gives the worker more or fewer slots for this job. What is assigned already stays. */
+  slotsChanged(worker: WorkerId, slots: number): void;
+}
+
+/** Brings workers up for a job that has work for them, and tells the listener of each. Rejects where none can be had. */
+export type WorkerSource = (listener: WorkerListener) => Promise<void>;

@@ -6,6 +6,15 @@ import type { TensorTask } from "./tensor-task.ts";
 export type UnitId = string & { readonly __brand: "UnitId" };
 export type WorkerId = string & { readonly __brand: "WorkerId" };
 
+/**
+ * One lease of a unit within its job. Attempts of a unit rise with each lease: fencing epoch * 2^20 + number within the epoch. Several
+ * may live at once (a straggler's and the one meant to overtake it, an audit's).
+ */
+export interface AttemptRef {
+  readonly unit: UnitId;
+  readonly attempt: number;
+}
+
 /** What a worker must know of a job before its first assignment. Plain data. */
 export interface JobDescription {
   readonly seed: Seed;
@@ -25,7 +34,7 @@ export interface InputFile {
 }
 
 /** Same unit, same attempt: the same assignment. */
-export type Assignment = { readonly unit: UnitId; readonly attempt: number } & (SliceWork | SurveyWork | SealWork);
+export type Assignment = AttemptRef & (SliceWork | SurveyWork | SealWork);
 
 /** Compute a slice and write it to its place, after a grant. */
 export interface SliceWork {
@@ -35,11 +44,15 @@ export interface SliceWork {
   readonly tasks: readonly TensorTask[];
   /** Per part: the verdict, for a tensor that is cut; undefined for one that the worker surveys itself. */
   readonly verdicts: readonly unknown[];
+  /** Compute and report the hash, ask for no grant, write nothing: another worker's result is being checked. */
+  readonly audit: boolean;
 }
 
 /** Answer one request for a range of a tensor that is cut. */
 export interface SurveyWork {
   readonly kind: "survey";
+  /** Index into plan.tasks. */
+  readonly taskIndex: number;
   readonly task: TensorTask;
   /** Neighbouring parts of the tensor that make up the range. */
   readonly parts: readonly SlicePart[];
@@ -59,17 +72,20 @@ export interface SealRange {
 }
 
 /** What a worker says of an assignment. Safe to repeat. */
-export type Report = { readonly unit: UnitId; readonly attempt: number } & (
-  | {
-      readonly kind: "slice";
-      readonly sha256: string;
-      readonly warnings: readonly string[];
-      readonly counts: WorkCounts;
-    }
-  | { readonly kind: "survey"; readonly summary: unknown; readonly counts: WorkCounts }
-  | { readonly kind: "seal"; readonly sha256: readonly string[] }
-  | { readonly kind: "failed"; readonly failure: Failure }
-);
+export type Report = AttemptRef &
+  (
+    | {
+        readonly kind: "slice";
+        readonly sha256: string;
+        readonly warnings: readonly string[];
+        readonly counts: WorkCounts;
+      }
+    /** Of an audit: the hash of what was computed; nothing was written. */
+    | { readonly kind: "audit"; readonly sha256: string; readonly counts: WorkCounts }
+    | { readonly kind: "survey"; readonly summary: unknown; readonly counts: WorkCounts }
+    | { readonly kind: "seal"; readonly sha256: readonly string[] }
+    | { readonly kind: "failed"; readonly failure: Failure }
+  );
 
 /** For progress and tests; no decision rests on them. */
 export interface WorkCounts {

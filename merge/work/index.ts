@@ -1,5 +1,6 @@
 export type {
   Assignment,
+  AttemptRef,
   Failure,
   InputFile,
   JobDescription,

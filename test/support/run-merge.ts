@@ -152,8 +152,10 @@ function inlineWorkers(
   budget: WorkerBudget,
   engine: EngineChoice,
 ): WorkerSource {
-  return (listener) =>
-    Promise.all(Array.from({ length: count }, (_, k) => inlineWorker(`inline-${k + 1}` as WorkerId, listener)));
+  return async (listener) => {
+    const ids = Array.from({ length: count }, (_, k) => `inline-${k + 1}` as WorkerId);
+    for (const link of await Promise.all(ids.map((id) => inlineWorker(id, listener)))) listener.attached(link, []);
+  };
 
   async function inlineWorker(id: WorkerId, listener: WorkerListener): Promise<WorkerLink> {
     let ended = () => {};
@@ -175,9 +177,16 @@ function inlineWorkers(
     await session.receive({ type: "begin", job, budget, engine });
     return {
       id,
+      kind: "local",
+      incarnation: id,
+      host: "here",
+      memoryBytes: Number.POSITIVE_INFINITY,
       slots: SLOTS,
       assign: (assignment) => send({ type: "assign", assignment }),
-      answerGrant: (unit, attempt, granted) => send({ type: granted ? "granted" : "refused", unit, attempt }),
+      answerGrant: ({ unit, attempt }, answer) =>
+        send({ type: answer === "granted" ? "granted" : "refused", unit, attempt }),
+      answerReport: () => {},
+      cancel: () => {},
       close: () => {
         send({ type: "end" });
         return end;
