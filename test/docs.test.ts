@@ -7,6 +7,7 @@ import { jobCodes } from "../coordinator/job/index.ts";
 import { journalCodes } from "../coordinator/journal/index.ts";
 import { planCodes } from "../coordinator/plan/index.ts";
 import { publishCodes } from "../coordinator/publish/index.ts";
+import { queueCodes } from "../coordinator/queue/index.ts";
 import { engineCodes } from "../merge/engines/index.ts";
 import { methodCodes, methodDeclarations } from "../merge/methods/index.ts";
 import { mergeCodes } from "../merge/work/index.ts";
@@ -38,7 +39,7 @@ describe("docs/errors.md", () => {
   const cliCodes = filesIn("cli", ".ts").flatMap((file) => textOf(file).match(/(?<=")cli\/[a-z-]+(?=")/g) ?? []);
   const thrown = [
     ...[...storageCodes, ...checkpointCodes, ...recipeCodes, ...methodCodes, ...mergeCodes, ...engineCodes],
-    ...[...planCodes, ...journalCodes, ...jobCodes, ...publishCodes, ...cliCodes],
+    ...[...planCodes, ...journalCodes, ...queueCodes, ...jobCodes, ...publishCodes, ...cliCodes],
   ];
   const explained = [...textOf("docs/errors.md").matchAll(/^\| `([a-z]+\/[a-z0-9-]+)` \|/gm)].map(([, code]) => code);
 

@@ -21,6 +21,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   "coordinator/core": ["merge/work"],
   "coordinator/link": ["merge/work"],
   "coordinator/journal": ["storage", "merge/work"],
+  "coordinator/queue": ["storage", "merge/work"],
   "coordinator/plan": ["checkpoint", "recipe", "merge/work", "merge/methods", "merge/math"],
   "coordinator/seal": ["storage", "merge/work", "coordinator/plan"],
   "coordinator/publish": [
@@ -34,7 +35,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   ],
   cli: [
     ...["storage", "checkpoint", "recipe", "merge/math", "merge/work", "merge/engines", "merge/methods", "worker"],
-    ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/plan"],
+    ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/queue", "coordinator/plan"],
     ...["coordinator/seal", "coordinator/publish", "coordinator/job"],
   ],
 };

@@ -1,0 +1,227 @@
+import { dirname, join } from "node:path";
+import type { Json } from "../../merge/work/index.ts";
+import { type Lock, readWhole, StorageError, type Store, writeWhole } from "../../storage/index.ts";
+import { ChangeFeed } from "./change-feed.ts";
+import { QueueError } from "./errors.ts";
+import type { JobClaim, JobQueue, JobRecord, NewJob, Wish } from "./job-queue.ts";
+import {
+  byAge,
+  byTurn,
+  checkForgettable,
+  checkJob,
+  claimed,
+  claimLost,
+  ended,
+  isDue,
+  namesFor,
+  nameTaken,
+  newRecord,
+  released,
+  wished,
+} from "./records.ts";
+
+const ENDING = ".json";
+/** A record holds a recipe of 512 KiB at most, which JSON may make longer. */
+const RECORD_BYTES_MAX = 8 * 2 ** 20;
+const FORMAT_VERSION = 1;
+
+/**
+ * The queue of one coordinator: a directory with a file per job, made if it is not there, in one that is. A lock keeps others out, so a
+ * job that is found claimed is one whose coordinator died, and is due again.
+ * @throws StorageError `storage/locked`; QueueError `queue/corrupt`
+ */
+export async function openFileQueue(store: Store, directory: string): Promise<JobQueue> {
+  await store.makeDirectory(directory);
+  await store.syncDirectory(dirname(directory));
+  const lock = await store.lock(join(directory, "lock"));
+  try {
+    const jobs = new Map<string, JobRecord>();
+    for (const { name: file } of await store.list(directory)) {
+      const path = join(directory, file);
+      if (!file.endsWith(ENDING)) continue;
+      const job = parseRecord(Buffer.from(await readWhole(store, path, RECORD_BYTES_MAX)).toString(), path);
+      jobs.set(job.name, job.state === "claimed" ? released(job) : job);
+    }
+    return new OpenFileQueue(store, directory, lock, jobs);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+class OpenFileQueue implements JobQueue {
+  readonly #store: Store;
+  readonly #directory: string;
+  readonly #lock: Lock;
+  /** What is in the files. */
+  readonly #jobs: Map<string, JobRecord>;
+  readonly #feed = new ChangeFeed();
+  readonly #claims = new Set<FileClaim>();
+  /** Changes are made one after the other: each decides by what the one before left. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #closed: Promise<void> | undefined;
+
+  constructor(store: Store, directory: string, lock: Lock, jobs: Map<string, JobRecord>) {
+    this.#store = store;
+    this.#directory = directory;
+    this.#lock = lock;
+    this.#jobs = jobs;
+  }
+
+  async submit(job: NewJob): Promise<JobRecord> {
+    checkJob(job);
+    return this.#inTurn(() => {
+      for (const name of namesFor(job)) {
+        if ((this.#jobs.get(name)?.state ?? "ended") === "ended") return this.#put(newRecord(job, name));
+      }
+      throw nameTaken(job, this.#jobs.get(job.name));
+    });
+  }
+
+  async claim(holder: string): Promise<JobClaim | undefined> {
+    return this.#inTurn(async () => {
+      const [due] = [...this.#jobs.values()].filter(isDue).sort(byTurn);
+      if (due === undefined) return undefined;
+      const claim = new FileClaim(await this.#put(claimed(due, holder)), this.#change, this.#gone);
+      this.#claims.add(claim);
+      return claim;
+    });
+  }
+
+  async find(name: string): Promise<JobRecord | undefined> {
+    return this.#inTurn(async () => this.#jobs.get(name));
+  }
+
+  async list(): Promise<readonly JobRecord[]> {
+    return this.#inTurn(async () => [...this.#jobs.values()].sort(byAge));
+  }
+
+  async wish(name: string, wish: Wish): Promise<JobRecord> {
+    return this.#inTurn(() => this.#put(wished(this.#jobs.get(name), name, wish)));
+  }
+
+  async forget(name: string): Promise<void> {
+    await this.#inTurn(async () => {
+      checkForgettable(this.#jobs.get(name), name);
+      await this.#store.remove(this.#pathOf(name));
+      await this.#store.syncDirectory(this.#directory);
+      this.#jobs.delete(name);
+    });
+  }
+
+  changes(signal: AbortSignal): AsyncIterable<JobRecord> {
+    return this.#feed.listen(signal);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      for (const claim of [...this.#claims]) await claim.release().catch(() => undefined);
+      await this.#turn;
+      this.#feed.end();
+      await this.#lock.release();
+    })();
+    return this.#closed;
+  }
+
+  /** Changes a job that is claimed. */
+  readonly #change: ChangeClaimed = (of, to) =>
+    this.#inTurn(() => {
+      const now = this.#jobs.get(of.name);
+      if (now?.id !== of.id || now.state !== "claimed") throw claimLost(of.name, of.holder ?? "");
+      return this.#put(to(now));
+    });
+
+  readonly #gone = (claim: FileClaim): void => {
+    this.#claims.delete(claim);
+  };
+
+  /** Atomic: whoever opens the directory next finds the job as it was or as it is. */
+  async #put(job: JobRecord): Promise<JobRecord> {
+    const text = `${JSON.stringify({ version: FORMAT_VERSION, ...job })}\n`;
+    await writeWhole(this.#store, this.#pathOf(job.name), Buffer.from(text));
+    this.#jobs.set(job.name, job);
+    this.#feed.tell(job);
+    return job;
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(async () => {
+      try {
+        return await act();
+      } catch (error) {
+        throw error instanceof StorageError ? unavailable(this.#directory, error) : error;
+      }
+    });
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  #pathOf(name: string): string {
+    return join(this.#directory, `${name}${ENDING}`);
+  }
+}
+
+type ChangeClaimed = (of: JobRecord, to: (now: JobRecord) => JobRecord) => Promise<JobRecord>;
+
+class FileClaim implements JobClaim {
+  #job: JobRecord;
+  readonly #change: ChangeClaimed;
+  readonly #gone: (claim: FileClaim) => void;
+  /** Only a claim that was ended is lost: the process that holds the lock is the one that holds the claim. */
+  readonly lost = new AbortController().signal;
+
+  constructor(job: JobRecord, change: ChangeClaimed, gone: (claim: FileClaim) => void) {
+    this.#job = job;
+    this.#change = change;
+    this.#gone = gone;
+  }
+
+  get job(): JobRecord {
+    return this.#job;
+  }
+
+  async update(facts: { readonly plan?: string; readonly detail?: Json }): Promise<JobRecord> {
+    this.#job = await this.#change(this.#job, (now) => ({ ...now, ...facts }));
+    return this.#job;
+  }
+
+  async end(outcome: string, detail?: Json): Promise<JobRecord> {
+    this.#job = await this.#change(this.#job, (now) => ended(now, outcome, detail));
+    this.#gone(this);
+    return this.#job;
+  }
+
+  async release(): Promise<void> {
+    this.#gone(this);
+    if (this.#job.state !== "claimed") return;
+    this.#job = await this.#change(this.#job, released);
+  }
+}
+
+function parseRecord(text: string, path: string): JobRecord {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw corrupt(path, "it is no JSON", cause);
+  }
+  if (typeof value !== "object" || value === null || !("version" in value)) throw corrupt(path, "it holds no job");
+  const { version, ...job } = value;
+  if (version !== FORMAT_VERSION) throw corrupt(path, `it has format version ${version}, not ${FORMAT_VERSION}`);
+  return job as JobRecord;
+}
+
+function corrupt(path: string, what: string, cause?: unknown): QueueError {
+  return new QueueError("queue/corrupt", `${path} cannot be read: ${what}`, {
+    hint: "Jobs are written whole or not at all, so something else wrote it. Move it away, and submit the job again.",
+    cause,
+  });
+}
+
+function unavailable(directory: string, cause: StorageError): QueueError {
+  return new QueueError("queue/unavailable", `cannot change the queue in ${directory}: ${cause.message}`, {
+    hint: cause.hint,
+    retryable: cause.retryable,
+    cause,
+  });
+}

@@ -1,0 +1,12 @@
+export { type QueueCode, QueueError, queueCodes } from "./errors.ts";
+export { openFileQueue } from "./file-queue.ts";
+export {
+  DEFAULT_PRIORITY,
+  type JobClaim,
+  type JobId,
+  type JobQueue,
+  type JobRecord,
+  type NewJob,
+  PRIORITY_MAX,
+  type Wish,
+} from "./job-queue.ts";

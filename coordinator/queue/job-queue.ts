@@ -1,0 +1,93 @@
+import type { Json } from "../../merge/work/index.ts";
+
+/** Names one submission for ever; letters of a path and of a NATS subject. A name may be used again, an id is not. */
+export type JobId = string & { readonly __brand: "JobId" };
+
+/** What somebody wants merged. Plain JSON; no secrets. */
+export interface NewJob {
+  /** 1 to 64 of A-Z a-z 0-9 . _ -, the first one a letter or digit. Belongs to one job that has not ended. */
+  readonly name: string;
+  /** Where the name is taken: "refuse" (somebody chose it), or "suffix" (it was made up): `name-2`, `name-3`. */
+  readonly nameTaken: "refuse" | "suffix";
+  /** 0 to 4; a higher one is claimed first, among equals the older one. */
+  readonly priority: number;
+  /** The recipe's text. */
+  readonly recipe: string;
+  /** What else shapes the merge, as the submitter's command gave it. */
+  readonly options: Json;
+  /** Where the output goes: the name of a root and a path below it. */
+  readonly out: { readonly root: string; readonly path: string };
+  readonly submitter: string;
+  /** Digest of the plan, where it is known already. */
+  readonly plan?: string;
+}
+
+export const DEFAULT_PRIORITY = 2;
+export const PRIORITY_MAX = 4;
+
+/** What somebody asked of a job; its coordinator carries it out. "none": go on (resume). */
+export type Wish = "none" | "pause" | "cancel" | "terminate";
+
+/** A job as the queue knows it. How far it got is in its journal. */
+export interface JobRecord extends Omit<NewJob, "nameTaken"> {
+  readonly id: JobId;
+  /** ISO 8601, UTC; by the clock of whoever took the submission. */
+  readonly submittedAt: string;
+  /** "claimed": a coordinator has it. "ended": nobody will run it again. */
+  readonly state: "queued" | "claimed" | "ended";
+  readonly wish: Wish;
+  /** How often it was claimed: a job that takes its coordinator down again and again is seen by it. */
+  readonly claims: number;
+  /** Who claimed it last. */
+  readonly holder?: string;
+  /** How it ended: done, failed, cancelled; and what there is to say about it. */
+  readonly outcome?: string;
+  readonly detail?: Json;
+}
+
+/**
+ * Jobs that wait for a coordinator, and those that ran. What a method returns is durable.
+ * All methods throw QueueError `queue/unavailable`: outcome unknown; look before trying again.
+ */
+export interface JobQueue {
+  /** @throws QueueError `queue/invalid`; `queue/name-taken` */
+  submit(job: NewJob): Promise<JobRecord>;
+  /**
+   * The job that is due: of the highest priority, then the oldest. Nobody else gets it until the claim ends: by `end`,
+   * `release`, or because its holder is gone. Undefined where none is due now. Paused jobs are not.
+   * A claim is a promise about work, no fence: the journal's epoch is (coordinator/journal/epoch.ts).
+   */
+  claim(holder: string): Promise<JobClaim | undefined>;
+  /** The job of that name: the one that has not ended, or the last one that has. */
+  find(name: string): Promise<JobRecord | undefined>;
+  /** Every job that `find` gives, by time of submission. */
+  list(): Promise<readonly JobRecord[]>;
+  /**
+   * Notes what somebody asks. A queued job that is to be cancelled or terminated ends at once.
+   * @throws QueueError `queue/unknown-job`: there is none of that name, or it has ended
+   */
+  wish(name: string, wish: Wish): Promise<JobRecord>;
+  /** Takes an ended job out of the list. @throws QueueError `queue/unknown-job`: there is none, or it has not ended */
+  forget(name: string): Promise<void>;
+  /**
+   * Every job that changes from now on, as it then is; of several changes at once maybe only the last one. Ends with
+   * `signal` and with the queue. After an interruption everything is given again.
+   */
+  changes(signal: AbortSignal): AsyncIterable<JobRecord>;
+  /** Ends all; claims that are still held go back. May be called again. */
+  close(): Promise<void>;
+}
+
+/** A job in the hands of one coordinator. It is kept alive until it ends. */
+export interface JobClaim {
+  /** As it was last read or written through this claim; `changes` tells what others did. */
+  readonly job: JobRecord;
+  /** Aborted once the claim is known to be lost: another coordinator may have the job. */
+  readonly lost: AbortSignal;
+  /** Notes something about the job. @throws QueueError `queue/claim-lost` */
+  update(facts: { readonly plan?: string; readonly detail?: Json }): Promise<JobRecord>;
+  /** The job has ended; call it after its journal says so. @throws QueueError `queue/claim-lost` */
+  end(outcome: string, detail?: Json): Promise<JobRecord>;
+  /** Gives it back: it is due again. Once the claim is lost or ended this does nothing. */
+  release(): Promise<void>;
+}

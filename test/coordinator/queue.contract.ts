@@ -1,0 +1,183 @@
+import { describe, expect, test } from "vitest";
+import type { JobClaim, JobQueue, JobRecord, NewJob } from "../../coordinator/queue/index.ts";
+
+/** What every queue keeps to. `begin` makes a place for a queue; the function it returns opens the queue there. */
+export function queueContract(name: string, begin: () => Promise<() => Promise<JobQueue>>): void {
+  describe(`${name} keeps the contract of a queue`, () => {
+    test("a job is there as it was submitted, also after reopening", async () => {
+      const open = await begin();
+      const queue = await open();
+      const job = { ...jobNamed("a.b-c_1"), options: { seed: "7", list: [1, null] }, plan: "abc", submitter: "é" };
+      const record = await queue.submit(job);
+      const { nameTaken: _, ...facts } = job;
+      expect(record).toMatchObject({ ...facts, state: "queued", wish: "none", claims: 0 });
+      expect(Date.parse(record.submittedAt)).toBeGreaterThan(0);
+      await queue.close();
+      const reopened = await open();
+      expect(await reopened.find("a.b-c_1")).toEqual(record);
+      expect(await reopened.list()).toEqual([record]);
+      expect(await reopened.find("other")).toBeUndefined();
+      await reopened.close();
+    });
+
+    test("a name belongs to one job until that has ended", async () => {
+      const queue = await (await begin())();
+      const first = await queue.submit(jobNamed("a"));
+      await expect(queue.submit(jobNamed("a"))).rejects.toMatchObject({ code: "queue/name-taken" });
+      await (await claimOf(queue)).end("done");
+      const second = await queue.submit(jobNamed("a"));
+      expect(second.id).not.toBe(first.id);
+      expect(await queue.list()).toEqual([second]);
+      await queue.close();
+    });
+
+    test("of many that want one name at once, one gets it; made-up names get a number", async () => {
+      const queue = await (await begin())();
+      const chosen = await Promise.allSettled([1, 2, 3].map(() => queue.submit(jobNamed("a"))));
+      expect(chosen.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+      await Promise.all([1, 2].map(() => queue.submit({ ...jobNamed("a"), nameTaken: "suffix" })));
+      expect((await queue.list()).map((job) => job.name).sort()).toEqual(["a", "a-2", "a-3"]);
+      await queue.close();
+    });
+
+    test.each([
+      ["an empty name", { name: "" }],
+      ["a name with a slash", { name: "a/b" }],
+      ["a name that begins with a dot", { name: ".." }],
+      ["a long name", { name: "x".repeat(65) }],
+      ["a priority above the highest", { priority: 5 }],
+      ["half a priority", { priority: 1.5 }],
+      ["a recipe that is too long", { recipe: "x".repeat(600_000) }],
+    ])("%s is refused", async (_, fault) => {
+      const queue = await (await begin())();
+      await expect(queue.submit({ ...jobNamed("a"), ...fault })).rejects.toMatchObject({ code: "queue/invalid" });
+      expect(await queue.list()).toEqual([]);
+      await queue.close();
+    });
+
+    test("the highest priority is claimed first, then the oldest; each job once", async () => {
+      const queue = await (await begin())();
+      await queue.submit({ ...jobNamed("low"), priority: 0 });
+      await queue.submit(jobNamed("usual-1"));
+      await queue.submit(jobNamed("usual-2"));
+      await queue.submit({ ...jobNamed("high"), priority: 4 });
+      const names = [];
+      for (let claim = await queue.claim("c1"); claim !== undefined; claim = await queue.claim("c1")) {
+        expect(claim.job).toMatchObject({ state: "claimed", holder: "c1", claims: 1 });
+        names.push(claim.job.name);
+      }
+      expect(names).toEqual(["high", "usual-1", "usual-2", "low"]);
+      await queue.close();
+    });
+
+    test("what is released, or held when the queue closes, is due again; claims are counted", async () => {
+      const open = await begin();
+      const queue = await open();
+      await queue.submit(jobNamed("a"));
+      await (await claimOf(queue)).release();
+      expect(await queue.find("a")).toMatchObject({ state: "queued", claims: 1 });
+      await claimOf(queue);
+      await queue.close();
+      const reopened = await open();
+      expect((await claimOf(reopened)).job.claims).toBe(3);
+      await reopened.close();
+    });
+
+    test("a job that has ended is not claimed again, and says how it ended", async () => {
+      const open = await begin();
+      const queue = await open();
+      await queue.submit(jobNamed("a"));
+      const claim = await claimOf(queue);
+      await claim.update({ plan: "digest", detail: { slices: 3 } });
+      await claim.end("failed", { cause: "x" });
+      await claim.release();
+      await expect(claim.end("done")).rejects.toMatchObject({ code: "queue/claim-lost" });
+      await expect(claim.update({})).rejects.toMatchObject({ code: "queue/claim-lost" });
+      await queue.close();
+      const reopened = await open();
+      expect(await reopened.claim("c1")).toBeUndefined();
+      const expected = { state: "ended", outcome: "failed", plan: "digest", detail: { cause: "x" } };
+      expect(await reopened.find("a")).toMatchObject(expected);
+      await reopened.forget("a");
+      expect(await reopened.list()).toEqual([]);
+      await expect(reopened.forget("a")).rejects.toMatchObject({ code: "queue/unknown-job" });
+      await reopened.close();
+    });
+
+    test("a queued job that is cancelled ends; a claimed one is for its coordinator", async () => {
+      const queue = await (await begin())();
+      await queue.submit(jobNamed("a"));
+      expect(await queue.wish("a", "cancel")).toMatchObject({ state: "ended", outcome: "cancelled" });
+      expect(await queue.claim("c1")).toBeUndefined();
+      await expect(queue.wish("a", "pause")).rejects.toMatchObject({ code: "queue/unknown-job" });
+      await expect(queue.wish("b", "pause")).rejects.toMatchObject({ code: "queue/unknown-job" });
+      await queue.submit(jobNamed("c"));
+      const claim = await claimOf(queue);
+      expect(await queue.wish("c", "terminate")).toMatchObject({ state: "claimed", wish: "terminate" });
+      await expect(queue.forget("c")).rejects.toMatchObject({ code: "queue/unknown-job" });
+      await claim.release(); // too late to carry it out: nobody is to begin with it again
+      expect(await queue.find("c")).toMatchObject({ state: "ended", outcome: "cancelled" });
+      await queue.close();
+    });
+
+    test("a paused job waits until it may go on", async () => {
+      const queue = await (await begin())();
+      await queue.submit(jobNamed("a"));
+      await queue.submit(jobNamed("b"));
+      await queue.wish("a", "pause");
+      const claim = await claimOf(queue);
+      expect(claim.job.name).toBe("b");
+      expect(await queue.claim("c1")).toBeUndefined();
+      await queue.wish("a", "none");
+      expect((await claimOf(queue)).job.name).toBe("a");
+      await queue.close();
+    });
+
+    test("changes tells what becomes of jobs, from the call on", async () => {
+      const queue = await (await begin())();
+      await queue.submit(jobNamed("before"));
+      const stop = new AbortController();
+      const changes = queue.changes(stop.signal)[Symbol.asyncIterator]();
+      await queue.submit({ ...jobNamed("a"), priority: 4 });
+      await next(changes, (job) => job.name === "a" && job.state === "queued");
+      const claim = await claimOf(queue);
+      await next(changes, (job) => job.name === "a" && job.state === "claimed");
+      await queue.wish("a", "pause");
+      await next(changes, (job) => job.wish === "pause");
+      await claim.end("done");
+      await next(changes, (job) => job.state === "ended");
+      stop.abort();
+      for (;;) if ((await changes.next()).done) break;
+      await queue.close();
+    });
+
+    test("changes ends with the queue", async () => {
+      const queue = await (await begin())();
+      const changes = queue.changes(new AbortController().signal)[Symbol.asyncIterator]();
+      const first = changes.next();
+      await queue.close();
+      await queue.close();
+      expect((await first).done).toBe(true);
+    });
+  });
+}
+
+export function jobNamed(name: string): NewJob {
+  const out = { root: "out", path: `merged/${name}` };
+  return { name, nameTaken: "refuse", priority: 2, recipe: "merge_method: linear", options: {}, out, submitter: "me" };
+}
+
+/** The claim that is due; a queue of several processes may need a moment until it is. */
+export async function claimOf(queue: JobQueue, holder = "c1"): Promise<JobClaim> {
+  const claim = await queue.claim(holder);
+  if (claim === undefined) throw new Error("no job is due");
+  return claim;
+}
+
+async function next(changes: AsyncIterator<JobRecord>, wanted: (job: JobRecord) => boolean): Promise<void> {
+  for (;;) {
+    const { value, done } = await changes.next();
+    if (done) throw new Error("the changes ended");
+    if (wanted(value)) return;
+  }
+}

@@ -1,0 +1,55 @@
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { openFileQueue } from "../../../coordinator/queue/index.ts";
+import { FileStore } from "../../../storage/index.ts";
+import { SimulatedStore } from "../../support/simulated-store.ts";
+import { temporaryFolder } from "../../support/temporary-folder.ts";
+import { claimOf, jobNamed, queueContract } from "../queue.contract.ts";
+
+queueContract("the file queue", async () => {
+  const directory = join(temporaryFolder(), "jobs");
+  return () => openFileQueue(new FileStore(), directory);
+});
+
+describe("the file queue", () => {
+  test("loses no submission that was acknowledged, whenever the power fails", async () => {
+    const store = new SimulatedStore();
+    const queue = await openFileQueue(store, "/jobs");
+    await queue.submit(jobNamed("a"));
+    const claim = await claimOf(queue);
+    await claim.update({ plan: "p" });
+    for (let seed = 0; seed < 50; seed++) {
+      const after = await openFileQueue(store.crash(seed), "/jobs");
+      expect(await after.list()).toMatchObject([{ name: "a", state: "queued", claims: 1, plan: "p" }]);
+    }
+  });
+
+  test("is opened by one process at a time", async () => {
+    const directory = join(temporaryFolder(), "jobs");
+    const queue = await openFileQueue(new FileStore(), directory);
+    await expect(openFileQueue(new FileStore(), directory)).rejects.toMatchObject({ code: "storage/locked" });
+    await queue.close();
+    await (await openFileQueue(new FileStore(), directory)).close();
+  });
+
+  test.each([
+    ["no JSON", "{"],
+    ["no job", "[]"],
+    ["another version", '{"version":2}'],
+  ])("names a file that holds %s", async (_, text) => {
+    const store = new SimulatedStore();
+    await (await openFileQueue(store, "/jobs")).close();
+    store.addFile("/jobs/a.json", Buffer.from(text));
+    const error = { code: "queue/corrupt", message: expect.stringContaining("/jobs/a.json") };
+    await expect(openFileQueue(store, "/jobs")).rejects.toMatchObject(error);
+  });
+
+  test("whose disk fails says that the outcome is unknown", async () => {
+    const store = new SimulatedStore();
+    const queue = await openFileQueue(store, "/jobs");
+    store.failAt(store.operations.length + 2, "full");
+    await expect(queue.submit(jobNamed("a"))).rejects.toMatchObject({ code: "queue/unavailable" });
+    await queue.submit(jobNamed("b"));
+    expect(await queue.find("b")).toMatchObject({ state: "queued" });
+  });
+});
