@@ -14,6 +14,7 @@ import { mergeCodes } from "../merge/work/index.ts";
 import { parseRecipe, recipeCodes } from "../recipe/index.ts";
 import { methodsPage } from "../scripts/generate-docs.mjs";
 import { storageCodes } from "../storage/index.ts";
+import { wireCodes } from "../wire/index.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const textOf = (file: string) => readFileSync(join(root, file), "utf8");
@@ -40,6 +41,7 @@ describe("docs/errors.md", () => {
   const thrown = [
     ...[...storageCodes, ...checkpointCodes, ...recipeCodes, ...methodCodes, ...mergeCodes, ...engineCodes],
     ...[...planCodes, ...journalCodes, ...queueCodes, ...jobCodes, ...publishCodes, ...cliCodes],
+    ...wireCodes,
   ];
   const explained = [...textOf("docs/errors.md").matchAll(/^\| `([a-z]+\/[a-z0-9-]+)` \|/gm)].map(([, code]) => code);
 
@@ -55,7 +57,7 @@ describe("docs/errors.md", () => {
   test("has the code of every error in the sources", () => {
     const rooms = [...new Set(thrown.map((code) => code.slice(0, code.indexOf("/"))))];
     const pattern = new RegExp(`(?<=")(?:${rooms.join("|")})/[a-z0-9-]+(?=")`, "g");
-    const found = ["storage", "checkpoint", "recipe", "merge", "worker", "coordinator", "cli"]
+    const found = ["storage", "checkpoint", "recipe", "merge", "wire", "worker", "coordinator", "cli"]
       .flatMap((room) => filesIn(room, ".ts"))
       .flatMap((file) => textOf(file).match(pattern) ?? []);
     expect(found.filter((code) => !explained.includes(code))).toEqual([]);

@@ -16,6 +16,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   "merge/engines": ["checkpoint", "merge/math"],
   "merge/kernels": [],
   "merge/methods": ["checkpoint", "merge/math", "merge/work", "merge/engines"],
+  wire: ["proto", "merge/work"],
   recipe: ["checkpoint", "merge/methods", "merge/work"],
   worker: ["storage", "checkpoint", "merge/math", "merge/work", "merge/engines", "merge/methods"],
   "coordinator/core": ["merge/work"],

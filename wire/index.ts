@@ -1,0 +1,32 @@
+export {
+  assignmentOf,
+  attemptOfAssignment,
+  indexPlan,
+  messageOfAssignment,
+  type PlanIndex,
+  type ReceivedAssignment,
+} from "./assignment.ts";
+export { type AttemptKey, attemptOf, messageOfAttempt, textOfAttempt } from "./attempt-id.ts";
+export {
+  CHUNK_BYTES,
+  CHUNK_MESSAGE_MAX_BYTES,
+  CONTROL_MESSAGE_MAX_BYTES,
+  chunksOf,
+  FLOW_CONTROL_WINDOW_BYTES,
+  GATHER_MS,
+} from "./chunks.ts";
+export { dataOf, messageOfData } from "./data.ts";
+export { malformed, type WireCode, WireError, wireCodes } from "./errors.ts";
+export { countsOf, failureOf, messageOfCounts, messageOfFailure } from "./failure.ts";
+export { Gatherer, type GathererOptions } from "./gatherer.ts";
+export { bytesOfHex, hexOf, numberOf } from "./numbers.ts";
+export {
+  type FailedReport,
+  failedOf,
+  messageOfFailed,
+  messageOfReport,
+  type ResultReport,
+  reportOf,
+} from "./report.ts";
+export { type Sink, StreamWriter } from "./stream-writer.ts";
+export { checkVersions, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, type Side } from "./version.ts";
