@@ -1,6 +1,7 @@
 import { dirname, join } from "node:path";
 import { JOURNAL_NAME, readHistory, TensorRounds } from "../coordinator/job/index.ts";
 import { lookAt, openFileJournal } from "../coordinator/journal/index.ts";
+import { InputsError, openModels, parse, planOpened } from "../coordinator/prepare/index.ts";
 import { RECIPE_NAME, type RepairInput, type RepairSource, WORK_DIRECTORY } from "../coordinator/publish/index.ts";
 import { createEngine } from "../merge/engines/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
@@ -8,7 +9,6 @@ import type { JobDescription, Plan, Report, Slice, SlicePart, UnitId } from "../
 import type { RecipeInput } from "../recipe/index.ts";
 import type { Store } from "../storage/index.ts";
 import { SliceWorker } from "../worker/index.ts";
-import { InputsError, openModels, parse, planOpened } from "./prepare.ts";
 import { resourcesFor } from "./resources.ts";
 
 export interface RepairSourceOptions {

@@ -1,10 +1,10 @@
 import { CheckpointError } from "../checkpoint/index.ts";
+import { InputsError } from "../coordinator/prepare/index.ts";
 import { MethodError } from "../merge/methods/index.ts";
 import { type Failure, failureFrom } from "../merge/work/index.ts";
 import { type Fault, formatFault, RecipeError } from "../recipe/index.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
-import { InputsError } from "./prepare.ts";
 
 /** Prints what happened and what to do, and says how the process ends: 2 for a wrong recipe or usage, else 1. */
 export function reportError(io: Io, error: unknown, json = false): number {

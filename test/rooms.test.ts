@@ -29,6 +29,10 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
     ...["storage", "checkpoint", "recipe", "merge/work", "merge/methods"],
     ...["coordinator/plan", "coordinator/seal"],
   ],
+  "coordinator/prepare": [
+    ...["storage", "checkpoint", "recipe", "merge/work", "merge/methods"],
+    ...["coordinator/plan", "coordinator/publish"],
+  ],
   "coordinator/job": [
     ...["storage", "checkpoint", "recipe", "merge/work", "merge/methods", "merge/math"],
     ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/plan"],
@@ -37,7 +41,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   cli: [
     ...["storage", "checkpoint", "recipe", "merge/math", "merge/work", "merge/engines", "merge/methods", "worker"],
     ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/queue", "coordinator/plan"],
-    ...["coordinator/seal", "coordinator/publish", "coordinator/job"],
+    ...["coordinator/seal", "coordinator/publish", "coordinator/prepare", "coordinator/job"],
   ],
 };
 

@@ -1,5 +1,6 @@
 import { join, resolve } from "node:path";
 import { runMergeJob } from "../../coordinator/job/index.ts";
+import { prepare } from "../../coordinator/prepare/index.ts";
 import { WORK_DIRECTORY } from "../../coordinator/publish/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { FileStore } from "../../storage/index.ts";
@@ -8,7 +9,6 @@ import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { openJobLog } from "../job-log.ts";
 import { workerThreads } from "../local.ts";
-import { prepare } from "../prepare.ts";
 import { ProgressReport } from "../progress.ts";
 import { printFailure, printWarnings, reportError } from "../report-error.ts";
 import { resourcesFor } from "../resources.ts";

@@ -1,9 +1,9 @@
+import { readRecipe } from "../../coordinator/prepare/index.ts";
 import { methodDeclarations } from "../../merge/methods/index.ts";
 import { type Difference, type DifferenceKind, migrationOf } from "../../recipe/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
-import { readRecipe } from "../prepare.ts";
 import { reportError } from "../report-error.ts";
 
 const titles: Readonly<Record<DifferenceKind, string>> = {

@@ -1,9 +1,9 @@
 import { estimateOf, largestTensorBytes } from "../../coordinator/plan/index.ts";
+import { prepare } from "../../coordinator/prepare/index.ts";
 import type { Plan } from "../../merge/work/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
-import { prepare } from "../prepare.ts";
 import { printWarnings, reportError } from "../report-error.ts";
 import { resourcesFor } from "../resources.ts";
 import type { PlanningOptions } from "./merge-options.ts";

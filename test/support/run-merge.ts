@@ -2,9 +2,9 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { prepareText } from "../../cli/prepare.ts";
 import { type Begun, type Outcome, type Progress, runMergeJob } from "../../coordinator/job/index.ts";
 import type { WorkerLink, WorkerListener, WorkerSource } from "../../coordinator/link/index.ts";
+import { prepareText } from "../../coordinator/prepare/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { failureFrom, type JobDescription, type Plan, type WorkerId } from "../../merge/work/index.ts";
 import { FileStore, type Store } from "../../storage/index.ts";

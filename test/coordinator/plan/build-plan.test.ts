@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { type PrepareOptions, prepareText } from "../../../cli/prepare.ts";
 import { buildPlan, estimateOf, largestTensorBytes, PlanError, planDigest } from "../../../coordinator/plan/index.ts";
+import { type PrepareOptions, prepareText } from "../../../coordinator/prepare/index.ts";
 import { canonicalJson, type Plan } from "../../../merge/work/index.ts";
 import { FileStore } from "../../../storage/index.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";

@@ -6,10 +6,8 @@ import {
   type ModelReference,
   openCheckpoint,
   type Surroundings,
-} from "../checkpoint/index.ts";
-import { buildPlan, planDigest } from "../coordinator/plan/index.ts";
-import { checkLayerCount } from "../coordinator/publish/index.ts";
-import { methodDeclarations } from "../merge/methods/index.ts";
+} from "../../checkpoint/index.ts";
+import { methodDeclarations } from "../../merge/methods/index.ts";
 import {
   type Failure,
   failureFrom,
@@ -17,7 +15,7 @@ import {
   type Json,
   type Plan,
   type PlanOptions,
-} from "../merge/work/index.ts";
+} from "../../merge/work/index.ts";
 import {
   bindRecipe,
   canonicalRecipe,
@@ -28,8 +26,11 @@ import {
   type Recipe,
   type RecipeInput,
   referencedModels,
-} from "../recipe/index.ts";
-import { readWhole, type Store } from "../storage/index.ts";
+} from "../../recipe/index.ts";
+import { readWhole, type Store } from "../../storage/index.ts";
+import { buildPlan, planDigest } from "../plan/index.ts";
+import { checkLayerCount } from "../publish/index.ts";
+import { InputsError } from "./errors.ts";
 
 /** A recipe is text that people write; a longer one is something else. */
 const RECIPE_MAX_BYTES = 16 * 1024 * 1024;
@@ -41,7 +42,12 @@ export interface PrepareOptions extends PlanOptions {
   readonly modelsRoot?: string | undefined;
   readonly cwd: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Finds models in place of the search on this machine; see `locateModel`. */
+  readonly findModel?: FindModel | undefined;
 }
+
+/** Where a model is, by the name that a recipe gives it. @throws CheckpointError */
+export type FindModel = (reference: ModelReference) => Promise<ModelLocation>;
 
 /** A recipe that has been read, checked against its models and planned. No tensor byte has been read. */
 export interface Prepared {
@@ -53,22 +59,6 @@ export interface Prepared {
   /** As plan.inputs, with places and states. */
   readonly inputs: readonly { readonly label: string; readonly files: readonly InputFile[] }[];
   readonly warnings: readonly Fault[];
-}
-
-/** Several things are wrong at once, none of them in the recipe's text. */
-export class InputsError extends Error {
-  override readonly name = "InputsError";
-  readonly code: string;
-  readonly hint: string;
-  readonly retryable = false;
-  readonly failures: readonly Failure[];
-
-  constructor(failures: readonly [Failure, ...Failure[]]) {
-    super(failures.map(({ message }) => message).join("\n"));
-    this.code = failures[0].code;
-    this.hint = failures[0].hint;
-    this.failures = failures;
-  }
 }
 
 export async function readRecipe(store: Store, path: string): Promise<string> {
@@ -154,7 +144,7 @@ export function planOpened(
   };
 }
 
-export interface OpenModelsOptions extends Pick<PrepareOptions, "cwd" | "environment" | "modelsRoot"> {
+export interface OpenModelsOptions extends Pick<PrepareOptions, "cwd" | "environment" | "modelsRoot" | "findModel"> {
   /** Per model in recipe order: where an earlier run found it, tried where it is not found otherwise. */
   readonly recordedFolders?: readonly string[];
 }
@@ -179,7 +169,13 @@ export async function openModels(
   for (const reference of references) {
     const label = labels.get(reference.text) ?? reference.text;
     try {
-      const location = await locate(store, reference, surroundings, options.recordedFolders?.[opened.length]);
+      const location = await locate(
+        store,
+        reference,
+        surroundings,
+        options.findModel,
+        options.recordedFolders?.[opened.length],
+      );
       opened.push({ reference, label, checkpoint: await openCheckpoint(store, location, label) });
     } catch (error) {
       failures.push(failureFrom(error));
@@ -192,10 +188,11 @@ async function locate(
   store: Store,
   reference: ModelReference,
   surroundings: Surroundings,
+  findModel: FindModel | undefined,
   recordedFolder: string | undefined,
 ): Promise<ModelLocation> {
   try {
-    return await locateModel(store, reference, surroundings);
+    return await (findModel?.(reference) ?? locateModel(store, reference, surroundings));
   } catch (error) {
     if (recordedFolder === undefined || (await store.identity(recordedFolder)) === undefined) throw error;
     const isFile = reference.path.endsWith(".safetensors");

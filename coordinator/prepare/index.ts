@@ -1,0 +1,14 @@
+export { InputsError } from "./errors.ts";
+export {
+  type FindModel,
+  type OpenModelsOptions,
+  openModels,
+  type ParsedText,
+  type Prepared,
+  type PrepareOptions,
+  parse,
+  planOpened,
+  prepare,
+  prepareText,
+  readRecipe,
+} from "./prepare.ts";
