@@ -2,16 +2,19 @@ import * as fs from "node:fs";
 import { promisify } from "node:util";
 import { errnoOf, StorageError, storageError } from "./errors.ts";
 import { lockFile } from "./lock-file.ts";
-import type { DirectoryEntry, FileIdentity, Lock, Store, StoredFile } from "./store.ts";
+import type { DirectoryEntry, FileIdentity, Lock, OpenOptions, Store, StoredFile } from "./store.ts";
 import { DescriptorFile, identityOf } from "./stored-file.ts";
 
 const open = promisify(fs.open);
 const fsync = promisify(fs.fsync);
 const close = promisify(fs.close);
+const fchmod = promisify(fs.fchmod);
 
 // O_NONBLOCK: opening a named pipe that somebody put in a model's folder must not wait for a writer. Files ignore it.
 const READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0);
 const WRITE_FLAGS = fs.constants.O_RDWR | fs.constants.O_CREAT | (fs.constants.O_NONBLOCK ?? 0);
+
+const OWNER_ONLY = 0o600;
 
 /** Files of this machine, mounted network file systems included. */
 export class FileStore implements Store {
@@ -22,13 +25,17 @@ export class FileStore implements Store {
     this.#blocking = options.blocking ?? false;
   }
 
-  async open(path: string, mode: "read" | "write"): Promise<StoredFile> {
+  async open(path: string, mode: "read" | "write", { ownerOnly = false }: OpenOptions = {}): Promise<StoredFile> {
     const action = mode === "read" ? "open" : "open for writing";
-    const descriptor = await attempt(action, path, () => open(path, mode === "read" ? READ_FLAGS : WRITE_FLAGS, 0o666));
+    const flags = mode === "read" ? READ_FLAGS : WRITE_FLAGS;
+    const descriptor = await attempt(action, path, () => open(path, flags, ownerOnly ? OWNER_ONLY : 0o666));
     const file = new DescriptorFile(path, descriptor, this.#blocking);
     try {
       const { kind } = await file.identity();
-      if (kind === "file") return file;
+      if (kind === "file") {
+        if (ownerOnly && mode === "write") await attempt("make private", path, () => fchmod(descriptor, OWNER_ONLY));
+        return file;
+      }
       throw new StorageError("storage/not-a-file", `cannot ${action} ${path}: it is no regular file`, {
         hint: "A regular file was expected here, no folder, pipe or device.",
       });

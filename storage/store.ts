@@ -8,9 +8,10 @@
 export interface Store {
   /**
    * Opens a file. "read": it must exist. "write": read and write, made if missing, its contents kept.
+   * `ownerOnly`, for what is secret: a file that is written is readable by its owner alone, also if it was there before.
    * @throws StorageError `storage/not-found`, `storage/denied`, `storage/io`
    */
-  open(path: string, mode: "read" | "write"): Promise<StoredFile>;
+  open(path: string, mode: "read" | "write", options?: OpenOptions): Promise<StoredFile>;
   /** What identifies a file's state, following links; undefined where nothing is there. */
   identity(path: string): Promise<FileIdentity | undefined>;
   /** The entries of a directory, sorted by name (code unit order). @throws `storage/not-found` */
@@ -32,6 +33,10 @@ export interface Store {
    * @throws StorageError `storage/locked` naming the holder if another live process holds it.
    */
   lock(path: string): Promise<Lock>;
+}
+
+export interface OpenOptions {
+  readonly ownerOnly?: boolean;
 }
 
 export interface Lock {

@@ -1,6 +1,6 @@
 import { dirname } from "node:path";
 import { StorageError } from "./errors.ts";
-import type { Store } from "./store.ts";
+import type { OpenOptions, Store } from "./store.ts";
 
 /** All bytes of a file that holds at most `limitBytes`. @throws `storage/too-large` before anything is read */
 export async function readWhole(store: Store, path: string, limitBytes: number): Promise<Uint8Array> {
@@ -26,9 +26,14 @@ export async function readWhole(store: Store, path: string, limitBytes: number):
  * Puts a whole file in place: whatever happens, a reader finds the old bytes or the new ones. Durable when it resolves.
  * Passes through `<path>.partial`, which a crash may leave behind and the next call uses again.
  */
-export async function writeWhole(store: Store, path: string, bytes: Uint8Array): Promise<void> {
+export async function writeWhole(
+  store: Store,
+  path: string,
+  bytes: Uint8Array,
+  options: OpenOptions = {},
+): Promise<void> {
   const partial = `${path}.partial`;
-  const file = await store.open(partial, "write");
+  const file = await store.open(partial, "write", options);
   try {
     await file.truncate(0);
     await file.write(0, bytes);

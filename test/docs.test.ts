@@ -14,6 +14,7 @@ import { mergeCodes } from "../merge/work/index.ts";
 import { parseRecipe, recipeCodes } from "../recipe/index.ts";
 import { methodsPage } from "../scripts/generate-docs.mjs";
 import { storageCodes } from "../storage/index.ts";
+import { trustCodes } from "../trust/index.ts";
 import { wireCodes } from "../wire/index.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -41,7 +42,7 @@ describe("docs/errors.md", () => {
   const thrown = [
     ...[...storageCodes, ...checkpointCodes, ...recipeCodes, ...methodCodes, ...mergeCodes, ...engineCodes],
     ...[...planCodes, ...journalCodes, ...queueCodes, ...jobCodes, ...publishCodes, ...cliCodes],
-    ...wireCodes,
+    ...[...wireCodes, ...trustCodes],
   ];
   const explained = [...textOf("docs/errors.md").matchAll(/^\| `([a-z]+\/[a-z0-9-]+)` \|/gm)].map(([, code]) => code);
 
@@ -57,7 +58,7 @@ describe("docs/errors.md", () => {
   test("has the code of every error in the sources", () => {
     const rooms = [...new Set(thrown.map((code) => code.slice(0, code.indexOf("/"))))];
     const pattern = new RegExp(`(?<=")(?:${rooms.join("|")})/[a-z0-9-]+(?=")`, "g");
-    const found = ["storage", "checkpoint", "recipe", "merge", "wire", "worker", "coordinator", "cli"]
+    const found = ["storage", "checkpoint", "recipe", "merge", "wire", "worker", "coordinator", "trust", "cli"]
       .flatMap((room) => filesIn(room, ".ts"))
       .flatMap((file) => textOf(file).match(pattern) ?? []);
     expect(found.filter((code) => !explained.includes(code))).toEqual([]);
@@ -111,7 +112,7 @@ test("source and test files that documents name are there", () => {
   const named = pages.flatMap((page) =>
     [
       ...textOf(page).matchAll(
-        /`((?:test|bench|scripts|examples|cli|coordinator|merge|worker|recipe|checkpoint|storage)\/(?:[\w-]+\/)*(?:[\w.-]+\.\w+)?)`/g,
+        /`((?:test|bench|scripts|examples|cli|coordinator|merge|worker|recipe|checkpoint|storage|trust)\/(?:[\w-]+\/)*(?:[\w.-]+\.\w+)?)`/g,
       ),
     ].map(([, path = ""]) => ({ page, path })),
   );

@@ -10,6 +10,7 @@ const root = resolve(import.meta.dirname, "..");
 const rooms: Readonly<Record<string, readonly string[]>> = {
   proto: [],
   storage: [],
+  trust: ["storage"],
   checkpoint: ["storage"],
   "merge/math": ["checkpoint"],
   "merge/work": ["checkpoint"],
@@ -39,7 +40,8 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
     ...["coordinator/seal", "coordinator/publish"],
   ],
   cli: [
-    ...["storage", "checkpoint", "recipe", "merge/math", "merge/work", "merge/engines", "merge/methods", "worker"],
+    ...["storage", "trust", "checkpoint", "recipe", "merge/math", "merge/work", "merge/engines", "merge/methods"],
+    "worker",
     ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/queue", "coordinator/plan"],
     ...["coordinator/seal", "coordinator/publish", "coordinator/prepare", "coordinator/job"],
   ],

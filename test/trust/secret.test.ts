@@ -1,0 +1,65 @@
+import { inspect } from "node:util";
+import { pino } from "pino";
+import { expect, test } from "vitest";
+import { redact, Secret, withoutCredentials } from "../../trust/index.ts";
+
+const CANARY = "canary-5f1d";
+
+test("a secret prints as nothing, however it is printed; reveal gives it", () => {
+  const secret = new Secret(CANARY);
+  const printed = [
+    `${secret}`,
+    String(secret),
+    ["joined", secret].join(),
+    JSON.stringify({ secret, list: [secret] }),
+    inspect(secret, { showHidden: true, depth: 9, customInspect: false }),
+    inspect({ deep: { secret } }),
+    Object.entries(secret).join(),
+    new Error(`failed with ${secret}`).stack,
+    inspect(structuredClone({ ...secret })),
+  ];
+  for (const text of printed) expect(text).not.toContain(CANARY);
+  expect(printed[0]).toBe("[secret]");
+  expect(secret.reveal()).toBe(CANARY);
+});
+
+test("a log with `redact` shows no secret, up to two levels below what is logged", () => {
+  const lines: string[] = [];
+  const log = pino({ redact }, { write: (line: string) => void lines.push(line) });
+  const names = [
+    "key",
+    "privateKey",
+    "token",
+    "password",
+    "pass",
+    "creds",
+    "credentials",
+    "seed",
+    "jwt",
+    "authorization",
+  ];
+  for (const name of names) {
+    log.info({ [name]: CANARY }, "top");
+    log.info({ nats: { [name]: CANARY } }, "one below");
+    log.info({ options: { nats: { [name]: CANARY } } }, "two below");
+    log.info({ error: { headers: { [name]: CANARY }, message: "kept" } });
+    log.child({ nats: { [name]: CANARY } }).info("bound to a child");
+  }
+  log.info({ secret: new Secret(CANARY) });
+  expect(lines).toHaveLength(names.length * 5 + 1);
+  expect(lines.filter((line) => line.includes(CANARY))).toEqual([]);
+  expect(lines.filter((line) => line.includes("[secret]"))).toHaveLength(lines.length);
+  expect(lines[3]).toContain('"message":"kept"');
+});
+
+test.each([
+  ["nats://me:word@host:4222", "nats://[secret]@host:4222"],
+  ["nats://token@host", "nats://[secret]@host"],
+  ["cannot reach tls://a:b@h1:1, nats://c:d@h2:2/x", "cannot reach tls://[secret]@h1:1, nats://[secret]@h2:2/x"],
+  ["https://u:p@ss@host/path", "https://[secret]@host/path"],
+  ["https://host/path?mail=a@b", "https://host/path?mail=a@b"],
+  ["file:///models/a@b", "file:///models/a@b"],
+  ["nothing to hide, a@b", "nothing to hide, a@b"],
+])("%s is shown as %s", (text, shown) => {
+  expect(withoutCredentials(text)).toBe(shown);
+});
