@@ -1,0 +1,156 @@
+"""Fills the tables of docs/fidelity.md that compare every golden case with mergekit and with a float64 reference.
+
+    python fidelity.py [--only NAME ...] [--no-mergekit] [--print]
+
+For each case of test/golden/cases: the merge by deltaworks as built in dist/, the same recipe by float64.py (float64 in
+numpy, rounded once), and by mergekit 0.1.4 in float32 where it can run it and its result is determined. Exits with 1 where a case
+lies outside the tolerance of its case.json.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+import float64
+import mergekit_run
+
+ROOT = Path(__file__).resolve().parents[2]
+CASES = ROOT / "test" / "golden" / "cases"
+MODELS = ROOT / "examples" / "models"
+
+
+def recipe_of(folder):
+    """The recipe with paths that the other programs find: models stand in examples/models."""
+    return (folder / "recipe.yml").read_text().replace("../../models", str(MODELS))
+
+
+def ours(folder, case, out):
+    command = ["node", ROOT / "dist/cli/main.js", "merge", folder / "recipe.yml", out, "--quiet", "--models-root", MODELS,
+               "--random-seed", str(case["random_seed"]), *case.get("options", [])]
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip().splitlines()[0])
+    tensors = {}
+    for file in sorted(Path(out).glob("*.safetensors")):
+        tensors.update(float64.read_safetensors(file))
+    return tensors
+
+
+def reference(folder, case):
+    merge = float64.Merge(yaml.safe_load(recipe_of(folder)), folder, case["random_seed"])
+    return {name: (dtype, x) for name, x, dtype in merge.run()}
+
+
+def ordered_bits(x, dtype):
+    """Integers of which neighbours are neighbouring values of the dtype, for counting units in the last place."""
+    if dtype == "BF16":
+        bits = (np.ascontiguousarray(x, np.float32).view(np.uint32) >> 16).astype(np.int64)
+        return np.where(bits & 0x8000, 0x8000 - bits, bits)
+    bits = np.ascontiguousarray(x, np.float16).view(np.uint16).astype(np.int64)
+    return np.where(bits & 0x8000, 0x8000 - bits, bits)
+
+
+class Difference:
+    """The largest differences over all tensors of a case."""
+
+    def __init__(self):
+        self.absolute = self.relative = 0.0
+        self.elements = self.one = self.more = 0
+
+    def add(self, dtype, a, b):
+        diff = np.abs(a.astype(np.float64) - b.astype(np.float64))
+        largest = float(np.abs(b).max(initial=0))
+        self.absolute = max(self.absolute, float(diff.max(initial=0)))
+        if largest > 0:
+            self.relative = max(self.relative, float(diff.max(initial=0)) / largest)
+        self.elements += a.size
+        if dtype in ("BF16", "F16"):
+            steps = np.abs(ordered_bits(a, dtype) - ordered_bits(b, dtype))
+            self.one += int((steps == 1).sum())
+            self.more += int((steps > 1).sum())
+
+    def cells(self, narrow):
+        last = f"{100 * self.one / max(1, self.elements):.3f} %" + (f", {self.more} by more" if self.more else "") if narrow else "–"
+        return [f"{self.absolute:.1e}", f"{self.relative:.1e}", last]
+
+
+def widened(x, dtype):
+    """A float64 result rounded to the dtype, as float32."""
+    stored = float64.rounded(x, dtype)
+    return (stored.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else np.asarray(stored, np.float32)
+
+
+def compare(tensors, others, narrow):
+    found = Difference()
+    for name, (dtype, x) in others.items():
+        if name not in tensors or tensors[name][1].shape != x.shape:
+            raise RuntimeError(f"{name}: {'missing' if name not in tensors else tensors[name][1].shape} here, {x.shape} there")
+        found.add(dtype, tensors[name][1], x)
+    return found.cells(narrow)
+
+
+def row(name, with_mergekit):
+    folder = CASES / name
+    case = json.loads((folder / "case.json").read_text())
+    narrow = set(case["dtype"]) & {"BF16", "F16"}
+    with tempfile.TemporaryDirectory() as out:
+        tensors = ours(folder, case, out)
+        truth = {n: (dtype, widened(x, dtype)) for n, (dtype, x) in reference(folder, case).items()}
+        to_reference = compare(tensors, truth, narrow)
+        about = case.get("mergekit")
+        if about is None:
+            to_mergekit = ["cannot run", "–", "–"]
+        elif not with_mergekit:
+            to_mergekit = ["not run", "–", "–"]
+        else:
+            seed = case["random_seed"] if about.get("masks") else None
+            flags = {k: v for k, v in about["flags"].items() if k != "lora_merge_dtype"}
+            theirs = mergekit_run.merged(recipe_of(folder), folder, flags, seed)
+            to_mergekit = compare(tensors, theirs, narrow)
+    elements = sum(x.size for _, x in tensors.values())
+    return [f"`{name}`", " ".join(case["dtype"]).lower(), f"{elements:,}", *to_reference, *to_mergekit]
+
+
+def table(rows):
+    head = ["case", "dtype", "elements", "to float64: abs", "rel", "1 ulp", "to mergekit: abs", "rel", "1 ulp"]
+    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * 7]
+    return "\n".join(lines + ["| " + " | ".join(cells) + " |" for cells in rows])
+
+
+def main():
+    cli = argparse.ArgumentParser()
+    cli.add_argument("--only", nargs="*")
+    cli.add_argument("--no-mergekit", action="store_true")
+    cli.add_argument("--print", action="store_true")
+    cli = cli.parse_args()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    rows, failed = [], []
+    for name in sorted(p.name for p in CASES.iterdir() if (p / "case.json").exists()):
+        if cli.only and not any(part in name for part in cli.only):
+            continue
+        try:
+            rows.append(row(name, not cli.no_mergekit))
+            print(*rows[-1], file=sys.stderr, flush=True)
+        except Exception as error:  # the other cases are compared all the same
+            failed.append(name)
+            traceback.print_exc()
+            print(f"{name} failed: {error}", file=sys.stderr, flush=True)
+    text = table(rows)
+    print(text)
+    if not cli.print and not failed and not cli.only:
+        page = ROOT / "docs" / "fidelity.md"
+        before, rest = page.read_text().split("<!-- cases:start -->\n", 1)
+        after = rest.split("<!-- cases:end -->", 1)[1]
+        page.write_text(f"{before}<!-- cases:start -->\n{text}\n<!-- cases:end -->{after}")
+    sys.exit(f"{len(failed)} failed: {' '.join(failed)}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
