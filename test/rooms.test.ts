@@ -20,6 +20,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   wire: ["proto", "merge/work"],
   recipe: ["checkpoint", "merge/methods", "merge/work"],
   worker: ["storage", "checkpoint", "merge/math", "merge/work", "merge/engines", "merge/methods"],
+  "worker/pool": ["merge/work", "worker"],
   "coordinator/core": ["merge/work"],
   "coordinator/link": ["merge/work"],
   "coordinator/journal": ["storage", "merge/work"],
@@ -41,7 +42,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   ],
   cli: [
     ...["storage", "trust", "checkpoint", "recipe", "merge/math", "merge/work", "merge/engines", "merge/methods"],
-    "worker",
+    ...["worker", "worker/pool"],
     ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/queue", "coordinator/plan"],
     ...["coordinator/seal", "coordinator/publish", "coordinator/prepare", "coordinator/job"],
   ],
@@ -53,7 +54,7 @@ interface Import {
   readonly target: string;
 }
 
-const sources = Object.keys(rooms).flatMap((room) => sourcesIn(room));
+const sources = [...new Set(Object.keys(rooms).flatMap((room) => sourcesIn(room)))];
 const imports = sources.flatMap(importsOf);
 
 function sourcesIn(folder: string): string[] {
@@ -87,8 +88,11 @@ function packageOf(target: string): string {
   return target.split("/", target.startsWith("@") ? 2 : 1).join("/");
 }
 
+/** The innermost: rooms may stand in rooms. */
 function roomOf(path: string): string | undefined {
-  return Object.keys(rooms).find((room) => path === room || path.startsWith(`${room}/`));
+  return Object.keys(rooms)
+    .filter((room) => path === room || path.startsWith(`${room}/`))
+    .toSorted((a, b) => b.length - a.length)[0];
 }
 
 /** Imports of another room, with both rooms. */

@@ -1,3 +1,12 @@
-export type { EngineChoice, FromWorker, ToWorker } from "./messages.ts";
-export { WorkerSession } from "./session.ts";
+export type {
+  Computed,
+  EngineChoice,
+  FromWorker,
+  HeldUnit,
+  JobId,
+  OutputMode,
+  ToWorker,
+} from "./messages.ts";
+export { type SessionPorts, WorkerSession } from "./session.ts";
+export { SignsOfLife } from "./signs-of-life.ts";
 export { SliceWorker, type WorkerBudget } from "./slice-worker.ts";

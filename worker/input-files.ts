@@ -1,21 +1,35 @@
 import { checkSameState, type JobDescription } from "../merge/work/index.ts";
 import type { Store, StoredFile } from "../storage/index.ts";
 
+/** Told of every read; a promise is waited for before the next one. */
+export type Moved = (bytes: number) => Promise<void> | undefined;
+
 /** The input files of a job, opened when first read and held to the state that the plan was made for. */
 export class InputFiles {
   readonly #store: Store;
   readonly #job: JobDescription;
-  readonly #openMax: number;
+  readonly #moved: Moved;
+  #openMax: number;
   /** In the order in which they were opened. */
   readonly #open = new Map<string, StoredFile>();
   readonly #touched = new Map<string, { readonly input: number; readonly file: number }>();
   bytesRead = 0;
 
   /** `openMax`: most files that are open at once; hundreds of models in shards would exhaust the process's descriptors. */
-  constructor(store: Store, job: JobDescription, openMax: number) {
+  constructor(store: Store, job: JobDescription, openMax: number, moved: Moved = () => undefined) {
     this.#store = store;
     this.#job = job;
     this.#openMax = openMax;
+    this.#moved = moved;
+  }
+
+  /** From now on no more than `openMax` files are open: another job needs some too. Between assignments only. */
+  async limit(openMax: number): Promise<void> {
+    this.#openMax = openMax;
+    for (const [key, stored] of [...this.#open].slice(openMax)) {
+      this.#open.delete(key);
+      await stored.close();
+    }
   }
 
   label(input: number): string {
@@ -27,6 +41,7 @@ export class InputFiles {
     const stored = await this.#opened(input, file);
     this.bytesRead += into.length;
     await stored.read(offsetBytes, into);
+    await this.#moved(into.length);
   }
 
   /** After the last read of an assignment: every file it read is still what it was. */

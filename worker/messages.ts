@@ -1,23 +1,66 @@
-import type { Assignment, JobDescription, Report, UnitId } from "../merge/work/index.ts";
+import type { Assignment, JobDescription, Report, UnitId, WorkCounts } from "../merge/work/index.ts";
 import type { WorkerBudget } from "./slice-worker.ts";
 
-/** What goes between the coordinator's side and a worker in the same process or machine. Plain data. */
+/** Names a job among those that a thread holds at once. */
+export type JobId = string;
+
+/** One attempt among those of all jobs. */
+export interface HeldUnit {
+  readonly job: JobId;
+  readonly unit: UnitId;
+  readonly attempt: number;
+}
+
+/**
+ * Where a slice's bytes go. "stream": to their place while they are computed, after a grant. "hold": into `buffer`, which
+ * comes back filled; whoever gets it asks for the grant and writes. "hash": nowhere, only their hash is wanted.
+ */
+export type OutputMode = "stream" | "hold" | "hash";
+
+/** What goes from the process to one of its threads. Plain data. */
 export type ToWorker =
   | {
-      readonly type: "begin";
-      readonly job: JobDescription;
+      readonly type: "start";
       readonly budget: WorkerBudget;
       readonly engine: EngineChoice;
+      /** Shared memory in which the thread shows that it lives; see signs-of-life.ts. */
+      readonly signs?: SharedArrayBuffer;
     }
-  | { readonly type: "assign"; readonly assignment: Assignment }
-  | { readonly type: "granted" | "refused"; readonly unit: UnitId; readonly attempt: number }
+  | { readonly type: "begin"; readonly job: JobId; readonly description: JobDescription }
+  | {
+      readonly type: "assign";
+      readonly job: JobId;
+      readonly assignment: Assignment;
+      readonly output: OutputMode;
+      /** For "hold": at least as long as the slice. Belongs to the thread until it comes back. */
+      readonly buffer?: ArrayBuffer;
+    }
+  | ({ readonly type: "granted" | "refused" } & HeldUnit)
+  /** Stop working on it, or do not begin. Answered by "dropped", unless it is finished by then. */
+  | ({ readonly type: "drop" } & HeldUnit)
+  /** Its files are closed and it is forgotten, once nothing of it is being computed. */
+  | { readonly type: "finish"; readonly job: JobId }
   | { readonly type: "end" };
 
 export type FromWorker =
   | { readonly type: "ready" }
-  | { readonly type: "grant-request"; readonly unit: UnitId; readonly attempt: number }
-  | { readonly type: "report"; readonly report: Report }
+  | ({ readonly type: "grant-request" } & HeldUnit)
+  /** `buffer`: lent to an attempt that failed. */
+  | { readonly type: "report"; readonly job: JobId; readonly report: Report; readonly buffer?: ArrayBuffer }
+  /** Of a slice that was not streamed. */
+  | ({ readonly type: "computed" } & HeldUnit & Computed)
+  | ({ readonly type: "dropped"; readonly buffer?: ArrayBuffer } & HeldUnit)
+  | { readonly type: "finished"; readonly job: JobId }
   | { readonly type: "ended" };
+
+/** A slice's result before it is anywhere but in memory. */
+export interface Computed {
+  readonly sha256: string;
+  readonly warnings: readonly string[];
+  readonly counts: WorkCounts;
+  /** The buffer that was lent, for "hold"; the slice is in its first bytes. */
+  readonly buffer?: ArrayBuffer;
+}
 
 export interface EngineChoice {
   readonly name: "wasm" | "reference";

@@ -1,99 +1,221 @@
 import { setImmediate } from "node:timers/promises";
-import { createEngine } from "../merge/engines/index.ts";
-import { type Assignment, failureFrom } from "../merge/work/index.ts";
+import { createEngine, type Engine } from "../merge/engines/index.ts";
+import { type Assignment, failureFrom, type JobDescription, type SliceWork } from "../merge/work/index.ts";
 import type { Store } from "../storage/index.ts";
-import type { FromWorker, ToWorker } from "./messages.ts";
-import { SliceWorker } from "./slice-worker.ts";
+import type { FromWorker, HeldUnit, JobId, ToWorker } from "./messages.ts";
+import { SignsOfLife } from "./signs-of-life.ts";
+import { SliceWorker, type WorkerBudget } from "./slice-worker.ts";
+
+/** Computing goes on this long before messages are let in: long enough to cost nothing, short enough to be stopped at once. */
+const TURN_MS = 5;
+
+type Order = ToWorker & { readonly type: "assign" };
+
+/** What the session runs on. */
+export interface SessionPorts {
+  /** Reads the inputs of a job and, where slices are streamed, writes its shards. Called once for each job. */
+  storeFor(job: JobDescription): Store;
+  /** `transfer`: buffers that go over to the receiver. */
+  send(message: FromWorker, transfer?: readonly ArrayBuffer[]): void;
+}
+
+/** Ends the assignment that is being computed; nobody wants it any more. */
+class Dropped extends Error {}
 
 /**
- * A worker's side of the conversation: takes messages in any order they come, executes assignments one after another, and
- * reports a slice once it is durable, by when the next one is already being computed.
+ * A thread's side of the conversation: takes messages in any order they come, executes the assignments of all its jobs one after
+ * another on one engine, and reports a streamed slice once it is durable, by when the next one is already being computed.
  */
 export class WorkerSession {
-  readonly #store: Store;
-  readonly #send: (message: FromWorker) => void;
-  readonly #queue: Assignment[] = [];
+  readonly #ports: SessionPorts;
+  readonly #queue: Order[] = [];
   readonly #grants = new Map<string, (granted: boolean) => void>();
   readonly #unsettled = new Set<Promise<void>>();
-  #worker: SliceWorker | undefined;
+  readonly #jobs = new Map<JobId, SliceWorker>();
+  readonly #finishing = new Set<JobId>();
+  /** Among how many jobs open files are shared. */
+  #shares = 1;
+  #started: { readonly engine: Engine; readonly budget: WorkerBudget; readonly signs?: SignsOfLife } | undefined;
+  #current: Order | undefined;
+  #dropped = false;
+  #turnEndsMs = 0;
   #running = false;
   #ending = false;
 
-  constructor(store: Store, send: (message: FromWorker) => void) {
-    this.#store = store;
-    this.#send = send;
+  constructor(ports: SessionPorts) {
+    this.#ports = ports;
   }
 
   async receive(message: ToWorker): Promise<void> {
     switch (message.type) {
-      case "begin": {
+      case "start": {
         const engine = await createEngine(message.engine.name, { maximumBytes: message.engine.maximumBytes });
-        this.#worker = new SliceWorker(engine, this.#store, message.job, message.budget, {
-          grant: (unit, attempt) => this.#askForGrant(unit, attempt),
-          pause: async () => {
-            await setImmediate();
-          },
-        });
-        this.#send({ type: "ready" });
-        return;
+        const signs = message.signs === undefined ? {} : { signs: new SignsOfLife(message.signs) };
+        this.#started = { engine, budget: message.budget, ...signs };
+        return this.#ports.send({ type: "ready" });
       }
+      case "begin":
+        this.#begin(message.job, message.description);
+        if (!this.#running) await this.#settle();
+        return;
       case "assign":
-        this.#queue.push(message.assignment);
+        this.#queue.push(message);
         return this.#run();
       case "granted":
       case "refused": {
-        const key = `${message.unit}/${message.attempt}`;
+        const key = keyOf(message);
         this.#grants.get(key)?.(message.type === "granted");
         this.#grants.delete(key);
         return;
       }
+      case "drop":
+        return this.#drop(message);
+      case "finish":
+        this.#finishing.add(message.job);
+        if (!this.#running) await this.#settle();
+        return;
       case "end":
         this.#ending = true;
-        if (!this.#running) await this.#end();
+        if (!this.#running) await this.#settle();
     }
+  }
+
+  #begin(job: JobId, description: JobDescription): void {
+    if (this.#started === undefined) throw new Error(`job ${job} began before its thread`);
+    const { engine, budget } = this.#started;
+    const worker = new SliceWorker(engine, this.#ports.storeFor(description), description, budget, {
+      grant: (unit, attempt) => this.#askForGrant({ job, unit, attempt }),
+      pause: () => this.#breathe(),
+      moved: (bytes) => this.#moved(bytes),
+    });
+    this.#jobs.set(job, worker);
   }
 
   async #run(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
     for (;;) {
-      const assignment = this.#queue.shift();
-      if (assignment === undefined || this.#ending) break;
-      await this.#execute(assignment);
+      const order = this.#queue.shift();
+      if (order === undefined || this.#ending) break;
+      this.#current = order;
+      this.#dropped = false;
+      await this.#execute(order);
+      this.#current = undefined;
+      await this.#settle();
     }
     this.#running = false;
-    if (this.#ending) await this.#end();
+    await this.#settle();
   }
 
-  async #execute(assignment: Assignment): Promise<void> {
+  async #execute(order: Order): Promise<void> {
+    const { job, assignment, output, buffer } = order;
     try {
-      const written = await this.#worker?.execute(assignment);
+      const worker = this.#jobs.get(job);
+      if (worker === undefined) throw new Error(`job ${job} is unknown to this thread`);
+      if (assignment.kind === "slice" && output !== "stream") return await this.#compute(worker, order, assignment);
+      const written = await worker.execute(assignment);
       if (written === undefined) return;
       const settled = written.durable.then(
-        () => this.#send({ type: "report", report: written.report }),
-        (error: unknown) => this.#fail(assignment, error),
+        () => this.#ports.send({ type: "report", job, report: written.report }),
+        (error: unknown) => this.#fail(order, error),
       );
       this.#unsettled.add(settled);
       void settled.finally(() => this.#unsettled.delete(settled));
     } catch (error) {
-      this.#fail(assignment, error);
+      if (error instanceof Dropped) this.#sayDropped(order);
+      else this.#fail({ job, assignment, ...(buffer === undefined ? {} : { buffer }) }, error);
     }
   }
 
-  #fail({ unit, attempt }: Assignment, error: unknown): void {
-    this.#send({ type: "report", report: { unit, attempt, kind: "failed", failure: failureFrom(error) } });
+  async #compute(worker: SliceWorker, order: Order, work: Assignment & SliceWork): Promise<void> {
+    const { job, buffer } = order;
+    const { unit, attempt } = work;
+    const computed = await worker.compute(work, order.output === "hold" ? buffer : undefined);
+    this.#ports.send(
+      { type: "computed", job, unit, attempt, ...computed, ...(buffer === undefined ? {} : { buffer }) },
+      buffer === undefined ? [] : [buffer],
+    );
   }
 
-  #askForGrant(unit: Assignment["unit"], attempt: number): Promise<boolean> {
+  #fail({ job, assignment, buffer }: Pick<Order, "job" | "assignment" | "buffer">, error: unknown): void {
+    const { unit, attempt } = assignment;
+    this.#ports.send(
+      {
+        type: "report",
+        job,
+        report: { unit, attempt, kind: "failed", failure: failureFrom(error) },
+        ...(buffer === undefined ? {} : { buffer }),
+      },
+      buffer === undefined ? [] : [buffer],
+    );
+  }
+
+  #drop(unit: HeldUnit): void {
+    const key = keyOf(unit);
+    const waiting = this.#queue.findIndex((order) => keyOf({ job: order.job, ...order.assignment }) === key);
+    const [order] = waiting < 0 ? [] : this.#queue.splice(waiting, 1);
+    if (order !== undefined) this.#sayDropped(order);
+    const current = this.#current;
+    if (current === undefined || keyOf({ job: current.job, ...current.assignment }) !== key) return;
+    this.#dropped = true;
+    this.#grants.get(key)?.(false);
+    this.#grants.delete(key);
+  }
+
+  #sayDropped({ job, assignment: { unit, attempt }, buffer }: Order): void {
+    this.#ports.send(
+      { type: "dropped", job, unit, attempt, ...(buffer === undefined ? {} : { buffer }) },
+      buffer === undefined ? [] : [buffer],
+    );
+  }
+
+  #askForGrant(unit: HeldUnit): Promise<boolean> {
     return new Promise((resolve) => {
-      this.#grants.set(`${unit}/${attempt}`, resolve);
-      this.#send({ type: "grant-request", unit, attempt });
+      this.#grants.set(keyOf(unit), resolve);
+      this.#ports.send({ type: "grant-request", ...unit });
     });
   }
 
-  async #end(): Promise<void> {
-    await Promise.all(this.#unsettled);
-    await this.#worker?.close();
-    this.#send({ type: "ended" });
+  #moved(bytes: number): Promise<void> | undefined {
+    this.#started?.signs?.step(bytes);
+    return performance.now() < this.#turnEndsMs ? undefined : this.#breathe();
   }
+
+  async #breathe(): Promise<void> {
+    this.#started?.signs?.step(0);
+    await setImmediate();
+    this.#turnEndsMs = performance.now() + TURN_MS;
+    if (this.#dropped) throw new Dropped("nobody wants this attempt any more");
+  }
+
+  /** What must not be done while something is computed: files of jobs that are over or share are closed; the end. */
+  async #settle(): Promise<void> {
+    for (const job of [...this.#finishing]) {
+      if (this.#queue.some((order) => order.job === job)) continue;
+      this.#finishing.delete(job);
+      await Promise.all(this.#unsettled);
+      await this.#jobs.get(job)?.close();
+      this.#jobs.delete(job);
+      this.#ports.send({ type: "finished", job });
+    }
+    await this.#shareOpenFiles();
+    if (!this.#ending || this.#running) return;
+    this.#ending = false; // once
+    await Promise.all(this.#unsettled);
+    for (const worker of this.#jobs.values()) await worker.close();
+    this.#ports.send({ type: "ended" });
+  }
+
+  /** Descriptors are the process's: with several jobs each gets its part of them. */
+  async #shareOpenFiles(): Promise<void> {
+    const shares = Math.max(1, this.#jobs.size);
+    if (this.#started === undefined || shares === this.#shares) return;
+    this.#shares = shares;
+    const share = Math.max(1, Math.floor(this.#started.budget.openFilesMax / shares));
+    for (const worker of this.#jobs.values()) await worker.limitOpenFiles(share);
+  }
+}
+
+function keyOf({ job, unit, attempt }: HeldUnit): string {
+  return `${job}/${unit}/${attempt}`;
 }

@@ -6,10 +6,24 @@ import type { Sink } from "./range-work.ts";
 /** Results gather here until they are written: large enough that calls cost nothing, small enough to stay in the caches. */
 const WINDOW_BYTES = 1024 * 1024;
 
-/** A slice's bytes on their way to their place in a shard, hashed as they go. */
+/** Takes bytes in order of their places; a StoredFile is one. */
+export type OutputTarget = Pick<StoredFile, "write">;
+
+/** Memory that is written to as a file is. */
+export function heldIn(bytes: Uint8Array): OutputTarget {
+  return {
+    write: async (offsetBytes, piece) => {
+      bytes.set(piece, offsetBytes);
+    },
+  };
+}
+
+export const nowhere: OutputTarget = { write: async () => {} };
+
+/** A slice's bytes on their way to their place in a shard, or to where they are held, hashed as they go. */
 export class SliceOutput implements Sink {
   readonly #engine: Engine;
-  readonly #file: StoredFile;
+  readonly #target: OutputTarget;
   readonly #hash: Hash = createHash("sha256");
   readonly #pause: () => Promise<void>;
   #window: Address = 0;
@@ -19,9 +33,9 @@ export class SliceOutput implements Sink {
   bytesWritten = 0;
 
   /** `pause` is called after each write: the moment to let messages in. */
-  constructor(engine: Engine, file: StoredFile, offsetBytes: number, pause: () => Promise<void>) {
+  constructor(engine: Engine, target: OutputTarget, offsetBytes: number, pause: () => Promise<void>) {
     this.#engine = engine;
-    this.#file = file;
+    this.#target = target;
     this.#offsetBytes = offsetBytes;
     this.#pause = pause;
   }
@@ -54,7 +68,7 @@ export class SliceOutput implements Sink {
     if (this.#filled === 0) return;
     const bytes = await this.#engine.download(this.#window, this.#filled);
     this.#hash.update(bytes);
-    await this.#file.write(this.#offsetBytes, bytes);
+    await this.#target.write(this.#offsetBytes, bytes);
     this.#offsetBytes += this.#filled;
     this.bytesWritten += this.#filled;
     this.#filled = 0;

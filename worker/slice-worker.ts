@@ -15,9 +15,10 @@ import {
   type TensorTask,
 } from "../merge/work/index.ts";
 import type { Store, StoredFile } from "../storage/index.ts";
-import { InputFiles } from "./input-files.ts";
+import { InputFiles, type Moved } from "./input-files.ts";
+import type { Computed } from "./messages.ts";
 import { RangeWork, type Sink } from "./range-work.ts";
-import { SliceOutput } from "./slice-output.ts";
+import { heldIn, nowhere, SliceOutput } from "./slice-output.ts";
 
 export interface WorkerBudget {
   /** Elements of a tensor that are surveyed at once; more are cut into ranges. Whole blocks at least. */
@@ -36,6 +37,8 @@ export interface WorkerHooks {
   grant(unit: Assignment["unit"], attempt: number): Promise<boolean>;
   /** Called every few milliseconds of computing: lets messages in and results out. */
   pause(): Promise<void>;
+  /** Called after each read of an input: a sign of life. What it throws ends the assignment. */
+  readonly moved?: Moved;
 }
 
 /** A finished slice, but for its durability: `durable` settles once its bytes survive a power loss. */
@@ -69,7 +72,7 @@ export class SliceWorker {
     this.#job = job;
     this.#budget = budget;
     this.#hooks = hooks;
-    this.#files = new InputFiles(store, job, budget.openFilesMax);
+    this.#files = new InputFiles(store, job, budget.openFilesMax, hooks.moved);
   }
 
   /** Undefined: the grant was refused. @throws the errors of storage, inputs and values */
@@ -90,6 +93,27 @@ export class SliceWorker {
     }
   }
 
+  /**
+   * A slice whose bytes go into the buffer, or nowhere where there is none: nothing is asked and nothing is written.
+   * @throws as execute
+   */
+  async compute(work: SliceWork, buffer: ArrayBuffer | undefined): Promise<Computed> {
+    const mark = this.#engine.mark();
+    this.#files.bytesRead = 0;
+    this.#tensorsCut = 0;
+    const target = buffer === undefined ? nowhere : heldIn(new Uint8Array(buffer, 0, work.slice.sizeBytes));
+    try {
+      return await this.#fill(work, new SliceOutput(this.#engine, target, 0, this.#hooks.pause));
+    } finally {
+      this.#engine.release(mark);
+    }
+  }
+
+  /** No more input files than this are open from now on. Between assignments only. */
+  limitOpenFiles(openMax: number): Promise<void> {
+    return this.#files.limit(openMax);
+  }
+
   async close(): Promise<void> {
     await this.#files.close();
     for (const { file } of this.#outputs.values()) await file.close();
@@ -101,6 +125,12 @@ export class SliceWorker {
     if (!(await this.#hooks.grant(unit, attempt))) return undefined;
     const shard = await this.#output(this.#job.shardPaths[slice.shard] ?? "");
     const output = new SliceOutput(this.#engine, shard.file, slice.offsetBytes, this.#hooks.pause);
+    const { sha256, warnings, counts } = await this.#fill(work, output);
+    return { report: { unit, attempt, kind: "slice", sha256, warnings, counts }, durable: this.#sync(shard) };
+  }
+
+  async #fill(work: SliceWork, output: SliceOutput): Promise<Omit<Computed, "buffer">> {
+    const { slice } = work;
     output.makeWindow(Math.max(...work.tasks.map(largestEmission)));
     const warnings: string[] = [];
     for (const [k, part] of slice.parts.entries()) {
@@ -117,7 +147,7 @@ export class SliceWorker {
       bytesWritten: output.bytesWritten,
       tensorsCut: this.#tensorsCut,
     };
-    return { report: { unit, attempt, kind: "slice", sha256, warnings, counts }, durable: this.#sync(shard) };
+    return { sha256, warnings, counts };
   }
 
   /**
@@ -259,6 +289,7 @@ export class SliceWorker {
           const view = buffer.subarray(0, Math.min(buffer.length, sizeBytes - at));
           await file.read(offsetBytes + at, view);
           hash.update(view);
+          await this.#hooks.moved?.(view.length);
         }
         hashes.push(hash.digest("hex"));
         await this.#hooks.pause();

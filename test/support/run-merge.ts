@@ -61,6 +61,7 @@ const defaults = {
 } as const satisfies Partial<MergeSettings>;
 
 const ENGINE_MAXIMUM_BYTES = 2 ** 30;
+const THE_JOB = "merge";
 /** As threads have. */
 const SLOTS = 2;
 
@@ -162,19 +163,23 @@ function inlineWorkers(
     const end = new Promise<void>((resolve) => {
       ended = resolve;
     });
-    const session = new WorkerSession(store, (message) => {
-      const copy = structuredClone(message);
-      setImmediate(() => {
-        if (copy.type === "grant-request") listener.grantRequested(id, copy.unit, copy.attempt);
-        else if (copy.type === "report") listener.reported(id, copy.report);
-        else if (copy.type === "ended") ended();
-      });
+    const session = new WorkerSession({
+      storeFor: () => store,
+      send: (message) => {
+        const copy = structuredClone(message);
+        setImmediate(() => {
+          if (copy.type === "grant-request") listener.grantRequested(id, copy.unit, copy.attempt);
+          else if (copy.type === "report") listener.reported(id, copy.report);
+          else if (copy.type === "ended") ended();
+        });
+      },
     });
     const send = (message: Parameters<WorkerSession["receive"]>[0]) => {
       const copy = structuredClone(message);
       setImmediate(() => session.receive(copy).catch((error: unknown) => listener.lost(id, failureFrom(error))));
     };
-    await session.receive({ type: "begin", job, budget, engine });
+    await session.receive({ type: "start", budget, engine });
+    await session.receive({ type: "begin", job: THE_JOB, description: job });
     return {
       id,
       kind: "local",
@@ -182,9 +187,9 @@ function inlineWorkers(
       host: "here",
       memoryBytes: Number.POSITIVE_INFINITY,
       slots: SLOTS,
-      assign: (assignment) => send({ type: "assign", assignment }),
+      assign: (assignment) => send({ type: "assign", job: THE_JOB, assignment, output: "stream" }),
       answerGrant: ({ unit, attempt }, answer) =>
-        send({ type: answer === "granted" ? "granted" : "refused", unit, attempt }),
+        send({ type: answer === "granted" ? "granted" : "refused", job: THE_JOB, unit, attempt }),
       answerReport: () => {},
       cancel: () => {},
       close: () => {

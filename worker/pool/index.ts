@@ -1,0 +1,1 @@
+export { PoolThread, type PoolThreadListener, type PoolThreadOptions } from "./pool-thread.ts";

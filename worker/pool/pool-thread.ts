@@ -1,0 +1,95 @@
+import { Worker } from "node:worker_threads";
+import { type Failure, failureFrom } from "../../merge/work/index.ts";
+import { type EngineChoice, type FromWorker, SignsOfLife, type ToWorker, type WorkerBudget } from "../index.ts";
+
+/** What a thread makes and drops are small objects for each read; V8's default would let 48 MB of them gather. */
+const YOUNG_GENERATION_MB = 4;
+
+/** Where the entry of a worker thread lies once built; under a test runner that reads the sources, the built one is taken. */
+const threadEntry = new URL(
+  import.meta.url.endsWith(".ts") ? "../../dist/worker/thread.js" : "../thread.js",
+  import.meta.url,
+);
+
+export interface PoolThreadOptions {
+  readonly name: string;
+  readonly budget: WorkerBudget;
+  readonly engine: EngineChoice;
+  /** Test hook: another entry. */
+  readonly entry?: URL;
+}
+
+export interface PoolThreadListener {
+  received(message: FromWorker): void;
+  /** It ended without having been asked to. Said once. */
+  lost(failure: Failure): void;
+}
+
+/** A worker thread of this process: starts, takes messages, ends. */
+export class PoolThread {
+  readonly name: string;
+  readonly #worker: Worker;
+  readonly #signs: SignsOfLife;
+  readonly #exited: Promise<void>;
+  #leaving = false;
+
+  private constructor(worker: Worker, name: string, signs: SignsOfLife, exited: Promise<void>) {
+    this.#worker = worker;
+    this.name = name;
+    this.#signs = signs;
+    this.#exited = exited;
+  }
+
+  /** Resolves once it can be given work; rejects where it cannot start. */
+  static start({ name, budget, engine, entry }: PoolThreadOptions, listener: PoolThreadListener): Promise<PoolThread> {
+    return new Promise((resolve, reject) => {
+      const worker = new Worker(entry ?? threadEntry, {
+        name,
+        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+      });
+      const memory = SignsOfLife.memory();
+      let exit = () => {};
+      const exited = new Promise<void>((done) => {
+        exit = done;
+      });
+      const thread = new PoolThread(worker, name, new SignsOfLife(memory), exited);
+      const lost = (error: Error) => {
+        reject(error);
+        if (!thread.#leaving) listener.lost(failureFrom(error));
+        thread.#leaving = true;
+      };
+      worker.on("error", lost);
+      worker.once("exit", (code) => {
+        exit();
+        lost(new Error(`worker ${name} ended with code ${code}`));
+      });
+      worker.on("message", (message: FromWorker) => {
+        if (message.type === "ready") resolve(thread);
+        else listener.received(message);
+      });
+      thread.send({ type: "start", budget, engine, signs: memory });
+    });
+  }
+
+  send(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, transfer);
+  }
+
+  /** Steps and bytes that the thread has shown to have done. */
+  get signs(): Pick<SignsOfLife, "steps" | "bytes"> {
+    return this.#signs;
+  }
+
+  /** Lets it finish what it computes, close its files, and go. */
+  async end(): Promise<void> {
+    this.#leaving = true;
+    this.send({ type: "end" });
+    await this.#exited;
+  }
+
+  /** At once; its buffers are gone. Does not wait: a thread inside a system call ends when that call does. */
+  terminate(): void {
+    this.#leaving = true;
+    void this.#worker.terminate();
+  }
+}
