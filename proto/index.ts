@@ -52,6 +52,7 @@ export {
   AttemptId,
   ByteRange,
   Failure,
+  Failures,
   InputAccess,
   InputFile,
   JobDescription,

@@ -28,5 +28,13 @@ export {
   type ResultReport,
   reportOf,
 } from "./report.ts";
+export {
+  type CallStatus,
+  FAILURES_KEY,
+  failuresOfCall,
+  type StatusCode,
+  statusOf,
+  WORKER_KEY,
+} from "./status.ts";
 export { type Sink, StreamWriter } from "./stream-writer.ts";
 export { checkVersions, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, type Side } from "./version.ts";
