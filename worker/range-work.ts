@@ -1,8 +1,9 @@
 import { dtypeBytes, isFloatDtype } from "../checkpoint/index.ts";
 import type { Address, Engine } from "../merge/engines/index.ts";
 import type { Chunk, RangeContext } from "../merge/methods/index.ts";
-import { geometryOfTask, MergeError, type Seed, type TensorSource, type TensorTask } from "../merge/work/index.ts";
+import { geometryOfTask, type Seed, sourcesOf, type TensorSource, type TensorTask } from "../merge/work/index.ts";
 import type { InputFiles } from "./input-files.ts";
+import { type MergedBlocks, SourceReader } from "./sources/source-reader.ts";
 
 /** Where results go, in order. */
 export interface Sink {
@@ -22,6 +23,7 @@ export interface RangeSpecification {
   readonly part: number;
   readonly spareBytes: number;
   readonly pieceElements: number;
+  readonly mergedBlocks: MergedBlocks;
 }
 
 /** Widest element that is read or written. */
@@ -45,14 +47,17 @@ export class RangeWork implements RangeContext {
   /** Whether values are looked at when they are read: in the first round only. */
   check: boolean;
   readonly #buffers = new Map<string, { readonly address: Address; readonly sizeBytes: number }>();
-  readonly #files: InputFiles;
+  readonly #reader: SourceReader;
   readonly #sink: Sink | undefined;
   readonly #pieceElements: number;
 
   constructor(engine: Engine, files: InputFiles, sink: Sink | undefined, specification: RangeSpecification) {
     const geometry = geometryOfTask(specification.task);
     this.engine = engine;
-    this.#files = files;
+    this.#reader = new SourceReader(engine, files, sourcesOf(specification.task), {
+      keptBytes: specification.spareBytes,
+      mergedBlocks: specification.mergedBlocks,
+    });
     this.#sink = sink;
     this.task = specification.task;
     this.seed = specification.seed;
@@ -96,17 +101,8 @@ export class RangeWork implements RangeContext {
 
   async read(source: TensorSource, chunk: Chunk): Promise<Address> {
     const raw = this.buffer("raw", this.chunkCapacity * ELEMENT_BYTES_MAX);
-    const elementBytes = dtypeBytes[source.dtype];
-    const sizeBytes = chunk.elementCount * elementBytes;
-    const view = this.engine.stage(raw, sizeBytes);
-    if (source.storedRowLength === this.rowLength) {
-      const offsetBytes = source.offsetBytes + chunk.firstElement * elementBytes;
-      await this.#files.read(source.input, source.file, offsetBytes, view);
-    } else {
-      await this.#readRows(source, chunk, view);
-    }
-    this.engine.upload(raw, sizeBytes);
-    if (this.check) await this.#checkFinite(source, chunk, raw);
+    this.#reader.check = this.check;
+    await this.#reader.read(source, this.rowLength, chunk.firstElement, chunk.elementCount, raw);
     return raw;
   }
 
@@ -134,58 +130,6 @@ export class RangeWork implements RangeContext {
     this.engine.stage(place, sizeBytes).set(from);
     this.engine.upload(place, sizeBytes);
     this.#out().commit(sizeBytes);
-  }
-
-  /** Columns are cut: one read for each (part of a) row. */
-  async #readRows(source: TensorSource, chunk: Chunk, view: Uint8Array): Promise<void> {
-    const elementBytes = dtypeBytes[source.dtype];
-    let done = 0;
-    while (done < chunk.elementCount) {
-      const element = chunk.firstElement + done;
-      const column = element % this.rowLength;
-      const count = Math.min(this.rowLength - column, chunk.elementCount - done);
-      const offsetBytes = source.offsetBytes + this.#storedIndex(source, element) * elementBytes;
-      await this.#files.read(
-        source.input,
-        source.file,
-        offsetBytes,
-        view.subarray(done * elementBytes, (done + count) * elementBytes),
-      );
-      done += count;
-    }
-  }
-
-  #storedIndex(source: TensorSource, element: number): number {
-    return Math.floor(element / this.rowLength) * source.storedRowLength + (element % this.rowLength);
-  }
-
-  async #checkFinite(source: TensorSource, chunk: Chunk, raw: Address): Promise<void> {
-    if (!isFloatDtype(source.dtype)) return;
-    // What counts is the value that is computed with: a float64 beyond the range of float32 is infinite there.
-    const widened = this.f32("nonfinite");
-    const result = this.buffer("first-nonfinite", 4);
-    const { kernels } = this.engine;
-    if (source.dtype === "F64") {
-      kernels.widen(widened, raw, source.dtype, chunk.elementCount);
-      kernels.firstNonFinite(result, widened, "F32", chunk.elementCount);
-    } else {
-      kernels.firstNonFinite(result, raw, source.dtype, chunk.elementCount);
-    }
-    const bytes = await this.engine.download(result, 4);
-    const index = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
-    if (index === 0xffffffff) return;
-    kernels.widen(widened, raw, source.dtype, chunk.elementCount);
-    const wide = await this.engine.download(widened + index * 4, 4);
-    const value = new DataView(wide.buffer, wide.byteOffset, 4).getFloat32(0, true);
-    const element = this.#storedIndex(source, chunk.firstElement + index);
-    const what = Number.isNaN(value) ? "NaN" : value > 0 ? "infinity" : "-infinity";
-    throw new MergeError(
-      "merge/nonfinite",
-      `${this.#files.label(source.input)}: ${source.tensor} holds ${what} at element ${element}`,
-      {
-        hint: "Check that model, or let such values through with --allow-nonfinite. Finished slices are kept.",
-      },
-    );
   }
 
   #out(): Sink {

@@ -16,6 +16,7 @@ import {
 } from "../merge/work/index.ts";
 import type { Store, StoredFile } from "../storage/index.ts";
 import { InputFiles, type Moved } from "./input-files.ts";
+import { MergedTasks } from "./merged-tasks.ts";
 import type { Computed } from "./messages.ts";
 import { RangeWork, type Sink } from "./range-work.ts";
 import { heldIn, nowhere, SliceOutput } from "./slice-output.ts";
@@ -64,6 +65,7 @@ export class SliceWorker {
   readonly #hooks: WorkerHooks;
   readonly #files: InputFiles;
   readonly #outputs = new Map<string, Output>();
+  readonly #merged: MergedTasks;
   #tensorsCut = 0;
 
   constructor(engine: Engine, store: Store, job: JobDescription, budget: WorkerBudget, hooks: WorkerHooks) {
@@ -73,6 +75,13 @@ export class SliceWorker {
     this.#budget = budget;
     this.#hooks = hooks;
     this.#files = new InputFiles(store, job, budget.openFilesMax, hooks.moved);
+    this.#merged = new MergedTasks({
+      engine,
+      range: (task, range, into, cutting) => this.#range(task, range, into, cutting),
+      copy: copyRange,
+      rangeElements: budget.rangeElements,
+      pause: () => hooks.pause(),
+    });
   }
 
   /** Undefined: the grant was refused. @throws the errors of storage, inputs and values */
@@ -137,7 +146,7 @@ export class SliceWorker {
       const task = work.tasks[k];
       if (task === undefined) throw new Error(`slice ${slice.id} lacks task ${part.task}`);
       const mark = this.#engine.mark();
-      warnings.push(...(await this.#part(task, part, work.verdicts[k], output)));
+      warnings.push(...(await this.#part(task, part, work.verdicts[k], output)), ...this.#merged.takeWarnings());
       this.#engine.release(mark);
     }
     const sha256 = await output.finish();
@@ -167,7 +176,7 @@ export class SliceWorker {
   /** Computes one part of a tensor into the sink; surveys first if that is this worker's to do. Returns warnings. */
   async #part(task: TensorTask, part: SlicePart, verdict: unknown, sink: Sink): Promise<readonly string[]> {
     if (task.kind === "copy") {
-      await this.#copy(task, part, sink);
+      await copyRange(this.#range(task, [part.firstElement, part.elementCount], sink, {}));
       return [];
     }
     const method = methodNamed(task.method);
@@ -241,18 +250,9 @@ export class SliceWorker {
       part,
       spareBytes,
       pieceElements,
+      mergedBlocks: this.#merged.block,
     };
     return new RangeWork(this.#engine, this.#files, sink, specification);
-  }
-
-  async #copy(task: TensorTask, part: SlicePart, sink: Sink): Promise<void> {
-    const source = task.base ?? task.models[0];
-    if (source === undefined) throw new Error(`${task.name} has nothing to be copied from`);
-    const range = this.#range(task, [part.firstElement, part.elementCount], sink, {});
-    for (const chunk of range.chunks("pieces")) {
-      if (source.dtype === task.dtype) await range.emitBytes(chunk, await range.read(source, chunk));
-      else await range.emit(chunk, await range.readF32(source, chunk, "copied"));
-    }
   }
 
   async #survey(work: Assignment & SurveyWork): Promise<Report> {
@@ -313,4 +313,15 @@ export class SliceWorker {
 function largestEmission(task: TensorTask): number {
   const { blockElements, elementCount } = geometryOfTask(task);
   return Math.min(blockElements, elementCount) * dtypeBytes[task.dtype];
+}
+
+/** A task of kind copy: bytes as they are, or rounded to the task's dtype. */
+async function copyRange(range: RangeWork): Promise<void> {
+  const { task } = range;
+  const source = task.base ?? task.models[0];
+  if (source === undefined) throw new Error(`${task.name} has nothing to be copied from`);
+  for (const chunk of range.chunks("pieces")) {
+    if (source.dtype === task.dtype) await range.emitBytes(chunk, await range.read(source, chunk));
+    else await range.emit(chunk, await range.readF32(source, chunk, "copied"));
+  }
 }

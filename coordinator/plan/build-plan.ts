@@ -8,6 +8,7 @@ import {
   type Plan,
   type PlanNote,
   type PlanOptions,
+  sourcesOf,
   type TensorTask,
 } from "../../merge/work/index.ts";
 import { PlanError } from "./errors.ts";
@@ -38,7 +39,7 @@ export function buildPlan(sources: PlanSources): Plan {
       hint: "Leave it out for the default.",
     });
   }
-  for (const task of tasks) if (task.kind === "merge") methodNamed(task.method).begin(task);
+  for (const task of tasks) checkParameters(task);
   const shards = layOutShards(tasks, options.shardBytes);
   return {
     version: PLAN_VERSION,
@@ -57,6 +58,12 @@ export function buildPlan(sources: PlanSources): Plan {
     slices: layOutSlices(tasks, shards, options.sliceBytes),
     notes: sources.notes,
   };
+}
+
+/** @throws MethodError for parameters that cannot be merged with, of the task or of one within it */
+function checkParameters(task: TensorTask): void {
+  if (task.kind === "merge") methodNamed(task.method).begin(task);
+  for (const source of sourcesOf(task)) if (source.kind === "merged") checkParameters(source.task);
 }
 
 /** The plan's name: SHA-256 (hex) over all that it holds, field by field so that no text of its whole size is made. */

@@ -1,6 +1,14 @@
 import { dtypeBytes } from "../../checkpoint/index.ts";
 import { methodNamed } from "../../merge/methods/index.ts";
-import { geometryOf, type Plan, type TensorSource, type TensorTask } from "../../merge/work/index.ts";
+import {
+  geometryOf,
+  type Plan,
+  type RowsSource,
+  rowsOfRun,
+  type StoredSource,
+  type TensorSource,
+  type TensorTask,
+} from "../../merge/work/index.ts";
 import { sizeBytesOf } from "./layout.ts";
 
 /** What a plan will cost, from headers alone. */
@@ -19,17 +27,9 @@ export function estimateOf(plan: Plan): Estimate {
   let inputBytes = 0;
   let readBytes = 0;
   for (const task of plan.tasks) {
-    const base = task.base === undefined ? 0 : sourceBytes(task, task.base);
-    const models = task.models.reduce((sum, model) => sum + sourceBytes(task, model), 0);
-    if (task.kind === "copy") {
-      const copied = task.base === undefined ? sourceBytes(task, task.models[0]) : base;
-      inputBytes += copied;
-      readBytes += copied;
-      continue;
-    }
-    const reads = methodNamed(task.method).reads(task);
-    inputBytes += base + models;
-    readBytes += base * reads.base + models * reads.models;
+    const bytes = taskBytes(task);
+    inputBytes += bytes.input;
+    readBytes += bytes.read;
   }
   const cut = new Set(
     plan.slices.flatMap(({ parts }) => parts.filter(({ partCount }) => partCount > 1).map(({ task }) => task)),
@@ -44,8 +44,79 @@ export function estimateOf(plan: Plan): Estimate {
   };
 }
 
-function sourceBytes(task: TensorTask, source: TensorSource | undefined): number {
-  return source === undefined ? 0 : geometryOf(task.shape).elementCount * dtypeBytes[source.dtype];
+/** Of one task: bytes of the stored tensors that go into it, each counted once; bytes read in all of its rounds. */
+function taskBytes(task: TensorTask): { readonly input: number; readonly read: number } {
+  const { elementCount } = geometryOf(task.shape);
+  const counted = new Map<string, number>();
+  const shared = new Map<string, number>();
+  let read = 0;
+  for (const [source, times] of partsOf(task)) {
+    for (const { stored, bytes, repeats } of storedBytes(source, elementCount)) {
+      const key = `${stored.input}/${stored.file}/${stored.offsetBytes}`;
+      counted.set(key, Math.max(counted.get(key) ?? 0, bytes));
+      // A tensor that derived sources share is read once for all of them.
+      const before = shared.get(key) ?? 0;
+      if (source.kind === undefined) read += bytes * times;
+      else if (bytes * repeats * times > before) read += bytes * repeats * times - before;
+      if (source.kind !== undefined) shared.set(key, Math.max(before, bytes * repeats * times));
+    }
+  }
+  return { input: [...counted.values()].reduce((sum, bytes) => sum + bytes, 0), read };
+}
+
+/** The sources of a task, and how often each is read. */
+function partsOf(task: TensorTask): [TensorSource, number][] {
+  if (task.kind === "copy") {
+    const copied = task.base ?? task.models[0];
+    return copied === undefined ? [] : [[copied, 1]];
+  }
+  const reads = methodNamed(task.method).reads(task);
+  const models = task.models.map((model): [TensorSource, number] => [model, reads.models]);
+  return task.base === undefined ? models : [[task.base, reads.base], ...models];
+}
+
+interface StoredBytes {
+  readonly stored: StoredSource;
+  readonly bytes: number;
+  /** How often it is read where the source is read once: more than once below a merged source with rounds. */
+  readonly repeats: number;
+}
+
+/** What reading all of a source, `elementCount` elements, takes from files. */
+function storedBytes(source: TensorSource, elementCount: number): StoredBytes[] {
+  const of = (stored: StoredSource, elements: number) => ({
+    stored,
+    bytes: elements * dtypeBytes[stored.dtype],
+    repeats: 1,
+  });
+  if (source.kind === undefined) return [of(source, elementCount)];
+  switch (source.kind) {
+    case "adapter": {
+      const { a, b, rank, rows, columns } = source;
+      const [ofA, ofB] = source.transposed ? [rows, columns] : [columns, rows];
+      return [...storedBytes(source.base, elementCount), of(a, rank * ofA), of(b, rank * ofB)];
+    }
+    case "scaled": {
+      const { codes, scales, rows, blockRows, blockColumns, storedRowLength } = source;
+      const grid = Math.ceil(rows / blockRows) * Math.ceil(storedRowLength / blockColumns);
+      return [of(codes, elementCount), of(scales, grid)];
+    }
+    case "rows":
+      return source.parts.flatMap((part, index) => storedBytes(part, rowsFrom(source, index) * source.width));
+    case "merged":
+      return partsOf(source.task).flatMap(([inner, times]) =>
+        storedBytes(inner, elementCount).map((bytes) => ({ ...bytes, repeats: bytes.repeats * times })),
+      );
+  }
+}
+
+function rowsFrom({ runs }: RowsSource, part: number): number {
+  let rows = 0;
+  for (const run of runs) {
+    if ("mean" in run) rows += run.mean.filter(([from]) => from === part).length;
+    else if ("part" in run && run.part === part) rows += rowsOfRun(run);
+  }
+  return rows;
 }
 
 /** For the plan's table: size of the largest output tensor. */

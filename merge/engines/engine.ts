@@ -94,6 +94,23 @@ export interface Kernels {
   /** out[k] = base[k] + lambda * (acc[k] / divisor). f32 all. out may be acc. divisor, lambda: f32. */
   finishDelta(out: Address, base: Address, acc: Address, divisor: number, lambda: number, n: number): void;
 
+  /**
+   * values[k] = f32(values[k] + scale * s), s = sum over j of left[r, j] * right[j, c] in order of j, beginning with 0; everything in
+   * f64 but the last rounding. values (f32) are the n elements from `first` on of a matrix with `columns` columns; r and c: row and
+   * column of element first + k. left: f32[rows, rank] from that matrix's row 0; right: f32[rank, columns]. scale: f64.
+   * first + n < 2^31.
+   */
+  addLowRank(
+    values: Address,
+    left: Address,
+    right: Address,
+    scale: number,
+    rank: number,
+    columns: number,
+    first: number,
+    n: number,
+  ): void;
+
   // ---- sums in f64: lanes in the order of methods.md; n counts from a multiple of 8 within the block
   /** lanes[k & 7] += f64(a[k]) * f64(b[k]). a, b: f32, may be the same. */
   dot(lanes: Address, a: Address, b: Address, n: number): void;

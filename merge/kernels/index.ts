@@ -8,6 +8,7 @@ export { delta } from "./delta";
 export { firstNonFinite } from "./first-non-finite";
 export { histogram } from "./histogram";
 export { dot, dotRows, foldLanes, squaresF64, squaresRowsF64 } from "./lanes";
+export { addLowRank } from "./low-rank";
 export { magnitudes } from "./magnitudes";
 export { maskBand } from "./mask-band";
 export { maskRandom } from "./mask-random";

@@ -31,4 +31,16 @@ export {
   type SlicePart,
 } from "./plan.ts";
 export type { Seed, Step } from "./round.ts";
-export type { ModelSource, Parameters, ParameterValue, TensorSource, TensorTask } from "./tensor-task.ts";
+export {
+  type AdapterSource,
+  type MergedSource,
+  type RowRun,
+  type RowsSource,
+  rowsOfRun,
+  type ScaledSource,
+  type StoredSource,
+  sourcesOf,
+  storedIn,
+  type TensorSource,
+} from "./tensor-source.ts";
+export type { ModelSource, Parameters, ParameterValue, TensorTask } from "./tensor-task.ts";

@@ -1,34 +1,17 @@
 import type { Dtype } from "../../checkpoint/index.ts";
+import type { TensorSource } from "./tensor-source.ts";
 
 /** A parameter's value once gradients, filters and defaults are resolved. */
 export type ParameterValue = number | boolean | string;
 export type Parameters = Readonly<Record<string, ParameterValue>>;
 
-/**
- * One input of one output tensor: where its bytes are.
- * `rows`/`columns` differ from the stored shape only where an embedding is cut to a leading submatrix.
- */
-export interface TensorSource {
-  /** Index into the plan's inputs. */
-  readonly input: number;
-  /** Index into that input's files. */
-  readonly file: number;
-  /** Name of the tensor in the input. */
-  readonly tensor: string;
-  readonly dtype: Dtype;
-  /** First byte of the tensor in its file. */
-  readonly offsetBytes: number;
-  /** Elements from the start of one row to the next as stored; equals `rowLength` unless columns are cut. */
-  readonly storedRowLength: number;
-}
-
 /** One of the x_i of methods.md. */
-export interface ModelSource extends TensorSource {
+export type ModelSource = TensorSource & {
   /** Position among the slice's sources without the base: the model index of random masks (random.md). */
   readonly index: number;
   /** Per-tensor parameters, all of the method's, resolved; a parameter that is unset has no key. */
   readonly parameters: Parameters;
-}
+};
 
 /** What is to be computed for one output tensor. Plain data, the same on every machine. */
 export interface TensorTask {

@@ -6,7 +6,7 @@ const { fround } = Math;
 
 export function combinationKernels(
   memory: Memory,
-): Pick<Kernels, "accumulate" | "accumulateRows" | "accumulateDelta" | "finishDelta"> {
+): Pick<Kernels, "accumulate" | "accumulateRows" | "accumulateDelta" | "finishDelta" | "addLowRank"> {
   return {
     accumulate(acc, x, dtype, c, first, n) {
       const sums = memory.f32(acc, n);
@@ -44,6 +44,19 @@ export function combinationKernels(
       for (let k = 0; k < n; k++) {
         const step = fround(fround(lambda) * fround(sums[k]! / fround(divisor)));
         results[k] = fround(bases[k]! + step);
+      }
+    },
+
+    addLowRank(values, left, right, scale, rank, columns, first, n) {
+      const results = memory.f32(values, n);
+      const lefts = memory.f32(left, Math.ceil((first + n) / columns) * rank);
+      const rights = memory.f32(right, rank * columns);
+      for (let k = 0; k < n; k++) {
+        const row = Math.floor((first + k) / columns);
+        const column = (first + k) % columns;
+        let sum = 0;
+        for (let j = 0; j < rank; j++) sum += lefts[row * rank + j]! * rights[j * columns + column]!;
+        results[k] = fround(results[k]! + scale * sum);
       }
     },
   };

@@ -31,6 +31,7 @@ export function kernelsOf(wasm: KernelExports): Kernels {
     accumulateDelta: (acc, model, dtype, base, c, first, n) =>
       wasm.accumulateDelta(acc, model, formats[dtype], base, c, Number(first), n),
     finishDelta: wasm.finishDelta,
+    addLowRank: wasm.addLowRank,
     dot: wasm.dot,
     dotRows: wasm.dotRows,
     foldLanes: wasm.foldLanes,

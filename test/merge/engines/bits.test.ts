@@ -194,6 +194,30 @@ describe("linear combinations", () => {
     ),
   );
 
+  test("addLowRank", () =>
+    sameBits(
+      {
+        columns: fc.constantFrom(1, 2, 3, 4, 7, 16, 17, 33, 100),
+        rank: fc.constantFrom(1, 2, 5, 16),
+        first: fc.nat({ max: 120 }),
+        n: fc.nat({ max: 900 }),
+        shift: shifts,
+        values: anyValues,
+        left: finiteValues,
+        right: anyValues,
+        scale: coefficients,
+      },
+      ({ columns, rank, first, n, shift, values, left, right, scale }) => ({
+        shift,
+        buffers: {
+          values: f32Of(values, n),
+          left: f32Of(left, Math.ceil((first + n) / columns) * rank),
+          right: f32Of(right, rank * columns),
+        },
+        call: (kernels, at) => kernels.addLowRank(at.values!, at.left!, at.right!, scale, rank, columns, first, n),
+      }),
+    ));
+
   test("zero", () =>
     sameBits({ n: elementCounts, shift: shifts }, ({ n, shift }) => ({
       shift,

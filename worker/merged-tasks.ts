@@ -1,0 +1,132 @@
+import { createHash } from "node:crypto";
+import { dtypeBytes } from "../checkpoint/index.ts";
+import type { Address, Engine } from "../merge/engines/index.ts";
+import { methodNamed } from "../merge/methods/index.ts";
+import { canonicalJson, geometryOfTask, type MergedSource, type Step, type TensorTask } from "../merge/work/index.ts";
+import type { RangeWork, Sink } from "./range-work.ts";
+
+/** A range of a task's tensor, made for the moment. `part` and `cuts`: see RangeContext. */
+export type MakeRange = (
+  task: TensorTask,
+  range: readonly [firstElement: number, elementCount: number],
+  sink: Sink | undefined,
+  cutting: { readonly part: number; readonly cuts: readonly number[] },
+) => RangeWork;
+
+/** What merged sources need of the worker that reads them. */
+export interface MergedSurroundings {
+  readonly engine: Engine;
+  readonly range: MakeRange;
+  /** Copies a range as the task's copy kind says. */
+  readonly copy: (range: RangeWork) => Promise<void>;
+  /** Elements surveyed at once. */
+  readonly rangeElements: number;
+  readonly pause: () => Promise<void>;
+}
+
+/** A tensor cut over many slices asks for its verdict again and again; the ones before it are done with. */
+const VERDICTS_MAX = 16;
+
+/**
+ * Tasks within tasks: evaluates blocks of a tensor that exists nowhere. Each block is a part of its own, so that ties at a threshold
+ * fall where they would if the tensor had been merged in one piece.
+ */
+export class MergedTasks {
+  readonly #with: MergedSurroundings;
+  readonly #keys = new WeakMap<TensorTask, string>();
+  readonly #verdicts = new Map<string, unknown>();
+  /** Of inner tasks since they were last taken. */
+  #warnings: string[] = [];
+
+  constructor(surroundings: MergedSurroundings) {
+    this.#with = surroundings;
+  }
+
+  takeWarnings(): readonly string[] {
+    const warnings = this.#warnings;
+    this.#warnings = [];
+    return warnings;
+  }
+
+  /** A block's bytes, in the dtype of the task. `check`: whether stored values are looked at, unless a survey did. */
+  readonly block = async ({ task }: MergedSource, block: number, check: boolean): Promise<Uint8Array> => {
+    const { engine } = this.#with;
+    const { elementCount, blockElements } = geometryOfTask(task);
+    const firstElement = block * blockElements;
+    const count = Math.min(blockElements, elementCount - firstElement);
+    const sizeBytes = count * dtypeBytes[task.dtype];
+    const verdict = task.kind === "copy" ? undefined : await this.#verdictOf(task);
+    const mark = engine.mark();
+    const place = engine.allocate(sizeBytes);
+    const range = this.#with.range(task, [firstElement, count], sinkInto(place), { part: block, cuts: [firstElement] });
+    if (task.kind === "copy") {
+      range.check = check;
+      await this.#with.copy(range);
+    } else {
+      const method = methodNamed(task.method);
+      range.check = check && "verdict" in method.begin(task);
+      await method.merge(range, verdict);
+    }
+    const bytes = (await engine.download(place, sizeBytes)).slice();
+    engine.release(mark);
+    return bytes;
+  };
+
+  async #verdictOf(task: TensorTask): Promise<unknown> {
+    const method = methodNamed(task.method);
+    let step: Step = method.begin(task);
+    if ("verdict" in step) return step.verdict;
+    const key = this.#keyOf(task);
+    if (this.#verdicts.has(key)) return this.#verdicts.get(key);
+    for (let round = 0; "request" in step; round++) {
+      let folded: unknown;
+      for (const [k, { first, count, part, cuts }] of this.#surveyRanges(task).entries()) {
+        const mark = this.#with.engine.mark();
+        const range = this.#with.range(task, [first, count], undefined, { part, cuts });
+        range.check = range.check && round === 0;
+        const summary = await method.survey(range, step.request);
+        folded = k === 0 ? summary : method.fold(folded, summary);
+        this.#with.engine.release(mark);
+        await this.#with.pause();
+      }
+      step = method.settle(task, step.request, folded);
+    }
+    this.#warnings.push(...(step.warnings ?? []));
+    const [oldest] = this.#verdicts.keys();
+    if (this.#verdicts.size >= VERDICTS_MAX && oldest !== undefined) this.#verdicts.delete(oldest);
+    this.#verdicts.set(key, step.verdict);
+    return step.verdict;
+  }
+
+  /** Ranges of as many blocks as the budget allows; every block is a part. */
+  #surveyRanges(task: TensorTask) {
+    const { elementCount, blockElements } = geometryOfTask(task);
+    const blocks = Math.max(1, Math.floor(this.#with.rangeElements / blockElements));
+    const ranges: { first: number; count: number; part: number; cuts: readonly number[] }[] = [];
+    for (let first = 0; first < elementCount; first += blocks * blockElements) {
+      const count = Math.min(blocks * blockElements, elementCount - first);
+      const cuts = Array.from({ length: Math.ceil(count / blockElements) }, (_, k) => first + k * blockElements);
+      ranges.push({ first, count, part: first / blockElements, cuts });
+    }
+    return ranges;
+  }
+
+  #keyOf(task: TensorTask): string {
+    const known = this.#keys.get(task);
+    if (known !== undefined) return known;
+    const key = createHash("sha256").update(canonicalJson(task)).digest("hex");
+    this.#keys.set(task, key);
+    return key;
+  }
+}
+
+/** Results one after another from an address on. */
+function sinkInto(place: Address): Sink {
+  let filled = 0;
+  return {
+    reserve: async () => place + filled,
+    commit: (sizeBytes) => {
+      filled += sizeBytes;
+    },
+  };
+}

@@ -1,0 +1,44 @@
+import { isFloatDtype } from "../../checkpoint/index.ts";
+import type { Address } from "../../merge/engines/index.ts";
+import type { ScaledSource } from "../../merge/work/index.ts";
+import { hostF32 } from "./host-values.ts";
+import type { SourceReader } from "./source-reader.ts";
+
+/** into (f32) = f32(code) * f32(scale of the block that the code lies in), one f32 product. */
+export async function readScaled(
+  reader: SourceReader,
+  source: ScaledSource,
+  first: number,
+  count: number,
+  into: Address,
+): Promise<void> {
+  const { engine } = reader;
+  const { codes, blockRows, blockColumns, storedRowLength: columns } = source;
+  if (!isFloatDtype(codes.dtype)) throw new Error(`${codes.tensor} of dtype ${codes.dtype} holds no codes`);
+  if (count === 0) return;
+  const scales = await scalesOf(reader, source);
+  const scaleColumns = Math.ceil(columns / blockColumns);
+  const mark = engine.mark();
+  const raw = engine.allocate(count);
+  await reader.elements(codes, first, count, raw);
+  for (let done = 0; done < count; ) {
+    const row = Math.floor((first + done) / columns);
+    const column = (first + done) % columns;
+    const blockColumn = Math.floor(column / blockColumns);
+    const run = Math.min(count - done, Math.min(columns, (blockColumn + 1) * blockColumns) - column);
+    const scale = scales[Math.floor(row / blockRows) * scaleColumns + blockColumn] ?? Number.NaN;
+    engine.kernels.accumulate(into + done * 4, raw + done, codes.dtype, scale, true, run);
+    done += run;
+  }
+  engine.release(mark);
+}
+
+async function scalesOf(reader: SourceReader, source: ScaledSource): Promise<Float32Array> {
+  const known = reader.kept.get(source);
+  if (known instanceof Float32Array) return known;
+  const rows = Math.ceil(source.rows / source.blockRows);
+  const columns = Math.ceil(source.storedRowLength / source.blockColumns);
+  const scales = await hostF32(reader, source.scales, 0, rows * columns);
+  reader.kept.set(source, scales);
+  return scales;
+}

@@ -1,0 +1,101 @@
+import { dtypeBytes, isFloatDtype } from "../../checkpoint/index.ts";
+import type { Address, Engine } from "../../merge/engines/index.ts";
+import { type MergedSource, type StoredSource, storedIn, type TensorSource } from "../../merge/work/index.ts";
+import type { InputFiles } from "../input-files.ts";
+import { readAdapter } from "./adapter-source.ts";
+import { checkFinite } from "./check-finite.ts";
+import { readMerged } from "./merged-source.ts";
+import { readRows } from "./rows-source.ts";
+import { readScaled } from "./scaled-source.ts";
+import { SharedReads } from "./shared-reads.ts";
+
+/** Gives a whole block (by number) of what an inner task merges, as bytes of its dtype; valid until the next call. */
+export type MergedBlocks = (source: MergedSource, block: number, check: boolean) => Promise<Uint8Array>;
+
+export interface ReaderOptions {
+  /** Bytes on the host that small factors (adapters) may take so that they are read once and not once a chunk. */
+  readonly keptBytes: number;
+  readonly mergedBlocks: MergedBlocks;
+}
+
+/**
+ * Reads the elements of any source while one range of one task is computed. Derived sources are made here, from ranges of rows, in
+ * memory that does not exceed a few chunks and `keptBytes`. Elements depend on nothing but source and position: not on what was
+ * asked for before, nor on how a range is cut.
+ */
+export class SourceReader {
+  readonly engine: Engine;
+  readonly files: InputFiles;
+  readonly options: ReaderOptions;
+  /** Whether stored values are looked at when they are read. */
+  check = false;
+  /** What readers of one kind of source keep for the range, by source. */
+  readonly kept = new WeakMap<object, unknown>();
+  keptBytes = 0;
+  readonly #shared: SharedReads;
+
+  constructor(engine: Engine, files: InputFiles, sources: readonly TensorSource[], options: ReaderOptions) {
+    this.engine = engine;
+    this.files = files;
+    this.options = options;
+    this.#shared = new SharedReads(sources.map((source) => [source.kind !== undefined, [...storedIn(source)]]));
+  }
+
+  /**
+   * Elements of a task's tensor whose rows are `rowLength` long: into[k] = element firstElement + k, of the source's dtype.
+   * @throws MergeError merge/nonfinite, merge/input-changed; StorageError
+   */
+  async read(source: TensorSource, rowLength: number, firstElement: number, count: number, into: Address) {
+    if (source.storedRowLength === rowLength) return this.elements(source, firstElement, count, into);
+    // Columns are cut: one read for each (part of a) row.
+    const elementBytes = dtypeBytes[source.dtype];
+    for (let done = 0; done < count; ) {
+      const element = firstElement + done;
+      const column = element % rowLength;
+      const run = Math.min(rowLength - column, count - done);
+      const first = Math.floor(element / rowLength) * source.storedRowLength + column;
+      await this.elements(source, first, run, into + done * elementBytes);
+      done += run;
+    }
+  }
+
+  /** As `read`, by positions in the source's own rows. */
+  async elements(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
+    switch (source.kind) {
+      case undefined:
+        return this.#stored(source, first, count, into);
+      case "adapter":
+        return readAdapter(this, source, first, count, into);
+      case "scaled":
+        return readScaled(this, source, first, count, into);
+      case "rows":
+        return readRows(this, source, first, count, into);
+      case "merged":
+        return readMerged(this, source, first, count, into);
+    }
+  }
+
+  /** As `elements`, widened to f32. */
+  async elementsF32(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
+    if (source.dtype === "F32") return this.elements(source, first, count, into);
+    if (!isFloatDtype(source.dtype)) throw new Error(`${source.tensor} of dtype ${source.dtype} cannot be widened`);
+    const mark = this.engine.mark();
+    const raw = this.engine.allocate(count * dtypeBytes[source.dtype]);
+    await this.elements(source, first, count, raw);
+    this.engine.kernels.widen(into, raw, source.dtype, count);
+    this.engine.release(mark);
+  }
+
+  async #stored(source: StoredSource, first: number, count: number, into: Address): Promise<void> {
+    const elementBytes = dtypeBytes[source.dtype];
+    const sizeBytes = count * elementBytes;
+    const known = this.#shared.find(source, first, count);
+    const view = this.engine.stage(into, sizeBytes);
+    if (known !== undefined) view.set(known);
+    else await this.files.read(source.input, source.file, source.offsetBytes + first * elementBytes, view);
+    this.engine.upload(into, sizeBytes);
+    if (known !== undefined) return;
+    if (this.check) await checkFinite(this.engine, source, this.files.label(source.input), first, count, into);
+    this.#shared.keep(source, first, count, () => this.engine.stage(into, sizeBytes));
+  }
+}
