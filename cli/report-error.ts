@@ -31,6 +31,9 @@ function isUsage(code: string): boolean {
     "publish/foreign-file",
     "publish/layer-count",
     "plan/option",
+    "trust/option",
+    "trust/exists",
+    "trust/plaintext-address",
   ].includes(code);
 }
 

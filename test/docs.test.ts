@@ -65,7 +65,7 @@ describe("docs/errors.md", () => {
   });
 });
 
-describe("docs/guide.md", () => {
+describe("docs/guide.md and docs/operations.md", () => {
   const guide = textOf("docs/guide.md");
 
   test("lists the exit codes, and no other", () => {
@@ -74,8 +74,13 @@ describe("docs/guide.md", () => {
   });
 
   test("explains every option of the command line, and no other", () => {
-    const options = new Set([...textOf("cli/main.ts").matchAll(/"(--[a-z-]+)[ "]/g)].map(([, option]) => option));
-    const explained = new Set([...guide.matchAll(/`(?:[a-z ]*)(--[a-z-]+)/g)].map(([, option]) => option));
+    const declared = filesIn("cli", ".ts").map(textOf).join("\n");
+    const options = new Set(
+      [...declared.matchAll(/\b(?:[oO]ption|requiredOption)\(\s*"(--[a-z0-9-]+)[ "]/g)].map(([, option]) => option),
+    );
+    expect(options.size).toBeGreaterThan(20);
+    const explaining = guide + textOf("docs/operations.md");
+    const explained = new Set([...explaining.matchAll(/`(?:[a-z ]*)(--[a-z0-9-]+)/g)].map(([, option]) => option));
     expect([...options].filter((option) => !explained.has(option))).toEqual([]);
     const standing = ["--help", "--version", "--revision"]; // of commander, and of the command that downloads
     expect([...explained].filter((option) => !options.has(option) && !standing.includes(option ?? ""))).toEqual([]);

@@ -13,8 +13,8 @@ export const AUTHORITY_MS = 3650 * DAY_MS;
 export const JOINED_MS = DAY_MS;
 /** Clocks of two machines differ a little: a new certificate is valid on both. */
 const CLOCK_SKEW_MS = 5 * 60_000;
-/** Of a certificate request: a key of P-256 takes 500 bytes as PEM. */
-export const REQUEST_BYTES_LIMIT = 8192;
+/** Of a certificate request: with a key of P-256 it takes 250 bytes. */
+export const REQUEST_BYTES_LIMIT = 4096;
 
 /** A certificate authority whose key is at hand. */
 export interface Authority {
@@ -86,14 +86,14 @@ export async function issue(
 }
 
 /**
- * A certificate for the key of a request (PKCS #10, PEM), which proves that its sender has the key. Of the request
+ * A certificate for the key of a request (PKCS #10, DER), which proves that its sender has the key. Of the request
  * nothing else is used: who the bearer will be, the caller says.
  * @returns PEM: the certificate, then the authority's
  * @throws TrustError `trust/request`
  */
 export async function issueFromCsr(
   authority: Authority,
-  request: string,
+  request: Uint8Array,
   identity: Identity,
   validity: Validity,
 ): Promise<string> {
@@ -102,18 +102,18 @@ export async function issueFromCsr(
 }
 
 /** SHA-256 of the public key in a request, hex, once the request has proved that its sender has the key. */
-export async function keyDigestOf(request: string): Promise<string> {
+export async function keyDigestOf(request: Uint8Array): Promise<string> {
   const key = await provenKey(request);
   return createHash("sha256")
     .update(new Uint8Array(await crypto.subtle.exportKey("spki", key)))
     .digest("hex");
 }
 
-/** A new key, and the request that asks for a certificate for it. */
-export async function createRequest(): Promise<{ readonly key: Secret; readonly request: string }> {
+/** A new key, and the request (PKCS #10, DER) that asks for a certificate for it. */
+export async function createRequest(): Promise<{ readonly key: Secret; readonly request: Uint8Array }> {
   const keys = await makeKeys();
   const request = await x509.Pkcs10CertificateRequestGenerator.create({ keys, signingAlgorithm: SIGNING_ALGORITHM });
-  return { key: await pemOfKey(keys.privateKey), request: `${request.toString("pem")}\n` };
+  return { key: await pemOfKey(keys.privateKey), request: new Uint8Array(request.rawData) };
 }
 
 /** SHA-256 of an authority's certificate, hex: what `--ca-sha256` takes. */
@@ -200,18 +200,20 @@ export function parseHost(text: string): string {
   });
 }
 
-async function provenKey(request: string): Promise<CryptoKeyOf> {
+async function provenKey(request: Uint8Array): Promise<CryptoKeyOf> {
   const refuse = (why: string, cause?: unknown) =>
     new TrustError("trust/request", `the certificate request ${why}`, {
       hint: "Start the worker again: it makes a new request. Both ends should have the same version.",
       cause,
     });
   if (request.length > REQUEST_BYTES_LIMIT)
-    throw refuse(`has ${request.length} characters, at most ${REQUEST_BYTES_LIMIT} are allowed`);
+    throw refuse(`has ${request.length} bytes, at most ${REQUEST_BYTES_LIMIT} are allowed`);
   let key: CryptoKeyOf;
   let proven: boolean;
   try {
-    const parsed = new x509.Pkcs10CertificateRequest(request, { berOptions: { maxDepth: 32, maxNodes: 1000 } });
+    const parsed = new x509.Pkcs10CertificateRequest(new Uint8Array(request), {
+      berOptions: { maxDepth: 32, maxNodes: 1000 },
+    });
     key = await parsed.publicKey.export(KEY_ALGORITHM, ["verify"]);
     proven = await parsed.verify();
   } catch (cause) {

@@ -59,11 +59,11 @@ export async function oddCertificate(odd: OddCertificate): Promise<{ readonly ra
   return { raw: Buffer.from(certificate.rawData) };
 }
 
-/** A request whose signature is that of another key: its sender cannot show that the key is its own. PEM. */
-export async function unprovenRequest(): Promise<string> {
+/** A request whose signature is that of another key: its sender cannot show that the key is its own. DER. */
+export async function unprovenRequest(): Promise<Uint8Array> {
   const own = await makeKeys();
   const other = await makeKeys();
   const keys = { publicKey: own.publicKey, privateKey: other.privateKey };
   const request = await x509.Pkcs10CertificateRequestGenerator.create({ keys, signingAlgorithm: SIGNING_ALGORITHM });
-  return request.toString("pem");
+  return new Uint8Array(request.rawData);
 }
