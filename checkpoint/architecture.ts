@@ -1,4 +1,4 @@
-import type { Checkpoint } from "./checkpoint.ts";
+import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
 
 /** A tensor of a layer: `<prefix>.<layer>.<suffix>`. */
 export interface LayerName {
@@ -96,6 +96,38 @@ export function isEmbeddingLike(name: string): boolean {
   return vocabularyTensors.some((pattern) => pattern.test(name));
 }
 
+/** Output heads that many checkpoints tie to the input embedding and leave out. */
+const tiedHeads: readonly RegExp[] = [
+  /(?:^|\.)lm_head\.(?:decoder\.)?weight$/,
+  /(?:^|\.)embed_out\.weight$/,
+  /(?:^|\.)cls\.predictions\.decoder\.weight$/,
+  /(?:^|\.)predictions\.decoder\.weight$/,
+  /(?:^|\.)vocab_projector\.weight$/,
+  /(?:^|\.)generator_lm_head\.weight$/,
+  /(?:^|\.)output_layer\.weight$/,
+  /^(?:model\.)?(?:output|head|decoder)\.weight$/,
+];
+
+/**
+ * A model's tensor; of an output head that is tied to the input embedding, and therefore not stored, the embedding under the head's
+ * name. Undefined where the model has neither.
+ */
+export function maybeTensor(
+  checkpoint: Pick<Checkpoint, "config" | "tensors"> | undefined,
+  name: string,
+): TensorEntry | undefined {
+  if (checkpoint === undefined) return undefined;
+  const { config, tensors } = checkpoint;
+  const own = tensors.get(name);
+  if (own !== undefined || config?.tie_word_embeddings !== true) return own;
+  if (!tiedHeads.some((pattern) => pattern.test(name))) return undefined;
+  for (const entry of tensors.values()) {
+    if (entry.shape.length === 2 && isEmbeddingLike(entry.name) && !isAfterLayers(entry.name))
+      return { ...entry, name };
+  }
+  return undefined;
+}
+
 const optionalTensors: readonly RegExp[] = [
   /\.bias$/, // families come with and without; GPT-2's causal mask is called attn.bias, too
   /(?:^|\.)rotary_emb\.(?:inv_freq|cos_cached|sin_cached)$/,
@@ -138,6 +170,19 @@ export function layerCountKey(config: Readonly<Record<string, unknown>>): LayerC
     if (typeof nested !== "object" || nested === null || Array.isArray(nested)) continue;
     const found = layerCountKey(nested as Record<string, unknown>);
     if (found !== undefined) return { path: [key, ...found.path], count: found.count };
+  }
+  return undefined;
+}
+
+/** How many tokens a config counts, at the top, else in the language model's part. */
+export function vocabularySize(config: Readonly<Record<string, unknown>>): number | undefined {
+  const size = ownValue(config, "vocab_size");
+  if (typeof size === "number" && Number.isSafeInteger(size) && size >= 0) return size;
+  for (const key of nestedConfigs) {
+    const nested = ownValue(config, key);
+    if (typeof nested !== "object" || nested === null || Array.isArray(nested)) continue;
+    const found = vocabularySize(nested as Record<string, unknown>);
+    if (found !== undefined) return found;
   }
   return undefined;
 }

@@ -31,3 +31,32 @@ export function isCompanion(name: string): boolean {
 
 /** A folder of more chat templates (*.jinja), as transformers writes it. */
 export const CHAT_TEMPLATES_FOLDER = "additional_chat_templates";
+
+/** Files that only slow tokenizers read: they hold the normal tokens in a form of their own. */
+const slowTokenizerNames: ReadonlySet<string> = new Set([
+  "merges.txt",
+  "sentencepiece.bpe.model",
+  "spiece.model",
+  "spm.model",
+  "tekken.json",
+  "tokenizer.model",
+  "vocab.bpe",
+  "vocab.json",
+  "vocab.txt",
+]);
+
+const tokenizerNames: ReadonlySet<string> = new Set([
+  ...slowTokenizerNames,
+  "added_tokens.json",
+  "normalizer.json",
+  "special_tokens_map.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+]);
+
+/** What a companion of a checkpoint is about. */
+export function companionKind(name: string): "tokenizer" | "slow-tokenizer" | "chat-template" | "other" {
+  if (slowTokenizerNames.has(name)) return "slow-tokenizer";
+  if (tokenizerNames.has(name)) return "tokenizer";
+  return name.startsWith("chat_template.") || name.startsWith(`${CHAT_TEMPLATES_FOLDER}/`) ? "chat-template" : "other";
+}

@@ -41,6 +41,7 @@ export const checkpointCodes = [
   "checkpoint/adapter",
   "checkpoint/pickle",
   "checkpoint/config",
+  "checkpoint/tokenizer",
   "checkpoint/link-out",
   "checkpoint/block-scaled",
   // Where a model is

@@ -6,10 +6,13 @@ export {
   type LayerName,
   layerCount,
   layerCountKey,
+  maybeTensor,
   renumbered,
   splitLayer,
+  vocabularySize,
 } from "./architecture.ts";
 export type { Checkpoint, CheckpointFile, TensorEntry } from "./checkpoint.ts";
+export { companionKind } from "./companions.ts";
 export { type Dtype, dtypeBytes, type FloatDtype, type IntegerDtype, isDtype, isFloatDtype } from "./dtype.ts";
 export { type CheckpointCode, CheckpointError, checkpointCodes } from "./errors.ts";
 export { sha256Hex } from "./hash.ts";
@@ -20,3 +23,16 @@ export { type OpenOptions, openCheckpoint } from "./open-checkpoint.ts";
 export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
 export { checkScaledFp8 } from "./scaled-fp8.ts";
 export { parseShardIndex } from "./shard-index.ts";
+export {
+  type AddedToken,
+  CHAT_TEMPLATE_NAME,
+  type JsonObject,
+  type ModelTokenizer,
+  parseTokenizer,
+  SPECIAL_TOKENS_NAME,
+  TOKENIZER_CONFIG_NAME,
+  TOKENIZER_NAME,
+  type Tokenizer,
+  type TokenizerKind,
+  TokenizerReader,
+} from "./tokenizer.ts";

@@ -26,6 +26,7 @@ export function repairSource(options: RepairSourceOptions): RepairSource {
   const recipePath = join(out, RECIPE_NAME);
   // What made the output passed with or without this; the digest of the plan tells whether it is the same one.
   const allowUnknownKeys = true;
+  const allowVocabularyMismatch = true;
   let opened: readonly RecipeInput[] = [];
   return {
     openInputs: async (recipeText) => {
@@ -37,8 +38,10 @@ export function repairSource(options: RepairSourceOptions): RepairSource {
       opened = found.opened;
       return opened;
     },
-    planFor: async (recipeText, _inputs, { seed, options: planOptions }) =>
-      planOpened(parse(recipeText, recipePath, { allowUnknownKeys }), opened, { ...planOptions, seed }).plan,
+    planFor: async (recipeText, _inputs, { seed, options: planOptions }) => {
+      const parsed = parse(recipeText, recipePath, { allowUnknownKeys });
+      return planOpened(parsed, opened, { ...planOptions, seed, allowVocabularyMismatch });
+    },
     recomputeSlices: (plan, slices, shardPaths) => recompute(store, plan, opened, slices, shardPaths),
   };
 }

@@ -8,6 +8,8 @@ import { type ModelReference, sameModel } from "./model-reference.ts";
 import { baseOf, type LayerRange, type LayerSource, type Recipe, type RecipeInput } from "./recipe.ts";
 import { type Note, type Participant, TensorBinder, type TensorPlace } from "./tensor-binder.ts";
 import { type LayerStack, layoutOf, type TensorLayout } from "./tensor-layout.ts";
+import { type BoundTokenizer, chatTemplateOf, maybeTokenBinder, type TokenBinder } from "./token-binder.ts";
+import { VocabularyCheck } from "./vocabulary-check.ts";
 
 /** What a recipe means for the models it names: one task per output tensor. Tasks are to be run only if there are no faults. */
 export interface Binding {
@@ -19,6 +21,10 @@ export interface Binding {
   readonly definingInput: number;
   /** Rows of the output's input embedding; undefined where no tensor is recognised as one. */
   readonly embeddingRows?: number;
+  /** Where the recipe asks for a vocabulary. */
+  readonly tokenizer?: BoundTokenizer;
+  /** Jinja; where the recipe asks for one. */
+  readonly chatTemplate?: string;
   /** What is copied, skipped or cut, and why. */
   readonly notes: readonly Note[];
   readonly faults: readonly Fault[];
@@ -27,16 +33,18 @@ export interface Binding {
 
 export interface BindOptions {
   readonly methods: ReadonlyMap<string, MethodDeclaration>;
+  /** Ids that name different tokens in models that are merged are a warning instead of a fault. */
+  readonly allowVocabularyMismatch?: boolean;
 }
 
 /**
  * A pure function of the recipe and the headers of its models: no tensor byte is read. `inputs`: of every model that
  * referencedModels names, in any order. All faults are reported at once.
  */
-export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], { methods }: BindOptions): Binding {
-  const method = methods.get(recipe.method);
+export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], options: BindOptions): Binding {
+  const method = options.methods.get(recipe.method);
   if (method === undefined) throw new Error(`${recipe.method} passed parseRecipe, but is no method`);
-  return new RecipeBinder(recipe, inputs, method).bind();
+  return new RecipeBinder(recipe, inputs, method, options.allowVocabularyMismatch === true).bind();
 }
 
 class RecipeBinder {
@@ -46,13 +54,24 @@ class RecipeBinder {
   readonly #findings: Findings;
   readonly #tensors: TensorBinder;
   readonly #layouts: readonly TensorLayout[];
+  readonly #definingInput: number;
+  readonly #tokens: TokenBinder | undefined;
 
-  constructor(recipe: Recipe, inputs: readonly RecipeInput[], method: MethodDeclaration) {
+  constructor(
+    recipe: Recipe,
+    inputs: readonly RecipeInput[],
+    method: MethodDeclaration,
+    allowVocabularyMismatch: boolean,
+  ) {
     this.#recipe = recipe;
     this.#inputs = inputs;
     this.#method = method;
     this.#findings = new Findings(recipe.fileName);
-    this.#tensors = new TensorBinder(recipe, method, this.#findings);
+    this.#definingInput = this.#inputIndex(definingModel(recipe));
+    this.#tokens = maybeTokenBinder(recipe, inputs, this.#definingInput, this.#findings);
+    const vocabularies = new VocabularyCheck(inputs, this.#findings, allowVocabularyMismatch);
+    const { tokens, findings } = { tokens: this.#tokens, findings: this.#findings };
+    this.#tensors = new TensorBinder({ recipe, inputs, method, findings, tokens, vocabularies });
     this.#layouts = inputs.map((input) => layoutOf(input.checkpoint));
   }
 
@@ -69,12 +88,14 @@ class RecipeBinder {
     const embedding = tasks.find((task) => isMatrixEmbedding(task) && !isAfterLayers(task.name));
     const embeddingRows = embedding?.shape[0];
     if (form === "slices") this.#checkHead(tasks, embedding, lastRange);
+    this.#tokens?.finish();
+    const chatTemplate = chatTemplateOf(this.#recipe, this.#inputs, this.#findings);
     return {
       tasks,
       layerCount: layers,
-      definingInput: this.#inputIndex(
-        this.#recipe.baseModel ?? this.#defining(this.#participants(firstRange)).source.model,
-      ),
+      definingInput: this.#definingInput,
+      ...(this.#tokens && { tokenizer: this.#tokens.bound }),
+      ...(chatTemplate !== undefined && { chatTemplate }),
       ...(embeddingRows !== undefined && { embeddingRows }),
       notes,
       faults: this.#findings.faults,
@@ -249,6 +270,15 @@ class RecipeBinder {
     if (index < 0) throw new Error(`the recipe's model "${model.text}" is not among the inputs`);
     return index;
   }
+}
+
+/** The base; without one, the base of the first range, else its first source. */
+function definingModel(recipe: Recipe): ModelReference {
+  const [range] = recipe.layerRanges;
+  const inRange = range?.sources.find(({ model }) => sameModel(model, range.baseModel)) ?? range?.sources[0];
+  const model = recipe.baseModel ?? inRange?.model;
+  if (model === undefined) throw new Error("a recipe has at least one source");
+  return model;
 }
 
 /** The t of layer j among `count`, at which gradients are evaluated. */

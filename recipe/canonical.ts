@@ -1,5 +1,6 @@
 import type { PlacedSetting, Setting, Settings } from "./parameters.ts";
 import type { LayerRange, LayerSource, Recipe } from "./recipe.ts";
+import type { TokenizerSettings, TokenSetting } from "./tokenizer-settings.ts";
 
 /** Plain data for JSON; keys in a fixed order. */
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
@@ -29,8 +30,30 @@ export function canonicalRecipe(recipe: Recipe, labels: ReadonlyMap<string, stri
     ...(recipe.baseModel && { baseModel: labelOf(recipe.baseModel.text) }),
     ...(recipe.dtype && { dtype: recipe.dtype }),
     ...(recipe.outDtype && { outDtype: recipe.outDtype }),
+    ...(recipe.tokenizer && { tokenizer: tokenizerValue(recipe.tokenizer, labelOf) }),
+    ...(recipe.chatTemplate && {
+      chatTemplate: recipe.chatTemplate.kind === "auto" ? "auto" : recipe.chatTemplate.text,
+    }),
     parameters: settings(recipe.parameters),
     layerRanges: recipe.layerRanges.map(range),
+  };
+}
+
+function tokenizerValue(
+  { source, tokens, padToMultipleOf }: TokenizerSettings,
+  labelOf: (text: string) => string,
+): JsonValue {
+  const sourceOf = ({ source }: TokenSetting): JsonValue => {
+    if (source === undefined) return null;
+    if (source.kind === "zero") return { kind: "zero" };
+    const model = labelOf(source.model.text);
+    return source.kind === "model" ? { kind: "model", model } : { kind: "model_token", model, token: source.token };
+  };
+  return {
+    source: typeof source === "string" ? source : { model: labelOf(source.text) },
+    // A list: the order of new tokens is that of their ids.
+    tokens: [...tokens].map(([token, setting]) => ({ token, source: sourceOf(setting), force: setting.force })),
+    padToMultipleOf,
   };
 }
 

@@ -26,6 +26,10 @@ export const recipeCodes = [
   "recipe/tensor-too-large",
   "recipe/embedding-rows",
   "recipe/tensor-cut",
+  "recipe/tokenizer",
+  "recipe/token",
+  "recipe/token-conflict",
+  "recipe/vocabulary-mismatch",
   "recipe/tensor-skipped",
   // lints
   "recipe/prunes-nothing",

@@ -15,3 +15,5 @@ export { type Condition, evaluateSetting, type PlacedSetting, type Setting, type
 export { type LayerRange, type LayerSource, type Recipe, type RecipeInput, referencedModels } from "./recipe.ts";
 export { type ParsedRecipe, type ParseOptions, parseRecipe } from "./schema.ts";
 export type { Note } from "./tensor-binder.ts";
+export type { BoundTokenizer } from "./token-binder.ts";
+export type { ChatTemplateSetting, TokenizerSettings, TokenSetting, TokenSource } from "./tokenizer-settings.ts";

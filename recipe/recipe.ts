@@ -1,7 +1,8 @@
-import type { Checkpoint, FloatDtype } from "../checkpoint/index.ts";
+import type { Checkpoint, FloatDtype, ModelTokenizer } from "../checkpoint/index.ts";
 import type { Place } from "./errors.ts";
 import type { ModelReference } from "./model-reference.ts";
 import type { Settings } from "./parameters.ts";
+import { type ChatTemplateSetting, modelsInTokenizer, type TokenizerSettings } from "./tokenizer-settings.ts";
 
 /** What to merge, as the recipe says it; nothing of the models is known yet. Plain data. */
 export interface Recipe {
@@ -15,6 +16,8 @@ export interface Recipe {
   readonly baseModel?: ModelReference;
   readonly dtype?: FloatDtype;
   readonly outDtype?: FloatDtype;
+  readonly tokenizer?: TokenizerSettings;
+  readonly chatTemplate?: ChatTemplateSetting;
   readonly parameters: Settings;
   /** "models": whole models, one range over all layers. "slices": ranges that are stacked in order. */
   readonly form: "models" | "slices";
@@ -47,6 +50,11 @@ export interface RecipeInput {
   /** Short name, for messages: see labelsFor. */
   readonly label: string;
   readonly checkpoint: Checkpoint;
+  /** Undefined where it has none, or where it could not be read: then `tokenizerFault` says why. */
+  readonly tokenizer?: ModelTokenizer | undefined;
+  readonly tokenizerFault?: string | undefined;
+  /** Read where the recipe has `chat_template: auto`. */
+  readonly chatTemplate?: string | undefined;
 }
 
 /** The base of one range: its own, else the recipe's. */
@@ -61,8 +69,15 @@ export function settingsInOrder(recipe: Recipe, range: LayerRange, source: Layer
     : [source.parameters, range.parameters, recipe.parameters];
 }
 
-/** Every model the recipe names, once: the base first, then in the order of the recipe. */
+/** Every model the recipe names, once: the base first, then in the order of the recipe; those that only give tokens last. */
 export function referencedModels(recipe: Recipe): ModelReference[] {
+  const models = new Map(mergedModels(recipe).map((model) => [model.text, model]));
+  for (const model of modelsInTokenizer(recipe.tokenizer)) if (!models.has(model.text)) models.set(model.text, model);
+  return [...models.values()];
+}
+
+/** Of these, those that are merged, or that are the base. */
+export function mergedModels(recipe: Recipe): ModelReference[] {
   const found = new Map<string, ModelReference>();
   const add = (model: ModelReference | undefined): void => {
     if (model !== undefined && !found.has(model.text)) found.set(model.text, model);

@@ -10,6 +10,7 @@ import type { Recipe } from "./recipe.ts";
 import { parseSettings } from "./settings.ts";
 import { isEmptyList, maybeList, maybeRange, maybeSource } from "./sources.ts";
 import { didYouMean, maybeMeant } from "./suggestion.ts";
+import { maybeChatTemplateSetting, maybeTokenizerSettings } from "./tokenizer-settings.ts";
 import { parseYaml, type YamlMap, type YamlNode } from "./yaml.ts";
 
 export interface ParseOptions {
@@ -34,12 +35,12 @@ const futureMethods = ["nuslerp", "multislerp", "karcher", "nearswap", "arcee_fu
 /** Keys that are to come, and what to do without them. */
 const futureKeys: ReadonlyMap<string, string> = new Map([
   ["modules", 'Merge models of one tower with "models" or "slices".'],
-  ["tokenizer", "Without the key, the tokenizer of the base or first model is copied."],
-  ["tokenizer_source", "Without the key, the tokenizer of the base or first model is copied."],
-  ["chat_template", "Without the key, the chat template of the base or first model is copied."],
 ]);
 
-const recipeKeys = ["merge_method", "base_model", "models", "slices", "dtype", "out_dtype", "parameters", "name"];
+const recipeKeys = [
+  ...["merge_method", "base_model", "models", "slices", "dtype", "out_dtype", "parameters", "name"],
+  ...["tokenizer_source", "tokenizer", "chat_template"],
+];
 
 /**
  * Reads a recipe. `fileName` is what faults call it.
@@ -80,6 +81,8 @@ function readRecipe(
   const outDtypeNode = maybeValue(root, "out_dtype");
   const dtype = dtypeNode && maybeDtype(dtypeNode, context);
   const outDtype = outDtypeNode && maybeDtype(outDtypeNode, context);
+  const tokenizer = maybeTokenizerSettings(root, context);
+  const chatTemplate = maybeChatTemplateSetting(root, context);
   const parameters = parseSettings(root, "recipe", context);
   const body = readBody(root, baseModel, futureKeyHeld, context);
   const methodPlace = root.entries.get("merge_method")?.place ?? root.place;
@@ -104,6 +107,8 @@ function readRecipe(
     ...(baseModel && { baseModel }),
     ...(dtype && { dtype }),
     ...(outDtype && { outDtype }),
+    ...(tokenizer && { tokenizer }),
+    ...(chatTemplate && { chatTemplate }),
     parameters,
     ...body,
   };

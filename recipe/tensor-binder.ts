@@ -1,10 +1,27 @@
-import { type Checkpoint, isFloatDtype, isOptional, type TensorEntry } from "../checkpoint/index.ts";
+import {
+  type Checkpoint,
+  isEmbeddingLike,
+  isFloatDtype,
+  isOptional,
+  maybeTensor,
+  type TensorEntry,
+} from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
-import type { ModelSource, Parameters, ParameterValue, TensorSource, TensorTask } from "../merge/work/index.ts";
+import type {
+  ModelSource,
+  Parameters,
+  ParameterValue,
+  StoredSource,
+  TensorSource,
+  TensorTask,
+} from "../merge/work/index.ts";
+import type { GatheredRows } from "../tokenizer/index.ts";
 import type { Findings } from "./findings.ts";
 import { faulty, resolveParameter } from "./parameters.ts";
 import { type LayerRange, type LayerSource, type Recipe, type RecipeInput, settingsInOrder } from "./recipe.ts";
 import { agreeOrFail, agreeWithBase, sameShape, shapeText } from "./shapes.ts";
+import type { TokenBinder } from "./token-binder.ts";
+import type { VocabularyCheck } from "./vocabulary-check.ts";
 
 /** One source of a layer range, opened. */
 export interface Participant {
@@ -39,7 +56,25 @@ export interface Note {
 
 /** A participant's tensor. */
 interface Present extends Participant {
+  /** With gathered rows its shape is that of the output's vocabulary. */
   readonly entry: TensorEntry;
+  readonly gathered?: GatheredTensor;
+}
+
+/** An embedding in the order of the output's vocabulary. */
+interface GatheredTensor extends Pick<GatheredRows, "runs"> {
+  /** The model's own matrix, then those of others: an input and its tensor. */
+  readonly parts: readonly { readonly input: number; readonly entry: TensorEntry }[];
+}
+
+export interface TensorBinderParts {
+  readonly recipe: Recipe;
+  readonly inputs: readonly RecipeInput[];
+  readonly method: MethodDeclaration;
+  readonly findings: Findings;
+  /** Undefined where the output has no vocabulary of its own; then vocabularies are compared. */
+  readonly tokens: TokenBinder | undefined;
+  readonly vocabularies: VocabularyCheck;
 }
 
 /** Makes the task of one output tensor after another, and notes what is out of the ordinary. */
@@ -51,17 +86,24 @@ export class TensorBinder {
   readonly #findings: Findings;
   readonly #parameters = new Map<string, Parameters>();
 
-  constructor(recipe: Recipe, method: MethodDeclaration, findings: Findings) {
+  readonly #inputs: readonly RecipeInput[];
+  readonly #tokens: TokenBinder | undefined;
+  readonly #vocabularies: VocabularyCheck;
+
+  constructor({ recipe, inputs, method, findings, tokens, vocabularies }: TensorBinderParts) {
     this.#recipe = recipe;
+    this.#inputs = inputs;
     this.#method = method;
     this.#findings = findings;
+    this.#tokens = tokens;
+    this.#vocabularies = vocabularies;
   }
 
   /** `name`: of the output tensor; `inputName`: of the same tensor in a participant. */
   bind(name: string, inputName: (participant: Participant) => string, place: TensorPlace): void {
     const present = place.participants.flatMap((participant): Present[] => {
-      const entry = participant.input.checkpoint.tensors.get(inputName(participant));
-      return entry === undefined ? [] : [{ ...participant, entry }];
+      const entry = maybeTensor(participant.input.checkpoint, inputName(participant));
+      return entry === undefined ? [] : [this.#gathered(name, { ...participant, entry })];
     });
     const defining = present.find(({ source }) => source === place.defining.source);
     if (defining === undefined) throw new Error(`${name} is a tensor of the model that defines it`);
@@ -81,9 +123,27 @@ export class TensorBinder {
     }
     const agreed = this.#agreedShape(name, apart ? defining : undefined, models);
     if (agreed === undefined) return;
+    if (isEmbeddingLike(name) && this.#tokens === undefined)
+      this.#vocabularies.check(agreed.shape[0] ?? 0, apart ? [defining, ...agreed.models] : agreed.models);
     if (agreed.models.length === 0) this.#copy(name, dtype, defining, "no other model's shape fits the base's");
     else
       this.tasks.push(this.#mergeTask(name, dtype, apart ? defining : undefined, agreed.models, agreed.shape, place));
+  }
+
+  /** With its rows in the order of the output's vocabulary, where it has one of its own. */
+  #gathered(name: string, present: Present): Present {
+    const { entry, inputIndex } = present;
+    if (this.#tokens === undefined || !isEmbeddingLike(name) || !isFloatDtype(entry.dtype)) return present;
+    const entryOf = (input: number) =>
+      input === inputIndex ? entry : maybeTensor(this.#inputs[input]?.checkpoint, name);
+    const { runs, others } = this.#tokens.rows(name, inputIndex, entryOf);
+    const parts = [inputIndex, ...others].flatMap((input) => {
+      const part = entryOf(input);
+      return part === undefined ? [] : [{ input, entry: part }];
+    });
+    const shape = [this.#tokens.rowCount, ...entry.shape.slice(1)];
+    const elementCount = shape.reduce((product, size) => product * size, 1);
+    return { ...present, entry: { ...entry, shape, elementCount }, gathered: { runs, parts } };
   }
 
   #reasonToCopy({ participants }: TensorPlace, present: readonly Present[], defining: Present): string | undefined {
@@ -306,9 +366,23 @@ export class TensorBinder {
   }
 }
 
-function sourceOf({ inputIndex, entry }: Present, output: string): TensorSource {
+function sourceOf({ inputIndex, entry, gathered }: Present, output: string): TensorSource {
+  if (gathered === undefined) return storedSource(inputIndex, entry, output);
+  const width = entry.shape.length === 1 ? 1 : entry.elementCount / Math.max(1, entry.shape[0] ?? 1);
+  return {
+    kind: "rows",
+    dtype: "F32",
+    tensor: output,
+    storedRowLength: entry.shape.at(-1) ?? 1,
+    width,
+    parts: gathered.parts.map((part) => storedSource(part.input, part.entry, output)),
+    runs: gathered.runs,
+  };
+}
+
+function storedSource(input: number, entry: TensorEntry, output: string): StoredSource {
   const { file, name, dtype, offsetBytes, shape } = entry;
   // Usually they are equal: one string serves all models.
   const tensor = name === output ? output : name;
-  return { input: inputIndex, file, tensor, dtype, offsetBytes, storedRowLength: shape.at(-1) ?? 1 };
+  return { input, file, tensor, dtype, offsetBytes, storedRowLength: shape.at(-1) ?? 1 };
 }

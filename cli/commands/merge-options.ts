@@ -8,6 +8,7 @@ export interface PlanningOptions {
   readonly shardSize: number;
   readonly allowNonfinite: boolean;
   readonly allowUnknownKeys: boolean;
+  readonly allowVocabularyMismatch: boolean;
   readonly modelsRoot?: string | undefined;
   readonly json: boolean;
 }

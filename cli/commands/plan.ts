@@ -26,6 +26,7 @@ export async function planCommand([recipePath = ""]: readonly string[], options:
       shardBytes: options.shardSize,
       allowNonfinite: options.allowNonfinite,
       allowUnknownKeys: options.allowUnknownKeys,
+      allowVocabularyMismatch: options.allowVocabularyMismatch,
       modelsRoot: options.modelsRoot,
       cwd: process.cwd(),
       environment: process.env,

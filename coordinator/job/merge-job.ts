@@ -17,6 +17,7 @@ import {
   checkOutputDirectory,
   LOCK_PATH,
   type OutputFile,
+  type OutputText,
   outputDocuments,
   publish,
   recordDocuments,
@@ -44,6 +45,7 @@ export interface MergeJobOptions {
   readonly digest: string;
   readonly recipeText: string;
   readonly definingCheckpoint: Checkpoint;
+  readonly text?: OutputText | undefined;
   readonly inputs: JobDescription["inputs"];
   readonly seed: Seed;
   readonly overwrite: boolean;
@@ -237,7 +239,7 @@ async function checkInputsInPlace({ store, inputs }: MergeJobOptions): Promise<v
 
 /** Documents and records into the stage beside the sealed shards; all files of the output. */
 async function stageRest(options: MergeJobOptions, stage: string, sealed: SealedShards): Promise<OutputFile[]> {
-  const { store, plan, digest, recipeText, definingCheckpoint, toolVersion } = options;
+  const { store, plan, digest, recipeText, definingCheckpoint, text, toolVersion } = options;
   const shards = plan.shards.map(({ name, sizeBytes }, k) => ({
     name,
     sizeBytes,
@@ -246,7 +248,7 @@ async function stageRest(options: MergeJobOptions, stage: string, sealed: Sealed
   const documents = await stageDocuments(
     store,
     stage,
-    await outputDocuments(plan, { store, recipeText, definingCheckpoint }),
+    await outputDocuments(plan, { store, recipeText, definingCheckpoint, text }),
   );
   const manifest = buildManifest({
     plan,

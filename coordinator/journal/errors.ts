@@ -2,7 +2,6 @@
 export const journalCodes = [
   "journal/conflict",
   "journal/superseded",
-  "journal/tail-lost",
   "journal/unavailable",
   "journal/corrupt",
   "journal/other-version",

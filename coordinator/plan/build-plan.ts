@@ -8,6 +8,7 @@ import {
   type Plan,
   type PlanNote,
   type PlanOptions,
+  type PlanVocabulary,
   sourcesOf,
   type TensorTask,
 } from "../../merge/work/index.ts";
@@ -23,6 +24,8 @@ export interface PlanSources {
   readonly definingInput: number;
   readonly layerCount?: number | undefined;
   readonly embeddingRows?: number | undefined;
+  readonly vocabulary?: PlanVocabulary | undefined;
+  readonly chatTemplateSha256?: string | undefined;
   readonly tasks: readonly TensorTask[];
   readonly notes: readonly PlanNote[];
 }
@@ -53,6 +56,8 @@ export function buildPlan(sources: PlanSources): Plan {
     definingInput: sources.definingInput,
     ...(sources.layerCount === undefined ? {} : { layerCount: sources.layerCount }),
     ...(sources.embeddingRows === undefined ? {} : { embeddingRows: sources.embeddingRows }),
+    ...(sources.vocabulary === undefined ? {} : { vocabulary: sources.vocabulary }),
+    ...(sources.chatTemplateSha256 === undefined ? {} : { chatTemplateSha256: sources.chatTemplateSha256 }),
     tasks,
     shards,
     slices: layOutSlices(tasks, shards, options.sliceBytes),

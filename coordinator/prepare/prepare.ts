@@ -1,11 +1,14 @@
 import { basename, dirname, resolve } from "node:path";
 import {
   type Checkpoint,
+  CheckpointError,
   locateModel,
   type ModelLocation,
   type ModelReference,
   openCheckpoint,
   type Surroundings,
+  sha256Hex,
+  TokenizerReader,
 } from "../../checkpoint/index.ts";
 import { methodDeclarations } from "../../merge/methods/index.ts";
 import {
@@ -15,8 +18,11 @@ import {
   type Json,
   type Plan,
   type PlanOptions,
+  type PlanVocabulary,
 } from "../../merge/work/index.ts";
 import {
+  type Binding,
+  type BoundTokenizer,
   bindRecipe,
   canonicalRecipe,
   checkFaults,
@@ -29,7 +35,7 @@ import {
 } from "../../recipe/index.ts";
 import { readWhole, type Store } from "../../storage/index.ts";
 import { buildPlan, planDigest } from "../plan/index.ts";
-import { checkLayerCount } from "../publish/index.ts";
+import { checkLayerCount, type OutputText } from "../publish/index.ts";
 import { InputsError } from "./errors.ts";
 
 /** A recipe is text that people write; a longer one is something else. */
@@ -39,6 +45,8 @@ export interface PrepareOptions extends PlanOptions {
   /** Decimal. */
   readonly seed: string;
   readonly allowUnknownKeys: boolean;
+  /** Models whose tokenizers give one id to different tokens are merged all the same. */
+  readonly allowVocabularyMismatch?: boolean | undefined;
   readonly modelsRoot?: string | undefined;
   readonly cwd: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -56,6 +64,7 @@ export interface Prepared {
   readonly plan: Plan;
   readonly digest: string;
   readonly definingCheckpoint: Checkpoint;
+  readonly text?: OutputText | undefined;
   /** As plan.inputs, with places and states. */
   readonly inputs: readonly { readonly label: string; readonly files: readonly InputFile[] }[];
   readonly warnings: readonly Fault[];
@@ -110,9 +119,10 @@ export function parse(text: string, path: string, options: Pick<PrepareOptions, 
 export function planOpened(
   { recipe, faults, warnings }: ParsedText,
   opened: readonly RecipeInput[],
-  options: PlanOptions & { readonly seed: string },
+  options: PlanOptions & Pick<PrepareOptions, "seed" | "allowVocabularyMismatch">,
 ): Prepared {
-  const binding = bindRecipe(recipe, opened, { methods: methodDeclarations() });
+  const { allowVocabularyMismatch = false } = options;
+  const binding = bindRecipe(recipe, opened, { methods: methodDeclarations(), allowVocabularyMismatch });
   checkFaults([...faults, ...binding.faults]);
   const labels = new Map(opened.map(({ reference, label }) => [reference.text, label]));
   const plan = buildPlan({
@@ -127,6 +137,8 @@ export function planOpened(
     definingInput: binding.definingInput,
     layerCount: binding.layerCount,
     embeddingRows: binding.embeddingRows,
+    vocabulary: binding.tokenizer && vocabularyOf(binding.tokenizer),
+    chatTemplateSha256: binding.chatTemplate && sha256Hex(Buffer.from(binding.chatTemplate, "utf8")),
     tasks: binding.tasks,
     notes: binding.notes,
   });
@@ -139,6 +151,7 @@ export function planOpened(
     plan,
     digest: planDigest(plan),
     definingCheckpoint: defining.checkpoint,
+    text: textOf(binding, opened),
     inputs: opened.map(({ label, checkpoint }) => ({ label, files: checkpoint.files.map(inputFileOf) })),
     warnings: [...warnings, ...binding.warnings],
   };
@@ -166,6 +179,7 @@ export async function openModels(
   };
   const opened: RecipeInput[] = [];
   const failures: Failure[] = [];
+  const tokenizers = new TokenizerReader(store);
   for (const reference of references) {
     const label = labels.get(reference.text) ?? reference.text;
     try {
@@ -176,12 +190,48 @@ export async function openModels(
         options.findModel,
         options.recordedFolders?.[opened.length],
       );
-      opened.push({ reference, label, checkpoint: await openCheckpoint(store, location, label) });
+      const checkpoint = await openCheckpoint(store, location, label);
+      const text = await textOfInput(recipe, references.length, tokenizers, checkpoint, label);
+      opened.push({ reference, label, checkpoint, ...text });
     } catch (error) {
       failures.push(failureFrom(error));
     }
   }
   return { opened, failures };
+}
+
+/** A tokenizer is read where others are to be compared with it or made of it; one that is damaged matters only then. */
+async function textOfInput(
+  recipe: Recipe,
+  inputCount: number,
+  tokenizers: TokenizerReader,
+  checkpoint: Checkpoint,
+  label: string,
+): Promise<Pick<RecipeInput, "tokenizer" | "tokenizerFault" | "chatTemplate">> {
+  try {
+    const isNeeded = recipe.tokenizer !== undefined || inputCount > 1;
+    return {
+      tokenizer: isNeeded ? await tokenizers.read(checkpoint, label) : undefined,
+      chatTemplate: recipe.chatTemplate?.kind === "auto" ? await tokenizers.chatTemplate(checkpoint, label) : undefined,
+    };
+  } catch (error) {
+    if (!(error instanceof CheckpointError)) throw error;
+    return { tokenizerFault: error.message };
+  }
+}
+
+function vocabularyOf({ pattern, vocabulary, written }: BoundTokenizer): PlanVocabulary {
+  const files = [...written.files].map(([name, text]) => [name, sha256Hex(Buffer.from(text, "utf8"))]);
+  return { pattern, size: vocabulary.size, files: Object.fromEntries(files) };
+}
+
+function textOf({ tokenizer, chatTemplate }: Binding, opened: readonly RecipeInput[]): OutputText | undefined {
+  if (tokenizer === undefined) return chatTemplate === undefined ? undefined : { chatTemplate };
+  const { pattern, written, renumbered } = tokenizer;
+  const input = opened[pattern];
+  if (input === undefined) throw new Error("the pattern of a vocabulary is among the inputs");
+  const { files, slowFilesHold } = written;
+  return { chatTemplate, tokenizer: { files, slowFilesHold, renumbered, pattern: input.checkpoint } };
 }
 
 async function locate(

@@ -1,5 +1,5 @@
 import { dirname, join } from "node:path";
-import { type Checkpoint, sha256Hex } from "../../checkpoint/index.ts";
+import { type Checkpoint, companionKind, sha256Hex } from "../../checkpoint/index.ts";
 import type { Plan } from "../../merge/work/index.ts";
 import { readWhole, type Store, writeWhole } from "../../storage/index.ts";
 import { sizeBytesOf } from "../plan/index.ts";
@@ -7,42 +7,47 @@ import { outputConfig } from "./config.ts";
 import { CARD_NAME, CONFIG_NAME, INDEX_NAME, MANIFEST_NAME, RECIPE_NAME, SUMS_NAME } from "./layout.ts";
 import { type Manifest, manifestText, type OutputFile } from "./manifest.ts";
 import { modelCard } from "./model-card.ts";
+import { MAX_COMPANION_BYTES, type OutputDocument, textDocument } from "./output-document.ts";
+import { type OutputText, tokenizerDocuments, withChatTemplate, withTokenIds } from "./output-text.ts";
 import { sumsOf, sumsText } from "./sums.ts";
 
+const GENERATION_CONFIG_NAME = "generation_config.json";
 /** The checkpoint room lets no larger config pass. */
 const MAX_CONFIG_BYTES = 10_000_000;
-/** Tokenizers of a million tokens have some 50 MB. */
-const MAX_COMPANION_BYTES = 1_000_000_000;
-
-/** A file of the output that is no shard. */
-export interface OutputDocument {
-  readonly name: string;
-  readonly bytes: Uint8Array;
-}
-
 export interface DocumentSources {
   readonly store: Store;
   /** As the user wrote it. */
   readonly recipeText: string;
   /** Of plan.definingInput. */
   readonly definingCheckpoint: Checkpoint;
+  /** Where the output does not simply have the defining input's tokenizer and chat template. */
+  readonly text?: OutputText | undefined;
 }
 
-/** All files beside the shards but the manifest and SHA256SUMS: a function of the plan, the recipe's text and the defining input. */
+/** All files beside the shards but the manifest and SHA256SUMS: a function of the plan, the recipe's text and the inputs. */
 export async function outputDocuments(plan: Plan, sources: DocumentSources): Promise<readonly OutputDocument[]> {
-  const { store, recipeText, definingCheckpoint } = sources;
+  const { store, recipeText, definingCheckpoint, text } = sources;
   const { root, config, companions } = definingCheckpoint;
+  const read = async (name: string, limitBytes: number) =>
+    Buffer.from(await readWhole(store, join(root, name), limitBytes)).toString("utf8");
   const documents: OutputDocument[] = [];
   if (config !== undefined) {
-    const text = Buffer.from(await readWhole(store, join(root, CONFIG_NAME), MAX_CONFIG_BYTES)).toString("utf8");
-    documents.push(textDocument(CONFIG_NAME, outputConfig(text, config, plan)));
+    const edited = outputConfig(await read(CONFIG_NAME, MAX_CONFIG_BYTES), config, plan);
+    documents.push(textDocument(CONFIG_NAME, withTokenIds(edited, text)));
   }
   for (const name of companions) {
+    if (text?.tokenizer !== undefined && companionKind(name) !== "other") continue;
+    if (name === GENERATION_CONFIG_NAME && text?.tokenizer !== undefined) {
+      documents.push(textDocument(name, withTokenIds(await read(name, MAX_COMPANION_BYTES), text)));
+      continue;
+    }
     documents.push({ name, bytes: await readWhole(store, join(root, name), MAX_COMPANION_BYTES) });
   }
-  documents.push(textDocument(CARD_NAME, modelCard(plan, recipeText)), textDocument(RECIPE_NAME, recipeText));
-  if (plan.shards.length > 1) documents.push(textDocument(INDEX_NAME, shardIndex(plan)));
-  return documents;
+  if (text?.tokenizer !== undefined) documents.push(...(await tokenizerDocuments(store, text.tokenizer)));
+  const withTemplate = text?.chatTemplate === undefined ? documents : withChatTemplate(documents, text.chatTemplate);
+  const last = [textDocument(CARD_NAME, modelCard(plan, recipeText)), textDocument(RECIPE_NAME, recipeText)];
+  if (plan.shards.length > 1) last.push(textDocument(INDEX_NAME, shardIndex(plan)));
+  return [...withTemplate, ...last];
 }
 
 /** Writes documents into the stage, durably, and says what they are. */
@@ -80,8 +85,4 @@ function shardIndex(plan: Plan): string {
   }
   const index = { metadata: { total_size: totalBytes }, weight_map: Object.fromEntries(places) };
   return `${JSON.stringify(index, null, 2)}\n`;
-}
-
-function textDocument(name: string, text: string): OutputDocument {
-  return { name, bytes: Buffer.from(text, "utf8") };
 }

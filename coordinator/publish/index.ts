@@ -1,7 +1,6 @@
 export { checkLayerCount } from "./config.ts";
 export {
   type DocumentSources,
-  type OutputDocument,
   outputDocuments,
   recordDocuments,
   stageDocuments,
@@ -30,6 +29,8 @@ export {
   parseManifest,
 } from "./manifest.ts";
 export { checkOutputDirectory, type OutputClaim, type OutputState } from "./output-directory.ts";
+export type { OutputDocument } from "./output-document.ts";
+export type { OutputText, OutputTokenizer } from "./output-text.ts";
 export { type Publication, type PublishStep, publish } from "./publish.ts";
 export type { RepairChoices } from "./recorded-facts.ts";
 export {

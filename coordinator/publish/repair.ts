@@ -17,6 +17,7 @@ import {
 } from "./layout.ts";
 import { buildManifest, type Manifest, type OutputFile } from "./manifest.ts";
 import { recipeInCard } from "./model-card.ts";
+import type { OutputText } from "./output-text.ts";
 import { type Facts, type RepairChoices, recordedFacts } from "./recorded-facts.ts";
 import { checkInputs, hashInputs, type RepairInput } from "./repair-inputs.ts";
 import { notReproduced, type RecomputeSlices, rebuildShards } from "./repair-shards.ts";
@@ -32,8 +33,12 @@ export interface RepairSource {
    * Headers only: they are compared with the manifest before anything else is done with them.
    */
   readonly openInputs: (recipeText: string) => Promise<readonly RepairInput[]>;
-  /** The plan of the same merge. */
-  readonly planFor: (recipeText: string, inputs: readonly RepairInput[], choices: RepairChoices) => Promise<Plan>;
+  /** The plan of the same merge, and what its output has about text. */
+  readonly planFor: (
+    recipeText: string,
+    inputs: readonly RepairInput[],
+    choices: RepairChoices,
+  ) => Promise<{ readonly plan: Plan; readonly text?: OutputText | undefined }>;
   readonly recomputeSlices: RecomputeSlices;
 }
 
@@ -101,6 +106,7 @@ async function repairLocked(
 interface Origin {
   readonly inputs: readonly RepairInput[];
   readonly plan: Plan;
+  readonly text: OutputText | undefined;
 }
 
 class Repair {
@@ -166,9 +172,9 @@ class Repair {
     const { manifest, choices, plan: recorded } = this.#facts;
     const inputs = await this.#source.openInputs(recipeText);
     if (manifest !== undefined) await checkInputs(this.#store, manifest, inputs);
-    const plan = await this.#source.planFor(recipeText, inputs, choices);
+    const { plan, text } = await this.#source.planFor(recipeText, inputs, choices);
     const digest = planDigest(plan);
-    if (digest === recorded) return { inputs, plan };
+    if (digest === recorded) return { inputs, plan, text };
     throw new PublishError(
       "publish/plan-differs",
       `recipe and inputs give plan ${digest.slice(0, 12)}, the output was made by plan ${recorded.slice(0, 12)}`,
@@ -207,13 +213,13 @@ class Repair {
   }
 
   async #repairDocuments(origin: Origin, recipeText: string, damaged: ReadonlySet<string>): Promise<void> {
-    const { inputs, plan } = origin;
+    const { inputs, plan, text } = origin;
     const isShard = new Set(plan.shards.map(({ name }) => name));
     const others = [MANIFEST_NAME, SUMS_NAME, RECIPE_NAME];
     const wanted = [...damaged].filter((name) => !isShard.has(name) && !others.includes(name));
     const definingCheckpoint = inputs[plan.definingInput]?.checkpoint;
     if (wanted.length === 0 || definingCheckpoint === undefined) return;
-    const documents = await outputDocuments(plan, { store: this.#store, recipeText, definingCheckpoint });
+    const documents = await outputDocuments(plan, { store: this.#store, recipeText, definingCheckpoint, text });
     for (const name of wanted) {
       const document = documents.find((candidate) => candidate.name === name);
       if (document === undefined)

@@ -26,6 +26,7 @@ export {
   type PlanNote,
   type PlanOptions,
   type PlanShard,
+  type PlanVocabulary,
   type Slice,
   type SliceId,
   type SlicePart,

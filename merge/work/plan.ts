@@ -27,12 +27,26 @@ export interface Plan {
   readonly layerCount?: number;
   /** Rows of the output's input embedding, where it has one. */
   readonly embeddingRows?: number;
+  /** Where the output has a vocabulary of its own. */
+  readonly vocabulary?: PlanVocabulary;
+  /** SHA-256 (hex) of the chat template, where the recipe has one. */
+  readonly chatTemplateSha256?: string;
   /** In output order. */
   readonly tasks: readonly TensorTask[];
   readonly shards: readonly PlanShard[];
   readonly slices: readonly Slice[];
   /** What is copied, cut or left out, and why. */
   readonly notes: readonly PlanNote[];
+}
+
+/** The rows of the embeddings are those of the tasks; here is what is written about them. */
+export interface PlanVocabulary {
+  /** Index into inputs: whose tokenizer is the pattern of the output's. */
+  readonly pattern: number;
+  /** Tokens; the embeddings have `embeddingRows`, which may be more. */
+  readonly size: number;
+  /** SHA-256 (hex) of the tokenizer files that are written, by name. */
+  readonly files: { readonly [name: string]: string };
 }
 
 /** Options that alter bytes or their places. */

@@ -17,6 +17,12 @@ export interface GoldenCase {
     Record<string, readonly [dtype: string, shape: readonly number[], sum: number, norm: number]>
   >;
   readonly config: Readonly<Record<string, number>>;
+  /** Number of tokens, rows of the embeddings, ids of tokens that the base lacks. */
+  readonly vocabulary?: {
+    readonly size: number;
+    readonly rows: number;
+    readonly beyond_base: Readonly<Record<string, number>>;
+  };
 }
 
 export function readCase(folder: string): GoldenCase {

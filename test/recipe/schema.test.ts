@@ -58,9 +58,6 @@ test("unknown keys and parameters become warnings where the user allows them, an
 
 test.each([
   ["modules", "merge_method: linear\nmodules: {text: {models: []}}\n", '"modules"'],
-  ["tokenizer_source", "merge_method: linear\ntokenizer_source: union\nmodels: [{model: a}]\n", '"tokenizer_source"'],
-  ["tokenizer", "merge_method: linear\ntokenizer: {source: base}\nmodels: [{model: a}]\n", '"tokenizer"'],
-  ["chat_template", "merge_method: linear\nchat_template: auto\nmodels: [{model: a}]\n", '"chat_template"'],
   ["model+lora", "merge_method: linear\nmodels: [{model: a+b@main}]\n", "model+lora"],
   ["lora", "merge_method: linear\nmodels: [{model: {model: a, lora: b}}]\n", '"lora"'],
   ["several documents", "merge_method: linear\nmodels: [{model: a}]\n---\nname: b\n", "several documents"],

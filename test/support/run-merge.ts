@@ -73,16 +73,21 @@ export async function runMerge(
 ): Promise<MergeRun> {
   const chosen = { ...defaults, store: new FileStore({ blocking: true }), ...settings };
   const { store, sliceBytes, shardBytes, allowNonfinite, budget } = chosen;
-  const { plan, digest, definingCheckpoint, inputs, recipeText } = await prepareText(store, recipe, "recipe.yml", {
-    seed: chosen.seed,
-    sliceBytes,
-    shardBytes,
-    allowNonfinite,
-    allowUnknownKeys: false,
-    modelsRoot: chosen.models,
-    cwd: chosen.models,
-    environment: {},
-  });
+  const { plan, digest, definingCheckpoint, text, inputs, recipeText } = await prepareText(
+    store,
+    recipe,
+    "recipe.yml",
+    {
+      seed: chosen.seed,
+      sliceBytes,
+      shardBytes,
+      allowNonfinite,
+      allowUnknownKeys: false,
+      modelsRoot: chosen.models,
+      cwd: chosen.models,
+      environment: {},
+    },
+  );
   const warnings: string[] = [];
   const counters = new Map<string, number>();
   let begun: Begun = { state: "fresh", slicesDone: 0, tornBytes: 0 };
@@ -95,6 +100,7 @@ export async function runMerge(
     digest,
     recipeText,
     definingCheckpoint,
+    text,
     inputs,
     seed: parseSeed(plan.seed),
     overwrite: chosen.overwrite,

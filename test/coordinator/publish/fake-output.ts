@@ -164,7 +164,7 @@ export class FakeOutput {
   source(store: Store = this.store): RepairSource {
     return {
       openInputs: async () => [{ label: "base", checkpoint: await this.checkpoint() }],
-      planFor: async (_recipe, _inputs, { seed, options }) => ({ ...(await this.plan()), seed, options }),
+      planFor: async (_recipe, _inputs, { seed, options }) => ({ plan: { ...(await this.plan()), seed, options } }),
       recomputeSlices: async (plan, slices, shardPaths) => {
         const hashes: string[] = [];
         for (const index of slices) {

@@ -184,7 +184,7 @@ describe("repairOutput", () => {
   test("another plan than the recorded one is refused", async () => {
     const fake = await new FakeOutput().publish();
     flipBit(join(fake.out, "config.json"), 100);
-    const source = { ...fake.source(), planFor: async () => ({ ...(await fake.plan()), seed: "99" }) };
+    const source = { ...fake.source(), planFor: async () => ({ plan: { ...(await fake.plan()), seed: "99" } }) };
     await expect(repairOutput(fake.store, fake.out, source)).rejects.toMatchObject({ code: "publish/plan-differs" });
   });
 

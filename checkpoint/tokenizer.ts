@@ -1,0 +1,210 @@
+import { join } from "node:path";
+import { readWhole, StorageError, type Store } from "../storage/index.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { CheckpointError, quoted } from "./errors.ts";
+import { sha256Hex } from "./hash.ts";
+
+/** Tokenizers of 250,000 tokens have some 35 MB. */
+const MAX_TOKENIZER_BYTES = 250_000_000;
+const MAX_SETTINGS_BYTES = 50_000_000;
+/** More than any vocabulary has; an id is a row of a matrix. */
+const MAX_TOKEN_ID = 16_777_215;
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** What tokenizer.json calls its algorithm, `model.type`. */
+export type TokenizerKind = "BPE" | "WordPiece" | "WordLevel" | "Unigram";
+
+/** An entry of `added_tokens`: found in the text before anything else is done with it. */
+export interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  readonly single_word: boolean;
+  readonly lstrip: boolean;
+  readonly rstrip: boolean;
+  readonly normalized: boolean;
+  readonly special: boolean;
+}
+
+/** A tokenizer.json, checked as far as it is used here. Models with equal files share one object. */
+export interface Tokenizer {
+  readonly kind: TokenizerKind;
+  /** The file as parsed. */
+  readonly json: JsonObject;
+  /** Tokens that the algorithm makes, in order of id. */
+  readonly normal: ReadonlyMap<string, number>;
+  /** In order of id. A token may stand here and among the normal ones. */
+  readonly added: readonly AddedToken[];
+}
+
+/** What stands beside a model's weights about its text. */
+export interface ModelTokenizer {
+  readonly tokenizer: Tokenizer;
+  /** tokenizer_config.json and special_tokens_map.json as parsed, where they are there. */
+  readonly config: JsonObject | undefined;
+  readonly specialTokensMap: JsonObject | undefined;
+}
+
+export const TOKENIZER_NAME = "tokenizer.json";
+export const TOKENIZER_CONFIG_NAME = "tokenizer_config.json";
+export const SPECIAL_TOKENS_NAME = "special_tokens_map.json";
+export const CHAT_TEMPLATE_NAME = "chat_template.jinja";
+
+/** Reads the tokenizers of one merge's models: fine-tunes mostly have the same, which is then read but parsed only once. */
+export class TokenizerReader {
+  readonly #store: Store;
+  readonly #known = new Map<string, Tokenizer>();
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /**
+   * Undefined for a model without tokenizer.json.
+   * @throws CheckpointError `checkpoint/tokenizer` naming file and what is wrong; StorageError
+   */
+  async read(checkpoint: Pick<Checkpoint, "root" | "companions">, label: string): Promise<ModelTokenizer | undefined> {
+    if (!checkpoint.companions.includes(TOKENIZER_NAME)) return undefined;
+    const bytes = await this.#bytes(checkpoint, TOKENIZER_NAME, MAX_TOKENIZER_BYTES, label);
+    const sha256 = sha256Hex(bytes);
+    let tokenizer = this.#known.get(sha256);
+    if (tokenizer === undefined) {
+      tokenizer = parseTokenizer(bytes, label);
+      this.#known.set(sha256, tokenizer);
+    }
+    return {
+      tokenizer,
+      config: await this.#maybeObject(checkpoint, TOKENIZER_CONFIG_NAME, label),
+      specialTokensMap: await this.#maybeObject(checkpoint, SPECIAL_TOKENS_NAME, label),
+    };
+  }
+
+  /** A model's chat template: of chat_template.jinja, else of tokenizer_config.json. Of several, the one called "default". */
+  async chatTemplate(checkpoint: Pick<Checkpoint, "root" | "companions">, label: string): Promise<string | undefined> {
+    if (checkpoint.companions.includes(CHAT_TEMPLATE_NAME)) {
+      const bytes = await this.#bytes(checkpoint, CHAT_TEMPLATE_NAME, MAX_SETTINGS_BYTES, label);
+      return Buffer.from(bytes).toString("utf8");
+    }
+    const template = (await this.#maybeObject(checkpoint, TOKENIZER_CONFIG_NAME, label))?.chat_template;
+    if (typeof template === "string") return template;
+    if (!Array.isArray(template)) return undefined;
+    const named = template.find((one: unknown) => isObject(one) && one.name === "default") ?? template[0];
+    return isObject(named) && typeof named.template === "string" ? named.template : undefined;
+  }
+
+  async #maybeObject(
+    checkpoint: Pick<Checkpoint, "root" | "companions">,
+    name: string,
+    label: string,
+  ): Promise<JsonObject | undefined> {
+    if (!checkpoint.companions.includes(name)) return undefined;
+    return parseObject(await this.#bytes(checkpoint, name, MAX_SETTINGS_BYTES, label), name, label);
+  }
+
+  async #bytes(
+    checkpoint: Pick<Checkpoint, "root">,
+    name: string,
+    limitBytes: number,
+    label: string,
+  ): Promise<Uint8Array> {
+    try {
+      return await readWhole(this.#store, join(checkpoint.root, name), limitBytes);
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.code !== "storage/too-large") throw error;
+      throw wrong(label, name, `the file has more than the ${limitBytes} bytes allowed`);
+    }
+  }
+}
+
+/** @throws CheckpointError `checkpoint/tokenizer` */
+export function parseTokenizer(bytes: Uint8Array, label: string): Tokenizer {
+  const json = parseObject(bytes, TOKENIZER_NAME, label);
+  const model = isObject(json.model) ? json.model : undefined;
+  if (model === undefined) throw wrong(label, TOKENIZER_NAME, 'it has no object "model"');
+  const kind = kindOf(model, label);
+  const pairs = kind === "Unigram" ? unigramTokens(model, label) : vocabTokens(model, label);
+  const normal = new Map(pairs.sort(([, a], [, b]) => a - b));
+  const added = addedTokens(json.added_tokens, label).sort((a, b) => a.id - b.id);
+  return { kind, json, normal, added };
+}
+
+function kindOf(model: JsonObject, label: string): TokenizerKind {
+  const { type } = model;
+  if (type === "BPE" || type === "WordPiece" || type === "WordLevel" || type === "Unigram") return type;
+  // Files of the first versions of the tokenizers library do not say what they are.
+  if (type === undefined && Array.isArray(model.merges)) return "BPE";
+  if (type === undefined && Array.isArray(model.vocab)) return "Unigram";
+  if (type === undefined && "continuing_subword_prefix" in model) return "WordPiece";
+  if (type === undefined && isObject(model.vocab)) return "WordLevel";
+  throw wrong(
+    label,
+    TOKENIZER_NAME,
+    `its model is of type ${quoted(String(type))}, BPE, WordPiece, WordLevel or Unigram are known`,
+  );
+}
+
+function vocabTokens({ vocab }: JsonObject, label: string): [string, number][] {
+  if (!isObject(vocab)) throw wrong(label, TOKENIZER_NAME, 'its model has no object "vocab"');
+  return Object.entries(vocab).map(([token, id]) => [token, checkedId(id, token, label)]);
+}
+
+function unigramTokens({ vocab }: JsonObject, label: string): [string, number][] {
+  if (!Array.isArray(vocab)) throw wrong(label, TOKENIZER_NAME, 'its model has no list "vocab"');
+  return vocab.map((entry: unknown, id) => {
+    if (Array.isArray(entry) && typeof entry[0] === "string") return [entry[0], id];
+    throw wrong(label, TOKENIZER_NAME, `entry ${id} of the vocabulary is no pair of token and score`);
+  });
+}
+
+function addedTokens(list: unknown, label: string): AddedToken[] {
+  if (list === undefined || list === null) return [];
+  if (!Array.isArray(list)) throw wrong(label, TOKENIZER_NAME, '"added_tokens" is no list');
+  return list.map((entry: unknown) => {
+    if (!isObject(entry) || typeof entry.content !== "string")
+      throw wrong(label, TOKENIZER_NAME, 'an entry of "added_tokens" has no "content"');
+    const flag = (key: string, otherwise: boolean) => {
+      const value = entry[key];
+      return typeof value === "boolean" ? value : otherwise;
+    };
+    const special = flag("special", false);
+    return {
+      id: checkedId(entry.id, entry.content, label),
+      content: entry.content,
+      single_word: flag("single_word", false),
+      lstrip: flag("lstrip", false),
+      rstrip: flag("rstrip", false),
+      normalized: flag("normalized", !special),
+      special,
+    };
+  });
+}
+
+function checkedId(id: unknown, token: string, label: string): number {
+  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id <= MAX_TOKEN_ID) return id;
+  throw wrong(
+    label,
+    TOKENIZER_NAME,
+    `token ${quoted(token)} has the id ${quoted(String(id))}, a whole number from 0 to ${MAX_TOKEN_ID} is expected`,
+  );
+}
+
+function parseObject(bytes: Uint8Array, name: string, label: string): JsonObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(bytes).toString("utf8"));
+  } catch (error) {
+    throw wrong(label, name, error instanceof Error ? error.message : String(error));
+  }
+  if (!isObject(value)) throw wrong(label, name, "it must be a JSON object");
+  return value;
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function wrong(label: string, name: string, message: string): CheckpointError {
+  return new CheckpointError("checkpoint/tokenizer", `${label}: ${name}: ${message}`, {
+    hint: `Get ${name} again, or write it anew with save_pretrained of a fast tokenizer.`,
+  });
+}

@@ -1,0 +1,11 @@
+export { chatTemplateNames, commonestTemplate, maybeChatTemplate } from "./chat-templates.ts";
+export {
+  type NewToken,
+  type OutputVocabulary,
+  outputVocabulary,
+  type TokenConflict,
+  type VocabularyRequest,
+} from "./output-vocabulary.ts";
+export { type GatheredRows, type GatheringRequest, RowGathering, type RowOf, type TokenRule } from "./row-gathering.ts";
+export { maybeMismatch, Vocabularies, type Vocabulary, type VocabularyMismatch } from "./vocabulary.ts";
+export { type WritingRequest, type WrittenTokenizer, writtenTokenizer } from "./written-tokenizer.ts";

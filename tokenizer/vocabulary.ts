@@ -1,0 +1,64 @@
+import type { AddedToken, Tokenizer } from "../checkpoint/index.ts";
+
+/** The tokens of one model that have a row in its embedding. Models of equal tokenizer and size share one object. */
+export interface Vocabulary {
+  readonly tokenizer: Tokenizer;
+  /** Normal tokens in order of id, then added ones in order of id; a token that is both stands once, with the added one's id. */
+  readonly ids: ReadonlyMap<string, number>;
+  readonly added: ReadonlyMap<string, AddedToken>;
+  /** By id; an added token before a normal one. Undefined where no token has the id. */
+  readonly tokens: readonly (string | undefined)[];
+}
+
+/** Makes vocabularies, equal ones once: with hundreds of models they would fill the memory. */
+export class Vocabularies {
+  readonly #known = new Map<Tokenizer, Map<number, Vocabulary>>();
+
+  /** `size`: tokens from this id on have no row and do not count. */
+  of(tokenizer: Tokenizer, size: number): Vocabulary {
+    const bySize = this.#known.get(tokenizer) ?? new Map<number, Vocabulary>();
+    this.#known.set(tokenizer, bySize);
+    const known = bySize.get(size) ?? vocabularyOf(tokenizer, size);
+    bySize.set(size, known);
+    return known;
+  }
+}
+
+function vocabularyOf(tokenizer: Tokenizer, size: number): Vocabulary {
+  const ids = new Map<string, number>();
+  const tokens: (string | undefined)[] = [];
+  const added = new Map<string, AddedToken>();
+  const put = (token: string, id: number) => {
+    ids.set(token, id);
+    while (tokens.length <= id) tokens.push(undefined);
+    tokens[id] = token;
+  };
+  for (const [token, id] of tokenizer.normal) if (id < size) put(token, id);
+  for (const token of tokenizer.added) {
+    if (token.id >= size) continue;
+    added.set(token.content, token);
+    put(token.content, token.id);
+  }
+  return { tokenizer, ids, added, tokens };
+}
+
+/** Ids below `rows` that name different tokens in two vocabularies, and the first of them. */
+export interface VocabularyMismatch {
+  readonly count: number;
+  readonly id: number;
+  readonly tokens: readonly [string, string];
+}
+
+export function maybeMismatch(a: Vocabulary, b: Vocabulary, rows: number): VocabularyMismatch | undefined {
+  if (a === b) return undefined;
+  let count = 0;
+  let first: Omit<VocabularyMismatch, "count"> | undefined;
+  const end = Math.min(rows, a.tokens.length, b.tokens.length);
+  for (let id = 0; id < end; id++) {
+    const [ofA, ofB] = [a.tokens[id], b.tokens[id]];
+    if (ofA === ofB || ofA === undefined || ofB === undefined) continue;
+    count++;
+    first ??= { id, tokens: [ofA, ofB] };
+  }
+  return first === undefined ? undefined : { count, ...first };
+}

@@ -1,0 +1,166 @@
+import type { AddedToken, JsonObject, ModelTokenizer, Tokenizer } from "../checkpoint/index.ts";
+import { newMerges } from "./new-merges.ts";
+import type { NewToken, OutputVocabulary } from "./output-vocabulary.ts";
+import type { Vocabulary } from "./vocabulary.ts";
+
+export interface WritingRequest {
+  readonly output: OutputVocabulary;
+  /** By index of the model. */
+  readonly vocabularies: readonly (Vocabulary | undefined)[];
+  /** Of the model whose tokenizer is the pattern. */
+  readonly pattern: ModelTokenizer;
+}
+
+/** The tokenizer files that the output's vocabulary makes necessary, by name. */
+export interface WrittenTokenizer {
+  readonly files: ReadonlyMap<string, string>;
+  /**
+   * Whether files of slow tokenizers (vocab.json, tokenizer.model, …) still tell the truth: not if normal tokens came or went. With
+   * them goes added_tokens.json.
+   */
+  readonly slowFilesHold: boolean;
+}
+
+/** Stands where the vocabulary goes; no JSON text holds it, since U+0000 is always escaped there. */
+const VOCAB_MARK = "\u0000vocab";
+
+/** The pattern's tokenizer, its tokens without a row taken out and the new ones put in. Pure. */
+export function writtenTokenizer({ output, vocabularies, pattern }: WritingRequest): WrittenTokenizer {
+  const own = vocabularies[output.pattern];
+  if (own === undefined) throw new Error("the pattern of a vocabulary has a tokenizer");
+  const { tokenizer } = pattern;
+  const added = [...own.added.values(), ...output.newTokens.flatMap(addedFrom)].sort((a, b) => a.id - b.id);
+  const newNormal = output.newTokens.filter(({ kind }) => kind === "normal");
+  const normal = new Map([...tokenizer.normal].filter(([token]) => own.ids.has(token)));
+  for (const { token, id } of newNormal) normal.set(token, id);
+  if (!numbersComeOut(normal, added)) for (const { content, id } of added) normal.set(content, id);
+  const dropped = tokenizer.normal.size > normal.size - newNormal.length;
+
+  const files = new Map([["tokenizer.json", tokenizerText(output, vocabularies, tokenizer, normal, added)]]);
+  if (pattern.config !== undefined) files.set("tokenizer_config.json", configText(pattern.config, added, output));
+  if (pattern.specialTokensMap !== undefined)
+    files.set("special_tokens_map.json", text(withSpecialTokens(pattern.specialTokensMap, added, output, true)));
+  files.set("added_tokens.json", text(Object.fromEntries(added.map(({ content, id }) => [content, id]))));
+  return { files, slowFilesHold: newNormal.length === 0 && !dropped };
+}
+
+function addedFrom(token: NewToken): AddedToken[] {
+  return token.kind === "added" ? [{ id: token.id, content: token.token, ...token.properties }] : [];
+}
+
+/**
+ * Whether the tokenizers library would give the added tokens their ids: it looks them up among the normal tokens, and numbers the
+ * others from the end of the vocabulary on, whatever the file says.
+ */
+function numbersComeOut(normal: ReadonlyMap<string, number>, added: readonly AddedToken[]): boolean {
+  let highest = -1;
+  for (const { content, id } of added) {
+    const given = normal.get(content) ?? Math.max(highest + 1, normal.size);
+    if (given !== id) return false;
+    highest = Math.max(highest, given);
+  }
+  return true;
+}
+
+function tokenizerText(
+  output: OutputVocabulary,
+  vocabularies: readonly (Vocabulary | undefined)[],
+  { json, kind }: Tokenizer,
+  normal: ReadonlyMap<string, number>,
+  added: readonly AddedToken[],
+): string {
+  const model = json.model as JsonObject;
+  const byId = [...normal].sort(([, a], [, b]) => a - b);
+  const changed: Record<string, unknown> = {
+    ...json,
+    added_tokens: added,
+    model: {
+      ...model,
+      ...(kind === "Unigram" ? { vocab: unigramList(output, vocabularies, model, byId) } : { vocab: VOCAB_MARK }),
+      ...(kind === "BPE" && { merges: mergesOf(output, vocabularies, model, normal) }),
+    },
+  };
+  // Objects put keys that look like numbers first; here tokens stand in order of id, as everywhere.
+  const vocab = `{${byId.map(([token, id]) => `\n      ${JSON.stringify(token)}: ${id}`).join(",")}\n    }`;
+  return text(changed).replace(JSON.stringify(VOCAB_MARK), () => vocab);
+}
+
+function mergesOf(
+  output: OutputVocabulary,
+  vocabularies: readonly (Vocabulary | undefined)[],
+  model: JsonObject,
+  normal: ReadonlyMap<string, number>,
+): readonly unknown[] {
+  const own = Array.isArray(model.merges) ? (model.merges as readonly unknown[]) : [];
+  const { kept, brought } = newMerges(output, vocabularies, own, normal);
+  const asText = own.length > 0 && own.every((merge) => typeof merge === "string");
+  // A space inside a token would part a merge that is written as one text.
+  const pairs = !asText || brought.some((pair) => pair.some((part) => part.includes(" ")));
+  const written = (pair: readonly [string, string]) => (pairs ? pair : pair.join(" "));
+  return [...kept.map(written), ...brought.map(written)];
+}
+
+/** Unigram counts places: every id has an entry, and what is no normal token gets a score at which it is never chosen. */
+function unigramList(
+  output: OutputVocabulary,
+  vocabularies: readonly (Vocabulary | undefined)[],
+  model: JsonObject,
+  byId: readonly (readonly [string, number])[],
+): readonly unknown[] {
+  const own = model.vocab as readonly (readonly [string, number])[];
+  const never = own.reduce((lowest, [, score]) => Math.min(lowest, score), 0) - 100;
+  const models = new Map(
+    output.newTokens.flatMap((token) => (token.kind === "normal" ? [[token.token, token.model]] : [])),
+  );
+  const list: (readonly [string, number])[] = [];
+  for (const [token, id] of byId) {
+    while (list.length < id) list.push([`<unused_row_${list.length}>`, never]);
+    const ownEntry = own[id];
+    if (ownEntry?.[0] === token) list.push(ownEntry);
+    else list.push([token, scoreIn(vocabularies[models.get(token) ?? -1], token) ?? never]);
+  }
+  return list;
+}
+
+function scoreIn(vocabulary: Vocabulary | undefined, token: string): number | undefined {
+  if (vocabulary?.tokenizer.kind !== "Unigram") return undefined;
+  const { vocab } = vocabulary.tokenizer.json.model as { readonly vocab: readonly (readonly [string, number])[] };
+  return vocab[vocabulary.tokenizer.normal.get(token) ?? -1]?.[1];
+}
+
+function configText(config: JsonObject, added: readonly AddedToken[], output: OutputVocabulary): string {
+  const changed = withSpecialTokens(config, added, output, false);
+  if (config.added_tokens_decoder === undefined) return text(changed);
+  const decoder = Object.fromEntries(added.map(({ id, ...properties }) => [String(id), properties]));
+  return text({ ...changed, added_tokens_decoder: decoder });
+}
+
+const listNames = ["additional_special_tokens", "extra_special_tokens"] as const;
+
+/** New special tokens join the list of special ones, and those without a row leave it. `begins`: where there is none yet, too. */
+function withSpecialTokens(
+  holder: JsonObject,
+  added: readonly AddedToken[],
+  output: OutputVocabulary,
+  begins: boolean,
+): Record<string, unknown> {
+  const fresh = new Set(output.newTokens.map(({ token }) => token));
+  const special = added.filter((token) => token.special && fresh.has(token.content)).map(({ content }) => content);
+  const held = listNames.find((name) => Array.isArray(holder[name]));
+  const name = held ?? (begins && special.length > 0 ? listNames[0] : undefined);
+  if (name === undefined) return { ...holder };
+  const before = held === undefined ? [] : (holder[held] as readonly unknown[]);
+  const kept = before.filter((token) => output.ids.has(contentOf(token)));
+  const known = new Set(kept.map(contentOf));
+  return { ...holder, [name]: [...kept, ...special.filter((token) => !known.has(token))] };
+}
+
+function contentOf(token: unknown): string {
+  if (typeof token === "string") return token;
+  const { content } = (token ?? {}) as { readonly content?: unknown };
+  return typeof content === "string" ? content : "";
+}
+
+function text(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
