@@ -111,6 +111,26 @@ export interface Kernels {
     n: number,
   ): void;
 
+  /**
+   * out[k] = g * x[k] + (1 - g) * base[k], g = min(max(t / max(|base[k] - x[k]|, 1e-6), 0), 1); NaN is passed on. f32 all.
+   * out may be x or base.
+   */
+  nearSwap(out: Address, base: Address, x: Address, t: number, n: number): void;
+
+  // ---- vectors along the first dimension: element k belongs to column (firstColumn + k) mod columns
+  /** sums[column] += f64(a[k]) * f64(b[k]), in order of k. sums: f64[columns]; a, b: f32, may be the same. */
+  dotColumns(sums: Address, a: Address, b: Address, firstColumn: number, columns: number, n: number): void;
+  /** acc[k] = c[column] * x[k] if first, else acc[k] + c[column] * x[k]. acc, x: f32; c: f32[columns]. */
+  accumulateColumns(
+    acc: Address,
+    x: Address,
+    c: Address,
+    first: boolean,
+    firstColumn: number,
+    columns: number,
+    n: number,
+  ): void;
+
   // ---- sums in f64: lanes in the order of methods.md; n counts from a multiple of 8 within the block
   /** lanes[k & 7] += f64(a[k]) * f64(b[k]). a, b: f32, may be the same. */
   dot(lanes: Address, a: Address, b: Address, n: number): void;
@@ -222,6 +242,95 @@ export interface Kernels {
     lambda: number,
     n: number,
   ): void;
+  /**
+   * plus as in finishElection. out[k] = base[k] + terms / max(weight, least), terms and weight those of that side; NaN is passed
+   * on. f32. out may be any of the accumulators.
+   */
+  finishWeighed(
+    out: Address,
+    base: Address,
+    positive: Address,
+    negative: Address,
+    positiveTerms: Address,
+    negativeTerms: Address,
+    positiveWeight: Address,
+    negativeWeight: Address,
+    least: number,
+    n: number,
+  ): void;
+  /** t = c * d[k]; best[k] = |t| >= |best[k]| ? t : best[k]: of equals the later one, NaN never. f32, zeroed by the caller. */
+  keepLargest(best: Address, d: Address, c: number, n: number): void;
+  /**
+   * d = f32(model[k]) - base[k]; votes[k] += |d| > tau * |total[k] - d| ? 1 : 0. votes, base, total: f32; votes zeroed by the caller.
+   * NaN votes for nothing.
+   */
+  agree(votes: Address, model: Address, dtype: FloatDtype, base: Address, total: Address, tau: number, n: number): void;
+  /** out[k] = base[k] + lambda * (votes[k] >= least ? total[k] : 0). f32. out may be total. */
+  finishAgreement(
+    out: Address,
+    base: Address,
+    total: Address,
+    votes: Address,
+    least: number,
+    lambda: number,
+    n: number,
+  ): void;
+  /**
+   * One more model, the number-th, in Welford's sums: d = f32(model[k]) - base[k]; o = d - mean[k]; mean[k] += o / number;
+   * spread[k] += o * (d - mean[k]). f32, mean and spread zeroed by the caller.
+   */
+  addToVariance(
+    mean: Address,
+    spread: Address,
+    model: Address,
+    dtype: FloatDtype,
+    base: Address,
+    number: number,
+    n: number,
+  ): void;
+
+  // ---- changed elements: |d| > epsilon; NaN is no change
+  /**
+   * Where changed: sum[k] += d[k], count[k] += 1, label[k] = value. f32, zeroed by the caller. sum and label may each be 0: not kept.
+   */
+  accumulateChanged(
+    sum: Address,
+    count: Address,
+    label: Address,
+    d: Address,
+    epsilon: number,
+    value: number,
+    n: number,
+  ): void;
+  /** tally (u32) += how many are changed. */
+  countChanged(tally: Address, d: Address, epsilon: number, n: number): void;
+  /** Where count[k] = 1: tallies[label[k]] += 1. tallies: u32; labels: f32, whole numbers that index them. */
+  countUnique(tallies: Address, count: Address, label: Address, n: number): void;
+  /**
+   * out[k] = base[k] + (count[k] = 1 ? factor[k] * sum[k] : sum[k] / max(count[k], 1)). f32. factor may be 0: all ones. out may be
+   * sum.
+   */
+  finishChanged(out: Address, base: Address, sum: Address, count: Address, factor: Address, n: number): void;
+
+  // ---- importance by rows (methods.md, arcee_fusion)
+  /**
+   * divergences[r] (f32) = max(0, sum of p ln(p / q)), f64 throughout and rounded once; p = softmax(row r of x) + 1e-8, q likewise of
+   * base, softmax(v) = exp(v - max v) / sum of those; sums as in dotRows, exp and log of merge/math. x, base: f32[rows, rowLength];
+   * scratch: f64[2 * rowLength].
+   */
+  divergenceRows(
+    divergences: Address,
+    x: Address,
+    base: Address,
+    scratch: Address,
+    rows: number,
+    rowLength: number,
+  ): void;
+  /** out[k] = |d[k]| * factors[floor((firstColumn + k) / rowLength)]. f32 all. */
+  importance(out: Address, d: Address, factors: Address, firstColumn: number, rowLength: number, n: number): void;
+  /** out[k] = base[k] + (rank[k] >= bound ? d[k] : 0). f32 all. out may be d. */
+  addAtLeast(out: Address, base: Address, d: Address, rank: Address, bound: number, n: number): void;
+
   /** zero n bytes. */
   zero(at: Address, sizeBytes: number): void;
 }

@@ -123,6 +123,40 @@ export function finishElection(
   }
 }
 
+/**
+ * plus = positive + negative >= 0, NaN counting as not; of that side the weighed terms and their weight:
+ * out[k] = base[k] + terms / max(weight, least), NaN passed on. out may be any of the accumulators.
+ */
+export function finishWeighed(
+  out: usize,
+  base: usize,
+  positive: usize,
+  negative: usize,
+  positiveTerms: usize,
+  negativeTerms: usize,
+  positiveWeight: usize,
+  negativeWeight: usize,
+  least: f32,
+  n: i32,
+): void {
+  const leasts = f32x4.splat(least);
+  let k = 0;
+  for (; k < (n & ~3); k += 4) {
+    const at = (<usize>k) << 2;
+    const plus = f32x4.ge(f32x4.add(v128.load(positive + at), v128.load(negative + at)), f32x4.splat(0));
+    const terms = v128.bitselect(v128.load(positiveTerms + at), v128.load(negativeTerms + at), plus);
+    const weight = v128.bitselect(v128.load(positiveWeight + at), v128.load(negativeWeight + at), plus);
+    v128.store(out + at, f32x4.add(v128.load(base + at), f32x4.div(terms, f32x4.max(weight, leasts))));
+  }
+  for (; k < n; k++) {
+    const at = (<usize>k) << 2;
+    const plus = load<f32>(positive + at) + load<f32>(negative + at) >= 0;
+    const terms = load<f32>((plus ? positiveTerms : negativeTerms) + at);
+    const weight = load<f32>((plus ? positiveWeight : negativeWeight) + at);
+    store<f32>(out + at, load<f32>(base + at) + terms / max<f32>(weight, least));
+  }
+}
+
 /** pmax(0, t) is t where 0 < t, else 0, NaN included: one instruction for compare and select. */
 function addPositive(at: usize, terms: v128): void {
   v128.store(at, f32x4.add(v128.load(at), f32x4.pmax(f32x4.splat(0), terms)));

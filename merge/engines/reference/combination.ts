@@ -6,7 +6,7 @@ const { fround } = Math;
 
 export function combinationKernels(
   memory: Memory,
-): Pick<Kernels, "accumulate" | "accumulateRows" | "accumulateDelta" | "finishDelta" | "addLowRank"> {
+): Pick<Kernels, "accumulate" | "accumulateRows" | "accumulateDelta" | "finishDelta" | "addLowRank" | "nearSwap"> {
   return {
     accumulate(acc, x, dtype, c, first, n) {
       const sums = memory.f32(acc, n);
@@ -57,6 +57,17 @@ export function combinationKernels(
         let sum = 0;
         for (let j = 0; j < rank; j++) sum += lefts[row * rank + j]! * rights[j * columns + column]!;
         results[k] = fround(results[k]! + scale * sum);
+      }
+    },
+
+    nearSwap(out, base, x, t, n) {
+      const results = memory.f32(out, n);
+      const bases = memory.f32(base, n);
+      const models = memory.f32(x, n);
+      for (let k = 0; k < n; k++) {
+        const distance = Math.max(Math.abs(fround(bases[k]! - models[k]!)), fround(1e-6));
+        const share = Math.min(Math.max(fround(fround(t) / distance), 0), 1);
+        results[k] = fround(fround(share * models[k]!) + fround(fround(1 - share) * bases[k]!));
       }
     },
   };

@@ -1,10 +1,23 @@
 import type { Kernels } from "../engine.ts";
+import { widened } from "./conversion.ts";
 import { readMask } from "./mask-bits.ts";
 import type { Memory } from "./memory.ts";
 
 const { fround } = Math;
 
-export function consensusKernels(memory: Memory): Pick<Kernels, "accumulateMasked" | "elect" | "finishElection"> {
+export function consensusKernels(
+  memory: Memory,
+): Pick<
+  Kernels,
+  | "accumulateMasked"
+  | "elect"
+  | "finishElection"
+  | "finishWeighed"
+  | "keepLargest"
+  | "agree"
+  | "finishAgreement"
+  | "addToVariance"
+> {
   return {
     accumulateMasked(acc, d, mask, c, n) {
       const sums = memory.f32(acc, n);
@@ -49,6 +62,74 @@ export function consensusKernels(memory: Memory): Pick<Kernels, "accumulateMaske
         const weight = (isPlus ? upWeights?.[k] : downWeights?.[k]) ?? 1;
         const divisor = weight === 0 ? 1 : weight;
         results[k] = fround(bases[k]! + fround(fround(lambda) * fround(mixed / divisor)));
+      }
+    },
+
+    finishWeighed(
+      out,
+      base,
+      positive,
+      negative,
+      positiveTerms,
+      negativeTerms,
+      positiveWeight,
+      negativeWeight,
+      least,
+      n,
+    ) {
+      const results = memory.f32(out, n);
+      const bases = memory.f32(base, n);
+      const [up, down] = [memory.f32(positive, n), memory.f32(negative, n)];
+      const plus = { terms: memory.f32(positiveTerms, n), weights: memory.f32(positiveWeight, n) };
+      const minus = { terms: memory.f32(negativeTerms, n), weights: memory.f32(negativeWeight, n) };
+      for (let k = 0; k < n; k++) {
+        const side = fround(up[k]! + down[k]!) >= 0 ? plus : minus;
+        results[k] = fround(bases[k]! + fround(side.terms[k]! / Math.max(side.weights[k]!, fround(least))));
+      }
+    },
+
+    keepLargest(best, d, c, n) {
+      const kept = memory.f32(best, n);
+      const values = memory.f32(d, n);
+      for (let k = 0; k < n; k++) {
+        const term = fround(fround(c) * values[k]!);
+        if (Math.abs(term) >= Math.abs(kept[k]!)) kept[k] = term;
+      }
+    },
+
+    agree(votes, model, dtype, base, total, tau, n) {
+      const counts = memory.f32(votes, n);
+      const models = widened(memory, model, dtype, n);
+      const bases = memory.f32(base, n);
+      const totals = memory.f32(total, n);
+      for (let k = 0; k < n; k++) {
+        const d = fround(models[k]! - bases[k]!);
+        const others = Math.abs(fround(totals[k]! - d));
+        if (Math.abs(d) > fround(fround(tau) * others)) counts[k] = fround(counts[k]! + 1);
+      }
+    },
+
+    finishAgreement(out, base, total, votes, least, lambda, n) {
+      const results = memory.f32(out, n);
+      const bases = memory.f32(base, n);
+      const totals = memory.f32(total, n);
+      const counts = memory.f32(votes, n);
+      for (let k = 0; k < n; k++) {
+        const kept = counts[k]! >= fround(least) ? totals[k]! : 0;
+        results[k] = fround(bases[k]! + fround(fround(lambda) * kept));
+      }
+    },
+
+    addToVariance(mean, spread, model, dtype, base, number, n) {
+      const means = memory.f32(mean, n);
+      const spreads = memory.f32(spread, n);
+      const models = widened(memory, model, dtype, n);
+      const bases = memory.f32(base, n);
+      for (let k = 0; k < n; k++) {
+        const d = fround(models[k]! - bases[k]!);
+        const off = fround(d - means[k]!);
+        means[k] = fround(means[k]! + fround(off / fround(number)));
+        spreads[k] = fround(spreads[k]! + fround(off * fround(d - means[k]!)));
       }
     },
   };

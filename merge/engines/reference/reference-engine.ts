@@ -1,7 +1,10 @@
 import type { Address, Engine, Kernels } from "../engine.ts";
+import { changeKernels } from "./changes.ts";
+import { columnKernels } from "./columns.ts";
 import { combinationKernels } from "./combination.ts";
 import { consensusKernels } from "./consensus.ts";
 import { conversionKernels } from "./conversion.ts";
+import { divergenceKernels } from "./divergence.ts";
 import { maskKernels } from "./masks.ts";
 import { Memory } from "./memory.ts";
 import { orderKernels } from "./order.ts";
@@ -35,6 +38,9 @@ class ReferenceEngine implements Engine {
       ...orderKernels(memory),
       ...maskKernels(memory),
       ...consensusKernels(memory),
+      ...changeKernels(memory),
+      ...columnKernels(memory),
+      ...divergenceKernels(memory),
     };
   }
 

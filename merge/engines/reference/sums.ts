@@ -15,6 +15,13 @@ function addToLanes(lanes: Float64Array, count: number, term: (k: number) => num
   for (let k = 0; k < count; k++) lanes[k % LANES]! += term(k);
 }
 
+/** A sum of `count` terms as a row has it: in lanes of its own. */
+export function laneSum(count: number, term: (k: number) => number): number {
+  const lanes = new Float64Array(LANES);
+  addToLanes(lanes, count, term);
+  return foldedLanes(lanes);
+}
+
 export function sumKernels(
   memory: Memory,
 ): Pick<
@@ -41,9 +48,7 @@ export function sumKernels(
       const bs = memory.f32(b, rows * rowLength);
       const results = memory.f64(sums, rows);
       for (let r = 0; r < rows; r++) {
-        const lanes = new Float64Array(LANES);
-        addToLanes(lanes, rowLength, (k) => as[r * rowLength + k]! * bs[r * rowLength + k]!);
-        results[r] = foldedLanes(lanes);
+        results[r] = laneSum(rowLength, (k) => as[r * rowLength + k]! * bs[r * rowLength + k]!);
       }
     },
 
@@ -74,9 +79,7 @@ export function sumKernels(
       const values = memory.f64(a, rows * rowLength);
       const results = memory.f64(sums, rows);
       for (let r = 0; r < rows; r++) {
-        const lanes = new Float64Array(LANES);
-        addToLanes(lanes, rowLength, (k) => values[r * rowLength + k]! * values[r * rowLength + k]!);
-        results[r] = foldedLanes(lanes);
+        results[r] = laneSum(rowLength, (k) => values[r * rowLength + k]! * values[r * rowLength + k]!);
       }
     },
 

@@ -65,6 +65,23 @@ export function kernelsOf(wasm: KernelExports): Kernels {
     accumulateMasked: wasm.accumulateMasked,
     elect: wasm.elect,
     finishElection: wasm.finishElection,
+    nearSwap: wasm.nearSwap,
+    dotColumns: wasm.dotColumns,
+    accumulateColumns: (acc, x, c, first, firstColumn, columns, n) =>
+      wasm.accumulateColumns(acc, x, c, Number(first), firstColumn, columns, n),
+    finishWeighed: wasm.finishWeighed,
+    keepLargest: wasm.keepLargest,
+    agree: (votes, model, dtype, base, total, tau, n) => wasm.agree(votes, model, formats[dtype], base, total, tau, n),
+    finishAgreement: wasm.finishAgreement,
+    addToVariance: (mean, spread, model, dtype, base, number, n) =>
+      wasm.addToVariance(mean, spread, model, formats[dtype], base, number, n),
+    accumulateChanged: wasm.accumulateChanged,
+    countChanged: wasm.countChanged,
+    countUnique: wasm.countUnique,
+    finishChanged: wasm.finishChanged,
+    divergenceRows: wasm.divergenceRows,
+    importance: wasm.importance,
+    addAtLeast: wasm.addAtLeast,
     zero: wasm.zero,
   };
 }

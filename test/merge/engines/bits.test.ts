@@ -144,6 +144,44 @@ describe.each(FLOAT_DTYPES)("%s", (dtype) => {
         call: (kernels, at) => kernels.accumulateDelta(at.acc!, at.model!, dtype, at.base!, c, first, n),
       }),
     ));
+
+  test("agree", () =>
+    sameBits(
+      { n: elementCounts, shift: shifts, model: anyValues, base: anyValues, total: anyValues, tau: coefficients },
+      ({ n, shift, model, base, total, tau }) => ({
+        shift,
+        buffers: {
+          votes: Float32Array.from({ length: n }, (_, k) => k % 4),
+          model: storedOf(model, dtype, n),
+          base: f32Of(base, n),
+          total: f32Of(total, n),
+        },
+        call: (kernels, at) => kernels.agree(at.votes!, at.model!, dtype, at.base!, at.total!, tau, n),
+      }),
+    ));
+
+  test("addToVariance", () =>
+    sameBits(
+      {
+        n: elementCounts,
+        shift: shifts,
+        model: anyValues,
+        base: anyValues,
+        mean: anyValues,
+        spread: anyValues,
+        number: fc.integer({ min: 1, max: 300 }),
+      },
+      ({ n, shift, model, base, mean, spread, number }) => ({
+        shift,
+        buffers: {
+          mean: f32Of(mean, n),
+          spread: f32Of(spread, n),
+          model: storedOf(model, dtype, n),
+          base: f32Of(base, n),
+        },
+        call: (kernels, at) => kernels.addToVariance(at.mean!, at.spread!, at.model!, dtype, at.base!, number, n),
+      }),
+    ));
 });
 
 describe.each(Object.keys(codings) as (keyof typeof codings)[])("%s, every code", (dtype) => {
@@ -217,6 +255,17 @@ describe("linear combinations", () => {
         call: (kernels, at) => kernels.addLowRank(at.values!, at.left!, at.right!, scale, rank, columns, first, n),
       }),
     ));
+
+  test.each(["out", "x", "base"])("nearSwap, into %s", (into) =>
+    sameBits(
+      { n: elementCounts, shift: shifts, base: anyValues, x: anyValues, t: coefficients },
+      ({ n, shift, base, x, t }) => ({
+        shift,
+        buffers: { out: new Float32Array(n), base: f32Of(base, n), x: f32Of(x, n) },
+        call: (kernels, at) => kernels.nearSwap(at[into]!, at.base!, at.x!, t, n),
+      }),
+    ),
+  );
 
   test("zero", () =>
     sameBits({ n: elementCounts, shift: shifts }, ({ n, shift }) => ({
@@ -305,6 +354,169 @@ describe("sums in f64", () => {
         shift,
         buffers: { all: lanes(all), kept: lanes(kept), d: f32Of(d, n), mask: maskOf(mask, n) },
         call: (kernels, at) => kernels.magnitudes(at.all!, at.kept!, at.d!, maskAt(mask, at.mask!), kind, n),
+      }),
+    ),
+  );
+});
+
+describe("columns", () => {
+  const places = fc.record({ columns: rowLengths, at: fc.nat() });
+
+  test.each([false, true])("dotColumns, with itself: %s", (self) =>
+    sameBits(
+      { n: elementCounts, shift: shifts, a: anyValues, b: anyValues, start: finiteValues, place: places },
+      ({ n, shift, a, b, start, place: { columns, at: from } }) => ({
+        shift,
+        buffers: { sums: f64Of(start, columns), a: f32Of(a, n), b: f32Of(b, n) },
+        call: (kernels, at) => kernels.dotColumns(at.sums!, at.a!, self ? at.a! : at.b!, from % columns, columns, n),
+      }),
+    ),
+  );
+
+  test.each([false, true])("accumulateColumns, first: %s", (first) =>
+    sameBits(
+      { n: elementCounts, shift: shifts, acc: anyValues, x: anyValues, c: finiteValues, place: places },
+      ({ n, shift, acc, x, c, place: { columns, at: from } }) => ({
+        shift,
+        buffers: { acc: f32Of(acc, n), x: f32Of(x, n), c: f32Of(c, columns) },
+        call: (kernels, at) => kernels.accumulateColumns(at.acc!, at.x!, at.c!, first, from % columns, columns, n),
+      }),
+    ),
+  );
+});
+
+describe("divergence", () => {
+  /** As rows of models are, then as anything may be: ranges of exp that end in 0, subnormal sums, NaN. */
+  test("divergenceRows", () =>
+    sameBits(
+      {
+        rows: fc.nat({ max: 4 }),
+        rowLength: rowLengths,
+        shift: shifts,
+        x: anyValues,
+        base: anyValues,
+        scale: fc.constantFrom(1, 1, 100, 300, 700),
+      },
+      ({ rows, rowLength, shift, x, base, scale }) => ({
+        shift,
+        buffers: {
+          divergences: new Float32Array(rows),
+          x: f32Of(x, rows * rowLength).map((value) => value * scale),
+          base: f32Of(base, rows * rowLength).map((value) => value * scale),
+        },
+        scratchBytes: () => 16 * rowLength,
+        call: (kernels, at, scratch) =>
+          kernels.divergenceRows(at.divergences!, at.x!, at.base!, scratch, rows, rowLength),
+      }),
+    ));
+
+  test("importance", () =>
+    sameBits(
+      { n: elementCounts, rowLength: rowLengths, shift: shifts, d: anyValues, factors: anyValues, at: fc.nat() },
+      ({ n, rowLength, shift, d, factors, at: from }) => {
+        const firstColumn = from % rowLength;
+        return {
+          shift,
+          buffers: {
+            out: new Float32Array(n),
+            d: f32Of(d, n),
+            factors: f32Of(factors, Math.ceil((firstColumn + n) / rowLength)),
+          },
+          call: (kernels, at) => kernels.importance(at.out!, at.d!, at.factors!, firstColumn, rowLength, n),
+        };
+      },
+    ));
+
+  test.each(["out", "d"])("addAtLeast, into %s", (into) =>
+    sameBits(
+      { n: elementCounts, shift: shifts, base: anyValues, d: anyValues, rank: anyValues, at: fc.nat() },
+      ({ n, shift, base, d, rank, at: from }) => {
+        const ranks = f32Of(rank, n);
+        const bound = n === 0 ? 0 : ranks[from % n]!;
+        return {
+          shift,
+          buffers: { out: new Float32Array(n), base: f32Of(base, n), d: f32Of(d, n), rank: ranks },
+          call: (kernels, at) => kernels.addAtLeast(at[into]!, at.base!, at.d!, at.rank!, bound, n),
+        };
+      },
+    ),
+  );
+});
+
+describe("changes", () => {
+  const epsilons = fc.constantFrom(0, 1e-40, 1e-5, 2 ** -10, 0.3);
+
+  test.each([
+    [false, false],
+    [true, false],
+    [false, true],
+    [true, true],
+  ])("accumulateChanged, with sum: %s, with label: %s", (summed, labelled) =>
+    sameBits(
+      {
+        n: elementCounts,
+        shift: shifts,
+        sum: anyValues,
+        label: anyValues,
+        d: anyValues,
+        epsilon: epsilons,
+        value: coefficients,
+      },
+      ({ n, shift, sum, label, d, epsilon, value }) => ({
+        shift,
+        buffers: {
+          sum: f32Of(sum, n).map((one) => one + 0),
+          count: Float32Array.from({ length: n }, (_, k) => k % 3),
+          label: f32Of(label, n),
+          d: f32Of(d, n),
+        },
+        call: (kernels, at) => {
+          const [into, marks] = [summed ? at.sum! : 0, labelled ? at.label! : 0];
+          kernels.accumulateChanged(into, at.count!, marks, at.d!, epsilon, value, n);
+        },
+      }),
+    ),
+  );
+
+  test("countChanged", () =>
+    sameBits({ n: elementCounts, shift: shifts, d: anyValues, epsilon: epsilons }, ({ n, shift, d, epsilon }) => ({
+      shift,
+      buffers: { tally: Uint32Array.of(5), d: f32Of(d, n) },
+      call: (kernels, at) => kernels.countChanged(at.tally!, at.d!, epsilon, n),
+    })));
+
+  test("countUnique", () =>
+    sameBits({ n: elementCounts, shift: shifts, seed: fc.nat() }, ({ n, shift, seed }) => {
+      const next = randomSource(seed);
+      return {
+        shift,
+        buffers: {
+          tallies: Uint32Array.of(1, 2, 3, 4, 5),
+          count: Float32Array.from({ length: n }, () => next() % 3),
+          label: Float32Array.from({ length: n }, () => next() % 5),
+        },
+        call: (kernels, at) => kernels.countUnique(at.tallies!, at.count!, at.label!, n),
+      };
+    }));
+
+  test.each([
+    [false, "out"],
+    [true, "out"],
+    [true, "sum"],
+  ])("finishChanged, with factors: %s, into %s", (scaled, into) =>
+    sameBits(
+      { n: elementCounts, shift: shifts, base: anyValues, sum: anyValues, factor: finiteValues },
+      ({ n, shift, base, sum, factor }) => ({
+        shift,
+        buffers: {
+          out: new Float32Array(n),
+          base: f32Of(base, n),
+          sum: f32Of(sum, n),
+          count: Float32Array.from({ length: n }, (_, k) => (k * 7) % 5),
+          factor: f32Of(factor, n),
+        },
+        call: (kernels, at) =>
+          kernels.finishChanged(at[into]!, at.base!, at.sum!, at.count!, scaled ? at.factor! : 0, n),
       }),
     ),
   );
@@ -583,6 +795,80 @@ describe("consensus", () => {
           const out = inPlace ? at.positive! : at.out!;
           kernels.finishElection(out, at.base!, at.positive!, at.negative!, plus, minus, lambda, n);
         },
+      }),
+    ),
+  );
+
+  test.each(["out", "positive", "negativeTerms"])("finishWeighed, into %s", (into) =>
+    sameBits(
+      {
+        n: elementCounts,
+        shift: shifts,
+        base: anyValues,
+        positive: anyValues,
+        negative: anyValues,
+        terms: anyValues,
+        weights: anyValues,
+        least: coefficients,
+      },
+      ({ n, shift, base, positive, negative, terms, weights, least }) => ({
+        shift,
+        buffers: {
+          out: new Float32Array(n),
+          base: f32Of(base, n),
+          positive: positiveOf(positive, n),
+          negative: positiveOf(negative, n).map((value) => 0 - value),
+          positiveTerms: f32Of(terms, n),
+          negativeTerms: f32Of(terms, n).reverse(),
+          positiveWeight: f32Of(weights, n),
+          negativeWeight: f32Of(weights, n).reverse(),
+        },
+        call: (kernels, at) =>
+          kernels.finishWeighed(
+            at[into]!,
+            at.base!,
+            at.positive!,
+            at.negative!,
+            at.positiveTerms!,
+            at.negativeTerms!,
+            at.positiveWeight!,
+            at.negativeWeight!,
+            least,
+            n,
+          ),
+      }),
+    ),
+  );
+
+  test("keepLargest", () =>
+    sameBits(
+      { n: elementCounts, shift: shifts, best: anyValues, d: anyValues, c: coefficients },
+      ({ n, shift, best, d, c }) => ({
+        shift,
+        buffers: { best: f32Of(best, n), d: f32Of(d, n) },
+        call: (kernels, at) => kernels.keepLargest(at.best!, at.d!, c, n),
+      }),
+    ));
+
+  test.each(["out", "total"])("finishAgreement, into %s", (into) =>
+    sameBits(
+      {
+        n: elementCounts,
+        shift: shifts,
+        base: anyValues,
+        total: anyValues,
+        lambda: coefficients,
+        least: fc.nat({ max: 4 }),
+      },
+      ({ n, shift, base, total, lambda, least }) => ({
+        shift,
+        buffers: {
+          out: new Float32Array(n),
+          base: f32Of(base, n),
+          total: f32Of(total, n),
+          votes: Float32Array.from({ length: n }, (_, k) => (k * 7) % 4),
+        },
+        call: (kernels, at) => kernels.finishAgreement(at[into]!, at.base!, at.total!, at.votes!, least, lambda, n),
       }),
     ),
   );
