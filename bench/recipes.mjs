@@ -15,6 +15,9 @@ export const methods = {
   ties: { base: true, parameters: ["weight: 0.2", "density: 0.5"], target: 3 },
   breadcrumbs: { base: true, parameters: ["weight: 0.2", "density: 0.9", "gamma: 0.01"], target: 3 },
   dare_ties: { base: true, parameters: ["weight: 0.2", "density: 0.5"], target: 3 },
+  multislerp: { base: false, parameters: ["weight: 0.2"], target: 3 },
+  karcher: { base: false, parameters: [], target: 3 },
+  consensus: { base: true, parameters: [], target: 4 },
   della: { base: true, parameters: ["weight: 0.2", "density: 0.5", "epsilon: 0.15"], target: 5 },
 };
 

@@ -30,7 +30,7 @@ export interface ParsedRecipe {
 }
 
 /** mergekit's methods that are to come. */
-const futureMethods = ["nuslerp", "multislerp", "karcher", "nearswap", "arcee_fusion", "sce", "ram", "ramplus_tl"];
+const futureMethods = ["arcee_fusion", "sce"];
 
 /** Keys that are to come, and what to do without them. */
 const futureKeys: ReadonlyMap<string, string> = new Map([

@@ -1,5 +1,9 @@
 /** Every code a MethodError may carry. docs/errors.md explains each. */
-export const methodCodes = ["method/weights-sum-to-zero"] as const;
+export const methodCodes = [
+  "method/weights-sum-to-zero",
+  "method/directions-cancel",
+  "method/too-many-columns",
+] as const;
 
 export type MethodCode = (typeof methodCodes)[number];
 

@@ -1,6 +1,13 @@
+import * as consensusFamily from "./consensus.ts";
 import type { MethodDeclaration, MethodDefinition } from "./definition.ts";
+import * as karcherFamily from "./karcher.ts";
 import * as linearFamily from "./linear.ts";
+import * as magmaxFamily from "./magmax.ts";
 import * as modelStockFamily from "./model-stock.ts";
+import * as multislerpFamily from "./multislerp.ts";
+import * as nearSwapFamily from "./near-swap.ts";
+import * as nuslerpFamily from "./nuslerp.ts";
+import * as ramFamily from "./ram.ts";
 import * as slerpFamily from "./slerp.ts";
 import * as sparsifiedFamily from "./sparsified.ts";
 
@@ -9,7 +16,19 @@ export { type MethodCode, MethodError, methodCodes } from "./errors.ts";
 export type { Chunk, RangeContext } from "./range.ts";
 
 /** Every method that a family exports is a method of the tool: a new one is listed, validated and documented by being written. */
-const families: readonly object[] = [linearFamily, slerpFamily, sparsifiedFamily, modelStockFamily];
+const families: readonly object[] = [
+  linearFamily,
+  slerpFamily,
+  nuslerpFamily,
+  multislerpFamily,
+  karcherFamily,
+  modelStockFamily,
+  sparsifiedFamily,
+  magmaxFamily,
+  consensusFamily,
+  ramFamily,
+  nearSwapFamily,
+];
 
 const methods: ReadonlyMap<string, MethodDefinition> = new Map(
   families.flatMap((family) =>

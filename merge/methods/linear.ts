@@ -1,6 +1,7 @@
 import type { ModelSource, TensorTask } from "../work/index.ts";
 import { defineMethod } from "./definition.ts";
 import { MethodError } from "./errors.ts";
+import { noRounds } from "./no-rounds.ts";
 import {
   baseOf,
   flag,
@@ -17,15 +18,6 @@ interface Coefficients {
 }
 
 const once = { base: 1, models: 1 } as const;
-
-/** No survey: the verdict is known from the parameters. */
-const noRounds = {
-  survey: async () => null,
-  fold: () => null,
-  settle: (): never => {
-    throw new Error("this method asks for no survey");
-  },
-};
 
 /**
  * Model soups: the weighted mean, or sum, of all listed models.
@@ -170,12 +162,13 @@ export function divisorOf(models: readonly ModelSource[]): number {
   return Math.abs(total) < 1e-8 ? 1 : total;
 }
 
-function weightsSumToZero(task: TensorTask): MethodError {
+/** `flagName`: what divides by the sum. */
+export function weightsSumToZero(task: TensorTask, flagName = "normalize"): MethodError {
   return new MethodError(
     "method/weights-sum-to-zero",
     `${task.name}: the weights of its ${task.models.length} models sum to zero`,
     {
-      hint: "Change a weight, or set normalize: false to take the plain weighted sum.",
+      hint: `Change a weight, or set ${flagName}: false to take the weights as they are.`,
     },
   );
 }

@@ -4,14 +4,13 @@ import type { ParameterDeclaration } from "./definition.ts";
 
 export const weightDocumentation = "How much of the model goes in; may be negative.";
 
+export function lambdaParameter(documentation: string): ParameterDeclaration {
+  return { scope: "global", type: "number", default: 1, documentation };
+}
+
 /** What every weighted sum of deltas takes besides weights. */
 export const sumParameters: Readonly<Record<string, ParameterDeclaration>> = {
-  lambda: {
-    scope: "global",
-    type: "number",
-    default: 1,
-    documentation: "Factor for the whole sum, after normalizing.",
-  },
+  lambda: lambdaParameter("Factor for the whole sum, after normalizing."),
   int8_mask: {
     scope: "global",
     type: "boolean",

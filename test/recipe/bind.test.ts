@@ -73,6 +73,18 @@ test("a task says where the bytes of each model lie", () => {
   expect(summaryOf(binding.warnings)).toEqual(['tensor-skipped 3:22 "b" holds extra, which "a" lacks: skipped']);
 });
 
+test("a gradient of lambda scales by depth as LiNeS does, and the head by a condition", () => {
+  const lines = `${taskArithmetic("a")}parameters: {weight: 1, lambda: [{filter: lm_head, value: 2}, {value: [0.25, 1]}]}\n`;
+  const binding = bind(lines.replace("parameters: {weight: 1}\n", ""), { a: tinyLlama(4), base: tinyLlama(4) });
+  expect(binding.faults).toEqual([]);
+  const lambdaOf = (name: string) => taskOf(binding, name)?.parameters.lambda;
+  // alpha + beta * l / (L - 1) with alpha 0.25, beta 0.75
+  expect([0, 1, 2, 3].map((layer) => lambdaOf(`model.layers.${layer}.mlp.up_proj.weight`))).toEqual([
+    0.25, 0.5, 0.75, 1,
+  ]);
+  expect(["model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"].map(lambdaOf)).toEqual([0.25, 2, 0.25]);
+});
+
 test("gradients follow the layers of the range; a range of one layer is at 1, what has no layer at 0", () => {
   const gradient = linear("a", "b").replace("weight: 1", "weight: [0, 1]");
   const whole = bind(gradient, { a: tinyLlama(3), b: tinyLlama(3) });

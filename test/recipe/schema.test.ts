@@ -61,8 +61,8 @@ test.each([
   ["model+lora", "merge_method: linear\nmodels: [{model: a+b@main}]\n", "model+lora"],
   ["lora", "merge_method: linear\nmodels: [{model: {model: a, lora: b}}]\n", '"lora"'],
   ["several documents", "merge_method: linear\nmodels: [{model: a}]\n---\nname: b\n", "several documents"],
-  ["nuslerp", "merge_method: nuslerp\nmodels: [{model: a}]\n", '"nuslerp"'],
-  ["ramplus_tl", "merge_method: ramplus_tl\nmodels: [{model: a}]\n", '"ramplus_tl"'],
+  ["sce", "merge_method: sce\nmodels: [{model: a}]\n", '"sce"'],
+  ["arcee_fusion", "merge_method: arcee_fusion\nmodels: [{model: a}]\n", '"arcee_fusion"'],
 ])("%s is recognised and refused by name, as nothing else", (_, text, named) => {
   const { faults } = parse(text);
   expect(faults).toHaveLength(1);

@@ -60,6 +60,57 @@ const dense: MethodVariant[] = [
   },
 ];
 
+const geometry: MethodVariant[] = [
+  ...(["absent", "named"] as const).flatMap((base): MethodVariant[] =>
+    [{ nuslerp_flatten: true }, { nuslerp_flatten: false }, { nuslerp_flatten: false, nuslerp_row_wise: true }].map(
+      (global, k) => ({
+        title: `nuslerp, ${["whole", "rows", "columns"][k]}, base ${base}`,
+        method: "nuslerp",
+        global,
+        models: [{ weight: 0.7 }, { weight: 0.4 }],
+        base,
+      }),
+    ),
+  ),
+  { title: "multislerp", method: "multislerp", global: {}, models: weighted([{}, {}, {}]), base: "absent" },
+  {
+    title: "multislerp, deltas, weights as they are",
+    method: "multislerp",
+    global: { normalize_weights: false, eps: 1e-6 },
+    models: [{ weight: 0.7 }, { weight: 0.2 }, { weight: 0.4 }],
+    base: "named",
+  },
+  { title: "karcher", method: "karcher", global: {}, models: [{}, {}, {}], base: "named" },
+  {
+    title: "karcher, two steps",
+    method: "karcher",
+    global: { max_iter: 2, tol: 1e-3 },
+    models: [{}, {}, {}],
+    base: "absent",
+  },
+];
+
+const selections: MethodVariant[] = [
+  { title: "nearswap", method: "nearswap", global: { t: 0.001 }, models: [{}], base: "named" },
+  { title: "ram", method: "ram", global: {}, models: [{}, {}, {}], base: "named" },
+  {
+    title: "ramplus_tl",
+    method: "ramplus_tl",
+    global: { epsilon: 0.0006, r: 0.3, alpha: 0.5 },
+    models: [{}, {}, {}],
+    base: "named",
+  },
+  { title: "magmax", method: "magmax", global: { lambda: 0.8 }, models: weighted([{}, {}, {}]), base: "named" },
+  { title: "consensus", method: "consensus", global: { lambda: 0.8 }, models: [{}, {}, {}], base: "named" },
+  {
+    title: "consensus, k 1, weighted",
+    method: "consensus",
+    global: { k: 1 },
+    models: weighted([{ tau: 0.2 }, { tau: 1 }, {}]),
+    base: "named",
+  },
+];
+
 /** Densities that cut into ties, one that keeps all, and what each mask takes besides. */
 const masks: Readonly<Record<string, readonly Readonly<Record<string, number>>[]>> = {
   ties: [{ density: 0.4 }, { density: 0.77 }, { density: 1 }],
@@ -103,7 +154,7 @@ const sparsified: MethodVariant[] = Object.entries(masks).flatMap(([method, para
   }),
 );
 
-export const variants: readonly MethodVariant[] = [...dense, ...sparsified];
+export const variants: readonly MethodVariant[] = [...dense, ...geometry, ...selections, ...sparsified];
 
 /** One variant of each method. */
 export const oneOfEach: readonly MethodVariant[] = variants.filter(

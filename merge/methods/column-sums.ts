@@ -1,0 +1,72 @@
+import { float64Copy } from "./block-sums.ts";
+import type { RangeContext } from "./range.ts";
+
+/**
+ * Sums per column of a tensor (along its first dimension), the same however it was cut, in memory that does not grow with its
+ * length: the sums of blocks are added pairwise along the binary tree over the numbers of the blocks, and of a range its largest
+ * whole subtrees are kept. Plain data.
+ */
+export interface ColumnSums {
+  /** Neighbouring subtrees in order of blocks: no two of them make up a larger one. */
+  readonly subtrees: readonly Subtree[];
+}
+
+interface Subtree {
+  /** It holds 2^level blocks, from block index * 2^level on. */
+  readonly level: number;
+  readonly index: number;
+  readonly sums: Float64Array;
+}
+
+/** The blocks of the left range, then those of the right. */
+export function joinColumnSums(left: ColumnSums, right: ColumnSums): ColumnSums {
+  return { subtrees: right.subtrees.reduce(withSubtree, left.subtrees) };
+}
+
+/** The sums of a whole tensor: its subtrees from the largest on, added in order. */
+export function columnTotals({ subtrees }: ColumnSums): Float64Array {
+  const [first, ...others] = subtrees;
+  if (first === undefined) return new Float64Array();
+  return others.reduce((sum, subtree) => added(sum, subtree.sums), first.sums);
+}
+
+/** Makes column sums of a range, block by block. `size`: how many sums; `address`: where the kernels add to them. */
+export class ColumnSummer {
+  readonly address: number;
+  readonly #context: RangeContext;
+  readonly #sizeBytes: number;
+  #block: number;
+  #subtrees: readonly Subtree[] = [];
+
+  constructor(context: RangeContext, size: number) {
+    this.#context = context;
+    this.#sizeBytes = size * 8;
+    this.#block = Math.floor(context.firstElement / context.blockElements);
+    this.address = context.buffer("column-sums", this.#sizeBytes);
+    context.engine.kernels.zero(this.address, this.#sizeBytes);
+  }
+
+  async endBlock(): Promise<void> {
+    const { engine } = this.#context;
+    const sums = float64Copy(await engine.download(this.address, this.#sizeBytes));
+    engine.kernels.zero(this.address, this.#sizeBytes);
+    this.#subtrees = withSubtree(this.#subtrees, { level: 0, index: this.#block, sums });
+    this.#block++;
+  }
+
+  finish(): ColumnSums {
+    return { subtrees: this.#subtrees };
+  }
+}
+
+function withSubtree(subtrees: readonly Subtree[], next: Subtree): readonly Subtree[] {
+  const left = subtrees.at(-1);
+  const isSibling = left?.level === next.level && left.index % 2 === 0 && next.index === left.index + 1;
+  if (left === undefined || !isSibling) return [...subtrees, next];
+  const parent = { level: next.level + 1, index: left.index / 2, sums: added(left.sums, next.sums) };
+  return withSubtree(subtrees.slice(0, -1), parent);
+}
+
+function added(a: Float64Array, b: Float64Array): Float64Array {
+  return a.map((value, k) => value + (b[k] ?? 0));
+}

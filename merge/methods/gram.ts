@@ -1,0 +1,91 @@
+import type { Address } from "../engines/index.ts";
+import { LANES_BYTES } from "../engines/index.ts";
+import { type BlockSums, float64Copy, totals } from "./block-sums.ts";
+import { maybeBase, readVector } from "./combination.ts";
+import type { RangeContext } from "./range.ts";
+
+/**
+ * Models whose pieces are held widened at once. Every further model streams past them, once for each such group: memory does not
+ * grow with the number of models, but for the matrix itself.
+ */
+const GROUP_MODELS = 8;
+
+/** How often each model is read for the Gram matrix of `count` of them, on average. */
+export function gramReads(count: number): number {
+  let reads = 0;
+  for (let j = 0; j < count; j++) reads += Math.floor(j / GROUP_MODELS) + 1;
+  return reads / count;
+}
+
+/** Dots of all pairs of models, or of their deltas where there is a base apart: float64 block sums, a column per pair i <= j. */
+export async function surveyGram(context: RangeContext): Promise<BlockSums> {
+  const { models } = context.task;
+  const { kernels } = context.engine;
+  const sums = new PairSums(context, models.length);
+  for (const chunk of context.chunks("pieces")) {
+    const base = await maybeBase(context, chunk);
+    const n = chunk.elementCount;
+    for (let first = 0; first < models.length; first += GROUP_MODELS) {
+      const group: Address[] = [];
+      for (const [j, model] of models.entries()) {
+        if (j < first) continue;
+        const isHeld = j < first + GROUP_MODELS;
+        const x = await readVector(context, model, chunk, base, isHeld ? `gram/${j - first}` : "gram/passing");
+        if (isHeld) group.push(x);
+        for (const [i, held] of group.entries()) kernels.dot(sums.lanes(first + i, j), held, x, n);
+      }
+    }
+    if (chunk.endsBlock) await sums.endBlock();
+  }
+  return sums.finish();
+}
+
+/** The matrix from the block sums of the whole tensor. */
+export function gramOf(whole: BlockSums, count: number): (i: number, j: number) => number {
+  const dots = totals(whole);
+  return (i, j) => dots[pairColumn(Math.min(i, j), Math.max(i, j), count)] ?? 0;
+}
+
+/** Row after row of the upper triangle, diagonal included. */
+function pairColumn(i: number, j: number, count: number): number {
+  return i * count - (i * (i - 1)) / 2 + (j - i);
+}
+
+/** Lanes for all pairs; of a range that is the whole tensor the blocks are added as they end, in their order. */
+class PairSums {
+  readonly #context: RangeContext;
+  readonly #count: number;
+  readonly #columns: number;
+  readonly #lanes: Address;
+  readonly #sums: Address;
+  readonly #blocks: Float64Array[] = [];
+
+  constructor(context: RangeContext, count: number) {
+    this.#context = context;
+    this.#count = count;
+    this.#columns = (count * (count + 1)) / 2;
+    this.#lanes = context.buffer("gram/lanes", this.#columns * LANES_BYTES);
+    this.#sums = context.buffer("gram/sums", this.#columns * 8);
+    context.engine.kernels.zero(this.#lanes, this.#columns * LANES_BYTES);
+  }
+
+  lanes(i: number, j: number): Address {
+    return this.#lanes + pairColumn(i, j, this.#count) * LANES_BYTES;
+  }
+
+  async endBlock(): Promise<void> {
+    const { engine, whole } = this.#context;
+    for (let column = 0; column < this.#columns; column++)
+      engine.kernels.foldLanes(this.#sums + column * 8, this.#lanes + column * LANES_BYTES);
+    const block = float64Copy(await engine.download(this.#sums, this.#columns * 8));
+    const [total] = this.#blocks;
+    if (whole && total !== undefined) for (const [k, sum] of block.entries()) total[k] = (total[k] ?? 0) + sum;
+    else this.#blocks.push(block);
+  }
+
+  finish(): BlockSums {
+    const values = new Float64Array(this.#blocks.length * this.#columns);
+    for (const [k, block] of this.#blocks.entries()) values.set(block, k * this.#columns);
+    return { columns: this.#columns, values };
+  }
+}
