@@ -30,6 +30,7 @@ step("lint and format", runs(binary("@biomejs/biome", "bin/biome"), "check", "."
 const buf = binary("@bufbuild/buf", "bin/buf");
 step("the wire contract is in order", runs(buf, "lint"));
 step("the wire contract breaks nobody", runs(buf, "breaking", "--against", "proto/baseline.binpb"));
+step("nats-servers to test against", runs("scripts/nats-servers.mjs"));
 if (step("types, kernels and build", runs("scripts/build.mjs"))) {
   mkdirSync(join(root, "build"), { recursive: true });
   const results = join(root, "build", "test-results.json");

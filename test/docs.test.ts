@@ -5,6 +5,7 @@ import { checkpointCodes } from "../checkpoint/index.ts";
 import { exitCodes } from "../cli/exit-codes.ts";
 import { jobCodes } from "../coordinator/job/index.ts";
 import { journalCodes } from "../coordinator/journal/index.ts";
+import { natsCodes } from "../coordinator/nats/index.ts";
 import { planCodes } from "../coordinator/plan/index.ts";
 import { publishCodes } from "../coordinator/publish/index.ts";
 import { queueCodes } from "../coordinator/queue/index.ts";
@@ -41,7 +42,7 @@ describe("docs/errors.md", () => {
   const cliCodes = filesIn("cli", ".ts").flatMap((file) => textOf(file).match(/(?<=")cli\/[a-z-]+(?=")/g) ?? []);
   const thrown = [
     ...[...storageCodes, ...checkpointCodes, ...recipeCodes, ...methodCodes, ...mergeCodes, ...engineCodes],
-    ...[...planCodes, ...journalCodes, ...queueCodes, ...jobCodes, ...publishCodes, ...cliCodes],
+    ...[...planCodes, ...journalCodes, ...queueCodes, ...natsCodes, ...jobCodes, ...publishCodes, ...cliCodes],
     ...[...wireCodes, ...trustCodes],
   ];
   const explained = [...textOf("docs/errors.md").matchAll(/^\| `([a-z]+\/[a-z0-9-]+)` \|/gm)].map(([, code]) => code);

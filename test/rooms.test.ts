@@ -24,8 +24,9 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   "worker/pool": ["merge/work", "worker"],
   "coordinator/core": ["merge/work"],
   "coordinator/link": ["merge/work"],
-  "coordinator/journal": ["storage", "merge/work"],
-  "coordinator/queue": ["storage", "merge/work"],
+  "coordinator/nats": ["storage"],
+  "coordinator/journal": ["storage", "merge/work", "coordinator/nats"],
+  "coordinator/queue": ["storage", "merge/work", "coordinator/nats"],
   "coordinator/plan": ["checkpoint", "recipe", "merge/work", "merge/methods", "merge/math"],
   "coordinator/seal": ["storage", "merge/work", "coordinator/plan"],
   "coordinator/publish": [
@@ -44,7 +45,14 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   cli: [
     ...["storage", "trust", "checkpoint", "recipe", "merge/math", "merge/work", "merge/engines", "merge/methods"],
     ...["worker", "worker/pool"],
-    ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/queue", "coordinator/plan"],
+    ...[
+      "coordinator/core",
+      "coordinator/link",
+      "coordinator/nats",
+      "coordinator/journal",
+      "coordinator/queue",
+      "coordinator/plan",
+    ],
     ...["coordinator/seal", "coordinator/publish", "coordinator/prepare", "coordinator/job"],
   ],
 };

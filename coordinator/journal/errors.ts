@@ -2,6 +2,7 @@
 export const journalCodes = [
   "journal/conflict",
   "journal/superseded",
+  "journal/tail-lost",
   "journal/unavailable",
   "journal/corrupt",
   "journal/other-version",

@@ -1,0 +1,106 @@
+import {
+  DiscardPolicy,
+  JetStreamApiCodes,
+  JetStreamApiError,
+  type JetStreamManager,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+} from "@nats-io/jetstream";
+import { nanos } from "@nats-io/transport-node";
+import { NatsError } from "./errors.ts";
+import type { NatsNames } from "./names.ts";
+
+export interface StreamSizes {
+  /** 1, or 3 in a cluster: then one server may be lost without a word lost. */
+  readonly replicas: number;
+  /** The journal refuses more than this, rather than forget what is old. */
+  readonly journalBytes: number;
+}
+
+export const defaultSizes: StreamSizes = { replicas: 1, journalBytes: 4 * 2 ** 30 };
+
+type OwnConfig = Partial<StreamConfig> & { readonly name: string };
+
+/** The settings of our streams that we count on. */
+export function streamConfigs(names: NatsNames, sizes: StreamSizes): readonly OwnConfig[] {
+  const common = {
+    storage: StorageType.File,
+    num_replicas: sizes.replicas,
+    // Full means: no more. The other policy would drop the oldest facts without a word.
+    discard: DiscardPolicy.New,
+    max_age: 0,
+    max_msgs: -1,
+  };
+  return [
+    {
+      ...common,
+      name: names.journalStream,
+      description: "deltaworks: the facts of every job",
+      subjects: [`${names.prefix}.j.>`, `${names.prefix}.b.>`],
+      retention: RetentionPolicy.Limits,
+      max_bytes: sizes.journalBytes,
+      // Facts are never taken back one by one. An administrator may purge a whole job that has ended.
+      deny_delete: true,
+      // Message ids are no fence (they expire) and are not used; a long window would only cost memory.
+      duplicate_window: nanos(120_000),
+    },
+  ];
+}
+
+/** Makes what is not there; what is there must be as it would be made. Returns the names of the streams made. */
+export async function createStreams(
+  manager: JetStreamManager,
+  names: NatsNames,
+  sizes: StreamSizes,
+): Promise<string[]> {
+  const made: string[] = [];
+  for (const config of streamConfigs(names, sizes)) {
+    if ((await maybeConfig(manager, config.name)) !== undefined) continue;
+    await manager.streams.add(config);
+    made.push(config.name);
+  }
+  return made;
+}
+
+/**
+ * Reads the streams' configurations back and compares what we count on: an old server passes over what it does not know,
+ * and somebody may have changed a stream since. Sizes are the operator's and may differ.
+ * @throws NatsError `nats/missing`, `nats/configured-otherwise`
+ */
+export async function checkStreams(manager: JetStreamManager, names: NatsNames): Promise<void> {
+  for (const { description: _, num_replicas: __, max_bytes: ___, ...expected } of streamConfigs(names, defaultSizes)) {
+    const found = await maybeConfig(manager, expected.name);
+    if (found === undefined) {
+      throw new NatsError("nats/missing", `the stream ${expected.name} is not there`, {
+        hint: "Make it once, with an administrator's credentials: deltaworks nats init",
+      });
+    }
+    const differences = Object.entries(expected).filter(
+      ([key, value]) => !isEqual(found[key as keyof StreamConfig], value),
+    );
+    if (differences.length > 0) {
+      const named = differences.map(
+        ([key, value]) => `${key} is ${JSON.stringify(found[key as keyof StreamConfig])}, not ${JSON.stringify(value)}`,
+      );
+      throw new NatsError("nats/configured-otherwise", `the stream ${expected.name}: ${named.join("; ")}`, {
+        hint: "Change it back with the nats command line, or use another --nats-prefix.",
+      });
+    }
+  }
+}
+
+async function maybeConfig(manager: JetStreamManager, stream: string): Promise<StreamConfig | undefined> {
+  try {
+    return (await manager.streams.info(stream)).config;
+  } catch (error) {
+    if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound) return undefined;
+    throw error;
+  }
+}
+
+/** A server leaves out what is false, zero or empty. */
+function isEqual(found: unknown, expected: unknown): boolean {
+  const blank = (value: unknown) => value === undefined || value === false || value === 0;
+  return JSON.stringify(found) === JSON.stringify(expected) || (blank(found) && blank(expected));
+}
