@@ -7,6 +7,10 @@ import { NatsError } from "./errors.ts";
 export const serverFeatures = {
   /** Work-queue streams, pull consumers, expected last sequence of a subject, named ephemeral consumers. */
   required: "2.9.10",
+  /** `sync_interval: always`: an acknowledged message is on the disk. Before, up to two minutes of them may not be. */
+  syncAlways: "2.10.0",
+  /** Batches that are stored whole or not at all; since 2.15 with one sync for all of a batch. */
+  atomicBatch: "2.12.7",
   /** Security advisories up to 2026 are mended; what runs in earnest should be no older. */
   production: "2.12.7",
 } as const;
@@ -28,9 +32,9 @@ export function checkServer(version: string, jetstream: boolean, server: string)
     });
   }
   if (isAtLeast(version, serverFeatures.production)) return [];
-  return [
-    `${server} is nats-server ${version}: it works, and has known security faults. ${serverFeatures.production} or later is advised.`,
-  ];
+  const older = `${server} is nats-server ${version}: it works, and has known security faults. ${serverFeatures.production} or later is advised.`;
+  if (isAtLeast(version, serverFeatures.syncAlways)) return [older];
+  return [older, "It cannot sync what it acknowledges: a power failure may take up to two minutes of the journal."];
 }
 
 /** Versions as servers say them: `2.9.25`, `2.12.0-RC.1`. A release candidate counts as before its release. */

@@ -8,8 +8,10 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/transport-node";
+import type { Nats } from "./connect.ts";
 import { NatsError } from "./errors.ts";
 import type { NatsNames } from "./names.ts";
+import { isAtLeast, serverFeatures } from "./server-features.ts";
 
 export interface StreamSizes {
   /** 1, or 3 in a cluster: then one server may be lost without a word lost. */
@@ -23,7 +25,7 @@ export const defaultSizes: StreamSizes = { replicas: 1, journalBytes: 4 * 2 ** 3
 type OwnConfig = Partial<StreamConfig> & { readonly name: string };
 
 /** The settings of our streams that we count on. */
-export function streamConfigs(names: NatsNames, sizes: StreamSizes): readonly OwnConfig[] {
+function streamConfigs(names: NatsNames, sizes: StreamSizes): readonly OwnConfig[] {
   const common = {
     storage: StorageType.File,
     num_replicas: sizes.replicas,
@@ -48,19 +50,26 @@ export function streamConfigs(names: NatsNames, sizes: StreamSizes): readonly Ow
   ];
 }
 
-/** Makes what is not there; what is there must be as it would be made. Returns the names of the streams made. */
-export async function createStreams(
-  manager: JetStreamManager,
-  names: NatsNames,
-  sizes: StreamSizes,
-): Promise<string[]> {
-  const made: string[] = [];
-  for (const config of streamConfigs(names, sizes)) {
-    if ((await maybeConfig(manager, config.name)) !== undefined) continue;
-    await manager.streams.add(config);
-    made.push(config.name);
+/**
+ * Makes what is not there, and switches on what the server has learnt since. Other settings of a stream that is there are
+ * left alone. Returns what was done, in sentences.
+ */
+export async function createStreams({ manager, names, serverVersion }: Nats, sizes: StreamSizes): Promise<string[]> {
+  const done: string[] = [];
+  // Many entries, one sync: see journal/nats-appends.ts. Nothing else depends on it.
+  const batches = isAtLeast(serverVersion, serverFeatures.atomicBatch);
+  for (const own of streamConfigs(names, sizes)) {
+    const config = own.name === names.journalStream && batches ? { ...own, allow_atomic: true } : own;
+    const found = await maybeConfig(manager, config.name);
+    if (found === undefined) {
+      await manager.streams.add(config);
+      done.push(`made the stream ${config.name}`);
+    } else if (config.allow_atomic === true && found.allow_atomic !== true) {
+      await manager.streams.update(config.name, { ...found, allow_atomic: true });
+      done.push(`allowed batches in the stream ${config.name}`);
+    }
   }
-  return made;
+  return done;
 }
 
 /**
@@ -68,7 +77,7 @@ export async function createStreams(
  * and somebody may have changed a stream since. Sizes are the operator's and may differ.
  * @throws NatsError `nats/missing`, `nats/configured-otherwise`
  */
-export async function checkStreams(manager: JetStreamManager, names: NatsNames): Promise<void> {
+export async function checkStreams({ manager, names }: Pick<Nats, "manager" | "names">): Promise<void> {
   for (const { description: _, num_replicas: __, max_bytes: ___, ...expected } of streamConfigs(names, defaultSizes)) {
     const found = await maybeConfig(manager, expected.name);
     if (found === undefined) {

@@ -18,7 +18,7 @@ describe.each(natsVersions)("nats-server %s", (version) => {
     server = await NatsServer.start({ version, shared: true });
     one = await connectNats(new FileStore(), { servers: [server.url] });
     two = await connectNats(new FileStore(), { servers: [server.url] });
-    await createStreams(one.manager, one.names, sizes);
+    await createStreams(one, sizes);
   });
   afterAll(async () => {
     await Promise.all([one, two].map((nats) => nats.close()));

@@ -1,0 +1,46 @@
+import type { StoredMsg } from "@nats-io/jetstream";
+import { type Nats, serverOf } from "../nats/index.ts";
+import { EntrySubjects } from "./nats-entries.ts";
+import { Outage } from "./outage.ts";
+
+/** Where a job's entries are, and how long its calls wait for an answer. */
+export class NatsPlace {
+  readonly nats: Nats;
+  readonly stream: string;
+  readonly subjects: EntrySubjects;
+  readonly #outageMs: number;
+  readonly #closing = new AbortController();
+
+  constructor(nats: Nats, job: string, outageMs: number) {
+    this.nats = nats;
+    this.stream = nats.names.journalStream;
+    this.subjects = new EntrySubjects(nats.names, job);
+    this.#outageMs = outageMs;
+  }
+
+  /** For messages. */
+  get where(): string {
+    return `${this.stream} on ${serverOf(this.nats.connection)}`;
+  }
+
+  /** The patience for one call. */
+  outage(what: string): Outage {
+    return new Outage(`${what} in ${this.where}`, this.nats.connection, this.#outageMs, this.#closing.signal);
+  }
+
+  /** Ends all waiting. */
+  giveUp(): void {
+    this.#closing.abort();
+  }
+
+  /** The last message of a subject, which may have wildcards. Asks the stream's leader: a replica may be behind. */
+  async lastMessage(natsSubject: string, outage: Outage): Promise<StoredMsg | null> {
+    for (;;) {
+      try {
+        return await this.nats.manager.streams.getMessage(this.stream, { last_by_subj: natsSubject });
+      } catch (error) {
+        await outage.passing(error);
+      }
+    }
+  }
+}
