@@ -60,7 +60,8 @@ export function run(args: readonly string[], cwd?: string): Promise<Ended> {
   return start(args, cwd === undefined ? {} : { cwd }).ended;
 }
 
-function eventsIn(text: string): CommandEvent[] {
+/** Lines that begin as JSON objects do. */
+export function eventsIn(text: string): CommandEvent[] {
   return text.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as CommandEvent] : []));
 }
 
@@ -78,7 +79,9 @@ export function journalOf(
   const entries: { subject: string; body: Record<string, unknown> }[] = [];
   for (const line of readFileSync(path, "utf8").split("\n").slice(1, -1)) {
     try {
-      entries.push(JSON.parse(line.slice(line.indexOf(" ") + 1)));
+      const { subject, body } = JSON.parse(line.slice(line.indexOf(" ") + 1));
+      // What a coordinator writes is wrapped in its epoch; its take-over is not.
+      entries.push({ subject, body: body.epoch === undefined ? body : body.body });
     } catch {
       break;
     }
