@@ -1,3 +1,5 @@
+export { type AdapterConfig, rankAndScale } from "./adapter-config.ts";
+export type { AdapterTensors, LoraPair } from "./adapter-tensors.ts";
 export {
   isAfterLayers,
   isEmbeddingLike,
@@ -19,6 +21,7 @@ export { sha256Hex } from "./hash.ts";
 export { type ScannedHeader, scanHeader } from "./header-scan.ts";
 export { locateModel, type ModelReference, type Surroundings } from "./locate-model.ts";
 export type { ModelLocation } from "./model-location.ts";
+export { type Adapter, openAdapter } from "./open-adapter.ts";
 export { type OpenOptions, openCheckpoint } from "./open-checkpoint.ts";
 export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
 export { checkScaledFp8 } from "./scaled-fp8.ts";

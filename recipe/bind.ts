@@ -4,8 +4,10 @@ import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { TensorTask } from "../merge/work/index.ts";
 import type { Fault } from "./errors.ts";
 import { Findings } from "./findings.ts";
+import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
 import { baseOf, type LayerRange, type LayerSource, type Recipe, type RecipeInput } from "./recipe.ts";
+import { recipeModels } from "./recipe-models.ts";
 import { type Note, type Participant, TensorBinder, type TensorPlace } from "./tensor-binder.ts";
 import { type LayerStack, layoutOf, type TensorLayout } from "./tensor-layout.ts";
 import { type BoundTokenizer, chatTemplateOf, maybeTokenBinder, type TokenBinder } from "./token-binder.ts";
@@ -49,12 +51,13 @@ export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], optio
 
 class RecipeBinder {
   readonly #recipe: Recipe;
-  readonly #inputs: readonly RecipeInput[];
+  /** Every model as the recipe names it. */
+  readonly #models: readonly RecipeModel[];
   readonly #method: MethodDeclaration;
   readonly #findings: Findings;
   readonly #tensors: TensorBinder;
   readonly #layouts: readonly TensorLayout[];
-  readonly #definingInput: number;
+  readonly #definingModel: number;
   readonly #tokens: TokenBinder | undefined;
 
   constructor(
@@ -64,15 +67,17 @@ class RecipeBinder {
     allowVocabularyMismatch: boolean,
   ) {
     this.#recipe = recipe;
-    this.#inputs = inputs;
     this.#method = method;
-    this.#findings = new Findings(recipe.fileName);
-    this.#definingInput = this.#inputIndex(definingModel(recipe));
-    this.#tokens = maybeTokenBinder(recipe, inputs, this.#definingInput, this.#findings);
-    const vocabularies = new VocabularyCheck(inputs, this.#findings, allowVocabularyMismatch);
-    const { tokens, findings } = { tokens: this.#tokens, findings: this.#findings };
-    this.#tensors = new TensorBinder({ recipe, inputs, method, findings, tokens, vocabularies });
-    this.#layouts = inputs.map((input) => layoutOf(input.checkpoint));
+    const findings = new Findings(recipe.fileName);
+    this.#findings = findings;
+    const models = recipeModels(recipe, inputs, findings);
+    this.#models = models;
+    this.#definingModel = this.#modelIndex(definingModel(recipe));
+    const tokens = maybeTokenBinder(recipe, models, this.#definingModel, findings);
+    this.#tokens = tokens;
+    const vocabularies = new VocabularyCheck(models, findings, allowVocabularyMismatch);
+    this.#tensors = new TensorBinder({ recipe, inputs: models, method, findings, tokens, vocabularies });
+    this.#layouts = models.map((model) => layoutOf(model.checkpoint));
   }
 
   bind(): Binding {
@@ -89,12 +94,13 @@ class RecipeBinder {
     const embeddingRows = embedding?.shape[0];
     if (form === "slices") this.#checkHead(tasks, embedding, lastRange);
     this.#tokens?.finish();
-    const chatTemplate = chatTemplateOf(this.#recipe, this.#inputs, this.#findings);
+    const bound = this.#tokens?.bound;
+    const chatTemplate = chatTemplateOf(this.#recipe, this.#models, this.#findings);
     return {
       tasks,
       layerCount: layers,
-      definingInput: this.#definingInput,
-      ...(this.#tokens && { tokenizer: this.#tokens.bound }),
+      definingInput: this.#filesOf(this.#definingModel),
+      ...(bound && { tokenizer: { ...bound, pattern: this.#filesOf(bound.pattern) } }),
       ...(chatTemplate !== undefined && { chatTemplate }),
       ...(embeddingRows !== undefined && { embeddingRows }),
       notes,
@@ -149,7 +155,7 @@ class RecipeBinder {
     defining: Participant,
   ): void {
     for (const { source, input } of participants) {
-      const other = this.#layouts[this.#inputIndex(source.model)]?.stacks.get(prefix);
+      const other = this.#layouts[this.#modelIndex(source.model)]?.stacks.get(prefix);
       if (other === undefined || other.layerCount === stack.layerCount) continue;
       const message = `"${input.label}" has ${other.layerCount} layers under ${prefix}, "${defining.input.label}" has ${stack.layerCount}`;
       const hint = 'Merge models of one depth, or take ranges of their layers with "slices".';
@@ -236,11 +242,11 @@ class RecipeBinder {
     const baseAt = range.sources.findIndex((source) => sameModel(source.model, base));
     let models = 0;
     return range.sources.map((source, i) => {
-      const input = this.#inputs[this.#inputIndex(source.model)];
+      const input = this.#models[this.#modelIndex(source.model)];
       if (input === undefined) throw new Error("an input index lies within the inputs");
       const isBase = i === baseAt;
       const index = isBase && this.#method.base !== "listed" ? 0 : models++;
-      return { source, input, inputIndex: this.#inputIndex(source.model), isBase, index };
+      return { source, input, inputIndex: this.#modelIndex(source.model), isBase, index };
     });
   }
 
@@ -256,19 +262,23 @@ class RecipeBinder {
     const base = baseOf(this.#recipe, range);
     if (base === undefined || this.#recipe.form === "slices") return undefined;
     const takesPart = range.sources.some((source) => sameModel(source.model, base));
-    return takesPart ? undefined : this.#inputs[this.#inputIndex(base)]?.checkpoint;
+    return takesPart ? undefined : this.#models[this.#modelIndex(base)]?.checkpoint;
   }
 
   #layout({ source }: Pick<Participant, "source" | "input">): TensorLayout {
-    const layout = this.#layouts[this.#inputIndex(source.model)];
+    const layout = this.#layouts[this.#modelIndex(source.model)];
     if (layout === undefined) throw new Error("every input has a layout");
     return layout;
   }
 
-  #inputIndex(model: ModelReference): number {
-    const index = this.#inputs.findIndex((input) => sameModel(input.reference, model));
-    if (index < 0) throw new Error(`the recipe's model "${model.text}" is not among the inputs`);
+  #modelIndex(model: ModelReference): number {
+    const index = this.#models.findIndex((other) => sameModel(other.reference, model));
+    if (index < 0) throw new Error(`the recipe's model "${model.text}" is not among the models`);
     return index;
+  }
+
+  #filesOf(model: number): number {
+    return this.#models[model]?.filesOf ?? model;
   }
 }
 

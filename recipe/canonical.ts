@@ -1,3 +1,4 @@
+import { labelOf, type ModelReference, withoutAdapter } from "./model-reference.ts";
 import type { PlacedSetting, Setting, Settings } from "./parameters.ts";
 import type { LayerRange, LayerSource, Recipe } from "./recipe.ts";
 import type { TokenizerSettings, TokenSetting } from "./tokenizer-settings.ts";
@@ -10,27 +11,28 @@ export type JsonValue = string | number | boolean | null | readonly JsonValue[] 
  * paths of their models give the same. `labels`: of labelsFor, by the text of the reference; they stand for the models.
  */
 export function canonicalRecipe(recipe: Recipe, labels: ReadonlyMap<string, string>): JsonValue {
-  const labelOf = (text: string): string => {
-    const label = labels.get(text);
-    if (label === undefined) throw new Error(`the recipe's model "${text}" has no label`);
-    return label;
+  const label = (model: ModelReference): string => {
+    for (const { text } of model.adapter === undefined ? [model] : [withoutAdapter(model), model.adapter]) {
+      if (!labels.has(text)) throw new Error(`the recipe's model "${text}" has no label`);
+    }
+    return labelOf(model, labels);
   };
   const source = ({ model, layers, parameters }: LayerSource): JsonValue => ({
-    model: labelOf(model.text),
+    model: label(model),
     ...(layers && { layers: [layers.first, layers.end] }),
     parameters: settings(parameters),
   });
   const range = ({ baseModel, parameters, sources }: LayerRange): JsonValue => ({
-    ...(baseModel && { baseModel: labelOf(baseModel.text) }),
+    ...(baseModel && { baseModel: label(baseModel) }),
     parameters: settings(parameters),
     sources: sources.map(source),
   });
   return {
     method: recipe.method,
-    ...(recipe.baseModel && { baseModel: labelOf(recipe.baseModel.text) }),
+    ...(recipe.baseModel && { baseModel: label(recipe.baseModel) }),
     ...(recipe.dtype && { dtype: recipe.dtype }),
     ...(recipe.outDtype && { outDtype: recipe.outDtype }),
-    ...(recipe.tokenizer && { tokenizer: tokenizerValue(recipe.tokenizer, labelOf) }),
+    ...(recipe.tokenizer && { tokenizer: tokenizerValue(recipe.tokenizer, label) }),
     ...(recipe.chatTemplate && {
       chatTemplate: recipe.chatTemplate.kind === "auto" ? "auto" : recipe.chatTemplate.text,
     }),
@@ -41,16 +43,16 @@ export function canonicalRecipe(recipe: Recipe, labels: ReadonlyMap<string, stri
 
 function tokenizerValue(
   { source, tokens, padToMultipleOf }: TokenizerSettings,
-  labelOf: (text: string) => string,
+  labelOf: (model: ModelReference) => string,
 ): JsonValue {
   const sourceOf = ({ source }: TokenSetting): JsonValue => {
     if (source === undefined) return null;
     if (source.kind === "zero") return { kind: "zero" };
-    const model = labelOf(source.model.text);
+    const model = labelOf(source.model);
     return source.kind === "model" ? { kind: "model", model } : { kind: "model_token", model, token: source.token };
   };
   return {
-    source: typeof source === "string" ? source : { model: labelOf(source.text) },
+    source: typeof source === "string" ? source : { model: labelOf(source) },
     // A list: the order of new tokens is that of their ids.
     tokens: [...tokens].map(([token, setting]) => ({ token, source: sourceOf(setting), force: setting.force })),
     padToMultipleOf,

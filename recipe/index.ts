@@ -10,7 +10,7 @@ export {
   recipeCodes,
 } from "./errors.ts";
 export { type Difference, type DifferenceKind, type Migration, migrationOf } from "./migration.ts";
-export { labelsFor, type ModelReference } from "./model-reference.ts";
+export { labelOf, labelsFor, type ModelReference } from "./model-reference.ts";
 export { type Condition, evaluateSetting, type PlacedSetting, type Setting, type Settings } from "./parameters.ts";
 export { type LayerRange, type LayerSource, type Recipe, type RecipeInput, referencedModels } from "./recipe.ts";
 export { type ParsedRecipe, type ParseOptions, parseRecipe } from "./schema.ts";

@@ -3,11 +3,18 @@ import type { YamlMap, YamlNode, YamlScalar } from "./yaml.ts";
 
 /** A model as the recipe names it. Equal texts, equal models. */
 export interface ModelReference {
-  /** `path[@revision]`; where that could be read in two ways, JSON of the two parts. */
+  /**
+   * `path[@revision]`; where that could be read in two ways, JSON of the two parts. Of a model with an adapter the texts of both,
+   * joined by "+"; of an adapter alone "+" and its text.
+   */
   readonly text: string;
   /** A local directory or .safetensors file, or `owner/name` on the Hub. */
   readonly path: string;
   readonly revision?: string;
+  /** A LoRA that is applied to the model while it is read. */
+  readonly adapter?: ModelReference;
+  /** It is the adapter in another reference. */
+  readonly isAdapter?: true;
 }
 
 /** A model reference as it stands in YAML; undefined where it is faulty, which is then reported. */
@@ -41,24 +48,17 @@ function fromText(text: string, { place }: YamlNode, { findings }: ReadingContex
     findings.fault("recipe/model-reference", place, `"${part}" ${found}`, hint);
     return undefined;
   }
-  if (parts.length === 2) {
-    const hint = 'Merge the adapter into its model first. If "+" belongs to the path: model: {model: {path: ...}}.';
-    findings.fault("recipe/not-yet", place, `"${text}": model+lora is recognised, but not supported yet`, hint);
-    return undefined;
-  }
-  const [path = "", revision] = text.split("@");
-  return reference(path, revision);
+  const [model, adapter] = parts.map((part) => {
+    const [path = "", revision] = part.split("@");
+    return reference(path, revision);
+  });
+  return model === undefined || adapter === undefined ? model : withAdapter(model, adapter);
 }
 
 /** `{model: {path, revision?}, lora?, override_architecture?}`; `model` may also be text. */
 function fromMap(node: YamlMap, context: ReadingContext): ModelReference | undefined {
   const { findings } = context;
   reportUnknownKeys(context, node, ["model", "lora", "override_architecture"]);
-  const lora = node.entries.get("lora");
-  if (lora !== undefined && maybeValue(node, "lora") !== undefined) {
-    const message = '"lora" is recognised, but not supported yet';
-    findings.fault("recipe/not-yet", lora.place, message, "Merge the adapter into its model first.");
-  }
   const architecture = node.entries.get("override_architecture");
   if (architecture !== undefined && maybeValue(node, "override_architecture") !== undefined) {
     const message = '"override_architecture" has no effect: layers are found by the names of the tensors';
@@ -70,7 +70,16 @@ function fromMap(node: YamlMap, context: ReadingContext): ModelReference | undef
     findings.fault("recipe/missing-key", node.place, message, "Write model: {model: {path: ...}}.");
     return undefined;
   }
-  return model.kind === "map" ? fromPathMap(model, context) : maybeModelReference(model, context);
+  const found = model.kind === "map" ? fromPathMap(model, context) : maybeModelReference(model, context);
+  const loraNode = maybeValue(node, "lora");
+  if (found === undefined || loraNode === undefined) return found;
+  if (found.adapter !== undefined) {
+    const message = `"${found.text}" has an adapter already, and "lora" names another`;
+    findings.fault("recipe/model-reference", loraNode.place, message, "One model takes one adapter.");
+    return undefined;
+  }
+  const adapter = loraNode.kind === "map" ? fromPathMap(loraNode, context) : maybeModelReference(loraNode, context);
+  return adapter === undefined ? undefined : withAdapter(found, adapter);
 }
 
 /** Here "@" and "+" are parts of the path like others, as in mergekit. */
@@ -101,6 +110,22 @@ function reference(path: string, revision: string | undefined): ModelReference {
   const ambiguous = /[@+]/.test(path) || /[@+]/.test(revision ?? "");
   if (revision === undefined) return { text: ambiguous ? JSON.stringify({ path }) : path, path };
   return { text: ambiguous ? JSON.stringify({ path, revision }) : `${path}@${revision}`, path, revision };
+}
+
+function withAdapter(model: ModelReference, adapter: ModelReference): ModelReference {
+  const part = { ...adapter, text: `+${adapter.text}`, isAdapter: true } as const;
+  return { ...model, text: `${model.text}${part.text}`, adapter: part };
+}
+
+/** The model alone. */
+export function withoutAdapter(model: ModelReference): ModelReference {
+  return model.adapter === undefined ? model : reference(model.path, model.revision);
+}
+
+/** The label of a model with its adapter, made of the labels of both. `labels`: of labelsFor. */
+export function labelOf(model: ModelReference, labels: ReadonlyMap<string, string>): string {
+  const found = [withoutAdapter(model), model.adapter].map((part) => (part && labels.get(part.text)) ?? "");
+  return model.adapter === undefined ? (found[0] ?? "") : found.join("+");
 }
 
 export function sameModel(a: ModelReference | undefined, b: ModelReference | undefined): boolean {

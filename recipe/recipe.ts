@@ -1,6 +1,6 @@
-import type { Checkpoint, FloatDtype, ModelTokenizer } from "../checkpoint/index.ts";
+import type { Adapter, Checkpoint, FloatDtype, ModelTokenizer } from "../checkpoint/index.ts";
 import type { Place } from "./errors.ts";
-import type { ModelReference } from "./model-reference.ts";
+import { type ModelReference, withoutAdapter } from "./model-reference.ts";
 import type { Settings } from "./parameters.ts";
 import { type ChatTemplateSetting, modelsInTokenizer, type TokenizerSettings } from "./tokenizer-settings.ts";
 
@@ -44,8 +44,9 @@ export interface LayerSource {
   readonly appended?: true;
 }
 
-/** A model that the recipe names, opened. */
+/** A model or an adapter that the recipe names, opened: files that are an input of the plan. */
 export interface RecipeInput {
+  /** One of referencedModels: of model+adapter either part is an input of its own. */
   readonly reference: ModelReference;
   /** Short name, for messages: see labelsFor. */
   readonly label: string;
@@ -55,6 +56,8 @@ export interface RecipeInput {
   readonly tokenizerFault?: string | undefined;
   /** Read where the recipe has `chat_template: auto`. */
   readonly chatTemplate?: string | undefined;
+  /** Where it is an adapter. */
+  readonly adapter?: Adapter;
 }
 
 /** The base of one range: its own, else the recipe's. */
@@ -69,8 +72,19 @@ export function settingsInOrder(recipe: Recipe, range: LayerRange, source: Layer
     : [source.parameters, range.parameters, recipe.parameters];
 }
 
-/** Every model the recipe names, once: the base first, then in the order of the recipe; those that only give tokens last. */
+/** What must be opened for a recipe: every model that it names and every adapter, each once, an adapter after its model. */
 export function referencedModels(recipe: Recipe): ModelReference[] {
+  const found = new Map<string, ModelReference>();
+  for (const model of modelReferences(recipe)) {
+    for (const part of [withoutAdapter(model), model.adapter]) {
+      if (part !== undefined && !found.has(part.text)) found.set(part.text, part);
+    }
+  }
+  return [...found.values()];
+}
+
+/** Every model the recipe names, once: the base first, then in the order of the recipe; those that only give tokens last. */
+export function modelReferences(recipe: Recipe): ModelReference[] {
   const models = new Map(mergedModels(recipe).map((model) => [model.text, model]));
   for (const model of modelsInTokenizer(recipe.tokenizer)) if (!models.has(model.text)) models.set(model.text, model);
   return [...models.values()];

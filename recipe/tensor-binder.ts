@@ -7,18 +7,12 @@ import {
   type TensorEntry,
 } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
-import type {
-  ModelSource,
-  Parameters,
-  ParameterValue,
-  StoredSource,
-  TensorSource,
-  TensorTask,
-} from "../merge/work/index.ts";
+import type { ModelSource, Parameters, ParameterValue, TensorSource, TensorTask } from "../merge/work/index.ts";
 import type { GatheredRows } from "../tokenizer/index.ts";
 import type { Findings } from "./findings.ts";
+import { type RecipeModel, sourceOfEntry } from "./model-entry.ts";
 import { faulty, resolveParameter } from "./parameters.ts";
-import { type LayerRange, type LayerSource, type Recipe, type RecipeInput, settingsInOrder } from "./recipe.ts";
+import { type LayerRange, type LayerSource, type Recipe, settingsInOrder } from "./recipe.ts";
 import { agreeOrFail, agreeWithBase, sameShape, shapeText } from "./shapes.ts";
 import type { TokenBinder } from "./token-binder.ts";
 import type { VocabularyCheck } from "./vocabulary-check.ts";
@@ -26,7 +20,7 @@ import type { VocabularyCheck } from "./vocabulary-check.ts";
 /** One source of a layer range, opened. */
 export interface Participant {
   readonly source: LayerSource;
-  readonly input: RecipeInput;
+  readonly input: RecipeModel;
   readonly inputIndex: number;
   /** The range's base_model, at its first entry. */
   readonly isBase: boolean;
@@ -63,13 +57,13 @@ interface Present extends Participant {
 
 /** An embedding in the order of the output's vocabulary. */
 interface GatheredTensor extends Pick<GatheredRows, "runs"> {
-  /** The model's own matrix, then those of others: an input and its tensor. */
-  readonly parts: readonly { readonly input: number; readonly entry: TensorEntry }[];
+  /** The model's own matrix, then those of others: where a model's files are, and its tensor. */
+  readonly parts: readonly { readonly filesOf: number; readonly entry: TensorEntry }[];
 }
 
 export interface TensorBinderParts {
   readonly recipe: Recipe;
-  readonly inputs: readonly RecipeInput[];
+  readonly inputs: readonly RecipeModel[];
   readonly method: MethodDeclaration;
   readonly findings: Findings;
   /** Undefined where the output has no vocabulary of its own; then vocabularies are compared. */
@@ -86,7 +80,7 @@ export class TensorBinder {
   readonly #findings: Findings;
   readonly #parameters = new Map<string, Parameters>();
 
-  readonly #inputs: readonly RecipeInput[];
+  readonly #inputs: readonly RecipeModel[];
   readonly #tokens: TokenBinder | undefined;
   readonly #vocabularies: VocabularyCheck;
 
@@ -139,7 +133,8 @@ export class TensorBinder {
     const { runs, others } = this.#tokens.rows(name, inputIndex, entryOf);
     const parts = [inputIndex, ...others].flatMap((input) => {
       const part = entryOf(input);
-      return part === undefined ? [] : [{ input, entry: part }];
+      const filesOf = this.#inputs[input]?.filesOf;
+      return part === undefined || filesOf === undefined ? [] : [{ filesOf, entry: part }];
     });
     const shape = [this.#tokens.rowCount, ...entry.shape.slice(1)];
     const elementCount = shape.reduce((product, size) => product * size, 1);
@@ -366,8 +361,8 @@ export class TensorBinder {
   }
 }
 
-function sourceOf({ inputIndex, entry, gathered }: Present, output: string): TensorSource {
-  if (gathered === undefined) return storedSource(inputIndex, entry, output);
+function sourceOf({ input, entry, gathered }: Present, output: string): TensorSource {
+  if (gathered === undefined) return sourceOfEntry(entry, input.filesOf, output);
   const width = entry.shape.length === 1 ? 1 : entry.elementCount / Math.max(1, entry.shape[0] ?? 1);
   return {
     kind: "rows",
@@ -375,14 +370,7 @@ function sourceOf({ inputIndex, entry, gathered }: Present, output: string): Ten
     tensor: output,
     storedRowLength: entry.shape.at(-1) ?? 1,
     width,
-    parts: gathered.parts.map((part) => storedSource(part.input, part.entry, output)),
+    parts: gathered.parts.map(({ filesOf, entry: part }) => sourceOfEntry(part, filesOf, output)),
     runs: gathered.runs,
   };
-}
-
-function storedSource(input: number, entry: TensorEntry, output: string): StoredSource {
-  const { file, name, dtype, offsetBytes, shape } = entry;
-  // Usually they are equal: one string serves all models.
-  const tensor = name === output ? output : name;
-  return { input, file, tensor, dtype, offsetBytes, storedRowLength: shape.at(-1) ?? 1 };
 }

@@ -5,6 +5,7 @@ import {
   locateModel,
   type ModelLocation,
   type ModelReference,
+  openAdapter,
   openCheckpoint,
   type Surroundings,
   sha256Hex,
@@ -190,6 +191,11 @@ export async function openModels(
         options.findModel,
         options.recordedFolders?.[opened.length],
       );
+      if (reference.isAdapter === true) {
+        const adapter = await openAdapter(store, location, label);
+        opened.push({ reference, label, checkpoint: adapter.checkpoint, adapter });
+        continue;
+      }
       const checkpoint = await openCheckpoint(store, location, label);
       const text = await textOfInput(recipe, references.length, tokenizers, checkpoint, label);
       opened.push({ reference, label, checkpoint, ...text });

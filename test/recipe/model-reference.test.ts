@@ -15,6 +15,22 @@ test.each([
     { text: "owner/name@1234567", path: "owner/name", revision: "1234567" },
   ],
   ["{model: {path: a+b@c}}", { text: '{"path":"a+b@c"}', path: "a+b@c" }],
+  ...[
+    "a@1+owner/lora@2",
+    "{model: a@1, lora: owner/lora@2}",
+    "{model: a@1, lora: {path: owner/lora, revision: 2}}",
+  ].map(
+    (yaml) =>
+      [
+        yaml,
+        {
+          text: "a@1+owner/lora@2",
+          path: "a",
+          revision: "1",
+          adapter: { text: "+owner/lora@2", path: "owner/lora", revision: "2", isAdapter: true },
+        },
+      ] as const,
+  ),
 ])("%s names its path and revision", (yaml, expected) => {
   expect(modelOf(yaml)).toEqual(expected);
 });

@@ -58,8 +58,6 @@ test("unknown keys and parameters become warnings where the user allows them, an
 
 test.each([
   ["modules", "merge_method: linear\nmodules: {text: {models: []}}\n", '"modules"'],
-  ["model+lora", "merge_method: linear\nmodels: [{model: a+b@main}]\n", "model+lora"],
-  ["lora", "merge_method: linear\nmodels: [{model: {model: a, lora: b}}]\n", '"lora"'],
   ["several documents", "merge_method: linear\nmodels: [{model: a}]\n---\nname: b\n", "several documents"],
   ["sce", "merge_method: sce\nmodels: [{model: a}]\n", '"sce"'],
   ["arcee_fusion", "merge_method: arcee_fusion\nmodels: [{model: a}]\n", '"arcee_fusion"'],

@@ -1,0 +1,93 @@
+import { unsupported } from "./adapter-config.ts";
+import type { TensorEntry } from "./checkpoint.ts";
+import { isFloatDtype } from "./dtype.ts";
+import { CheckpointError, quoted } from "./errors.ts";
+
+/** A and B of one module. */
+export interface LoraPair {
+  readonly a: TensorEntry;
+  readonly b: TensorEntry;
+}
+
+export interface AdapterTensors {
+  /** By the module's path in the base model. */
+  readonly pairs: ReadonlyMap<string, LoraPair>;
+  /** Tensors that take the place of the base's (modules_to_save, trained biases), by the name they have in the base. */
+  readonly saved: ReadonlyMap<string, TensorEntry>;
+}
+
+/** PEFT puts the model two levels down. */
+const prefix = "base_model.model.";
+const factorName = /^(.+)\.lora_([AB])(?:\.[^.]+)?\.weight$/;
+/** What else PEFT calls parts of adapters, and what they are. */
+const otherParts: readonly (readonly [RegExp, string])[] = [
+  [/\.lora_magnitude_vector(?:\.|$)/, "DoRA: magnitudes beside A and B"],
+  [/\.lora_embedding_[AB](?:\.|$)/, "LoRA on an embedding"],
+  [/\.lora_[AB](?:\.[^.]+)?\.bias$/, "a bias in A or B"],
+  [/\.lora_[a-zA-Z_]+(?:\.|$)/, "parts beside A and B"],
+  [/\.(?:token_adapter|trainable_tokens\w*)\./, "trained rows of the embedding"],
+  [/\.(?:ia3_|hada_|lokr_|oft_|vera_|boft_|hra_|fourierft_|ln_tuning_)/, "adapters that are no LoRA"],
+];
+const kohyaName = /\.lora_(?:down|up)\.weight$|\.alpha$|^lora_(?:unet|te\d?)_/;
+
+/**
+ * Which tensors of an adapter's file are factors, and which take the place of the base's. Names as PEFT writes them, with or without
+ * the adapter's own name after lora_A and lora_B.
+ * @throws CheckpointError `checkpoint/adapter-unsupported`, `checkpoint/adapter-tensor`
+ */
+export function sortAdapterTensors(tensors: ReadonlyMap<string, TensorEntry>, label: string): AdapterTensors {
+  const halves = new Map<string, { a?: TensorEntry; b?: TensorEntry }>();
+  const saved = new Map<string, TensorEntry>();
+  for (const [name, entry] of tensors) {
+    if (kohyaName.test(name)) throw unsupported(label, `it holds ${quoted(name)}`, "adapters not written by PEFT");
+    const own = name.startsWith(prefix) ? name.slice(prefix.length) : name;
+    const factor = factorName.exec(own);
+    if (factor !== null) {
+      const [, module = "", which] = factor;
+      addHalf(halves, module, which === "A" ? "a" : "b", entry, label);
+      continue;
+    }
+    for (const [part, what] of otherParts) {
+      if (part.test(`.${own}`)) throw unsupported(label, `it holds ${quoted(name)}`, what);
+    }
+    saved.set(baseName(own), entry);
+  }
+  const pairs = new Map<string, LoraPair>();
+  for (const [module, { a, b }] of halves) {
+    if (a === undefined || b === undefined) {
+      throw odd(label, `module ${quoted(module)} has lora_${a === undefined ? "B" : "A"} only`);
+    }
+    pairs.set(module, { a, b });
+  }
+  if (pairs.size === 0) throw odd(label, "it holds no lora_A and lora_B");
+  return { pairs, saved };
+}
+
+function addHalf(
+  halves: Map<string, { a?: TensorEntry; b?: TensorEntry }>,
+  module: string,
+  which: "a" | "b",
+  entry: TensorEntry,
+  label: string,
+): void {
+  const half = halves.get(module) ?? {};
+  if (half[which] !== undefined) {
+    throw odd(label, `module ${quoted(module)} has several lora_${which.toUpperCase()}: several adapters in one file`);
+  }
+  if (!isFloatDtype(entry.dtype)) throw odd(label, `${quoted(entry.name)} is ${entry.dtype}, no floating point`);
+  half[which] = entry;
+  halves.set(module, half);
+}
+
+/** A saved module wraps its tensors in names of PEFT's own. */
+function baseName(own: string): string {
+  return own
+    .replace(/\.modules_to_save(?:\.[^.]+)?(?=\.[^.]+$)/, "")
+    .replace(/\.(?:original_module|base_layer)(?=\.)/, "");
+}
+
+function odd(label: string, found: string): CheckpointError {
+  return new CheckpointError("checkpoint/adapter-tensor", `${label}: ${found}`, {
+    hint: "The file was not written by PEFT as one LoRA adapter, or is damaged: get it again.",
+  });
+}

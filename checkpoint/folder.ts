@@ -1,0 +1,64 @@
+import { join, sep } from "node:path";
+import { type DirectoryEntry, readWhole, type Store } from "../storage/index.ts";
+import { CheckpointError, quoted } from "./errors.ts";
+import type { ModelLocation } from "./model-location.ts";
+
+/** A model's folder, from which no link leads out but into the blobs of its own repository in the Hub's cache. */
+export class Folder {
+  readonly root: string;
+  readonly entries: readonly DirectoryEntry[];
+  readonly #store: Store;
+  readonly #allowed: readonly string[];
+  readonly #label: string;
+
+  private constructor(
+    store: Store,
+    root: string,
+    allowed: readonly string[],
+    entries: readonly DirectoryEntry[],
+    label: string,
+  ) {
+    this.#store = store;
+    this.root = root;
+    this.#allowed = allowed;
+    this.entries = entries;
+    this.#label = label;
+  }
+
+  static async open(store: Store, location: ModelLocation, label: string): Promise<Folder> {
+    const root = await store.realPath(location.root);
+    const allowed = location.allowLinksInto === undefined ? [root] : [root, location.allowLinksInto];
+    const entries = location.file === undefined ? await store.list(root) : [];
+    return new Folder(store, root, allowed, entries, label);
+  }
+
+  /** Where a file of the folder really is. @throws CheckpointError `checkpoint/link-out` */
+  async resolve(name: string): Promise<string> {
+    const path = await this.#store.realPath(join(this.root, name));
+    if (this.#allowed.some((folder) => isInside(path, folder))) return path;
+    throw new CheckpointError(
+      "checkpoint/link-out",
+      `${this.#label}: ${quoted(name)} is a link to ${quoted(path)}, out of the model's folder ${this.root}`,
+      { hint: "Put the file itself in its place. Only links within the folder, or of the Hub's cache, are followed." },
+    );
+  }
+
+  readonly exists = async (name: string): Promise<boolean> =>
+    (await this.#store.identity(join(this.root, name)))?.kind === "file";
+
+  async readWhole(name: string, limitBytes: number): Promise<Uint8Array> {
+    return readWhole(this.#store, await this.resolve(name), limitBytes);
+  }
+
+  /** Files and links to files of a folder inside, sorted; none if it is not there. */
+  async listInside(name: string): Promise<readonly string[]> {
+    const isThere = this.entries.some((entry) => entry.name === name && entry.kind === "directory");
+    if (!isThere) return [];
+    const entries = await this.#store.list(await this.resolve(name));
+    return entries.filter((entry) => entry.kind !== "directory").map((entry) => `${name}/${entry.name}`);
+  }
+}
+
+function isInside(path: string, folder: string): boolean {
+  return path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
+}

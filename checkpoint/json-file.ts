@@ -1,0 +1,35 @@
+import { StorageError } from "../storage/index.ts";
+import { type CheckpointCode, CheckpointError } from "./errors.ts";
+import type { Folder } from "./folder.ts";
+import { JsonBytes } from "./json-bytes.ts";
+
+const MAX_JSON_BYTES = 10_000_000;
+const MAX_JSON_DEPTH = 64;
+
+/** A file of a folder that must hold a JSON object. `code`: of faults that are not those of JSON itself. @throws CheckpointError */
+export async function readJsonObject(
+  folder: Folder,
+  name: string,
+  label: string,
+  code: "checkpoint/config" | "checkpoint/adapter-config",
+): Promise<Readonly<Record<string, unknown>>> {
+  const fail = (fault: CheckpointCode, message: string, position?: number): never => {
+    const place = position === undefined ? "" : ` (byte ${position})`;
+    throw new CheckpointError(fault, `${label}: ${name}: ${message}${place}`, {
+      hint: `Correct ${name} or get it again.`,
+    });
+  };
+  let bytes: Uint8Array;
+  try {
+    bytes = await folder.readWhole(name, MAX_JSON_BYTES);
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== "storage/too-large") throw error;
+    return fail(code, `the file has more than the ${MAX_JSON_BYTES} bytes allowed`);
+  }
+  // JSON.parse alone would let through nesting on which whoever walks over the object later would choke.
+  const json = new JsonBytes(bytes, fail);
+  if (json.peek() !== 0x7b) fail(code, "it must be a JSON object");
+  json.skipValue(MAX_JSON_DEPTH);
+  if (json.peek() !== -1) json.unexpected("nothing more");
+  return JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+}

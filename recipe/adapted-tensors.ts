@@ -1,0 +1,103 @@
+import { type Adapter, rankAndScale } from "../checkpoint/index.ts";
+import type { AdapterSource } from "../merge/work/index.ts";
+import { type ModelEntry, type RecipeModel, sourceOfEntry, storedSource } from "./model-entry.ts";
+import { shapeText } from "./shapes.ts";
+
+/** A model with an adapter on it: what the adapter changes, and what of it fits nowhere. */
+export interface AdaptedTensors {
+  /** By name in the base. */
+  readonly tensors: ReadonlyMap<string, ModelEntry>;
+  /** Sentences without the names of model and adapter. The model is not to be merged. */
+  readonly faults: readonly string[];
+  /** Tensors the adapter would replace, and the base lacks. */
+  readonly unused: readonly string[];
+}
+
+/** `adapterIndex`: into the plan's inputs. */
+export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex: number): AdaptedTensors {
+  const names = new BaseNames([...base.checkpoint.tensors.keys()]);
+  const tensors = new Map<string, ModelEntry>();
+  const faults: string[] = [];
+  const unused: string[] = [];
+  for (const [name, saved] of adapter.saved) {
+    const target = names.find(name);
+    const entry = target === undefined ? undefined : base.checkpoint.tensors.get(target);
+    if (entry === undefined) unused.push(name);
+    else tensors.set(entry.name, { ...saved, name: entry.name, source: storedSource(saved, adapterIndex) });
+  }
+  for (const [module, { a, b }] of adapter.pairs) {
+    const target = names.find(`${module}.weight`);
+    const entry = target === undefined ? undefined : base.checkpoint.tensors.get(target);
+    if (entry === undefined) {
+      faults.push(`adapts ${module}, and there is no ${module}.weight`);
+      continue;
+    }
+    const { rank, scale } = rankAndScale(adapter.config, module, base.label);
+    const fit = fitOf(entry.shape, a.shape, b.shape, rank, adapter.config.fanInFanOut);
+    if (typeof fit === "string") {
+      faults.push(`adapts ${module}, and ${fit}`);
+      continue;
+    }
+    const source: AdapterSource = {
+      kind: "adapter",
+      tensor: entry.name,
+      dtype: "F32",
+      storedRowLength: entry.shape.at(-1) ?? 1,
+      base: sourceOfEntry(tensors.get(entry.name) ?? entry, base.filesOf),
+      ...fit,
+      rank,
+      scale,
+      a: storedSource(a, adapterIndex),
+      b: storedSource(b, adapterIndex),
+    };
+    tensors.set(entry.name, { ...entry, source });
+  }
+  return { tensors, faults, unused };
+}
+
+/** The adapted weight as a matrix, or a sentence that says what does not fit. */
+function fitOf(
+  weight: readonly number[],
+  a: readonly number[],
+  b: readonly number[],
+  rank: number,
+  fanInFanOut: boolean,
+): Pick<AdapterSource, "rows" | "columns" | "transposed"> | string {
+  const [rankOfA = 0, ...inner] = a;
+  const [outer = 0, rankOfB = 0, ...ones] = b;
+  if (rankOfA !== rank || rankOfB !== rank || ones.some((size) => size !== 1)) {
+    return `its A ${shapeText(a)} and B ${shapeText(b)} are not of rank ${rank}, which adapter_config.json gives it`;
+  }
+  const [rows = 0, ...rest] = weight;
+  const columns = rest.reduce((product, size) => product * size, 1);
+  const plain = weight.length === a.length && rows === outer && rest.every((size, k) => size === inner[k]);
+  const turned = weight.length === 2 && a.length === 2 && rows === inner[0] && columns === outer;
+  if (!plain && !turned) {
+    return `B A would have the shape ${shapeText([outer, ...inner])}, the weight has ${shapeText(weight)}`;
+  }
+  // PEFT goes by the kind of module, and corrects the flag where it is wrong; the shape tells the kind unless it is square.
+  return { rows, columns, transposed: turned && (fanInFanOut || !plain) };
+}
+
+/** Names of a base, found also where the adapter was trained on a model that wraps it, or is wrapped by it, under other prefixes. */
+class BaseNames {
+  readonly #names: ReadonlySet<string>;
+  readonly #all: readonly string[];
+
+  constructor(names: readonly string[]) {
+    this.#all = names;
+    this.#names = new Set(names);
+  }
+
+  /** Undefined: no name, or several, could be meant. */
+  find(name: string): string | undefined {
+    if (this.#names.has(name)) return name;
+    // Prefixes that the base lacks: model.layers.0… where the base has layers.0…
+    for (let dot = name.indexOf("."); dot >= 0; dot = name.indexOf(".", dot + 1)) {
+      const tail = name.slice(dot + 1);
+      if (tail.includes(".") && this.#names.has(tail)) return tail;
+    }
+    const longer = this.#all.filter((candidate) => candidate.endsWith(`.${name}`));
+    return longer.length === 1 ? longer[0] : undefined;
+  }
+}

@@ -1,0 +1,30 @@
+import type { TensorEntry } from "../checkpoint/index.ts";
+import type { StoredSource, TensorSource } from "../merge/work/index.ts";
+import type { RecipeInput } from "./recipe.ts";
+
+/** A model as the recipe names it, with whatever is applied to it. Its checkpoint is a view: entries may be ModelEntry. */
+export interface RecipeModel extends RecipeInput {
+  /** Index into the plan's inputs: its own files, of which its config and tokenizer are companions. */
+  readonly filesOf: number;
+}
+
+/** A tensor as the recipe sees it. */
+export interface ModelEntry extends TensorEntry {
+  /**
+   * Where it is not simply stored in the model's own files. Shape and dtype are then those that the output takes after, not those of
+   * the source.
+   */
+  readonly source?: TensorSource;
+}
+
+/** `filesOf`: of the model that the entry belongs to. `output`: name of the output's tensor. */
+export function sourceOfEntry(entry: ModelEntry, filesOf: number, output?: string): TensorSource {
+  return entry.source ?? storedSource(entry, filesOf, output);
+}
+
+export function storedSource(entry: TensorEntry, input: number, output?: string): StoredSource {
+  const { file, name, dtype, offsetBytes, shape } = entry;
+  // Usually they are equal: one string serves all models.
+  const tensor = name === output ? output : name;
+  return { input, file, tensor, dtype, offsetBytes, storedRowLength: shape.at(-1) ?? 1 };
+}

@@ -1,0 +1,52 @@
+import { adaptedTensors } from "./adapted-tensors.ts";
+import type { Place } from "./errors.ts";
+import type { Findings } from "./findings.ts";
+import type { RecipeModel } from "./model-entry.ts";
+import { type ModelReference, sameModel, withoutAdapter } from "./model-reference.ts";
+import { modelReferences, type Recipe, type RecipeInput } from "./recipe.ts";
+
+/** Every model that the recipe names, adapters applied; what an adapter does not fit is reported. */
+export function recipeModels(recipe: Recipe, inputs: readonly RecipeInput[], findings: Findings): RecipeModel[] {
+  return modelReferences(recipe).map((reference) => {
+    const alone = withoutAdapter(reference);
+    const filesOf = inputs.findIndex((input) => sameModel(input.reference, alone));
+    const input = inputs[filesOf];
+    if (input === undefined) throw new Error(`the recipe's model "${alone.text}" is not among the inputs`);
+    const model: RecipeModel = { ...input, filesOf };
+    return reference.adapter === undefined ? model : adapted(recipe, model, reference, inputs, findings);
+  });
+}
+
+function adapted(
+  recipe: Recipe,
+  model: RecipeModel,
+  reference: ModelReference,
+  inputs: readonly RecipeInput[],
+  findings: Findings,
+): RecipeModel {
+  const adapterIndex = inputs.findIndex((input) => sameModel(input.reference, reference.adapter));
+  const adapterInput = inputs[adapterIndex];
+  if (adapterInput?.adapter === undefined)
+    throw new Error(`the adapter of "${reference.text}" is not among the inputs`);
+  const { tensors, faults, unused } = adaptedTensors(model, adapterInput.adapter, adapterIndex);
+  const label = `${model.label}+${adapterInput.label}`;
+  const place = placeOf(recipe, reference);
+  for (const fault of faults) {
+    const message = `"${adapterInput.label}" does not fit "${model.label}": it ${fault}`;
+    const hint = "Name the model that the adapter was trained on; its adapter_config.json has base_model_name_or_path.";
+    findings.repeated("fault", label, "recipe/adapter-mismatch", place, message, hint);
+  }
+  for (const name of unused) {
+    const message = `"${adapterInput.label}" holds ${name}, which "${model.label}" lacks: skipped`;
+    const hint = "The tensors of the base, or of the first model, are the output's.";
+    findings.repeated("warning", label, "recipe/tensor-skipped", place, message, hint);
+  }
+  const checkpoint = { ...model.checkpoint, tensors: new Map([...model.checkpoint.tensors, ...tensors]) };
+  return { ...model, reference, label, checkpoint };
+}
+
+/** Where the recipe names a model first, as far as that is known. */
+function placeOf(recipe: Recipe, model: ModelReference): Place {
+  const sources = recipe.layerRanges.flatMap((range) => range.sources);
+  return sources.find((source) => sameModel(source.model, model))?.place ?? recipe.methodPlace;
+}

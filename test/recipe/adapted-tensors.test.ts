@@ -1,0 +1,257 @@
+import { expect, test } from "vitest";
+import type { Adapter, AdapterConfig, TensorEntry } from "../../checkpoint/index.ts";
+import { type Binding, bindRecipe, labelsFor, type RecipeInput, referencedModels } from "../../recipe/index.ts";
+import { checkpointOf, type TensorShape } from "./checkpoints.ts";
+import { methods, parse, recipeOf, summaryOf } from "./parsing.ts";
+
+const config: AdapterConfig = {
+  rank: 2,
+  alpha: 4,
+  rankPattern: new Map(),
+  alphaPattern: new Map(),
+  rslora: false,
+  fanInFanOut: false,
+};
+
+/** Pairs by module: shapes of A and B. Saved tensors by name. */
+function adapterOf(
+  pairs: Readonly<Record<string, readonly [readonly number[], readonly number[]]>>,
+  saved: Readonly<Record<string, readonly number[]>> = {},
+  settings: Partial<AdapterConfig> = {},
+): Adapter {
+  const shapes = [
+    ...Object.entries(pairs).flatMap(([module, [a, b]]): TensorShape[] => [
+      [`${module}.lora_A.weight`, a, "F32"],
+      [`${module}.lora_B.weight`, b, "F32"],
+    ]),
+    ...Object.entries(saved).map(([name, shape]): TensorShape => [name, shape, "F32"]),
+  ];
+  const checkpoint = checkpointOf(shapes);
+  const entry = (name: string): TensorEntry => checkpoint.tensors.get(name)!;
+  return {
+    checkpoint,
+    config: { ...config, ...settings },
+    pairs: new Map(
+      Object.keys(pairs).map((module) => [
+        module,
+        { a: entry(`${module}.lora_A.weight`), b: entry(`${module}.lora_B.weight`) },
+      ]),
+    ),
+    saved: new Map(Object.keys(saved).map((name) => [name, entry(name)])),
+  };
+}
+
+const base: TensorShape[] = [
+  ["model.embed_tokens.weight", [10, 4]],
+  ["model.layers.0.q.weight", [6, 4]],
+  ["model.layers.0.o.weight", [4, 4]],
+  ["model.norm.weight", [4]],
+];
+
+function bind(adapter: Adapter, text = recipe, model: readonly TensorShape[] = base): Binding {
+  const parsed = recipeOf(text);
+  const references = referencedModels(parsed);
+  const labels = labelsFor(references);
+  const inputs = references.map((reference): RecipeInput => {
+    const label = labels.get(reference.text)!;
+    if (reference.isAdapter === true) return { reference, label, checkpoint: adapter.checkpoint, adapter };
+    return { reference, label, checkpoint: checkpointOf(model) };
+  });
+  return bindRecipe(parsed, inputs, { methods });
+}
+
+const recipe = `merge_method: linear
+parameters: {weight: 1}
+models: [{model: base}, {model: base+tuned}]
+`;
+const taskOf = ({ tasks }: Binding, name: string) => tasks.find((task) => task.name === name)!;
+
+test("base and adapter are inputs of their own, each once", () => {
+  const text = recipe.replace("base}", "base+tuned}").replace("linear", "ties").concat("base_model: base\n");
+  expect(referencedModels(recipeOf(text)).map((reference) => reference.text)).toEqual(["base", "+tuned"]);
+});
+
+test("a weight that the adapter names is the base's with A and B; others are the base's own", () => {
+  const binding = bind(
+    adapterOf({
+      "model.layers.0.q": [
+        [2, 4],
+        [6, 2],
+      ],
+    }),
+  );
+  expect(binding.faults).toEqual([]);
+  const [plain, adapted] = taskOf(binding, "model.layers.0.q.weight").models;
+  expect(plain).toMatchObject({ input: 0, dtype: "BF16", storedRowLength: 4 });
+  expect(adapted).toMatchObject({
+    kind: "adapter",
+    dtype: "F32",
+    tensor: "model.layers.0.q.weight",
+    storedRowLength: 4,
+    base: { input: 0, tensor: "model.layers.0.q.weight" },
+    a: { input: 1, tensor: "model.layers.0.q.lora_A.weight" },
+    b: { input: 1, tensor: "model.layers.0.q.lora_B.weight" },
+    ...{ rank: 2, scale: 2, rows: 6, columns: 4, transposed: false, index: 1 },
+  });
+  expect(taskOf(binding, "model.norm.weight").models.map((model) => model.kind)).toEqual([undefined, undefined]);
+  // The output's dtype is still the base's.
+  expect(taskOf(binding, "model.layers.0.q.weight").dtype).toBe("BF16");
+});
+
+test("a base with an adapter can be the base_model, and what is copied of it is adapted too", () => {
+  const text = "merge_method: ties\nbase_model: base+tuned\nmodels: [{model: other, parameters: {weight: 1}}]\n";
+  const binding = bind(
+    adapterOf({
+      "model.layers.0.q": [
+        [2, 4],
+        [6, 2],
+      ],
+    }),
+    text,
+  );
+  expect(taskOf(binding, "model.layers.0.q.weight").base).toMatchObject({ kind: "adapter" });
+  expect(binding.definingInput).toBe(0);
+});
+
+test("saved modules take the place of the base's tensors, whatever their shape", () => {
+  const binding = bind(
+    adapterOf(
+      {
+        "model.layers.0.q": [
+          [2, 4],
+          [6, 2],
+        ],
+      },
+      { "model.embed_tokens.weight": [12, 4] },
+    ),
+  );
+  expect(taskOf(binding, "model.embed_tokens.weight").models[1]).toMatchObject({
+    input: 1,
+    tensor: "model.embed_tokens.weight",
+    dtype: "F32",
+  });
+  expect(summaryOf(binding.warnings).join()).toContain("cut from [12, 4] to [10, 4]");
+});
+
+test("what would replace a tensor that the base lacks is skipped with a warning", () => {
+  const binding = bind(
+    adapterOf(
+      {
+        "model.layers.0.q": [
+          [2, 4],
+          [6, 2],
+        ],
+      },
+      { "score.weight": [2, 4] },
+    ),
+  );
+  expect(summaryOf(binding.warnings)).toEqual([
+    'tensor-skipped 3:25 "tuned" holds score.weight, which "base" lacks: skipped',
+  ]);
+});
+
+test.each([
+  ["[in, out] by the flag", [4, 4], true, true],
+  ["[out, in] without it", [4, 4], false, false],
+  ["[in, out] by its shape, whatever the flag", [4, 6], false, true],
+  ["[out, in] by its shape, whatever the flag", [6, 4], true, false],
+])("a weight is taken as %s", (_, shape, fanInFanOut, transposed) => {
+  const square = shape[0] === shape[1];
+  const adapter = adapterOf(
+    {
+      "h.0.c": [
+        [2, 4],
+        [square ? 4 : 6, 2],
+      ],
+    },
+    {},
+    { fanInFanOut },
+  );
+  const [, adapted] = taskOf(bind(adapter, recipe, [["h.0.c.weight", shape]]), "h.0.c.weight").models;
+  expect(adapted).toMatchObject({ kind: "adapter", transposed, rows: shape[0], columns: shape[1] });
+});
+
+test("a convolution is the matrix of its first dimension and the rest", () => {
+  const adapter = adapterOf({
+    conv: [
+      [2, 3, 3, 3],
+      [8, 2, 1, 1],
+    ],
+  });
+  const [, adapted] = taskOf(bind(adapter, recipe, [["conv.weight", [8, 3, 3, 3]]]), "conv.weight").models;
+  expect(adapted).toMatchObject({ kind: "adapter", rows: 8, columns: 27, storedRowLength: 3, transposed: false });
+});
+
+test("modules are found where the adapter was trained under another prefix", () => {
+  const pair = [
+    [2, 4],
+    [6, 2],
+  ] as const;
+  const names = (module: string, tensor: string) => {
+    const binding = bind(adapterOf({ [module]: pair }), recipe, [[tensor, [6, 4]]]);
+    return [binding.faults.length, taskOf(binding, tensor).models[1]!.kind];
+  };
+  expect(names("model.layers.0.q", "layers.0.q.weight")).toEqual([0, "adapter"]);
+  expect(names("layers.0.q", "model.layers.0.q.weight")).toEqual([0, "adapter"]);
+});
+
+test.each([
+  [
+    "a module the base lacks",
+    {
+      "model.layers.7.q": [
+        [2, 4],
+        [6, 2],
+      ],
+    },
+    "adapts model.layers.7.q, and there is no model.layers.7.q.weight",
+  ],
+  [
+    "other shapes",
+    {
+      "model.layers.0.q": [
+        [2, 5],
+        [6, 2],
+      ],
+    },
+    "B A would have the shape [6, 5], the weight has [6, 4]",
+  ],
+  [
+    "another rank",
+    {
+      "model.layers.0.q": [
+        [3, 4],
+        [6, 3],
+      ],
+    },
+    "A [3, 4] and B [6, 3] are not of rank 2",
+  ],
+] as const)("%s is a fault with its place", (_, pairs, message) => {
+  const [fault] = bind(adapterOf(pairs)).faults;
+  expect(fault).toMatchObject({ code: "recipe/adapter-mismatch", line: 3, column: 25 });
+  expect(fault?.message).toContain(`"tuned" does not fit "base": it `);
+  expect(fault?.message).toContain(message);
+});
+
+test("the same adapter faults once, however many tensors it has", () => {
+  const pairs = Object.fromEntries(
+    Array.from(
+      { length: 9 },
+      (_, k) =>
+        [
+          `m.${k}.q`,
+          [
+            [2, 4],
+            [6, 2],
+          ],
+        ] as const,
+    ),
+  );
+  expect(bind(adapterOf(pairs)).faults).toHaveLength(1);
+});
+
+test("a model takes one adapter", () => {
+  expect(summaryOf(parse("merge_method: linear\nmodels: [{model: a+b+c}]\n").faults).join()).toContain('holds 2 "+"');
+  const twice = "merge_method: linear\nmodels: [{model: {model: a+b, lora: c}}]\n";
+  expect(summaryOf(parse(twice).faults).join()).toContain('"a+b" has an adapter already');
+});
