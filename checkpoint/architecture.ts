@@ -128,6 +128,15 @@ export function maybeTensor(
   return undefined;
 }
 
+/**
+ * Whether a tensor holds several experts, one after another along its first dimension: `experts.gate_up_proj` of Mixtral, Llama 4 or
+ * gpt-oss, `block_sparse_moe.input_linear.weight` of Granite. Experts with numbers in their names are tensors of their own.
+ */
+export function holdsExperts(name: string, shape: readonly number[]): boolean {
+  const isFused = /(?:^|\.)(?:experts|block_sparse_moe)\.(?!\d)(?:\w+\.)?\w+$/.test(name);
+  return isFused && (shape.length === 3 || (shape.length === 2 && /bias$/.test(name)));
+}
+
 const optionalTensors: readonly RegExp[] = [
   /\.bias$/, // families come with and without; GPT-2's causal mask is called attn.bias, too
   /(?:^|\.)rotary_emb\.(?:inv_freq|cos_cached|sin_cached)$/,

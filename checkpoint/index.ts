@@ -1,6 +1,7 @@
 export { type AdapterConfig, rankAndScale } from "./adapter-config.ts";
 export type { AdapterTensors, LoraPair } from "./adapter-tensors.ts";
 export {
+  holdsExperts,
   isAfterLayers,
   isEmbeddingLike,
   isOptional,

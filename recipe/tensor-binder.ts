@@ -9,6 +9,7 @@ import {
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { ModelSource, Parameters, ParameterValue, TensorSource, TensorTask } from "../merge/work/index.ts";
 import type { GatheredRows } from "../tokenizer/index.ts";
+import { perExpert } from "./experts.ts";
 import type { Findings } from "./findings.ts";
 import { type RecipeModel, sourceOfEntry } from "./model-entry.ts";
 import { faulty, resolveParameter } from "./parameters.ts";
@@ -120,8 +121,10 @@ export class TensorBinder {
     if (isEmbeddingLike(name) && this.#tokens === undefined)
       this.#vocabularies.check(agreed.shape[0] ?? 0, apart ? [defining, ...agreed.models] : agreed.models);
     if (agreed.models.length === 0) this.#copy(name, dtype, defining, "no other model's shape fits the base's");
-    else
-      this.tasks.push(this.#mergeTask(name, dtype, apart ? defining : undefined, agreed.models, agreed.shape, place));
+    else {
+      const task = this.#mergeTask(name, dtype, apart ? defining : undefined, agreed.models, agreed.shape, place);
+      this.tasks.push(...perExpert(task));
+    }
   }
 
   /** With its rows in the order of the output's vocabulary, where it has one of its own. */

@@ -1,6 +1,6 @@
 import { estimateOf, largestTensorBytes } from "../../coordinator/plan/index.ts";
 import { prepare } from "../../coordinator/prepare/index.ts";
-import type { Plan } from "../../merge/work/index.ts";
+import { beginsTensor, type Plan } from "../../merge/work/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -52,7 +52,7 @@ export function planSummary(plan: Plan, digest: string): string {
   const { readBytes } = estimateOf(plan);
   const counts = [
     counted(plan.inputs.length, "model"),
-    counted(plan.tasks.length, "tensor"),
+    counted(plan.tasks.filter(beginsTensor).length, "tensor"),
     counted(plan.slices.length, "slice"),
   ];
   return `plan ${digest.slice(0, 4)}…${digest.slice(-2)}  ${[method, ...counts].join(", ")}, ${sizeText(readBytes)} to read`;

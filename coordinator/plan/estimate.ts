@@ -1,6 +1,7 @@
 import { dtypeBytes } from "../../checkpoint/index.ts";
 import { methodNamed } from "../../merge/methods/index.ts";
 import {
+  beginsTensor,
   geometryOf,
   type Plan,
   type RowsSource,
@@ -38,8 +39,8 @@ export function estimateOf(plan: Plan): Estimate {
     inputBytes,
     readBytes,
     writeBytes: plan.shards.reduce((sum, shard) => sum + shard.sizeBytes, 0),
-    mergedTensors: plan.tasks.filter(({ kind }) => kind === "merge").length,
-    copiedTensors: plan.tasks.filter(({ kind }) => kind === "copy").length,
+    mergedTensors: plan.tasks.filter((task) => beginsTensor(task) && task.kind === "merge").length,
+    copiedTensors: plan.tasks.filter((task) => beginsTensor(task) && task.kind === "copy").length,
     cutTensors: cut.size,
   };
 }

@@ -1,5 +1,6 @@
 import { dtypeBytes } from "../../checkpoint/index.ts";
 import {
+  beginsTensor,
   geometryOf,
   type PlanShard,
   type Slice,
@@ -22,9 +23,10 @@ export function layOutShards(tasks: readonly TensorTask[], shardBytes: number): 
   const groups: number[][] = [];
   let bytes = 0;
   for (const [index, task] of tasks.entries()) {
-    const size = sizeBytesOf(task);
+    // The experts of one tensor stay together.
+    const size = beginsTensor(task) ? tensorBytes(task) : 0;
     const group = groups.at(-1);
-    if (group === undefined || bytes + size > shardBytes) {
+    if (group === undefined || (beginsTensor(task) && bytes + size > shardBytes)) {
       groups.push([index]);
       bytes = size;
     } else {
@@ -47,11 +49,12 @@ function shardOf(name: string, group: readonly number[], tasks: readonly TensorT
   let end = 0;
   for (const index of group) {
     const task = tasks[index];
-    if (task === undefined) continue;
+    if (task === undefined || !beginsTensor(task)) continue;
+    const shape = task.expert === undefined ? task.shape : [task.expert.count, ...task.shape];
     const begin = end;
-    end += sizeBytesOf(task);
+    end += tensorBytes(task);
     entries.push(
-      `${JSON.stringify(task.name)}:{"dtype":"${task.dtype}","shape":${JSON.stringify(task.shape)},"data_offsets":[${begin},${end}]}`,
+      `${JSON.stringify(task.name)}:{"dtype":"${task.dtype}","shape":${JSON.stringify(shape)},"data_offsets":[${begin},${end}]}`,
     );
   }
   const text = `{${entries.join(",")}}`;
@@ -63,6 +66,11 @@ function shardOf(name: string, group: readonly number[], tasks: readonly TensorT
 
 export function sizeBytesOf(task: TensorTask): number {
   return geometryOf(task.shape).elementCount * dtypeBytes[task.dtype];
+}
+
+/** Of the output tensor that the task makes, or makes a part of. */
+export function tensorBytes(task: TensorTask): number {
+  return sizeBytesOf(task) * (task.expert?.count ?? 1);
 }
 
 /** Every byte of tensor data in one slice: large tensors cut between blocks, small neighbours bundled. */

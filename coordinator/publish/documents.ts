@@ -79,7 +79,7 @@ function shardIndex(plan: Plan): string {
     for (const index of shard.tasks) {
       const task = plan.tasks[index];
       if (task === undefined) throw new Error(`shard ${shard.name} holds task ${index}, which the plan lacks`);
-      totalBytes += sizeBytesOf(task);
+      totalBytes += sizeBytesOf(task); // of one expert, where there are several
       places.push([task.name, shard.name]);
     }
   }

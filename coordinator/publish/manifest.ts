@@ -105,7 +105,7 @@ export function buildManifest(sources: ManifestSources): Manifest {
       const file = plan.shards[shard]?.name;
       const sha256 = sliceSha256s[index];
       if (file === undefined || sha256 === undefined) throw new Error(`slice ${id} has no shard or no hash`);
-      const tensors = parts.map(({ task }) => plan.tasks[task]?.name ?? "");
+      const tensors = [...new Set(parts.map(({ task }) => plan.tasks[task]?.name ?? ""))];
       return { id, file, offsetBytes, sizeBytes, sha256, tensors };
     }),
   };

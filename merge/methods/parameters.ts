@@ -19,6 +19,18 @@ export const sumParameters: Readonly<Record<string, ParameterDeclaration>> = {
   },
 };
 
+/** What every method takes that looks at a tensor as a whole. The recipe room cuts the tensors (recipe.md, "Experts"). */
+export const scopeParameter: Readonly<Record<string, ParameterDeclaration>> = {
+  scope: {
+    scope: "global",
+    type: "word",
+    default: "tensor",
+    words: ["tensor", "expert"],
+    documentation:
+      "expert: of experts that lie in one tensor each has thresholds, masks and sums of its own, as if it were stored alone; tensor: they are one tensor, as in mergekit.",
+  },
+};
+
 /** A number that recipe validation has made sure of. */
 export function number(parameters: Parameters, name: string): number {
   const value = maybeNumber(parameters, name);

@@ -1,6 +1,6 @@
 import { defineMethod, type MethodDefinition, type ParameterDeclaration } from "./definition.ts";
 import { type MaskKind, planMasks, RANDOM_ELEMENTS_MAX } from "./masks.ts";
-import { number, sumParameters, weightDocumentation } from "./parameters.ts";
+import { number, scopeParameter, sumParameters, weightDocumentation } from "./parameters.ts";
 import {
   beginTaskVectors,
   type Consensus,
@@ -83,6 +83,7 @@ function sparsified(choice: Choice): MethodDefinition {
           "l1, l2, linf: keep that norm of the delta. inverse_keep: divide by the probability of being kept, as the papers do.",
       },
       ...sumParameters,
+      ...scopeParameter,
     },
     refused: choice.refused ?? {},
     ...(choice.check === undefined ? {} : { check: choice.check }),

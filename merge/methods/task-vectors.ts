@@ -1,6 +1,6 @@
 import { type Address, EVERYTHING, type RandomStream, type SumKind } from "../engines/index.ts";
 import { fnv1a64, randomThreshold, rankedThresholds } from "../math/index.ts";
-import { geometryOfTask, type ModelSource, type Step, type TensorTask } from "../work/index.ts";
+import { elementsBefore, geometryOfTask, type ModelSource, type Step, type TensorTask } from "../work/index.ts";
 import { BlockSummer, type BlockSums, joinBlockSums, totals } from "./block-sums.ts";
 import { divisorOf } from "./linear.ts";
 import { type Band, bandQueries, bandsFrom, type MaskPlan } from "./masks.ts";
@@ -297,8 +297,9 @@ type Draw = (into: Address, d: Address, chunk: Chunk) => void;
 
 function randomMasker(context: RangeContext, plan: MaskPlan & { kind: "random" }, stream: RandomStream): Draw {
   const threshold = randomThreshold(plan.density);
-  return (into, _d, chunk) =>
-    context.engine.kernels.maskRandom(into, stream, chunk.firstElement, threshold, chunk.elementCount);
+  const before = elementsBefore(context.task);
+  return (into, _d, { firstElement, elementCount }) =>
+    context.engine.kernels.maskRandom(into, stream, before + firstElement, threshold, elementCount);
 }
 
 function rankedMasker(
@@ -311,9 +312,11 @@ function rankedMasker(
   const name = `thresholds/${plan.density}/${plan.epsilon}`;
   const thresholds = context.buffer(name, Math.max(1, rowLength) * 4);
   stage(context, thresholds, rankedThresholds(plan.density, plan.epsilon, rowLength));
+  const before = elementsBefore(context.task);
   return (into, d, chunk) => {
     const rows = chunk.elementCount / rowLength;
-    context.engine.kernels.maskRanked(into, d, thresholds, scratch, stream, chunk.firstElement, rows, rowLength);
+    const first = before + chunk.firstElement;
+    context.engine.kernels.maskRanked(into, d, thresholds, scratch, stream, first, rows, rowLength);
   };
 }
 

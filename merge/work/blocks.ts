@@ -19,6 +19,16 @@ export function geometryOf(shape: readonly number[]): Geometry {
   return { elementCount, rowLength, blockElements: rowLength * Math.ceil(BLOCK_MIN_ELEMENTS / rowLength) };
 }
 
+/** Elements of the output tensor that lie before those of the task: other experts'. Random masks count them (random.md). */
+export function elementsBefore(task: TensorTask): number {
+  return (task.expert?.index ?? 0) * geometryOf(task.shape).elementCount;
+}
+
+/** Whether a task is the first, mostly the only one of its output tensor. */
+export function beginsTensor({ expert }: TensorTask): boolean {
+  return expert === undefined || expert.index === 0;
+}
+
 export function geometryOfTask(task: TensorTask): Geometry {
   return geometryOf(task.shape);
 }

@@ -13,7 +13,14 @@ export type {
   WorkCounts,
   WorkerId,
 } from "./assignment.ts";
-export { BLOCK_MIN_ELEMENTS, type Geometry, geometryOf, geometryOfTask } from "./blocks.ts";
+export {
+  BLOCK_MIN_ELEMENTS,
+  beginsTensor,
+  elementsBefore,
+  type Geometry,
+  geometryOf,
+  geometryOfTask,
+} from "./blocks.ts";
 export { failureFrom, type MergeCode, MergeError, mergeCodes } from "./errors.ts";
 export { checkSameState, type FileState, inputChanged } from "./input-state.ts";
 export {

@@ -32,6 +32,11 @@ export interface TensorTask {
   readonly base?: TensorSource;
   /** The x_i, in recipe order. For methods that know no deltas a listed base is one of them. */
   readonly models: readonly ModelSource[];
+  /**
+   * Where the task makes one of several experts that lie one after another in one tensor of shape [count, ...shape]: the tasks of all
+   * of them follow each other, and have the name of the tensor.
+   */
+  readonly expert?: { readonly index: number; readonly count: number };
   /** Which of `models` is the recipe's base_model (slerp: v0); absent where it is kept apart or not there. */
   readonly baseIndex?: number;
 }
