@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { setFlagsFromString } from "node:v8";
 import { Command, CommanderError, Option } from "commander";
-import { parseDays } from "./commands/duration.ts";
+import { parseDays, parseDuration } from "./commands/duration.ts";
 import {
   parseBytes,
   parseSeedText,
@@ -11,6 +11,7 @@ import {
 } from "./commands/merge-options.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
+import { withTrust } from "./trust-options.ts";
 import { toolVersion } from "./version.ts";
 
 // Planning makes many small objects and keeps few: V8's default would let 48 MB of them gather before it looks.
@@ -173,6 +174,17 @@ certs
   .argument("<file>", "PEM")
   .option("--json", "print certificates as JSON, one object a line", false)
   .action(runs(async () => (await import("./commands/certs.ts")).certsShowCommand));
+
+const token = program.command("token").description("join tokens, with which machines get their first certificate");
+
+withTrust(token.command("create"))
+  .description("make a token that can be used once; for admins")
+  .addOption(new Option("--coordinator <address>", "HOST:PORT of the coordinator").env("DELTAWORKS_COORDINATOR"))
+  .requiredOption("--role <role>", "worker, submitter or admin")
+  .option("--name <name>", "name that the certificate will have (default: whoever joins chooses)")
+  .option("--ttl <time>", "how long it can be used, such as 10m", parseDuration, 600_000)
+  .option("--json", "print the result as JSON", false)
+  .action(runs(async () => (await import("./commands/token.ts")).tokenCreateCommand));
 
 try {
   await program.parseAsync();

@@ -59,7 +59,18 @@ describe("docs/errors.md", () => {
   test("has the code of every error in the sources", () => {
     const rooms = [...new Set(thrown.map((code) => code.slice(0, code.indexOf("/"))))];
     const pattern = new RegExp(`(?<=")(?:${rooms.join("|")})/[a-z0-9-]+(?=")`, "g");
-    const found = ["storage", "checkpoint", "recipe", "merge", "wire", "worker", "coordinator", "trust", "cli"]
+    const found = [
+      "storage",
+      "checkpoint",
+      "recipe",
+      "merge",
+      "wire",
+      "worker",
+      "coordinator",
+      "trust",
+      "enrollment",
+      "cli",
+    ]
       .flatMap((room) => filesIn(room, ".ts"))
       .flatMap((file) => textOf(file).match(pattern) ?? []);
     expect(found.filter((code) => !explained.includes(code))).toEqual([]);
@@ -118,7 +129,7 @@ test("source and test files that documents name are there", () => {
   const named = pages.flatMap((page) =>
     [
       ...textOf(page).matchAll(
-        /`((?:test|bench|scripts|examples|cli|coordinator|merge|worker|recipe|checkpoint|storage|trust)\/(?:[\w-]+\/)*(?:[\w.-]+\.\w+)?)`/g,
+        /`((?:test|bench|scripts|examples|cli|coordinator|merge|worker|recipe|checkpoint|storage|trust|enrollment)\/(?:[\w-]+\/)*(?:[\w.-]+\.\w+)?)`/g,
       ),
     ].map(([, path = ""]) => ({ page, path })),
   );

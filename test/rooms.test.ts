@@ -18,6 +18,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   "merge/kernels": [],
   "merge/methods": ["checkpoint", "merge/math", "merge/work", "merge/engines"],
   wire: ["proto", "merge/work"],
+  enrollment: ["proto", "storage", "merge/work", "wire", "trust"],
   tokenizer: ["checkpoint", "merge/work"],
   recipe: ["checkpoint", "tokenizer", "merge/methods", "merge/work"],
   worker: ["storage", "checkpoint", "merge/math", "merge/work", "merge/engines", "merge/methods"],
@@ -43,7 +44,17 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
     ...["coordinator/seal", "coordinator/publish"],
   ],
   cli: [
-    ...["storage", "trust", "checkpoint", "recipe", "merge/math", "merge/work", "merge/engines", "merge/methods"],
+    ...[
+      "storage",
+      "trust",
+      "enrollment",
+      "checkpoint",
+      "recipe",
+      "merge/math",
+      "merge/work",
+      "merge/engines",
+      "merge/methods",
+    ],
     ...["worker", "worker/pool"],
     ...[
       "coordinator/core",

@@ -4,7 +4,10 @@ import { TrustError } from "./errors.ts";
 import { type CertifiedIdentity, type Identity, identityUri, parseName, parseRole } from "./identity.ts";
 import { parseCertificates } from "./pem.ts";
 import { Secret } from "./secret.ts";
-import { crypto, KEY_ALGORITHM, makeKeys, SIGNING_ALGORITHM, x509 } from "./x509.ts";
+import type { CryptoKeyOf } from "./x509.ts";
+
+// ./x509.ts, which takes a third of a second to load, is loaded by whoever issues or asks for a certificate: workers and
+// submitters that have one start without it.
 
 const DAY_MS = 86_400_000;
 /** A development authority lives ten years. */
@@ -38,6 +41,7 @@ export interface Validity {
 
 /** A new authority: ECDSA P-256, self-signed, of which no other authority may be made (path length 0). */
 export async function createAuthority(nowMs: number, ttlMs = AUTHORITY_MS): Promise<Authority> {
+  const { makeKeys, SIGNING_ALGORITHM, x509 } = await import("./x509.ts");
   const keys = await makeKeys();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: newSerialNumber(),
@@ -80,6 +84,7 @@ export async function issue(
   identity: Identity,
   options: Validity & { readonly hosts: readonly string[] },
 ): Promise<Issued> {
+  const { makeKeys } = await import("./x509.ts");
   const keys = await makeKeys();
   const chain = await sign(authority, keys.publicKey, identity, options);
   return { chain, key: await pemOfKey(keys.privateKey) };
@@ -103,6 +108,7 @@ export async function issueFromCsr(
 
 /** SHA-256 of the public key in a request, hex, once the request has proved that its sender has the key. */
 export async function keyDigestOf(request: Uint8Array): Promise<string> {
+  const { crypto } = await import("./x509.ts");
   const key = await provenKey(request);
   return createHash("sha256")
     .update(new Uint8Array(await crypto.subtle.exportKey("spki", key)))
@@ -111,6 +117,7 @@ export async function keyDigestOf(request: Uint8Array): Promise<string> {
 
 /** A new key, and the request (PKCS #10, DER) that asks for a certificate for it. */
 export async function createRequest(): Promise<{ readonly key: Secret; readonly request: Uint8Array }> {
+  const { makeKeys, SIGNING_ALGORITHM, x509 } = await import("./x509.ts");
   const keys = await makeKeys();
   const request = await x509.Pkcs10CertificateRequestGenerator.create({ keys, signingAlgorithm: SIGNING_ALGORITHM });
   return { key: await pemOfKey(keys.privateKey), request: new Uint8Array(request.rawData) };
@@ -147,6 +154,7 @@ async function sign(
   identity: Identity,
   { nowMs, ttlMs, hosts }: Validity & { readonly hosts: readonly string[] },
 ): Promise<string> {
+  const { SIGNING_ALGORITHM, x509 } = await import("./x509.ts");
   const [own] = parseCertificates(authority.certificate, "the authority's certificate");
   const issuer = new x509.X509Certificate(authority.certificate);
   const endMs = Date.parse(own?.validTo ?? "");
@@ -186,8 +194,6 @@ async function sign(
   return pemOf(certificate) + pemOf(issuer);
 }
 
-type CryptoKeyOf = Awaited<ReturnType<typeof makeKeys>>["publicKey"];
-
 /** A name for DNS, or an address. @throws TrustError `trust/option` */
 export function parseHost(text: string): string {
   if (
@@ -201,6 +207,7 @@ export function parseHost(text: string): string {
 }
 
 async function provenKey(request: Uint8Array): Promise<CryptoKeyOf> {
+  const { KEY_ALGORITHM, x509 } = await import("./x509.ts");
   const refuse = (why: string, cause?: unknown) =>
     new TrustError("trust/request", `the certificate request ${why}`, {
       hint: "Start the worker again: it makes a new request. Both ends should have the same version.",
@@ -224,6 +231,7 @@ async function provenKey(request: Uint8Array): Promise<CryptoKeyOf> {
 }
 
 async function importedKey(key: Secret): Promise<CryptoKeyOf> {
+  const { crypto, KEY_ALGORITHM } = await import("./x509.ts");
   try {
     const der = createPrivateKey(key.reveal()).export({ type: "pkcs8", format: "der" });
     return await crypto.subtle.importKey("pkcs8", new Uint8Array(der), KEY_ALGORITHM, false, ["sign"]);
@@ -235,6 +243,7 @@ async function importedKey(key: Secret): Promise<CryptoKeyOf> {
 }
 
 async function pemOfKey(key: CryptoKeyOf): Promise<Secret> {
+  const { crypto } = await import("./x509.ts");
   const base64 = Buffer.from(await crypto.subtle.exportKey("pkcs8", key)).toString("base64");
   const lines = base64.match(/.{1,64}/g) ?? [];
   return new Secret(`-----BEGIN PRIVATE KEY-----\n${lines.join("\n")}\n-----END PRIVATE KEY-----\n`);

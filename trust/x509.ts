@@ -18,3 +18,5 @@ export const SIGNING_ALGORITHM = { name: "ECDSA", hash: "SHA-256" };
 export async function makeKeys() {
   return crypto.subtle.generateKey(KEY_ALGORITHM, true, ["sign", "verify"]);
 }
+
+export type CryptoKeyOf = Awaited<ReturnType<typeof makeKeys>>["publicKey"];

@@ -1,0 +1,49 @@
+import { type CertifiedIdentity, renewAtMs } from "../trust/index.ts";
+
+/** The clock is looked at so often at least: it may be set, and a machine may have slept. */
+const LOOK_MS = 600_000;
+const RETRY_MS = 30_000;
+
+export interface RenewalOptions {
+  /** The certificate in use. */
+  readonly current: () => CertifiedIdentity;
+  /** Gets the next certificate and takes it into use, so that `current` is that. */
+  readonly renew: () => Promise<void>;
+  readonly onFailure: (error: unknown) => void;
+  readonly now?: () => number;
+}
+
+/** How long to wait before the next look. 0: renew now. */
+export function renewalWaitMs(identity: CertifiedIdentity, nowMs: number): number {
+  return Math.max(0, Math.min(LOOK_MS, renewAtMs(identity) - nowMs));
+}
+
+/**
+ * Renews a certificate after two thirds of its time, again and again; what fails is tried every 30 s. Returns what ends
+ * it. Its timers keep no process up.
+ */
+export function keepRenewed({ current, renew, onFailure, now = Date.now }: RenewalOptions): () => void {
+  let timer: NodeJS.Timeout;
+  let ended = false;
+  const after = (ms: number) => {
+    if (ended) return;
+    timer = setTimeout(() => void look(), ms);
+    timer.unref();
+  };
+  const look = async (): Promise<void> => {
+    const waitMs = renewalWaitMs(current(), now());
+    if (waitMs > 0) return after(waitMs);
+    try {
+      await renew();
+      after(Math.max(RETRY_MS, renewalWaitMs(current(), now())));
+    } catch (error) {
+      onFailure(error);
+      after(RETRY_MS);
+    }
+  };
+  after(0);
+  return () => {
+    ended = true;
+    clearTimeout(timer);
+  };
+}
