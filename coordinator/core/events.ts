@@ -1,56 +1,102 @@
-import type { Failure, UnitId, WorkerId } from "../../merge/work/index.ts";
+import type { AttemptRef, Failure, UnitId, WorkerId } from "../../merge/work/index.ts";
 
-/** What can happen to a job. Times are milliseconds of a monotonic clock that the driver reads. */
+interface Timed {
+  /** Milliseconds of a monotonic clock that the driver reads. */
+  readonly nowMs: number;
+}
+
+/** What a worker says of one of its attempts. */
+interface OfAttempt extends AttemptRef, Timed {
+  readonly worker: WorkerId;
+}
+
+export interface AttachedWorker {
+  readonly worker: WorkerId;
+  readonly kind: "local" | "remote";
+  readonly incarnation: string;
+  readonly host: string;
+  readonly memoryBytes: number;
+  readonly slots: number;
+  /** Attempts that it still has. */
+  readonly held: readonly AttemptRef[];
+}
+
+/** What can happen to a job. */
 export type JobEvent =
-  | { readonly type: "started" }
-  | { readonly type: "worker-attached"; readonly worker: WorkerId; readonly slots: number; readonly nowMs: number }
-  | { readonly type: "worker-lost"; readonly worker: WorkerId; readonly failure: Failure; readonly nowMs: number }
-  | { readonly type: "heartbeat"; readonly worker: WorkerId; readonly nowMs: number }
-  | { readonly type: "time-passed"; readonly nowMs: number }
+  | ({ readonly type: "started" } & Timed)
+  /** Answered by "dropped" for those of `held` that are not the worker's any more. */
+  | ({ readonly type: "worker-attached" } & AttachedWorker & Timed)
+  /** Cut off, perhaps alive: its leases run on. */
+  | ({ readonly type: "worker-detached"; readonly worker: WorkerId } & Timed)
+  /** Certainly dead, with all that it held. */
+  | ({ readonly type: "worker-lost"; readonly worker: WorkerId; readonly failure: Failure } & Timed)
+  | ({ readonly type: "worker-draining"; readonly worker: WorkerId } & Timed)
+  | ({ readonly type: "slots-changed"; readonly worker: WorkerId; readonly slots: number } & Timed)
+  /** Renews the leases of those that are alive. Answered by "dropped" for those that are not the worker's any more. */
+  | ({
+      readonly type: "heartbeat";
+      readonly worker: WorkerId;
+      readonly held: readonly (AttemptRef & { readonly alive: boolean })[];
+    } & Timed)
+  /** Given up, and nothing of them is being written any more. */
+  | ({ readonly type: "handed-back"; readonly worker: WorkerId; readonly attempts: readonly AttemptRef[] } & Timed)
+  | ({ readonly type: "time-passed" } & Timed)
+  /** The journal confirmed that no other coordinator leads; until then grants and renewals are safe. */
+  | ({ readonly type: "leadership-confirmed"; readonly untilMs: number } & Timed)
   /** A request begins a round: these units survey the tensor's ranges, in range order. */
-  | { readonly type: "round-begun"; readonly task: number; readonly surveys: readonly UnitId[]; readonly nowMs: number }
-  | { readonly type: "verdict-durable"; readonly task: number; readonly nowMs: number }
-  | { readonly type: "grant-requested"; readonly unit: UnitId; readonly attempt: number; readonly worker: WorkerId }
-  | { readonly type: "surveyed"; readonly unit: UnitId; readonly attempt: number; readonly nowMs: number }
-  | {
-      readonly type: "slice-computed";
-      readonly unit: UnitId;
-      readonly attempt: number;
-      readonly sha256: string;
-      readonly nowMs: number;
-    }
-  | { readonly type: "slice-durable"; readonly unit: UnitId; readonly sha256: string; readonly nowMs: number }
-  | { readonly type: "slice-not-durable"; readonly unit: UnitId; readonly failure: Failure }
-  | {
-      readonly type: "unit-failed";
-      readonly unit: UnitId;
-      readonly attempt: number;
-      readonly failure: Failure;
-      readonly nowMs: number;
-    }
-  /** The seal as units, once all slices are done. */
-  | { readonly type: "seal-begun"; readonly units: readonly UnitId[]; readonly nowMs: number }
+  | ({ readonly type: "round-begun"; readonly task: number; readonly surveys: readonly UnitId[] } & Timed)
+  | ({ readonly type: "verdict-durable"; readonly task: number } & Timed)
+  /** `sha256`: of what was computed; absent where the worker asks before it computes. */
+  | ({ readonly type: "grant-requested"; readonly sha256?: string } & OfAttempt)
+  | ({ readonly type: "surveyed" } & OfAttempt)
+  | ({ readonly type: "slice-computed"; readonly sha256: string } & OfAttempt)
+  | ({ readonly type: "audited"; readonly sha256: string } & OfAttempt)
+  | ({ readonly type: "slice-durable"; readonly unit: UnitId; readonly sha256: string } & Timed)
+  | ({ readonly type: "slice-not-durable"; readonly unit: UnitId; readonly failure: Failure } & Timed)
+  | ({ readonly type: "unit-failed"; readonly failure: Failure } & OfAttempt)
+  /** The seal as units, once all slices are done; `slices`: those that a unit reads back. */
+  | ({
+      readonly type: "seal-begun";
+      readonly units: readonly { readonly unit: UnitId; readonly slices: readonly UnitId[] }[];
+    } & Timed)
   /** What was read back: slices whose bytes are not those that were computed. */
-  | {
-      readonly type: "sealed";
-      readonly unit: UnitId;
-      readonly attempt: number;
-      readonly damaged: readonly UnitId[];
-      readonly nowMs: number;
-    }
-  | { readonly type: "published" }
-  | { readonly type: "stop-requested" }
-  | { readonly type: "job-failed"; readonly failure: Failure };
+  | ({ readonly type: "sealed"; readonly damaged: readonly UnitId[] } & OfAttempt)
+  | ({ readonly type: "published" } & Timed)
+  | ({ readonly type: "publish-failed"; readonly failure: Failure } & Timed)
+  | ({ readonly type: "pause-requested"; readonly reason: Failure } & Timed)
+  | ({ readonly type: "resume-requested" } & Timed)
+  | ({ readonly type: "cancel-requested" } & Timed)
+  | ({ readonly type: "terminate-requested" } & Timed)
+  | ({ readonly type: "phase-durable"; readonly phase: DurablePhase } & Timed)
+  | ({ readonly type: "stage-discarded" } & Timed)
+  | ({ readonly type: "stop-requested" } & Timed)
+  | ({ readonly type: "job-failed"; readonly failure: Failure } & Timed);
+
+/** Phases that outlive the coordinator: a job that was paused or being cancelled is so after a restart. */
+export type DurablePhase = "running" | "paused" | "cancelling" | "cancelled";
 
 export type EventType = JobEvent["type"];
 export type EventOf<T extends EventType> = Extract<JobEvent, { readonly type: T }>;
 
+/** An attempt and whose it is. */
+export interface HeldBy extends AttemptRef {
+  readonly worker: WorkerId;
+}
+
 /** What the driver must do. Effects of one step are carried out in order; none of them may be dropped. */
 export type Effect =
   | { readonly type: "begin-round"; readonly task: number }
-  | { readonly type: "assign"; readonly worker: WorkerId; readonly unit: UnitId; readonly attempt: number }
-  | { readonly type: "grant"; readonly worker: WorkerId; readonly unit: UnitId; readonly attempt: number }
-  | { readonly type: "refuse"; readonly worker: WorkerId; readonly unit: UnitId; readonly attempt: number }
+  /** `audit`: compute and report the hash, write nothing. */
+  | ({ readonly type: "assign"; readonly audit?: true } & HeldBy)
+  | ({ readonly type: "grant" | "refuse" | "later" } & HeldBy)
+  /** Answers a report; "accept" once it is durable. */
+  | ({ readonly type: "accept" | "stale" } & HeldBy)
+  /** Stop, and write nothing more. */
+  | { readonly type: "cancel"; readonly worker: WorkerId; readonly attempts: readonly AttemptRef[] }
+  /** Of those that the worker named: not its any more. */
+  | { readonly type: "dropped"; readonly worker: WorkerId; readonly attempts: readonly AttemptRef[] }
+  /** The worker gets no more work of this job, and should not get any of others. */
+  | { readonly type: "set-aside"; readonly worker: WorkerId; readonly failure: Failure }
   /** All ranges of the round are in: fold them in range order and settle. Answered by round-begun or verdict-durable. */
   | { readonly type: "settle"; readonly task: number }
   /** Make it durable, then say slice-durable; slice-not-durable where that fails. */
@@ -59,12 +105,43 @@ export type Effect =
       readonly type: "journal-disputed";
       readonly unit: UnitId;
       readonly attempt: number;
-      readonly hashes: readonly string[];
+      readonly votes: readonly Vote[];
     }
   | { readonly type: "journal-quarantined"; readonly unit: UnitId; readonly attempt: number; readonly failure: Failure }
   | { readonly type: "journal-lost"; readonly unit: UnitId; readonly attempt: number }
+  /** Make it durable, then say phase-durable. */
+  | { readonly type: "journal-phase"; readonly phase: DurablePhase; readonly reason?: Failure }
   | { readonly type: "begin-seal" }
+  /** Answered by published or publish-failed. */
   | { readonly type: "publish" }
-  | { readonly type: "count"; readonly counter: "stale-report" | "lapsed-lease" | "failed-attempt" | "lost-slice" }
-  /** Nothing is in flight any more and nothing will be: the driver returns. */
-  | { readonly type: "finished"; readonly outcome: "done" | "stopped" | "failed"; readonly cause?: Failure };
+  /** No lease can write any more: remove what was staged, then say stage-discarded. */
+  | { readonly type: "discard-stage" }
+  | { readonly type: "count"; readonly counter: Counter }
+  /** The job has ended. After a termination the stage is discarded later: "discarded" says when. */
+  | {
+      readonly type: "finished";
+      readonly outcome: "done" | "stopped" | "failed" | "cancelled";
+      readonly cause?: Failure;
+    }
+  | { readonly type: "discarded" };
+
+/** Which worker computed which hash of a slice. */
+export interface Vote {
+  readonly attempt: number;
+  readonly worker: WorkerId;
+  readonly sha256: string;
+  /** By a thread: each of its attempts is a vote of its own. */
+  readonly local?: true;
+}
+
+export type Counter =
+  | "stale-report"
+  | "lapsed-lease"
+  | "failed-attempt"
+  | "lost-slice"
+  | "second-attempt"
+  | "audit"
+  | "audit-skipped"
+  | "dispute"
+  | "handed-back"
+  | "worker-set-aside";

@@ -1,12 +1,25 @@
-export type { Effect, EventOf, EventType, JobEvent } from "./events.ts";
+export type {
+  AttachedWorker,
+  Counter,
+  DurablePhase,
+  Effect,
+  EventOf,
+  EventType,
+  HeldBy,
+  JobEvent,
+  Vote,
+} from "./events.ts";
 export { reduce } from "./reduce.ts";
 export {
+  type Attempt,
   initialState,
+  isChosen,
   type JobSpecification,
   type JobState,
   type Limits,
   type Phase,
   type SliceSpecification,
+  type Unit,
   type UnitKind,
   type UnitStatus,
 } from "./state.ts";

@@ -1,6 +1,13 @@
 import type { Failure, SliceId, UnitId, WorkerId } from "../../merge/work/index.ts";
+import type { Deadlines } from "./deadlines.ts";
+import type { Vote } from "./events.ts";
+import { newPace, type Pace } from "./pace.ts";
+import { emptyQueue, emptySliceQueue, type Queue, type SliceQueue } from "./queues.ts";
 
-/** The life of a job (docs/architecture.md). "stopping" ends as "stopped", to be resumed; "failing" as "failed". */
+/**
+ * The life of a job (docs/architecture.md). "stopping" ends as "stopped", to be resumed; "failing" as "failed"; "cancelling" and
+ * "terminating" (whose job has ended for those who wait) as "cancelled".
+ */
 export type Phase =
   | "surveying"
   | "merging"
@@ -10,7 +17,10 @@ export type Phase =
   | "stopping"
   | "stopped"
   | "failing"
-  | "failed";
+  | "failed"
+  | "cancelling"
+  | "terminating"
+  | "cancelled";
 
 /**
  * blocked: waits for verdicts. pending → leased → granted → computed → done: see "The life of a slice".
@@ -23,18 +33,62 @@ export interface Unit {
   readonly id: UnitId;
   readonly kind: UnitKind;
   status: UnitStatus;
-  /** Of the newest lease; 0 before the first. Identity of work is (job, unit, attempt). */
+  /** Number of the newest lease; 0 before the first. Identity of work is (job, unit, attempt). */
   attempt: number;
-  worker?: WorkerId;
-  leaseEndsMs?: number;
-  /** Slices: the hash that was computed, journalled once done. */
+  /** Leases that are current: mostly one; a straggler's and the one meant to overtake it; an audit's. */
+  attempts: Attempt[];
+  /** Output of slices, for comparing durations; 1 for others. */
+  readonly sizeBytes: number;
+  /** What a worker needs to compute it without cutting it. */
+  readonly memoryBytes: number;
+  /** Surveys: index of the task. */
+  readonly task: number;
+  /** Position among the slices; neighbours share input files. */
+  readonly position: number;
+  /** Slices: the hash that was computed, journalled once done; and by whom. */
   sha256?: string;
-  /** Hashes that contradicted each other; the next attempt decides. */
-  disputed?: readonly string[];
+  doneBy?: {
+    readonly worker: WorkerId;
+    readonly attempt: number;
+    readonly host: string;
+    readonly local: boolean;
+  };
+  /** Hashes of attempts, where there is more than one to compare. */
+  votes?: readonly Vote[];
   /** Of attempts that failed. */
   failures: number;
+  failedOn?: readonly WorkerId[];
+  vanishedOn?: WorkerId;
+  /** Attempts of which nothing more was heard. */
+  vanished: number;
   /** How often storage gave back other bytes than were written. */
   lost: number;
+  /** Chosen for an audit that is yet to be made. */
+  audit: boolean;
+  auditsFailed: number;
+  /** Seals: hosts that wrote what it reads. */
+  readonly writtenOn?: ReadonlySet<string>;
+}
+
+/** One lease of a unit. */
+export interface Attempt {
+  readonly number: number;
+  readonly worker: WorkerId;
+  readonly audit: boolean;
+  /** reported: written and synced; its record is on the way into the journal. */
+  status: "leased" | "granted" | "reported";
+  leaseEndsMs: number;
+  readonly startedMs: number;
+  /** With which it asked for its grant. */
+  sha256?: string;
+}
+
+/** Somebody may write, or may still be writing, though the attempt may be current no more. */
+export interface Grant {
+  readonly attempt: number;
+  readonly worker: WorkerId;
+  /** End of the lease and one I/O timeout. */
+  endsMs: number;
 }
 
 /** A tensor that is cut: its slices wait until its rounds are over. */
@@ -49,55 +103,106 @@ export interface CutTensor {
 
 export interface Worker {
   readonly id: WorkerId;
+  readonly kind: "local" | "remote";
+  readonly incarnation: string;
+  readonly host: string;
+  readonly memoryBytes: number;
   /** How many units it takes at once. */
-  readonly slots: number;
+  slots: number;
+  attached: boolean;
+  /** A lease of it lapsed, and nothing was heard since. */
+  silent: boolean;
+  heardMs: number;
+  draining: boolean;
+  /** Of the above: takes work. */
+  able: boolean;
+  /** Why it gets no more work. */
+  setAside?: Failure;
+  /** Of which it holds an attempt; one at most of each. */
   readonly units: Set<UnitId>;
+  /** Units that failed on it since it last finished one. */
+  readonly faults: Set<UnitId>;
+  /** Milliseconds per byte of output, lately. */
+  pace?: number;
+  /** Index into `free`; -1: not among the free ones. */
+  freeAt: number;
 }
 
 /** Everything the core knows. Plain data, no clock, no I/O. */
 export interface JobState {
   phase: Phase;
+  /** Why no new work is given out. */
+  paused?: Failure;
   readonly limits: Limits;
+  /** Of the newest event. */
+  nowMs: number;
+  /** Leases of an earlier epoch may write until then: nothing is granted. */
+  grantsFromMs: number;
+  /** Another coordinator may lead after that: nothing is granted or renewed. */
+  leadsUntilMs: number;
   readonly units: Map<UnitId, Unit>;
   readonly cut: Map<number, CutTensor>;
   readonly workers: Map<WorkerId, Worker>;
+  /** Workers with a free slot, by the number of units they hold. */
+  readonly free: Set<WorkerId>[];
+  /** Workers that take work, and the memory of the largest. */
+  able: number;
+  largestMemoryBytes: number;
+  /** Attempts that are current and not yet reported. */
+  held: number;
+  /** Slices on their way into the journal. */
+  journalling: number;
+  readonly grants: Map<UnitId, Grant>;
+  readonly deadlines: Deadlines;
   /** Units that can be leased, in the order in which they will be. */
   readonly readySurveys: Queue;
-  readonly readySlices: Queue;
+  readonly readySlices: SliceQueue;
+  readonly readyAudits: Queue;
   readonly readySeals: Queue;
+  /** Rounds whose surveys are all in while the job is paused. */
+  readonly settleLater: number[];
+  /** Units with a single attempt, oldest first: where stragglers are looked for. */
+  readonly single: Set<UnitId>;
+  readonly paces: Readonly<Record<UnitKind, Pace>>;
+  readonly slices: number;
   slicesOpen: number;
   tensorsOpen: number;
   sealsOpen: number;
+  auditsOpen: number;
+  failures: number;
   cause?: Failure;
+  /** Cancelling: whether the journal has it, and the stage's removal is under way. */
+  cancelDurable: boolean;
+  discarding: boolean;
 }
 
 export interface Limits {
-  /** A lease that is not renewed for this long lapses. */
+  /** A lease that is not renewed for this long lapses. Infinity: it ends with its worker. */
   readonly leaseMs: number;
+  /** Longest I/O call of a worker that has not ended itself: a grant is open until its lease and this are over. */
+  readonly ioTimeoutMs: number;
+  /** How long leases of earlier epochs may still write after the start: their lease, I/O timeout and leadership. */
+  readonly earlierGrantsMs: number;
   /** Failed attempts after which a unit is quarantined and the job fails. */
   readonly attemptsMax: number;
+  /** Distinct workers on which a unit failed, after which it is quarantined. */
+  readonly workersFailedMax: number;
+  /** Attempts of a unit of which nothing more was heard, after which it is quarantined. */
+  readonly vanishedMax: number;
+  /** Failed attempts of all units together after which the job fails. */
+  readonly failuresMax: number;
+  /** Distinct units that fail one after another on a worker, after which it is set aside. */
+  readonly workerFaultsMax: number;
   /** Attempts of this epoch are numbered above this; a take-over raises it. */
   readonly attemptBase: number;
-}
-
-/** First in, first out, with returned units at the front. */
-export interface Queue {
-  readonly returned: UnitId[];
-  items: UnitId[];
-  next: number;
-}
-
-export function emptyQueue(): Queue {
-  return { returned: [], items: [], next: 0 };
-}
-
-export function takeFrom(queue: Queue): UnitId | undefined {
-  const returned = queue.returned.pop();
-  if (returned !== undefined) return returned;
-  const item = queue.items[queue.next];
-  if (item === undefined) return undefined;
-  queue.next++;
-  return item;
+  /** Codes of failures that pause the job instead of failing it: somebody must make room, or renew a secret. */
+  readonly pausingCodes: readonly string[];
+  /** Second attempts of stragglers: once this share of slices is done, after so many times the median duration. Absent: none. */
+  readonly speculation?: { readonly doneShare: number; readonly slowness: number };
+  /** Share of slices that a second worker computes too, and the seed that chooses them. Absent: none. */
+  readonly audit?: { readonly share: number; readonly seed: number };
+  /** Neighbouring slices that a worker is meant to have in a row. */
+  readonly runLength: number;
 }
 
 /** What a job starts from: its units, and what the journal already knows. */
@@ -105,35 +210,42 @@ export interface JobSpecification {
   readonly limits: Limits;
   readonly slices: readonly SliceSpecification[];
   readonly tensors: readonly { readonly task: number; readonly slices: readonly UnitId[]; readonly settled: boolean }[];
+  /** From the journal. */
+  readonly paused?: Failure;
+  readonly cancelling?: boolean;
 }
 
 export interface SliceSpecification {
   readonly id: UnitId;
   readonly slice: SliceId;
+  readonly sizeBytes: number;
+  readonly memoryBytes: number;
   /** The hash in the journal, if the slice is done. */
   readonly doneSha256?: string;
-  /** The highest attempt in the journal. */
+  /** The highest attempt in the journal, and who made it done. */
   readonly attempt: number;
-  readonly disputed?: readonly string[];
+  readonly worker?: WorkerId;
+  /** Hashes that contradicted each other. */
+  readonly disputed?: readonly Vote[];
 }
 
 export function initialState(specification: JobSpecification): JobState {
+  const { limits } = specification;
   const blocked = new Set(specification.tensors.filter((tensor) => !tensor.settled).flatMap((tensor) => tensor.slices));
   const units = new Map<UnitId, Unit>();
-  const readySlices = emptyQueue();
-  for (const slice of specification.slices) {
+  const readySlices = emptySliceQueue(limits.runLength);
+  for (const [position, slice] of specification.slices.entries()) {
     const status = slice.doneSha256 !== undefined ? "done" : blocked.has(slice.id) ? "blocked" : "pending";
-    units.set(slice.id, {
-      id: slice.id,
-      kind: "slice",
-      status,
-      attempt: slice.attempt,
-      failures: 0,
-      lost: 0,
-      ...(slice.doneSha256 === undefined ? {} : { sha256: slice.doneSha256 }),
-      ...(slice.disputed === undefined ? {} : { disputed: slice.disputed }),
-    });
-    if (status === "pending") readySlices.items.push(slice.id);
+    const { id, sizeBytes, memoryBytes } = slice;
+    const unit = newUnit(id, "slice", { status, sizeBytes, memoryBytes, position, attempt: slice.attempt });
+    if (slice.doneSha256 !== undefined) {
+      unit.sha256 = slice.doneSha256;
+      unit.doneBy = { worker: slice.worker ?? ("" as WorkerId), attempt: slice.attempt, host: "", local: false };
+    }
+    if (slice.disputed !== undefined) unit.votes = slice.disputed;
+    unit.audit = limits.audit !== undefined && isChosen(id, limits.audit);
+    units.set(id, unit);
+    if (status === "pending") readySlices.items.push(id);
   }
   const open = specification.slices.filter((slice) => slice.doneSha256 === undefined).length;
   // A tensor whose slices are all done needs no verdict any more.
@@ -142,16 +254,70 @@ export function initialState(specification: JobSpecification): JobState {
     settled: tensor.settled || tensor.slices.every((slice) => units.get(slice)?.status === "done"),
   }));
   return {
-    phase: "surveying",
-    limits: specification.limits,
+    phase: specification.cancelling === true ? "cancelling" : "surveying",
+    ...(specification.paused === undefined ? {} : { paused: specification.paused }),
+    limits,
+    nowMs: Number.NEGATIVE_INFINITY,
+    grantsFromMs: Number.POSITIVE_INFINITY,
+    leadsUntilMs: Number.POSITIVE_INFINITY,
     units,
     cut: new Map(tensors.map((tensor) => [tensor.task, { ...tensor, surveys: [], surveysOpen: 0 }])),
     workers: new Map(),
+    free: [],
+    able: 0,
+    largestMemoryBytes: 0,
+    held: 0,
+    journalling: 0,
+    grants: new Map(),
+    deadlines: [],
     readySurveys: emptyQueue(),
     readySlices,
+    readyAudits: emptyQueue(),
     readySeals: emptyQueue(),
+    settleLater: [],
+    single: new Set(),
+    paces: { survey: newPace(), slice: newPace(), seal: newPace() },
+    slices: specification.slices.length,
     slicesOpen: open,
     tensorsOpen: tensors.filter((tensor) => !tensor.settled).length,
     sealsOpen: 0,
+    auditsOpen: 0,
+    failures: 0,
+    cancelDurable: specification.cancelling === true,
+    discarding: false,
   };
+}
+
+type UnitFacts = Partial<
+  Pick<Unit, "status" | "sizeBytes" | "memoryBytes" | "task" | "position" | "attempt" | "writtenOn">
+>;
+
+export function newUnit(id: UnitId, kind: UnitKind, facts: UnitFacts): Unit {
+  return {
+    id,
+    kind,
+    status: "pending",
+    attempt: 0,
+    attempts: [],
+    sizeBytes: 1,
+    memoryBytes: 0,
+    task: -1,
+    position: -1,
+    failures: 0,
+    vanished: 0,
+    lost: 0,
+    audit: false,
+    auditsFailed: 0,
+    ...facts,
+  };
+}
+
+/** Whether a slice is among those that are audited: the same ones whatever happens. FNV-1a over id and seed. */
+export function isChosen(id: string, audit: { readonly share: number; readonly seed: number }): boolean {
+  let hash = 0x811c9dc5 ^ audit.seed;
+  for (let k = 0; k < id.length; k++) hash = Math.imul(hash ^ id.charCodeAt(k), 0x01000193);
+  hash ^= hash >>> 15; // neighbouring ids differ in their last digit only, which must reach the upper bits
+  hash = Math.imul(hash, 0x2c1b3c6d);
+  hash ^= hash >>> 12;
+  return (hash >>> 0) / 2 ** 32 < audit.share;
 }

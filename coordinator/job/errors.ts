@@ -1,9 +1,11 @@
-/** Every code of the room; the last two travel as failures of the core. */
+/** Every code of the room; the last four travel as failures of the core. */
 export const jobCodes = [
   "coordinator/other-job",
   "coordinator/incomplete",
   "coordinator/nondeterministic",
   "coordinator/storage-damages",
+  "coordinator/workers-vanish",
+  "coordinator/not-as-granted",
 ] as const;
 
 export type JobCode = (typeof jobCodes)[number];

@@ -10,7 +10,9 @@ import {
   type WorkerId,
 } from "../../merge/work/index.ts";
 import {
+  type Counter,
   type Effect,
+  type HeldBy,
   initialState,
   type JobEvent,
   type JobState,
@@ -19,33 +21,48 @@ import {
   reduce,
 } from "../core/index.ts";
 import type { HeldAttempt, WorkerLink, WorkerListener, WorkerSource } from "../link/index.ts";
-import { damagedSlices, type SealUnit, sealWork } from "../seal/index.ts";
+import type { JobControls } from "./job-controls.ts";
 import type { JobHistory, JobRecords } from "./records.ts";
-import { type SurveyRange, TensorRounds } from "./surveys.ts";
+import { type SealedShards, SealPass } from "./seal-pass.ts";
+import { cutTensors, sliceSpecifications, unitOf } from "./specification.ts";
+import { TensorRounds } from "./surveys.ts";
 
 /** What a job runs on. */
 export interface JobPorts {
   readonly records: JobRecords;
-  readonly workers: WorkerSource;
+  /** Brings workers up. Absent: they attach by themselves, now or later. */
+  readonly workers?: WorkerSource;
   readonly clock: { nowMs(): number };
+  /** Calls `tick` several times in every lease until the returned function is called. Absent: no lease ever lapses. */
+  readonly ticks?: (tick: () => void) => () => void;
+  /** Where several coordinators may believe that they lead. Absent: a lock sees to it that there is one. */
+  readonly leadership?: Leadership;
   /** Makes documents, manifest and the published checkpoint of the sealed shards; safe to repeat. */
   publish(sealed: SealedShards): Promise<void>;
+  /** Removes what was staged, of a job that was cancelled; safe to repeat. */
+  discardStage(): Promise<void>;
   readonly observer: JobObserver;
 }
 
-export interface SealedShards {
-  readonly sliceSha256s: readonly string[];
-  readonly shardSha256s: readonly string[];
+export interface Leadership {
+  /** Resolves if nobody else had taken over when it was called: EpochJournal.confirm. */
+  confirm(): Promise<void>;
+  /** For how long after such a call grants are safe. Whoever takes over waits as long (`Limits.earlierGrantsMs`). */
+  readonly limitMs: number;
 }
 
 export interface JobObserver {
   progress(progress: Progress): void;
   warning(text: string): void;
-  counted(counter: string): void;
+  counted(counter: Counter): void;
+  /** The worker computes wrongly or fails at everything: other jobs should not use it either. */
+  workerSetAside?(worker: WorkerId, failure: Failure): void;
 }
 
 export interface Progress {
   readonly phase: Phase;
+  /** Why no new work is given out. */
+  readonly paused?: Failure;
   readonly slicesDone: number;
   readonly slices: number;
   /** Done in this run. */
@@ -53,6 +70,8 @@ export interface Progress {
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly tensorsCut: number;
+  /** Units that could be lent, or are: what the pool shares slots by. */
+  readonly wanted: number;
 }
 
 export interface JobOptions {
@@ -64,30 +83,34 @@ export interface JobOptions {
 }
 
 export interface Outcome {
-  readonly outcome: "done" | "stopped" | "failed";
+  readonly outcome: "done" | "stopped" | "failed" | "cancelled";
   readonly cause?: Failure;
 }
 
-interface SealPass {
-  readonly units: ReadonlyMap<UnitId, SealUnit>;
-  readonly found: Map<UnitId, readonly string[]>;
-}
-
 /** Runs the pure core of a job against its ports: carries out effects, turns what happens into events. */
-export class JobRunner implements WorkerListener {
+export class JobRunner implements WorkerListener, JobControls {
   readonly #options: JobOptions;
   readonly #ports: JobPorts;
   readonly #state: JobState;
   readonly #slices: ReadonlyMap<UnitId, { readonly slice: Slice; readonly index: number }>;
   readonly #verdicts: Map<number, unknown>;
   readonly #rounds = new Map<number, TensorRounds>();
+  /** Of surveys that were reported and not yet taken or refused. */
+  readonly #summaries = new Map<string, unknown>();
   readonly #links = new Map<WorkerId, WorkerLink>();
   readonly #events: JobEvent[] = [];
   readonly #slicesDoneBefore: number;
   #reducing = false;
-  #seal: SealPass = { units: new Map(), found: new Map() };
+  #dropped: readonly AttemptRef[] = [];
+  #seal: SealPass;
   #sealPasses = 0;
+  #confirming = false;
+  #stopTicks = () => {};
   #finish: (outcome: Outcome) => void = () => {};
+  readonly #finished: Promise<Outcome>;
+  #tellDiscarded: () => void = () => {};
+  /** Settles when the stage of a job that was cancelled or terminated is gone, or will not go. */
+  readonly discarded: Promise<void>;
   #bytesRead = 0;
   #bytesWritten = 0;
   #tensorsCut = 0;
@@ -98,66 +121,107 @@ export class JobRunner implements WorkerListener {
     const { plan, limits } = options;
     this.#slices = new Map(plan.slices.map((slice, index) => [unitOf(slice), { slice, index }]));
     this.#verdicts = new Map(history.verdicts);
+    this.#seal = new SealPass(plan, [], 0);
     this.#state = initialState({
       limits,
-      slices: plan.slices.map((slice) => ({
-        id: unitOf(slice),
-        slice: slice.id,
-        attempt: 0,
-        ...history.slices.get(slice.id),
-      })),
+      slices: sliceSpecifications(plan, history),
       tensors: [...cutTensors(plan)].map(([task, slices]) => ({ task, slices, settled: this.#verdicts.has(task) })),
+      ...(history.paused === undefined ? {} : { paused: history.paused }),
+      cancelling: history.phase === "cancelling",
     });
     this.#slicesDoneBefore = plan.slices.length - this.#state.slicesOpen;
+    this.#finished = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+    this.discarded = new Promise((resolve) => {
+      this.#tellDiscarded = resolve;
+    });
   }
 
   /** Runs the job to its end. Rejects only where an invariant is broken. */
   async run(): Promise<Outcome> {
-    const finished = new Promise<Outcome>((resolve) => {
-      this.#finish = resolve;
-    });
-    this.#post({ type: "started" });
+    const { leadership, workers, ticks } = this.#ports;
+    if (leadership !== undefined)
+      this.#post({ type: "leadership-confirmed", untilMs: this.#now(), nowMs: this.#now() });
+    this.#post({ type: "started", nowMs: this.#now() });
+    this.#confirm();
+    this.#stopTicks = ticks?.(() => this.#tick()) ?? this.#stopTicks;
     try {
-      await this.#ports.workers(this);
+      await workers?.(this);
     } catch (error) {
-      this.#post({ type: "job-failed", failure: failureFrom(error) });
+      this.#post({ type: "job-failed", failure: failureFrom(error), nowMs: this.#now() });
     }
-    const outcome = await finished;
+    const outcome = await this.#finished;
+    if (this.#state.phase !== "terminating") this.#stopTicks();
     await Promise.all([...this.#links.values()].map((link) => link.close()));
     return outcome;
   }
 
-  /** Lets slices in flight become durable, then ends. */
+  // ---- JobControls
+
   stop(): void {
-    this.#post({ type: "stop-requested" });
+    this.#post({ type: "stop-requested", nowMs: this.#now() });
   }
 
-  attached(link: WorkerLink, _held: readonly AttemptRef[]): readonly AttemptRef[] {
+  pause(reason: Failure): void {
+    this.#post({ type: "pause-requested", reason, nowMs: this.#now() });
+  }
+
+  resume(): void {
+    this.#post({ type: "resume-requested", nowMs: this.#now() });
+  }
+
+  cancel(): void {
+    this.#post({ type: "cancel-requested", nowMs: this.#now() });
+  }
+
+  terminate(): void {
+    this.#post({ type: "terminate-requested", nowMs: this.#now() });
+  }
+
+  // ---- WorkerListener
+
+  attached(link: WorkerLink, held: readonly AttemptRef[]): readonly AttemptRef[] {
     this.#links.set(link.id, link);
-    this.#post({ type: "worker-attached", worker: link.id, slots: link.slots, nowMs: this.#now() });
-    return [];
-  }
-
-  detached(_worker: WorkerId): void {}
-
-  heartbeat(worker: WorkerId, _held: readonly HeldAttempt[]): readonly AttemptRef[] {
-    this.#post({ type: "heartbeat", worker, nowMs: this.#now() });
-    return [];
-  }
-
-  handedBack(_worker: WorkerId, _attempts: readonly AttemptRef[]): void {}
-
-  draining(_worker: WorkerId): void {}
-
-  slotsChanged(_worker: WorkerId, _slots: number): void {}
-
-  grantRequested(worker: WorkerId, unit: UnitId, attempt: number): void {
-    this.#post({ type: "grant-requested", worker, unit, attempt });
-  }
-
-  reported(_worker: WorkerId, report: Report): void {
-    const { unit, attempt } = report;
+    const { id: worker, kind, incarnation, host, memoryBytes, slots } = link;
     const nowMs = this.#now();
+    return this.#ask({ type: "worker-attached", worker, kind, incarnation, host, memoryBytes, slots, held, nowMs });
+  }
+
+  detached(worker: WorkerId): void {
+    this.#links.delete(worker);
+    this.#post({ type: "worker-detached", worker, nowMs: this.#now() });
+  }
+
+  lost(worker: WorkerId, failure: Failure): void {
+    this.#links.delete(worker);
+    this.#post({ type: "worker-lost", worker, failure, nowMs: this.#now() });
+  }
+
+  heartbeat(worker: WorkerId, held: readonly HeldAttempt[]): readonly AttemptRef[] {
+    return this.#ask({ type: "heartbeat", worker, held, nowMs: this.#now() });
+  }
+
+  handedBack(worker: WorkerId, attempts: readonly AttemptRef[]): void {
+    this.#post({ type: "handed-back", worker, attempts, nowMs: this.#now() });
+  }
+
+  draining(worker: WorkerId): void {
+    this.#post({ type: "worker-draining", worker, nowMs: this.#now() });
+  }
+
+  slotsChanged(worker: WorkerId, slots: number): void {
+    this.#post({ type: "slots-changed", worker, slots, nowMs: this.#now() });
+  }
+
+  grantRequested(worker: WorkerId, unit: UnitId, attempt: number, sha256?: string): void {
+    const hash = sha256 === undefined ? {} : { sha256 };
+    this.#post({ type: "grant-requested", worker, unit, attempt, ...hash, nowMs: this.#now() });
+  }
+
+  reported(worker: WorkerId, report: Report): void {
+    const { unit, attempt } = report;
+    const who = { worker, unit, attempt, nowMs: this.#now() };
     if ("counts" in report) {
       this.#bytesRead += report.counts.bytesRead;
       this.#bytesWritten += report.counts.bytesWritten;
@@ -165,24 +229,22 @@ export class JobRunner implements WorkerListener {
     }
     switch (report.kind) {
       case "failed":
-        return this.#post({ type: "unit-failed", unit, attempt, failure: report.failure, nowMs });
+        return this.#post({ type: "unit-failed", ...who, failure: report.failure });
       case "slice":
         for (const warning of report.warnings) this.#ports.observer.warning(warning);
-        return this.#post({ type: "slice-computed", unit, attempt, sha256: report.sha256, nowMs });
-      case "survey":
-        this.#roundsOf(unit)?.keep(unit, report.summary);
-        return this.#post({ type: "surveyed", unit, attempt, nowMs });
+        return this.#post({ type: "slice-computed", ...who, sha256: report.sha256 });
       case "audit":
-        return;
+        return this.#post({ type: "audited", ...who, sha256: report.sha256 });
+      case "survey":
+        // Kept only if the core takes it: a late report must not change what was folded.
+        this.#summaries.set(keyOf(who), report.summary);
+        return this.#post({ type: "surveyed", ...who });
       case "seal":
-        return this.#post({ type: "sealed", unit, attempt, damaged: this.#damagedIn(unit, report.sha256), nowMs });
+        return this.#post({ type: "sealed", ...who, damaged: this.#damagedIn(who, report.sha256) });
     }
   }
 
-  lost(worker: WorkerId, failure: Failure): void {
-    this.#links.delete(worker);
-    this.#post({ type: "worker-lost", worker, failure, nowMs: this.#now() });
-  }
+  // ---- events and effects
 
   /** Events are taken one after another, also those that effects cause at once. */
   #post(event: JobEvent): void {
@@ -196,17 +258,53 @@ export class JobRunner implements WorkerListener {
     this.#ports.observer.progress(this.progress());
   }
 
+  /** An event whose answer the caller waits for: attempts that are not the worker's any more. */
+  #ask(event: JobEvent): readonly AttemptRef[] {
+    if (this.#reducing) throw new Error("a link called its job from within a call of the job");
+    this.#dropped = [];
+    this.#post(event);
+    return this.#dropped;
+  }
+
+  #tick(): void {
+    this.#post({ type: "time-passed", nowMs: this.#now() });
+    this.#confirm();
+  }
+
+  /** One at a time: a journal that does not answer must not gather questions. */
+  #confirm(): void {
+    const { leadership } = this.#ports;
+    if (leadership === undefined || this.#confirming) return;
+    this.#confirming = true;
+    const askedMs = this.#now();
+    leadership.confirm().then(
+      () => {
+        this.#confirming = false;
+        this.#post({ type: "leadership-confirmed", untilMs: askedMs + leadership.limitMs, nowMs: this.#now() });
+      },
+      (error: unknown) => {
+        this.#confirming = false;
+        const failure = failureFrom(error);
+        // A journal that cannot be reached is asked again; grants wait meanwhile.
+        if (failure.code === "journal/superseded") this.#post({ type: "job-failed", failure, nowMs: this.#now() });
+      },
+    );
+  }
+
   progress(): Progress {
     const { plan } = this.#options;
-    const slicesDone = plan.slices.length - this.#state.slicesOpen;
+    const { phase, paused, slicesOpen, sealsOpen, auditsOpen } = this.#state;
+    const slicesDone = plan.slices.length - slicesOpen;
     return {
-      phase: this.#state.phase,
+      phase,
+      ...(paused === undefined ? {} : { paused }),
       slices: plan.slices.length,
       slicesDone,
       slicesComputed: slicesDone - this.#slicesDoneBefore,
       bytesRead: this.#bytesRead,
       bytesWritten: this.#bytesWritten,
       tensorsCut: this.#tensorsCut,
+      wanted: paused === undefined ? slicesOpen + sealsOpen + auditsOpen : this.#state.held,
     };
   }
 
@@ -220,33 +318,62 @@ export class JobRunner implements WorkerListener {
       case "assign":
         return this.#links
           .get(effect.worker)
-          ?.assign(this.#assignment(effect.unit, effect.attempt), this.#options.limits.leaseMs);
+          ?.assign(this.#assignment(effect, effect.audit === true), this.#options.limits.leaseMs);
       case "grant":
       case "refuse":
-        return this.#links.get(effect.worker)?.answerGrant(effect, effect.type === "grant" ? "granted" : "refused");
+      case "later":
+        return this.#links.get(effect.worker)?.answerGrant(refOf(effect), grantAnswers[effect.type]);
+      case "accept":
+        this.#keepSummary(effect);
+        return this.#links.get(effect.worker)?.answerReport(refOf(effect), "accepted");
+      case "stale":
+        this.#summaries.delete(keyOf(effect));
+        return this.#links.get(effect.worker)?.answerReport(refOf(effect), "stale");
+      case "cancel":
+        return this.#links.get(effect.worker)?.cancel(effect.attempts);
+      case "dropped":
+        this.#dropped = effect.attempts;
+        return;
+      case "set-aside":
+        return observer.workerSetAside?.(effect.worker, effect.failure);
       case "journal-done": {
         const { unit, attempt, sha256 } = effect;
+        const worker = this.#state.units.get(unit)?.doneBy?.worker ?? ("" as WorkerId);
         return this.#durably(
-          records.sliceDone(unit, attempt, sha256),
-          () => ({ type: "slice-durable", unit, sha256, nowMs: this.#now() }),
-          (failure) => ({ type: "slice-not-durable", unit, failure }),
+          records.sliceDone(unit, attempt, sha256, worker),
+          (nowMs) => ({ type: "slice-durable", unit, sha256, nowMs }),
+          (failure, nowMs) => ({ type: "slice-not-durable", unit, failure, nowMs }),
         );
       }
       case "journal-disputed":
-        return this.#durably(records.sliceDisputed(effect.unit, effect.attempt, effect.hashes));
+        return this.#durably(records.sliceDisputed(effect.unit, effect.attempt, effect.votes));
       case "journal-lost":
         return this.#durably(records.sliceLost(effect.unit, effect.attempt));
       case "journal-quarantined":
         return this.#durably(
           records.quarantined(effect.unit, effect.attempt, `${effect.failure.code}: ${effect.failure.message}`),
         );
+      case "journal-phase": {
+        const { phase, reason } = effect;
+        return this.#durably(records.phase(phase, reason), (nowMs) => ({ type: "phase-durable", phase, nowMs }));
+      }
       case "begin-seal":
         return this.#beginSeal();
       case "publish":
-        return this.#durably(this.#ports.publish(this.#sealedShards()), () => ({ type: "published" }));
+        return this.#durably(
+          this.#ports.publish(this.#seal.sealed((slice) => this.#sliceSha256(slice))),
+          (nowMs) => ({ type: "published", nowMs }),
+          (failure, nowMs) => ({ type: "publish-failed", failure, nowMs }),
+        );
+      case "discard-stage":
+        return this.#durably(this.#ports.discardStage(), (nowMs) => ({ type: "stage-discarded", nowMs }));
       case "count":
         return observer.counted(effect.counter);
+      case "discarded":
+        this.#stopTicks();
+        return this.#tellDiscarded();
       case "finished":
+        if (this.#state.phase !== "terminating") this.#tellDiscarded();
         return this.#finish({
           outcome: effect.outcome,
           ...(effect.cause === undefined ? {} : { cause: effect.cause }),
@@ -257,14 +384,18 @@ export class JobRunner implements WorkerListener {
   /** Says what follows once something is durable; a journal or storage that fails ends the job. */
   #durably(
     done: Promise<void>,
-    event?: () => JobEvent,
-    failed: (failure: Failure) => JobEvent = (failure) => ({ type: "job-failed", failure }),
+    event?: (nowMs: number) => JobEvent,
+    failed: (failure: Failure, nowMs: number) => JobEvent = (failure, nowMs) => ({
+      type: "job-failed",
+      failure,
+      nowMs,
+    }),
   ): void {
     done.then(
       () => {
-        if (event !== undefined) this.#post(event());
+        if (event !== undefined) this.#post(event(this.#now()));
       },
-      (error: unknown) => this.#post(failed(failureFrom(error))),
+      (error: unknown) => this.#post(failed(failureFrom(error), this.#now())),
     );
   }
 
@@ -276,10 +407,22 @@ export class JobRunner implements WorkerListener {
     this.#nextRound(task, rounds);
   }
 
+  #keepSummary(effect: HeldBy): void {
+    const key = keyOf(effect);
+    if (!this.#summaries.has(key)) return;
+    this.#roundsOf(effect.unit)?.keep(effect.unit, this.#summaries.get(key));
+    this.#summaries.delete(key);
+  }
+
   #settle(task: number): void {
     const rounds = this.#rounds.get(task);
     if (rounds === undefined) throw new Error(`task ${task} was settled before it began`);
-    rounds.settle();
+    try {
+      rounds.settle();
+    } catch (error) {
+      // Summaries come from other machines; what cannot be folded must not take the other jobs along.
+      return this.#post({ type: "job-failed", failure: failureFrom(error), nowMs: this.#now() });
+    }
     this.#nextRound(task, rounds);
   }
 
@@ -292,10 +435,10 @@ export class JobRunner implements WorkerListener {
     for (const warning of step.warnings ?? []) this.#ports.observer.warning(warning);
     this.#rounds.delete(task);
     this.#verdicts.set(task, step.verdict);
-    this.#durably(this.#ports.records.verdict(task, step.verdict), () => ({
+    this.#durably(this.#ports.records.verdict(task, step.verdict), (nowMs) => ({
       type: "verdict-durable",
       task,
-      nowMs: this.#now(),
+      nowMs,
     }));
   }
 
@@ -305,13 +448,13 @@ export class JobRunner implements WorkerListener {
 
   // ---- assignments
 
-  #assignment(unit: UnitId, attempt: number): Assignment {
+  #assignment({ unit, attempt }: AttemptRef, audit: boolean): Assignment {
     const known = this.#slices.get(unit);
-    if (known !== undefined) return { unit, attempt, ...this.#sliceWork(known.slice) };
-    const seal = this.#seal.units.get(unit);
-    if (seal !== undefined) return { unit, attempt, ...seal.work };
+    if (known !== undefined) return { unit, attempt, ...this.#sliceWork(known.slice, audit) };
+    const seal = this.#seal.work(unit);
+    if (seal !== undefined) return { unit, attempt, ...seal };
     const rounds = this.#roundsOf(unit);
-    const range: SurveyRange | undefined = rounds?.range(unit);
+    const range = rounds?.range(unit);
     if (rounds === undefined || range === undefined) throw new Error(`nothing is known of unit ${unit}`);
     return {
       unit,
@@ -325,56 +468,39 @@ export class JobRunner implements WorkerListener {
     };
   }
 
-  #sliceWork(slice: Slice) {
+  #sliceWork(slice: Slice, audit: boolean) {
     const tasks = slice.parts.map(({ task }) => {
       const found = this.#options.plan.tasks[task];
       if (found === undefined) throw new Error(`slice ${slice.id} names task ${task}, which the plan does not have`);
       return found;
     });
     const verdicts = slice.parts.map(({ task }) => this.#verdicts.get(task));
-    return { kind: "slice", slice, tasks, verdicts, audit: false } as const;
+    return { kind: "slice", slice, tasks, verdicts, audit } as const;
   }
 
   // ---- seal
 
   #beginSeal(): void {
     this.#sealPasses++;
-    const work = sealWork(this.#options.plan, this.#options.shardPaths);
-    const units = new Map(work.map((seal, k) => [`seal-${this.#sealPasses}-${k}` as UnitId, seal]));
-    this.#seal = { units, found: new Map() };
-    this.#post({ type: "seal-begun", units: [...units.keys()], nowMs: this.#now() });
+    this.#seal = new SealPass(this.#options.plan, this.#options.shardPaths, this.#sealPasses);
+    this.#post({ type: "seal-begun", units: this.#seal.units(), nowMs: this.#now() });
   }
 
-  #damagedIn(unit: UnitId, found: readonly string[]): UnitId[] {
-    const seal = this.#seal.units.get(unit);
-    if (seal === undefined) return [];
-    this.#seal.found.set(unit, found);
-    if (seal.work.kind === "seal-file") return [];
-    const { plan } = this.#options;
-    const damage = damagedSlices(
-      plan,
-      seal,
-      plan.slices.map((slice) => this.#sliceSha256(slice)),
-      found,
-    );
+  #damagedIn(who: HeldBy, found: readonly string[]): readonly UnitId[] {
+    // What the core will not take must leave no trace.
+    const current = this.#state.units.get(who.unit)?.attempts.some(({ number, worker }) => {
+      return number === who.attempt && worker === who.worker;
+    });
+    if (current !== true) return [];
+    const damage = this.#seal.answer(who.unit, found, (slice) => this.#sliceSha256(slice));
     // Written anew whenever a run begins.
-    if (damage.header) this.#post({ type: "job-failed", failure: damagedHeader(seal.work.path) });
-    return damage.slices.flatMap((index) => plan.slices[index] ?? []).map(unitOf);
+    if (damage.header !== undefined)
+      this.#post({ type: "job-failed", failure: damagedHeader(damage.header), nowMs: this.#now() });
+    return damage.slices;
   }
 
   #sliceSha256(slice: Slice): string {
     return this.#state.units.get(unitOf(slice))?.sha256 ?? "";
-  }
-
-  #sealedShards(): SealedShards {
-    const hashes = new Map<string, string>();
-    for (const [unit, { work }] of this.#seal.units) {
-      if (work.kind === "seal-file") hashes.set(work.path, this.#seal.found.get(unit)?.[0] ?? "");
-    }
-    return {
-      sliceSha256s: this.#options.plan.slices.map((slice) => this.#sliceSha256(slice)),
-      shardSha256s: this.#options.shardPaths.map((path) => hashes.get(path) ?? ""),
-    };
   }
 
   #now(): number {
@@ -382,19 +508,14 @@ export class JobRunner implements WorkerListener {
   }
 }
 
-function unitOf(slice: Slice): UnitId {
-  return slice.id as string as UnitId;
+const grantAnswers = { grant: "granted", refuse: "refused", later: "later" } as const;
+
+function refOf({ unit, attempt }: AttemptRef): AttemptRef {
+  return { unit, attempt };
 }
 
-/** Tensors that more than one slice shares, with those slices. */
-function cutTensors(plan: Plan): Map<number, UnitId[]> {
-  const cut = new Map<number, UnitId[]>();
-  for (const slice of plan.slices) {
-    for (const { task, partCount } of slice.parts) {
-      if (partCount > 1 && plan.tasks[task]?.kind === "merge") cut.set(task, [...(cut.get(task) ?? []), unitOf(slice)]);
-    }
-  }
-  return cut;
+function keyOf({ worker, unit, attempt }: HeldBy): string {
+  return `${worker}/${unit}/${attempt}`;
 }
 
 function damagedHeader(path: string): Failure {

@@ -11,7 +11,7 @@ import {
 } from "../../merge/work/index.ts";
 import type { Store } from "../../storage/index.ts";
 import { type EpochJournal, type FileJournal, lookAt, openFileJournal, takeOver } from "../journal/index.ts";
-import type { WorkerSource } from "../link/index.ts";
+import type { WorkerListener, WorkerSource } from "../link/index.ts";
 import {
   buildManifest,
   checkOutputDirectory,
@@ -26,16 +26,16 @@ import {
 } from "../publish/index.ts";
 import { hashFile } from "../seal/index.ts";
 import { JobError } from "./errors.ts";
-import { type JobObserver, JobRunner, type Outcome, type SealedShards } from "./job-runner.ts";
+import type { JobControls } from "./job-controls.ts";
+import { type JobObserver, type JobPorts, JobRunner, type Outcome } from "./job-runner.ts";
+import { type JobLimits, localLimits } from "./limits.ts";
 import { type JobHistory, JobRecords, readHistory } from "./records.ts";
+import type { SealedShards } from "./seal-pass.ts";
 import { makeDurableDirectory, prepareStage, removeTree } from "./stage.ts";
 
 /** Names below an output's work directory. */
 export const JOURNAL_NAME = "journal";
 const STAGE_NAME = "stage";
-
-/** A lease of a thread lapses only if the thread dies, which is noticed at once. */
-const LOCAL_LIMITS = { leaseMs: Number.POSITIVE_INFINITY, attemptsMax: 3 } as const;
 
 export interface MergeJobOptions {
   readonly store: Store;
@@ -54,13 +54,24 @@ export interface MergeJobOptions {
   readonly hashInputs: boolean;
   readonly toolVersion: string;
   readonly surveyElements: number;
-  /** Brings the workers up, once it is known that there is work for them. */
-  workers(job: JobDescription): WorkerSource;
+  /** Brings the workers up, once it is known that there is work for them. Absent: they attach to what `onRunning` is given. */
+  workers?(job: JobDescription): WorkerSource;
   readonly clock: { nowMs(): number };
+  /** For workers on other machines: how leases lapse, and who else may believe to lead. See JobPorts. */
+  readonly ticks?: JobPorts["ticks"];
+  /** How long after a confirmation grants are safe; absent where a lock holds others off. */
+  readonly leadershipMs?: number;
+  /** Absent: those for threads. */
+  readonly limits?: JobLimits;
   readonly observer: JobObserver & { began(begun: Begun): void };
   /** Called with a function that stops the job cleanly. */
   readonly onStop: (stop: () => void) => void;
+  /** Called with the running job, before it is started, if there is work for workers. */
+  readonly onRunning?: (job: RunningJob, description: JobDescription) => void;
 }
+
+/** What people ask of a job, and what its workers tell it. */
+export type RunningJob = WorkerListener & JobControls & Pick<JobRunner, "discarded" | "progress">;
 
 /** How a run begins. */
 export interface Begun {
@@ -93,6 +104,7 @@ async function runLocked(options: MergeJobOptions, work: string): Promise<Outcom
   let journal = await openFileJournal(options.store, path);
   try {
     let history = await readHistory(lookAt(journal));
+    const isFirst = history.plan === undefined;
     const claim = await claimDirectory(options, history);
     if (claim.state === "complete") {
       options.observer.began({
@@ -116,7 +128,7 @@ async function runLocked(options: MergeJobOptions, work: string): Promise<Outcom
       await records.begun(options.plan, options.digest, factsOf(options.plan), files, claim.replaced);
       history = await records.history();
     }
-    return await resume(options, work, { journal, leader, records }, history);
+    return await resume(options, work, { journal, leader, records, isFirst }, history);
   } finally {
     await journal.close();
   }
@@ -131,7 +143,7 @@ async function claimDirectory(options: MergeJobOptions, history: JobHistory): Pr
   const { store, out, digest, overwrite, restart } = options;
   const sameJob = history.plan === digest;
   const ended = history.phase === "done";
-  if (history.plan === undefined) {
+  if (history.plan === undefined || history.phase === "cancelled") {
     const found = await checkOutputDirectory(store, out, { planDigest: digest, overwrite });
     return found.state === "complete" ? { state: "complete" } : { state: "anew", replaced: found.replaced };
   }
@@ -166,10 +178,18 @@ async function claimDirectory(options: MergeJobOptions, history: JobHistory): Pr
   );
 }
 
+interface Led {
+  readonly journal: FileJournal;
+  readonly leader: EpochJournal;
+  readonly records: JobRecords;
+  /** Nobody has led a job here before. */
+  readonly isFirst: boolean;
+}
+
 async function resume(
   options: MergeJobOptions,
   work: string,
-  { journal, leader, records }: { journal: FileJournal; leader: EpochJournal; records: JobRecords },
+  { journal, leader, records, isFirst }: Led,
   history: JobHistory,
 ): Promise<Outcome> {
   const { store, out, plan } = options;
@@ -201,18 +221,24 @@ async function resume(
     inputs: options.inputs,
     shardPaths,
   };
+  const { limits = localLimits, leadershipMs, ticks } = options;
+  const leasesMs = limits.leaseMs + limits.ioTimeoutMs + (leadershipMs ?? 0);
+  // Leases of threads ended with their process.
+  const earlierGrantsMs = isFirst || leasesMs === Number.POSITIVE_INFINITY ? 0 : leasesMs;
   const runner = new JobRunner(
     {
       plan,
       shardPaths,
       surveyElements: options.surveyElements,
-      limits: { ...LOCAL_LIMITS, attemptBase: leader.attemptBase },
+      limits: { ...limits, attemptBase: leader.attemptBase, earlierGrantsMs },
     },
     kept,
     {
       records,
-      workers: options.workers(job),
+      ...(options.workers === undefined ? {} : { workers: options.workers(job) }),
       clock: options.clock,
+      ...(ticks === undefined ? {} : { ticks }),
+      ...(leadershipMs === undefined ? {} : { leadership: { confirm: () => leader.confirm(), limitMs: leadershipMs } }),
       observer: options.observer,
       publish: async (sealed) => {
         await checkInputsInPlace(options);
@@ -220,10 +246,18 @@ async function resume(
         await records.publishing(files);
         await publishFiles(files);
       },
+      discardStage: async () => {
+        await removeTree(store, stage);
+        await store.syncDirectory(work);
+      },
     },
   );
   options.onStop(() => runner.stop());
-  return runner.run();
+  options.onRunning?.(runner, job);
+  const outcome = await runner.run();
+  // The journal must stay open for what is still to be said.
+  if (outcome.outcome === "cancelled") await runner.discarded;
+  return outcome;
 }
 
 /** Workers hold inputs open, and go on reading a file that another has taken the place of. */

@@ -1,5 +1,6 @@
-import type { InputFile, Json, Plan, SliceId, UnitId } from "../../merge/work/index.ts";
+import type { Failure, InputFile, Json, Plan, SliceId, UnitId, WorkerId } from "../../merge/work/index.ts";
 import { PLAN_VERSION } from "../../merge/work/index.ts";
+import type { DurablePhase, Vote } from "../core/index.ts";
 import { type Journal, type JournalRecord, nothingYet, type Sequence } from "../journal/index.ts";
 
 /** A published file. */
@@ -17,7 +18,9 @@ export interface JobHistory {
   readonly facts?: Json;
   readonly inputs?: readonly (readonly InputFile[])[];
   readonly replaced: readonly string[];
-  readonly phase: "planned" | "publishing" | "done";
+  readonly phase: "planned" | "publishing" | "done" | "cancelling" | "cancelled";
+  /** Why it was paused, if nobody has resumed it since. */
+  readonly paused?: Failure;
   readonly files: readonly PublishedFile[];
   readonly slices: ReadonlyMap<SliceId, SliceHistory>;
   readonly verdicts: ReadonlyMap<number, Json>;
@@ -26,13 +29,16 @@ export interface JobHistory {
 export interface SliceHistory {
   readonly attempt: number;
   readonly doneSha256?: string;
-  readonly disputed?: readonly string[];
+  /** Who computed it. */
+  readonly worker?: WorkerId;
+  readonly disputed?: readonly Vote[];
 }
 
 /** The facts of one job, written to a journal with compare-and-set on each subject's last sequence. */
 export class JobRecords {
   readonly #journal: Journal;
   readonly #last = new Map<string, Sequence>();
+  readonly #underWay = new Map<string, Promise<void>>();
 
   constructor(journal: Journal) {
     this.#journal = journal;
@@ -62,12 +68,12 @@ export class JobRecords {
     });
   }
 
-  sliceDone(unit: UnitId, attempt: number, sha256: string): Promise<void> {
-    return this.#append(`slice/${unit}`, { state: "done", attempt, sha256 });
+  sliceDone(unit: UnitId, attempt: number, sha256: string, worker: WorkerId): Promise<void> {
+    return this.#append(`slice/${unit}`, { state: "done", attempt, sha256, worker });
   }
 
-  sliceDisputed(unit: UnitId, attempt: number, hashes: readonly string[]): Promise<void> {
-    return this.#append(`slice/${unit}`, { state: "disputed", attempt, hashes });
+  sliceDisputed(unit: UnitId, attempt: number, votes: readonly Vote[]): Promise<void> {
+    return this.#append(`slice/${unit}`, { state: "disputed", attempt, votes: votes.map((vote) => ({ ...vote })) });
   }
 
   sliceLost(unit: UnitId, attempt: number): Promise<void> {
@@ -82,6 +88,11 @@ export class JobRecords {
     return this.#append(`verdict/${task}`, { verdict: verdict as Json });
   }
 
+  /** "running" ends a pause. */
+  phase(phase: DurablePhase, reason?: Failure): Promise<void> {
+    return this.#append("job", { state: phase, ...(reason === undefined ? {} : { reason: { ...reason } }) });
+  }
+
   publishing(files: readonly PublishedFile[]): Promise<void> {
     return this.#append("job", { state: "publishing", files: files.map((file) => ({ ...file })) });
   }
@@ -90,7 +101,20 @@ export class JobRecords {
     return this.#append("job", { state: "done" });
   }
 
-  async #append(subject: string, body: Json): Promise<void> {
+  /** Appends to one subject one after another: each must know the last. */
+  #append(subject: string, body: Json): Promise<void> {
+    const before = this.#underWay.get(subject);
+    const mine =
+      before === undefined ? this.#appendNow(subject, body) : before.then(() => this.#appendNow(subject, body));
+    this.#underWay.set(subject, mine);
+    const end = () => {
+      if (this.#underWay.get(subject) === mine) this.#underWay.delete(subject);
+    };
+    mine.then(end, end);
+    return mine;
+  }
+
+  async #appendNow(subject: string, body: Json): Promise<void> {
     const after = this.#last.get(subject) ?? nothingYet;
     this.#last.set(subject, await this.#journal.append({ subject, body }, after));
   }
@@ -118,8 +142,10 @@ export async function readHistory(
 
 function sliceHistory(before: SliceHistory | undefined, body: Record<string, Json>): SliceHistory {
   const attempt = Math.max(before?.attempt ?? 0, Number(body.attempt ?? 0));
-  if (body.state === "done") return { attempt, doneSha256: String(body.sha256) };
-  if (body.state === "disputed" && Array.isArray(body.hashes)) return { attempt, disputed: body.hashes.map(String) };
+  if (body.state === "done") {
+    return { attempt, doneSha256: String(body.sha256), worker: String(body.worker ?? "") as WorkerId };
+  }
+  if (body.state === "disputed") return { attempt, disputed: body.votes as unknown as readonly Vote[] };
   return { attempt };
 }
 
@@ -136,7 +162,22 @@ function jobHistory(before: JobHistory, body: Record<string, Json>): JobHistory 
   }
   if (body.state === "publishing")
     return { ...before, phase: "publishing", files: body.files as unknown as PublishedFile[] };
-  return body.state === "done" ? { ...before, phase: "done" } : before; // a take-over changes no phase
+  switch (body.state) {
+    case "done":
+    case "cancelling":
+    case "cancelled": {
+      const { paused: _, ...rest } = before;
+      return { ...rest, phase: body.state };
+    }
+    case "paused":
+      return { ...before, paused: body.reason as unknown as Failure };
+    case "running": {
+      const { paused: _, ...rest } = before;
+      return rest;
+    }
+    default:
+      return before; // a take-over changes no phase
+  }
 }
 
 function inputsFrom(inputs: Json | undefined): InputFile[][] {

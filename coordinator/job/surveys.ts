@@ -17,6 +17,7 @@ export class TensorRounds {
   #step: Step;
   #round = 0;
   #ranges: readonly SurveyRange[] = [];
+  #rangeOf: ReadonlyMap<UnitId, SurveyRange> = new Map();
   #summaries = new Map<UnitId, unknown>();
 
   constructor(plan: Plan, index: number, rangeElements: number) {
@@ -59,16 +60,17 @@ export class TensorRounds {
       }
     }
     this.#ranges = groups.map((parts, k) => ({ unit: `survey-${this.index}-${this.#round}-${k}` as UnitId, parts }));
+    this.#rangeOf = new Map(this.#ranges.map((range) => [range.unit, range]));
     return this.#ranges;
   }
 
   range(unit: UnitId): SurveyRange | undefined {
-    return this.#ranges.find((range) => range.unit === unit);
+    return this.#rangeOf.get(unit);
   }
 
-  /** Safe to repeat. */
+  /** Safe to repeat. What is of another round is passed over. */
   keep(unit: UnitId, summary: unknown): void {
-    this.#summaries.set(unit, summary);
+    if (this.#rangeOf.has(unit)) this.#summaries.set(unit, summary);
   }
 
   /** All ranges are in: folds them in order and settles. */

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Effect, JobEvent } from "../../../coordinator/core/index.ts";
+import type { Effect } from "../../../coordinator/core/index.ts";
 import type { UnitId, WorkerId } from "../../../merge/work/index.ts";
-import { Core, failure, LIMITS, slice } from "./harness.ts";
+import { Core, failure, LIMITS, type Loose, slice } from "./harness.ts";
 
 const WORKERS = ["w1", "w2", "w3"] as readonly string[] as readonly WorkerId[];
 const SLOTS = 2;
@@ -29,7 +29,7 @@ class World {
   readonly held: Held[] = [];
   readonly reported: Held[] = [];
   /** Answers that are on their way: journal, settling, seal, publishing. */
-  readonly owed: JobEvent[] = [];
+  readonly owed: Loose[] = [];
   readonly outcomes: string[] = [];
   readonly #attempts = new Map<UnitId, number>();
   readonly #durable = new Map<UnitId, string>();
@@ -55,12 +55,23 @@ class World {
     return this.outcomes.length > 0;
   }
 
-  post(event: JobEvent): void {
+  post(event: Loose): void {
     if (event.type === "worker-attached") this.#attached.add(event.worker);
     if (event.type === "worker-lost") this.#attached.delete(event.worker);
     if (event.type === "slice-durable") this.#durable.set(event.unit, event.sha256);
     for (const effect of this.core.on(event)) this.#carryOut(effect);
     this.#check();
+  }
+
+  /** Names all that the worker believes in, lapsed leases too. */
+  beat(worker: WorkerId): void {
+    const held = this.held.filter((held) => held.worker === worker).map((held) => ({ ...held, alive: true }));
+    this.post({ type: "heartbeat", worker, held });
+  }
+
+  attach(worker: WorkerId): void {
+    const traits = { kind: "local", host: "here", incarnation: "first", memoryBytes: 1000, held: [] } as const;
+    this.post({ type: "worker-attached", worker, slots: SLOTS, ...traits });
   }
 
   answer(pick: number): void {
@@ -76,28 +87,29 @@ class World {
 
   reportOf(held: Held, sha256: (unit: UnitId) => string, damage: boolean): void {
     this.reported.push(held);
-    const { unit, attempt } = held;
+    const { unit, attempt, worker } = held;
     const { nowMs } = this.core;
     const kind = this.core.state.units.get(unit)?.kind;
-    if (kind === "survey") return this.post({ type: "surveyed", unit, attempt, nowMs });
-    if (kind === "slice") return this.post({ type: "slice-computed", unit, attempt, sha256: sha256(unit), nowMs });
+    if (kind === "survey") return this.post({ type: "surveyed", worker, unit, attempt, nowMs });
+    if (kind === "slice")
+      return this.post({ type: "slice-computed", worker, unit, attempt, sha256: sha256(unit), nowMs });
     if (kind === "seal") this.#sealed(held, damage);
   }
 
   /** Storage may have damaged a slice that is durable. Nobody needs to believe a report that is stale. */
-  #sealed({ unit, attempt }: Held, damage: boolean): void {
+  #sealed({ worker, unit, attempt }: Held, damage: boolean): void {
     const seal = this.core.state.units.get(unit);
     const [victim] = damage ? [...this.#durable.keys()] : [];
-    if (seal?.attempt === attempt && (seal.status === "leased" || seal.status === "granted")) {
+    if (seal?.attempts.some((held) => held.number === attempt && held.worker === worker)) {
       this.#sealOpen.delete(unit);
       if (victim !== undefined) this.#lost.add(victim);
     }
     const damaged = victim === undefined ? [] : [victim];
-    this.post({ type: "sealed", unit, attempt, damaged, nowMs: this.core.nowMs });
+    this.post({ type: "sealed", worker, unit, attempt, damaged, nowMs: this.core.nowMs });
   }
 
   #carryOut(effect: Effect): void {
-    const saysNothing = effect.type === "count" || effect.type === "refuse";
+    const saysNothing = ["count", "refuse", "dropped"].includes(effect.type);
     expect(this.over && !saysNothing, `${effect.type} after the end`).toBe(false);
     const { nowMs } = this.core;
     switch (effect.type) {
@@ -135,7 +147,7 @@ class World {
         this.#sealPasses++;
         const units = [0, 1].map((k) => `seal-${this.#sealPasses}-${k}` as UnitId);
         this.#sealOpen = new Set(units);
-        return this.post({ type: "seal-begun", units, nowMs });
+        return this.post({ type: "seal-begun", units: units.map((unit) => ({ unit, slices: [] })), nowMs });
       }
       case "publish":
         this.#checkAllDurable();
@@ -180,7 +192,10 @@ class World {
     for (const unit of units.values()) {
       const held = ["leased", "granted", "computed"].includes(unit.status);
       for (const { id, units } of workers.values()) {
-        assert.equal(units.has(unit.id), held && unit.worker === id, `${unit.id}, ${unit.status}, and ${id}`);
+        const attempt = unit.attempts.find(({ worker }) => worker === id);
+        // What was reported goes on without its worker, which may have been started anew.
+        if (attempt?.status === "reported") continue;
+        assert.equal(units.has(unit.id), attempt !== undefined && held, `${unit.id}, ${unit.status}, and ${id}`);
       }
       if (unit.kind === "slice" && unit.status !== "done") open++;
     }
@@ -198,12 +213,11 @@ const actions: Readonly<Record<string, (world: World, pick: number) => void>> = 
   attach: (world, pick) => {
     const worker = WORKERS[pick % WORKERS.length]!;
     if (!world.core.state.workers.has(worker)) world.core.nowMs++;
-    if (!world.core.state.workers.has(worker))
-      world.post({ type: "worker-attached", worker, slots: SLOTS, nowMs: world.core.nowMs });
+    if (!world.core.state.workers.has(worker)) world.attach(worker);
   },
   lose: (world, pick) =>
     world.post({ type: "worker-lost", worker: WORKERS[pick % 3]!, failure: failure(), nowMs: world.core.nowMs }),
-  heartbeat: (world, pick) => world.post({ type: "heartbeat", worker: WORKERS[pick % 3]!, nowMs: world.core.nowMs }),
+  heartbeat: (world, pick) => world.beat(WORKERS[pick % 3]!),
   time: (world, pick) => {
     world.core.nowMs += pick % (2 * LIMITS.leaseMs);
     world.post({ type: "time-passed", nowMs: world.core.nowMs });
@@ -220,9 +234,16 @@ const actions: Readonly<Record<string, (world: World, pick: number) => void>> = 
     const held = world.held[pick % Math.max(1, world.held.length)];
     if (held === undefined) return;
     world.held.splice(world.held.indexOf(held), 1);
-    const { unit, attempt } = held;
+    const { worker, unit, attempt } = held;
     const retryable = pick % 5 !== 0;
-    world.post({ type: "unit-failed", unit, attempt, failure: failure({ retryable }), nowMs: world.core.nowMs });
+    world.post({
+      type: "unit-failed",
+      worker,
+      unit,
+      attempt,
+      failure: failure({ retryable }),
+      nowMs: world.core.nowMs,
+    });
   },
   askGrant: (world, pick) => {
     const held = world.held[pick % Math.max(1, world.held.length)];

@@ -1,5 +1,6 @@
 /** A job's core with the hands of a test on it: events in, effects out, no driver. */
 import {
+  type AttachedWorker,
   type Effect,
   initialState,
   type JobEvent,
@@ -18,10 +19,22 @@ export const B = "b" as UnitId;
 export const C = "c" as UnitId;
 export const SEAL = "seal-1-0" as UnitId;
 
-export const LIMITS: Limits = { leaseMs: 1000, attemptsMax: 3, attemptBase: 0 };
+export const LIMITS: Limits = {
+  leaseMs: 1000,
+  ioTimeoutMs: 100,
+  earlierGrantsMs: 0,
+  attemptsMax: 3,
+  workersFailedMax: 3,
+  vanishedMax: 20,
+  failuresMax: 100,
+  workerFaultsMax: 3,
+  attemptBase: 0,
+  pausingCodes: ["storage/full"],
+  runLength: 1,
+};
 
 export function slice(id: UnitId, facts: Partial<SliceSpecification> = {}): SliceSpecification {
-  return { id, slice: id as string as SliceId, attempt: 0, ...facts };
+  return { id, slice: id as string as SliceId, sizeBytes: 100, memoryBytes: 0, attempt: 0, ...facts };
 }
 
 export function failure(facts: Partial<Failure> = {}): Failure {
@@ -33,58 +46,86 @@ export function only<T extends Effect["type"]>(effects: readonly Effect[], type:
   return effects.filter((effect): effect is Extract<Effect, { type: T }> => effect.type === type);
 }
 
+/** An event of which the harness fills in the time, and whose attempt it is. */
+export type Loose<T extends JobEvent = JobEvent> = T extends { readonly worker: WorkerId; readonly attempt: number }
+  ? Omit<T, "nowMs" | "worker"> & { readonly worker?: WorkerId; readonly nowMs?: number }
+  : Omit<T, "nowMs"> & { readonly nowMs?: number };
+
 /** A core and what it has asked for so far. */
 export class Core {
   readonly state: JobState;
   nowMs = 0;
+  readonly #owners = new Map<string, WorkerId>();
 
   constructor(specification: Partial<JobSpecification> = {}) {
     this.state = initialState({ limits: LIMITS, slices: [], tensors: [], ...specification });
   }
 
-  on(event: JobEvent): readonly Effect[] {
-    return reduce(this.state, event);
+  /** What the driver must do, but for answers to reports: `answersTo` has those. */
+  on(event: Loose): readonly Effect[] {
+    return this.all(event).filter(({ type }) => type !== "accept" && type !== "stale");
+  }
+
+  answersTo(event: Loose): readonly string[] {
+    return this.all(event)
+      .map(({ type }) => type)
+      .filter((type) => type === "accept" || type === "stale");
+  }
+
+  all(event: Loose): readonly Effect[] {
+    const owner = "attempt" in event ? { worker: this.owner(event.unit, event.attempt) } : {};
+    const effects = reduce(this.state, { nowMs: this.nowMs, ...owner, ...event } as JobEvent);
+    for (const { worker, unit, attempt } of only(effects, "assign")) this.#owners.set(`${unit}/${attempt}`, worker);
+    return effects;
+  }
+
+  owner(unit: UnitId, attempt: number): WorkerId {
+    return this.#owners.get(`${unit}/${attempt}`) ?? W1;
   }
 
   start(): readonly Effect[] {
     return this.on({ type: "started" });
   }
 
-  attach(worker: WorkerId, slots = 1): readonly Effect[] {
-    return this.on({ type: "worker-attached", worker, slots, nowMs: this.nowMs });
+  /** A thread; the machine of another `kind` has its name as its host. */
+  attach(worker: WorkerId, slots = 1, facts: Partial<AttachedWorker> = {}): readonly Effect[] {
+    const { kind = "local" } = facts;
+    const host = kind === "local" ? "here" : `host-of-${worker}`;
+    const traits = { kind, host, incarnation: "first", memoryBytes: 1000, held: [] };
+    return this.on({ type: "worker-attached", worker, slots, ...traits, ...facts });
   }
 
-  grant(unit: UnitId, attempt: number, worker: WorkerId): readonly Effect[] {
-    return this.on({ type: "grant-requested", unit, attempt, worker });
+  grant(unit: UnitId, attempt: number, worker: WorkerId, sha256?: string): readonly Effect[] {
+    return this.on({ type: "grant-requested", unit, attempt, worker, ...(sha256 === undefined ? {} : { sha256 }) });
   }
 
   computed(unit: UnitId, attempt: number, sha256: string): readonly Effect[] {
-    return this.on({ type: "slice-computed", unit, attempt, sha256, nowMs: this.nowMs });
+    return this.on({ type: "slice-computed", unit, attempt, sha256 });
   }
 
   durable(unit: UnitId, sha256: string): readonly Effect[] {
-    return this.on({ type: "slice-durable", unit, sha256, nowMs: this.nowMs });
+    return this.on({ type: "slice-durable", unit, sha256 });
   }
 
   failed(unit: UnitId, attempt: number, facts: Partial<Failure> = {}): readonly Effect[] {
-    return this.on({ type: "unit-failed", unit, attempt, failure: failure(facts), nowMs: this.nowMs });
+    return this.on({ type: "unit-failed", unit, attempt, failure: failure(facts) });
   }
 
   sealBegun(units: readonly UnitId[]): readonly Effect[] {
-    return this.on({ type: "seal-begun", units, nowMs: this.nowMs });
+    return this.on({ type: "seal-begun", units: units.map((unit) => ({ unit, slices: [A] })) });
   }
 
   sealed(unit: UnitId, attempt: number, damaged: readonly UnitId[] = []): readonly Effect[] {
-    return this.on({ type: "sealed", unit, attempt, damaged, nowMs: this.nowMs });
+    return this.on({ type: "sealed", unit, attempt, damaged });
   }
 
   lost(worker: WorkerId): readonly Effect[] {
-    return this.on({ type: "worker-lost", worker, failure: failure({ message: "it died" }), nowMs: this.nowMs });
+    return this.on({ type: "worker-lost", worker, failure: failure({ message: "it died" }) });
   }
 
   pass(nowMs: number): readonly Effect[] {
     this.nowMs = nowMs;
-    return this.on({ type: "time-passed", nowMs });
+    return this.on({ type: "time-passed" });
   }
 
   /** Takes a slice that is leased from grant to durable. */

@@ -2,6 +2,11 @@ import { describe, expect, test } from "vitest";
 import type { UnitId, WorkerId } from "../../../merge/work/index.ts";
 import { A, B, C, Core, failure, LIMITS, only, publishingCore, SEAL, sealingCore, slice, W1, W2 } from "./harness.ts";
 
+/** Of W1, by attempt 2 and then attempt 1. */
+const VOTES = [
+  { attempt: 2, worker: W1, sha256: "x", local: true },
+  { attempt: 1, worker: W1, sha256: "y", local: true },
+];
 const STALE = { type: "count", counter: "stale-report" } as const;
 
 describe("started", () => {
@@ -144,11 +149,11 @@ describe("heartbeat and time-passed", () => {
     core.start();
     core.attach(W1);
     core.attach(W2);
-    core.on({ type: "heartbeat", worker: W1, nowMs: 800 });
+    core.on({ type: "heartbeat", worker: W1, held: [{ unit: A, attempt: 1, alive: true }], nowMs: 800 });
     const effects = core.pass(1500);
     expect(only(effects, "count")).toHaveLength(1);
     expect(only(effects, "assign")).toMatchObject([{ unit: B, attempt: 2 }]);
-    expect(core.state.units.get(A)).toMatchObject({ status: "leased", attempt: 1, worker: W1 });
+    expect(core.state.units.get(A)).toMatchObject({ status: "leased", attempts: [{ number: 1, worker: W1 }] });
   });
 
   test("a lease that lapses is no failure: it does not lead into quarantine", () => {
@@ -340,7 +345,8 @@ describe("slice-computed", () => {
     const core = disputed();
     expect(core.computed(A, 1, "y")).toEqual([
       STALE,
-      { type: "journal-disputed", unit: A, attempt: 2, hashes: ["x", "y"] },
+      { type: "count", counter: "dispute" },
+      { type: "journal-disputed", unit: A, attempt: 2, votes: VOTES },
       { type: "assign", worker: W2, unit: A, attempt: 3 },
     ]);
     expect(core.state.slicesOpen).toBe(2);
@@ -372,7 +378,7 @@ describe("slice-computed", () => {
   });
 
   test("a dispute that the journal tells of is decided by the next attempt", () => {
-    const core = new Core({ slices: [slice(A, { attempt: 2, disputed: ["x", "y"] })] });
+    const core = new Core({ slices: [slice(A, { attempt: 2, disputed: VOTES })] });
     core.start();
     core.attach(W1);
     expect(only(core.computed(A, 3, "z"), "finished")).toMatchObject([

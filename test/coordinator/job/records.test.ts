@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { JobRecords } from "../../../coordinator/job/index.ts";
 import { openFileJournal } from "../../../coordinator/journal/index.ts";
-import type { Plan, SliceId, UnitId } from "../../../merge/work/index.ts";
+import type { Plan, SliceId, UnitId, WorkerId } from "../../../merge/work/index.ts";
 import { SimulatedStore } from "../../support/simulated-store.ts";
 
 const A = "s000001" as UnitId;
 const B = "s000002" as UnitId;
+const W = "w" as WorkerId;
 const sliceOf = (unit: UnitId) => unit as string as SliceId;
 
 /** What a job that is begun again reads of what `write` noted. */
@@ -34,25 +35,26 @@ describe("the history of a job", () => {
 
   test("a slice is done by its last word, and attempts only rise", async () => {
     const history = await historyAfter(async (records) => {
-      await records.sliceDone(A, 4, "x");
-      await records.sliceDone(B, 1, "y");
+      await records.sliceDone(A, 4, "x", W);
+      await records.sliceDone(B, 1, "y", W);
       await records.sliceLost(B, 1);
     });
-    expect(history.slices.get(sliceOf(A))).toEqual({ attempt: 4, doneSha256: "x" });
+    expect(history.slices.get(sliceOf(A))).toEqual({ attempt: 4, doneSha256: "x", worker: W });
     expect(history.slices.get(sliceOf(B))).toEqual({ attempt: 1 });
   });
 
   test("a dispute survives a crash, until a third attempt has decided it", async () => {
+    const votes = ["x", "y"].map((sha256, k) => ({ attempt: k + 1, worker: W, sha256 }));
     const disputed = async (records: JobRecords) => {
-      await records.sliceDone(A, 1, "x");
-      await records.sliceDisputed(A, 2, ["x", "y"]);
+      await records.sliceDone(A, 1, "x", W);
+      await records.sliceDisputed(A, 2, votes);
     };
-    expect((await historyAfter(disputed)).slices.get(sliceOf(A))).toEqual({ attempt: 2, disputed: ["x", "y"] });
+    expect((await historyAfter(disputed)).slices.get(sliceOf(A))).toEqual({ attempt: 2, disputed: votes });
     const decided = await historyAfter(async (records) => {
       await disputed(records);
-      await records.sliceDone(A, 3, "y");
+      await records.sliceDone(A, 3, "y", W);
     });
-    expect(decided.slices.get(sliceOf(A))).toEqual({ attempt: 3, doneSha256: "y" });
+    expect(decided.slices.get(sliceOf(A))).toEqual({ attempt: 3, doneSha256: "y", worker: W });
   });
 
   test("a slice in quarantine is tried again by the next run, with a new attempt", async () => {

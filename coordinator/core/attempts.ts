@@ -1,0 +1,138 @@
+import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
+import { addDeadline } from "./deadlines.ts";
+import type { Effect } from "./events.ts";
+import type { Queue } from "./queues.ts";
+import type { Attempt, JobState, Unit, Worker } from "./state.ts";
+
+/** What every handler does with leases, grants and slots; decides nothing. */
+
+/** The attempt, if it is current and this worker's. */
+export function currentAttempt(
+  state: JobState,
+  ref: AttemptRef & { readonly worker: WorkerId },
+): { readonly unit: Unit; readonly attempt: Attempt } | undefined {
+  const unit = state.units.get(ref.unit);
+  const attempt = unit?.attempts.find(({ number }) => number === ref.attempt);
+  return unit !== undefined && attempt?.worker === ref.worker ? { unit, attempt } : undefined;
+}
+
+/** Whether it may come to an end by itself: leases of reported attempts do not matter any more. */
+export function isHeld(attempt: Attempt): boolean {
+  return attempt.status !== "reported";
+}
+
+export function attemptOn(unit: Unit, worker: WorkerId): Attempt | undefined {
+  return unit.attempts.find((attempt) => attempt.worker === worker);
+}
+
+export function lend(state: JobState, unit: Unit, worker: Worker, audit: boolean, out: Effect[]): void {
+  const { leaseMs, attemptBase } = state.limits;
+  unit.attempt = Math.max(unit.attempt, attemptBase) + 1;
+  const leaseEndsMs = state.nowMs + leaseMs;
+  const number = unit.attempt;
+  unit.attempts.push({ number, worker: worker.id, audit, status: "leased", leaseEndsMs, startedMs: state.nowMs });
+  if (!audit && unit.status === "pending") unit.status = "leased";
+  noteSingle(state, unit);
+  worker.units.add(unit.id);
+  reindex(state, worker);
+  state.held++;
+  addDeadline(state.deadlines, { unit: unit.id, attempt: number }, leaseEndsMs);
+  out.push({
+    type: "assign",
+    worker: worker.id,
+    unit: unit.id,
+    attempt: number,
+    ...(audit ? { audit: true as const } : {}),
+  });
+}
+
+/** The attempt is current no more. A grant of it stays open until somebody knows that nothing is being written. */
+export function drop(state: JobState, unit: Unit, attempt: Attempt): void {
+  unit.attempts = unit.attempts.filter((other) => other !== attempt);
+  noteSingle(state, unit);
+  if (isHeld(attempt)) state.held--;
+  const worker = state.workers.get(attempt.worker);
+  if (worker !== undefined) {
+    worker.units.delete(unit.id);
+    reindex(state, worker);
+  }
+}
+
+function noteSingle(state: JobState, unit: Unit): void {
+  const [only] = unit.attempts;
+  if (unit.attempts.length === 1 && only?.audit === false) state.single.add(unit.id);
+  else state.single.delete(unit.id);
+}
+
+/** As `drop`, telling the worker to stop. */
+export function cancel(state: JobState, unit: Unit, attempt: Attempt, out: Effect[]): void {
+  drop(state, unit, attempt);
+  out.push({ type: "cancel", worker: attempt.worker, attempts: [{ unit: unit.id, attempt: attempt.number }] });
+}
+
+/** After attempts were dropped: a unit that nobody works on any more can be lent again. */
+export function giveBack(state: JobState, unit: Unit): void {
+  if (unit.status !== "leased" && unit.status !== "granted") return;
+  const left = unit.attempts.filter(({ audit }) => !audit);
+  if (left.length > 0) {
+    unit.status = left.some(({ status }) => status === "granted") ? "granted" : "leased";
+    return;
+  }
+  unit.status = "pending";
+  queueOf(state, unit).returned.push(unit.id);
+}
+
+export function queueOf(state: JobState, unit: Unit): Queue {
+  return unit.kind === "survey" ? state.readySurveys : unit.kind === "slice" ? state.readySlices : state.readySeals;
+}
+
+export function renew(state: JobState, unit: Unit, attempt: Attempt): void {
+  attempt.leaseEndsMs = Math.max(attempt.leaseEndsMs, state.nowMs + state.limits.leaseMs);
+  if (attempt.status === "granted") openGrant(state, unit, attempt);
+}
+
+export function openGrant(state: JobState, unit: Unit, attempt: Attempt): void {
+  const endsMs = attempt.leaseEndsMs + state.limits.ioTimeoutMs;
+  state.grants.set(unit.id, { attempt: attempt.number, worker: attempt.worker, endsMs });
+}
+
+/** This attempt writes nothing any more. */
+export function closeGrant(state: JobState, ref: AttemptRef): void {
+  if (state.grants.get(ref.unit)?.attempt === ref.attempt) state.grants.delete(ref.unit);
+}
+
+/** Whether anybody may still write: leases of this epoch or of earlier ones. */
+export function mayWrite(state: JobState): boolean {
+  if (state.nowMs < state.grantsFromMs) return true;
+  for (const [unit, grant] of state.grants) {
+    if (state.nowMs < grant.endsMs) return true;
+    state.grants.delete(unit);
+  }
+  return false;
+}
+
+/** Puts the worker where `dispatch` looks for it. */
+export function reindex(state: JobState, worker: Worker): void {
+  const able = isAble(worker);
+  if (able !== worker.able) {
+    worker.able = able;
+    state.able += able ? 1 : -1;
+    state.largestMemoryBytes = 0;
+    for (const other of state.workers.values()) {
+      if (other.able) state.largestMemoryBytes = Math.max(state.largestMemoryBytes, other.memoryBytes);
+    }
+  }
+  const isFree = able && worker.units.size < worker.slots;
+  const at = isFree ? worker.units.size : -1;
+  if (at === worker.freeAt) return;
+  if (worker.freeAt >= 0) state.free[worker.freeAt]?.delete(worker.id);
+  worker.freeAt = at;
+  if (at < 0) return;
+  while (state.free.length <= at) state.free.push(new Set());
+  state.free[at]?.add(worker.id);
+}
+
+/** Whether it would take work if it had a free slot. */
+function isAble(worker: Worker): boolean {
+  return worker.attached && !worker.silent && !worker.draining && worker.setAside === undefined;
+}

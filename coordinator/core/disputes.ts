@@ -1,0 +1,105 @@
+import type { Failure, UnitId, WorkerId } from "../../merge/work/index.ts";
+import { cancel, giveBack } from "./attempts.ts";
+import type { Effect, Vote } from "./events.ts";
+import { setAside } from "./failures.ts";
+import { fail } from "./phases.ts";
+import type { JobState, Unit } from "./state.ts";
+
+/**
+ * What the hashes of a slice say. Same slice, same bytes: of two hashes one is wrong, and nobody can tell which before a third worker
+ * has computed the slice as well.
+ */
+export type Judgement =
+  | { readonly kind: "agreed" | "won"; readonly sha256: string }
+  | { readonly kind: "undecided" | "hopeless" };
+
+/** A machine has one vote, its newest, however often it computes; threads of one machine have one each time. */
+export function judge(votes: readonly Vote[]): Judgement {
+  const counted = new Map<string, Vote>();
+  for (const given of votes) {
+    const own = given.local === true || given.worker === "";
+    counted.set(own ? `${given.attempt}/${given.sha256}` : given.worker, given);
+  }
+  const counts = new Map<string, number>();
+  for (const { sha256 } of counted.values()) counts.set(sha256, (counts.get(sha256) ?? 0) + 1);
+  const [first = ""] = counts.keys();
+  if (counts.size <= 1) return { kind: "agreed", sha256: first };
+  for (const [sha256, count] of counts) if (count > 1) return { kind: "won", sha256 };
+  return { kind: counts.size > 2 ? "hopeless" : "undecided" };
+}
+
+export function voteOf({ worker, attempt }: Pick<Vote, "worker" | "attempt">, sha256: string, local: boolean): Vote {
+  return { attempt, worker, sha256, ...(local ? { local } : {}) };
+}
+
+/** Notes a hash, once for each attempt; one that contradicts itself is noted as well. */
+export function vote(unit: Unit, given: Vote): readonly Vote[] {
+  const before = (unit.votes ?? []).filter(({ attempt, sha256 }) => {
+    return attempt !== given.attempt || sha256 !== given.sha256;
+  });
+  unit.votes = [...before, given];
+  return unit.votes;
+}
+
+/** The votes including that of the slice as it is done. */
+export function votesWithDone(unit: Unit): readonly Vote[] {
+  const { sha256, doneBy } = unit;
+  if (sha256 === undefined) return unit.votes ?? [];
+  const { attempt = 0, worker = "" as WorkerId, local = false } = doneBy ?? {};
+  return vote(unit, voteOf({ worker, attempt }, sha256, local));
+}
+
+/** Two hashes: what was computed is given up, done or not, and whoever has not said anything yet decides. */
+export function openDispute(state: JobState, unit: Unit, out: Effect[]): void {
+  const votes = unit.votes ?? [];
+  for (const attempt of unit.attempts) {
+    const said = votes.some((given) => given.attempt === attempt.number);
+    if (attempt.status === "granted" || said) cancel(state, unit, attempt, out);
+  }
+  out.push({ type: "count", counter: "dispute" });
+  out.push({ type: "journal-disputed", unit: unit.id, attempt: unit.attempt, votes });
+  if (unit.status === "done") reopen(state, unit);
+  else giveBack(state, unit);
+}
+
+/** Who was outvoted is set aside; threads of this machine are not, for the others have the same memory. */
+export function closeDispute(state: JobState, unit: Unit, sha256: string, out: Effect[]): void {
+  const wrong = (unit.votes ?? []).filter((given) => given.sha256 !== sha256);
+  delete unit.votes;
+  for (const given of wrong) {
+    const worker = state.workers.get(given.worker);
+    if (worker?.kind === "remote") setAside(state, worker, computesWrongly(unit.id, given, sha256), out);
+  }
+}
+
+export function failHopeless(state: JobState, unit: Unit, out: Effect[]): void {
+  const hashes = (unit.votes ?? []).map(({ sha256 }) => sha256);
+  fail(state, nondeterministic(unit.id, hashes), out);
+}
+
+/** A slice that was done is so no more. */
+export function reopen(state: JobState, unit: Unit): void {
+  state.slicesOpen++;
+  delete unit.sha256;
+  unit.status = "leased";
+  giveBack(state, unit);
+  if (state.phase === "sealing") state.phase = "merging";
+}
+
+function nondeterministic(unit: UnitId, hashes: readonly string[]): Failure {
+  return {
+    code: "coordinator/nondeterministic",
+    message: `${unit}: ${hashes.length} attempts gave ${new Set(hashes).size} different results`,
+    hint: "Check the memory of this machine; the same slice must give the same bytes every time.",
+    retryable: false,
+  };
+}
+
+function computesWrongly(unit: UnitId, given: Vote, sha256: string): Failure {
+  return {
+    code: "coordinator/nondeterministic",
+    message: `${given.worker} computed ${unit} as ${given.sha256.slice(0, 12)}, two others as ${sha256.slice(0, 12)}`,
+    hint: "Check the memory of that machine; the same slice must give the same bytes every time.",
+    retryable: false,
+  };
+}

@@ -1,0 +1,137 @@
+import type { Failure, UnitId } from "../../merge/work/index.ts";
+import { cancel, closeGrant, currentAttempt, drop, giveBack, isHeld, reindex } from "./attempts.ts";
+import type { Effect, EventOf } from "./events.ts";
+import { fail, pause } from "./phases.ts";
+import { leaveRun } from "./queues.ts";
+import type { Attempt, JobState, Unit, Worker } from "./state.ts";
+
+/** Of the data of a merge: the same on every machine, so nobody need try again. */
+const ofTheData = ["merge/nonfinite", "merge/input-changed"];
+
+/** An attempt said that it failed: nothing of it is being written any more. */
+export function attemptFailed(state: JobState, unit: Unit, attempt: Attempt, failure: Failure, out: Effect[]): void {
+  drop(state, unit, attempt);
+  closeGrant(state, { unit: unit.id, attempt: attempt.number });
+  out.push({ type: "count", counter: "failed-attempt" });
+  if (state.limits.pausingCodes.includes(failure.code)) {
+    giveBack(state, unit);
+    if (attempt.audit) requeueAudit(state, unit);
+    return pause(state, failure, out);
+  }
+  if (attempt.audit) return auditFailed(state, unit, attempt, failure, out);
+  unit.failures++;
+  state.failures++;
+  unit.failedOn = [...new Set([...(unit.failedOn ?? []), attempt.worker])];
+  const worker = state.workers.get(attempt.worker);
+  const { attemptsMax, workersFailedMax, failuresMax } = state.limits;
+  // Threads of one machine fail alike.
+  const hopeless = !failure.retryable && (worker?.kind !== "remote" || ofTheData.includes(failure.code));
+  const tooOften = unit.failures >= attemptsMax || unit.failedOn.length >= workersFailedMax;
+  if (hopeless || tooOften) return quarantine(state, unit, failure, out);
+  if (worker !== undefined) blame(state, worker, unit.id, failure, out);
+  giveBack(state, unit);
+  if (state.failures >= failuresMax) fail(state, failure, out);
+}
+
+/** Nothing more was heard of an attempt: its lease lapsed, or its worker was started anew. It may still be writing. */
+export function attemptVanished(state: JobState, unit: Unit, attempt: Attempt, out: Effect[]): void {
+  drop(state, unit, attempt);
+  if (attempt.audit) return requeueAudit(state, unit);
+  unit.vanished++;
+  unit.vanishedOn = attempt.worker;
+  if (unit.vanished >= state.limits.vanishedMax) return quarantine(state, unit, vanishedAgain(unit), out);
+  giveBack(state, unit);
+}
+
+export function quarantine(state: JobState, unit: Unit, failure: Failure, out: Effect[]): void {
+  for (const other of unit.attempts) cancel(state, unit, other, out);
+  unit.status = "quarantined";
+  out.push({ type: "journal-quarantined", unit: unit.id, attempt: unit.attempt, failure });
+  fail(state, failure, out);
+}
+
+/** Units of all kinds that fail one after another on one worker, and not on others, are the worker's fault. */
+export function blame(state: JobState, worker: Worker, unit: UnitId, failure: Failure, out: Effect[]): void {
+  worker.faults.add(unit);
+  if (worker.kind !== "remote" || worker.faults.size < state.limits.workerFaultsMax) return;
+  // The last one is better than none.
+  if (state.able > (worker.able ? 1 : 0)) setAside(state, worker, failure, out);
+}
+
+/** The worker gets no more work, and what it has goes to others. */
+export function setAside(state: JobState, worker: Worker, failure: Failure, out: Effect[]): void {
+  if (worker.setAside !== undefined) return;
+  worker.setAside = failure;
+  takeBack(state, worker, (unit, attempt) => {
+    cancel(state, unit, attempt, out);
+    if (attempt.audit) requeueAudit(state, unit);
+    else giveBack(state, unit);
+  });
+  leaveRun(state.readySlices, worker.id);
+  reindex(state, worker);
+  out.push({ type: "set-aside", worker: worker.id, failure }, { type: "count", counter: "worker-set-aside" });
+}
+
+/** Calls for each attempt that a worker holds and has not reported. */
+export function takeBack(state: JobState, worker: Worker, use: (unit: Unit, attempt: Attempt) => void): void {
+  for (const id of [...worker.units]) {
+    const unit = state.units.get(id);
+    for (const attempt of unit?.attempts ?? []) {
+      if (unit !== undefined && attempt.worker === worker.id && isHeld(attempt)) use(unit, attempt);
+    }
+  }
+}
+
+const AUDIT_TRIES = 3;
+
+export function requeueAudit(state: JobState, unit: Unit): void {
+  if (unit.status === "done") state.readyAudits.returned.push(unit.id);
+  else state.auditsOpen--; // it is computed anew, and audited after that
+}
+
+function auditFailed(state: JobState, unit: Unit, attempt: Attempt, failure: Failure, out: Effect[]): void {
+  const worker = state.workers.get(attempt.worker);
+  if (worker !== undefined) blame(state, worker, unit.id, failure, out);
+  unit.auditsFailed++;
+  if (unit.auditsFailed < AUDIT_TRIES) return requeueAudit(state, unit);
+  state.auditsOpen--;
+  out.push({ type: "count", counter: "audit-skipped" });
+}
+
+/** The units that a lost worker held; each counts as a failed attempt, for the unit may be what killed it. */
+export function workerLost(state: JobState, event: EventOf<"worker-lost">, out: Effect[]): void {
+  const worker = state.workers.get(event.worker);
+  if (worker === undefined) return;
+  const failure = { ...event.failure, retryable: true };
+  takeBack(state, worker, (unit, attempt) => attemptFailed(state, unit, attempt, failure, out));
+  for (const [unit, grant] of state.grants) if (grant.worker === worker.id) state.grants.delete(unit);
+  removeWorker(state, worker);
+}
+
+export function removeWorker(state: JobState, worker: Worker): void {
+  worker.attached = false;
+  reindex(state, worker);
+  leaveRun(state.readySlices, worker.id);
+  state.workers.delete(worker.id);
+}
+
+function vanishedAgain(unit: Unit): Failure {
+  return {
+    code: "coordinator/workers-vanish",
+    message: `${unit.id}: ${unit.vanished} attempts ended without a word`,
+    hint: "Look into the workers' logs: they may be killed for their memory, or be cut off. Submit the job again to go on.",
+    retryable: false,
+  };
+}
+
+export function onUnitFailed(state: JobState, event: EventOf<"unit-failed">, out: Effect[]): void {
+  const who = { worker: event.worker, unit: event.unit, attempt: event.attempt };
+  const found = currentAttempt(state, event);
+  if (found === undefined || !isHeld(found.attempt)) {
+    closeGrant(state, who);
+    out.push({ type: "count", counter: "stale-report" }, { type: "stale", ...who });
+    return;
+  }
+  out.push({ type: "accept", ...who });
+  attemptFailed(state, found.unit, found.attempt, event.failure, out);
+}

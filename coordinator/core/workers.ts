@@ -1,0 +1,152 @@
+import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
+import { closeGrant, currentAttempt, drop, giveBack, isHeld, reindex, renew } from "./attempts.ts";
+import { addDeadline, takeDeadline } from "./deadlines.ts";
+import type { Effect, EventOf } from "./events.ts";
+import { attemptVanished, removeWorker, requeueAudit, takeBack, workerLost } from "./failures.ts";
+import { fail, isRunning } from "./phases.ts";
+import { leaveRun } from "./queues.ts";
+import type { JobState, Worker } from "./state.ts";
+
+export function onWorkerAttached(state: JobState, event: EventOf<"worker-attached">, out: Effect[]): void {
+  const known = state.workers.get(event.worker);
+  const same = known?.incarnation === event.incarnation;
+  if (known !== undefined && !same) {
+    // The process before is gone, or a zombie that writes on until its leases end.
+    takeBack(state, known, (unit, attempt) => attemptVanished(state, unit, attempt, out));
+    removeWorker(state, known);
+  }
+  const worker = known !== undefined && same ? known : newWorker(event);
+  if (known?.setAside !== undefined) worker.setAside = known.setAside;
+  state.workers.set(worker.id, worker);
+  worker.attached = true;
+  worker.silent = false;
+  worker.draining = false;
+  worker.heardMs = state.nowMs;
+  worker.slots = event.slots;
+  const named = new Set(event.held.map(keyOf));
+  takeBack(state, worker, (unit, attempt) => {
+    const ref = { unit: unit.id, attempt: attempt.number };
+    if (named.has(keyOf(ref))) return;
+    // The assignment never came to it, or it has given it up: it is not writing.
+    drop(state, unit, attempt);
+    closeGrant(state, ref);
+    if (attempt.audit) requeueAudit(state, unit);
+    else giveBack(state, unit);
+  });
+  reindex(state, worker);
+  sayDropped(state, worker.id, event.held, out);
+}
+
+function newWorker(event: EventOf<"worker-attached">): Worker {
+  const { worker: id, kind, incarnation, host, memoryBytes, slots, nowMs } = event;
+  return {
+    ...{ id, kind, incarnation, host, memoryBytes, slots },
+    attached: true,
+    silent: false,
+    heardMs: nowMs,
+    draining: false,
+    able: false,
+    units: new Set(),
+    faults: new Set(),
+    freeAt: -1,
+  };
+}
+
+export function onWorkerDetached(state: JobState, event: EventOf<"worker-detached">): void {
+  const worker = state.workers.get(event.worker);
+  if (worker === undefined) return;
+  worker.attached = false;
+  reindex(state, worker);
+  leaveRun(state.readySlices, worker.id);
+  forget(state, worker);
+}
+
+/** Names of machines come and go: one that is away and holds nothing is forgotten, unless it is not to come back. */
+function forget(state: JobState, worker: Worker): void {
+  if (!worker.attached && worker.units.size === 0 && worker.setAside === undefined) removeWorker(state, worker);
+}
+
+export function onWorkerLost(state: JobState, event: EventOf<"worker-lost">, out: Effect[]): void {
+  const kind = state.workers.get(event.worker)?.kind;
+  workerLost(state, event, out);
+  // Publishing needs no workers. Others may attach from elsewhere; threads do not come back.
+  const needed = isRunning(state) && state.phase !== "publishing";
+  if (state.workers.size === 0 && needed && kind === "local") fail(state, event.failure, out);
+}
+
+export function onWorkerDraining(state: JobState, event: EventOf<"worker-draining">): void {
+  const worker = state.workers.get(event.worker);
+  if (worker === undefined) return;
+  worker.draining = true;
+  reindex(state, worker);
+  leaveRun(state.readySlices, worker.id);
+}
+
+export function onSlotsChanged(state: JobState, event: EventOf<"slots-changed">): void {
+  const worker = state.workers.get(event.worker);
+  if (worker === undefined) return;
+  worker.slots = event.slots;
+  reindex(state, worker);
+}
+
+/** A worker that is alive may have a thread that hangs: its attempts are named, and not renewed. */
+export function onHeartbeat(state: JobState, event: EventOf<"heartbeat">, out: Effect[]): void {
+  const worker = state.workers.get(event.worker);
+  if (worker !== undefined) {
+    worker.heardMs = state.nowMs;
+    worker.silent = false;
+    reindex(state, worker);
+  }
+  // Whoever leads by then may have taken the job over, and waits for leases that ended with our leadership.
+  if (state.nowMs < state.leadsUntilMs) {
+    for (const ref of event.held) {
+      const found = currentAttempt(state, { ...ref, worker: event.worker });
+      if (ref.alive && found !== undefined) renew(state, found.unit, found.attempt);
+    }
+  }
+  sayDropped(state, event.worker, event.held, out);
+}
+
+export function onHandedBack(state: JobState, event: EventOf<"handed-back">, out: Effect[]): void {
+  for (const ref of event.attempts) {
+    if (state.grants.get(ref.unit)?.worker === event.worker) closeGrant(state, ref);
+    const found = currentAttempt(state, { ...ref, worker: event.worker });
+    if (found === undefined || !isHeld(found.attempt)) continue;
+    drop(state, found.unit, found.attempt);
+    if (found.attempt.audit) requeueAudit(state, found.unit);
+    else giveBack(state, found.unit);
+    out.push({ type: "count", counter: "handed-back" });
+  }
+}
+
+export function onTimePassed(state: JobState, _event: EventOf<"time-passed">, out: Effect[]): void {
+  for (;;) {
+    const due = takeDeadline(state.deadlines, state.nowMs);
+    if (due === undefined) return;
+    const unit = state.units.get(due.unit);
+    const attempt = unit?.attempts.find(({ number }) => number === due.attempt);
+    if (unit === undefined || attempt === undefined || !isHeld(attempt)) continue;
+    if (attempt.leaseEndsMs > state.nowMs) {
+      addDeadline(state.deadlines, due, attempt.leaseEndsMs);
+      continue;
+    }
+    out.push({ type: "count", counter: "lapsed-lease" });
+    attemptVanished(state, unit, attempt, out);
+    const worker = state.workers.get(attempt.worker);
+    if (worker?.kind !== "remote") continue;
+    worker.silent = state.nowMs - worker.heardMs >= state.limits.leaseMs;
+    reindex(state, worker);
+    forget(state, worker);
+  }
+}
+
+function sayDropped(state: JobState, worker: WorkerId, held: readonly AttemptRef[], out: Effect[]): void {
+  const attempts = held
+    .filter((ref) => currentAttempt(state, { ...ref, worker }) === undefined)
+    .map(({ unit, attempt }) => ({ unit, attempt }));
+  if (attempts.length > 0) out.push({ type: "dropped", worker, attempts });
+}
+
+function keyOf({ unit, attempt }: AttemptRef): string {
+  return `${unit}/${attempt}`;
+}

@@ -1,0 +1,75 @@
+import type { Plan, SealWork, Slice, UnitId } from "../../merge/work/index.ts";
+import { damagedSlices, type SealUnit, sealWork } from "../seal/index.ts";
+import { unitOf } from "./specification.ts";
+
+/** The shards as they were read back. */
+export interface SealedShards {
+  readonly sliceSha256s: readonly string[];
+  readonly shardSha256s: readonly string[];
+}
+
+/** One reading back of everything, and what was found. */
+export class SealPass {
+  readonly #plan: Plan;
+  readonly #shardPaths: readonly string[];
+  readonly #units: ReadonlyMap<UnitId, SealUnit>;
+  readonly #found = new Map<UnitId, readonly string[]>();
+
+  /** `pass`: from 1; a slice that is damaged makes another one. */
+  constructor(plan: Plan, shardPaths: readonly string[], pass: number) {
+    this.#plan = plan;
+    this.#shardPaths = shardPaths;
+    const work = pass === 0 ? [] : sealWork(plan, shardPaths);
+    this.#units = new Map(work.map((seal, k) => [`seal-${pass}-${k}` as UnitId, seal]));
+  }
+
+  /** With the slices that each reads back. */
+  units(): { readonly unit: UnitId; readonly slices: readonly UnitId[] }[] {
+    const wholeShards = new Map<number, UnitId[]>();
+    for (const { shard, slices } of this.#units.values()) {
+      wholeShards.set(shard, [...(wholeShards.get(shard) ?? []), ...this.#idsOf(slices)]);
+    }
+    return [...this.#units].map(([unit, { work, shard, slices }]) => {
+      return { unit, slices: work.kind === "seal-file" ? (wholeShards.get(shard) ?? []) : this.#idsOf(slices) };
+    });
+  }
+
+  work(unit: UnitId): SealWork | undefined {
+    return this.#units.get(unit)?.work;
+  }
+
+  /** Takes what was found; slices that are damaged, and the path of a shard whose header is. */
+  answer(
+    unit: UnitId,
+    found: readonly string[],
+    sha256Of: (slice: Slice) => string,
+  ): { readonly slices: readonly UnitId[]; readonly header?: string } {
+    const seal = this.#units.get(unit);
+    if (seal === undefined) return { slices: [] };
+    this.#found.set(unit, found);
+    if (seal.work.kind === "seal-file") return { slices: [] };
+    const hashes: string[] = [];
+    for (const index of seal.slices) {
+      const slice = this.#plan.slices[index];
+      if (slice !== undefined) hashes[index] = sha256Of(slice);
+    }
+    const damage = damagedSlices(this.#plan, seal, hashes, found);
+    return { slices: this.#idsOf(damage.slices), ...(damage.header ? { header: seal.work.path } : {}) };
+  }
+
+  /** All units are answered. */
+  sealed(sha256Of: (slice: Slice) => string): SealedShards {
+    const hashes = new Map<string, string>();
+    for (const [unit, { work }] of this.#units) {
+      if (work.kind === "seal-file") hashes.set(work.path, this.#found.get(unit)?.[0] ?? "");
+    }
+    return {
+      sliceSha256s: this.#plan.slices.map(sha256Of),
+      shardSha256s: this.#shardPaths.map((path) => hashes.get(path) ?? ""),
+    };
+  }
+
+  #idsOf(indices: readonly number[]): UnitId[] {
+    return indices.flatMap((index) => this.#plan.slices[index] ?? []).map(unitOf);
+  }
+}
