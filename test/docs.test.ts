@@ -5,6 +5,7 @@ import { checkpointCodes } from "../checkpoint/index.ts";
 import { exitCodes } from "../cli/exit-codes.ts";
 import { jobCodes } from "../coordinator/job/index.ts";
 import { journalCodes } from "../coordinator/journal/index.ts";
+import { linkCodes } from "../coordinator/link/index.ts";
 import { natsCodes } from "../coordinator/nats/index.ts";
 import { planCodes } from "../coordinator/plan/index.ts";
 import { publishCodes } from "../coordinator/publish/index.ts";
@@ -43,7 +44,7 @@ describe("docs/errors.md", () => {
   const thrown = [
     ...[...storageCodes, ...checkpointCodes, ...recipeCodes, ...methodCodes, ...mergeCodes, ...engineCodes],
     ...[...planCodes, ...journalCodes, ...queueCodes, ...natsCodes, ...jobCodes, ...publishCodes, ...cliCodes],
-    ...[...wireCodes, ...trustCodes],
+    ...[...wireCodes, ...linkCodes, ...trustCodes],
   ];
   const explained = [...textOf("docs/errors.md").matchAll(/^\| `([a-z]+\/[a-z0-9-]+)` \|/gm)].map(([, code]) => code);
 

@@ -24,7 +24,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   worker: ["storage", "checkpoint", "merge/math", "merge/work", "merge/engines", "merge/methods"],
   "worker/pool": ["merge/work", "worker"],
   "coordinator/core": ["merge/work"],
-  "coordinator/link": ["merge/work"],
+  "coordinator/link": ["storage", "proto", "wire", "merge/work"],
   "coordinator/nats": ["storage"],
   "coordinator/journal": ["storage", "merge/work", "coordinator/nats"],
   "coordinator/queue": ["storage", "merge/work", "coordinator/nats"],

@@ -1,0 +1,216 @@
+import type { Assignment, AttemptRef, Report, WorkerId } from "../../merge/work/index.ts";
+import { type AttachResponse, OutputAccess } from "../../proto/index.ts";
+import { messageOfAssignment, messageOfAttempt } from "../../wire/index.ts";
+import type { InputOutlet } from "./input-outlet.ts";
+import { accessOf, messageOfJob, type RemoteJob } from "./remote-job.ts";
+import type { RemoteWorker } from "./remote-worker.ts";
+import type { ResultIntake } from "./result-intake.ts";
+import type { GrantAnswer, ReportAnswer, WorkerLink, WorkerListener } from "./worker-link.ts";
+
+/** A job that workers can be put to, and what its links share. */
+export interface OpenJob {
+  readonly job: RemoteJob;
+  readonly listener: WorkerListener;
+  readonly intake: ResultIntake;
+  readonly outlet: InputOutlet;
+  /** Whose each attempt is that was lent since this coordinator began and has not been answered for. */
+  readonly owners: Map<string, WorkerId>;
+  /** Brings the bytes of a granted attempt from a worker that offers them; rejects where they do not come. */
+  fetch(worker: RemoteWorker, ref: AttemptRef): Promise<void>;
+}
+
+type Waiting<A> = Map<string, ((answer: A) => void)[]>;
+
+/** One worker's part in one job. It outlives connections, not the worker's process. */
+export class JobLink implements WorkerLink {
+  readonly kind = "remote";
+  readonly id: WorkerId;
+  readonly incarnation: string;
+  readonly host: string;
+  readonly memoryBytes: number;
+  slots = 0;
+  readonly output: OutputAccess;
+  readonly #worker: RemoteWorker;
+  readonly #open: OpenJob;
+  /** Attempts that are lent to the worker, as far as this link knows. */
+  readonly #lent = new Set<string>();
+  readonly #grants: Waiting<GrantAnswer> = new Map();
+  readonly #reports: Waiting<ReportAnswer> = new Map();
+  readonly #hashes = new Map<string, string | undefined>();
+  readonly #fetches = new Map<string, Promise<void>>();
+  #described = false;
+  #closed = false;
+
+  constructor(worker: RemoteWorker, open: OpenJob) {
+    this.#worker = worker;
+    this.#open = open;
+    this.id = worker.id;
+    this.incarnation = worker.facts.incarnation;
+    this.host = worker.facts.host;
+    this.memoryBytes = worker.facts.memoryBytes;
+    this.output = accessOf(open.job, worker.facts).output;
+  }
+
+  get unitsHeld(): number {
+    return this.#lent.size;
+  }
+
+  get listener(): WorkerListener {
+    return this.#open.listener;
+  }
+
+  // ---- what the job asks of the worker
+
+  /** A new connection: the description goes ahead of its first assignment. */
+  reconnected(): void {
+    this.#described = false;
+  }
+
+  assign(assignment: Assignment, leaseMs: number): void {
+    if (this.#closed) return;
+    const { job, owners } = this.#open;
+    this.#lent.add(keyOf(assignment));
+    owners.set(keyOf(assignment), this.id);
+    const value = messageOfAssignment(job.id, assignment, leaseMs, job.shardPaths);
+    if (!this.#described) this.#send({ $case: "job", value: messageOfJob(job, this.#worker.facts) });
+    this.#described = true;
+    this.#send({ $case: "assignment", value });
+  }
+
+  answerGrant(ref: AttemptRef, answer: GrantAnswer): void {
+    const key = keyOf(ref);
+    if (answer === "granted" && this.output !== OutputAccess.OUTPUT_ACCESS_ROOTS) {
+      this.#open.intake.allow(ref, this.#hashes.get(key));
+      if (this.output === OutputAccess.OUTPUT_ACCESS_FETCH_RESULT) this.#fetch(ref);
+    }
+    if (answer === "refused") this.#forget(ref);
+    if (answer !== "later") this.#hashes.delete(key);
+    answerFirst(this.#grants, key, answer);
+  }
+
+  answerReport(ref: AttemptRef, answer: ReportAnswer): void {
+    this.#forget(ref);
+    answerFirst(this.#reports, keyOf(ref), answer);
+  }
+
+  cancel(attempts: readonly AttemptRef[]): void {
+    if (attempts.length === 0) return;
+    for (const ref of attempts) this.forgetLease(ref);
+    const ids = attempts.map((ref) => messageOfAttempt({ job: this.#open.job.id, ...ref }));
+    this.#send({ $case: "cancel", value: { ids } });
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#send({ $case: "jobEnded", value: { jobId: this.#open.job.id } });
+    this.end();
+  }
+
+  /** Nothing more is to come of this link: who waits is told. */
+  end(): void {
+    this.#closed = true;
+    for (const waiting of this.#grants.values()) for (const resolve of waiting) resolve("refused");
+    for (const waiting of this.#reports.values()) for (const resolve of waiting) resolve("stale");
+    this.#grants.clear();
+    this.#reports.clear();
+    for (const key of this.#lent) {
+      if (this.#open.owners.get(key) === this.id) this.#open.owners.delete(key);
+    }
+    this.#lent.clear();
+  }
+
+  // ---- what the worker asks of the job
+
+  requestGrant(ref: AttemptRef, sha256: string | undefined): Promise<GrantAnswer> {
+    if (this.#closed || this.#isAnothers(ref)) return Promise.resolve("refused");
+    const key = keyOf(ref);
+    this.#hashes.set(key, sha256);
+    return new Promise((resolve) => {
+      push(this.#grants, key, resolve);
+      this.listener.grantRequested(this.id, ref.unit, ref.attempt, sha256);
+    });
+  }
+
+  /** Resolves when what was reported is durable, or is of no use. */
+  async report(report: Report): Promise<ReportAnswer> {
+    if (this.#closed || this.#isAnothers(report)) return "stale";
+    const arrived = report.kind === "slice" ? await this.#arrived(report, report.sha256) : report;
+    if (arrived === undefined || this.#closed) return "stale";
+    return new Promise((resolve) => {
+      push(this.#reports, keyOf(report), resolve);
+      this.listener.reported(this.id, arrived);
+    });
+  }
+
+  handedBack(attempts: readonly AttemptRef[]): void {
+    const own = attempts.filter((ref) => !this.#isAnothers(ref));
+    for (const ref of own) this.#forget(ref);
+    if (own.length > 0) this.listener.handedBack(this.id, own);
+  }
+
+  /** The attempt is not the worker's any more: it writes nothing through the coordinator either. */
+  forgetLease(ref: AttemptRef): void {
+    this.#open.intake.revoke(ref);
+    this.#forget(ref);
+  }
+
+  isOwn(ref: AttemptRef): boolean {
+    return this.#open.owners.get(keyOf(ref)) === this.id;
+  }
+
+  /** A worker may speak only of what was lent to it. What nobody has (reported before, of an earlier epoch) the job itself judges. */
+  #isAnothers(ref: AttemptRef): boolean {
+    const owner = this.#open.owners.get(keyOf(ref));
+    return owner !== undefined && owner !== this.id;
+  }
+
+  /** What is said to be in storage must be there, where the bytes came through the coordinator. */
+  async #arrived(report: Report & { readonly kind: "slice" }, sha256: string): Promise<Report | undefined> {
+    if (this.output === OutputAccess.OUTPUT_ACCESS_ROOTS) return report;
+    const { unit, attempt } = report;
+    try {
+      await this.#fetches.get(keyOf(report));
+    } catch (error) {
+      this.#open.intake.revoke(report);
+      return { unit, attempt, kind: "failed", failure: this.#worker.failureOf(error) };
+    } finally {
+      this.#fetches.delete(keyOf(report));
+    }
+    return this.#open.intake.isDurable(report, sha256) ? report : undefined;
+  }
+
+  #fetch(ref: AttemptRef): void {
+    const key = keyOf(ref);
+    if (this.#fetches.has(key)) return;
+    const fetched = this.#open.fetch(this.#worker, ref);
+    fetched.catch(() => undefined); // whoever reports the attempt is told
+    this.#fetches.set(key, fetched);
+  }
+
+  #forget(ref: AttemptRef): void {
+    const key = keyOf(ref);
+    this.#lent.delete(key);
+    if (this.#open.owners.get(key) === this.id) this.#open.owners.delete(key);
+  }
+
+  #send(message: NonNullable<AttachResponse["message"]>): void {
+    this.#worker.send(message);
+  }
+}
+
+function keyOf({ unit, attempt }: AttemptRef): string {
+  return `${unit}/${attempt}`;
+}
+
+function push<A>(waiting: Waiting<A>, key: string, resolve: (answer: A) => void): void {
+  const known = waiting.get(key);
+  if (known === undefined) waiting.set(key, [resolve]);
+  else known.push(resolve);
+}
+
+function answerFirst<A>(waiting: Waiting<A>, key: string, answer: A): void {
+  const known = waiting.get(key);
+  const resolve = known?.shift();
+  if (known?.length === 0) waiting.delete(key);
+  resolve?.(answer);
+}

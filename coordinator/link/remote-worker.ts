@@ -1,0 +1,70 @@
+import { type Failure, failureFrom, type WorkerId } from "../../merge/work/index.ts";
+import type { AttachResponse } from "../../proto/index.ts";
+import type { StreamWriter } from "../../wire/index.ts";
+import type { JobLink } from "./job-link.ts";
+import type { WorkerReach } from "./remote-job.ts";
+
+/** What a worker said of itself in its hello. */
+export interface WorkerFacts extends WorkerReach {
+  readonly incarnation: string;
+  readonly softwareVersion: string;
+  readonly engine: string;
+  readonly host: string;
+  readonly threads: number;
+  readonly memoryBytes: number;
+}
+
+type Message = NonNullable<AttachResponse["message"]>;
+
+/** One run of a worker's process on another machine, from its first hello on; connections come and go. */
+export class RemoteWorker {
+  readonly id: WorkerId;
+  readonly facts: WorkerFacts;
+  readonly links = new Map<string, JobLink>();
+  draining = false;
+  /** When it was last heard of, by this machine's monotonic clock. */
+  heardMs: number;
+  #writer: StreamWriter<AttachResponse> | undefined;
+  /** Until the welcome is sent nothing else may be: what comes up meanwhile waits. */
+  #held: Message[] | undefined;
+
+  constructor(id: WorkerId, facts: WorkerFacts, nowMs: number) {
+    this.id = id;
+    this.facts = facts;
+    this.heardMs = nowMs;
+  }
+
+  get attached(): boolean {
+    return this.#writer !== undefined;
+  }
+
+  isOn(writer: StreamWriter<AttachResponse>): boolean {
+    return this.#writer === writer;
+  }
+
+  begin(writer: StreamWriter<AttachResponse>): void {
+    this.#writer = writer;
+    this.#held = [];
+  }
+
+  welcome(message: Message & { readonly $case: "welcome" }): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const one of [message, ...held]) this.send(one);
+  }
+
+  /** Does not wait: what a worker can be sent is bounded by its slots. Lost with the connection; leases settle that. */
+  send(message: Message): void {
+    if (this.#held !== undefined) this.#held.push(message);
+    else this.#writer?.write({ message }).catch(() => undefined);
+  }
+
+  detach(): void {
+    this.#writer = undefined;
+    this.#held = undefined;
+  }
+
+  failureOf(error: unknown): Failure {
+    return { ...failureFrom(error), retryable: true };
+  }
+}

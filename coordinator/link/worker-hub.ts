@@ -1,0 +1,310 @@
+import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
+import { type AttachResponse, type AttemptId, type Hello, OutputAccess } from "../../proto/index.ts";
+import type { Store } from "../../storage/index.ts";
+import {
+  type AttemptKey,
+  attemptOf,
+  checkVersions,
+  messageOfAttempt,
+  numberOf,
+  PROTOCOL_VERSION,
+  type StreamWriter,
+} from "../../wire/index.ts";
+import { LinkError } from "./errors.ts";
+import { InputOutlet } from "./input-outlet.ts";
+import { JobLink, type OpenJob } from "./job-link.ts";
+import { accessOf, type RemoteJob } from "./remote-job.ts";
+import { RemoteWorker, type WorkerFacts } from "./remote-worker.ts";
+import { ResultIntake } from "./result-intake.ts";
+import type { HeldAttempt, WorkerSource } from "./worker-link.ts";
+
+export interface HubTimes {
+  /** A lease that is not renewed for this long lapses. */
+  readonly leaseMs: number;
+  readonly heartbeatMs: number;
+  /** How long one I/O call of a worker may take before it ends itself. */
+  readonly ioTimeoutMs: number;
+}
+
+export interface HubOptions {
+  readonly softwareVersion: string;
+  /** Which start of this coordinator it is. */
+  readonly startNumber: number;
+  readonly times: HubTimes;
+  readonly store: Store;
+  readonly clock: { nowMs(): number };
+  /** Brings a granted result from a worker that listens into the intake. */
+  fetch(worker: RemoteWorker, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void>;
+  /** Workers or jobs have come, gone or changed: slots are to be shared out anew. */
+  changed(): void;
+  log(event: string, facts: Readonly<Record<string, unknown>>): void;
+}
+
+/** A worker that was not heard of for so many heartbeats is cut off: the connection may be half open. */
+const HEARTBEATS_MISSED_MAX = 4;
+/** A worker that is gone for so many leases is forgotten. */
+const LEASES_GONE_MAX = 10;
+
+type Attached = Pick<AttachResponse, "message">;
+
+/** All workers on other machines, and the jobs that they can be put to. */
+export class WorkerHub {
+  readonly options: HubOptions;
+  readonly #workers = new Map<WorkerId, RemoteWorker>();
+  readonly #jobs = new Map<string, OpenJob>();
+  /** How each connection is ended by this end. */
+  readonly #cut = new Map<StreamWriter<Attached>, (error: Error) => void>();
+  #stopping = false;
+
+  constructor(options: HubOptions) {
+    this.options = options;
+  }
+
+  get workers(): Iterable<RemoteWorker> {
+    return this.#workers.values();
+  }
+
+  get jobs(): ReadonlyMap<string, OpenJob> {
+    return this.#jobs;
+  }
+
+  // ---- jobs
+
+  /** A job's source of workers: those that are attached and those that come. */
+  source(job: RemoteJob): WorkerSource {
+    return async (listener) => {
+      const { store, fetch } = this.options;
+      const intake = new ResultIntake(store, job.plan, job.shardPaths);
+      const open: OpenJob = {
+        job,
+        listener,
+        intake,
+        outlet: new InputOutlet(store, job.inputs),
+        owners: new Map(),
+        fetch: (worker, ref) => fetch(worker, job, intake, ref),
+      };
+      this.#jobs.set(job.id, open);
+      for (const worker of this.#workers.values()) {
+        if (!worker.attached) continue;
+        const link = this.#link(worker, open);
+        listener.attached(link, []);
+        if (worker.draining) listener.draining(worker.id);
+      }
+      this.options.changed();
+    };
+  }
+
+  /** The job has ended: its links are closed. */
+  async closeJob(id: string): Promise<void> {
+    const open = this.#jobs.get(id);
+    if (open === undefined) return;
+    this.#jobs.delete(id);
+    for (const worker of this.#workers.values()) {
+      await worker.links.get(id)?.close();
+      worker.links.delete(id);
+    }
+    await open.outlet.close();
+    this.options.changed();
+  }
+
+  /** How many assignments of a job a worker may have at once. */
+  setSlots(worker: RemoteWorker, job: string, slots: number): void {
+    const link = worker.links.get(job);
+    if (link === undefined || link.slots === slots) return;
+    link.slots = slots;
+    link.listener.slotsChanged(worker.id, slots);
+  }
+
+  // ---- workers
+
+  /**
+   * A worker's hello on a new connection.
+   * @throws WireError `wire/other-version`, `wire/malformed`; LinkError `link/name-taken`, `link/stopping`
+   */
+  attach(hello: Hello, writer: StreamWriter<Attached>, peerHost: string, cut: (error: Error) => void): RemoteWorker {
+    const { softwareVersion, clock, times, startNumber, log } = this.options;
+    const own = { role: "coordinator", protocolVersion: PROTOCOL_VERSION, softwareVersion };
+    checkVersions(own, {
+      role: "worker",
+      protocolVersion: hello.protocolVersion,
+      softwareVersion: hello.softwareVersion,
+    });
+    if (this.#stopping) throw stopping();
+    const id = hello.workerName as WorkerId;
+    const before = this.#workers.get(id);
+    const same = before !== undefined && before.facts.incarnation === hello.incarnation;
+    if (before?.attached === true) {
+      if (!same) throw nameTaken(id, before.facts.host);
+      this.#cutOff(before, new LinkError("link/silent", `worker ${id} attached again`, { hint: "", retryable: true }));
+    }
+    const worker = same ? before : new RemoteWorker(id, factsOf(hello, peerHost), clock.nowMs());
+    if (before !== undefined && !same) for (const link of before.links.values()) link.end();
+    this.#workers.set(id, worker);
+    this.#cut.set(writer, cut);
+    worker.begin(writer);
+    worker.heardMs = clock.nowMs();
+    worker.draining = false;
+    const held = hello.held.map(attemptOf);
+    const dropped = [...this.#jobs.values()].flatMap((open) => this.#attachTo(worker, open, ofJob(held, open.job.id)));
+    const unknown = held.filter(({ job }) => !this.#jobs.has(job)).map(messageOfAttempt);
+    worker.welcome({
+      $case: "welcome",
+      value: {
+        protocolVersion: PROTOCOL_VERSION,
+        softwareVersion,
+        epoch: BigInt(startNumber),
+        leaseMs: BigInt(times.leaseMs),
+        heartbeatMs: BigInt(times.heartbeatMs),
+        ioTimeoutMs: BigInt(times.ioTimeoutMs),
+        dropped: [...dropped, ...unknown],
+      },
+    });
+    log("worker attached", { worker: id, host: worker.facts.host, threads: worker.facts.threads, again: same });
+    this.options.changed();
+    return worker;
+  }
+
+  /** The connection has ended, from whichever side. */
+  detach(worker: RemoteWorker, writer: StreamWriter<Attached>): void {
+    this.#cut.delete(writer);
+    if (!worker.isOn(writer)) return;
+    worker.detach();
+    this.options.log("worker detached", { worker: worker.id });
+    for (const link of worker.links.values()) link.listener.detached(worker.id);
+    this.options.changed();
+  }
+
+  heartbeat(worker: RemoteWorker, held: readonly (AttemptKey & HeldAttempt)[]): AttemptId[] {
+    worker.heardMs = this.options.clock.nowMs();
+    const dropped: AttemptId[] = [];
+    const byJob = groupByJob(held);
+    for (const [job, attempts] of byJob) {
+      const link = worker.links.get(job);
+      const gone = link === undefined ? attempts : link.listener.heartbeat(worker.id, attempts);
+      for (const { unit, attempt } of gone) {
+        link?.forgetLease({ unit, attempt });
+        dropped.push(messageOfAttempt({ job, unit, attempt }));
+      }
+    }
+    return dropped;
+  }
+
+  handBack(worker: RemoteWorker, attempts: readonly AttemptKey[]): void {
+    for (const [job, link] of worker.links) link.handedBack(ofJob(attempts, job));
+  }
+
+  draining(worker: RemoteWorker): void {
+    worker.draining = true;
+    for (const link of worker.links.values()) link.listener.draining(worker.id);
+    this.options.changed();
+  }
+
+  /** The worker that makes a call. @throws LinkError `link/not-attached` */
+  attachedWorker(name: string): RemoteWorker {
+    const worker = this.#workers.get(name as WorkerId);
+    if (worker?.attached === true) return worker;
+    throw new LinkError("link/not-attached", `worker ${JSON.stringify(name)} is not attached`, {
+      hint: "Attach first, then try again.",
+      retryable: true,
+    });
+  }
+
+  /** @throws LinkError `link/unknown-job` */
+  openJob(id: string): OpenJob {
+    const open = this.#jobs.get(id);
+    if (open !== undefined) return open;
+    throw new LinkError("link/unknown-job", `job ${JSON.stringify(id)} is not running here`, {
+      hint: "It has ended, or this coordinator has not taken it up yet. Drop what you hold of it.",
+    });
+  }
+
+  /** To be called every heartbeat or so: cuts off connections that are silent, forgets workers that are gone for good. */
+  tick(): void {
+    const nowMs = this.options.clock.nowMs();
+    const { heartbeatMs, leaseMs } = this.options.times;
+    for (const worker of [...this.#workers.values()]) {
+      const silentMs = nowMs - worker.heardMs;
+      if (worker.attached && silentMs > heartbeatMs * HEARTBEATS_MISSED_MAX) {
+        const message = `worker ${worker.id} was silent for ${Math.round(silentMs)} ms`;
+        this.#cutOff(worker, new LinkError("link/silent", message, { hint: "Attach again.", retryable: true }));
+      } else if (!worker.attached && silentMs > leaseMs * LEASES_GONE_MAX) {
+        for (const link of worker.links.values()) link.end();
+        this.#workers.delete(worker.id);
+      }
+    }
+  }
+
+  /** Nobody attaches any more, and those who are attached are cut off: they come back to whoever listens next. */
+  stop(): void {
+    this.#stopping = true;
+    for (const worker of this.#workers.values()) this.#cutOff(worker, stopping());
+  }
+
+  #cutOff(worker: RemoteWorker, error: Error): void {
+    for (const [writer, cut] of [...this.#cut]) {
+      if (!worker.isOn(writer)) continue;
+      this.detach(worker, writer);
+      cut(error);
+    }
+  }
+
+  #attachTo(worker: RemoteWorker, open: OpenJob, held: readonly AttemptKey[]): AttemptId[] {
+    const link = worker.links.get(open.job.id) ?? this.#link(worker, open);
+    link.reconnected();
+    const dropped = link.listener.attached(link, held);
+    for (const ref of dropped) link.forgetLease(ref);
+    return dropped.map(({ unit, attempt }) => messageOfAttempt({ job: open.job.id, unit, attempt }));
+  }
+
+  #link(worker: RemoteWorker, open: OpenJob): JobLink {
+    const link = new JobLink(worker, open);
+    worker.links.set(open.job.id, link);
+    const { input, output } = accessOf(open.job, worker.facts);
+    if (output !== OutputAccess.OUTPUT_ACCESS_ROOTS) {
+      this.options.log("results come through the coordinator", { worker: worker.id, job: open.job.id, input, output });
+    }
+    return link;
+  }
+}
+
+function ofJob<A extends AttemptKey>(attempts: readonly A[], job: string): A[] {
+  return attempts.filter((attempt) => attempt.job === job);
+}
+
+function groupByJob<A extends AttemptKey>(attempts: readonly A[]): Map<string, A[]> {
+  const byJob = new Map<string, A[]>();
+  for (const attempt of attempts) {
+    const known = byJob.get(attempt.job);
+    if (known === undefined) byJob.set(attempt.job, [attempt]);
+    else known.push(attempt);
+  }
+  return byJob;
+}
+
+/** @throws WireError `wire/malformed` */
+function factsOf(hello: Hello, peerHost: string): WorkerFacts {
+  return {
+    incarnation: hello.incarnation,
+    softwareVersion: hello.softwareVersion,
+    engine: hello.engine,
+    host: hello.host === "" ? peerHost : hello.host,
+    threads: Math.max(1, hello.threads),
+    memoryBytes: numberOf(hello.memoryBytes, "memory"),
+    roots: new Map(hello.roots.map(({ name, writable }) => [name, { writable }])),
+    listenAddress: hello.listenAddress,
+  };
+}
+
+function nameTaken(id: WorkerId, host: string): LinkError {
+  return new LinkError("link/name-taken", `a worker named ${id} is attached already, from ${host}`, {
+    hint: "Give each worker a name of its own with --name. If it is the same one, restarted, it is let in as soon as the old connection is noticed to be gone.",
+    retryable: true,
+  });
+}
+
+function stopping(): LinkError {
+  return new LinkError("link/stopping", "the coordinator is shutting down", {
+    hint: "Keep what you have and attach again: it, or another one, goes on.",
+    retryable: true,
+  });
+}

@@ -1,0 +1,197 @@
+import { type ClientDuplexStream, credentials, Metadata, ServerCredentials } from "@grpc/grpc-js";
+import type { WorkerLink, WorkerListener } from "../../../coordinator/link/index.ts";
+import {
+  coordinatorHandlers,
+  type HubTimes,
+  LinkError,
+  type RemoteJob,
+  ResultFetcher,
+  RpcServer,
+  WorkerHub,
+} from "../../../coordinator/link/index.ts";
+import type { AttemptRef, Plan, Report, UnitId } from "../../../merge/work/index.ts";
+import { canonicalJson } from "../../../merge/work/index.ts";
+import {
+  AttachRequest,
+  type AttachResponse,
+  CoordinatorClient,
+  CoordinatorService,
+  Hello,
+} from "../../../proto/index.ts";
+import type { Store } from "../../../storage/index.ts";
+import { FileStore } from "../../../storage/index.ts";
+import { PROTOCOL_VERSION, WORKER_KEY } from "../../../wire/index.ts";
+
+export const JOB = "job-1";
+export const unit = (name: string) => name as UnitId;
+export const SIZE = 5 * 1024 * 1024 + 3;
+
+/** One shard with two slices of odd size. */
+export const plan = {
+  tasks: [],
+  inputs: [{ label: "base", files: [{ name: "model.safetensors", sizeBytes: 100, headerSha256: "ab".repeat(32) }] }],
+  shards: [{ name: "model.safetensors", sizeBytes: 100 + 2 * SIZE }],
+  slices: [
+    { id: "s000000", shard: 0, offsetBytes: 100, sizeBytes: SIZE, parts: [] },
+    { id: "s000001", shard: 0, offsetBytes: 100 + SIZE, sizeBytes: SIZE, parts: [] },
+  ],
+} as unknown as Plan;
+
+/** A job that writes down what it hears, and answers what it is told to. */
+export class RecordingJob implements WorkerListener {
+  readonly heard: unknown[][] = [];
+  link: WorkerLink | undefined;
+  drops: readonly AttemptRef[] = [];
+  onGrant: (ref: AttemptRef) => void = (ref) => this.link?.answerGrant(ref, "granted");
+  onReport: (report: Report) => void = (report) => this.link?.answerReport(report, "accepted");
+
+  attached(link: WorkerLink, held: readonly AttemptRef[]) {
+    this.heard.push(["attached", link.id, link.slots, ...held.map(({ attempt }) => attempt)]);
+    this.link = link;
+    return this.drops;
+  }
+  detached(worker: string) {
+    this.heard.push(["detached", worker]);
+  }
+  lost(worker: string) {
+    this.heard.push(["lost", worker]);
+  }
+  heartbeat(worker: string, held: readonly AttemptRef[]) {
+    this.heard.push(["heartbeat", worker, ...held.map(({ attempt }) => attempt)]);
+    return this.drops;
+  }
+  handedBack(worker: string, attempts: readonly AttemptRef[]) {
+    this.heard.push(["handedBack", worker, ...attempts.map(({ attempt }) => attempt)]);
+  }
+  draining(worker: string) {
+    this.heard.push(["draining", worker]);
+  }
+  grantRequested(worker: string, unit: UnitId, attempt: number, sha256?: string) {
+    this.heard.push(["grantRequested", worker, unit, attempt, sha256]);
+    this.onGrant({ unit, attempt });
+  }
+  reported(worker: string, report: Report) {
+    this.heard.push(["reported", worker, report.kind, report.attempt]);
+    this.onReport(report);
+  }
+  slotsChanged(worker: string, slots: number) {
+    this.heard.push(["slotsChanged", worker, slots]);
+  }
+}
+
+export interface RigOptions {
+  readonly times?: Partial<HubTimes>;
+  readonly inputPath?: string;
+  readonly shardPath?: string;
+  readonly store?: Store;
+}
+
+/** A hub behind a real port. */
+export async function openRig({ times, inputPath = "", shardPath = "", store = new FileStore() }: RigOptions = {}) {
+  const identity = inputPath === "" ? undefined : await store.identity(inputPath);
+  const job: RemoteJob = {
+    id: JOB,
+    plan,
+    planDigest: "cd".repeat(32),
+    planText: Buffer.from(canonicalJson(plan)),
+    inputs: [
+      { label: "base", files: [{ path: inputPath, ...{ sizeBytes: 100, mtimeNs: 0n, inode: 0n }, ...identity }] },
+    ],
+    shardPaths: [shardPath],
+    inputPlaces: [[{ root: "models", path: "base/model.safetensors" }]],
+    shardPlaces: [{ root: "out", path: "merged/.deltaworks/stage/model.safetensors" }],
+  };
+  const fetcher = new ResultFetcher(() => ({ credentials: credentials.createInsecure(), options: {} }));
+  const clock = { ms: 0, nowMs: () => clock.ms };
+  const hub = new WorkerHub({
+    softwareVersion: "0.0.0",
+    startNumber: 7,
+    times: { leaseMs: 60_000, heartbeatMs: 5_000, ioTimeoutMs: 20_000, ...times },
+    store,
+    clock,
+    fetch: (worker, of, intake, ref) => fetcher.fetch(worker, of, intake, ref),
+    changed: () => {
+      for (const worker of hub.workers) for (const id of hub.jobs.keys()) hub.setSlots(worker, id, 2);
+    },
+    log: () => {},
+  });
+  const handlers = coordinatorHandlers(hub, (_, claimed) => {
+    if (claimed === "submitter") throw new LinkError("link/not-attached", "no worker", { hint: "" });
+    return claimed;
+  });
+  const services = [{ name: "deltaworks.v1.Coordinator", definition: CoordinatorService, handlers }];
+  const server = new RpcServer({ services, credentials: ServerCredentials.createInsecure() });
+  const port = await server.listen("127.0.0.1:0");
+  const clients: CoordinatorClient[] = [];
+  return {
+    hub,
+    clock,
+    server,
+    port,
+    job,
+    client() {
+      const client = new CoordinatorClient(`127.0.0.1:${port}`, credentials.createInsecure(), {
+        "grpc.use_local_subchannel_pool": 1,
+      });
+      clients.push(client);
+      return client;
+    },
+    async close() {
+      hub.stop();
+      fetcher.close();
+      for (const client of clients) client.close();
+      await server.shutdown(1000);
+    },
+  };
+}
+
+/** A worker's end of Attach, by hand. */
+export class HandWorker {
+  readonly name: string;
+  readonly client: CoordinatorClient;
+  readonly metadata = new Metadata();
+  readonly received: NonNullable<AttachResponse["message"]>[] = [];
+  readonly stream: ClientDuplexStream<AttachRequest, AttachResponse>;
+  readonly ended: Promise<{ code: number; details: string; metadata: Metadata }>;
+  #wake: () => void = () => {};
+
+  constructor(client: CoordinatorClient, name: string, hello: Partial<Hello> = {}) {
+    this.name = name;
+    this.client = client;
+    this.metadata.set(WORKER_KEY, name);
+    this.stream = client.attach(this.metadata);
+    this.stream.on("error", () => {});
+    this.ended = new Promise((resolve) => this.stream.on("status", resolve));
+    this.stream.on("data", ({ message }: AttachResponse) => {
+      if (message !== undefined) this.received.push(message);
+      this.#wake();
+    });
+    const full = {
+      protocolVersion: PROTOCOL_VERSION,
+      workerName: name,
+      incarnation: "one",
+      threads: 1,
+      host: "there",
+      ...hello,
+    };
+    this.send({ $case: "hello", value: Hello.fromPartial(full) });
+  }
+
+  send(message: NonNullable<AttachRequest["message"]>): void {
+    this.stream.write(AttachRequest.fromPartial({ message }));
+  }
+
+  /** The first message of a kind that has come or comes. */
+  async next<C extends NonNullable<AttachResponse["message"]>["$case"]>(kind: C) {
+    for (;;) {
+      const at = this.received.findIndex(({ $case }) => $case === kind);
+      if (at >= 0)
+        return this.received.splice(at, 1)[0] as Extract<NonNullable<AttachResponse["message"]>, { $case: C }>;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+}
+
+export const id = (attempt: number, of = "s000000") => ({ jobId: JOB, unitId: of, attempt: BigInt(attempt) });

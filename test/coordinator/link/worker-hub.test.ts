@@ -1,0 +1,258 @@
+import { status } from "@grpc/grpc-js";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Assignment } from "../../../merge/work/index.ts";
+import {
+  GrantDecision,
+  ReportDecision,
+  type ReportSlicesResponse,
+  type RequestGrantsResponse,
+  SliceReport,
+} from "../../../proto/index.ts";
+import { failuresOfCall, PROTOCOL_VERSION } from "../../../wire/index.ts";
+import { HandWorker, id, JOB, openRig, plan, RecordingJob, unit } from "./link-rig.ts";
+
+const sha256 = Buffer.alloc(32, 7);
+let rig: Awaited<ReturnType<typeof openRig>>;
+let job: RecordingJob;
+
+beforeEach(async () => {
+  rig = await openRig();
+  job = new RecordingJob();
+});
+afterEach(() => rig.close());
+
+const slice = (attempt: number): Assignment => ({
+  ...{ unit: unit("s000000"), attempt, kind: "slice", slice: plan.slices[0]!, tasks: [], verdicts: [], audit: false },
+});
+
+const grants = (worker: HandWorker, ...attempts: number[]) =>
+  new Promise<RequestGrantsResponse>((resolve, reject) =>
+    worker.client.requestGrants(
+      { requests: attempts.map((attempt) => ({ id: id(attempt), sha256 })) },
+      worker.metadata,
+      (error, answer) => (error === null ? resolve(answer) : reject(error)),
+    ),
+  );
+const report = (worker: HandWorker, ...attempts: number[]) =>
+  new Promise<ReportSlicesResponse>((resolve, reject) =>
+    worker.client.reportSlices(
+      {
+        reports: attempts.map((attempt) =>
+          SliceReport.fromPartial({ id: id(attempt), result: { $case: "sliceSha256", value: sha256 } }),
+        ),
+      },
+      worker.metadata,
+      (error, answer) => (error === null ? resolve(answer) : reject(error)),
+    ),
+  );
+const decisions = (response: { answers: { decision: number }[] }) => response.answers.map(({ decision }) => decision);
+
+/** Roots of a worker that sees all. */
+const roots = [
+  { name: "models", writable: false },
+  { name: "out", writable: true },
+];
+
+describe("Attach", () => {
+  test("welcomes, describes the job ahead of its first assignment, and lends", async () => {
+    await rig.hub.source(rig.job)(job);
+    const worker = new HandWorker(rig.client(), "w1", { roots });
+    const { value: welcome } = await worker.next("welcome");
+    expect(welcome).toMatchObject({
+      protocolVersion: PROTOCOL_VERSION,
+      epoch: 7n,
+      leaseMs: 60_000n,
+      heartbeatMs: 5_000n,
+    });
+    job.link!.assign(slice(1), 60_000);
+    job.link!.assign(slice(2), 60_000);
+    await worker.next("assignment");
+    await worker.next("assignment");
+    expect(worker.received.map(({ $case }) => $case)).toEqual(["job"]);
+    const { value } = await worker.next("job");
+    expect(value).toMatchObject({ jobId: JOB, inputAccess: 1, outputAccess: 1 });
+    expect(value.inputs[0]?.files[0]?.place).toMatchObject({ root: "models", path: "base/model.safetensors" });
+    expect(JSON.stringify(value.shards)).not.toContain("/tmp");
+  });
+
+  test("an assignment that the job makes at once comes after the welcome", async () => {
+    const { attached } = job;
+    job.attached = (link, held) => {
+      link.assign(slice(1), 60_000);
+      return attached.call(job, link, held);
+    };
+    await rig.hub.source(rig.job)(job);
+    const worker = new HandWorker(rig.client(), "w1", { roots });
+    await worker.next("assignment");
+    expect(worker.received.map(({ $case }) => $case)).toEqual(["welcome", "job"]);
+  });
+
+  test("other versions are refused with a sentence", async () => {
+    const worker = new HandWorker(rig.client(), "w1", { protocolVersion: PROTOCOL_VERSION + 1 });
+    const { code, details } = await worker.ended;
+    expect(code).toBe(status.FAILED_PRECONDITION);
+    expect(details).toContain("upgrade the coordinator");
+  });
+
+  test("two workers of one name: the second is refused while the first is there", async () => {
+    const first = new HandWorker(rig.client(), "w1");
+    await first.next("welcome");
+    const second = new HandWorker(rig.client(), "w1", { incarnation: "two" });
+    const refused = await second.ended;
+    const [failure] = failuresOfCall(refused as never, "");
+    expect(failure).toMatchObject({ code: "link/name-taken", retryable: true });
+    first.stream.end();
+    await first.ended;
+    await new HandWorker(rig.client(), "w1", { incarnation: "two" }).next("welcome");
+  });
+
+  test("the same worker on a new connection keeps what it holds, but for what is not its any more", async () => {
+    await rig.hub.source(rig.job)(job);
+    const first = new HandWorker(rig.client(), "w1");
+    await first.next("welcome");
+    job.drops = [{ unit: unit("s000000"), attempt: 3 }];
+    const other = { jobId: "gone", unitId: "s000000", attempt: 9n };
+    const second = new HandWorker(rig.client(), "w1", { held: [id(3), id(4), other] });
+    const { value } = await second.next("welcome");
+    expect(value.dropped.map(({ jobId, attempt }) => [jobId, attempt])).toEqual([
+      [JOB, 3n],
+      ["gone", 9n],
+    ]);
+    expect((await first.ended).code).toBe(status.UNAVAILABLE);
+    expect(job.heard).toEqual([
+      ["attached", "w1", 0],
+      ["slotsChanged", "w1", 2],
+      ["detached", "w1"],
+      ["attached", "w1", 2, 3, 4],
+    ]);
+  });
+
+  test("a silent connection is cut off; a worker that is gone for good is forgotten", async () => {
+    await rig.hub.source(rig.job)(job);
+    const worker = new HandWorker(rig.client(), "w1");
+    await worker.next("welcome");
+    rig.clock.ms = 20_000;
+    rig.hub.tick();
+    expect(rig.hub.attachedWorker("w1").attached).toBe(true);
+    rig.clock.ms = 20_001;
+    rig.hub.tick();
+    expect((await worker.ended).code).toBe(status.UNAVAILABLE);
+    expect(job.heard.at(-1)).toEqual(["detached", "w1"]);
+    expect([...rig.hub.workers].length).toBe(1);
+    rig.clock.ms = 700_000;
+    rig.hub.tick();
+    expect([...rig.hub.workers].length).toBe(0);
+  });
+
+  test("heartbeats name attempts, and are answered with those that are to be dropped", async () => {
+    await rig.hub.source(rig.job)(job);
+    const worker = new HandWorker(rig.client(), "w1");
+    await worker.next("welcome");
+    job.drops = [{ unit: unit("s000000"), attempt: 3 }];
+    const held = [
+      { id: id(3), bytesDone: 5n, alive: true },
+      { id: { jobId: "gone", unitId: "x", attempt: 1n }, bytesDone: 0n, alive: true },
+    ];
+    worker.send({ $case: "heartbeat", value: { sequence: 41n, held, memoryUsedBytes: 0n } });
+    const { value } = await worker.next("heartbeat");
+    expect(value.sequence).toBe(41n);
+    expect(value.dropped.map(({ jobId }) => jobId).sort()).toEqual(["gone", JOB]);
+    expect(job.heard.at(-1)).toEqual(["heartbeat", "w1", 3]);
+  });
+
+  test("a second hello ends the call", async () => {
+    const worker = new HandWorker(rig.client(), "w1");
+    await worker.next("welcome");
+    worker.send({ $case: "hello", value: {} as never });
+    expect((await worker.ended).code).toBe(status.INVALID_ARGUMENT);
+  });
+});
+
+describe("grants and reports", () => {
+  async function attached(name = "w1") {
+    await rig.hub.source(rig.job)(job);
+    const worker = new HandWorker(rig.client(), name, { roots });
+    await worker.next("welcome");
+    return worker;
+  }
+
+  test("each entry has its own answer, in the order of the entries", async () => {
+    const worker = await attached();
+    const answers = new Map([
+      [1, "granted"],
+      [2, "refused"],
+      [3, "later"],
+    ] as const);
+    job.onGrant = (ref) => job.link!.answerGrant(ref, answers.get(ref.attempt as 1)!);
+    expect(decisions(await grants(worker, 3, 1, 2))).toEqual([
+      GrantDecision.GRANT_DECISION_LATER,
+      GrantDecision.GRANT_DECISION_GRANTED,
+      GrantDecision.GRANT_DECISION_REFUSED,
+    ]);
+    expect(job.heard.at(-1)).toEqual(["grantRequested", "w1", "s000000", 2, "07".repeat(32)]);
+  });
+
+  test("a report is answered when the job answers, not before", async () => {
+    const worker = await attached();
+    let accept: () => void = () => {};
+    const reported = new Promise<void>((resolve) => {
+      job.onReport = (of) => {
+        accept = () => job.link!.answerReport(of, "accepted");
+        resolve();
+      };
+    });
+    let answered = false;
+    const answer = report(worker, 1).finally(() => {
+      answered = true;
+    });
+    await reported;
+    await grants(worker, 2); // a whole round trip later
+    expect(answered).toBe(false);
+    accept();
+    expect(decisions(await answer)).toEqual([ReportDecision.REPORT_DECISION_ACCEPTED]);
+  });
+
+  test("of what was lent to another worker nobody else may speak", async () => {
+    await attached("w1");
+    const link = job.link!;
+    const thief = new HandWorker(rig.client(), "w2", { roots });
+    await thief.next("welcome");
+    link.assign(slice(5), 60_000);
+    job.heard.length = 0;
+    expect(decisions(await grants(thief, 5))).toEqual([GrantDecision.GRANT_DECISION_REFUSED]);
+    expect(decisions(await report(thief, 5))).toEqual([ReportDecision.REPORT_DECISION_STALE]);
+    thief.send({ $case: "handBack", value: { ids: [id(5)] } });
+    thief.send({ $case: "heartbeat", value: { sequence: 1n, held: [], memoryUsedBytes: 0n } });
+    await thief.next("heartbeat");
+    expect(job.heard).toEqual([]);
+  });
+
+  test("of an ended job everything is stale, also what was waiting for an answer", async () => {
+    const worker = await attached();
+    const reported = new Promise<void>((resolve) => {
+      job.onReport = () => resolve();
+    });
+    const waiting = report(worker, 1);
+    await reported;
+    await rig.hub.closeJob(JOB);
+    expect(decisions(await waiting)).toEqual([ReportDecision.REPORT_DECISION_STALE]);
+    expect(decisions(await report(worker, 1))).toEqual([ReportDecision.REPORT_DECISION_STALE]);
+    expect((await worker.next("jobEnded")).value).toMatchObject({ jobId: JOB });
+  });
+
+  test("a worker that is not attached must attach first", async () => {
+    const worker = await attached();
+    worker.stream.cancel();
+    await worker.ended;
+    await expect(report(worker, 1)).rejects.toMatchObject({ details: expect.stringContaining("is not attached") });
+  });
+});
+
+test("the plan comes in pieces, whole", async () => {
+  await rig.hub.source(rig.job)(job);
+  const worker = new HandWorker(rig.client(), "w1");
+  await worker.next("welcome");
+  const pieces: Buffer[] = [];
+  for await (const { chunk } of worker.client.readPlan({ jobId: JOB }, worker.metadata)) pieces.push(chunk);
+  expect(JSON.parse(Buffer.concat(pieces).toString())).toEqual(JSON.parse(JSON.stringify(plan)));
+});
