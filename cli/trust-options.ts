@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { parseDuration } from "./commands/duration.ts";
 
 /** Of every command that speaks to another machine, as commander gives them. */
 export interface TrustOptions {
@@ -16,4 +17,39 @@ export function withTrust(command: Command): Command {
       new Option("--ca <file>", "certificates of the authorities that peers may come from, PEM").env("DELTAWORKS_CA"),
     )
     .option("--insecure", "speak without TLS also to other machines", false);
+}
+
+/** Of a worker that has no certificate yet, or one that it got by joining. */
+export interface JoiningOptions {
+  readonly join?: string | undefined;
+  readonly caSha256?: string | undefined;
+  readonly joinAddress?: string | undefined;
+  readonly identityDir?: string | undefined;
+}
+
+export function withJoining(command: Command): Command {
+  return command
+    .addOption(new Option("--join <token>", "join token, for a first certificate").env("DELTAWORKS_JOIN"))
+    .addOption(
+      new Option("--ca-sha256 <hex>", "fingerprint of the authority that vouches for the coordinator").env(
+        "DELTAWORKS_CA_SHA256",
+      ),
+    )
+    .option("--join-address <host:port>", "where the coordinator lets machines join (default: the port after its own)")
+    .option("--identity-dir <dir>", "where the certificate of a worker that joined is kept");
+}
+
+/** Of a coordinator that gives out certificates. */
+export interface EnrollingOptions {
+  readonly caKey?: string | undefined;
+  readonly joinListen?: string | undefined;
+  /** Milliseconds. */
+  readonly certificateTtl: number;
+}
+
+export function withEnrolling(command: Command): Command {
+  return command
+    .option("--ca-key <file>", "key of the authority, PEM: this coordinator gives out certificates")
+    .option("--join-listen <host:port>", "where machines join with tokens (default: the port after its own)")
+    .option("--certificate-ttl <time>", "life of the certificates that it gives out", parseDuration, 86_400_000);
 }

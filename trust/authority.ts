@@ -78,6 +78,22 @@ export function checkAuthority({ certificate, key }: Authority): void {
   }
 }
 
+/**
+ * The authority whose key this is, among the certificates of a PEM text, as peers are given them.
+ * @throws TrustError `trust/no-authority`, `trust/pem`
+ */
+export function authorityOf(certificates: string, key: Secret): Authority {
+  const own = parseCertificates(certificates, "the authorities' certificates").find((each) => keyBelongsTo(each, key));
+  if (own === undefined) {
+    throw new TrustError("trust/no-authority", "the authority's key is that of none of the authorities given", {
+      hint: "--ca-key must be the key of one of the certificates in --ca.",
+    });
+  }
+  const authority = { certificate: own.toString(), key };
+  checkAuthority(authority);
+  return authority;
+}
+
 /** A key and a certificate for it. `hosts`: names and addresses under which a coordinator, or a worker that listens, is dialed. */
 export async function issue(
   authority: Authority,

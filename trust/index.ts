@@ -1,6 +1,7 @@
 export {
   AUTHORITY_MS,
   type Authority,
+  authorityOf,
   checkAuthority,
   createAuthority,
   createRequest,

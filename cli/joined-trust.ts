@@ -1,0 +1,109 @@
+import { homedir } from "node:os";
+import { join as joinPath } from "node:path";
+import { join, joinedFiles, keepRenewed, renew } from "../enrollment/index.ts";
+import type { Store } from "../storage/index.ts";
+import {
+  type Address,
+  CertificateStore,
+  channelCredentials,
+  loadCredentials,
+  parseAddress,
+  parseFingerprint,
+  Secret,
+  TrustError,
+  type TrustFiles,
+} from "../trust/index.ts";
+import type { JoiningOptions } from "./trust-options.ts";
+
+/** What is logged of joining and renewal; no secret is in it. */
+export type TellJoined = (fields: Readonly<Record<string, unknown>>, message: string) => void;
+
+export interface JoinedTrust {
+  /** For every connection; the files change at each renewal. */
+  readonly files: TrustFiles;
+  /** Ends the renewal. */
+  close(): void;
+}
+
+/**
+ * For a worker that joins with a token, or did so before: certificates in its own folder, renewed as long as it runs.
+ * Undefined where neither is the case. A token that is given although there is a good certificate is not used: the same
+ * command line starts the worker again.
+ * @throws TrustError, CallError
+ */
+export async function openJoinedTrust(
+  store: Store,
+  coordinator: string,
+  options: JoiningOptions,
+  wishedName: string,
+  tell: TellJoined,
+): Promise<JoinedTrust | undefined> {
+  const directory = identityDirectory(options);
+  const files = joinedFiles(directory);
+  const address = parseAddress(coordinator);
+  if (options.join === undefined && options.identityDir === undefined) return undefined;
+  if (!(await isGood(store, files))) {
+    if (options.join === undefined) {
+      throw new TrustError("trust/option", `there is no certificate in ${directory} that is good now`, {
+        hint: "Join with --join TOKEN and --ca-sha256, of `deltaworks token create`.",
+      });
+    }
+    await store.makeDirectory(directory);
+    await join(store, files, {
+      address: joinAddress(address, options.joinAddress),
+      authoritySha256: fingerprint(options.caSha256),
+      token: new Secret(options.join),
+      name: wishedName,
+    });
+    tell({ directory }, "joined");
+  }
+  const certificates = await CertificateStore.open(store, files, {
+    onRejected: (error) => tell({ error: String(error) }, "certificate files cannot be used"),
+  });
+  const credentials = channelCredentials(certificates, { role: "coordinator", host: address.host });
+  const end = keepRenewed({
+    current: () => certificates.current.identity,
+    renew: async () => {
+      await renew(store, files, address, credentials);
+      await certificates.reload();
+      tell({ until: new Date(certificates.current.identity.notAfterMs).toISOString() }, "certificate renewed");
+    },
+    onFailure: (error) => tell({ error: String(error) }, "certificate not renewed yet"),
+  });
+  return {
+    files,
+    close: () => {
+      end();
+      certificates.close();
+    },
+  };
+}
+
+/** systemd gives services a state directory of their own. */
+function identityDirectory({ identityDir }: JoiningOptions): string {
+  return identityDir ?? process.env.STATE_DIRECTORY ?? joinPath(homedir(), ".local", "state", "deltaworks");
+}
+
+/** The join port is the next one, unless it is said. */
+function joinAddress({ host, port }: Address, given: string | undefined): Address {
+  return given === undefined ? { host, port: port + 1 } : parseAddress(given);
+}
+
+function fingerprint(given: string | undefined): string {
+  if (given !== undefined) return parseFingerprint(given);
+  throw new TrustError("trust/option", "a token alone is not enough: --ca-sha256 is missing", {
+    hint: "It says whom the token may be given to. `deltaworks token create` prints it.",
+  });
+}
+
+async function isGood(store: Store, files: TrustFiles): Promise<boolean> {
+  if ((await store.identity(files.certificate)) === undefined) return false;
+  try {
+    await loadCredentials(store, files, Date.now());
+    return true;
+  } catch (error) {
+    // What is expired is replaced; what is damaged, or not ours, a person should see.
+    if (error instanceof TrustError && error.code === "trust/expired") return false;
+    throw error;
+  }
+}

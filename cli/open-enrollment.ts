@@ -1,0 +1,76 @@
+import { type EnrollmentEvent, enrollmentService, serveJoining } from "../enrollment/index.ts";
+import { readWhole, type Store } from "../storage/index.ts";
+import {
+  type Authority,
+  authorityOf,
+  type CertificateStore,
+  formatAddress,
+  PEM_BYTES_LIMIT,
+  parseAddress,
+  Secret,
+  serverCredentials,
+  TokenFile,
+  TrustError,
+} from "../trust/index.ts";
+import type { EnrollingOptions } from "./trust-options.ts";
+
+export interface Enrollment {
+  /** For the port of mutual TLS: tokens and renewal. */
+  readonly service: ReturnType<typeof enrollmentService>;
+  /** The join port, HOST:PORT. */
+  readonly joinAddress: string;
+  close(): void;
+}
+
+export interface EnrollmentPlace {
+  /** Where the coordinator listens by mutual TLS. */
+  readonly listenAddress: string;
+  readonly certificates: CertificateStore;
+  /** In the coordinator's state directory. */
+  readonly tokensPath: string;
+  readonly onEvent: (event: EnrollmentEvent) => void;
+}
+
+/**
+ * Lets machines join, for a coordinator that was given the authority's key; undefined for one that was not.
+ * @throws TrustError `trust/no-authority` if the key is that of none of the authorities given
+ */
+export async function openEnrollment(
+  store: Store,
+  { caKey, joinListen, certificateTtl }: EnrollingOptions,
+  { listenAddress, certificates, tokensPath, onEvent }: EnrollmentPlace,
+): Promise<Enrollment | undefined> {
+  if (caKey === undefined) {
+    if (joinListen === undefined) return undefined;
+    throw new TrustError("trust/option", "--join-listen needs --ca-key: without it there is nothing to join with", {
+      hint: "Give the ca-key.pem that `deltaworks certs init` made.",
+    });
+  }
+  const key = new Secret(Buffer.from(await readWhole(store, caKey, PEM_BYTES_LIMIT)).toString("utf8"));
+  const authority: Authority = authorityOf(certificates.current.authorities, key);
+  const tokens = await TokenFile.open(store, tokensPath);
+  const service = enrollmentService({ authority, tokens, ttlMs: certificateTtl, onEvent });
+  const { host, port } = parseAddress(listenAddress);
+  const wanted = joinListen ?? formatAddress({ host, port: port === 0 ? 0 : port + 1 });
+  const server = await serveJoining(service, wanted, serverCredentials(certificates, "none")).catch(
+    (error: unknown) => {
+      throw unbound(wanted, error);
+    },
+  );
+  return {
+    service,
+    joinAddress: formatAddress({ host: parseAddress(wanted).host, port: server.port }),
+    close: server.close,
+  };
+}
+
+function unbound(address: string, cause: unknown): TrustError {
+  return new TrustError(
+    "trust/option",
+    `cannot listen on ${address} for joining: ${cause instanceof Error ? cause.message : String(cause)}`,
+    {
+      hint: "Give another address with --join-listen.",
+      cause,
+    },
+  );
+}
