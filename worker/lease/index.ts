@@ -1,0 +1,13 @@
+export type { LeaseEffect, LeaseEvent, LeaseEventOf, LeaseEventType } from "./events.ts";
+export { reduceLeases } from "./reduce.ts";
+export {
+  type AttemptKey,
+  heldKeys,
+  initialLeases,
+  type Lease,
+  type LeaseRules,
+  type LeaseState,
+  mayBeginIo,
+  type Stage,
+  textOf,
+} from "./state.ts";

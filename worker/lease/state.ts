@@ -1,0 +1,69 @@
+import type { AttemptRef } from "../../merge/work/index.ts";
+
+/** An attempt among those of all jobs. */
+export interface AttemptKey extends AttemptRef {
+  readonly job: string;
+}
+
+/**
+ * computing → offered → asked → granted → reporting. What writes nothing (surveys, seals, audits) goes from computing to reporting.
+ * offered: its hash is known, and it may ask; asked: the question is on its way; granted: it may write, while `writeUntilMs` is far enough.
+ * leaving: it is not the worker's any more, but an I/O call of it is still under way.
+ */
+export type Stage = "computing" | "offered" | "asked" | "granted" | "reporting" | "leaving";
+
+export interface Lease {
+  readonly key: AttemptKey;
+  stage: Stage;
+  sha256?: string;
+  /** When to ask, or report, again. */
+  askAgainMs: number;
+  /** End of the lease, counted from what was sent and answered: neither of the coordinator's clock nor later than its end there. */
+  writeUntilMs: number;
+  /** Since when an I/O call of it is under way. */
+  ioSinceMs?: number;
+  /** It had a grant: the coordinator gives none to others before it knows that nothing is being written. */
+  hadGrant: boolean;
+}
+
+/** What a worker knows of its leases. Plain data; every time is of the worker's own monotonic clock. */
+export interface LeaseState {
+  readonly rules: LeaseRules;
+  nowMs: number;
+  linked: boolean;
+  readonly leases: Map<string, Lease>;
+  /** Set once no more work is taken. */
+  drainUntilMs?: number;
+  /** The process must end, or has: nothing happens any more. */
+  over: boolean;
+}
+
+export interface LeaseRules {
+  readonly leaseMs: number;
+  /** Longest that one I/O call may take; then the process ends itself. */
+  readonly ioTimeoutMs: number;
+  /** An answer that has not come for so long is asked for again. */
+  readonly answerMs: number;
+  /** "later": when to ask again. */
+  readonly laterMs: number;
+}
+
+export function initialLeases(rules: LeaseRules): LeaseState {
+  return { rules, nowMs: Number.NEGATIVE_INFINITY, linked: false, leases: new Map(), over: false };
+}
+
+export function textOf({ job, unit, attempt }: AttemptKey): string {
+  return `${job}/${unit}/${attempt}`;
+}
+
+/** Whether an I/O call that begins now, and takes as long as one may, is over before the lease is. */
+export function mayBeginIo(state: LeaseState, key: AttemptKey, nowMs: number): boolean {
+  const lease = state.leases.get(textOf(key));
+  if (state.over || lease?.stage !== "granted") return false;
+  return nowMs + state.rules.ioTimeoutMs <= lease.writeUntilMs;
+}
+
+/** Attempts that a heartbeat or a hello names. */
+export function heldKeys(state: LeaseState): readonly AttemptKey[] {
+  return [...state.leases.values()].filter(({ stage }) => stage !== "leaving").map(({ key }) => key);
+}
