@@ -1,5 +1,5 @@
 import { basename, dirname, join, resolve } from "node:path";
-import { runMergeJob } from "../../coordinator/job/index.ts";
+import { type Outcome, runMergeJob } from "../../coordinator/job/index.ts";
 import { type Prepared, prepareText, readRecipe } from "../../coordinator/prepare/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
@@ -27,7 +27,7 @@ interface Planned {
 
 interface Made {
   readonly planned: Planned;
-  readonly outcome: "done" | "stopped" | "failed";
+  readonly outcome: Outcome["outcome"];
   readonly cause?: Failure;
   readonly bytesWritten: number;
 }
@@ -105,6 +105,7 @@ async function planAll(
       shardBytes: options.shardSize,
       allowNonfinite: options.allowNonfinite,
       allowUnknownKeys: options.allowUnknownKeys,
+      allowVocabularyMismatch: options.allowVocabularyMismatch,
       modelsRoot: options.modelsRoot,
       cwd: process.cwd(),
       environment: process.env,

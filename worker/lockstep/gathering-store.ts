@@ -1,19 +1,25 @@
 import type { DirectoryEntry, FileIdentity, Lock, Store, StoredFile } from "../../storage/index.ts";
 import type { GatheredReads } from "./gathered-reads.ts";
 
-/** A store whose reads of input files are gathered with those of other merges. All else goes to the store behind it. */
+/**
+ * A store whose reads of input files are gathered with those of other merges. All else goes to the store behind it: above all what
+ * the seal reads back, which must come from storage.
+ */
 export class GatheringStore implements Store {
   readonly #store: Store;
   readonly #reads: GatheredReads;
+  readonly #inputs: ReadonlySet<string>;
 
-  constructor(store: Store, reads: GatheredReads) {
+  /** `inputs`: paths of the input files. */
+  constructor(store: Store, reads: GatheredReads, inputs: Iterable<string>) {
     this.#store = store;
     this.#reads = reads;
+    this.#inputs = new Set(inputs);
   }
 
   async open(path: string, mode: "read" | "write"): Promise<StoredFile> {
     const file = await this.#store.open(path, mode);
-    if (mode === "write") return file;
+    if (mode === "write" || !this.#inputs.has(path)) return file;
     // A file that is replaced meanwhile is another: its reads must not mix with those of the old one.
     const { inode, mtimeNs, sizeBytes } = await file.identity();
     const key = `${path}/${inode}/${mtimeNs}/${sizeBytes}`;

@@ -20,7 +20,7 @@ export class LockstepSessions {
   #ending = false;
 
   constructor(store: Store, send: SessionPorts["send"]) {
-    this.#store = new GatheringStore(store, this.#reads);
+    this.#store = store;
     this.#send = send;
   }
 
@@ -40,7 +40,8 @@ export class LockstepSessions {
         for (const session of this.#sessions.values()) await session.receive(message);
         return;
       default:
-        await this.#begun.get(message.job);
+        // All begin together, or they would read apart for as long as they last.
+        await Promise.all(this.#begun.values());
         return this.#sessions.get(message.job)?.receive(message);
     }
   }
@@ -49,7 +50,12 @@ export class LockstepSessions {
     if (this.#start === undefined) throw new Error(`job ${message.job} began before its thread`);
     const { job } = message;
     const session = new WorkerSession({
-      storeFor: () => this.#store,
+      storeFor: ({ inputs }) =>
+        new GatheringStore(
+          this.#store,
+          this.#reads,
+          inputs.flatMap(({ files }) => files.map(({ path }) => path)),
+        ),
       send: (sent, transfer) => this.#pass(job, sent, transfer),
     });
     this.#sessions.set(job, session);
