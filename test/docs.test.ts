@@ -10,6 +10,7 @@ import { natsCodes } from "../coordinator/nats/index.ts";
 import { planCodes } from "../coordinator/plan/index.ts";
 import { publishCodes } from "../coordinator/publish/index.ts";
 import { queueCodes } from "../coordinator/queue/index.ts";
+import { serviceCodes } from "../coordinator/service/index.ts";
 import { engineCodes } from "../merge/engines/index.ts";
 import { methodCodes, methodDeclarations } from "../merge/methods/index.ts";
 import { mergeCodes } from "../merge/work/index.ts";
@@ -44,7 +45,7 @@ describe("docs/errors.md", () => {
   const thrown = [
     ...[...storageCodes, ...checkpointCodes, ...recipeCodes, ...methodCodes, ...mergeCodes, ...engineCodes],
     ...[...planCodes, ...journalCodes, ...queueCodes, ...natsCodes, ...jobCodes, ...publishCodes, ...cliCodes],
-    ...[...wireCodes, ...linkCodes, ...trustCodes],
+    ...[...wireCodes, ...linkCodes, ...serviceCodes, ...trustCodes],
   ];
   const explained = [...textOf("docs/errors.md").matchAll(/^\| `([a-z]+\/[a-z0-9-]+)` \|/gm)].map(([, code]) => code);
 

@@ -10,8 +10,7 @@ const root = resolve(import.meta.dirname, "..");
 const rooms: Readonly<Record<string, readonly string[]>> = {
   proto: [],
   storage: [],
-  "trust/secrets": [],
-  trust: ["storage", "trust/secrets"],
+  trust: ["storage"],
   checkpoint: ["storage"],
   "merge/math": ["checkpoint"],
   "merge/work": ["checkpoint"],
@@ -45,12 +44,16 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
     ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/plan"],
     ...["coordinator/seal", "coordinator/publish"],
   ],
+  "coordinator/service": [
+    ...["storage", "checkpoint", "proto", "wire", "recipe", "merge/work", "merge/methods", "merge/math"],
+    ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/queue", "coordinator/plan"],
+    ...["coordinator/publish", "coordinator/prepare", "coordinator/job"],
+  ],
   cli: [
     ...[
       "storage",
       "trust",
       "enrollment",
-      "trust/secrets",
       "checkpoint",
       "recipe",
       "merge/math",
@@ -67,7 +70,8 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
       "coordinator/queue",
       "coordinator/plan",
     ],
-    ...["coordinator/seal", "coordinator/publish", "coordinator/prepare", "coordinator/job"],
+    ...["coordinator/seal", "coordinator/publish", "coordinator/prepare", "coordinator/job", "coordinator/service"],
+    ...["proto", "wire"],
   ],
 };
 

@@ -39,8 +39,7 @@ export function estimateOf(plan: Plan): Estimate {
     inputBytes,
     readBytes,
     writeBytes: plan.shards.reduce((sum, shard) => sum + shard.sizeBytes, 0),
-    mergedTensors: plan.tasks.filter((task) => beginsTensor(task) && (task.kind === "merge" || task.kind === "codes"))
-      .length,
+    mergedTensors: plan.tasks.filter((task) => beginsTensor(task) && task.kind === "merge").length,
     copiedTensors: plan.tasks.filter((task) => beginsTensor(task) && task.kind === "copy").length,
     cutTensors: cut.size,
   };
@@ -68,10 +67,9 @@ function taskBytes(task: TensorTask): { readonly input: number; readonly read: n
 
 /** The sources of a task, and how often each is read. */
 function partsOf(task: TensorTask): [TensorSource, number][] {
-  if (task.kind !== "merge") {
+  if (task.kind === "copy") {
     const copied = task.base ?? task.models[0];
-    // Codes are written once the largest magnitudes are known.
-    return copied === undefined ? [] : [[copied, task.kind === "codes" ? 2 : 1]];
+    return copied === undefined ? [] : [[copied, 1]];
   }
   const reads = methodNamed(task.method).reads(task);
   const models = task.models.map((model): [TensorSource, number] => [model, reads.models]);
@@ -108,10 +106,7 @@ function storedBytes(source: TensorSource, elementCount: number): StoredBytes[] 
       return source.parts.flatMap((part, index) => storedBytes(part, rowsFrom(source, index) * source.width));
     case "merged":
       return partsOf(source.task).flatMap(([inner, times]) =>
-        storedBytes(inner, geometryOf(source.task.shape).elementCount).map((bytes) => ({
-          ...bytes,
-          repeats: bytes.repeats * times,
-        })),
+        storedBytes(inner, elementCount).map((bytes) => ({ ...bytes, repeats: bytes.repeats * times })),
       );
   }
 }

@@ -1,0 +1,335 @@
+import { randomBytes } from "node:crypto";
+import { type Failure, failureFrom, type Json } from "../../merge/work/index.ts";
+import { formatFault, RecipeError } from "../../recipe/index.ts";
+import type { RemoteWorker } from "../link/index.ts";
+import { InputsError, type Prepared } from "../prepare/index.ts";
+import type { JobClaim, JobQueue, JobRecord, NewJob, Wish } from "../queue/index.ts";
+import { ServiceError } from "./errors.ts";
+import { type JobOptions, jsonOfOptions, optionsOfJson } from "./job-options.ts";
+import { prepareJob, ServedJob, type ServedJobSurroundings } from "./served-job.ts";
+import { shareSlots } from "./share-slots.ts";
+
+export interface JobCoordinatorOptions extends ServedJobSurroundings {
+  readonly queue: JobQueue;
+  /** Jobs that run at once; others wait. */
+  readonly jobsMax: number;
+  readonly slotsPerThread: number;
+}
+
+/** What somebody wants merged, as it came. */
+export interface Submission {
+  /** Empty: one is made up. */
+  readonly name: string;
+  readonly priority: number;
+  readonly recipe: string;
+  readonly out: { readonly root: string; readonly path: string };
+  readonly submitter: string;
+  readonly options: JobOptions;
+}
+
+/** How long the wants of jobs may have changed before slots are shared out anew. */
+const SHARE_MS = 250;
+/** After a job could not be planned for a reason that may pass. */
+const RETRY_MS = 10_000;
+
+/** The long-lived coordinator: takes jobs from the queue, runs several at once, and shares the workers out among them. */
+export class JobCoordinator {
+  readonly #options: JobCoordinatorOptions;
+  readonly #holder = `${process.pid}-${randomBytes(4).toString("hex")}`;
+  /** By id. */
+  readonly #served = new Map<string, { readonly job: ServedJob; readonly ended: Promise<void> }>();
+  /** Plans of jobs that were submitted here and have not begun. */
+  readonly #prepared = new Map<string, Prepared>();
+  /** Warnings of those submissions, for repeated calls. */
+  #submitting: Promise<unknown> = Promise.resolve();
+  readonly #end = new AbortController();
+  #claiming: Promise<void> | undefined;
+  #claimAgain = false;
+  #shareTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: JobCoordinatorOptions) {
+    this.#options = options;
+  }
+
+  /** Takes up what is due, and goes on until `stop`. */
+  start(): void {
+    void this.#watchQueue();
+    this.#claim();
+  }
+
+  /** The served job of an id, while it runs here. */
+  served(id: string): ServedJob | undefined {
+    return this.#served.get(id)?.job;
+  }
+
+  /**
+   * Plans the job, so that a bad recipe is refused before any work, and queues it. Repeating it with the same request id gives the
+   * first one's job. @throws RefusedError; QueueError; ServiceError
+   */
+  submit(submission: Submission): Promise<{ readonly record: JobRecord; readonly warnings: readonly string[] }> {
+    const result = this.#submitting.then(() => this.#submit(submission));
+    this.#submitting = result.catch(() => undefined);
+    return result;
+  }
+
+  /** @throws ServiceError `service/unknown-job` */
+  async find(nameOrId: string): Promise<JobRecord> {
+    const found =
+      (await this.#options.queue.find(nameOrId).catch(() => undefined)) ??
+      (await this.#options.queue.list()).find(({ id }) => id === nameOrId);
+    if (found !== undefined) return found;
+    throw new ServiceError("service/unknown-job", `there is no job ${JSON.stringify(nameOrId)}`, {
+      hint: "deltaworks list --all shows the jobs.",
+    });
+  }
+
+  list(): Promise<readonly JobRecord[]> {
+    return this.#options.queue.list();
+  }
+
+  /** Notes what somebody asks, durably, and has it carried out. @throws ServiceError `service/unknown-job`; QueueError */
+  async wish(nameOrId: string, wish: Wish): Promise<JobRecord> {
+    const { name } = await this.find(nameOrId);
+    const record = await this.#options.queue.wish(name, wish);
+    this.#carryOut(record);
+    if (wish === "none") this.#served.get(record.id)?.job.resume();
+    this.#claim();
+    return record;
+  }
+
+  /** Workers or jobs have come, gone or changed. */
+  share(): void {
+    this.#shareTimer ??= setTimeout(() => {
+      this.#shareTimer = undefined;
+      this.#shareNow();
+    }, 0);
+  }
+
+  /** Lets slices in flight become durable, for `graceMs` at most, and gives the jobs back to the queue. */
+  async stop(graceMs: number): Promise<void> {
+    this.#end.abort();
+    clearTimeout(this.#shareTimer);
+    await this.#claiming;
+    for (const { job } of this.#served.values()) job.stop();
+    const ended = Promise.all([...this.#served.values()].map(({ ended }) => ended));
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([
+      ended,
+      new Promise((resolve) => {
+        timer = setTimeout(resolve, graceMs);
+      }),
+    ]);
+    clearTimeout(timer);
+  }
+
+  async #submit(submission: Submission) {
+    const { queue, roots, log } = this.#options;
+    const { options, out } = submission;
+    const jobs = await queue.list();
+    const before = jobs.find((job) => optionsOfJson(job.options).requestId === options.requestId);
+    if (before !== undefined) return { record: before, warnings: [] };
+    roots.pathOf(out);
+    const taken = jobs.find((job) => job.state !== "ended" && job.out.root === out.root && job.out.path === out.path);
+    if (taken !== undefined) {
+      throw new ServiceError("service/output-taken", `job ${taken.name} writes to ${out.root}:${out.path}`, {
+        hint: "Choose another output, or wait until that job has ended.",
+      });
+    }
+    const prepared = await prepareJob(this.#options, submission.recipe, options).catch((error: unknown) => {
+      throw asRefusal(error);
+    });
+    const record = await queue.submit({
+      name: submission.name === "" ? nameFor(out.path) : submission.name,
+      nameTaken: submission.name === "" ? "suffix" : "refuse",
+      priority: submission.priority,
+      recipe: submission.recipe,
+      options: jsonOfOptions(options),
+      out,
+      submitter: submission.submitter,
+      plan: prepared.digest,
+    } satisfies NewJob);
+    this.#prepared.set(record.id, prepared);
+    log("job submitted", { job: record.name, id: record.id, by: submission.submitter, plan: prepared.digest });
+    this.#claim();
+    return { record, warnings: prepared.warnings.map(formatFault) };
+  }
+
+  /** Claims what is due while there is room; calls meanwhile are one more round. */
+  #claim(): void {
+    if (this.#end.signal.aborted) return;
+    this.#claimAgain = true;
+    this.#claiming ??= (async () => {
+      while (this.#claimAgain && !this.#end.signal.aborted) {
+        this.#claimAgain = false;
+        while (this.#served.size < this.#options.jobsMax && !this.#end.signal.aborted) {
+          const claim = await this.#options.queue.claim(this.#holder);
+          if (claim === undefined) break;
+          this.#serve(claim);
+        }
+      }
+    })()
+      .catch((error: unknown) => {
+        this.#options.log("queue failed", { ...failureFrom(error) });
+        setTimeout(() => this.#claim(), RETRY_MS).unref();
+      })
+      .finally(() => {
+        this.#claiming = undefined;
+      });
+  }
+
+  #serve(claim: JobClaim): void {
+    const job = new ServedJob(claim.job, this.#options);
+    const unlisten = job.listen(() => {
+      this.#shareTimer ??= setTimeout(() => {
+        this.#shareTimer = undefined;
+        this.#shareNow();
+      }, SHARE_MS);
+    });
+    claim.lost.addEventListener("abort", () => job.stop());
+    const ended = this.#run(job, claim).finally(() => {
+      unlisten();
+      this.#served.delete(claim.job.id);
+      this.share();
+      this.#claim();
+    });
+    this.#served.set(claim.job.id, { job, ended });
+    this.#carryOut(claim.job);
+  }
+
+  async #run(job: ServedJob, claim: JobClaim): Promise<void> {
+    const { log } = this.#options;
+    const { name, id } = claim.job;
+    const prepared = this.#prepared.get(id);
+    this.#prepared.delete(id);
+    try {
+      const { outcome, cause } = await job.run(prepared);
+      log("job ended", { job: name, outcome, ...(cause === undefined ? {} : { cause }) });
+      if (outcome === "stopped") await claim.release();
+      else await claim.end(outcome, detailOf(job, cause));
+    } catch (error) {
+      const failure = failureFrom(asRefusal(error));
+      log("job failed", { job: name, ...failure });
+      // Its journal, if it has one, is as it was.
+      if (failure.retryable || failure.code === "journal/superseded") await this.#giveBack(claim, failure);
+      else
+        await claim
+          .end("failed", detailOf(job, failure))
+          .catch((error: unknown) => log("queue failed", { ...failureFrom(error) }));
+    }
+  }
+
+  /** What may pass by itself is tried again later, not at once. */
+  async #giveBack(claim: JobClaim, failure: Failure): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, RETRY_MS);
+      this.#end.signal.addEventListener("abort", () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+    await claim
+      .release()
+      .catch((error: unknown) => this.#options.log("queue failed", { ...failure, ...failureFrom(error) }));
+  }
+
+  async #watchQueue(): Promise<void> {
+    for await (const record of this.#options.queue.changes(this.#end.signal)) {
+      if (record.state === "queued") this.#claim();
+      else this.#carryOut(record);
+    }
+  }
+
+  #carryOut(record: JobRecord): void {
+    const job = this.#served.get(record.id)?.job;
+    if (job === undefined) return;
+    if (record.wish === "pause") job.pause(pausedBy(record));
+    else if (record.wish === "cancel") job.cancel();
+    else if (record.wish === "terminate") job.terminate();
+    // A job that paused by itself (a full disk) goes on when somebody says so, not when its record changes.
+    else if (job.wish === "pause") job.resume();
+    job.wish = record.wish;
+  }
+
+  #shareNow(): void {
+    const { hub, slotsPerThread } = this.#options;
+    const workers: RemoteWorker[] = [...hub.workers].filter(({ attached, draining }) => attached && !draining);
+    const jobs = [...hub.jobs.keys()].flatMap((id) => {
+      const job = this.#served.get(id)?.job;
+      return job === undefined ? [] : [{ id, priority: job.record.priority, wanted: job.wanted }];
+    });
+    const shares = shareSlots(
+      workers.map(({ id, facts }) => ({ id, slots: facts.threads * slotsPerThread })),
+      jobs,
+    );
+    for (const worker of workers) {
+      // Fewer first: a slot is never two jobs'.
+      const mine = [...(shares.get(worker.id) ?? [])].sort(
+        ([a, x], [b, y]) => x - (worker.links.get(a)?.slots ?? 0) - (y - (worker.links.get(b)?.slots ?? 0)),
+      );
+      for (const [id, slots] of mine) hub.setSlots(worker, id, slots);
+    }
+  }
+}
+
+/** A recipe or models that are refused, every fault as a failure. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+  readonly code: string;
+  readonly hint: string;
+  readonly retryable: boolean;
+  readonly failures: readonly Failure[];
+
+  constructor(failures: readonly [Failure, ...Failure[]]) {
+    super(failures.map(({ message }) => message).join("\n"));
+    this.code = failures[0].code;
+    this.hint = failures[0].hint;
+    this.retryable = failures.every(({ retryable }) => retryable);
+    this.failures = failures;
+  }
+}
+
+function asRefusal(error: unknown): unknown {
+  if (error instanceof RecipeError) {
+    const [first, ...others] = error.faults.map((fault) => ({
+      ...{ code: fault.code, message: formatFault(fault), hint: fault.hint, retryable: false },
+    }));
+    if (first !== undefined) return new RefusedError([first, ...others]);
+  }
+  if (error instanceof InputsError) {
+    const [first, ...others] = error.failures;
+    if (first !== undefined) return new RefusedError([first, ...others]);
+  }
+  return error;
+}
+
+function detailOf(job: ServedJob, cause: Failure | undefined): Json {
+  const { bytesRead = 0, bytesWritten = 0, slicesDone = 0 } = job.progressNow ?? {};
+  return {
+    endedAtMs: Date.now(),
+    slices: job.plan?.slices ?? 0,
+    slicesDone,
+    bytesRead,
+    bytesWritten,
+    warnings: [...job.warnings],
+    ...(cause === undefined ? {} : { cause: { ...cause } }),
+  };
+}
+
+function pausedBy({ name }: JobRecord): Failure {
+  return {
+    code: "service/paused",
+    message: `job ${name} was paused`,
+    hint: `deltaworks resume ${name} goes on.`,
+    retryable: true,
+  };
+}
+
+/** From the last part of the output's path. */
+function nameFor(path: string): string {
+  const last = path.split("/").at(-1) ?? "";
+  const name = last
+    .replaceAll(/[^A-Za-z0-9._-]/g, "-")
+    .replace(/^[^A-Za-z0-9]+/, "")
+    .slice(0, 48);
+  return name === "" ? "job" : name;
+}

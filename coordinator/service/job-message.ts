@@ -1,0 +1,60 @@
+import type { Failure, Json } from "../../merge/work/index.ts";
+import { type Job, JobState } from "../../proto/index.ts";
+import { bytesOfHex, messageOfFailure } from "../../wire/index.ts";
+import type { JobRecord } from "../queue/index.ts";
+import type { ServedJob } from "./served-job.ts";
+
+/** A job as it is now: what the queue says, and how far it is where it runs here. */
+export function messageOfRecord(record: JobRecord, served: ServedJob | undefined): Job {
+  const progress = served?.progressNow;
+  const detail = detailOf(record.detail);
+  const plan = served?.plan?.digest ?? record.plan;
+  const cause = detail.cause ?? progress?.paused;
+  return {
+    jobId: record.id,
+    name: record.name,
+    priority: record.priority,
+    state: stateOf(record, served),
+    cause: cause === undefined ? undefined : messageOfFailure(cause),
+    output: { ...record.out },
+    planSha256: plan === undefined ? Buffer.alloc(0) : bytesOfHex(plan),
+    slices: progress?.slices ?? served?.plan?.slices ?? detail.slices ?? 0,
+    slicesDone: progress?.slicesDone ?? detail.slicesDone ?? 0,
+    bytesRead: BigInt(progress?.bytesRead ?? detail.bytesRead ?? 0),
+    bytesWritten: BigInt(progress?.bytesWritten ?? detail.bytesWritten ?? 0),
+    submittedAtMs: BigInt(Date.parse(record.submittedAt)),
+    endedAtMs: BigInt(detail.endedAtMs ?? 0),
+    phase: record.state === "claimed" ? (progress?.phase ?? "planning") : "",
+  };
+}
+
+interface Detail {
+  readonly endedAtMs?: number;
+  readonly slices?: number;
+  readonly slicesDone?: number;
+  readonly bytesRead?: number;
+  readonly bytesWritten?: number;
+  readonly cause?: Failure;
+}
+
+/** As the coordinator that ended the job wrote it. */
+function detailOf(detail: Json | undefined): Detail {
+  return typeof detail === "object" && detail !== null && !Array.isArray(detail) ? (detail as unknown as Detail) : {};
+}
+
+function stateOf({ state, wish, outcome }: JobRecord, served: ServedJob | undefined): JobState {
+  if (state === "ended") {
+    if (outcome === "done") return JobState.JOB_STATE_DONE;
+    return outcome === "cancelled" ? JobState.JOB_STATE_CANCELLED : JobState.JOB_STATE_FAILED;
+  }
+  if (wish === "cancel" || wish === "terminate") return JobState.JOB_STATE_CANCELLING;
+  if (wish === "pause" || served?.progressNow?.paused !== undefined) return JobState.JOB_STATE_PAUSED;
+  return state === "claimed" ? JobState.JOB_STATE_RUNNING : JobState.JOB_STATE_QUEUED;
+}
+
+/** Whether nothing more will happen to a job. */
+export function hasEnded({ state }: Job): boolean {
+  return (
+    state === JobState.JOB_STATE_DONE || state === JobState.JOB_STATE_FAILED || state === JobState.JOB_STATE_CANCELLED
+  );
+}

@@ -1,0 +1,212 @@
+import { join } from "node:path";
+import type { ServerErrorResponse, ServerUnaryCall, ServerWritableStream, sendUnaryData } from "@grpc/grpc-js";
+import { parseSeed } from "../../merge/math/index.ts";
+import type {
+  Job,
+  JobsServer,
+  MergeOptions,
+  SubmitRequest,
+  WatchRequest,
+  WatchResponse,
+  WorkerStatus,
+} from "../../proto/index.ts";
+import type { Store } from "../../storage/index.ts";
+import { malformed, numberOf, StreamWriter, statusOf } from "../../wire/index.ts";
+import { JOURNAL_NAME } from "../job/index.ts";
+import { JournalTail } from "../journal/index.ts";
+import type { Caller, RemoteWorker, WorkerHub } from "../link/index.ts";
+import { WORK_DIRECTORY } from "../publish/index.ts";
+import { DEFAULT_PRIORITY, type JobRecord, type Wish } from "../queue/index.ts";
+import { ServiceError } from "./errors.ts";
+import type { JobCoordinator } from "./job-coordinator.ts";
+import { hasEnded, messageOfRecord } from "./job-message.ts";
+import type { JobOptions } from "./job-options.ts";
+import type { Roots } from "./roots.ts";
+
+export interface JobsHandlersOptions {
+  readonly coordinator: JobCoordinator;
+  readonly hub: WorkerHub;
+  readonly roots: Roots;
+  readonly store: Store;
+  readonly defaults: Pick<JobOptions, "sliceBytes" | "shardBytes" | "auditShare">;
+  /** The name of whoever calls. @throws for callers that may not `action` ("submit a job") */
+  submitter(call: Caller, action: string): string;
+}
+
+/** A recipe is text that people write; what the queue keeps of a job has room for so much. */
+const RECIPE_LENGTH_MAX = 512 * 1024;
+/** Live progress comes no more often. */
+const PROGRESS_MS = 200;
+
+/** The service that people and programs call to have models merged. */
+export function jobsHandlers(options: JobsHandlersOptions): JobsServer {
+  const { coordinator, hub } = options;
+  const message = (record: JobRecord) => messageOfRecord(record, coordinator.served(record.id));
+  const wish =
+    (asked: Wish, action: string) =>
+    (
+      call: ServerUnaryCall<{ job: string }, { job: Job | undefined }>,
+      callback: sendUnaryData<{ job: Job | undefined }>,
+    ) =>
+      unary(call, callback, async ({ job }) => {
+        options.submitter(call, action);
+        return { job: message(await coordinator.wish(job, asked)) };
+      });
+  return {
+    submit: (call, callback) =>
+      unary(call, callback, async (request) => {
+        const submitter = options.submitter(call, "submit a job");
+        const { record, warnings } = await coordinator.submit(submissionOf(request, submitter, options));
+        return { job: message(record), warnings: [...warnings] };
+      }),
+    list: (call, callback) =>
+      unary(call, callback, async ({ all }) => {
+        options.submitter(call, "list jobs");
+        const records = await coordinator.list();
+        return { jobs: records.filter(({ state }) => all || state !== "ended").map(message) };
+      }),
+    get: (call, callback) =>
+      unary(call, callback, async ({ job }) => {
+        options.submitter(call, "look at a job");
+        return { job: message(await coordinator.find(job)) };
+      }),
+    watch: (call) => {
+      const writer = new StreamWriter<WatchResponse>(call);
+      const run = async () => {
+        options.submitter(call, "watch a job");
+        await watch(call, writer, options);
+        await writer.end();
+      };
+      run().catch((error: unknown) => {
+        if (!writer.ended) call.emit("error", Object.assign(new Error(), statusOf(error)));
+      });
+    },
+    pause: wish("pause", "pause a job"),
+    resume: wish("none", "resume a job"),
+    cancel: wish("cancel", "cancel a job"),
+    terminate: wish("terminate", "terminate a job"),
+    listWorkers: (call, callback) =>
+      unary(call, callback, async () => {
+        options.submitter(call, "list workers");
+        return { workers: [...hub.workers].filter(({ attached }) => attached).map(statusOfWorker) };
+      }),
+  };
+}
+
+function unary<Request, Response>(
+  call: ServerUnaryCall<Request, Response>,
+  callback: sendUnaryData<Response>,
+  answer: (request: Request) => Promise<Response>,
+): void {
+  answer(call.request).then(
+    (response) => callback(null, response),
+    (error: unknown) => callback(statusOf(error) as Partial<ServerErrorResponse>),
+  );
+}
+
+function submissionOf(request: SubmitRequest, submitter: string, { roots, defaults }: JobsHandlersOptions) {
+  const { requestId, name, priority, recipe, recipeName, output } = request;
+  if (requestId === "") throw malformed("a job without a request id");
+  if (recipe.length > RECIPE_LENGTH_MAX) {
+    throw new ServiceError("service/option", `the recipe has ${recipe.length} characters`, {
+      hint: `A recipe may have ${RECIPE_LENGTH_MAX}.`,
+    });
+  }
+  if (output === undefined) throw malformed("a job without an output");
+  const out = output.root === "" ? roots.placeOfText(output.path) : { root: output.root, path: output.path };
+  roots.pathOf(out);
+  const wanted = request.options;
+  return {
+    name,
+    priority: priority ?? DEFAULT_PRIORITY,
+    recipe,
+    out,
+    submitter,
+    options: {
+      requestId,
+      recipeName: recipeName === "" ? "recipe" : recipeName,
+      seed: seedOf(wanted?.randomSeed ?? ""),
+      ...flagsOf(wanted),
+      sliceBytes: numberOf(wanted?.sliceBytes ?? 0n, "--slice-size") || defaults.sliceBytes,
+      shardBytes: numberOf(wanted?.shardBytes ?? 0n, "--shard-size") || defaults.shardBytes,
+      auditShare: shareOf(wanted?.auditShare ?? 0) || defaults.auditShare,
+    },
+  };
+}
+
+function flagsOf(options: MergeOptions | undefined) {
+  return {
+    allowNonfinite: options?.allowNonfinite === true,
+    allowUnknownKeys: options?.allowUnknownKeys === true,
+    allowVocabularyMismatch: options?.allowVocabularyMismatch === true,
+    overwrite: options?.overwrite === true,
+    restart: options?.restart === true,
+    hashInputs: options?.hashInputs === true,
+  };
+}
+
+function seedOf(text: string): string {
+  const seed = text === "" ? "0" : text;
+  try {
+    parseSeed(seed);
+    return seed;
+  } catch (cause) {
+    throw new ServiceError("service/option", `${JSON.stringify(text)} is no seed`, {
+      hint: "Give a whole number from 0 to 2^64 - 1.",
+      cause,
+    });
+  }
+}
+
+function shareOf(share: number): number {
+  if (share >= 0 && share <= 1) return share;
+  throw new ServiceError("service/option", `a share of ${share} of the slices cannot be audited`, {
+    hint: "Give 0 to 1.",
+  });
+}
+
+/** History from the journal, then, with `follow`, what happens until the job has ended; as fast as the other end takes it. */
+async function watch(
+  call: ServerWritableStream<WatchRequest, WatchResponse>,
+  writer: StreamWriter<WatchResponse>,
+  { coordinator, roots, store }: JobsHandlersOptions,
+): Promise<void> {
+  const { job, afterSequence, follow } = call.request;
+  const { id, name, out } = await coordinator.find(job);
+  const tail = new JournalTail(store, join(roots.pathOf(out), WORK_DIRECTORY, JOURNAL_NAME));
+  let warnings = 0;
+  for (;;) {
+    if (call.cancelled) return;
+    // Before the journal is read: what ends the job is in there by then.
+    const record = await coordinator.find(name);
+    const served = coordinator.served(id);
+    for await (const { entry, sequence } of tail.next()) {
+      if (sequence <= afterSequence) continue;
+      const value = { sequence, subject: entry.subject, body: JSON.stringify(entry.body) };
+      await writer.write({ message: { $case: "entry", value } });
+    }
+    const known = served?.warnings ?? [];
+    for (; warnings < known.length; warnings++) {
+      await writer.write({ message: { $case: "warning", value: known[warnings] ?? "" } });
+    }
+    const value = messageOfRecord(record, served);
+    await writer.write({ message: { $case: "progress", value } });
+    if (!follow || record.id !== id || hasEnded(value)) return;
+    await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS));
+  }
+}
+
+function statusOfWorker(worker: RemoteWorker): WorkerStatus {
+  const { facts, id, links, draining } = worker;
+  let unitsHeld = 0;
+  for (const link of links.values()) unitsHeld += link.unitsHeld;
+  return {
+    name: id,
+    softwareVersion: facts.softwareVersion,
+    threads: facts.threads,
+    memoryBytes: BigInt(facts.memoryBytes),
+    unitsHeld,
+    quarantined: undefined,
+    draining,
+  };
+}

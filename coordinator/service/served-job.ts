@@ -1,0 +1,224 @@
+import { join } from "node:path";
+import { parseSeed } from "../../merge/math/index.ts";
+import { canonicalJson, type Failure } from "../../merge/work/index.ts";
+import type { RootedPath } from "../../proto/index.ts";
+import type { Store } from "../../storage/index.ts";
+import {
+  type Begun,
+  type JobObserver,
+  type Outcome,
+  type Progress,
+  type RunningJob,
+  remoteLimits,
+  runMergeJob,
+} from "../job/index.ts";
+import type { RemoteJob, WorkerHub } from "../link/index.ts";
+import { type Prepared, prepareText } from "../prepare/index.ts";
+import { WORK_DIRECTORY } from "../publish/index.ts";
+import type { JobRecord, Wish } from "../queue/index.ts";
+import { type JobOptions, optionsOfJson } from "./job-options.ts";
+import type { Roots } from "./roots.ts";
+
+export interface ServedJobSurroundings {
+  readonly store: Store;
+  readonly roots: Roots;
+  readonly hub: WorkerHub;
+  readonly toolVersion: string;
+  readonly leaseMs: number;
+  readonly ioTimeoutMs: number;
+  /** Elements of a cut tensor that one worker surveys at once. */
+  readonly surveyElements: number;
+  readonly clock: { nowMs(): number };
+  log(event: string, facts: Readonly<Record<string, unknown>>): void;
+}
+
+/** Of the warnings that are kept for those who ask later. */
+const WARNINGS_MAX = 100;
+/** How many times in a lease the core looks at its deadlines. */
+const TICKS_PER_LEASE = 10;
+const TICK_MS_MAX = 1000;
+/** Code of a pause that somebody asked for. */
+export const PAUSED = "service/paused";
+
+/** One job that this coordinator has taken up: planned, run, and told of. */
+export class ServedJob implements JobObserver {
+  readonly record: JobRecord;
+  readonly options: JobOptions;
+  progressNow: Progress | undefined;
+  plan: { readonly digest: string; readonly slices: number } | undefined;
+  readonly warnings: string[] = [];
+  /** The last one that was carried out. */
+  wish: Wish;
+  /** What was asked before it ran. */
+  #wish: (running: RunningJob) => void = () => {};
+  #running: RunningJob | undefined;
+  #stopped = false;
+  readonly #listeners = new Set<() => void>();
+  readonly #around: ServedJobSurroundings;
+
+  constructor(record: JobRecord, around: ServedJobSurroundings) {
+    this.record = record;
+    this.options = optionsOfJson(record.options);
+    this.wish = record.wish;
+    this.#around = around;
+  }
+
+  /** Units that could be lent, or are; more than can be told before it is known. */
+  get wanted(): number {
+    return this.progressNow?.wanted ?? Number.MAX_SAFE_INTEGER;
+  }
+
+  /** Calls back whenever something is to be told, until the returned function is called. */
+  listen(changed: () => void): () => void {
+    this.#listeners.add(changed);
+    return () => this.#listeners.delete(changed);
+  }
+
+  /** From wherever an earlier run left it to its end. @throws the errors of planning and of the output directory */
+  async run(prepared?: Prepared): Promise<Outcome> {
+    const { store, roots, hub, toolVersion, leaseMs, ioTimeoutMs, surveyElements, clock } = this.#around;
+    const { options, record } = this;
+    const out = roots.pathOf(record.out);
+    const planned = prepared ?? (await prepareJob(this.#around, record.recipe, options));
+    this.plan = { digest: planned.digest, slices: planned.plan.slices.length };
+    const limits = remoteLimits({
+      slices: planned.plan.slices.length,
+      leaseMs,
+      ioTimeoutMs,
+      auditShare: options.auditShare,
+      auditSeed: parseSeed(options.seed).low,
+    });
+    try {
+      return await runMergeJob({
+        store,
+        out,
+        plan: planned.plan,
+        digest: planned.digest,
+        recipeText: planned.recipeText,
+        definingCheckpoint: planned.definingCheckpoint,
+        text: planned.text,
+        inputs: planned.inputs,
+        seed: parseSeed(planned.plan.seed),
+        overwrite: options.overwrite,
+        // A coordinator that comes back to the job goes on with it.
+        restart: options.restart && record.claims <= 1,
+        hashInputs: options.hashInputs,
+        toolVersion,
+        surveyElements,
+        workers: () => hub.source(this.#remoteJob(planned)),
+        clock,
+        ticks: (tick) => {
+          const timer = setInterval(tick, Math.min(TICK_MS_MAX, leaseMs / TICKS_PER_LEASE));
+          return () => clearInterval(timer);
+        },
+        limits,
+        observer: this,
+        onStop: () => {},
+        onRunning: (running) => {
+          this.#running = running;
+          this.#wish(running);
+          // Paused by somebody before this coordinator began, and resumed meanwhile: or it would not have been claimed.
+          const { paused } = running.progress();
+          if (this.wish === "none" && paused?.code === PAUSED) running.resume();
+          if (this.#stopped) running.stop();
+        },
+      });
+    } finally {
+      this.#running = undefined;
+      await hub.closeJob(record.id);
+    }
+  }
+
+  pause(reason: Failure): void {
+    this.#ask((running) => running.pause(reason));
+  }
+
+  resume(): void {
+    this.#ask((running) => running.resume());
+  }
+
+  cancel(): void {
+    this.#ask((running) => running.cancel());
+  }
+
+  terminate(): void {
+    this.#ask((running) => running.terminate());
+  }
+
+  /** Slices in flight become durable, then it ends as "stopped": whoever claims it next goes on. */
+  stop(): void {
+    this.#stopped = true;
+    this.#running?.stop();
+  }
+
+  #ask(wish: (running: RunningJob) => void): void {
+    this.#wish = wish;
+    if (this.#running !== undefined) wish(this.#running);
+  }
+
+  #remoteJob({ plan, digest, inputs }: Prepared): RemoteJob {
+    const { roots } = this.#around;
+    const { record } = this;
+    const shardPlaces = plan.shards.map((shard) => stagePlace(record.out, shard.name));
+    return {
+      id: record.id,
+      plan,
+      planDigest: digest,
+      planText: Buffer.from(canonicalJson(plan)),
+      inputs,
+      shardPaths: shardPlaces.map((place) => roots.pathOf(place)),
+      inputPlaces: inputs.map(({ files }) => files.map(({ path }) => roots.placeOf(path))),
+      shardPlaces,
+    };
+  }
+
+  // ---- as observer
+
+  began({ state, slicesDone, tornBytes, lostRecords }: Begun): void {
+    this.#around.log("job began", { job: this.record.name, state, slicesDone, tornBytes, lostRecords });
+    if (lostRecords > 0) this.warning(`the journal lost ${lostRecords} records that had been durable: check the disk`);
+  }
+
+  progress(progress: Progress): void {
+    this.progressNow = progress;
+    this.#tell();
+  }
+
+  warning(text: string): void {
+    this.#around.log("warning", { job: this.record.name, message: text });
+    if (this.warnings.length < WARNINGS_MAX) this.warnings.push(text);
+    this.#tell();
+  }
+
+  counted(): void {}
+
+  #tell(): void {
+    for (const changed of this.#listeners) changed();
+  }
+}
+
+/** Reads a recipe and plans it. No tensor byte is read. @throws RecipeError, InputsError, ServiceError `service/outside-roots` */
+export async function prepareJob(
+  { store, roots }: Pick<ServedJobSurroundings, "store" | "roots">,
+  recipe: string,
+  options: JobOptions,
+): Promise<Prepared> {
+  const prepared = await prepareText(store, recipe, options.recipeName, {
+    seed: options.seed,
+    sliceBytes: options.sliceBytes,
+    shardBytes: options.shardBytes,
+    allowNonfinite: options.allowNonfinite,
+    allowUnknownKeys: options.allowUnknownKeys,
+    allowVocabularyMismatch: options.allowVocabularyMismatch,
+    cwd: "/",
+    environment: {},
+    findModel: (reference) => roots.findModel(reference),
+  });
+  for (const { files } of prepared.inputs) for (const { path } of files) roots.placeOf(path);
+  return prepared;
+}
+
+/** Where a shard is until it is published: see runMergeJob. */
+function stagePlace({ root, path }: RootedPath, name: string): RootedPath {
+  return { root, path: join(path, WORK_DIRECTORY, "stage", name) };
+}
