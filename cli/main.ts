@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { setFlagsFromString } from "node:v8";
 import { Command, CommanderError, Option } from "commander";
+import { addClusterCommands } from "./cluster-commands.ts";
 import { parseDays, parseDuration } from "./commands/duration.ts";
 import {
   parseBytes,
@@ -76,16 +77,7 @@ withPlanning(program.command("merge"))
   )
   .action(runs(async () => (await import("./commands/merge.ts")).mergeCommand));
 
-withPlanning(program.command("sweep"))
-  .description("make many merges of the same models, reading each input byte once for all of them")
-  .argument("<sweep>", "sweep, YAML: a recipe with placeholders and the values for them")
-  .argument("[out]", "directory that takes an output directory for each merge")
-  .addOption(new Option("--engine <name>", "what computes").choices(["wasm", "reference"]).default("wasm"))
-  .option("--overwrite", "replace the checkpoints that are in the output directories", false)
-  .option("--restart", "discard what unfinished merges computed", false)
-  .option("--hash-inputs", "put the SHA-256 of every input file into the manifests", false)
-  .option("--quiet", "print errors and the table only", false)
-  .action(runs(async () => (await import("./commands/sweep.ts")).sweepCommand));
+addClusterCommands(program, runs);
 
 withPlanning(program.command("plan"))
   .description("show what a merge would do; reads headers only")

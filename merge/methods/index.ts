@@ -1,4 +1,3 @@
-import * as arceeFusionFamily from "./arcee-fusion.ts";
 import * as consensusFamily from "./consensus.ts";
 import type { MethodDeclaration, MethodDefinition } from "./definition.ts";
 import * as karcherFamily from "./karcher.ts";
@@ -9,7 +8,6 @@ import * as multislerpFamily from "./multislerp.ts";
 import * as nearSwapFamily from "./near-swap.ts";
 import * as nuslerpFamily from "./nuslerp.ts";
 import * as ramFamily from "./ram.ts";
-import * as sceFamily from "./sce.ts";
 import * as slerpFamily from "./slerp.ts";
 import * as sparsifiedFamily from "./sparsified.ts";
 
@@ -30,8 +28,6 @@ const families: readonly object[] = [
   consensusFamily,
   ramFamily,
   nearSwapFamily,
-  sceFamily,
-  arceeFusionFamily,
 ];
 
 const methods: ReadonlyMap<string, MethodDefinition> = new Map(

@@ -1,0 +1,233 @@
+import { hostname } from "node:os";
+import { join, resolve } from "node:path";
+import { credentials as channel } from "@grpc/grpc-js";
+import { pino } from "pino";
+import {
+  type Caller,
+  coordinatorHandlers,
+  ResultFetcher,
+  RpcServer,
+  type RpcService,
+  WorkerHub,
+} from "../../coordinator/link/index.ts";
+import { openFileQueue } from "../../coordinator/queue/index.ts";
+import { JobCoordinator, jobsHandlers, parseRoot, Roots } from "../../coordinator/service/index.ts";
+import { CoordinatorService, EnrollmentService, JobsService } from "../../proto/index.ts";
+import { FileStore, readWhole, type Store, writeWhole } from "../../storage/index.ts";
+import {
+  channelCredentials,
+  checkRole,
+  formatAddress,
+  identityOfCall,
+  parseAddress,
+  type Role,
+} from "../../trust/index.ts";
+import { exitCodes } from "../exit-codes.ts";
+import type { Io } from "../io.ts";
+import { openEnrollment } from "../open-enrollment.ts";
+import { type Listened, openListen } from "../open-peer.ts";
+import { reportError } from "../report-error.ts";
+import type { EnrollingOptions, TrustOptions } from "../trust-options.ts";
+import { toolVersion } from "../version.ts";
+import { SHARD_BYTES_DEFAULT, SLICE_BYTES_DEFAULT } from "./merge-options.ts";
+
+export interface CoordinatorOptions extends TrustOptions, EnrollingOptions {
+  readonly listen: string;
+  readonly state: string;
+  readonly root: readonly string[];
+  /** 0 to 1. */
+  readonly audit: number;
+  /** Milliseconds. */
+  readonly lease: number;
+  readonly ioTimeout: number;
+  readonly grace: number;
+  readonly jobs: number;
+  readonly reflection: boolean;
+  readonly json: boolean;
+  readonly logLevel: string;
+}
+
+/** Heartbeats in a lease: some may get lost. */
+const HEARTBEATS_PER_LEASE = 6;
+/** One is computed while the one before it becomes durable. */
+const SLOTS_PER_THREAD = 2;
+/** Elements of a cut tensor that one worker surveys at once: workers differ, and the ranges must not depend on which one comes. */
+const SURVEY_ELEMENTS = 64 * 1024 * 1024;
+const COUNTER_BYTES_MAX = 64;
+
+/** The services describe themselves by what the build left beside them. */
+const descriptors = new URL(
+  import.meta.url.endsWith(".ts") ? "../../dist/proto/descriptors.binpb" : "../../proto/descriptors.binpb",
+  import.meta.url,
+);
+const DESCRIPTORS_BYTES_MAX = 4 * 1024 * 1024;
+
+/** `deltaworks coordinator` */
+export async function coordinatorCommand(_: readonly string[], options: CoordinatorOptions, io: Io): Promise<number> {
+  const log = pino(
+    { level: options.logLevel, base: { host: hostname(), pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime },
+    { write: io.stderr },
+  );
+  const say = (event: string, facts: Readonly<Record<string, unknown>>) => log.info(facts, event);
+  const store = new FileStore({ blocking: false });
+  const open: (() => unknown)[] = [];
+  try {
+    const state = resolve(options.state);
+    await store.makeDirectory(state);
+    const lock = await store.lock(join(state, "lock"));
+    open.push(() => lock.release());
+    const startNumber = await countStart(store, join(state, "starts"));
+    const roots = await Roots.open(
+      store,
+      options.root.map((text) => parseRoot(text, process.cwd())),
+    );
+    const listened = await openListen(store, options.listen, ["coordinator"], options);
+    open.push(() => listened.close());
+    const clock = { nowMs: () => performance.now() };
+    const fetcher = new ResultFetcher((_, name) =>
+      listened.certificates === undefined
+        ? { credentials: channel.createInsecure(), options: {} }
+        : {
+            credentials: channelCredentials(listened.certificates, { role: "worker", name }),
+            options: { "grpc.ssl_target_name_override": "deltaworks" },
+          },
+    );
+    open.push(() => fetcher.close());
+    let coordinator: JobCoordinator | undefined;
+    const heartbeatMs = Math.ceil(options.lease / HEARTBEATS_PER_LEASE);
+    const hub = new WorkerHub({
+      softwareVersion: toolVersion,
+      startNumber,
+      times: { leaseMs: options.lease, heartbeatMs, ioTimeoutMs: options.ioTimeout },
+      store,
+      clock,
+      fetch: (worker, job, intake, ref) => fetcher.fetch(worker, job, intake, ref),
+      changed: () => coordinator?.share(),
+      log: say,
+    });
+    const ticking = setInterval(() => hub.tick(), heartbeatMs);
+    open.push(() => clearInterval(ticking));
+    const queue = await openFileQueue(store, join(state, "queue"));
+    open.push(() => queue.close());
+    coordinator = new JobCoordinator({
+      store,
+      roots,
+      hub,
+      queue,
+      toolVersion,
+      clock,
+      leaseMs: options.lease,
+      ioTimeoutMs: options.ioTimeout,
+      surveyElements: SURVEY_ELEMENTS,
+      jobsMax: options.jobs,
+      slotsPerThread: SLOTS_PER_THREAD,
+      log: say,
+    });
+    const identities = new Callers(listened);
+    const services: RpcService[] = [
+      {
+        name: "deltaworks.v1.Coordinator",
+        definition: CoordinatorService,
+        handlers: coordinatorHandlers(hub, (call, claimed) => identities.worker(call, claimed)),
+      },
+      {
+        name: "deltaworks.v1.Jobs",
+        definition: JobsService,
+        handlers: jobsHandlers({
+          ...{ coordinator, hub, roots, store },
+          defaults: { sliceBytes: SLICE_BYTES_DEFAULT, shardBytes: SHARD_BYTES_DEFAULT, auditShare: options.audit },
+          submitter: (call, action) => identities.submitter(call, action),
+        }),
+      },
+    ];
+    if (listened.certificates !== undefined) {
+      const enrollment = await openEnrollment(store, options, {
+        listenAddress: options.listen,
+        certificates: listened.certificates,
+        tokensPath: join(state, "tokens"),
+        onEvent: (event) => say("enrollment", { ...event }),
+      });
+      if (enrollment !== undefined) {
+        open.push(() => enrollment.close());
+        services.push({
+          name: "deltaworks.v1.Enrollment",
+          definition: EnrollmentService,
+          handlers: enrollment.service,
+        });
+        say("machines may join", { address: enrollment.joinAddress });
+      }
+    }
+    const server = new RpcServer({
+      services,
+      credentials: listened.credentials,
+      descriptors: options.reflection ? await readWhole(store, descriptors.pathname, DESCRIPTORS_BYTES_MAX) : undefined,
+    });
+    const port = await server.listen(options.listen);
+    const address = formatAddress({ host: parseAddress(options.listen).host, port });
+    if (options.json) io.stdout(`${JSON.stringify({ event: "listening", address })}\n`);
+    else io.stdout(`listening  ${address}\n`);
+    say("coordinator began", { address, version: toolVersion, start: startNumber, roots: roots.names });
+    coordinator.start();
+    const signal = await stopSignal();
+    say("coordinator is stopping", { signal });
+    // Nobody should come any more; slices in flight become durable; workers go to whoever listens next.
+    server.notServing();
+    await coordinator.stop(options.grace);
+    hub.stop();
+    await server.shutdown(1000);
+    say("coordinator ended", {});
+    return exitCodes.done;
+  } catch (error) {
+    return reportError(io, error, options.json);
+  } finally {
+    for (const close of open.reverse()) await close();
+  }
+}
+
+/** Who calls, by certificate; without TLS (loopback, or --insecure) everybody may do everything. */
+class Callers {
+  readonly #listened: Listened;
+
+  constructor(listened: Listened) {
+    this.#listened = listened;
+  }
+
+  worker(call: Caller, claimed: string): string {
+    if (this.#listened.certificates === undefined) return claimed;
+    return this.#identity(call, ["worker"], "work for this coordinator");
+  }
+
+  submitter(call: Caller, action: string): string {
+    if (this.#listened.certificates === undefined) return "";
+    return this.#identity(call, ["submitter", "admin"], action);
+  }
+
+  #identity(call: Caller, roles: readonly Role[], action: string): string {
+    const identity = identityOfCall(call as Parameters<typeof identityOfCall>[0], Date.now());
+    checkRole(identity, roles, action);
+    return identity.name;
+  }
+}
+
+/** How often a coordinator has begun with this state, this time included. */
+async function countStart(store: Store, path: string): Promise<number> {
+  const there = (await store.identity(path)) !== undefined;
+  const before = there ? Number(Buffer.from(await readWhole(store, path, COUNTER_BYTES_MAX)).toString()) : 0;
+  const now = (Number.isSafeInteger(before) ? before : 0) + 1;
+  await writeWhole(store, path, Buffer.from(String(now)));
+  return now;
+}
+
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let asked = false;
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      process.on(signal, () => {
+        // A second one ends the process as it is, which loses nothing but slices in flight.
+        if (asked) process.exit(signal === "SIGINT" ? exitCodes.interrupted : exitCodes.terminated);
+        asked = true;
+        resolve(signal);
+      });
+    }
+  });
+}

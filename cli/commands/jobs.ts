@@ -1,0 +1,143 @@
+import { type Job, JobState } from "../../proto/index.ts";
+import { FileStore } from "../../storage/index.ts";
+import { exitCodes } from "../exit-codes.ts";
+import type { Io } from "../io.ts";
+import { failureOfMessage, jsonOfJob, progressText, stateName } from "../job-table.ts";
+import { CallFailure, type ClientOptions, JobsConnection } from "../jobs-client.ts";
+import { printFailure, reportError } from "../report-error.ts";
+import { textTable } from "./text-table.ts";
+
+/** Opens a connection for one command, and says what went wrong. */
+export async function withJobs(
+  options: ClientOptions,
+  io: Io,
+  run: (jobs: JobsConnection) => Promise<number>,
+): Promise<number> {
+  let jobs: JobsConnection | undefined;
+  try {
+    jobs = await JobsConnection.open(new FileStore(), options);
+    return await run(jobs);
+  } catch (error) {
+    if (!(error instanceof CallFailure)) return reportError(io, error, options.json);
+    for (const failure of error.failures) printFailure(io, failure, options.json);
+    return exitCodes.failed;
+  } finally {
+    jobs?.close();
+  }
+}
+
+export interface ListOptions extends ClientOptions {
+  readonly all: boolean;
+}
+
+/** `deltaworks list` */
+export function listCommand(_: readonly string[], options: ListOptions, io: Io): Promise<number> {
+  return withJobs(options, io, async (connection) => {
+    const { jobs } = await connection.call((client) => client.list, { all: options.all });
+    if (options.json) for (const job of jobs) io.stdout(`${JSON.stringify(jsonOfJob(job))}\n`);
+    else if (jobs.length > 0) {
+      const rows = jobs.map((job) => [
+        job.name,
+        stateName(job),
+        `${job.slicesDone}/${job.slices}`,
+        String(job.priority),
+        job.output === undefined ? "" : `${job.output.root}:${job.output.path}`,
+      ]);
+      io.stdout(textTable([["name", "state", "slices", "priority", "output"], ...rows]));
+    }
+    return exitCodes.done;
+  });
+}
+
+/** `deltaworks status JOB` */
+export function statusCommand([name = ""]: readonly string[], options: ClientOptions, io: Io): Promise<number> {
+  return withJobs(options, io, async (connection) => {
+    const { job } = await connection.call((client) => client.get, { job: name });
+    printJob(job, options, io);
+    return exitCodes.done;
+  });
+}
+
+const changes = {
+  pause: (client: JobsConnection["client"]) => client.pause,
+  resume: (client: JobsConnection["client"]) => client.resume,
+  cancel: (client: JobsConnection["client"]) => client.cancel,
+  terminate: (client: JobsConnection["client"]) => client.terminate,
+} as const;
+
+/** `deltaworks pause JOB` and its like. */
+export function changeCommand(change: keyof typeof changes) {
+  return ([name = ""]: readonly string[], options: ClientOptions, io: Io): Promise<number> =>
+    withJobs(options, io, async (connection) => {
+      const { job } = await connection.call(changes[change], { job: name });
+      printJob(job, options, io);
+      return exitCodes.done;
+    });
+}
+
+/** `deltaworks workers` */
+export function workersCommand(_: readonly string[], options: ClientOptions, io: Io): Promise<number> {
+  return withJobs(options, io, async (connection) => {
+    const { workers } = await connection.call((client) => client.listWorkers, {});
+    if (options.json) {
+      for (const { name, softwareVersion, threads, memoryBytes, unitsHeld, draining } of workers) {
+        const facts = {
+          name,
+          version: softwareVersion,
+          threads,
+          memoryBytes: Number(memoryBytes),
+          unitsHeld,
+          draining,
+        };
+        io.stdout(`${JSON.stringify(facts)}\n`);
+      }
+    } else if (workers.length > 0) {
+      const rows = workers.map(({ name, softwareVersion, threads, unitsHeld, draining, quarantined }) => [
+        name,
+        softwareVersion,
+        String(threads),
+        String(unitsHeld),
+        quarantined !== undefined ? `set aside: ${quarantined.message}` : draining ? "draining" : "",
+      ]);
+      io.stdout(textTable([["name", "version", "threads", "units", ""], ...rows]));
+    }
+    return exitCodes.done;
+  });
+}
+
+export interface EventsOptions extends ClientOptions {
+  readonly follow: boolean;
+}
+
+/** `deltaworks events JOB`: its whole history. */
+export function eventsCommand([name = ""]: readonly string[], options: EventsOptions, io: Io): Promise<number> {
+  return withJobs(options, io, async (connection) => {
+    const call = connection.client.watch({ job: name, afterSequence: 0n, follow: options.follow });
+    try {
+      for await (const { message } of call) {
+        if (message?.$case !== "entry") continue;
+        const { sequence, subject, body } = message.value;
+        if (options.json)
+          io.stdout(`${JSON.stringify({ sequence: Number(sequence), subject, body: JSON.parse(body) })}\n`);
+        else io.stdout(`${String(sequence).padStart(8)}  ${subject.padEnd(16)}  ${body}\n`);
+      }
+    } catch (error) {
+      throw new CallFailure(error as ConstructorParameters<typeof CallFailure>[0], connection.address);
+    }
+    return exitCodes.done;
+  });
+}
+
+function printJob(job: Job | undefined, { json }: ClientOptions, io: Io): void {
+  if (job === undefined) return;
+  if (json) return io.stdout(`${JSON.stringify(jsonOfJob(job))}\n`);
+  io.stdout(`${job.name}  ${progressText(job)}\n`);
+  if (job.output !== undefined) io.stdout(`  output  ${job.output.root}:${job.output.path}\n`);
+  const cause = failureOfMessage(job);
+  if (cause !== undefined) io.stdout(`  ${stateName(job)}  ${cause.code}  ${cause.message}\n  hint  ${cause.hint}\n`);
+}
+
+/** How a job's end ends the command: as `deltaworks merge` would. */
+export function exitCodeOf({ state }: Job): number {
+  return state === JobState.JOB_STATE_DONE ? exitCodes.done : exitCodes.failed;
+}

@@ -1,0 +1,182 @@
+import { randomUUID } from "node:crypto";
+import { basename } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { readRecipe } from "../../coordinator/prepare/index.ts";
+import type { Job, MergeOptions } from "../../proto/index.ts";
+import { FileStore } from "../../storage/index.ts";
+import { exitCodes } from "../exit-codes.ts";
+import type { Io } from "../io.ts";
+import { failureOfMessage, jsonOfJob, progressText, stateName } from "../job-table.ts";
+import { CallFailure, type ClientOptions, type JobsConnection, SUBMIT_DEADLINE_MS } from "../jobs-client.ts";
+import { printFailure } from "../report-error.ts";
+import { exitCodeOf, withJobs } from "./jobs.ts";
+
+export interface SubmitOptions extends ClientOptions {
+  readonly name?: string;
+  readonly priority?: number;
+  readonly wait: boolean;
+  readonly randomSeed: string;
+  readonly sliceSize?: number;
+  readonly shardSize?: number;
+  readonly allowNonfinite: boolean;
+  readonly allowUnknownKeys: boolean;
+  readonly allowVocabularyMismatch: boolean;
+  readonly overwrite: boolean;
+  readonly restart: boolean;
+  readonly hashInputs: boolean;
+  readonly audit?: number;
+  readonly quiet: boolean;
+}
+
+/** Between tries to go on watching after the coordinator went away. */
+const AGAIN_MS = 2000;
+/** A line of progress where nobody watches a terminal. */
+const LINE_EVERY_MS = 10_000;
+
+/** `deltaworks submit RECIPE OUT` */
+export function submitCommand(
+  [recipePath = "", out = ""]: readonly string[],
+  options: SubmitOptions,
+  io: Io,
+): Promise<number> {
+  return withJobs(options, io, async (connection) => {
+    const recipe = await readRecipe(new FileStore(), recipePath);
+    const request = {
+      requestId: randomUUID(),
+      name: options.name ?? "",
+      priority: options.priority,
+      recipe,
+      recipeName: basename(recipePath),
+      output: outputOf(out),
+      options: mergeOptionsOf(options),
+    };
+    const { job, warnings } = await submitted(connection, request, io, options);
+    if (job === undefined) throw new Error("the coordinator named no job");
+    for (const warning of warnings) warn(warning, options, io);
+    if (options.json) io.stdout(`${JSON.stringify({ event: "submitted", ...jsonOfJob(job) })}\n`);
+    else if (!options.quiet) io.stderr(`submitted  ${job.name}\n`);
+    if (!options.wait) {
+      if (!options.json) io.stdout(`${job.name}\n`);
+      return exitCodes.done;
+    }
+    return follow(connection, job, options, io);
+  });
+}
+
+type Request = Parameters<JobsConnection["client"]["submit"]>[0];
+
+/** A refused recipe is the user's, as with merge: exit 2. Where nobody answers, the call is repeated once: it makes no second job. */
+async function submitted(connection: JobsConnection, request: Request, io: Io, options: SubmitOptions) {
+  const call = () => connection.call((client) => client.submit, request, SUBMIT_DEADLINE_MS);
+  try {
+    return await call();
+  } catch (error) {
+    if (!(error instanceof CallFailure && error.retryable)) throw error;
+    if (!options.quiet && !options.json) io.stderr(`waiting  ${error.message}\n`);
+    await delay(AGAIN_MS);
+    return call();
+  }
+}
+
+/** "root:path"; the coordinator resolves anything else. */
+function outputOf(text: string): { root: string; path: string } {
+  const [, root = "", path = text] = /^([a-z0-9][a-z0-9._-]*):(.+)$/.exec(text) ?? [];
+  return { root, path: path.replace(/\/+$/, "") };
+}
+
+function mergeOptionsOf(options: SubmitOptions): MergeOptions {
+  return {
+    randomSeed: options.randomSeed,
+    sliceBytes: BigInt(options.sliceSize ?? 0),
+    shardBytes: BigInt(options.shardSize ?? 0),
+    allowNonfinite: options.allowNonfinite,
+    allowUnknownKeys: options.allowUnknownKeys,
+    overwrite: options.overwrite,
+    restart: options.restart,
+    hashInputs: options.hashInputs,
+    auditShare: options.audit ?? 0,
+    allowVocabularyMismatch: options.allowVocabularyMismatch,
+  };
+}
+
+/** Tells how the job goes on until it has ended, also while the coordinator restarts. Interrupting it leaves the job as it is. */
+async function follow(connection: JobsConnection, job: Job, options: SubmitOptions, io: Io): Promise<number> {
+  const report = new Report(options, io);
+  let warned = 0;
+  for (;;) {
+    try {
+      let last = job;
+      let warnings = 0;
+      // Entries are history; nobody asked for it here.
+      const call = connection.client.watch({ job: job.jobId, afterSequence: 2n ** 63n, follow: true });
+      for await (const { message } of call) {
+        if (message?.$case === "warning" && ++warnings > warned) {
+          warned = warnings;
+          warn(message.value, options, io);
+        }
+        if (message?.$case === "progress") {
+          last = message.value;
+          report.progress(last);
+        }
+      }
+      return report.ended(last);
+    } catch (error) {
+      const failure = new CallFailure(error as ConstructorParameters<typeof CallFailure>[0], connection.address);
+      if (!failure.retryable) throw failure;
+      report.say(`waiting  ${failure.message}`);
+    }
+    await delay(AGAIN_MS);
+  }
+}
+
+function warn(message: string, { json, quiet }: SubmitOptions, io: Io): void {
+  if (json) io.stdout(`${JSON.stringify({ event: "warning", message })}\n`);
+  else if (!quiet) io.stderr(`warning  ${message}\n`);
+}
+
+class Report {
+  readonly #options: SubmitOptions;
+  readonly #io: Io;
+  #shown = "";
+  #shownMs = Number.NEGATIVE_INFINITY;
+  readonly #terminal = process.stderr.isTTY === true;
+
+  constructor(options: SubmitOptions, io: Io) {
+    this.#options = options;
+    this.#io = io;
+  }
+
+  progress(job: Job): void {
+    const text = progressText(job);
+    if (text === this.#shown) return;
+    const nowMs = performance.now();
+    if (this.#options.json) {
+      this.#io.stdout(`${JSON.stringify({ event: "progress", ...jsonOfJob(job) })}\n`);
+    } else if (this.#options.quiet) {
+      return;
+    } else if (this.#terminal) {
+      this.#io.stderr(`\r\x1b[K${text}`);
+    } else {
+      if (nowMs - this.#shownMs < LINE_EVERY_MS) return;
+      this.#io.stderr(`${text}\n`);
+    }
+    this.#shown = text;
+    this.#shownMs = nowMs;
+  }
+
+  say(text: string): void {
+    if (!this.#options.json && !this.#options.quiet) this.#io.stderr(`${this.#terminal ? "\r\x1b[K" : ""}${text}\n`);
+  }
+
+  ended(job: Job): number {
+    if (this.#terminal && !this.#options.json && !this.#options.quiet) this.#io.stderr("\r\x1b[K");
+    const cause = failureOfMessage(job);
+    if (this.#options.json) this.#io.stdout(`${JSON.stringify({ event: "ended", ...jsonOfJob(job) })}\n`);
+    else if (cause !== undefined) printFailure(this.#io, cause, false);
+    else if (!this.#options.quiet) {
+      const out = job.output === undefined ? "" : `${job.output.root}:${job.output.path}`;
+      this.#io.stdout(`${stateName(job)}  ${out}\n`);
+    }
+    return exitCodeOf(job);
+  }
+}

@@ -1,0 +1,46 @@
+import { type Job, JobState } from "../proto/index.ts";
+
+const names: Readonly<Record<number, string>> = {
+  [JobState.JOB_STATE_QUEUED]: "queued",
+  [JobState.JOB_STATE_RUNNING]: "running",
+  [JobState.JOB_STATE_PAUSED]: "paused",
+  [JobState.JOB_STATE_CANCELLING]: "cancelling",
+  [JobState.JOB_STATE_CANCELLED]: "cancelled",
+  [JobState.JOB_STATE_FAILED]: "failed",
+  [JobState.JOB_STATE_DONE]: "done",
+};
+
+export function stateName({ state }: Job): string {
+  return names[state] ?? "unknown";
+}
+
+/** As --json prints it. */
+export function jsonOfJob(job: Job): Record<string, unknown> {
+  return {
+    id: job.jobId,
+    name: job.name,
+    priority: job.priority,
+    state: stateName(job),
+    phase: job.phase,
+    out: job.output === undefined ? "" : `${job.output.root}:${job.output.path}`,
+    plan: job.planSha256.toString("hex"),
+    slices: job.slices,
+    slicesDone: job.slicesDone,
+    bytesRead: Number(job.bytesRead),
+    bytesWritten: Number(job.bytesWritten),
+    submittedAt: new Date(Number(job.submittedAtMs)).toISOString(),
+    ...(job.endedAtMs === 0n ? {} : { endedAt: new Date(Number(job.endedAtMs)).toISOString() }),
+    ...(job.cause === undefined ? {} : { cause: failureOfMessage(job) }),
+  };
+}
+
+export function failureOfMessage({ cause }: Job) {
+  return cause === undefined ? undefined : { code: cause.code, message: cause.message, hint: cause.hint };
+}
+
+/** "merging  251/412 slices  61 %". */
+export function progressText(job: Job): string {
+  const percent = job.slices === 0 ? 0 : Math.floor((100 * job.slicesDone) / job.slices);
+  const phase = stateName(job) === "running" ? job.phase : stateName(job);
+  return `${phase}  ${job.slicesDone}/${job.slices} slices  ${percent} %`;
+}

@@ -1,1 +1,0 @@
-export { redact, Secret, withoutCredentials } from "./secret.ts";
