@@ -218,6 +218,8 @@ function attach(
         worker = greet(call, message.value, hub, identity, writer, cut);
       } else {
         if (worker === undefined) throw malformed("something before the hello");
+        // A stream may live for weeks, its certificate for a day: the worker attaches anew when it has the next one.
+        identity(call, worker.id);
         hear(hub, worker, message);
       }
     } catch (error) {

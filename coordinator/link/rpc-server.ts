@@ -21,10 +21,17 @@ export interface RpcServerOptions {
   readonly credentials: ServerCredentials;
   /** A FileDescriptorSet: the services describe themselves to whoever asks. */
   readonly descriptors?: Uint8Array | undefined;
+  /** How long a connection takes new calls. */
+  readonly connectionMs?: number;
 }
 
 /** Streams of one connection at once: a worker has a handful, a client of the jobs service too. */
 const STREAMS_MAX = 1024;
+/**
+ * Then a connection takes no new calls, and the next ones come on another: with the certificates of now. Calls in
+ * flight, and streams, go on as long as they like.
+ */
+const CONNECTION_MS = 3_600_000;
 
 /** A port on which services are served, with health; it can be drained. No keepalive of HTTP/2: after a GOAWAY its pings kill calls that could finish. */
 export class RpcServer {
@@ -33,11 +40,12 @@ export class RpcServer {
   readonly #names: readonly string[];
   readonly #credentials: ServerCredentials;
 
-  constructor({ services, credentials, descriptors }: RpcServerOptions) {
+  constructor({ services, credentials, descriptors, connectionMs = CONNECTION_MS }: RpcServerOptions) {
     this.#credentials = credentials;
     this.#server = new Server({
       "grpc.max_receive_message_length": CONTROL_MESSAGE_MAX_BYTES,
       "grpc.max_concurrent_streams": STREAMS_MAX,
+      "grpc.max_connection_age_ms": connectionMs,
       "grpc.enable_channelz": 0,
     });
     for (const { definition, handlers } of services) this.#server.addService(definition, handlers);

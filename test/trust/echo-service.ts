@@ -23,7 +23,7 @@ const method = (name: string, streams: boolean): MethodDefinition<Buffer, Buffer
   responseSerialize: identity,
   responseDeserialize: identity,
 });
-const service = { WhoAmI: method("WhoAmI", false), Talk: method("Talk", true) };
+export const service = { WhoAmI: method("WhoAmI", false), Talk: method("Talk", true) };
 
 /** "worker w1", "nobody: CODE" */
 function whoIs(call: Parameters<typeof identityOfCall>[0]): Buffer {
@@ -35,7 +35,7 @@ function whoIs(call: Parameters<typeof identityOfCall>[0]): Buffer {
   }
 }
 
-const implementation: UntypedServiceImplementation = {
+export const implementation: UntypedServiceImplementation = {
   WhoAmI: (call: Parameters<typeof identityOfCall>[0], answer: (error: null, value: Buffer) => void) =>
     answer(null, whoIs(call)),
   Talk: (call: ServerDuplexStream<Buffer, Buffer>) => {

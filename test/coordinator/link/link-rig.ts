@@ -115,8 +115,10 @@ export async function openRig({ times, inputPath = "", shardPath = "", store = n
     },
     log: () => {},
   });
+  /** Names that are nobody's (any more). */
+  const refused = new Set(["submitter"]);
   const handlers = coordinatorHandlers(hub, (_, claimed) => {
-    if (claimed === "submitter") throw new LinkError("link/not-attached", "no worker", { hint: "" });
+    if (refused.has(claimed)) throw new LinkError("link/not-attached", "no worker", { hint: "" });
     return claimed;
   });
   const services = [{ name: "deltaworks.v1.Coordinator", definition: CoordinatorService, handlers }];
@@ -126,6 +128,7 @@ export async function openRig({ times, inputPath = "", shardPath = "", store = n
   return {
     hub,
     clock,
+    refused,
     server,
     port,
     job,

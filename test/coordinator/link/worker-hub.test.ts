@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Assignment } from "../../../merge/work/index.ts";
 import {
   GrantDecision,
+  Heartbeat,
   ReportDecision,
   type ReportSlicesResponse,
   type RequestGrantsResponse,
@@ -158,6 +159,17 @@ describe("Attach", () => {
     expect(value.sequence).toBe(41n);
     expect(value.dropped.map(({ jobId }) => jobId).sort()).toEqual(["gone", JOB]);
     expect(job.heard.at(-1)).toEqual(["heartbeat", "w1", 3]);
+  });
+
+  test("a worker whose certificate has run out meanwhile is heard no more", async () => {
+    const worker = new HandWorker(rig.client(), "w1");
+    await worker.next("welcome");
+    worker.send({ $case: "heartbeat", value: Heartbeat.fromPartial({ sequence: 1n }) });
+    await worker.next("heartbeat");
+    rig.refused.add("w1");
+    worker.send({ $case: "heartbeat", value: Heartbeat.fromPartial({ sequence: 2n }) });
+    expect((await worker.ended).details).toBe("no worker");
+    expect(worker.received).toEqual([]);
   });
 
   test("a second hello ends the call", async () => {
