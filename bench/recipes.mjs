@@ -17,6 +17,7 @@ export const methods = {
   dare_ties: { base: true, parameters: ["weight: 0.2", "density: 0.5"], target: 3 },
   multislerp: { base: false, parameters: ["weight: 0.2"], target: 3 },
   karcher: { base: false, parameters: [], target: 3 },
+  sce: { base: true, parameters: ["select_topk: 0.1"], target: 4 },
   consensus: { base: true, parameters: [], target: 4 },
   della: { base: true, parameters: ["weight: 0.2", "density: 0.5", "epsilon: 0.15"], target: 5 },
 };

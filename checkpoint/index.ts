@@ -25,7 +25,7 @@ export type { ModelLocation } from "./model-location.ts";
 export { type Adapter, openAdapter } from "./open-adapter.ts";
 export { type OpenOptions, openCheckpoint } from "./open-checkpoint.ts";
 export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
-export { checkScaledFp8 } from "./scaled-fp8.ts";
+export { isActivationScale, type ScaledTensor, scaledTensors, scaleNameFor } from "./scaled-fp8.ts";
 export { parseShardIndex } from "./shard-index.ts";
 export {
   type AddedToken,

@@ -6,14 +6,14 @@ import { Folder } from "./folder.ts";
 import { readJsonObject } from "./json-file.ts";
 import type { ModelLocation } from "./model-location.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
-import { checkScaledFp8 } from "./scaled-fp8.ts";
+import { scaledTensors } from "./scaled-fp8.ts";
 import { INDEX_NAME, MAX_INDEX_BYTES } from "./shard-index.ts";
 import { chooseWeights, type Weights } from "./weights.ts";
 
 const CONFIG_NAME = "config.json";
 
 export interface OpenOptions {
-  /** For looking at a checkpoint only (inspect, diff): block-scaled fp8 is let through. */
+  /** For looking at a checkpoint only (inspect, diff): codes with scales that are not understood are let through. */
   readonly allowScaledFp8?: boolean;
 }
 
@@ -53,7 +53,8 @@ export async function openCheckpoint(
   const [config, companions] =
     location.file === undefined ? [await readConfig(folder, label), await findCompanions(folder)] : [undefined, []];
   const checkpoint = { root: folder.root, files, tensors, config, companions };
-  if (options.allowScaledFp8 !== true) checkScaledFp8(checkpoint, label);
+  // Codes that cannot be made values are refused now, whatever becomes of them.
+  if (options.allowScaledFp8 !== true) scaledTensors(checkpoint, label);
   return checkpoint;
 }
 

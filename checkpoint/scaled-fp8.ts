@@ -1,4 +1,4 @@
-import type { Checkpoint } from "./checkpoint.ts";
+import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
 import type { Dtype } from "./dtype.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 
@@ -11,27 +11,132 @@ const companions: readonly { readonly suffix: string; readonly partners: readonl
 
 /** Beside a tensor of one of these a scale is a parameter of the model's own, and merged like any other. */
 const unscaled: ReadonlySet<Dtype> = new Set<Dtype>(["F64", "F32", "F16", "BF16"]);
+const codeDtypes: ReadonlySet<Dtype> = new Set<Dtype>(["F8_E4M3", "F8_E5M2"]);
+const scaleDtypes: ReadonlySet<Dtype> = new Set<Dtype>(["F32", "F16", "BF16"]);
+
+/** Of DeepSeek's checkpoints and all that copy them; others say theirs in the config. */
+const DEFAULT_BLOCK = 128;
 
 /**
- * Refuses checkpoints whose tensors hold codes that mean something only times a scale from another tensor: merged as if
- * they were values, they would be silently wrong.
- * @throws CheckpointError `checkpoint/block-scaled` naming the tensor and its companion
+ * A tensor of fp8 codes, which mean something only times scales from another tensor: value = code * scale of the code's block. As a
+ * matrix it has all dimensions but the last as rows.
  */
-export function checkScaledFp8(checkpoint: Pick<Checkpoint, "tensors">, label: string): void {
-  for (const name of checkpoint.tensors.keys()) {
+export interface ScaledTensor {
+  readonly codes: TensorEntry;
+  /** Scales in row-major order of blocks. */
+  readonly scales: TensorEntry;
+  readonly rows: number;
+  readonly columns: number;
+  /** Of a block; blocks at the lower and right edge are cut short. */
+  readonly blockRows: number;
+  readonly blockColumns: number;
+}
+
+/**
+ * Every scaled tensor of a checkpoint, by the name of the codes.
+ * @throws CheckpointError `checkpoint/block-scaled` naming tensor and companion where the codes cannot be made values: merged as if
+ * they were values, they would be silently wrong
+ */
+export function scaledTensors(
+  checkpoint: Pick<Checkpoint, "tensors" | "config">,
+  label: string,
+): ReadonlyMap<string, ScaledTensor> {
+  const found = new Map<string, ScaledTensor>();
+  for (const scales of checkpoint.tensors.values()) {
     for (const { suffix, partners } of companions) {
-      if (!name.endsWith(suffix)) continue;
-      const stem = name.slice(0, -suffix.length);
+      if (!scales.name.endsWith(suffix)) continue;
+      const stem = scales.name.slice(0, -suffix.length);
       for (const partner of partners) {
-        const tensor = checkpoint.tensors.get(stem + partner);
-        if (tensor === undefined || unscaled.has(tensor.dtype)) continue;
-        throw new CheckpointError(
-          "checkpoint/block-scaled",
-          `${label}: tensor ${quoted(tensor.name)} (${tensor.dtype}) is scaled by its companion ${quoted(name)}; ` +
-            "its codes are no values and cannot be merged",
-          { hint: "Dequantise the model to bf16 first, or use the bf16 release of it." },
-        );
+        const codes = checkpoint.tensors.get(stem + partner);
+        if (codes === undefined || unscaled.has(codes.dtype)) continue;
+        const fault = dtypeFault(codes, scales);
+        const grid = fault === undefined ? gridOf(codes.shape, scales.shape, blockSize(checkpoint.config)) : undefined;
+        if (grid === undefined) throw unusable(label, codes, scales, fault ?? "their shapes do not fit");
+        found.set(codes.name, { codes, scales, ...grid });
       }
     }
   }
+  return found;
+}
+
+/** The name of the scales of a tensor that is named otherwise, after the same custom. */
+export function scaleNameFor({ codes, scales }: ScaledTensor, name: string): string {
+  for (const { suffix, partners } of companions) {
+    for (const partner of partners) {
+      const isCustom = scales.name.endsWith(suffix) && codes.name === scales.name.slice(0, -suffix.length) + partner;
+      if (isCustom && name.endsWith(partner)) return name.slice(0, name.length - partner.length) + suffix;
+    }
+  }
+  throw new Error(`${scales.name} is named after no known custom`);
+}
+
+/** Scales of activations, beside scaled weights: `<module>.input_scale`. They are no weights, and belong to the codes' model. */
+export function isActivationScale(name: string, scaled: ReadonlyMap<string, ScaledTensor>): boolean {
+  const match = /^(.*)\.(?:input_scale|scale_input|input_activation_scale)$/.exec(name);
+  return match !== null && scaled.has(`${match[1]}.weight`);
+}
+
+function dtypeFault(codes: TensorEntry, scales: TensorEntry): string | undefined {
+  if (!codeDtypes.has(codes.dtype)) return `${codes.dtype} codes are not supported`;
+  return scaleDtypes.has(scales.dtype) ? undefined : `${scales.dtype} scales are not supported`;
+}
+
+/** The blocks that the shapes tell of: one for the tensor, one a row, or blocks of the size given. */
+function gridOf(
+  codes: readonly number[],
+  scales: readonly number[],
+  [height, width]: readonly [number, number],
+): Pick<ScaledTensor, "rows" | "columns" | "blockRows" | "blockColumns"> | undefined {
+  const columns = codes.at(-1);
+  if (columns === undefined || codes.length < 2) return undefined;
+  const lead = codes.slice(0, -1);
+  const rows = lead.reduce((product, size) => product * size, 1);
+  const count = scales.reduce((product, size) => product * size, 1);
+  const whole = { rows, columns, blockRows: Math.max(1, rows), blockColumns: Math.max(1, columns) };
+  if (count === 1) return whole;
+  const matrixRows = lead.at(-1) ?? 1;
+  const stacked = codes.length > 2;
+  const same = (expected: readonly number[]) =>
+    scales.length === expected.length && expected.every((size, k) => size === scales[k]);
+  // A tensor of experts: one scale for each.
+  if (stacked && (same(lead.slice(0, -1)) || same([...lead.slice(0, -1), 1, 1])))
+    return { ...whole, blockRows: matrixRows };
+  if (same(lead) || same([...lead, 1])) return { ...whole, blockRows: 1 };
+  const grid = [...lead.slice(0, -1), Math.ceil(matrixRows / height), Math.ceil(columns / width)];
+  // Stacked matrices are one matrix of blocks only where no block is cut short at the lower edge.
+  if (!same(grid) || (stacked && matrixRows % height !== 0)) return undefined;
+  return { rows, columns, blockRows: height, blockColumns: width };
+}
+
+function blockSize(config: Checkpoint["config"]): readonly [number, number] {
+  const quantization = member(config, "quantization_config") ?? member(config, "compression_config");
+  const own = pair(member(quantization, "weight_block_size"));
+  if (own !== undefined) return own;
+  const groups = member(quantization, "config_groups");
+  for (const group of typeof groups === "object" && groups !== null ? Object.values(groups) : []) {
+    const structure = pair(member(member(group, "weights"), "block_structure"));
+    if (structure !== undefined) return structure;
+  }
+  return [DEFAULT_BLOCK, DEFAULT_BLOCK];
+}
+
+function member(value: unknown, key: string): unknown {
+  if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
+  return (value as Readonly<Record<string, unknown>>)[key];
+}
+
+function pair(value: unknown): readonly [number, number] | undefined {
+  if (!Array.isArray(value) || value.length !== 2) return undefined;
+  const [height, width]: unknown[] = value;
+  const isSize = (size: unknown): size is number => typeof size === "number" && Number.isSafeInteger(size) && size > 0;
+  return isSize(height) && isSize(width) ? [height, width] : undefined;
+}
+
+function unusable(label: string, codes: TensorEntry, scales: TensorEntry, reason: string): CheckpointError {
+  return new CheckpointError(
+    "checkpoint/block-scaled",
+    `${label}: tensor ${quoted(codes.name)} (${codes.dtype} [${codes.shape.join(", ")}]) is scaled by its companion ` +
+      `${quoted(scales.name)} (${scales.dtype} [${scales.shape.join(", ")}]), and ${reason}`,
+    { hint: "Dequantise the model to bf16 first, or use the bf16 release of it." },
+  );
 }

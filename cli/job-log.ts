@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { pino } from "pino";
 import type { Store, StoredFile } from "../storage/index.ts";
+import { redact } from "../trust/secrets/index.ts";
 
 /** The log of a job: what must not stand in its output, such as times, host, threads and absolute paths. */
 export interface JobLog {
@@ -27,7 +28,7 @@ export function openJobLog(store: Store, path: string, level: string, stderr: (t
     tail = tail.then(() => append(line)).catch(() => undefined);
   };
   const log = pino(
-    { level: "trace", base: { host: hostname(), pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime },
+    { level: "trace", redact, base: { host: hostname(), pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime },
     pino.multistream([
       { level: "info", stream: { write } },
       ...(level === "silent" ? [] : [{ level: level as pino.Level, stream: { write: stderr } }]),

@@ -77,6 +77,16 @@ withPlanning(program.command("merge"))
   )
   .action(runs(async () => (await import("./commands/merge.ts")).mergeCommand));
 
+withPlanning(program.command("sweep"))
+  .description("make many merges of the same models, reading each input byte once for all of them")
+  .argument("<sweep>", "sweep, YAML: a recipe with placeholders and the values for them")
+  .argument("[out]", "directory that takes an output directory for each merge")
+  .addOption(new Option("--engine <name>", "what computes").choices(["wasm", "reference"]).default("wasm"))
+  .option("--overwrite", "replace the checkpoints that are in the output directories", false)
+  .option("--restart", "discard what unfinished merges computed", false)
+  .option("--hash-inputs", "put the SHA-256 of every input file into the manifests", false)
+  .option("--quiet", "print errors and the table only", false)
+  .action(runs(async () => (await import("./commands/sweep.ts")).sweepCommand));
 addClusterCommands(program, runs);
 
 withPlanning(program.command("plan"))

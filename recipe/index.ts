@@ -14,6 +14,7 @@ export { labelOf, labelsFor, type ModelReference } from "./model-reference.ts";
 export { type Condition, evaluateSetting, type PlacedSetting, type Setting, type Settings } from "./parameters.ts";
 export { type LayerRange, type LayerSource, type Recipe, type RecipeInput, referencedModels } from "./recipe.ts";
 export { type ParsedRecipe, type ParseOptions, parseRecipe } from "./schema.ts";
+export { filledRecipe, type ParsedSweep, parseSweep, type Sweep, type SweepPoint, type SweepRecipe } from "./sweep.ts";
 export type { Note } from "./tensor-binder.ts";
 export type { BoundTokenizer } from "./token-binder.ts";
 export type { ChatTemplateSetting, TokenizerSettings, TokenSetting, TokenSource } from "./tokenizer-settings.ts";

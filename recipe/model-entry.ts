@@ -1,4 +1,4 @@
-import type { TensorEntry } from "../checkpoint/index.ts";
+import type { ScaledTensor, TensorEntry } from "../checkpoint/index.ts";
 import type { StoredSource, TensorSource } from "../merge/work/index.ts";
 import type { RecipeInput } from "./recipe.ts";
 
@@ -6,6 +6,8 @@ import type { RecipeInput } from "./recipe.ts";
 export interface RecipeModel extends RecipeInput {
   /** Index into the plan's inputs: its own files, of which its config and tokenizer are companions. */
   readonly filesOf: number;
+  /** Whether any of its tensors are codes with scales. */
+  readonly isScaled?: boolean;
 }
 
 /** A tensor as the recipe sees it. */
@@ -15,6 +17,8 @@ export interface ModelEntry extends TensorEntry {
    * the source.
    */
   readonly source?: TensorSource;
+  /** Where it holds codes: an output in fp8 is quantised again after the same custom. */
+  readonly scaled?: ScaledTensor;
 }
 
 /** `filesOf`: of the model that the entry belongs to. `output`: name of the output's tensor. */

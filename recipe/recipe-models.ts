@@ -4,6 +4,7 @@ import type { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel, withoutAdapter } from "./model-reference.ts";
 import { modelReferences, type Recipe, type RecipeInput } from "./recipe.ts";
+import { withoutScales } from "./scaled-model.ts";
 
 /** Every model that the recipe names, adapters applied; what an adapter does not fit is reported. */
 export function recipeModels(recipe: Recipe, inputs: readonly RecipeInput[], findings: Findings): RecipeModel[] {
@@ -12,7 +13,7 @@ export function recipeModels(recipe: Recipe, inputs: readonly RecipeInput[], fin
     const filesOf = inputs.findIndex((input) => sameModel(input.reference, alone));
     const input = inputs[filesOf];
     if (input === undefined) throw new Error(`the recipe's model "${alone.text}" is not among the inputs`);
-    const model: RecipeModel = { ...input, filesOf };
+    const model = withoutScales({ ...input, filesOf });
     return reference.adapter === undefined ? model : adapted(recipe, model, reference, inputs, findings);
   });
 }

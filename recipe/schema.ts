@@ -29,9 +29,6 @@ export interface ParsedRecipe {
   readonly warnings: readonly Fault[];
 }
 
-/** mergekit's methods that are to come. */
-const futureMethods = ["arcee_fusion", "sce"];
-
 /** Keys that are to come, and what to do without them. */
 const futureKeys: ReadonlyMap<string, string> = new Map([
   ["modules", 'Merge models of one tower with "models" or "slices".'],
@@ -140,12 +137,8 @@ function maybeMethod(
   const name = node.value;
   const method = methods.get(name);
   if (method !== undefined) return method;
-  if (futureMethods.includes(name)) {
-    findings.fault("recipe/not-yet", node.place, `merge method "${name}" is recognised, but not supported yet`, known);
-  } else {
-    const meant = maybeMeant(name, methods.keys());
-    findings.fault("recipe/unknown-method", node.place, `unknown merge method "${name}"${didYouMean(meant)}`, known);
-  }
+  const meant = maybeMeant(name, methods.keys());
+  findings.fault("recipe/unknown-method", node.place, `unknown merge method "${name}"${didYouMean(meant)}`, known);
   return undefined;
 }
 

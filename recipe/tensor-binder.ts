@@ -11,9 +11,10 @@ import type { ModelSource, Parameters, ParameterValue, TensorSource, TensorTask 
 import type { GatheredRows } from "../tokenizer/index.ts";
 import { perExpert } from "./experts.ts";
 import type { Findings } from "./findings.ts";
-import { type RecipeModel, sourceOfEntry } from "./model-entry.ts";
+import { type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
 import { faulty, resolveParameter } from "./parameters.ts";
 import { type LayerRange, type LayerSource, type Recipe, settingsInOrder } from "./recipe.ts";
+import { quantisedTasks } from "./scaled-model.ts";
 import { agreeOrFail, agreeWithBase, sameShape, shapeText } from "./shapes.ts";
 import type { TokenBinder } from "./token-binder.ts";
 import type { VocabularyCheck } from "./vocabulary-check.ts";
@@ -123,7 +124,7 @@ export class TensorBinder {
     if (agreed.models.length === 0) this.#copy(name, dtype, defining, "no other model's shape fits the base's");
     else {
       const task = this.#mergeTask(name, dtype, apart ? defining : undefined, agreed.models, agreed.shape, place);
-      this.tasks.push(...perExpert(task));
+      this.#push(task, defining);
     }
   }
 
@@ -154,16 +155,16 @@ export class TensorBinder {
   #copy(name: string, dtype: TensorEntry["dtype"], from: Present, reason: string): void {
     this.notes.push({ tensor: name, input: from.input.label, reason });
     const [method, shape] = [this.#method.name, from.entry.shape];
-    this.tasks.push({
-      name,
-      kind: "copy",
-      method,
-      dtype,
-      shape,
-      parameters: {},
-      base: sourceOf(from, name),
-      models: [],
-    });
+    const base = sourceOf(from, name);
+    this.#push({ name, kind: "copy", method, dtype, shape, parameters: {}, base, models: [] }, from);
+  }
+
+  /** As it is, or as codes with scales where the defining model has such and fp8 is written. */
+  #push(task: TensorTask, { entry }: { readonly entry: ModelEntry }): void {
+    const { scaled } = entry;
+    const { dtype } = task;
+    if (scaled === undefined || (dtype !== "F8_E4M3" && dtype !== "F8_E5M2")) this.tasks.push(...perExpert(task));
+    else this.tasks.push(...quantisedTasks(asCopy(task), scaled, dtype));
   }
 
   /** A tensor of another model that the defining one lacks. */
@@ -176,9 +177,13 @@ export class TensorBinder {
 
   #outputDtype(name: string, entry: TensorEntry, place: TensorPlace): TensorEntry["dtype"] {
     if (!isFloatDtype(entry.dtype)) return entry.dtype;
-    const silent = place.silentBase?.tensors.get(name)?.dtype;
-    const unchanged = silent !== undefined && isFloatDtype(silent) ? silent : entry.dtype;
-    return this.#recipe.outDtype ?? this.#recipe.dtype ?? unchanged;
+    const silent: ModelEntry | undefined = place.silentBase?.tensors.get(name);
+    const isSilent = silent !== undefined && silent.scaled === undefined && isFloatDtype(silent.dtype);
+    const unchanged = isSilent ? silent.dtype : entry.dtype;
+    const wanted = this.#recipe.outDtype ?? this.#recipe.dtype ?? unchanged;
+    // In a model of codes with scales, what has no scales is not meant to be fp8: norms, router, head.
+    const isPlain = place.defining.input.isScaled === true && (entry as ModelEntry).scaled === undefined;
+    return isPlain && (wanted === "F8_E4M3" || wanted === "F8_E5M2") ? entry.dtype : wanted;
   }
 
   #areFloats(name: string, models: readonly Present[]): boolean {
@@ -376,4 +381,13 @@ function sourceOf({ input, entry, gathered }: Present, output: string): TensorSo
     parts: gathered.parts.map(({ filesOf, entry: part }) => sourceOfEntry(part, filesOf, output)),
     runs: gathered.runs,
   };
+}
+
+/** What passthrough gives without a scale is what is there. */
+function asCopy(task: TensorTask): TensorTask {
+  const [model, other] = task.models;
+  if (task.method !== "passthrough" || model === undefined || other !== undefined) return task;
+  if ((model.parameters.scale ?? 1) !== 1 || task.kind === "copy") return task;
+  const { index: _, parameters: __, ...base } = model;
+  return { ...task, kind: "copy", parameters: {}, base, models: [] };
 }

@@ -10,7 +10,8 @@ const root = resolve(import.meta.dirname, "..");
 const rooms: Readonly<Record<string, readonly string[]>> = {
   proto: [],
   storage: [],
-  trust: ["storage"],
+  "trust/secrets": [],
+  trust: ["storage", "trust/secrets"],
   checkpoint: ["storage"],
   "merge/math": ["checkpoint"],
   "merge/work": ["checkpoint"],
@@ -54,6 +55,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
       "storage",
       "trust",
       "enrollment",
+      "trust/secrets",
       "checkpoint",
       "recipe",
       "merge/math",

@@ -3,7 +3,7 @@ import { isIP } from "node:net";
 import { TrustError } from "./errors.ts";
 import { type CertifiedIdentity, type Identity, identityUri, parseName, parseRole } from "./identity.ts";
 import { parseCertificates } from "./pem.ts";
-import { Secret } from "./secret.ts";
+import { Secret } from "./secrets/index.ts";
 import type { CryptoKeyOf } from "./x509.ts";
 
 // ./x509.ts, which takes a third of a second to load, is loaded by whoever issues or asks for a certificate: workers and

@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { TrustError } from "./errors.ts";
 import { parseName, parseRole, type Role } from "./identity.ts";
-import { Secret } from "./secret.ts";
+import { Secret } from "./secrets/index.ts";
 
 /** What is kept of a token: enough to know it again, not enough to make it. */
 export interface TokenRecord {

@@ -1,5 +1,5 @@
 import { readWhole, type Store, writeWhole } from "../storage/index.ts";
-import type { Secret } from "./secret.ts";
+import type { Secret } from "./secrets/index.ts";
 import { TokenBook, type TokenRecord, type TokenWish } from "./token-book.ts";
 
 const BOOK_BYTES_LIMIT = 16 << 20;

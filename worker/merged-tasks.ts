@@ -33,7 +33,7 @@ const VERDICTS_MAX = 16;
  */
 export class MergedTasks {
   readonly #with: MergedSurroundings;
-  readonly #keys = new WeakMap<TensorTask, string>();
+  readonly #keys = new WeakMap<object, string>();
   readonly #verdicts = new Map<string, unknown>();
   /** Of inner tasks since they were last taken. */
   #warnings: string[] = [];
@@ -76,7 +76,7 @@ export class MergedTasks {
     const method = methodNamed(task.method);
     let step: Step = method.begin(task);
     if ("verdict" in step) return step.verdict;
-    const key = this.#keyOf(task);
+    const key = this.keyOf(task);
     if (this.#verdicts.has(key)) return this.#verdicts.get(key);
     for (let round = 0; "request" in step; round++) {
       let folded: unknown;
@@ -111,11 +111,12 @@ export class MergedTasks {
     return ranges;
   }
 
-  #keyOf(task: TensorTask): string {
-    const known = this.#keys.get(task);
+  /** A name for plain data that is the same for equal data of other assignments. */
+  keyOf(data: object): string {
+    const known = this.#keys.get(data);
     if (known !== undefined) return known;
-    const key = createHash("sha256").update(canonicalJson(task)).digest("hex");
-    this.#keys.set(task, key);
+    const key = createHash("sha256").update(canonicalJson(data)).digest("hex");
+    this.#keys.set(data, key);
     return key;
   }
 }

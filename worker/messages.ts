@@ -51,6 +51,8 @@ export type FromWorker =
   | ({ readonly type: "computed" } & HeldUnit & Computed)
   | ({ readonly type: "dropped"; readonly buffer?: ArrayBuffer } & HeldUnit)
   | { readonly type: "finished"; readonly job: JobId }
+  /** Of a thread that computes several merges in step, at its end: bytes that came from files. */
+  | { readonly type: "gathered"; readonly bytesRead: number }
   | { readonly type: "ended" };
 
 /** A slice's result before it is anywhere but in memory. */

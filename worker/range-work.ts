@@ -106,6 +106,12 @@ export class RangeWork implements RangeContext {
     return raw;
   }
 
+  /** Elements by their positions in the source's own rows, widened to f32, wherever they lie. */
+  async readElements(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
+    this.#reader.check = this.check;
+    await this.#reader.elementsF32(source, first, count, into);
+  }
+
   async readF32(source: TensorSource, chunk: Chunk, name: string): Promise<Address> {
     if (!isFloatDtype(source.dtype)) throw new Error(`${source.tensor} of dtype ${source.dtype} cannot be widened`);
     const raw = await this.read(source, chunk);

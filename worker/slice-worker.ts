@@ -18,6 +18,7 @@ import type { Store, StoredFile } from "../storage/index.ts";
 import { InputFiles, type Moved } from "./input-files.ts";
 import { MergedTasks } from "./merged-tasks.ts";
 import type { Computed } from "./messages.ts";
+import { LastBand, quantiseRange } from "./quantise-range.ts";
 import { RangeWork, type Sink } from "./range-work.ts";
 import { heldIn, nowhere, SliceOutput } from "./slice-output.ts";
 
@@ -66,6 +67,7 @@ export class SliceWorker {
   readonly #files: InputFiles;
   readonly #outputs = new Map<string, Output>();
   readonly #merged: MergedTasks;
+  readonly #lastBand = new LastBand();
   #tensorsCut = 0;
 
   constructor(engine: Engine, store: Store, job: JobDescription, budget: WorkerBudget, hooks: WorkerHooks) {
@@ -177,6 +179,11 @@ export class SliceWorker {
   async #part(task: TensorTask, part: SlicePart, verdict: unknown, sink: Sink): Promise<readonly string[]> {
     if (task.kind === "copy") {
       await copyRange(this.#range(task, [part.firstElement, part.elementCount], sink, {}));
+      return [];
+    }
+    if (task.kind !== "merge") {
+      const range = this.#range(task, [part.firstElement, part.elementCount], sink, {});
+      await quantiseRange(range, this.#merged.keyOf(task.base ?? task), this.#lastBand);
       return [];
     }
     const method = methodNamed(task.method);

@@ -12,6 +12,7 @@ import { workerThreads } from "../local.ts";
 import { ProgressReport } from "../progress.ts";
 import { printFailure, printWarnings, reportError } from "../report-error.ts";
 import { resourcesFor } from "../resources.ts";
+import { Signals } from "../signals.ts";
 import { toolVersion } from "../version.ts";
 import type { PlanningOptions } from "./merge-options.ts";
 import { planSummary } from "./plan.ts";
@@ -134,30 +135,5 @@ export async function mergeCommand(
   } finally {
     signals.close();
     await log?.close();
-  }
-}
-
-/** SIGINT and SIGTERM stop the job cleanly; a second one ends the process as it is, which loses nothing but slices in flight. */
-class Signals {
-  exitCode: number = exitCodes.interrupted;
-  #handlers: (readonly [NodeJS.Signals, () => void])[] = [];
-
-  listen(io: Io, stop: () => void): void {
-    this.#handlers = (["SIGINT", "SIGTERM"] as const).map((signal) => {
-      let asked = false;
-      const handler = () => {
-        this.exitCode = signal === "SIGINT" ? exitCodes.interrupted : exitCodes.terminated;
-        if (asked) process.exit(this.exitCode);
-        asked = true;
-        io.stderr("stopping  slices in flight are finished first; once more to end at once\n");
-        stop();
-      };
-      process.on(signal, handler);
-      return [signal, handler] as const;
-    });
-  }
-
-  close(): void {
-    for (const [signal, handler] of this.#handlers) process.off(signal, handler);
   }
 }

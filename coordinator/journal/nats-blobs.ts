@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
 import { JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
-import type { Nats } from "../nats/index.ts";
+import type { Nats, Outage } from "../nats/index.ts";
 import { JournalError } from "./errors.ts";
 import type { BlobReference, EntrySubjects } from "./nats-entries.ts";
-import type { Outage } from "./outage.ts";
 
 /** Room for headers in a message of the largest size. */
 const FRAME_BYTES = 4096;

@@ -11,6 +11,8 @@ import { replay } from "./nats-replay.ts";
 export interface NatsJournalOptions {
   /** How long an append or a read waits for a server that does not answer. */
   readonly outageMs?: number;
+  /** How long what is under way may go on once the journal is closed. */
+  readonly closeMs?: number;
 }
 
 export interface NatsJournal extends Journal {
@@ -23,7 +25,6 @@ export interface NatsJournal extends Journal {
 
 /** NATS may be away for minutes (an upgrade, a lost node) while workers go on computing. */
 const OUTAGE_MS = 5 * 60_000;
-/** What is under way when the journal is closed gets so long to come to its end. */
 const CLOSE_MS = 5000;
 
 /**
@@ -35,7 +36,7 @@ const CLOSE_MS = 5000;
  */
 export async function openNatsJournal(nats: Nats, job: string, options: NatsJournalOptions = {}): Promise<NatsJournal> {
   const place = new NatsPlace(nats, job, options.outageMs ?? OUTAGE_MS);
-  return new OpenNatsJournal(place, await takesBatches(place));
+  return new OpenNatsJournal(place, await takesBatches(place), options.closeMs ?? CLOSE_MS);
 }
 
 /** What the stream's configuration says, as read back: a server that knows no batches passes over the setting. */
@@ -53,14 +54,16 @@ async function takesBatches(place: NatsPlace): Promise<boolean> {
 class OpenNatsJournal implements NatsJournal {
   readonly #place: NatsPlace;
   readonly #appends: NatsAppends;
+  readonly #closeMs: number;
   #lostRecords = 0;
   readonly #underWay = new Set<Promise<unknown>>();
   /** Settles when the appends to a subject that are under way have. */
   readonly #appending = new Map<string, Promise<void>>();
   #closed = false;
 
-  constructor(place: NatsPlace, batches: boolean) {
+  constructor(place: NatsPlace, batches: boolean, closeMs: number) {
     this.#place = place;
+    this.#closeMs = closeMs;
     this.#appends = new NatsAppends(place, batches);
   }
 
@@ -98,7 +101,7 @@ class OpenNatsJournal implements NatsJournal {
 
   async close(): Promise<void> {
     this.#closed = true;
-    const timer = setTimeout(() => this.#place.giveUp(), CLOSE_MS);
+    const timer = setTimeout(() => this.#place.giveUp(), this.#closeMs);
     await Promise.allSettled(this.#underWay);
     clearTimeout(timer);
   }

@@ -1,7 +1,7 @@
 import type { StoredMsg } from "@nats-io/jetstream";
-import { type Nats, serverOf } from "../nats/index.ts";
+import { type Nats, Outage, serverOf } from "../nats/index.ts";
+import { JournalError } from "./errors.ts";
 import { EntrySubjects } from "./nats-entries.ts";
-import { Outage } from "./outage.ts";
 
 /** Where a job's entries are, and how long its calls wait for an answer. */
 export class NatsPlace {
@@ -25,7 +25,13 @@ export class NatsPlace {
 
   /** The patience for one call. */
   outage(what: string): Outage {
-    return new Outage(`${what} in ${this.where}`, this.nats.connection, this.#outageMs, this.#closing.signal);
+    return new Outage({
+      what: `${what} in ${this.where}`,
+      connection: this.nats.connection,
+      budgetMs: this.#outageMs,
+      given: this.#closing.signal,
+      error: (message, options) => new JournalError("journal/unavailable", message, options),
+    });
   }
 
   /** Ends all waiting. */

@@ -25,6 +25,8 @@ export interface NatsOptions {
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string } | undefined;
   /** As servers list it among their connections. */
   readonly clientName?: string | undefined;
+  /** After so long a request counts as unanswered. A leader's failure is noticed by it, so it bounds the gap. */
+  readonly requestTimeoutMs?: number;
 }
 
 /** An open connection to JetStream, whose server has what is needed. */
@@ -40,8 +42,7 @@ export interface Nats {
   close(): Promise<void>;
 }
 
-/** After so long a request counts as unanswered. A leader's failure is noticed by it, so it bounds the gap. */
-export const REQUEST_TIMEOUT_MS = 2000;
+const REQUEST_TIMEOUT_MS = 2000;
 const CONNECT_TIMEOUT_MS = 5000;
 const RECONNECT_WAIT_MS = 250;
 /** A credentials file or certificate is never longer. */
@@ -57,9 +58,9 @@ export async function connectNats(store: Store, options: NatsOptions): Promise<N
   try {
     const { version = "", jetstream: enabled } = connection.info ?? {};
     const warnings = checkServer(version, enabled === true, serverOf(connection));
-    const manager = await jetstreamManager(connection, { timeout: REQUEST_TIMEOUT_MS, checkAPI: false });
-    const client = jetstream(connection, { timeout: REQUEST_TIMEOUT_MS });
-    // Errors of the server that belong to no request; those that do reject it. Nobody else would read them.
+    const timeout = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
+    const manager = await jetstreamManager(connection, { timeout, checkAPI: false });
+    const client = jetstream(connection, { timeout });
     const close = async () => {
       if (!connection.isClosed()) await connection.close();
     };

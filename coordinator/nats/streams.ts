@@ -2,12 +2,12 @@ import {
   DiscardPolicy,
   JetStreamApiCodes,
   JetStreamApiError,
-  type JetStreamManager,
   RetentionPolicy,
   StorageType,
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/transport-node";
+import { ask } from "./ask.ts";
 import type { Nats } from "./connect.ts";
 import { NatsError } from "./errors.ts";
 import type { NatsNames } from "./names.ts";
@@ -54,18 +54,20 @@ function streamConfigs(names: NatsNames, sizes: StreamSizes): readonly OwnConfig
  * Makes what is not there, and switches on what the server has learnt since. Other settings of a stream that is there are
  * left alone. Returns what was done, in sentences.
  */
-export async function createStreams({ manager, names, serverVersion }: Nats, sizes: StreamSizes): Promise<string[]> {
+export async function createStreams(nats: Nats, sizes: StreamSizes): Promise<string[]> {
+  const { manager, names, serverVersion } = nats;
   const done: string[] = [];
   // Many entries, one sync: see journal/nats-appends.ts. Nothing else depends on it.
   const batches = isAtLeast(serverVersion, serverFeatures.atomicBatch);
   for (const own of streamConfigs(names, sizes)) {
     const config = own.name === names.journalStream && batches ? { ...own, allow_atomic: true } : own;
-    const found = await maybeConfig(manager, config.name);
+    const found = await maybeConfig(nats, config.name);
     if (found === undefined) {
-      await manager.streams.add(config);
+      await ask(nats, `make the stream ${config.name}`, () => manager.streams.add(config));
       done.push(`made the stream ${config.name}`);
     } else if (config.allow_atomic === true && found.allow_atomic !== true) {
-      await manager.streams.update(config.name, { ...found, allow_atomic: true });
+      const allowed = { ...found, allow_atomic: true };
+      await ask(nats, `change the stream ${config.name}`, () => manager.streams.update(config.name, allowed));
       done.push(`allowed batches in the stream ${config.name}`);
     }
   }
@@ -77,9 +79,10 @@ export async function createStreams({ manager, names, serverVersion }: Nats, siz
  * and somebody may have changed a stream since. Sizes are the operator's and may differ.
  * @throws NatsError `nats/missing`, `nats/configured-otherwise`
  */
-export async function checkStreams({ manager, names }: Pick<Nats, "manager" | "names">): Promise<void> {
+export async function checkStreams(nats: Nats): Promise<void> {
+  const { names } = nats;
   for (const { description: _, num_replicas: __, max_bytes: ___, ...expected } of streamConfigs(names, defaultSizes)) {
-    const found = await maybeConfig(manager, expected.name);
+    const found = await maybeConfig(nats, expected.name);
     if (found === undefined) {
       throw new NatsError("nats/missing", `the stream ${expected.name} is not there`, {
         hint: "Make it once, with an administrator's credentials: deltaworks nats init",
@@ -99,13 +102,15 @@ export async function checkStreams({ manager, names }: Pick<Nats, "manager" | "n
   }
 }
 
-async function maybeConfig(manager: JetStreamManager, stream: string): Promise<StreamConfig | undefined> {
-  try {
-    return (await manager.streams.info(stream)).config;
-  } catch (error) {
-    if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound) return undefined;
-    throw error;
-  }
+function maybeConfig(nats: Nats, stream: string): Promise<StreamConfig | undefined> {
+  return ask(nats, `ask about the stream ${stream}`, async () => {
+    try {
+      return (await nats.manager.streams.info(stream)).config;
+    } catch (error) {
+      if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound) return undefined;
+      throw error;
+    }
+  });
 }
 
 /** A server leaves out what is false, zero or empty. */

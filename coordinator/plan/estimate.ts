@@ -39,7 +39,8 @@ export function estimateOf(plan: Plan): Estimate {
     inputBytes,
     readBytes,
     writeBytes: plan.shards.reduce((sum, shard) => sum + shard.sizeBytes, 0),
-    mergedTensors: plan.tasks.filter((task) => beginsTensor(task) && task.kind === "merge").length,
+    mergedTensors: plan.tasks.filter((task) => beginsTensor(task) && (task.kind === "merge" || task.kind === "codes"))
+      .length,
     copiedTensors: plan.tasks.filter((task) => beginsTensor(task) && task.kind === "copy").length,
     cutTensors: cut.size,
   };
@@ -67,9 +68,10 @@ function taskBytes(task: TensorTask): { readonly input: number; readonly read: n
 
 /** The sources of a task, and how often each is read. */
 function partsOf(task: TensorTask): [TensorSource, number][] {
-  if (task.kind === "copy") {
+  if (task.kind !== "merge") {
     const copied = task.base ?? task.models[0];
-    return copied === undefined ? [] : [[copied, 1]];
+    // Codes are written once the largest magnitudes are known.
+    return copied === undefined ? [] : [[copied, task.kind === "codes" ? 2 : 1]];
   }
   const reads = methodNamed(task.method).reads(task);
   const models = task.models.map((model): [TensorSource, number] => [model, reads.models]);
@@ -106,7 +108,10 @@ function storedBytes(source: TensorSource, elementCount: number): StoredBytes[] 
       return source.parts.flatMap((part, index) => storedBytes(part, rowsFrom(source, index) * source.width));
     case "merged":
       return partsOf(source.task).flatMap(([inner, times]) =>
-        storedBytes(inner, elementCount).map((bytes) => ({ ...bytes, repeats: bytes.repeats * times })),
+        storedBytes(inner, geometryOf(source.task.shape).elementCount).map((bytes) => ({
+          ...bytes,
+          repeats: bytes.repeats * times,
+        })),
       );
   }
 }

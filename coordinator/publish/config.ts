@@ -6,9 +6,9 @@ import {
   layerCountKey,
   splitLayer,
 } from "../../checkpoint/index.ts";
-import { geometryOf, type Plan } from "../../merge/work/index.ts";
+import { geometryOf, type Plan, sourcesOf, type TensorSource, type TensorTask } from "../../merge/work/index.ts";
 import { PublishError } from "./errors.ts";
-import { withJsonValue } from "./json-text.ts";
+import { withJsonValue, withoutJsonKey } from "./json-text.ts";
 import { CONFIG_NAME } from "./layout.ts";
 
 type Config = Readonly<Record<string, unknown>>;
@@ -54,6 +54,7 @@ export function outputConfig(text: string, config: Config, plan: Plan): string {
   // The language model's part of a config of several towers, or the config itself.
   const nested = key === undefined || key.path.length === 1 ? undefined : key.path.slice(0, -1);
   edited = withDtype(edited, config, nested, plan);
+  if (isDequantised(plan)) edited = withoutJsonKeys(edited, config, ["quantization_config", "compression_config"]);
   if (plan.embeddingRows === undefined) return edited;
   const inNested = nested !== undefined && has(config, [...nested, "vocab_size"]);
   if (inNested) edited = withJsonValue(edited, [...nested, "vocab_size"], plan.embeddingRows);
@@ -75,11 +76,34 @@ function withDtype(text: string, config: Config, nested: readonly string[] | und
   return paths.reduce((edited, path) => withJsonValue(edited, path, torchNames[dtype]), text);
 }
 
+/** Whether codes went in and only values come out: then the config must not promise codes. */
+function isDequantised({ tasks }: Plan): boolean {
+  const reads = (task: TensorTask): boolean =>
+    sourcesOf(task).some((source) => {
+      if (source.kind === "adapter") return source.base.kind === "scaled";
+      return source.kind === "scaled" || (source.kind === "merged" && reads(source.task));
+    });
+  return tasks.some(reads) && !tasks.some(({ kind }) => kind === "codes");
+}
+
+/** Keys at the top, and in the language model's part of a config of several towers. */
+function withoutJsonKeys(text: string, config: Config, keys: readonly string[]): string {
+  const key = layerCountKey(config);
+  const nested = key === undefined ? [] : key.path.slice(0, -1);
+  return [[], nested].reduce(
+    (edited, path) =>
+      keys.reduce((now, name) => (has(config, [...path, name]) ? withoutJsonKey(now, [...path, name]) : now), edited),
+    text,
+  );
+}
+
 /** The float dtype that most elements of the output have. */
 function mainDtype(plan: Plan): FloatDtype | undefined {
   const elements = new Map<FloatDtype, number>();
-  for (const { dtype, shape } of plan.tasks) {
-    if (isFloatDtype(dtype)) elements.set(dtype, (elements.get(dtype) ?? 0) + geometryOf(shape).elementCount);
+  for (const { dtype, shape, kind } of plan.tasks) {
+    // Codes and their scales say nothing of the dtype that a model computes in.
+    if (kind !== "codes" && kind !== "scales" && isFloatDtype(dtype))
+      elements.set(dtype, (elements.get(dtype) ?? 0) + geometryOf(shape).elementCount);
   }
   let main: FloatDtype | undefined;
   for (const [dtype, count] of elements) {
@@ -109,11 +133,17 @@ function sourceLayers(plan: Plan): readonly number[] {
   const layers = new Map<number, number>();
   for (const task of plan.tasks) {
     const layer = splitLayer(task.name)?.layer;
-    const source = task.base ?? task.models[0];
+    const source = firstSource(task);
     if (layer === undefined || source === undefined || layers.has(layer)) continue;
     layers.set(layer, splitLayer(source.tensor)?.layer ?? layer);
   }
   return Array.from({ length: plan.layerCount ?? 0 }, (_, layer) => layers.get(layer) ?? layer);
+}
+
+/** Of a task, or of the task within it that makes its values. */
+function firstSource(task: TensorTask): TensorSource | undefined {
+  const source = task.base ?? task.models[0];
+  return source?.kind === "merged" ? firstSource(source.task) : source;
 }
 
 function has(config: Config, path: readonly string[]): boolean {

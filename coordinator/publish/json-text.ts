@@ -31,6 +31,23 @@ export function withJsonValue(text: string, path: readonly string[], value: Json
   return `${text.slice(0, last.end)},${space}${JSON.stringify(key)}: ${valueText}${text.slice(last.end)}`;
 }
 
+/** Takes a key out, and leaves all else as it stands. A key that is not there is no error. */
+export function withoutJsonKey(text: string, path: readonly string[]): string {
+  let objectAt = skipSpace(text, 0);
+  for (const key of path.slice(0, -1)) objectAt = memberOf(text, objectAt, key)?.start ?? -1;
+  if (text[objectAt] !== "{") return text;
+  const members = membersOf(text, objectAt);
+  const at = members.findLastIndex((member) => member.key === path.at(-1));
+  const [member, before, after] = [members[at], members[at - 1], members[at + 1]];
+  if (member === undefined) return text;
+  // With the comma before it, or of a first member the one after it.
+  const rest =
+    before === undefined
+      ? text.slice(0, member.keyAt) + text.slice(after?.keyAt ?? member.end)
+      : text.slice(0, before.end) + text.slice(member.end);
+  return withoutJsonKey(rest, path);
+}
+
 function memberOf(text: string, objectAt: number, key: string): Member | undefined {
   // JSON.parse takes the last of equal keys.
   return text[objectAt] === "{" ? membersOf(text, objectAt).findLast((member) => member.key === key) : undefined;

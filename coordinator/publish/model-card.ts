@@ -1,5 +1,5 @@
 import { methodDeclarations } from "../../merge/methods/index.ts";
-import type { Plan } from "../../merge/work/index.ts";
+import type { Plan, TensorTask } from "../../merge/work/index.ts";
 
 const FENCE = /^(`{3,})yaml\r?\n/m;
 
@@ -9,7 +9,7 @@ const FENCE = /^(`{3,})yaml\r?\n/m;
  */
 export function modelCard(plan: Plan, recipeText: string): string {
   const labels = plan.inputs.map(({ label }) => label);
-  const names = new Set(plan.tasks.filter(({ kind }) => kind === "merge").map(({ method }) => method));
+  const names = new Set(plan.tasks.flatMap((task) => (isMerged(task) ? [task.method] : [])));
   const methods = [...names].sort().map(methodLine);
   const fence = fenceFor(recipeText);
   const newline = recipeText.endsWith("\n") ? "" : "\n";
@@ -54,6 +54,10 @@ export function recipeInCard(card: string): readonly [string, string] | undefine
   const end = card.lastIndexOf(`\n${fence}`);
   // An empty recipe cannot be; the newline before the fence belongs to the text.
   return end < start ? undefined : [card.slice(start, end + 1), card.slice(start, end)];
+}
+
+function isMerged({ kind, base }: TensorTask): boolean {
+  return kind === "merge" || (base?.kind === "merged" && base.task.kind === "merge");
 }
 
 function methodLine(name: string): string {

@@ -131,6 +131,9 @@ export interface Kernels {
     n: number,
   ): void;
 
+  /** out[k] = x[k] / divisor held within [-limit, limit]; NaN stays NaN. f32 all. out may be x. */
+  divideWithin(out: Address, x: Address, divisor: number, limit: number, n: number): void;
+
   // ---- sums in f64: lanes in the order of methods.md; n counts from a multiple of 8 within the block
   /** lanes[k & 7] += f64(a[k]) * f64(b[k]). a, b: f32, may be the same. */
   dot(lanes: Address, a: Address, b: Address, n: number): void;

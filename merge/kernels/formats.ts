@@ -62,10 +62,11 @@ function widenF16(codes: v128): v128 {
   return v128.or(f32x4.mul(magnitude, f32x4.splat(5192296858534827628530496329220096.0)), v128.or(special, sign));
 }
 
-/** The same with 127 - 7. E4M3 has no infinity, and NaN is the one code with all bits set. */
+/** The same with 127 - 7. E4M3 has no infinity, and NaN is the one code with all bits set; it has the payload of arithmetic's NaN. */
 function widenE4M3(codes: v128): v128 {
   const magnitude = i32x4.shl(v128.and(codes, i32x4.splat(0x7f)), 20);
-  const special = v128.and(i32x4.eq(magnitude, i32x4.splat(0x07f00000)), i32x4.splat(0x7fc00000));
+  const isNaN = i32x4.eq(magnitude, i32x4.splat(0x07f00000));
   const sign = i32x4.shl(v128.and(codes, i32x4.splat(0x80)), 24);
-  return v128.or(f32x4.mul(magnitude, f32x4.splat(1329227995784915872903807060280344576.0)), v128.or(special, sign));
+  const finite = f32x4.mul(magnitude, f32x4.splat(1329227995784915872903807060280344576.0));
+  return v128.or(v128.bitselect(i32x4.splat(0x7fc00000), finite, isNaN), sign);
 }

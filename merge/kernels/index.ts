@@ -9,6 +9,7 @@ export { accumulateColumns, dotColumns } from "./columns";
 export { accumulateMasked, elect, finishElection, finishWeighed } from "./consensus";
 export { delta } from "./delta";
 export { addAtLeast, divergenceRows, importance } from "./divergence";
+export { divideWithin } from "./divide-within";
 export { firstNonFinite } from "./first-non-finite";
 export { histogram } from "./histogram";
 export { keepLargest } from "./keep-largest";

@@ -1,3 +1,4 @@
+import * as arceeFusionFamily from "./arcee-fusion.ts";
 import * as consensusFamily from "./consensus.ts";
 import type { MethodDeclaration, MethodDefinition } from "./definition.ts";
 import * as karcherFamily from "./karcher.ts";
@@ -8,6 +9,7 @@ import * as multislerpFamily from "./multislerp.ts";
 import * as nearSwapFamily from "./near-swap.ts";
 import * as nuslerpFamily from "./nuslerp.ts";
 import * as ramFamily from "./ram.ts";
+import * as sceFamily from "./sce.ts";
 import * as slerpFamily from "./slerp.ts";
 import * as sparsifiedFamily from "./sparsified.ts";
 
@@ -28,6 +30,8 @@ const families: readonly object[] = [
   consensusFamily,
   ramFamily,
   nearSwapFamily,
+  sceFamily,
+  arceeFusionFamily,
 ];
 
 const methods: ReadonlyMap<string, MethodDefinition> = new Map(

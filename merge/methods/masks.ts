@@ -99,7 +99,11 @@ export function bandsFrom(
  * Sorted smallest first, of equals the lower index first, the elements at positions [from, to) stay. With ties "first" the order is
  * that of "largest first, of equals the lower index first": at the lower end it is the first of the equals that stay.
  */
-function bandFrom(plan: MaskPlan & { kind: "band" }, low: Statistic | undefined, high: Statistic | undefined): Band {
+export function bandFrom(
+  plan: MaskPlan & { kind: "band" },
+  low: Statistic | undefined,
+  high: Statistic | undefined,
+): Band {
   const equalAtLow = low?.ties.reduce((sum, ties) => sum + ties, 0) ?? 0;
   const keptAtLow = low === undefined ? 0 : low.below + equalAtLow - plan.from;
   const loFrom = low === undefined || plan.ties === "first" ? 0 : plan.from - low.below;

@@ -4,7 +4,8 @@ import { baseOf, floatDtype } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
 
 /**
- * Exact order statistics of |delta|, as u32 bits, of many models over a tensor.
+ * Exact order statistics of magnitudes, as u32 bits, of many models over a tensor: of deltas, or of other numbers that a method makes
+ * of them.
  *
  * Two roads to one answer. A range that is the whole tensor takes the bracket road: a sample brackets the statistic, one pass counts
  * what lies outside the bracket and collects what lies inside, selection among those is exact. Ranges of a cut tensor, and brackets
@@ -14,14 +15,40 @@ import type { Chunk, RangeContext } from "./range.ts";
 /** Which element is asked for: `position` in ascending order (0: the smallest) of model `model` of the task. */
 export interface Query {
   readonly model: number;
-  readonly position: number;
+  readonly position: Position;
 }
 
-/** An exact answer. `below`: how many are smaller. `ties`: how many equal it in each part of the tensor, in order. */
+/** A number; or that of the smallest of the trunc(share * n) largest, n being how many are not zero. */
+export type Position = number | { readonly shareOfNonzero: number };
+
+/**
+ * An exact answer. `position`: which element it is, as a number. `below`: how many are smaller. `ties`: how many equal it in each part
+ * of the tensor, in order. A share that comes to no element: a position past the end, bits that no magnitude has.
+ */
 export interface Statistic {
+  readonly position: number;
   readonly bits: number;
   readonly below: number;
   readonly ties: readonly number[];
+}
+
+/**
+ * What is ranked, chunk by chunk: first what all models share is made ready, then the f32 numbers of one model after another are
+ * asked for. They are good until the next are.
+ */
+export type RankedValues = (chunk: Chunk) => Promise<(model: number) => Promise<Address>>;
+
+/** The deltas of the models. */
+export function rankedDeltas(context: RangeContext): RankedValues {
+  return async (chunk) => {
+    const base = await context.readF32(baseOf(context.task), chunk, "base");
+    return async (index) => {
+      const model = modelOf(context.task, index);
+      const d = context.f32("delta");
+      context.engine.kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, chunk.elementCount);
+      return d;
+    };
+  };
 }
 
 /** Where the histogram road stands with a query: the answer has the bits [lo, lo + 2^shift * HISTOGRAM_BINS). */
@@ -30,10 +57,10 @@ interface Interval {
   readonly shift: number;
 }
 
-/** `intervals` undefined: not begun, any road. */
+/** `intervals` undefined: not begun, any road. Null: nothing is left to be found out. */
 export interface OrderRequest {
   readonly queries: readonly Query[];
-  readonly intervals?: readonly Interval[];
+  readonly intervals?: readonly (Interval | null)[];
 }
 
 /** Counts of one range (or several, folded) in the bins of a query's interval; sparse. */
@@ -42,7 +69,11 @@ interface Histogram {
   /** Ascending bins that are not empty, and their counts. */
   readonly bins: Uint32Array;
   readonly counts: Float64Array;
+  /** Zeros, where they are asked for. */
+  readonly zeros: number;
 }
+
+const NO_HISTOGRAM: Histogram = { below: 0, bins: new Uint32Array(), counts: new Float64Array(), zeros: 0 };
 
 export type OrderSummary =
   | { readonly road: "bracket"; readonly statistics: readonly Statistic[] }
@@ -80,10 +111,14 @@ export function orderBaseReads(models: number): number {
   return Math.ceil(models / GROUP_MODELS);
 }
 
-export async function surveyOrder(context: RangeContext, request: OrderRequest): Promise<OrderSummary> {
+export async function surveyOrder(
+  context: RangeContext,
+  request: OrderRequest,
+  values: RankedValues = rankedDeltas(context),
+): Promise<OrderSummary> {
   if (request.intervals === undefined && context.whole)
-    return { road: "bracket", statistics: await bracketRoad(context, request.queries) };
-  return histogramRound(context, request.queries, request.intervals ?? request.queries.map(() => WHOLE));
+    return { road: "bracket", statistics: await bracketRoad(context, request.queries, values) };
+  return histogramRound(context, request.queries, request.intervals ?? request.queries.map(() => WHOLE), values);
 }
 
 export function foldOrder(left: OrderSummary, right: OrderSummary): OrderSummary {
@@ -99,20 +134,28 @@ export function foldOrder(left: OrderSummary, right: OrderSummary): OrderSummary
 export function settleOrder(request: OrderRequest, whole: OrderSummary): OrderStep {
   if (whole.road === "bracket") return { statistics: whole.statistics };
   const intervals = request.intervals ?? request.queries.map(() => WHOLE);
-  const last = intervals.every((interval) => interval.shift === 0);
-  const found = request.queries.map((query, k) => findBin(whole.histograms[k], query.position));
-  if (!last) {
-    const next = intervals.map((interval, k) => ({
-      lo: interval.lo + (found[k]?.bin ?? 0) * 2 ** interval.shift,
-      shift: 0,
-    }));
-    return { request: { queries: request.queries, intervals: next } };
+  if (!isLastRound(intervals)) {
+    const queries: Query[] = [];
+    const next = request.queries.map((query, k) => {
+      const histogram = whole.histograms[k] ?? NO_HISTOGRAM;
+      const elements = histogram.counts.reduce((sum, count) => sum + count, histogram.below);
+      const position = positionAmong(query.position, elements, histogram.zeros);
+      queries.push({ model: query.model, position });
+      if (position >= elements) return null;
+      const { lo, shift } = intervals[k] ?? WHOLE;
+      return { lo: lo + findBin(histogram, position).bin * 2 ** shift, shift: 0 };
+    });
+    return { request: { queries, intervals: next } };
   }
   return {
-    statistics: request.queries.map((_, k) => {
-      const { bin, below } = found[k] ?? { bin: 0, below: 0 };
+    statistics: request.queries.map(({ position }, k) => {
+      if (typeof position !== "number") throw new Error("a share is turned into a position in the first round");
+      const interval = intervals[k];
+      if (interval === undefined || interval === null) return noElement(position);
+      const { bin, below } = findBin(whole.histograms[k] ?? NO_HISTOGRAM, position);
       return {
-        bits: (intervals[k]?.lo ?? 0) + bin,
+        position,
+        bits: interval.lo + bin,
         below,
         ties: (whole.parts[k] ?? []).map((part) => countIn(part, bin)),
       };
@@ -120,19 +163,34 @@ export function settleOrder(request: OrderRequest, whole: OrderSummary): OrderSt
   };
 }
 
+function isLastRound(intervals: readonly (Interval | null)[]): boolean {
+  return intervals.every((interval) => interval === null || interval.shift === 0);
+}
+
+function positionAmong(position: Position, elements: number, zeros: number): number {
+  return typeof position === "number" ? position : elements - Math.trunc((elements - zeros) * position.shareOfNonzero);
+}
+
+function noElement(position: number): Statistic {
+  return { position, bits: NO_LIMIT, below: position, ties: [] };
+}
+
 // ---- the histogram road
 
 async function histogramRound(
   context: RangeContext,
   queries: readonly Query[],
-  intervals: readonly Interval[],
+  intervals: readonly (Interval | null)[],
+  values: RankedValues,
 ): Promise<OrderSummary> {
-  const last = intervals.every((interval) => interval.shift === 0);
-  const perModel = groupQueries(queries);
-  const histograms = new Array<Histogram>(queries.length);
+  const last = isLastRound(intervals);
+  const histograms = queries.map(() => NO_HISTOGRAM);
   const parts: Histogram[][] = queries.map(() => []);
-  for (const [model, asked] of perModel) {
-    const counted = await histogramsOfModel(context, model, asked, intervals, last);
+  for (const [model, all] of groupQueries(queries)) {
+    const asked = all.filter((k) => intervals[k] !== null);
+    if (asked.length === 0) continue;
+    const zerosCount = asked.some((k) => typeof queries[k]?.position !== "number");
+    const counted = await histogramsOfModel(context, model, asked, intervals, { perPart: last, zerosCount, values });
     for (const [k, ofParts] of counted) {
       histograms[k] = ofParts.reduce((sum, part) => addHistograms(sum, part));
       if (last) parts[k] = ofParts;
@@ -146,28 +204,34 @@ async function histogramsOfModel(
   context: RangeContext,
   model: number,
   asked: readonly number[],
-  intervals: readonly Interval[],
-  perPart: boolean,
+  intervals: readonly (Interval | null)[],
+  how: { readonly perPart: boolean; readonly zerosCount: boolean; readonly values: RankedValues },
 ): Promise<Map<number, Histogram[]>> {
   const { kernels } = context.engine;
   const binsBytes = (HISTOGRAM_BINS + 2) * 4;
   const bins = asked.map((_, i) => context.buffer(`histogram/${i}`, binsBytes));
+  const zeros = context.buffer("zeros", 20);
   const found = new Map<number, Histogram[]>(asked.map((k) => [k, []]));
   for (const address of bins) kernels.zero(address, binsBytes);
+  kernels.zero(zeros, 20);
   const close = async () => {
+    const [, zeroCount = 0] = await downloadU32(context, zeros, 2);
+    kernels.zero(zeros, 20);
     for (const [i, k] of asked.entries()) {
       const address = bins[i] ?? 0;
-      found.get(k)?.push(sparse(await context.engine.download(address, binsBytes)));
+      found.get(k)?.push(sparse(await context.engine.download(address, binsBytes), zeroCount));
       kernels.zero(address, binsBytes);
     }
   };
   let part = 0;
   for (const chunk of context.chunks("pieces")) {
-    if (perPart && chunk.firstElement === context.cuts[part + 1]) {
+    if (how.perPart && chunk.firstElement === context.cuts[part + 1]) {
       await close();
       part++;
     }
-    const d = await deltaOf(context, model, chunk);
+    const d = await (await how.values(chunk))(model);
+    // Nothing lies between equal bounds: no room is needed for it.
+    if (how.zerosCount) kernels.bracket(zeros, zeros, 0, d, 0, 0, chunk.elementCount);
     for (const [i, k] of asked.entries()) {
       const { lo, shift } = intervals[k] ?? WHOLE;
       kernels.histogram(bins[i] ?? 0, d, lo, shift, HISTOGRAM_BINS, chunk.elementCount);
@@ -177,7 +241,7 @@ async function histogramsOfModel(
   return found;
 }
 
-function sparse(bytes: Uint8Array): Histogram {
+function sparse(bytes: Uint8Array, zeros: number): Histogram {
   const dense = new Uint32Array(bytes.slice().buffer);
   const bins: number[] = [];
   const counts: number[] = [];
@@ -187,7 +251,7 @@ function sparse(bytes: Uint8Array): Histogram {
     bins.push(bin);
     counts.push(count);
   }
-  return { below: dense[0] ?? 0, bins: Uint32Array.from(bins), counts: Float64Array.from(counts) };
+  return { below: dense[0] ?? 0, bins: Uint32Array.from(bins), counts: Float64Array.from(counts), zeros };
 }
 
 function addHistograms(left: Histogram, right: Histogram | undefined): Histogram {
@@ -197,13 +261,18 @@ function addHistograms(left: Histogram, right: Histogram | undefined): Histogram
     for (const [at, bin] of histogram.bins.entries()) sums.set(bin, (sums.get(bin) ?? 0) + (histogram.counts[at] ?? 0));
   }
   const bins = Uint32Array.from(sums.keys()).sort();
-  return { below: left.below + right.below, bins, counts: Float64Array.from(bins, (bin) => sums.get(bin) ?? 0) };
+  return {
+    below: left.below + right.below,
+    bins,
+    counts: Float64Array.from(bins, (bin) => sums.get(bin) ?? 0),
+    zeros: left.zeros + right.zeros,
+  };
 }
 
-function findBin(histogram: Histogram | undefined, position: number): { bin: number; below: number } {
-  let below = histogram?.below ?? 0;
-  for (const [at, bin] of (histogram?.bins ?? new Uint32Array()).entries()) {
-    const count = histogram?.counts[at] ?? 0;
+function findBin(histogram: Histogram, position: number): { bin: number; below: number } {
+  let { below } = histogram;
+  for (const [at, bin] of histogram.bins.entries()) {
+    const count = histogram.counts[at] ?? 0;
     if (position < below + count) return { bin, below };
     below += count;
   }
@@ -223,13 +292,19 @@ interface Bracket {
   readonly lo: number;
   readonly hi: number;
   readonly counts: Address;
+  /** Counts of zeros, where these are asked for and lie outside. */
+  readonly zeros: Address | undefined;
   readonly collected: Address;
   readonly capacity: number;
   /** What had been counted when each part began, and at the end: [below, lo, inside, hi, above]. */
   readonly marks: Uint32Array[];
 }
 
-async function bracketRoad(context: RangeContext, queries: readonly Query[]): Promise<Statistic[]> {
+async function bracketRoad(
+  context: RangeContext,
+  queries: readonly Query[],
+  values: RankedValues,
+): Promise<Statistic[]> {
   const statistics = new Array<Statistic>(queries.length);
   const perModel = [...groupQueries(queries)];
   const missed: number[] = [];
@@ -237,33 +312,36 @@ async function bracketRoad(context: RangeContext, queries: readonly Query[]): Pr
     const group = perModel.slice(first, first + GROUP_MODELS);
     const models = [];
     for (const [slot, [model, asked]] of group.entries()) {
-      const sample = await sampleOf(context, model);
+      const sample = await sampleOf(context, model, values);
       const brackets: Bracket[] = [];
       for (const [i, query] of asked.entries())
         brackets.push(await makeBracket(context, queries, query, sample, `${slot}/${i}`));
       models.push({ model, brackets });
     }
-    await bracketPass(context, models);
+    await bracketPass(context, models, values);
     for (const { brackets } of models) {
       for (const bracket of brackets) {
-        const position = queries[bracket.query]?.position ?? 0;
-        const statistic = await statisticOf(context, bracket, position);
+        const statistic = await statisticOf(context, bracket, queries[bracket.query]?.position ?? 0);
         if (statistic === undefined) missed.push(bracket.query);
         else statistics[bracket.query] = statistic;
       }
     }
   }
-  if (missed.length > 0) await histogramFallback(context, queries, missed, statistics);
+  if (missed.length > 0) await histogramFallback(context, queries, missed, statistics, values);
   return statistics;
 }
 
 async function bracketPass(
   context: RangeContext,
   models: readonly { readonly model: number; readonly brackets: readonly Bracket[] }[],
+  values: RankedValues,
 ): Promise<void> {
   const { kernels } = context.engine;
   const all = models.flatMap(({ brackets }) => brackets);
-  for (const bracket of all) kernels.zero(bracket.counts, 20);
+  for (const { counts, zeros } of all) {
+    kernels.zero(counts, 20);
+    if (zeros !== undefined) kernels.zero(zeros, 20);
+  }
   const mark = async () => {
     for (const { marks, counts } of all)
       marks.push(new Uint32Array((await context.engine.download(counts, 20)).slice().buffer));
@@ -274,11 +352,12 @@ async function bracketPass(
       await mark();
       part++;
     }
-    const base = await context.readF32(baseOf(context.task), chunk, "base");
+    const valuesOf = await values(chunk);
     for (const { model, brackets } of models) {
-      const d = await deltaOf(context, model, chunk, base);
-      for (const { counts, collected, capacity, lo, hi } of brackets) {
+      const d = await valuesOf(model);
+      for (const { counts, zeros, collected, capacity, lo, hi } of brackets) {
         kernels.bracket(counts, collected, capacity, d, lo, hi, chunk.elementCount);
+        if (zeros !== undefined) kernels.bracket(zeros, collected, 0, d, 0, 0, chunk.elementCount);
       }
     }
   }
@@ -293,7 +372,9 @@ async function makeBracket(
   name: string,
 ): Promise<Bracket> {
   const position = queries[query]?.position ?? 0;
-  const { lo, hi, expected } = await bracketOf(context, sample, position);
+  const zeros = sample.size === 0 ? 0 : (sample.zeros / sample.size) * context.elementCount;
+  const likely = Math.min(context.elementCount - 1, positionAmong(position, context.elementCount, zeros));
+  const { lo, hi, expected } = await bracketOf(context, sample, likely);
   const spare = Math.floor(context.spareBytes / (4 * Math.min(queries.length, 2 * GROUP_MODELS)));
   const capacity = Math.max(1, Math.min(context.elementCount, spare, expected));
   const counts = context.buffer(`bracket/${name}/counts`, 20);
@@ -302,6 +383,7 @@ async function makeBracket(
     lo,
     hi,
     counts,
+    zeros: typeof position === "number" || lo === 0 ? undefined : context.buffer(`bracket/${name}/zeros`, 20),
     collected: context.buffer(`bracket/${name}/collected`, capacity * 4),
     capacity,
     marks: [],
@@ -333,7 +415,7 @@ interface Sample {
   readonly values: Address;
 }
 
-async function sampleOf(context: RangeContext, model: number): Promise<Sample> {
+async function sampleOf(context: RangeContext, model: number, ranked: RankedValues): Promise<Sample> {
   const { kernels } = context.engine;
   const elements = context.elementCount;
   const counts = context.buffer("sample/counts", 20);
@@ -345,8 +427,8 @@ async function sampleOf(context: RangeContext, model: number): Promise<Sample> {
   const values = context.buffer("sample/values", runs * SAMPLE_RUN_ELEMENTS * 4);
   if (elements <= COLLECT_ALL_ELEMENTS) return { size: 0, zeros: 0, values };
   const size = await (near
-    ? sampleNear(context, model, counts, values)
-    : sampleFar(context, model, runs, counts, values));
+    ? sampleNear(context, model, counts, values, ranked)
+    : sampleFar(context, model, runs, counts, values, ranked));
   const [, zeros = 0] = await downloadU32(context, counts, 2);
   return { size, zeros, values };
 }
@@ -358,22 +440,29 @@ async function sampleFar(
   runs: number,
   counts: Address,
   values: Address,
+  ranked: RankedValues,
 ): Promise<number> {
   const size = runs * SAMPLE_RUN_ELEMENTS;
   for (let run = 0; run < runs; run++) {
     const firstElement = Math.floor(((run + 0.5) / runs) * (context.elementCount - SAMPLE_RUN_ELEMENTS));
     const chunk = { firstElement, elementCount: SAMPLE_RUN_ELEMENTS, startsBlock: false, endsBlock: false };
-    const d = await deltaOf(context, model, chunk);
+    const d = await (await ranked(chunk))(model);
     context.engine.kernels.bracket(counts, values, size, d, 0, NO_LIMIT, SAMPLE_RUN_ELEMENTS);
   }
   return size;
 }
 
 /** Runs spread over the first piece of the tensor. */
-async function sampleNear(context: RangeContext, model: number, counts: Address, values: Address): Promise<number> {
+async function sampleNear(
+  context: RangeContext,
+  model: number,
+  counts: Address,
+  values: Address,
+  ranked: RankedValues,
+): Promise<number> {
   const [piece] = context.chunks("pieces");
   if (piece === undefined) return 0;
-  const d = await deltaOf(context, model, piece);
+  const d = await (await ranked(piece))(model);
   const length = Math.min(NEAR_RUN_ELEMENTS, Math.floor(piece.elementCount / NEAR_RUNS));
   const size = NEAR_RUNS * length;
   for (let run = 0; run < NEAR_RUNS; run++) {
@@ -397,18 +486,21 @@ async function downloadU32(context: RangeContext, address: Address, count: numbe
 }
 
 /** The answer, if the bracket holds it and all that fell inside was kept. */
-async function statisticOf(context: RangeContext, bracket: Bracket, position: number): Promise<Statistic | undefined> {
+async function statisticOf(context: RangeContext, bracket: Bracket, asked: Position): Promise<Statistic | undefined> {
   const { marks, lo, hi, capacity, collected } = bracket;
   const total = marks.at(-1);
   if (total === undefined) return undefined;
   const [below = 0, atLo = 0, inside = 0, atHi = 0] = total;
+  const zeros = bracket.zeros === undefined ? atLo : ((await downloadU32(context, bracket.zeros, 2))[1] ?? 0);
+  const position = positionAmong(asked, context.elementCount, zeros);
+  if (position >= context.elementCount) return noElement(position);
   const tiesBy = (column: number) =>
     marks.slice(1).map((mark, part) => (mark[column] ?? 0) - (marks[part]?.[column] ?? 0));
   if (position < below) return undefined;
-  if (position < below + atLo) return { bits: lo, below, ties: tiesBy(1) };
+  if (position < below + atLo) return { position, bits: lo, below, ties: tiesBy(1) };
   if (position >= below + atLo + inside) {
     return position < below + atLo + inside + atHi
-      ? { bits: hi, below: below + atLo + inside, ties: tiesBy(3) }
+      ? { position, bits: hi, below: below + atLo + inside, ties: tiesBy(3) }
       : undefined;
   }
   if (inside > capacity) return undefined;
@@ -418,7 +510,7 @@ async function statisticOf(context: RangeContext, bracket: Bracket, position: nu
   context.engine.kernels.select(answer, collected, position - below - atLo, inside);
   const [bits = 0, smaller = 0, equal = 0] = await downloadU32(context, answer, 3);
   const ties = context.cuts.length > 1 ? tiesOfParts(kept, bits, marks) : [equal];
-  return { bits, below: below + atLo + smaller, ties };
+  return { position, bits, below: below + atLo + smaller, ties };
 }
 
 function tiesOfParts(kept: Uint32Array, bits: number, marks: readonly Uint32Array[]): number[] {
@@ -435,11 +527,12 @@ async function histogramFallback(
   queries: readonly Query[],
   missed: readonly number[],
   statistics: Statistic[],
+  values: RankedValues,
 ): Promise<void> {
   let request: OrderRequest = { queries: missed.flatMap((k) => queries[k] ?? []) };
   for (;;) {
     const intervals = request.intervals ?? request.queries.map(() => WHOLE);
-    const step = settleOrder(request, await histogramRound(context, request.queries, intervals));
+    const step = settleOrder(request, await histogramRound(context, request.queries, intervals, values));
     if ("request" in step) {
       request = step.request;
       continue;
@@ -457,14 +550,6 @@ function groupQueries(queries: readonly Query[]): Map<number, number[]> {
   const groups = new Map<number, number[]>();
   for (const [k, { model }] of queries.entries()) groups.set(model, [...(groups.get(model) ?? []), k]);
   return groups;
-}
-
-async function deltaOf(context: RangeContext, index: number, chunk: Chunk, base?: Address): Promise<Address> {
-  const model = modelOf(context.task, index);
-  const b = base ?? (await context.readF32(baseOf(context.task), chunk, "base"));
-  const d = context.f32("delta");
-  context.engine.kernels.delta(d, await context.read(model, chunk), floatDtype(model), b, chunk.elementCount);
-  return d;
 }
 
 function modelOf(task: TensorTask, index: number) {

@@ -51,4 +51,4 @@ export {
   storedIn,
   type TensorSource,
 } from "./tensor-source.ts";
-export type { ModelSource, Parameters, ParameterValue, TensorTask } from "./tensor-task.ts";
+export type { ModelSource, Parameters, ParameterValue, Scaling, TensorTask } from "./tensor-task.ts";

@@ -19,9 +19,9 @@ export interface TensorTask {
   readonly name: string;
   /**
    * "merge": by `method`. "copy": the bytes of `base ?? models[0]`, converted to `dtype` if that differs
-   * (integer tensors, tensors that only the base has).
+   * (integer tensors, tensors that only the base has). "codes", "scales": `base` quantised to fp8 by blocks, see `scaling`.
    */
-  readonly kind: "merge" | "copy";
+  readonly kind: "merge" | "copy" | "codes" | "scales";
   readonly method: string;
   /** Of the output. */
   readonly dtype: Dtype;
@@ -37,6 +37,26 @@ export interface TensorTask {
    * of them follow each other, and have the name of the tensor.
    */
   readonly expert?: { readonly index: number; readonly count: number };
+  /** Of kinds codes and scales. */
+  readonly scaling?: Scaling;
   /** Which of `models` is the recipe's base_model (slerp: v0); absent where it is kept apart or not there. */
   readonly baseIndex?: number;
+}
+
+/**
+ * How values become fp8 codes and fresh scales. The matrix of values (all dimensions but the last are rows) falls into blocks, those
+ * at the lower and right edge cut short. Of each block, amax = its largest magnitude (NaN passed over), and in f32
+ *
+ *   scale = max(amax / largest, 2^-126), or 1 where amax is 0
+ *   code  = fp8 of (value / scale, held within -largest and largest), rounded to nearest even
+ *
+ * where largest is 448 for F8_E4M3 and 57344 for F8_E5M2. Scales are F32, row-major by blocks.
+ */
+export interface Scaling {
+  readonly rows: number;
+  readonly columns: number;
+  readonly blockRows: number;
+  readonly blockColumns: number;
+  /** Dtype of the codes. */
+  readonly codes: "F8_E4M3" | "F8_E5M2";
 }

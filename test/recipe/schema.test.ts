@@ -59,8 +59,6 @@ test("unknown keys and parameters become warnings where the user allows them, an
 test.each([
   ["modules", "merge_method: linear\nmodules: {text: {models: []}}\n", '"modules"'],
   ["several documents", "merge_method: linear\nmodels: [{model: a}]\n---\nname: b\n", "several documents"],
-  ["sce", "merge_method: sce\nmodels: [{model: a}]\n", '"sce"'],
-  ["arcee_fusion", "merge_method: arcee_fusion\nmodels: [{model: a}]\n", '"arcee_fusion"'],
 ])("%s is recognised and refused by name, as nothing else", (_, text, named) => {
   const { faults } = parse(text);
   expect(faults).toHaveLength(1);

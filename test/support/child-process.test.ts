@@ -21,10 +21,15 @@ const args = (into = out) => [
   ...["merge", join(folder, "recipe.yml"), into, "--models-root", MODELS, "--threads", "2", ...STACKED_SIZES, "--json"],
 ];
 
+let sound: Record<string, string> | undefined;
+
 async function expectResumes(): Promise<void> {
   expect((await run(args())).code).toBe(0);
-  expect((await run(args(join(folder, "sound")))).code).toBe(0);
-  expect(hashesOf(out)).toEqual(hashesOf(join(folder, "sound")));
+  if (sound === undefined) {
+    expect((await run(args(join(folder, "sound")))).code).toBe(0);
+    sound = hashesOf(join(folder, "sound"));
+  }
+  expect(hashesOf(out)).toEqual(sound);
 }
 
 async function withFault(fault: StorageFault): Promise<Cli> {

@@ -26,12 +26,20 @@ export class NatsServer {
   readonly #configFile: string;
   readonly url: string;
   readonly #port: number;
+  readonly #monitoringPort: number;
   #process: ChildProcess | undefined;
 
-  private constructor(options: NatsServerOptions, folder: string, port: number, config: string) {
+  private constructor(
+    options: NatsServerOptions,
+    folder: string,
+    port: number,
+    monitoringPort: number,
+    config: string,
+  ) {
     this.#options = options;
     this.#folder = folder;
     this.#port = port;
+    this.#monitoringPort = monitoringPort;
     this.url = `nats://127.0.0.1:${port}`;
     this.#configFile = join(folder, "nats.conf");
     writeFileSync(this.#configFile, config);
@@ -59,18 +67,23 @@ export class NatsServer {
   static async #make(options: NatsServerOptions, name: string, more: string): Promise<NatsServer> {
     makeNatsServers();
     const folder = mkdtempSync(join(realpathSync(tmpdir()), "deltaworks-nats-"));
-    const [port = 0] = await freePorts(1);
+    const [port = 0, monitoringPort = 0] = await freePorts(2);
     const sync = options.sync !== "default" && !options.version.startsWith("2.9.") ? "sync_interval: always" : "";
     const config = [
       `listen: "127.0.0.1:${port}"`,
+      `http: "127.0.0.1:${monitoringPort}"`,
       `server_name: ${name}`,
       `jetstream { store_dir: "${join(folder, "store")}", max_file_store: 4G, max_memory_store: 64M, ${sync} }`,
       more,
       options.config ?? "",
     ].join("\n");
-    const server = new NatsServer(options, folder, port, config);
+    const server = new NatsServer(options, folder, port, monitoringPort, config);
     if (options.shared !== true) onTestFinished(() => server.end());
     return server;
+  }
+
+  get isRunning(): boolean {
+    return this.#process !== undefined;
   }
 
   /** Starts, and waits until it accepts connections. */
@@ -119,6 +132,15 @@ export class NatsServer {
     this.resume();
     await this.stop("SIGKILL");
     rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** What an operator looks at before the next server of a cluster is restarted: it has caught up with the others. */
+  async isHealthy(): Promise<boolean> {
+    try {
+      return (await fetch(`http://127.0.0.1:${this.#monitoringPort}/healthz`)).ok;
+    } catch {
+      return false;
+    }
   }
 
   get #logFile(): string {

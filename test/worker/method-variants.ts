@@ -91,6 +91,10 @@ const geometry: MethodVariant[] = [
 ];
 
 const selections: MethodVariant[] = [
+  { title: "sce", method: "sce", global: {}, models: [{}, {}, {}], base: "named" },
+  { title: "sce, selected", method: "sce", global: { select_topk: 0.3 }, models: [{}, {}, {}], base: "named" },
+  { title: "sce, few selected", method: "sce", global: { select_topk: 0.02 }, models: [{}, {}, {}], base: "named" },
+  { title: "arcee_fusion", method: "arcee_fusion", global: {}, models: [{}], base: "named" },
   { title: "nearswap", method: "nearswap", global: { t: 0.001 }, models: [{}], base: "named" },
   { title: "ram", method: "ram", global: {}, models: [{}, {}, {}], base: "named" },
   {

@@ -6,17 +6,16 @@ import { type EngineChoice, type FromWorker, SignsOfLife, type ToWorker, type Wo
 const YOUNG_GENERATION_MB = 4;
 
 /** Where the entry of a worker thread lies once built; under a test runner that reads the sources, the built one is taken. */
-const threadEntry = new URL(
-  import.meta.url.endsWith(".ts") ? "../../dist/worker/thread.js" : "../thread.js",
-  import.meta.url,
-);
+const built = import.meta.url.endsWith(".ts") ? "../../dist/worker/" : "../";
+const threadEntry = new URL(`${built}thread.js`, import.meta.url);
+const lockstepEntry = new URL(`${built}lockstep/thread.js`, import.meta.url);
 
 export interface PoolThreadOptions {
   readonly name: string;
   readonly budget: WorkerBudget;
   readonly engine: EngineChoice;
-  /** Test hook: another entry. */
-  readonly entry?: URL;
+  /** "lockstep": several merges of the same models at once, every byte read once. A URL: another entry, for tests. */
+  readonly entry?: "lockstep" | URL;
 }
 
 export interface PoolThreadListener {
@@ -43,7 +42,7 @@ export class PoolThread {
   /** Resolves once it can be given work; rejects where it cannot start. */
   static start({ name, budget, engine, entry }: PoolThreadOptions, listener: PoolThreadListener): Promise<PoolThread> {
     return new Promise((resolve, reject) => {
-      const worker = new Worker(entry ?? threadEntry, {
+      const worker = new Worker(entry === "lockstep" ? lockstepEntry : (entry ?? threadEntry), {
         name,
         resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
       });

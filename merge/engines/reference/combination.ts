@@ -6,7 +6,10 @@ const { fround } = Math;
 
 export function combinationKernels(
   memory: Memory,
-): Pick<Kernels, "accumulate" | "accumulateRows" | "accumulateDelta" | "finishDelta" | "addLowRank" | "nearSwap"> {
+): Pick<
+  Kernels,
+  "accumulate" | "accumulateRows" | "accumulateDelta" | "finishDelta" | "addLowRank" | "divideWithin" | "nearSwap"
+> {
   return {
     accumulate(acc, x, dtype, c, first, n) {
       const sums = memory.f32(acc, n);
@@ -45,6 +48,13 @@ export function combinationKernels(
         const step = fround(fround(lambda) * fround(sums[k]! / fround(divisor)));
         results[k] = fround(bases[k]! + step);
       }
+    },
+
+    divideWithin(out, x, divisor, limit, n) {
+      const results = memory.f32(out, n);
+      const values = memory.f32(x, n);
+      const [by, bound] = [fround(divisor), fround(limit)];
+      for (let k = 0; k < n; k++) results[k] = Math.max(-bound, Math.min(bound, fround(values[k]! / by)));
     },
 
     addLowRank(values, left, right, scale, rank, columns, first, n) {

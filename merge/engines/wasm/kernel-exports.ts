@@ -32,6 +32,7 @@ export function kernelsOf(wasm: KernelExports): Kernels {
       wasm.accumulateDelta(acc, model, formats[dtype], base, c, Number(first), n),
     finishDelta: wasm.finishDelta,
     addLowRank: wasm.addLowRank,
+    divideWithin: wasm.divideWithin,
     dot: wasm.dot,
     dotRows: wasm.dotRows,
     foldLanes: wasm.foldLanes,

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { withJsonValue } from "../../../coordinator/publish/json-text.ts";
+import { withJsonValue, withoutJsonKey } from "../../../coordinator/publish/json-text.ts";
 import type { Json } from "../../../merge/work/index.ts";
 
 describe("withJsonValue", () => {
@@ -47,5 +47,22 @@ describe("withJsonValue", () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+describe("withoutJsonKey", () => {
+  test.each([
+    ['{\n  "a": 1e-05,\n  "q": {"x": [1, 2]},\n  "b": 2\n}', '{\n  "a": 1e-05,\n  "b": 2\n}'],
+    ['{"q": 1, "b": 2}', '{"b": 2}'],
+    ['{"a": 1, "q": 1}', '{"a": 1}'],
+    ['{"q": 1}', "{}"],
+    ['{"q": 1, "a": {"q": 2}, "q": 3}', '{"a": {"q": 2}}'],
+    ['{"a": 1}', '{"a": 1}'],
+  ])("takes the key out of %j, and leaves all else as it stands", (text, expected) => {
+    expect(withoutJsonKey(text, ["q"])).toBe(expected);
+  });
+
+  test("finds a key in a nested object", () => {
+    expect(withoutJsonKey('{"q": 1, "t": {"q": 2, "b": 3}}', ["t", "q"])).toBe('{"q": 1, "t": {"b": 3}}');
   });
 });

@@ -267,6 +267,14 @@ describe("linear combinations", () => {
     ),
   );
 
+  test.each([false, true])("divideWithin, in place: %s", (inPlace) =>
+    sameBits({ n: elementCounts, shift: shifts, x: anyValues, divisor: coefficients }, ({ n, shift, x, divisor }) => ({
+      shift,
+      buffers: { out: new Float32Array(n), x: f32Of(x, n) },
+      call: (kernels, at) => kernels.divideWithin(inPlace ? at.x! : at.out!, at.x!, divisor, 448, n),
+    })),
+  );
+
   test("zero", () =>
     sameBits({ n: elementCounts, shift: shifts }, ({ n, shift }) => ({
       shift,

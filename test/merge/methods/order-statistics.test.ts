@@ -49,18 +49,22 @@ function sortedStatistics({ models }: MemoryTensor, queries: readonly Query[], c
   return queries.map(({ model, position }) => {
     const magnitudes = new Uint32Array(models[model]!.slice().buffer).map((bits) => bits & 0x7fffffff);
     const sorted = magnitudes.slice().sort();
-    const bits = sorted[position]!;
+    const nonzero = magnitudes.filter((bits) => bits !== 0).length;
+    const at = typeof position === "number" ? position : sorted.length - Math.trunc(nonzero * position.shareOfNonzero);
+    if (at === sorted.length) return { position: at, bits: 0xffffffff, below: at, ties: [] };
+    const bits = sorted[at]!;
     const ties = cuts.map(
       (first, k) => magnitudes.subarray(first, cuts[k + 1]).filter((other) => other === bits).length,
     );
-    return { bits, below: sorted.indexOf(bits), ties };
+    return { position: at, bits, below: sorted.indexOf(bits), ties };
   });
 }
 
-/** Ends, middle, and shares that recipes name. */
-function positionsIn(elementCount: number): number[] {
+/** Ends, middle, and shares that recipes name, of all elements and of those that are not zero. */
+function positionsIn(elementCount: number): Query["position"][] {
   const shares = [0, 0.01, 0.3, 0.5, 0.6, 0.9, 0.99].map((share) => Math.floor(share * elementCount));
-  return [...new Set([...shares, elementCount - 1])];
+  const ofNonzero = [0, 1e-9, 0.01, 0.35, 0.9].map((shareOfNonzero) => ({ shareOfNonzero }));
+  return [...new Set([...shares, elementCount - 1]), ...ofNonzero];
 }
 
 const queriesFor = (tensor: MemoryTensor): Query[] =>
@@ -117,7 +121,10 @@ test("order statistics are those of sorting however a tensor is cut", async () =
       const cuts = cutsEvery(blockElements * blocksPerPart, elementCount);
       const tensor = await MemoryTensor.of(models.map((values: Values) => f32Of(values, elementCount)));
       const queries = models.flatMap((_, model) =>
-        shares.map((share) => ({ model, position: Math.floor(share * elementCount) })),
+        shares.flatMap((share) => [
+          { model, position: Math.floor(share * elementCount) },
+          { model, position: { shareOfNonzero: share } },
+        ]),
       );
       const found = await statisticsOf(tensor, queries, { ...rest, blockElements, cuts });
       expect(found).toEqual(sortedStatistics(tensor, queries, cuts));

@@ -1,0 +1,59 @@
+import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { readSafetensors } from "../support/read-safetensors.ts";
+import { type MergeSettings, mergedTensors } from "../support/run-merge.ts";
+import { differencesBetween } from "../worker/tensor-bits.ts";
+
+// Checkpoints of fp8 codes with scales, and what merging them gives: scripts/golden-fp8.py, in numpy.
+
+const cases = new URL("./fp8/", import.meta.url).pathname;
+const scratch = mkdtempSync(join(realpathSync(tmpdir()), "deltaworks-fp8-"));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+let merges = 0;
+const recipe = (dtype: string) => `merge_method: linear\n${dtype}
+models:
+  - {model: a, parameters: {weight: 0.6}}
+  - {model: b, parameters: {weight: 0.4}}
+`;
+async function merged(name: string, text: string, settings: Partial<MergeSettings> = {}) {
+  const out = join(scratch, `${merges++}`);
+  const { tensors, run } = await mergedTensors(text, out, { models: join(cases, name), ...settings });
+  return { tensors, run, config: JSON.parse(readFileSync(join(out, "config.json"), "utf8")) };
+}
+const expected = (name: string, dtype: string) => readSafetensors(join(cases, name, `expected-${dtype}.safetensors`));
+
+describe.each(["blocks", "tensor-and-rows"])("fp8 with scales: %s", (name) => {
+  test("codes times scales are merged; the config promises no codes any more", async () => {
+    const { tensors, config } = await merged(name, recipe("dtype: float32"));
+    expect(differencesBetween(tensors, expected(name, "float32"))).toEqual([]);
+    expect(config).toEqual({ num_hidden_layers: 1, torch_dtype: "float32" });
+  });
+
+  test.each(["out_dtype: float8_e4m3fn", ""])("codes and fresh scales are written with %j", async (dtype) => {
+    const { tensors, config, run } = await merged(name, recipe(dtype));
+    expect(differencesBetween(tensors, expected(name, "float8"))).toEqual([]);
+    expect(config).toMatchObject({
+      torch_dtype: "bfloat16",
+      quantization_config: { quant_method: expect.any(String) },
+    });
+    const [codes, scales] = run.plan.tasks.filter(({ kind }) => kind !== "merge");
+    expect([codes?.kind, scales?.kind]).toEqual(["codes", "scales"]);
+  });
+
+  test("no cut, budget or engine alters a bit", async () => {
+    const budget = { rangeElements: 1, spareBytes: 0, pieceElements: 1000 };
+    const text = recipe("out_dtype: float8_e4m3fn");
+    for (const settings of [{ budget }, { sliceBytes: 1 }, { engine: "reference" }] as const) {
+      const { tensors } = await merged(name, text, settings);
+      expect(differencesBetween(tensors, expected(name, "float8"))).toEqual([]);
+    }
+  });
+
+  test("what passthrough copies keeps its codes and its scales", async () => {
+    const { tensors } = await merged(name, "merge_method: passthrough\nmodels: [{model: b}]\n");
+    expect(differencesBetween(tensors, readSafetensors(join(cases, name, "b", "model.safetensors")))).toEqual([]);
+  });
+});

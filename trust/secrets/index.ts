@@ -1,0 +1,1 @@
+export { redact, Secret, withoutCredentials } from "./secret.ts";

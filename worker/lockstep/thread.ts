@@ -1,0 +1,13 @@
+import { parentPort } from "node:worker_threads";
+import { FileStore } from "../../storage/index.ts";
+import type { ToWorker } from "../messages.ts";
+import { LockstepSessions } from "./lockstep-sessions.ts";
+
+/** Entry of a thread that computes several merges of the same models in step. */
+const port = parentPort;
+if (port === null) throw new Error("worker/lockstep/thread.js runs as a worker thread only");
+const sessions = new LockstepSessions(new FileStore({ blocking: true }), (message, transfer = []) => {
+  port.postMessage(message, transfer);
+  if (message.type === "ended") port.close();
+});
+port.on("message", (message: ToWorker) => void sessions.receive(message));
