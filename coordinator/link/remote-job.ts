@@ -12,7 +12,7 @@ export interface RemoteJob {
   readonly id: string;
   readonly plan: Plan;
   readonly planDigest: string;
-  /** Canonical JSON of the plan. */
+  /** As `planText` of merge/work gives it: its SHA-256 is the digest. */
   readonly planText: Uint8Array;
   /** On this machine, with the states that were found. */
   readonly inputs: JobDescription["inputs"];

@@ -2,13 +2,13 @@ import { createHash } from "node:crypto";
 import type { Checkpoint } from "../../checkpoint/index.ts";
 import { methodNamed } from "../../merge/methods/index.ts";
 import {
-  canonicalJson,
   type Json,
   PLAN_VERSION,
   type Plan,
   type PlanNote,
   type PlanOptions,
   type PlanVocabulary,
+  planLines,
   sourcesOf,
   type TensorTask,
 } from "../../merge/work/index.ts";
@@ -74,10 +74,7 @@ function checkParameters(task: TensorTask): void {
 /** The plan's name: SHA-256 (hex) over all that it holds, field by field so that no text of its whole size is made. */
 export function planDigest(plan: Plan): string {
   const hash = createHash("sha256");
-  const { tasks, slices, ...rest } = plan;
-  hash.update(canonicalJson(rest));
-  for (const task of tasks) hash.update(`\n${canonicalJson(task)}`);
-  for (const slice of slices) hash.update(`\n${canonicalJson(slice)}`);
+  for (const line of planLines(plan)) hash.update(line);
   return hash.digest("hex");
 }
 

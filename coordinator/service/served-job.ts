@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { parseSeed } from "../../merge/math/index.ts";
-import { canonicalJson, type Failure } from "../../merge/work/index.ts";
+import { type Failure, planText } from "../../merge/work/index.ts";
 import type { RootedPath } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
 import {
@@ -164,7 +164,7 @@ export class ServedJob implements JobObserver {
       id: record.id,
       plan,
       planDigest: digest,
-      planText: Buffer.from(canonicalJson(plan)),
+      planText: planText(plan),
       inputs,
       shardPaths: shardPlaces.map((place) => roots.pathOf(place)),
       inputPlaces: inputs.map(({ files }) => files.map(({ path }) => roots.placeOf(path))),

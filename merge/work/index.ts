@@ -38,6 +38,7 @@ export {
   type SliceId,
   type SlicePart,
 } from "./plan.ts";
+export { planFromText, planLines, planText } from "./plan-text.ts";
 export type { Seed, Step } from "./round.ts";
 export {
   type AdapterSource,

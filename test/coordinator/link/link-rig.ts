@@ -10,7 +10,7 @@ import {
   WorkerHub,
 } from "../../../coordinator/link/index.ts";
 import type { AttemptRef, Plan, Report, UnitId } from "../../../merge/work/index.ts";
-import { canonicalJson } from "../../../merge/work/index.ts";
+import { planText } from "../../../merge/work/index.ts";
 import {
   AttachRequest,
   type AttachResponse,
@@ -93,7 +93,7 @@ export async function openRig({ times, inputPath = "", shardPath = "", store = n
     id: JOB,
     plan,
     planDigest: "cd".repeat(32),
-    planText: Buffer.from(canonicalJson(plan)),
+    planText: planText(plan),
     inputs: [
       { label: "base", files: [{ path: inputPath, ...{ sizeBytes: 100, mtimeNs: 0n, inode: 0n }, ...identity }] },
     ],
