@@ -12,6 +12,7 @@ import {
 } from "../../coordinator/link/index.ts";
 import { openFileQueue } from "../../coordinator/queue/index.ts";
 import { JobCoordinator, jobsHandlers, parseRoot, Roots } from "../../coordinator/service/index.ts";
+import { failureFrom } from "../../merge/work/index.ts";
 import { CoordinatorService, EnrollmentService, JobsService } from "../../proto/index.ts";
 import { FileStore, readWhole, type Store, writeWhole } from "../../storage/index.ts";
 import {
@@ -22,6 +23,7 @@ import {
   parseAddress,
   type Role,
 } from "../../trust/index.ts";
+import { redact } from "../../trust/secrets/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { openEnrollment } from "../open-enrollment.ts";
@@ -65,7 +67,12 @@ const DESCRIPTORS_BYTES_MAX = 4 * 1024 * 1024;
 /** `deltaworks coordinator` */
 export async function coordinatorCommand(_: readonly string[], options: CoordinatorOptions, io: Io): Promise<number> {
   const log = pino(
-    { level: options.logLevel, base: { host: hostname(), pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime },
+    {
+      level: options.logLevel,
+      redact,
+      base: { host: hostname(), pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+    },
     { write: io.stderr },
   );
   const say = (event: string, facts: Readonly<Record<string, unknown>>) => log.info(facts, event);
@@ -81,7 +88,10 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
       store,
       options.root.map((text) => parseRoot(text, process.cwd())),
     );
-    const listened = await openListen(store, options.listen, ["coordinator"], options);
+    const listened = await openListen(store, options.listen, ["coordinator"], options, {
+      onChange: ({ identity }) => say("certificates changed", { until: new Date(identity.notAfterMs).toISOString() }),
+      onRejected: (error) => log.warn(failureFrom(error), "certificate files cannot be used; the old ones stay in use"),
+    });
     open.push(() => listened.close());
     const clock = { nowMs: () => performance.now() };
     const fetcher = new ResultFetcher((_, name) =>
