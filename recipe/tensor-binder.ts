@@ -119,7 +119,7 @@ export class TensorBinder {
     }
     const agreed = this.#agreedShape(name, apart ? defining : undefined, models);
     if (agreed === undefined) return;
-    if (isEmbeddingLike(name) && this.#tokens === undefined)
+    if (isEmbeddingLike(name) && this.#recipe.tokenizer === undefined)
       this.#vocabularies.check(agreed.shape[0] ?? 0, apart ? [defining, ...agreed.models] : agreed.models);
     if (agreed.models.length === 0) this.#copy(name, dtype, defining, "no other model's shape fits the base's");
     else {

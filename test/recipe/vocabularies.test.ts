@@ -1,0 +1,185 @@
+import { expect, test } from "vitest";
+import type { Checkpoint, Tokenizer } from "../../checkpoint/index.ts";
+import type { RowsSource } from "../../merge/work/index.ts";
+import { bindRecipe, labelsFor, type RecipeInput, referencedModels } from "../../recipe/index.ts";
+import { bpe } from "../tokenizer/tokenizers.ts";
+import { checkpointOf, tinyLlama } from "./checkpoints.ts";
+import { methods, parse, summaryOf } from "./parsing.ts";
+
+interface Model {
+  readonly tokenizer?: Tokenizer;
+  readonly checkpoint?: Checkpoint;
+  readonly tokenizerFault?: string;
+  readonly chatTemplate?: string;
+}
+
+const rowed = (rows: number, config: Record<string, unknown> = {}) =>
+  checkpointOf(tinyLlama(1, rows), { num_hidden_layers: 1, vocab_size: rows, ...config });
+
+function bind(text: string, models: Record<string, Model>, allowVocabularyMismatch = false) {
+  const { recipe, faults } = parse(text);
+  if (recipe === undefined || faults.length > 0) throw new Error(summaryOf(faults).join("\n"));
+  const references = referencedModels(recipe);
+  const labels = labelsFor(references);
+  const inputs = references.map((reference): RecipeInput => {
+    const model = models[reference.path];
+    if (model === undefined) throw new Error(`no model ${reference.path}`);
+    const { tokenizer, checkpoint = rowed(tokenizer?.normal.size ?? 10), ...rest } = model;
+    const beside = tokenizer && { tokenizer, config: undefined, specialTokensMap: undefined };
+    return { reference, label: labels.get(reference.text) ?? "", checkpoint, tokenizer: beside, ...rest };
+  });
+  return bindRecipe(recipe, inputs, { methods, allowVocabularyMismatch });
+}
+
+const linear = (...models: string[]) =>
+  `merge_method: linear\nparameters: {weight: 1}\nmodels: [${models.map((model) => `{model: ${model}}`).join(", ")}]\n`;
+const sourcesOf = (binding: ReturnType<typeof bind>, name: string) => {
+  const task = binding.tasks.find((one) => one.name === name);
+  return [...(task?.base ? [task.base] : []), ...(task?.models ?? [])] as RowsSource[];
+};
+
+const ab = bpe(["a", "b"]);
+const bac = bpe(["b", "a", "c"]);
+
+test("every embedding of every model is put into the order of the output's vocabulary", () => {
+  const binding = bind(`${linear("one", "two")}tokenizer: {source: union, pad_to_multiple_of: 4}\n`, {
+    one: { tokenizer: ab },
+    two: { tokenizer: bac },
+  });
+  expect(binding.faults).toEqual([]);
+  expect(binding.embeddingRows).toBe(4);
+  expect(Object.fromEntries(binding.tokenizer?.vocabulary.ids ?? [])).toEqual({ a: 0, b: 1, c: 2 });
+  for (const name of ["model.embed_tokens.weight", "lm_head.weight"]) {
+    const [one, two] = sourcesOf(binding, name);
+    expect(one).toMatchObject({
+      kind: "rows",
+      width: 4,
+      storedRowLength: 4,
+      runs: [{ part: 0, first: 0, count: 2 }, { part: 1, first: 2, count: 1 }, { padding: 1 }],
+    });
+    expect(one?.parts).toMatchObject([
+      { input: 0, tensor: name },
+      { input: 1, tensor: name },
+    ]);
+    expect(two?.runs).toEqual([{ part: 0, rows: [1, 0, 2] }, { padding: 1 }]);
+    expect(binding.tasks.find((task) => task.name === name)?.shape).toEqual([4, 4]);
+  }
+  expect(sourcesOf(binding, "model.norm.weight")[0]?.kind).toBeUndefined();
+});
+
+test("a bias of the head is permuted element by element, an embedding that only the base has is permuted too", () => {
+  const biased = checkpointOf([...tinyLlama(1, 2), ["lm_head.bias", [2]]], { num_hidden_layers: 1 });
+  const text = `${linear("two").replace("linear", "task_arithmetic")}base_model: one\ntokenizer_source: two\n`;
+  const binding = bind(text, { one: { tokenizer: ab, checkpoint: biased }, two: { tokenizer: bac } });
+  expect(binding.faults).toEqual([]);
+  const bias = binding.tasks.find(({ name }) => name === "lm_head.bias");
+  expect(bias).toMatchObject({ kind: "copy", shape: [3] });
+  expect(bias?.base).toMatchObject({
+    kind: "rows",
+    width: 1,
+    storedRowLength: 3,
+    runs: [{ part: 0, rows: [1, 0] }, { zero: 1 }],
+  });
+});
+
+test("ids of the defining model are given anew, where the vocabulary is another's", () => {
+  const text = `${linear("one")}tokenizer_source: two\n`;
+  const { tokenizer } = bind(text, { one: { tokenizer: ab }, two: { tokenizer: bac } });
+  expect(tokenizer?.pattern).toBe(1);
+  expect([...(tokenizer?.renumbered ?? [])]).toEqual([
+    [0, 1],
+    [1, 0],
+  ]);
+});
+
+test("a model without a tokenizer has the base's tokens, with a warning; the base needs one", () => {
+  const text = `${linear("one", "two")}tokenizer_source: union\n`;
+  const assumed = bind(text, { one: { tokenizer: ab }, two: { checkpoint: rowed(3) } });
+  expect(assumed.faults).toEqual([]);
+  expect(summaryOf(assumed.warnings)).toEqual([
+    expect.stringMatching(/^tokenizer 4:1 "two" has no tokenizer.json: it is taken/),
+  ]);
+  expect(sourcesOf(assumed, "lm_head.weight")[1]?.runs).toEqual([{ part: 0, first: 0, count: 2 }]);
+  const lacking = bind(text, { one: { checkpoint: rowed(2) }, two: { tokenizer: ab } });
+  expect(summaryOf(lacking.faults)).toEqual([
+    'tokenizer 4:1 the tokenizer of "one" cannot be used: it has no tokenizer.json',
+  ]);
+  const damaged = bind(text, {
+    one: { tokenizer: ab },
+    two: { checkpoint: rowed(2), tokenizerFault: "it is damaged" },
+  });
+  expect(summaryOf(damaged.faults)).toEqual(['tokenizer 4:1 the tokenizer of "two" cannot be used: it is damaged']);
+});
+
+test.each([
+  ["<x>: {source: two}", 'token 4:37 "two" has no token "<x>", from which "<x>" should get its row'],
+  [
+    "<x>: {source: {kind: model_token, model: two, token: z}}",
+    'token 4:37 "two" has no token "z", from which "<x>" should get its row',
+  ],
+  [
+    "<x>: {source: {kind: model_token, model: two, token_id: 3}}",
+    'token 4:37 token_id 3 is past the end of the embedding of "two", which has 3 rows',
+  ],
+])("a source that is not there: %s", (token, expected) => {
+  const binding = bind(`${linear("one", "two")}tokenizer: {source: union, tokens: {${token}}}\n`, {
+    one: { tokenizer: ab },
+    two: { tokenizer: bac },
+  });
+  expect(summaryOf(binding.faults)).toEqual([expected]);
+});
+
+test("a token that nobody has is told; so is a recipe whose models have no embedding", () => {
+  const text = `${linear("one")}tokenizer: {source: base, tokens: {<x>: , <y>: {source: {kind: zero}}}}\n`;
+  const { warnings, faults } = bind(text, { one: { tokenizer: ab } });
+  expect(faults).toEqual([]);
+  expect(summaryOf(warnings)).toEqual(['token 4:36 no model has a row for the token "<x>": it is zero']);
+  const without = bind(text, { one: { tokenizer: ab, checkpoint: checkpointOf([["weight", [3, 3]]]) } });
+  expect(summaryOf(without.faults)).toEqual([expect.stringMatching(/^tokenizer 4:1 no tensor is recognised/)]);
+});
+
+test("without a tokenizer key an id that names two tokens is a fault where the row is in the output", () => {
+  const models = { one: { tokenizer: bpe(["a", "b", "c"]) }, two: { tokenizer: bpe(["a", "B", "C", "d"]) } };
+  const told = 'the id 1 is "b" in "one" and "B" in "two"; 2 ids below 3 differ (and 1 more tensor)';
+  expect(summaryOf(bind(linear("one", "two"), models).faults)).toEqual([`vocabulary-mismatch 3:24 ${told}`]);
+  const allowed = bind(linear("one", "two"), models, true);
+  expect(allowed.faults).toEqual([]);
+  expect(summaryOf(allowed.warnings)).toContain(`vocabulary-mismatch 3:24 ${told}`);
+  // Cut to two rows: the ids that differ are gone.
+  const cut = { one: { tokenizer: ab }, two: { tokenizer: bpe(["a", "b", "x"]) } };
+  expect(bind(linear("one", "two"), cut).faults).toEqual([]);
+  // A model that says nothing of its tokens is merged as it stands.
+  expect(bind(linear("one", "two"), { one: models.one, two: { checkpoint: rowed(3) } }).faults).toEqual([]);
+});
+
+test("a head that is tied takes part as the embedding that it is", () => {
+  const untied = rowed(2);
+  const tied = checkpointOf(
+    tinyLlama(1, 2).filter(([name]) => name !== "lm_head.weight"),
+    { num_hidden_layers: 1, tie_word_embeddings: true },
+  );
+  const { tasks, notes } = bind(linear("one", "two"), { one: { checkpoint: untied }, two: { checkpoint: tied } });
+  const head = tasks.find(({ name }) => name === "lm_head.weight");
+  const embedding = tasks.find(({ name }) => name === "model.embed_tokens.weight");
+  expect(head?.models).toHaveLength(2);
+  expect(head?.models[1]).toMatchObject({ offsetBytes: (embedding!.models[1] as { offsetBytes: number }).offsetBytes });
+  expect(notes).toEqual([]);
+  const all = bind(linear("one", "two"), { one: { checkpoint: tied }, two: { checkpoint: tied } });
+  expect(all.tasks.some(({ name }) => name === "lm_head.weight")).toBe(false);
+});
+
+test("chat_template: auto takes what most models have, of as many what comes first", () => {
+  const auto = (...templates: (string | undefined)[]) => {
+    const names = templates.map((_, k) => `m${k}`);
+    const models = Object.fromEntries(
+      templates.map((chatTemplate, k) => [names[k], chatTemplate === undefined ? {} : { chatTemplate }]),
+    );
+    return bind(`${linear(...names)}chat_template: auto\n`, models);
+  };
+  expect(auto("x", "y", "y").chatTemplate).toBe("y");
+  expect(auto("x", "y", undefined).chatTemplate).toBe("x");
+  expect(auto(undefined).chatTemplate).toBeUndefined();
+  expect(summaryOf(auto(undefined).warnings)).toEqual([
+    expect.stringMatching(/^no-effect 4:1 "chat_template" has no effect/),
+  ]);
+});
