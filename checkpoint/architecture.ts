@@ -143,6 +143,7 @@ const optionalTensors: readonly RegExp[] = [
   /(?:^|\.)masked_bias$/,
   /(?:^|\.)(?:position|token_type)_ids$/,
   /(?:^|\.)pooler\./,
+  /(?:^|\.)relative_attention_bias\.weight$/, // T5: in the first layer of each stack only
   // Output heads and copies of the input embedding, which many checkpoints tie to it and leave out
   /(?:^|\.)lm_head\.(?:decoder\.)?weight$/,
   /(?:^|\.)cls\.predictions\.decoder\.weight$/,
@@ -185,15 +186,34 @@ export function layerCountKey(config: Readonly<Record<string, unknown>>): LayerC
 
 /** How many tokens a config counts, at the top, else in the language model's part. */
 export function vocabularySize(config: Readonly<Record<string, unknown>>): number | undefined {
-  const size = ownValue(config, "vocab_size");
-  if (typeof size === "number" && Number.isSafeInteger(size) && size >= 0) return size;
-  for (const key of nestedConfigs) {
-    const nested = ownValue(config, key);
-    if (typeof nested !== "object" || nested === null || Array.isArray(nested)) continue;
-    const found = vocabularySize(nested as Record<string, unknown>);
-    if (found !== undefined) return found;
+  for (const holder of textConfigs(config)) {
+    const size = ownValue(holder.config, "vocab_size");
+    if (typeof size === "number" && Number.isSafeInteger(size) && size >= 0) return size;
   }
   return undefined;
+}
+
+/** Where a config counts its tokens: everywhere that it does; where it does not yet, the innermost part that is about text. */
+export function vocabularySizeKeys(config: Readonly<Record<string, unknown>>): readonly (readonly string[])[] {
+  const holders = textConfigs(config);
+  const counting = holders.filter((holder) => ownValue(holder.config, "vocab_size") !== undefined);
+  const chosen = counting.length > 0 ? counting : holders.slice(-1);
+  return chosen.map(({ path }) => [...path, "vocab_size"]);
+}
+
+interface ConfigPart {
+  readonly path: readonly string[];
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** A config and the parts of it that are about the language model, from the outside in. */
+function textConfigs(config: Readonly<Record<string, unknown>>, path: readonly string[] = []): ConfigPart[] {
+  const inside = nestedConfigs.flatMap((key) => {
+    const nested = ownValue(config, key);
+    if (typeof nested !== "object" || nested === null || Array.isArray(nested)) return [];
+    return textConfigs(nested as Record<string, unknown>, [...path, key]);
+  });
+  return [{ path, config }, ...inside];
 }
 
 /** How many layers a checkpoint has: what its config says, else one more than the highest layer number; 0 without layers. */

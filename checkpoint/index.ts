@@ -13,6 +13,7 @@ export {
   renumbered,
   splitLayer,
   vocabularySize,
+  vocabularySizeKeys,
 } from "./architecture.ts";
 export type { Checkpoint, CheckpointFile, TensorEntry } from "./checkpoint.ts";
 export { companionKind } from "./companions.ts";
@@ -40,3 +41,4 @@ export {
   type TokenizerKind,
   TokenizerReader,
 } from "./tokenizer.ts";
+export { type Tower, towerLayerKeys, towersOf } from "./towers.ts";

@@ -1,15 +1,25 @@
-import type { Checkpoint } from "../checkpoint/index.ts";
-import { isAfterLayers, isEmbeddingLike, layerCount, renumbered } from "../checkpoint/index.ts";
+import { isAfterLayers, isEmbeddingLike, layerCount, towerLayerKeys, towersOf } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { TensorTask } from "../merge/work/index.ts";
+import { checkArchitectures, isKnownArchitecture } from "./architecture-check.ts";
 import type { Fault } from "./errors.ts";
 import { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
-import { baseOf, type LayerRange, type LayerSource, type Recipe, type RecipeInput } from "./recipe.ts";
+import { assignModules, type ModuleAssignment } from "./modules.ts";
+import { type Part, PartBinder } from "./part-binder.ts";
+import {
+  isOfWholeModels,
+  type LayerRange,
+  modulesOf,
+  type Recipe,
+  type RecipeInput,
+  type RecipeModule,
+} from "./recipe.ts";
 import { recipeModels } from "./recipe-models.ts";
+import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
 import { type Note, type Participant, TensorBinder, type TensorPlace } from "./tensor-binder.ts";
-import { type LayerStack, layoutOf, type TensorLayout } from "./tensor-layout.ts";
+import { layoutOf } from "./tensor-layout.ts";
 import { type BoundTokenizer, chatTemplateOf, maybeTokenBinder, type TokenBinder } from "./token-binder.ts";
 import { VocabularyCheck } from "./vocabulary-check.ts";
 
@@ -17,8 +27,10 @@ import { VocabularyCheck } from "./vocabulary-check.ts";
 export interface Binding {
   /** In the order of the output: pre, layers, post. */
   readonly tasks: readonly TensorTask[];
-  /** Of the output; undefined where the models have no layers. */
+  /** Of the output; undefined where the models have no layers, or where the recipe has modules. */
   readonly layerCount: number | undefined;
+  /** Of modules that are stacked from ranges of layers: the names before the number of the layer, and how many there are. */
+  readonly stacks?: readonly BoundStack[];
   /** Whose config and tokenizer the output takes: the base, else the first source. Index into the inputs. */
   readonly definingInput: number;
   /** Rows of the output's input embedding; undefined where no tensor is recognised as one. */
@@ -31,6 +43,14 @@ export interface Binding {
   readonly notes: readonly Note[];
   readonly faults: readonly Fault[];
   readonly warnings: readonly Fault[];
+}
+
+export interface BoundStack {
+  readonly prefix: string;
+  readonly layerCount: number;
+  /** In the defining model, and the config keys that say so. */
+  readonly layersBefore: number;
+  readonly configKeys: readonly (readonly string[])[];
 }
 
 export interface BindOptions {
@@ -56,7 +76,6 @@ class RecipeBinder {
   readonly #method: MethodDeclaration;
   readonly #findings: Findings;
   readonly #tensors: TensorBinder;
-  readonly #layouts: readonly TensorLayout[];
   readonly #definingModel: number;
   readonly #tokens: TokenBinder | undefined;
 
@@ -73,32 +92,33 @@ class RecipeBinder {
     const models = recipeModels(recipe, inputs, findings);
     this.#models = models;
     this.#definingModel = this.#modelIndex(definingModel(recipe));
+    const defining = models[this.#definingModel];
+    if (defining === undefined) throw new Error("the defining model is among the models");
+    checkArchitectures(recipe, models, defining, findings);
     const tokens = maybeTokenBinder(recipe, models, this.#definingModel, findings);
     this.#tokens = tokens;
     const vocabularies = new VocabularyCheck(models, findings, allowVocabularyMismatch);
-    this.#tensors = new TensorBinder({ recipe, inputs: models, method, findings, tokens, vocabularies });
-    this.#layouts = models.map((model) => layoutOf(model.checkpoint));
+    this.#tensors = new TensorBinder({
+      ...{ recipe, inputs: models, method, findings, tokens, vocabularies },
+      knowsArchitecture: isKnownArchitecture(defining),
+    });
   }
 
   bind(): Binding {
     const { layerRanges, form } = this.#recipe;
-    const [firstRange] = layerRanges;
-    const lastRange = layerRanges.at(-1);
-    if (firstRange === undefined || lastRange === undefined) throw new Error("a recipe has at least one layer range");
-    this.#bindUnlayered(firstRange, "pre");
-    const layers = form === "models" ? this.#bindWholeModels(firstRange) : this.#bindStack();
-    this.#bindUnlayered(lastRange, "post");
-
+    const { layerCount: layers, stacks } = form === "modules" ? this.#bindModules() : this.#bindAll();
     const { tasks, notes } = this.#tensors;
     const embedding = tasks.find((task) => isMatrixEmbedding(task) && !isAfterLayers(task.name));
     const embeddingRows = embedding?.shape[0];
-    if (form === "slices") this.#checkHead(tasks, embedding, lastRange);
+    const lastRange = layerRanges.findLast((range) => !isOfWholeModels(this.#recipe, range));
+    if (lastRange !== undefined) this.#checkHead(tasks, embedding, lastRange);
     this.#tokens?.finish();
     const bound = this.#tokens?.bound;
     const chatTemplate = chatTemplateOf(this.#recipe, this.#models, this.#findings);
     return {
       tasks,
       layerCount: layers,
+      ...(stacks.length > 0 && { stacks }),
       definingInput: this.#filesOf(this.#definingModel),
       ...(bound && { tokenizer: { ...bound, pattern: this.#filesOf(bound.pattern) } }),
       ...(chatTemplate !== undefined && { chatTemplate }),
@@ -109,121 +129,67 @@ class RecipeBinder {
     };
   }
 
-  /** Tensors before the layers, merged from the sources of the first range, or after them, from those of the last. */
-  #bindUnlayered(range: LayerRange, side: "pre" | "post"): void {
-    const participants = this.#participants(range);
-    const defining = this.#defining(participants);
-    const names = this.#layout(defining)[side];
-    const place: TensorPlace = { range, participants, defining, t: 0, silentBase: this.#silentBase(range) };
-    for (const name of names) this.#tensors.bind(name, () => name, place);
-    const known = new Set(names);
-    for (const other of participants) {
-      for (const name of this.#layout(other)[side])
-        if (!known.has(name)) this.#tensors.skipExtra(name, other, defining);
-    }
+  #bindAll(): { readonly layerCount: number | undefined; readonly stacks: readonly BoundStack[] } {
+    const part = this.#partBinder({
+      ranges: this.#recipe.layerRanges,
+      layouts: this.#models.map((model) => layoutOf(model.checkpoint.tensors.keys())),
+      configuredLayers: ({ checkpoint }) => layerCount(checkpoint),
+    });
+    return { layerCount: part.bind().layerCount, stacks: [] };
   }
 
-  /** `models`: every stack of layers of the defining model, each over all of its layers. */
-  #bindWholeModels(range: LayerRange): number | undefined {
-    const participants = this.#participants(range);
-    const defining = this.#defining(participants);
-    const silentBase = this.#silentBase(range);
-    const configured = layerCount(defining.input.checkpoint);
-    const { stacks } = this.#layout(defining);
-    for (const [prefix, stack] of stacks) {
-      // Layers beyond what the config counts serve to predict further tokens; gradients end at the last one counted.
-      const depth = stacks.size === 1 && configured > 0 ? Math.min(configured, stack.layerCount) : stack.layerCount;
-      this.#checkSameDepth(prefix, stack, participants, defining);
-      const layers = [...stack.layers].sort(([a], [b]) => a - b);
-      for (const [layer, names] of layers) {
-        const place = { range, participants, defining, silentBase, t: positionOf(layer, depth) };
-        for (const name of names) this.#tensors.bind(name, () => name, place);
+  /** One module after another; what none of them takes is copied from the base, or the first model. */
+  #bindModules(): { readonly layerCount: undefined; readonly stacks: readonly BoundStack[] } {
+    const modules = modulesOf(this.#recipe);
+    const names = modules.map(({ module }) => module.name);
+    const assignments = this.#models.map(({ checkpoint }) => assignModules(names, [...checkpoint.tensors.keys()]));
+    const defining = this.#models[this.#definingModel];
+    const ofDefining = assignments[this.#definingModel];
+    if (defining === undefined || ofDefining === undefined) throw new Error("the defining model is among the models");
+    const towerOf = towersOf(defining.checkpoint.tensors.keys());
+    const stacks: BoundStack[] = [];
+    const parts = modules.map(({ module, layerRanges: ranges }, k) => {
+      const layouts = this.#models.map(({ checkpoint }, model) =>
+        layoutOf([...checkpoint.tensors.keys()].filter((name) => assignments[model]?.moduleOf(name) === k)),
+      );
+      const { pre = [], post = [], stacks: own = new Map() } = layouts[this.#definingModel] ?? {};
+      if (pre.length + post.length + own.size === 0) this.#reportEmptyModule(module, defining, ofDefining);
+      const layerKeys = (input: RecipeModel, prefix: string) =>
+        towerLayerKeys(input.checkpoint.config ?? {}, towerOf(`${prefix}.0.weight`));
+      const configuredLayers: Part["configuredLayers"] = (input, prefix) => layerKeys(input, prefix)[0]?.count;
+      const binder = this.#partBinder({ ranges, layouts, configuredLayers });
+      const { layerCount: count, stack } = binder.bind();
+      if (stack !== undefined && count !== undefined) {
+        const configKeys = layerKeys(defining, stack.prefix).map(({ path }) => path);
+        stacks.push({ ...stack, layerCount: count, configKeys });
       }
-    }
-    for (const other of participants) {
-      for (const name of layeredNames(this.#layout(other))) {
-        if (!defining.input.checkpoint.tensors.has(name)) this.#tensors.skipExtra(name, other, defining);
-      }
-    }
-    return configured === 0 ? undefined : configured;
+      return binder;
+    });
+    const rest = [...defining.checkpoint.tensors.keys()].filter((name) => ofDefining.moduleOf(name) === undefined);
+    const [place] = parts.map((part) => part.unlayeredPlace());
+    if (place !== undefined) this.#copyRest(rest, place, defining, ofDefining);
+    return { layerCount: undefined, stacks };
   }
 
-  #checkSameDepth(
-    prefix: string,
-    stack: LayerStack,
-    participants: readonly Participant[],
-    defining: Participant,
-  ): void {
-    for (const { source, input } of participants) {
-      const other = this.#layouts[this.#modelIndex(source.model)]?.stacks.get(prefix);
-      if (other === undefined || other.layerCount === stack.layerCount) continue;
-      const message = `"${input.label}" has ${other.layerCount} layers under ${prefix}, "${defining.input.label}" has ${stack.layerCount}`;
-      const hint = 'Merge models of one depth, or take ranges of their layers with "slices".';
-      this.#findings.fault("recipe/layer-range", source.place, message, hint);
+  #copyRest(names: readonly string[], place: TensorPlace, model: RecipeModel, { known }: ModuleAssignment): void {
+    const source: Participant = { ...place.defining, input: model, inputIndex: this.#definingModel };
+    for (const name of names) {
+      this.#tensors.copyRest(name, { ...place, defining: source });
+      const message = `no module takes ${name}: it is copied from "${model.label}"`;
+      const hint = `Modules of this model may be called ${quotedList(known, "or")}.`;
+      const { methodPlace } = this.#recipe;
+      this.#findings.repeated("warning", "no module", "recipe/tensor-skipped", methodPlace, message, hint);
     }
   }
 
-  /** `slices`: ranges of layers, stacked in order. Returns how many layers that makes. */
-  #bindStack(): number {
-    let outputLayer = 0;
-    for (const range of this.#recipe.layerRanges) {
-      const participants = this.#participants(range);
-      const defining = this.#defining(participants);
-      const stacks = participants.map((participant) => this.#onlyStack(participant));
-      const definingStack = stacks[participants.indexOf(defining)];
-      const length = Math.min(...participants.map(({ source }, i) => availableLayers(source, stacks[i])));
-      for (let j = 0; j < length && definingStack !== undefined; j++) {
-        const inputLayer = (participant: Participant) => firstLayer(participant.source) + j;
-        const names = definingStack.layers.get(inputLayer(defining)) ?? [];
-        const place = { range, participants, defining, silentBase: undefined, t: positionOf(j, length) };
-        for (const name of names) {
-          const inputName = (participant: Participant) => renumbered(name, inputLayer(participant));
-          this.#tensors.bind(renumbered(name, outputLayer), inputName, place);
-        }
-        this.#skipExtraOfLayer(participants, stacks, defining, inputLayer);
-        outputLayer++;
-      }
-    }
-    return outputLayer;
+  #reportEmptyModule({ name, place }: RecipeModule, model: RecipeModel, { known }: ModuleAssignment): void {
+    const message = `"${model.label}" has no tensors of a module "${name}"${didYouMean(maybeMeant(name, known))}`;
+    const hint = `Known there: ${quotedList(known)}; or the beginning of the names of tensors.`;
+    this.#findings.fault("recipe/module", place, message, hint);
   }
 
-  #skipExtraOfLayer(
-    participants: readonly Participant[],
-    stacks: readonly (LayerStack | undefined)[],
-    defining: Participant,
-    inputLayer: (participant: Participant) => number,
-  ): void {
-    for (const [i, other] of participants.entries()) {
-      for (const name of stacks[i]?.layers.get(inputLayer(other)) ?? []) {
-        const definingName = renumbered(name, inputLayer(defining));
-        if (!defining.input.checkpoint.tensors.has(definingName)) this.#tensors.skipExtra(name, other, defining);
-      }
-    }
-  }
-
-  /** The layers that a layer_range counts; reports models that have none, or several stacks, and ranges past the end. */
-  #onlyStack({ source, input }: Participant): LayerStack | undefined {
-    const { stacks } = this.#layout({ source, input });
-    const [stack] = stacks.values();
-    const place = source.layers?.place ?? source.place;
-    if (stack === undefined) {
-      const message = `"${input.label}" has no layers to take a layer_range from`;
-      this.#findings.fault("recipe/layer-range", place, message, 'Merge whole models with "models".');
-      return undefined;
-    }
-    if (stacks.size > 1) {
-      const prefixes = [...stacks.keys()].join(", ");
-      const message = `"${input.label}" has several stacks of layers (${prefixes}); slices of such models are not supported yet`;
-      this.#findings.fault("recipe/not-yet", place, message, 'Merge whole models with "models".');
-      return undefined;
-    }
-    const end = source.layers?.end ?? 0;
-    if (end > stack.layerCount) {
-      const message = `layer_range [${firstLayer(source)}, ${end}] goes past the end of "${input.label}", which has ${stack.layerCount} layers`;
-      const hint = `The end may be ${stack.layerCount} at most; it is not part of the range.`;
-      this.#findings.fault("recipe/layer-range", place, message, hint);
-    }
-    return stack;
+  #partBinder(part: Part): PartBinder {
+    return new PartBinder(this.#recipe, this.#models, this.#method, this.#findings, this.#tensors, part);
   }
 
   /** A stack takes its embedding from the first range and its output head from the last. */
@@ -234,41 +200,6 @@ class RecipeBinder {
     const message = `the stack's embedding ${embedding.name} would have ${rows} rows, its output head ${head.name} ${headRows}`;
     const hint = "Take the first and the last slice from models of one vocabulary.";
     this.#findings.fault("recipe/embedding-rows", lastRange.place, message, hint);
-  }
-
-  /** The sources of a range, opened. The first entry of a base that is kept apart is the base, further ones are models. */
-  #participants(range: LayerRange): Participant[] {
-    const base = baseOf(this.#recipe, range);
-    const baseAt = range.sources.findIndex((source) => sameModel(source.model, base));
-    let models = 0;
-    return range.sources.map((source, i) => {
-      const input = this.#models[this.#modelIndex(source.model)];
-      if (input === undefined) throw new Error("an input index lies within the inputs");
-      const isBase = i === baseAt;
-      const index = isBase && this.#method.base !== "listed" ? 0 : models++;
-      return { source, input, inputIndex: this.#modelIndex(source.model), isBase, index };
-    });
-  }
-
-  /** The model that says which tensors there are: the base, else the first source. */
-  #defining(participants: readonly Participant[]): Participant {
-    const defining = participants.find(({ isBase }) => isBase) ?? participants[0];
-    if (defining === undefined) throw new Error("a layer range has at least one source");
-    return defining;
-  }
-
-  /** A base_model that takes no part in the merge still says what dtype the output has. */
-  #silentBase(range: LayerRange): Checkpoint | undefined {
-    const base = baseOf(this.#recipe, range);
-    if (base === undefined || this.#recipe.form === "slices") return undefined;
-    const takesPart = range.sources.some((source) => sameModel(source.model, base));
-    return takesPart ? undefined : this.#models[this.#modelIndex(base)]?.checkpoint;
-  }
-
-  #layout({ source }: Pick<Participant, "source" | "input">): TensorLayout {
-    const layout = this.#layouts[this.#modelIndex(source.model)];
-    if (layout === undefined) throw new Error("every input has a layout");
-    return layout;
   }
 
   #modelIndex(model: ModelReference): number {
@@ -289,25 +220,6 @@ function definingModel(recipe: Recipe): ModelReference {
   const model = recipe.baseModel ?? inRange?.model;
   if (model === undefined) throw new Error("a recipe has at least one source");
   return model;
-}
-
-/** The t of layer j among `count`, at which gradients are evaluated. */
-function positionOf(j: number, count: number): number {
-  return count === 1 ? 1 : Math.min(1, j / (count - 1));
-}
-
-function firstLayer(source: LayerSource): number {
-  return source.layers?.first ?? 0;
-}
-
-/** Of the layers asked for, those that are there: a range past the end was reported, its tensors need not be as well. */
-function availableLayers(source: LayerSource, stack: LayerStack | undefined): number {
-  const end = Math.min(source.layers?.end ?? 0, stack?.layerCount ?? 0);
-  return Math.max(0, end - firstLayer(source));
-}
-
-function layeredNames(layout: TensorLayout): string[] {
-  return [...layout.stacks.values()].flatMap((stack) => [...stack.layers.values()].flat());
 }
 
 function isMatrixEmbedding(task: TensorTask): boolean {

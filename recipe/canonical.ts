@@ -1,6 +1,6 @@
 import { labelOf, type ModelReference, withoutAdapter } from "./model-reference.ts";
 import type { PlacedSetting, Setting, Settings } from "./parameters.ts";
-import type { LayerRange, LayerSource, Recipe } from "./recipe.ts";
+import { type LayerRange, type LayerSource, type ModuleRanges, modulesOf, type Recipe } from "./recipe.ts";
 import type { TokenizerSettings, TokenSetting } from "./tokenizer-settings.ts";
 
 /** Plain data for JSON; keys in a fixed order. */
@@ -27,6 +27,12 @@ export function canonicalRecipe(recipe: Recipe, labels: ReadonlyMap<string, stri
     parameters: settings(parameters),
     sources: sources.map(source),
   });
+  const module = ({ module: { name, form, parameters }, layerRanges }: ModuleRanges): JsonValue => ({
+    name,
+    form,
+    parameters: settings(parameters),
+    layerRanges: layerRanges.map(range),
+  });
   return {
     method: recipe.method,
     ...(recipe.baseModel && { baseModel: label(recipe.baseModel) }),
@@ -37,7 +43,9 @@ export function canonicalRecipe(recipe: Recipe, labels: ReadonlyMap<string, stri
       chatTemplate: recipe.chatTemplate.kind === "auto" ? "auto" : recipe.chatTemplate.text,
     }),
     parameters: settings(recipe.parameters),
-    layerRanges: recipe.layerRanges.map(range),
+    ...(recipe.form === "modules"
+      ? { modules: modulesOf(recipe).map(module) }
+      : { layerRanges: recipe.layerRanges.map(range) }),
   };
 }
 

@@ -19,6 +19,7 @@ export const recipeCodes = [
   "recipe/model-count",
   "recipe/missing-base",
   "recipe/layer-range",
+  "recipe/module",
   // what the models hold
   "recipe/missing-tensor",
   "recipe/shape-mismatch",
@@ -32,6 +33,7 @@ export const recipeCodes = [
   "recipe/token-conflict",
   "recipe/vocabulary-mismatch",
   "recipe/tensor-skipped",
+  "recipe/unknown-architecture",
   // lints
   "recipe/prunes-nothing",
   "recipe/opposed-weights",

@@ -1,4 +1,4 @@
-export { type Binding, type BindOptions, bindRecipe } from "./bind.ts";
+export { type Binding, type BindOptions, type BoundStack, bindRecipe } from "./bind.ts";
 export { canonicalRecipe, type JsonValue } from "./canonical.ts";
 export {
   checkFaults,

@@ -2,7 +2,7 @@ import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { Findings } from "./findings.ts";
 import { sameModel } from "./model-reference.ts";
 import type { PlacedSetting, Setting } from "./parameters.ts";
-import { baseOf, type LayerRange, type LayerSource, type Recipe, settingsInOrder } from "./recipe.ts";
+import { baseOf, isOfWholeModels, type LayerRange, type LayerSource, type Recipe, settingsInOrder } from "./recipe.ts";
 
 /** Parameters that say how much to prune; one of them is enough. */
 const densityNames = ["density", "drop_smallest", "drop_largest"];
@@ -42,7 +42,7 @@ function lintBaseListed(recipe: Recipe, range: LayerRange, method: MethodDeclara
   const base = baseOf(recipe, range);
   const entries = range.sources.filter((source) => sameModel(source.model, base));
   const [first, ...others] = entries;
-  if (recipe.form === "models" && first !== undefined && first.appended === undefined) {
+  if (isOfWholeModels(recipe, range) && first !== undefined && first.appended === undefined) {
     const message = `"${first.model.text}" is the base_model: its entry among the models adds nothing to ${method.name}`;
     findings.warning("recipe/base-listed", first.place, message, "Remove the entry.");
   }
@@ -68,7 +68,9 @@ function lintDensity(recipe: Recipe, range: LayerRange, method: MethodDeclaratio
 function lintWeights(recipe: Recipe, range: LayerRange, method: MethodDeclaration, findings: Findings): void {
   const { normalize, weight } = method.parameters;
   if (normalize === undefined || weight === undefined) return;
-  const setting = range.parameters.get("normalize") ?? recipe.parameters.get("normalize");
+  const setting = settingsInOrder(recipe, range, undefined)
+    .find((level) => level.has("normalize"))
+    ?.get("normalize");
   const normalizes =
     setting === undefined ? normalize.default === true : valuesOf(setting.setting).some((value) => !!value);
   if (!normalizes) return;

@@ -19,10 +19,18 @@ export interface Recipe {
   readonly tokenizer?: TokenizerSettings;
   readonly chatTemplate?: ChatTemplateSetting;
   readonly parameters: Settings;
-  /** "models": whole models, one range over all layers. "slices": ranges that are stacked in order. */
-  readonly form: "models" | "slices";
-  /** The recipe key `slices`, or the one range that `models` stands for; never empty. */
+  /** "models": whole models, one range over all layers. "slices": ranges that are stacked in order. "modules": either, per module. */
+  readonly form: "models" | "slices" | "modules";
+  /** The recipe key `slices`, or the one range that `models` stands for; of all modules, in their order. Never empty. */
   readonly layerRanges: readonly LayerRange[];
+}
+
+/** An entry of the recipe key `modules`: a part of the models, such as the vision tower. */
+export interface RecipeModule {
+  readonly name: string;
+  readonly form: "models" | "slices";
+  readonly parameters: Settings;
+  readonly place: Place;
 }
 
 export interface LayerRange {
@@ -32,6 +40,8 @@ export interface LayerRange {
   readonly baseModel?: ModelReference;
   readonly parameters: Settings;
   readonly place: Place;
+  /** Which it belongs to, where the recipe has modules. */
+  readonly module?: RecipeModule;
 }
 
 export interface LayerSource {
@@ -67,9 +77,13 @@ export function baseOf(recipe: Recipe, range: LayerRange): ModelReference | unde
 
 /** The settings that apply, those that count most first. Global parameters skip the source's own. */
 export function settingsInOrder(recipe: Recipe, range: LayerRange, source: LayerSource | undefined): Settings[] {
-  return source === undefined
-    ? [range.parameters, recipe.parameters]
-    : [source.parameters, range.parameters, recipe.parameters];
+  const shared = [range.parameters, ...(range.module ? [range.module.parameters] : []), recipe.parameters];
+  return source === undefined ? shared : [source.parameters, ...shared];
+}
+
+/** Whether a range stands for whole models. */
+export function isOfWholeModels(recipe: Recipe, range: LayerRange): boolean {
+  return (range.module?.form ?? recipe.form) === "models";
 }
 
 /** What must be opened for a recipe: every model that it names and every adapter, each once, an adapter after its model. */
@@ -102,4 +116,19 @@ export function mergedModels(recipe: Recipe): ModelReference[] {
     add(range.baseModel);
   }
   return [...found.values()];
+}
+
+/** The ranges of a recipe with modules, module by module. */
+export interface ModuleRanges {
+  readonly module: RecipeModule;
+  readonly layerRanges: readonly LayerRange[];
+}
+
+export function modulesOf(recipe: Recipe): ModuleRanges[] {
+  const byModule = new Map<RecipeModule, LayerRange[]>();
+  for (const range of recipe.layerRanges) {
+    if (range.module === undefined) continue;
+    byModule.set(range.module, [...(byModule.get(range.module) ?? []), range]);
+  }
+  return [...byModule].map(([module, layerRanges]) => ({ module, layerRanges }));
 }

@@ -1,14 +1,14 @@
 import type { MethodDeclaration } from "../merge/methods/index.ts";
+import { readBody } from "./body.ts";
 import { described, maybeValue, type ReadingContext, reportUnknownKeys } from "./context.ts";
 import { maybeDtype } from "./dtype-names.ts";
 import type { Fault } from "./errors.ts";
 import { Findings } from "./findings.ts";
 import { lintRecipe } from "./lints.ts";
-import { type ModelReference, maybeModelReference, sameModel } from "./model-reference.ts";
+import { maybeModelReference } from "./model-reference.ts";
 import { checkRange, needsBase } from "./range-checks.ts";
 import type { Recipe } from "./recipe.ts";
 import { parseSettings } from "./settings.ts";
-import { isEmptyList, maybeList, maybeRange, maybeSource } from "./sources.ts";
 import { didYouMean, maybeMeant } from "./suggestion.ts";
 import { maybeChatTemplateSetting, maybeTokenizerSettings } from "./tokenizer-settings.ts";
 import { parseYaml, type YamlMap, type YamlNode } from "./yaml.ts";
@@ -29,13 +29,8 @@ export interface ParsedRecipe {
   readonly warnings: readonly Fault[];
 }
 
-/** Keys that are to come, and what to do without them. */
-const futureKeys: ReadonlyMap<string, string> = new Map([
-  ["modules", 'Merge models of one tower with "models" or "slices".'],
-]);
-
 const recipeKeys = [
-  ...["merge_method", "base_model", "models", "slices", "dtype", "out_dtype", "parameters", "name"],
+  ...["merge_method", "base_model", "models", "slices", "modules", "dtype", "out_dtype", "parameters", "name"],
   ...["tokenizer_source", "tokenizer", "chat_template"],
 ];
 
@@ -70,8 +65,8 @@ function readRecipe(
   }
   const method = maybeMethod(root, options.methods, findings);
   const context: ReadingContext = { findings, allowUnknownKeys: options.allowUnknownKeys, method };
-  reportUnknownKeys(context, root, [...recipeKeys, ...futureKeys.keys()]);
-  const futureKeyHeld = reportFutureKeys(root, findings);
+  reportUnknownKeys(context, root, recipeKeys);
+  reportName(root, findings);
   const baseNode = maybeValue(root, "base_model");
   const baseModel = baseNode && maybeModelReference(baseNode, context);
   const dtypeNode = maybeValue(root, "dtype");
@@ -81,13 +76,14 @@ function readRecipe(
   const tokenizer = maybeTokenizerSettings(root, context);
   const chatTemplate = maybeChatTemplateSetting(root, context);
   const parameters = parseSettings(root, "recipe", context);
-  const body = readBody(root, baseModel, futureKeyHeld, context);
+  const basePlace = root.entries.get("base_model")?.place ?? root.place;
+  const body = readBody(root, baseModel && { model: baseModel, place: basePlace }, context);
   const methodPlace = root.entries.get("merge_method")?.place ?? root.place;
   if (method !== undefined && baseNode === undefined && needsBase(method)) {
     // Slices may each name their own; where they could not be read, that is not known.
     const lacking =
       body === undefined
-        ? maybeValue(root, "slices") === undefined
+        ? maybeValue(root, "slices") === undefined && maybeValue(root, "modules") === undefined
         : body.layerRanges.some((range) => range.baseModel === undefined);
     if (lacking) {
       const message = `${method.name} needs "base_model", which is not there`;
@@ -142,65 +138,10 @@ function maybeMethod(
   return undefined;
 }
 
-/** Whether `modules` stands in for `models` and `slices`. */
-function reportFutureKeys(root: YamlMap, findings: Findings): boolean {
-  for (const [key, hint] of futureKeys) {
-    const entry = root.entries.get(key);
-    if (entry === undefined || maybeValue(root, key) === undefined) continue;
-    findings.fault("recipe/not-yet", entry.place, `"${key}" is recognised, but not supported yet`, hint);
-  }
+function reportName(root: YamlMap, findings: Findings): void {
   const name = root.entries.get("name");
   if (name !== undefined && maybeValue(root, "name") !== undefined) {
     const message = '"name" has no effect in a file of one document';
     findings.warning("recipe/no-effect", name.place, message, "Remove the key, or make it a comment.");
   }
-  return maybeValue(root, "modules") !== undefined;
-}
-
-type Body = Pick<Recipe, "form" | "layerRanges">;
-
-function readBody(
-  root: YamlMap,
-  baseModel: ModelReference | undefined,
-  futureKeyHeld: boolean,
-  context: ReadingContext,
-): Body | undefined {
-  const { findings } = context;
-  const forms = (["models", "slices"] as const).filter((key) => !isEmptyList(maybeValue(root, key)));
-  const [form, second] = forms;
-  if (form === undefined) {
-    if (!futureKeyHeld) {
-      const hint = 'List the models to merge under "models", or ranges of their layers under "slices".';
-      findings.fault("recipe/missing-key", root.place, 'one of the keys "models" and "slices" is needed', hint);
-    }
-    return undefined;
-  }
-  if (second !== undefined || futureKeyHeld) {
-    const place = root.entries.get(second ?? form)?.place ?? root.place;
-    const message = 'exactly one of "models", "slices" and "modules" may stand in a recipe';
-    findings.fault("recipe/wrong-value", place, message, "Keep one of them.");
-  }
-  const node = maybeValue(root, form);
-  const place = root.entries.get(form)?.place ?? root.place;
-  const list = maybeList(node, form, context);
-  if (list === undefined) return undefined;
-  if (form === "slices") {
-    const ranges = list.map((item) => maybeRange(item, context));
-    const sound = ranges.filter((range) => range !== undefined);
-    return sound.length === ranges.length && second === undefined ? { form, layerRanges: sound } : undefined;
-  }
-  const listed = list.map((item) => maybeSource(item, form, context));
-  const sources = listed.filter((source) => source !== undefined);
-  if (sources.length !== listed.length || second !== undefined) return undefined;
-  const appended = appendsBase(context.method) && !sources.some(({ model }) => sameModel(model, baseModel));
-  if (baseModel !== undefined && appended) {
-    const basePlace = root.entries.get("base_model")?.place ?? place;
-    sources.push({ model: baseModel, parameters: new Map(), place: basePlace, appended: true });
-  }
-  return { form, layerRanges: [{ sources, parameters: new Map(), place }] };
-}
-
-/** Whether a base_model that `models` does not list is one of the sources all the same. */
-function appendsBase(method: MethodDeclaration | undefined): boolean {
-  return method !== undefined && (method.base !== "listed" || method.appendsBase);
 }

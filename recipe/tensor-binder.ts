@@ -13,7 +13,7 @@ import { perExpert } from "./experts.ts";
 import type { Findings } from "./findings.ts";
 import { type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
 import { faulty, resolveParameter } from "./parameters.ts";
-import { type LayerRange, type LayerSource, type Recipe, settingsInOrder } from "./recipe.ts";
+import { isOfWholeModels, type LayerRange, type LayerSource, type Recipe, settingsInOrder } from "./recipe.ts";
 import { quantisedTasks } from "./scaled-model.ts";
 import { agreeOrFail, agreeWithBase, sameShape, shapeText } from "./shapes.ts";
 import type { TokenBinder } from "./token-binder.ts";
@@ -71,6 +71,8 @@ export interface TensorBinderParts {
   /** Undefined where the output has no vocabulary of its own; then vocabularies are compared. */
   readonly tokens: TokenBinder | undefined;
   readonly vocabularies: VocabularyCheck;
+  /** Where it is not known, any tensor may be missing in a model. */
+  readonly knowsArchitecture: boolean;
 }
 
 /** Makes the task of one output tensor after another, and notes what is out of the ordinary. */
@@ -85,8 +87,10 @@ export class TensorBinder {
   readonly #inputs: readonly RecipeModel[];
   readonly #tokens: TokenBinder | undefined;
   readonly #vocabularies: VocabularyCheck;
+  readonly #knowsArchitecture: boolean;
 
-  constructor({ recipe, inputs, method, findings, tokens, vocabularies }: TensorBinderParts) {
+  constructor({ recipe, inputs, method, findings, tokens, vocabularies, knowsArchitecture }: TensorBinderParts) {
+    this.#knowsArchitecture = knowsArchitecture;
     this.#recipe = recipe;
     this.#inputs = inputs;
     this.#method = method;
@@ -167,6 +171,15 @@ export class TensorBinder {
     else this.tasks.push(...quantisedTasks(asCopy(task), scaled, dtype));
   }
 
+  /** A tensor of the defining model that no module takes. */
+  copyRest(name: string, { participants, defining, ...place }: TensorPlace): void {
+    const entry = defining.input.checkpoint.tensors.get(name);
+    if (entry === undefined) throw new Error(`${name} is a tensor of the model that defines it`);
+    const present = this.#gathered(name, { ...defining, entry });
+    const dtype = this.#outputDtype(name, entry, { participants, defining, ...place });
+    this.#copy(name, dtype, present, "no module takes it");
+  }
+
   /** A tensor of another model that the defining one lacks. */
   skipExtra(name: string, other: Participant, defining: Participant): void {
     this.notes.push({ tensor: name, input: other.input.label, reason: `skipped: "${defining.input.label}" lacks it` });
@@ -207,8 +220,9 @@ export class TensorBinder {
     for (const participant of participants) {
       if (have.has(participant.source)) continue;
       const { input, source } = participant;
-      if (isOptional(name)) {
-        this.notes.push({ tensor: name, input: input.label, reason: "takes no part: it lacks this optional tensor" });
+      if (this.#isOptional(name)) {
+        const what = isOptional(name) ? "this optional tensor" : "the tensor";
+        this.notes.push({ tensor: name, input: input.label, reason: `takes no part: it lacks ${what}` });
         continue;
       }
       const message = `"${input.label}" lacks ${inputName(participant)}, which "${defining.input.label}" has`;
@@ -219,12 +233,16 @@ export class TensorBinder {
 
   /** Too few models have an optional tensor; that a required one is missing was reported. */
   #leaveOut(name: string, found: number, { range }: TensorPlace): void {
-    if (!isOptional(name)) return;
+    if (!this.#isOptional(name)) return;
     const { min } = this.#method.models;
     const reason = `left out: ${found} of the models ${found === 1 ? "has" : "have"} it, ${this.#method.name} needs ${min}`;
     this.notes.push({ tensor: name, reason });
     const hint = "Give it to the models, or accept an output without it.";
     this.#findings.repeated("warning", "left out", "recipe/tensor-skipped", range.place, `${name} is ${reason}`, hint);
+  }
+
+  #isOptional(name: string): boolean {
+    return !this.#knowsArchitecture || isOptional(name);
   }
 
   #agreedShape(
@@ -354,7 +372,8 @@ export class TensorBinder {
     const message = `${this.#method.name} needs "${parameter}"${whose}, which is not set for ${name}`;
     const under = model === undefined ? "at the top of the recipe" : "of the model, or at the top of the recipe";
     const hint = `Add it to the parameters ${under}: ${this.#method.parameters[parameter]?.documentation ?? ""}`;
-    const place = model?.source.place ?? (this.#recipe.form === "models" ? this.#recipe.methodPlace : range.place);
+    const place =
+      model?.source.place ?? (isOfWholeModels(this.#recipe, range) ? this.#recipe.methodPlace : range.place);
     const key = `${parameter} ${model === undefined ? "" : `${place.line}:${place.column}`}`;
     this.#findings.repeated("fault", key, "recipe/missing-parameter", place, message, hint);
   }

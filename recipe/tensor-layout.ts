@@ -1,4 +1,4 @@
-import { type Checkpoint, isAfterLayers, splitLayer } from "../checkpoint/index.ts";
+import { isAfterLayers, splitLayer } from "../checkpoint/index.ts";
 
 /** The tensors of a model, sorted by the layer they belong to. Names in the order of the checkpoint. */
 export interface TensorLayout {
@@ -16,11 +16,12 @@ export interface LayerStack {
   readonly layers: ReadonlyMap<number, readonly string[]>;
 }
 
-export function layoutOf(checkpoint: Checkpoint): TensorLayout {
+/** `names`: of a model's tensors, all or those of a module. */
+export function layoutOf(names: Iterable<string>): TensorLayout {
   const pre: string[] = [];
   const post: string[] = [];
   const stacks = new Map<string, Map<number, string[]>>();
-  for (const name of checkpoint.tensors.keys()) {
+  for (const name of names) {
     const split = splitLayer(name);
     if (split === undefined) {
       (isAfterLayers(name) ? post : pre).push(name);
@@ -28,9 +29,9 @@ export function layoutOf(checkpoint: Checkpoint): TensorLayout {
     }
     const layers = stacks.get(split.prefix) ?? new Map<number, string[]>();
     stacks.set(split.prefix, layers);
-    const names = layers.get(split.layer) ?? [];
-    layers.set(split.layer, names);
-    names.push(name);
+    const ofLayer = layers.get(split.layer) ?? [];
+    layers.set(split.layer, ofLayer);
+    ofLayer.push(name);
   }
   const counted = [...stacks].map(([prefix, layers]) => {
     const layerCount = [...layers.keys()].reduce((highest, layer) => Math.max(highest, layer + 1), 0);

@@ -7,6 +7,7 @@ import {
   type Plan,
   type PlanNote,
   type PlanOptions,
+  type PlanStack,
   type PlanVocabulary,
   planLines,
   sourcesOf,
@@ -23,6 +24,7 @@ export interface PlanSources {
   readonly inputs: readonly { readonly label: string; readonly checkpoint: Checkpoint }[];
   readonly definingInput: number;
   readonly layerCount?: number | undefined;
+  readonly stacks?: readonly PlanStack[] | undefined;
   readonly embeddingRows?: number | undefined;
   readonly vocabulary?: PlanVocabulary | undefined;
   readonly chatTemplateSha256?: string | undefined;
@@ -55,6 +57,7 @@ export function buildPlan(sources: PlanSources): Plan {
     })),
     definingInput: sources.definingInput,
     ...(sources.layerCount === undefined ? {} : { layerCount: sources.layerCount }),
+    ...(sources.stacks === undefined ? {} : { stacks: sources.stacks }),
     ...(sources.embeddingRows === undefined ? {} : { embeddingRows: sources.embeddingRows }),
     ...(sources.vocabulary === undefined ? {} : { vocabulary: sources.vocabulary }),
     ...(sources.chatTemplateSha256 === undefined ? {} : { chatTemplateSha256: sources.chatTemplateSha256 }),

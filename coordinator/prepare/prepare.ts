@@ -137,6 +137,7 @@ export function planOpened(
     inputs: opened,
     definingInput: binding.definingInput,
     layerCount: binding.layerCount,
+    stacks: binding.stacks,
     embeddingRows: binding.embeddingRows,
     vocabulary: binding.tokenizer && vocabularyOf(binding.tokenizer),
     chatTemplateSha256: binding.chatTemplate && sha256Hex(Buffer.from(binding.chatTemplate, "utf8")),

@@ -5,6 +5,7 @@ import {
   layerCount,
   layerCountKey,
   splitLayer,
+  vocabularySizeKeys,
 } from "../../checkpoint/index.ts";
 import { geometryOf, type Plan, sourcesOf, type TensorSource, type TensorTask } from "../../merge/work/index.ts";
 import { PublishError } from "./errors.ts";
@@ -32,13 +33,23 @@ const perLayerKeys = ["layer_types", "mlp_layer_types", "no_rope_layers", "atten
  */
 export function checkLayerCount(plan: Plan, checkpoint: Pick<Checkpoint, "config" | "tensors">): void {
   const { config } = checkpoint;
+  const uncounted = plan.stacks?.find(
+    ({ layerCount: after, layersBefore, configKeys }) => after !== layersBefore && configKeys.length === 0,
+  );
+  if (config !== undefined && uncounted !== undefined) {
+    throw noLayerKey(plan, `the layers of ${uncounted.prefix}`, uncounted.layersBefore, uncounted.layerCount);
+  }
   if (config === undefined || plan.layerCount === undefined || layerCountKey(config) !== undefined) return;
   const before = layerCount(checkpoint);
   if (before === plan.layerCount) return;
+  throw noLayerKey(plan, "layers", before, plan.layerCount);
+}
+
+function noLayerKey(plan: Plan, what: string, before: number, after: number): PublishError {
   const label = plan.inputs[plan.definingInput]?.label ?? "";
-  throw new PublishError(
+  return new PublishError(
     "publish/layer-count",
-    `${label}: ${CONFIG_NAME} has no key for the number of layers, which goes from ${before} to ${plan.layerCount}`,
+    `${label}: ${CONFIG_NAME} has no key for the number of ${what}, which goes from ${before} to ${after}`,
     { hint: "Add the key of its model type (num_hidden_layers, n_layer, num_layers, n_layers) to that config.json." },
   );
 }
@@ -49,17 +60,22 @@ export function outputConfig(text: string, config: Config, plan: Plan): string {
   let edited = text;
   if (key !== undefined && plan.layerCount !== undefined && plan.layerCount !== key.count) {
     edited = withJsonValue(edited, key.path, plan.layerCount);
-    edited = withLayerLists(edited, config, key.path.slice(0, -1), key.count, plan);
+    edited = withLayerLists(edited, config, key.path.slice(0, -1), key.count, { plan, layerCount: plan.layerCount });
+  }
+  for (const stack of plan.stacks ?? []) {
+    for (const path of stack.configKeys) {
+      if (valueAt(config, path) === stack.layerCount) continue;
+      edited = withJsonValue(edited, path, stack.layerCount);
+      edited = withLayerLists(edited, config, path.slice(0, -1), stack.layersBefore, { plan, ...stack });
+    }
   }
   // The language model's part of a config of several towers, or the config itself.
   const nested = key === undefined || key.path.length === 1 ? undefined : key.path.slice(0, -1);
   edited = withDtype(edited, config, nested, plan);
   if (isDequantised(plan)) edited = withoutJsonKeys(edited, config, ["quantization_config", "compression_config"]);
   if (plan.embeddingRows === undefined) return edited;
-  const inNested = nested !== undefined && has(config, [...nested, "vocab_size"]);
-  if (inNested) edited = withJsonValue(edited, [...nested, "vocab_size"], plan.embeddingRows);
-  if (inNested && !has(config, ["vocab_size"])) return edited;
-  return withJsonValue(edited, ["vocab_size"], plan.embeddingRows);
+  for (const path of vocabularySizeKeys(config)) edited = withJsonValue(edited, path, plan.embeddingRows);
+  return edited;
 }
 
 function withDtype(text: string, config: Config, nested: readonly string[] | undefined, plan: Plan): string {
@@ -113,8 +129,14 @@ function mainDtype(plan: Plan): FloatDtype | undefined {
 }
 
 /** Per-layer lists follow the layers: entry j is that of the layer which output layer j was made from. */
-function withLayerLists(text: string, config: Config, parent: readonly string[], before: number, plan: Plan): string {
-  const sources = sourceLayers(plan);
+function withLayerLists(
+  text: string,
+  config: Config,
+  parent: readonly string[],
+  before: number,
+  stack: OutputStack,
+): string {
+  const sources = sourceLayers(stack);
   let edited = text;
   for (const key of perLayerKeys) {
     const list = valueAt(config, [...parent, key]);
@@ -128,16 +150,24 @@ function withLayerLists(text: string, config: Config, parent: readonly string[],
   return edited;
 }
 
+interface OutputStack {
+  readonly plan: Plan;
+  readonly layerCount: number;
+  /** Left out: the only one that the models have. */
+  readonly prefix?: string;
+}
+
 /** Per output layer the layer of the first source of its first tensor. */
-function sourceLayers(plan: Plan): readonly number[] {
+function sourceLayers({ plan, layerCount: count, prefix }: OutputStack): readonly number[] {
   const layers = new Map<number, number>();
   for (const task of plan.tasks) {
-    const layer = splitLayer(task.name)?.layer;
+    const split = splitLayer(task.name);
     const source = firstSource(task);
-    if (layer === undefined || source === undefined || layers.has(layer)) continue;
-    layers.set(layer, splitLayer(source.tensor)?.layer ?? layer);
+    if (split === undefined || source === undefined || layers.has(split.layer)) continue;
+    if (prefix !== undefined && split.prefix !== prefix) continue;
+    layers.set(split.layer, splitLayer(source.tensor)?.layer ?? split.layer);
   }
-  return Array.from({ length: plan.layerCount ?? 0 }, (_, layer) => layers.get(layer) ?? layer);
+  return Array.from({ length: count }, (_, layer) => layers.get(layer) ?? layer);
 }
 
 /** Of a task, or of the task within it that makes its values. */

@@ -33,6 +33,7 @@ export {
   type PlanNote,
   type PlanOptions,
   type PlanShard,
+  type PlanStack,
   type PlanVocabulary,
   type Slice,
   type SliceId,

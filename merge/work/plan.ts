@@ -25,6 +25,8 @@ export interface Plan {
   readonly definingInput: number;
   /** Layers of the output; undefined where models have none. */
   readonly layerCount?: number;
+  /** Stacks of layers of another depth than the input's, in models of several towers. */
+  readonly stacks?: readonly PlanStack[];
   /** Rows of the output's input embedding, where it has one. */
   readonly embeddingRows?: number;
   /** Where the output has a vocabulary of its own. */
@@ -37,6 +39,16 @@ export interface Plan {
   readonly slices: readonly Slice[];
   /** What is copied, cut or left out, and why. */
   readonly notes: readonly PlanNote[];
+}
+
+export interface PlanStack {
+  /** Of the names of its tensors, before the number of the layer. */
+  readonly prefix: string;
+  readonly layerCount: number;
+  /** In the defining input. */
+  readonly layersBefore: number;
+  /** Where its config counts them; several keys may say the same. */
+  readonly configKeys: readonly (readonly string[])[];
 }
 
 /** The rows of the embeddings are those of the tasks; here is what is written about them. */

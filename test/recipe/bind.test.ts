@@ -320,7 +320,7 @@ test("slices of a model without layers, or with several stacks of them, are refu
   const text = "merge_method: passthrough\nslices: [{sources: [{model: a, layer_range: [0, 1]}]}]\n";
   expect(bind(text, { a: [["weight", [4]]] }).faults).toMatchObject([{ code: "recipe/layer-range" }]);
   const towers: TensorShape[] = [...tinyLlama(1), ["vision.blocks.0.weight", [4]]];
-  expect(bind(text, { a: towers }).faults).toMatchObject([{ code: "recipe/not-yet" }]);
+  expect(bind(text, { a: towers }).faults).toMatchObject([{ code: "recipe/layer-range" }]);
 });
 
 test("whole models of several stacks are merged stack by stack, each with its own depth", () => {

@@ -1,0 +1,51 @@
+import { isAfterLayers, isEmbeddingLike, splitLayer } from "../checkpoint/index.ts";
+import type { Findings } from "./findings.ts";
+import type { RecipeModel } from "./model-entry.ts";
+import { sameModel } from "./model-reference.ts";
+import type { Recipe } from "./recipe.ts";
+
+/**
+ * Tensors are merged by their names. Whether the names are those of a language model that is known here is seen by its layers and its
+ * input embedding; where they are not, nothing is known of what may be missing or cut.
+ */
+export function isKnownArchitecture({ checkpoint }: RecipeModel): boolean {
+  let hasLayers = false;
+  let hasEmbedding = false;
+  for (const [name, { shape }] of checkpoint.tensors) {
+    if (splitLayer(name) !== undefined) hasLayers = true;
+    else if (shape.length === 2 && isEmbeddingLike(name) && !isAfterLayers(name)) hasEmbedding = true;
+    if (hasLayers && hasEmbedding) return true;
+  }
+  return false;
+}
+
+/** Warns of a model whose architecture is not known, and of models of different ones. */
+export function checkArchitectures(
+  recipe: Recipe,
+  models: readonly RecipeModel[],
+  defining: RecipeModel,
+  findings: Findings,
+): void {
+  const placeOf = (model: RecipeModel) =>
+    recipe.layerRanges.flatMap(({ sources }) => sources).find((source) => sameModel(source.model, model.reference))
+      ?.place ?? recipe.methodPlace;
+  const type = typeOf(defining);
+  // Without a config, a bare state dict does not claim to be a model.
+  if (defining.checkpoint.config !== undefined && !isKnownArchitecture(defining)) {
+    const message = `the architecture of "${defining.label}"${type === undefined ? "" : ` (${type})`} is not known: no layers or no embedding are recognised, and tensors are merged by their names`;
+    const hint = "What a model lacks, it takes no part in; shapes must agree.";
+    findings.warning("recipe/unknown-architecture", placeOf(defining), message, hint);
+  }
+  for (const model of models) {
+    const other = typeOf(model);
+    if (type === undefined || other === undefined || other === type) continue;
+    const message = `"${model.label}" is of type ${other}, "${defining.label}" of type ${type}: tensors are merged by their names`;
+    const hint = "Models of different architectures seldom make sense together, even where names and shapes agree.";
+    findings.warning("recipe/unknown-architecture", placeOf(model), message, hint);
+  }
+}
+
+function typeOf({ checkpoint }: RecipeModel): string | undefined {
+  const type = checkpoint.config?.model_type;
+  return typeof type === "string" ? type : undefined;
+}
