@@ -69,6 +69,12 @@ withPlanning(program.command("merge"))
   .option("--overwrite", "replace the checkpoint that is in the output directory", false)
   .option("--restart", "discard what an unfinished merge computed", false)
   .option("--hash-inputs", "put the SHA-256 of every input file into the manifest", false)
+  .option(
+    "--keep <name>",
+    "of a file of several documents: write this one's result too, to OUT-NAME or, with NAME=DIR, to DIR",
+    (name: string, names: string[]) => [...names, name],
+    [],
+  )
   .option("--quiet", "print errors only", false)
   .addOption(
     new Option("--log-level <level>", "log to stderr from this level on")

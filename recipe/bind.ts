@@ -2,6 +2,7 @@ import { isAfterLayers, isEmbeddingLike, layerCount, towerLayerKeys, towersOf } 
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { TensorTask } from "../merge/work/index.ts";
 import { checkArchitectures, isKnownArchitecture } from "./architecture-check.ts";
+import { earlierModel } from "./earlier-model.ts";
 import type { Fault } from "./errors.ts";
 import { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
@@ -64,9 +65,39 @@ export interface BindOptions {
  * referencedModels names, in any order. All faults are reported at once.
  */
 export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], options: BindOptions): Binding {
+  const made = new Map<string, RecipeModel>();
+  const bindings = new Map<string, Binding>();
+  const findings = new Findings(recipe.fileName);
+  for (const named of recipe.earlier ?? []) {
+    const binding = bindDocument(named.recipe, inputs, made, options);
+    bindings.set(named.name, binding);
+    made.set(named.name, earlierModel(named, binding, inputs, findings));
+  }
+  const before = [...bindings.values()];
+  const own = bindDocument(recipe, inputs, made, options);
+  const { tokenizer, chatTemplate } = { ...bindings.get(definingModel(recipe).text), ...own };
+  const faults = [...before.flatMap((binding) => binding.faults), ...findings.faults];
+  return {
+    ...own,
+    ...(tokenizer && { tokenizer }),
+    ...(chatTemplate !== undefined && { chatTemplate }),
+    notes: [...before.flatMap(({ notes }) => notes), ...own.notes],
+    // What a document lacks, those that build on it lack too: that need not be said again.
+    faults: faults.length > 0 ? faults : own.faults,
+    warnings: [...before.flatMap(({ warnings }) => warnings), ...own.warnings],
+  };
+}
+
+/** `made`: what the documents before it make, as models. */
+function bindDocument(
+  recipe: Recipe,
+  inputs: readonly RecipeInput[],
+  made: ReadonlyMap<string, RecipeModel>,
+  options: BindOptions,
+): Binding {
   const method = options.methods.get(recipe.method);
   if (method === undefined) throw new Error(`${recipe.method} passed parseRecipe, but is no method`);
-  return new RecipeBinder(recipe, inputs, method, options.allowVocabularyMismatch === true).bind();
+  return new RecipeBinder(recipe, inputs, made, method, options.allowVocabularyMismatch === true).bind();
 }
 
 class RecipeBinder {
@@ -82,6 +113,7 @@ class RecipeBinder {
   constructor(
     recipe: Recipe,
     inputs: readonly RecipeInput[],
+    made: ReadonlyMap<string, RecipeModel>,
     method: MethodDeclaration,
     allowVocabularyMismatch: boolean,
   ) {
@@ -89,7 +121,7 @@ class RecipeBinder {
     this.#method = method;
     const findings = new Findings(recipe.fileName);
     this.#findings = findings;
-    const models = recipeModels(recipe, inputs, findings);
+    const models = recipeModels(recipe, inputs, made, findings);
     this.#models = models;
     this.#definingModel = this.#modelIndex(definingModel(recipe));
     const defining = models[this.#definingModel];

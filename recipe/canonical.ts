@@ -11,11 +11,13 @@ export type JsonValue = string | number | boolean | null | readonly JsonValue[] 
  * paths of their models give the same. `labels`: of labelsFor, by the text of the reference; they stand for the models.
  */
 export function canonicalRecipe(recipe: Recipe, labels: ReadonlyMap<string, string>): JsonValue {
+  // Documents are told from models by what stands before their names: no model's label holds a slash.
+  const known = new Map([...labels, ...(recipe.earlier ?? []).map(({ name }) => [name, `document/${name}`] as const)]);
   const label = (model: ModelReference): string => {
     for (const { text } of model.adapter === undefined ? [model] : [withoutAdapter(model), model.adapter]) {
-      if (!labels.has(text)) throw new Error(`the recipe's model "${text}" has no label`);
+      if (!known.has(text)) throw new Error(`the recipe's model "${text}" has no label`);
     }
-    return labelOf(model, labels);
+    return labelOf(model, known);
   };
   const source = ({ model, layers, parameters }: LayerSource): JsonValue => ({
     model: label(model),
@@ -46,7 +48,15 @@ export function canonicalRecipe(recipe: Recipe, labels: ReadonlyMap<string, stri
     ...(recipe.form === "modules"
       ? { modules: modulesOf(recipe).map(module) }
       : { layerRanges: recipe.layerRanges.map(range) }),
+    ...(recipe.earlier && {
+      earlier: recipe.earlier.map(({ name, recipe: one }) => ({ name, recipe: withoutEarlier(one, known) })),
+    }),
   };
+}
+
+/** A document as part of a chain: what it builds on stands beside it. */
+function withoutEarlier({ earlier: _, ...recipe }: Recipe, known: ReadonlyMap<string, string>): JsonValue {
+  return canonicalRecipe(recipe, known);
 }
 
 function tokenizerValue(

@@ -1,8 +1,10 @@
 import type { MethodDeclaration } from "../merge/methods/index.ts";
+import { documentsIn } from "./documents.ts";
 import type { Fault, Place } from "./errors.ts";
 import { Findings } from "./findings.ts";
 import { type MigrationRule, migrationRules } from "./migration-rules.ts";
-import { type ParseOptions, parseRecipe } from "./schema.ts";
+import { parseRecipe } from "./parse-recipe.ts";
+import type { ParseOptions } from "./schema.ts";
 import { parseYaml } from "./yaml.ts";
 
 /** What a difference is of: the user decides by it what to look at first. */
@@ -54,9 +56,11 @@ export function migrationOf(
   const strict: ParseOptions = { methods, allowUnknownKeys: false };
   const { faults, warnings } = parseRecipe(text, fileName, strict);
   const unread = new Findings(fileName);
-  const root = parseYaml(text, unread);
+  const roots = documentsIn(text).map((document) => parseYaml(document.text, unread));
   const found = [...faults.map(fromFault), ...warnings.map(fromWarning)];
-  const byRule = root?.kind === "map" ? migrationRules.flatMap((rule: MigrationRule) => rule(root, methods)) : [];
+  const byRule = roots.flatMap((root) =>
+    root?.kind === "map" ? migrationRules.flatMap((rule: MigrationRule) => rule(root, methods)) : [],
+  );
   const differences = [...found, ...byRule].sort(
     (a, b) => a.line - b.line || urgency.indexOf(a.kind) - urgency.indexOf(b.kind) || a.column - b.column,
   );

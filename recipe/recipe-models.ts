@@ -6,10 +6,20 @@ import { type ModelReference, sameModel, withoutAdapter } from "./model-referenc
 import { modelReferences, type Recipe, type RecipeInput } from "./recipe.ts";
 import { withoutScales } from "./scaled-model.ts";
 
-/** Every model that the recipe names, adapters applied; what an adapter does not fit is reported. */
-export function recipeModels(recipe: Recipe, inputs: readonly RecipeInput[], findings: Findings): RecipeModel[] {
+/**
+ * Every model that the recipe names, adapters applied; what an adapter does not fit is reported. `made`: by earlier documents, by name.
+ */
+export function recipeModels(
+  recipe: Recipe,
+  inputs: readonly RecipeInput[],
+  made: ReadonlyMap<string, RecipeModel>,
+  findings: Findings,
+): RecipeModel[] {
   return modelReferences(recipe).map((reference) => {
     const alone = withoutAdapter(reference);
+    const earlier = made.get(alone.text);
+    if (earlier !== undefined)
+      return reference.adapter === undefined ? earlier : adapted(recipe, earlier, reference, inputs, findings);
     const filesOf = inputs.findIndex((input) => sameModel(input.reference, alone));
     const input = inputs[filesOf];
     if (input === undefined) throw new Error(`the recipe's model "${alone.text}" is not among the inputs`);

@@ -23,6 +23,15 @@ export interface Recipe {
   readonly form: "models" | "slices" | "modules";
   /** The recipe key `slices`, or the one range that `models` stands for; of all modules, in their order. Never empty. */
   readonly layerRanges: readonly LayerRange[];
+  /** Documents before this one in the file, in their order: models may be named after them. */
+  readonly earlier?: readonly NamedRecipe[];
+}
+
+/** A document of a file of several, whose result later ones may name as a model. */
+export interface NamedRecipe {
+  readonly name: string;
+  readonly place: Place;
+  readonly recipe: Recipe;
 }
 
 /** An entry of the recipe key `modules`: a part of the models, such as the vision tower. */
@@ -89,12 +98,21 @@ export function isOfWholeModels(recipe: Recipe, range: LayerRange): boolean {
 /** What must be opened for a recipe: every model that it names and every adapter, each once, an adapter after its model. */
 export function referencedModels(recipe: Recipe): ModelReference[] {
   const found = new Map<string, ModelReference>();
-  for (const model of modelReferences(recipe)) {
-    for (const part of [withoutAdapter(model), model.adapter]) {
-      if (part !== undefined && !found.has(part.text)) found.set(part.text, part);
+  const earlier = recipe.earlier ?? [];
+  for (const one of [recipe, ...earlier.map((named) => named.recipe)]) {
+    for (const model of modelReferences(one)) {
+      for (const part of [withoutAdapter(model), model.adapter]) {
+        if (part === undefined || found.has(part.text) || isEarlier(one, part)) continue;
+        found.set(part.text, part);
+      }
     }
   }
   return [...found.values()];
+}
+
+/** Whether a reference means a document before the recipe's own. */
+export function isEarlier(recipe: Recipe, { text }: ModelReference): boolean {
+  return recipe.earlier?.some(({ name }) => name === text) === true;
 }
 
 /** Every model the recipe names, once: the base first, then in the order of the recipe; those that only give tokens last. */

@@ -2,8 +2,7 @@ import type { MethodDeclaration } from "../merge/methods/index.ts";
 import { readBody } from "./body.ts";
 import { described, maybeValue, type ReadingContext, reportUnknownKeys } from "./context.ts";
 import { maybeDtype } from "./dtype-names.ts";
-import type { Fault } from "./errors.ts";
-import { Findings } from "./findings.ts";
+import type { Findings } from "./findings.ts";
 import { lintRecipe } from "./lints.ts";
 import { maybeModelReference } from "./model-reference.ts";
 import { checkRange, needsBase } from "./range-checks.ts";
@@ -11,7 +10,7 @@ import type { Recipe } from "./recipe.ts";
 import { parseSettings } from "./settings.ts";
 import { didYouMean, maybeMeant } from "./suggestion.ts";
 import { maybeChatTemplateSetting, maybeTokenizerSettings } from "./tokenizer-settings.ts";
-import { parseYaml, type YamlMap, type YamlNode } from "./yaml.ts";
+import type { YamlMap, YamlNode } from "./yaml.ts";
 
 export interface ParseOptions {
   readonly methods: ReadonlyMap<string, MethodDeclaration>;
@@ -19,38 +18,17 @@ export interface ParseOptions {
   readonly allowUnknownKeys: boolean;
 }
 
-export interface ParsedRecipe {
-  /**
-   * There where the recipe's structure could be read, even if there are faults besides: bind it as well, and all of
-   * its faults can be reported at once. To be merged only if there are none.
-   */
-  readonly recipe?: Recipe;
-  readonly faults: readonly Fault[];
-  readonly warnings: readonly Fault[];
-}
-
 const recipeKeys = [
   ...["merge_method", "base_model", "models", "slices", "modules", "dtype", "out_dtype", "parameters", "name"],
   ...["tokenizer_source", "tokenizer", "chat_template"],
 ];
 
-/**
- * Reads a recipe. `fileName` is what faults call it.
- * The whole text is read before anything is reported: faults come all at once, each with its place.
- */
-export function parseRecipe(text: string, fileName: string, options: ParseOptions): ParsedRecipe {
-  const findings = new Findings(fileName);
-  const root = parseYaml(text, findings);
-  const recipe = root === undefined ? undefined : readRecipe(root, text, fileName, options, findings);
-  const { faults, warnings } = findings;
-  return recipe === undefined ? { faults, warnings } : { recipe, faults, warnings };
-}
-
-function readRecipe(
+/** One document. `text`: of the whole file. */
+export function readRecipe(
   root: YamlNode,
   text: string,
   fileName: string,
-  options: ParseOptions,
+  options: ParseOptions & { readonly isNamed?: boolean },
   findings: Findings,
 ): Recipe | undefined {
   if (root.kind !== "map") {
@@ -66,7 +44,7 @@ function readRecipe(
   const method = maybeMethod(root, options.methods, findings);
   const context: ReadingContext = { findings, allowUnknownKeys: options.allowUnknownKeys, method };
   reportUnknownKeys(context, root, recipeKeys);
-  reportName(root, findings);
+  if (options.isNamed !== true) reportName(root, findings);
   const baseNode = maybeValue(root, "base_model");
   const baseModel = baseNode && maybeModelReference(baseNode, context);
   const dtypeNode = maybeValue(root, "dtype");

@@ -85,13 +85,8 @@ export function parseYaml(text: string, findings: Findings): YamlNode | undefine
   const [first, second] = filled;
   if (second !== undefined) {
     const place = placeAt((second.contents?.range ?? second.range)[0]);
-    const message = "several documents in one file are recognised, but not supported yet";
-    findings.fault(
-      "recipe/not-yet",
-      place,
-      message,
-      "Write each document to a file of its own and merge them one by one.",
-    );
+    const hint = "Write each to a file of its own.";
+    findings.fault("recipe/wrong-value", place, "one document is expected here, and there are several", hint);
     return undefined;
   }
   if (first === undefined) {

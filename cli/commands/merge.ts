@@ -1,9 +1,10 @@
 import { join, resolve } from "node:path";
 import { runMergeJob } from "../../coordinator/job/index.ts";
-import { prepare } from "../../coordinator/prepare/index.ts";
+import { prepareText, readRecipe } from "../../coordinator/prepare/index.ts";
 import { WORK_DIRECTORY } from "../../coordinator/publish/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { recipeTextUpTo } from "../../recipe/index.ts";
+import { FileStore, type Store } from "../../storage/index.ts";
 import type { EngineChoice } from "../../worker/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -24,6 +25,8 @@ export interface MergeOptions extends PlanningOptions {
   readonly overwrite: boolean;
   readonly restart: boolean;
   readonly hashInputs: boolean;
+  /** Of a chain: documents whose results are written too, as NAME or NAME=DIR. */
+  readonly keep: readonly string[];
   readonly quiet: boolean;
   readonly logLevel: string;
 }
@@ -35,13 +38,51 @@ export async function mergeCommand(
   io: Io,
 ): Promise<number> {
   const store = new FileStore({ blocking: false });
+  try {
+    const text = await readRecipe(store, recipePath);
+    for (const [name, folder] of options.keep.map((keep) => keptAs(keep, outPath))) {
+      const upTo = recipeTextUpTo(text, name);
+      if (upTo === undefined) {
+        const message = `--keep ${name}: no document of ${recipePath} is called so`;
+        printFailure(
+          io,
+          { code: "cli/unknown-document", message, hint: "A document is named by its key name:." },
+          options.json,
+        );
+        return exitCodes.usage;
+      }
+      const ended = await mergeText(store, upTo, recipePath, folder, options, io);
+      if (ended !== exitCodes.done) return ended;
+    }
+    return await mergeText(store, text, recipePath, outPath, options, io);
+  } catch (error) {
+    return reportError(io, error, options.json);
+  }
+}
+
+/** NAME=DIR; NAME alone goes beside the output. */
+function keptAs(keep: string, outPath: string): readonly [name: string, folder: string] {
+  const equals = keep.indexOf("=");
+  return equals < 0
+    ? [keep, `${outPath.replace(/[/\\]+$/, "")}-${keep}`]
+    : [keep.slice(0, equals), keep.slice(equals + 1)];
+}
+
+async function mergeText(
+  store: Store,
+  recipeText: string,
+  recipePath: string,
+  outPath: string,
+  options: MergeOptions,
+  io: Io,
+): Promise<number> {
   const out = resolve(outPath);
   const started = performance.now();
   const seconds = () => (performance.now() - started) / 1000;
   let log: ReturnType<typeof openJobLog> | undefined;
   const signals = new Signals();
   try {
-    const prepared = await prepare(store, recipePath, {
+    const prepared = await prepareText(store, recipeText, recipePath, {
       seed: options.randomSeed,
       sliceBytes: options.sliceSize,
       shardBytes: options.shardSize,

@@ -16,7 +16,7 @@ import { toolVersion } from "../version.ts";
 import type { MergeOptions } from "./merge.ts";
 import { readableBytes, textTable } from "./text-table.ts";
 
-export type SweepOptions = Omit<MergeOptions, "logLevel">;
+export type SweepOptions = Omit<MergeOptions, "logLevel" | "keep">;
 
 /** A merge of the sweep: what it will be, and where. */
 interface Planned {
@@ -165,10 +165,10 @@ async function runBatch(
         quiet: true,
         nowMs: () => performance.now(),
       });
-      const { plan, digest, recipeText, definingCheckpoint, inputs } = one.prepared;
+      const { plan, digest, recipeText, definingCheckpoint, text, inputs } = one.prepared;
       try {
         const outcome = await runMergeJob({
-          ...{ store, out: one.out, plan, digest, recipeText, definingCheckpoint, inputs, toolVersion },
+          ...{ store, out: one.out, plan, digest, recipeText, definingCheckpoint, text, inputs, toolVersion },
           seed: parseSeed(plan.seed),
           overwrite: options.overwrite,
           restart: options.restart,

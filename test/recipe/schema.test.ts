@@ -56,16 +56,6 @@ test("unknown keys and parameters become warnings where the user allows them, an
   expect([...(recipe?.layerRanges[0]?.sources[0]?.parameters.keys() ?? [])]).toEqual(["weight"]);
 });
 
-test.each([["several documents", "merge_method: linear\nmodels: [{model: a}]\n---\nname: b\n", "several documents"]])(
-  "%s is recognised and refused by name, as nothing else",
-  (_, text, named) => {
-    const { faults } = parse(text);
-    expect(faults).toHaveLength(1);
-    expect(faults[0]).toMatchObject({ code: "recipe/not-yet" });
-    expect(faults[0]?.message).toContain(named);
-  },
-);
-
 test.each([
   ["no method", "models: [{model: a}]\n", "missing-key 1:1"],
   ["no models", "merge_method: linear\n", "missing-key 1:1"],

@@ -65,7 +65,7 @@ test.each([
   ["a tag of our own", "a: !model x\n", "recipe/yaml", 1],
   ["a tag that does not fit", "a: !!bool 3\n", "recipe/yaml", 1],
   ["a merge key of something else", "a:\n  <<: 3\n", "recipe/yaml", 2],
-  ["several documents", "a: 1\n---\nb: 1\n", "recipe/not-yet", 3],
+  ["several documents", "a: 1\n---\nb: 1\n", "recipe/wrong-value", 3],
   ["nothing", "# only a comment\n", "recipe/missing-key", 1],
 ])("%s is refused with its line", (_, text, code, line) => {
   const { value, faults } = read(text);
