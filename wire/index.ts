@@ -36,5 +36,5 @@ export {
   statusOf,
   WORKER_KEY,
 } from "./status.ts";
-export { type Sink, StreamWriter } from "./stream-writer.ts";
+export { CHUNKS_IN_FLIGHT_MAX, type Sink, StreamWriter } from "./stream-writer.ts";
 export { checkVersions, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, type Side } from "./version.ts";

@@ -2,22 +2,29 @@ import type { Writable } from "node:stream";
 import { WireError } from "./errors.ts";
 
 /** What of a stream of gRPC the writer needs: every kind has it. */
-export type Sink<T> = Pick<Writable, "on"> & { write(message: T): boolean; end(): void };
+export type Sink<T> = Pick<Writable, "on"> & { write(message: T, taken: () => void): boolean; end(): void };
+
+/** Messages that may be on their way into the connection: enough that small ones are sent together. */
+const IN_FLIGHT_MAX = 64;
+/** The same for chunks of CHUNK_BYTES; a stream's own limit is a count of messages, 16 of them. */
+export const CHUNKS_IN_FLIGHT_MAX = 2;
 
 /**
- * The one way in which messages go into a stream of gRPC: it waits while the other end does not keep up, so that no more than the
- * stream's own buffer lies in memory. A stream that has ended rejects; nobody waits for a drain that never comes.
+ * The one way in which messages go into a stream of gRPC: it waits while the other end does not keep up, so that no more than a few
+ * messages lie in memory. A stream that has ended rejects; nobody waits for room that never comes.
  */
 export class StreamWriter<T> {
   readonly #sink: Sink<T>;
+  readonly #inFlightMax: number;
+  #inFlight = 0;
   #failure: WireError | undefined;
   #tail: Promise<void> = Promise.resolve();
   /** Of the write that waits for room; writes wait one after another. */
   #waiting: { readonly resolve: () => void; readonly reject: (error: WireError) => void } | undefined;
 
-  constructor(sink: Sink<T>) {
+  constructor(sink: Sink<T>, inFlightMax = IN_FLIGHT_MAX) {
     this.#sink = sink;
-    sink.on("drain", () => this.#drained());
+    this.#inFlightMax = inFlightMax;
     sink.on("error", (cause: unknown) => this.#close(cause));
     for (const event of ["close", "cancelled", "finish"]) sink.on(event, () => this.#close(undefined));
   }
@@ -45,16 +52,20 @@ export class StreamWriter<T> {
 
   #write(message: T): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
-    if (this.#sink.write(message)) return undefined;
+    this.#inFlight++;
+    this.#sink.write(message, this.#taken);
+    if (this.#inFlight < this.#inFlightMax) return undefined;
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
     });
   }
 
-  #drained(): void {
+  readonly #taken = (): void => {
+    this.#inFlight--;
+    if (this.#inFlight >= this.#inFlightMax) return;
     this.#waiting?.resolve();
     this.#waiting = undefined;
-  }
+  };
 
   #close(cause: unknown): void {
     if (this.#failure !== undefined) return;

@@ -25,6 +25,7 @@ import {
 import {
   type AttemptKey,
   attemptOf,
+  CHUNKS_IN_FLIGHT_MAX,
   chunksOf,
   failedOf,
   hexOf,
@@ -149,7 +150,7 @@ function stream<Request, Response>(
   call: ServerWritableStream<Request, Response>,
   messages: () => AsyncIterable<Response>,
 ): void {
-  const writer = new StreamWriter<Response>(call);
+  const writer = new StreamWriter<Response>(call, CHUNKS_IN_FLIGHT_MAX);
   const send = async () => {
     for await (const message of messages()) {
       if (call.cancelled) return;

@@ -28,7 +28,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 describe("StreamWriter", () => {
   test("waits while the other end does not keep up, and goes on when it does", async () => {
     const sink = new SlowSink();
-    const writer = new StreamWriter<string>(sink);
+    const writer = new StreamWriter<string>(sink, 2);
     let written = 0;
     const all = (async () => {
       for (let k = 0; k < 10; k++) {
@@ -50,7 +50,7 @@ describe("StreamWriter", () => {
 
   test("keeps the order of overlapping calls", async () => {
     const sink = new SlowSink();
-    const writer = new StreamWriter<string>(sink);
+    const writer = new StreamWriter<string>(sink, 2);
     const all = Promise.all([..."abcdef"].map((letter) => writer.write(letter)));
     for (let k = 0; k < 7; k++) {
       await turn();
@@ -66,7 +66,7 @@ describe("StreamWriter", () => {
     ["is cancelled", (sink: SlowSink) => sink.emit("cancelled"), "the stream ended"],
   ])("writers are told when the stream %s, those who wait included", async (_, end, message) => {
     const sink = new SlowSink();
-    const writer = new StreamWriter<string>(sink);
+    const writer = new StreamWriter<string>(sink, 2);
     await writer.write("a");
     const waiting = writer.write("b");
     await turn();

@@ -1,0 +1,72 @@
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeEach, describe, expect, test } from "vitest";
+import { parseRoot, Roots } from "../../../coordinator/service/index.ts";
+import { FileStore } from "../../../storage/index.ts";
+import { temporaryFolder } from "../../support/temporary-folder.ts";
+
+let folder: string;
+let roots: Roots;
+const at = (...parts: string[]) => join(folder, ...parts);
+
+beforeEach(async () => {
+  folder = temporaryFolder();
+  for (const name of ["models/llama", "out", "secret"]) mkdirSync(at(name), { recursive: true });
+  writeFileSync(at("models", "llama", "model.safetensors"), "");
+  writeFileSync(at("secret", "model.safetensors"), "");
+  roots = await Roots.open(new FileStore(), [
+    { name: "models", path: at("models") },
+    { name: "out", path: at("out") },
+  ]);
+});
+
+describe("roots", () => {
+  test("a place is a root and a relative path, both ways", () => {
+    const place = { root: "models", path: "llama/model.safetensors" };
+    expect(roots.pathOf(place)).toBe(at("models", "llama", "model.safetensors"));
+    expect(roots.placeOf(at("models", "llama", "model.safetensors"))).toEqual(place);
+  });
+
+  test.each(["..", "a/../../x", "/etc/passwd", "a//b", "./a", ""])("%j is no place below a root", (path) => {
+    expect(() => roots.pathOf({ root: "models", path })).toThrow(expect.objectContaining({ code: "service/root" }));
+  });
+
+  test("another root is refused, and the roots are named", () => {
+    expect(() => roots.pathOf({ root: "secret", path: "x" })).toThrow('there is no root "secret"');
+  });
+
+  test("what lies below no root is refused, a neighbour with the root's name at its beginning too", () => {
+    mkdirSync(at("models-2"));
+    for (const path of [at("secret", "model.safetensors"), at("models-2", "x"), at("models")]) {
+      expect(() => roots.placeOf(path)).toThrow(expect.objectContaining({ code: "service/outside-roots" }));
+    }
+  });
+
+  test("models are found by root and path, by an absolute path in a root, and by a path below just one", async () => {
+    const expected = { root: at("models", "llama") };
+    for (const path of ["models:llama", at("models", "llama"), "llama"]) {
+      expect(await roots.findModel({ path })).toEqual(expected);
+    }
+    mkdirSync(at("out", "llama"));
+    await expect(roots.findModel({ path: "llama" })).rejects.toMatchObject({ code: "service/root" });
+    await expect(roots.findModel({ path: at("secret") })).rejects.toMatchObject({ code: "service/outside-roots" });
+    await expect(roots.findModel({ path: "../secret" })).rejects.toMatchObject({ code: "service/root" });
+  });
+
+  test("a link that leads out of a root leads nowhere", async () => {
+    symlinkSync(at("secret"), at("models", "inner"));
+    const { root } = await roots.findModel({ path: "models:inner" });
+    expect(() => roots.placeOf(join(root, "model.safetensors"))).toThrow(
+      expect.objectContaining({ code: "service/outside-roots" }),
+    );
+  });
+
+  test("roots are written NAME=DIRECTORY, and must be there", async () => {
+    expect(parseRoot("models=mnt/a=b", "/srv")).toEqual({ name: "models", path: "/srv/mnt/a=b" });
+    for (const text of ["models", "=x", "Mo=x", "a="]) {
+      expect(() => parseRoot(text, "/")).toThrow(expect.objectContaining({ code: "service/root" }));
+    }
+    const missing = { name: "models", path: at("nothing") };
+    await expect(Roots.open(new FileStore(), [missing])).rejects.toMatchObject({ code: "service/root" });
+  });
+});
