@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
+import { compareAndSet } from "../nats/index.ts";
 import { JournalError } from "./errors.ts";
 import type { Entry, Sequence } from "./journal.ts";
 import { NatsBlobs } from "./nats-blobs.ts";
-import { type BlobReference, entryHeaders, writerOf } from "./nats-entries.ts";
+import { type BlobReference, entryHeaders } from "./nats-entries.ts";
 import type { NatsPlace } from "./nats-place.ts";
 import { Window } from "./window.ts";
 
@@ -34,9 +34,6 @@ const BATCHES_IN_FLIGHT = 2;
 /**
  * Appends to the stream. Where it takes batches, those at hand go together: one sync for all of them. A batch of which one
  * member is refused is refused whole, and its members go by themselves.
- *
- * An append that is not answered may have been stored or not. It is looked up before it is sent again: if the subject's
- * last message is its own, it was; compare-and-set makes sending it twice harmless.
  */
 export class NatsAppends {
   readonly #place: NatsPlace;
@@ -148,22 +145,12 @@ export class NatsAppends {
   }
 
   async #publish(one: Waiting, maybeThere: boolean): Promise<bigint> {
-    const outage = this.#place.outage(`append to ${one.subject}`);
-    for (let look = maybeThere; ; look = true) {
-      if (look) {
-        // Somebody was first: ourselves, maybe, in a try that was not answered.
-        const last = await this.#place.lastMessage(one.natsSubject, outage);
-        if (last !== null && writerOf(last) === one.writer) return BigInt(last.seq);
-        const sequence = BigInt(last?.seq ?? 0);
-        if (sequence !== one.after) throw conflict(this.#place.where, one, sequence);
-      }
-      try {
-        const options = optionsOf(one);
-        return BigInt((await this.#place.nats.client.publish(one.natsSubject, one.message, options)).seq);
-      } catch (error) {
-        if (!isWrongSequence(error)) await outage.passing(error);
-      }
-    }
+    const { nats, stream, where } = this.#place;
+    const { natsSubject: subject, message: payload, after } = one;
+    const message = { stream, subject, payload, headers: headersOf(one), after, maybeThere };
+    const outcome = await compareAndSet(nats, message, this.#place.outage(`append to ${one.subject}`));
+    if (outcome.stored) return outcome.sequence;
+    throw conflict(where, one, outcome.last?.seq ?? 0);
   }
 
   /** Sequences never fall, unless the server forgot some. */
@@ -178,19 +165,15 @@ export class NatsAppends {
   }
 }
 
-function optionsOf({ writer, known, blob, after }: Waiting) {
-  return { headers: entryHeaders(writer, known, blob), expect: { lastSubjectSequence: Number(after) } };
+function headersOf({ writer, known, blob }: Waiting) {
+  return entryHeaders(writer, known, blob);
 }
 
-function isWrongSequence(error: unknown): boolean {
-  return (
-    error instanceof JetStreamApiError &&
-    (error.code === JetStreamApiCodes.StreamWrongLastSequence ||
-      error.code === JetStreamApiCodes.StreamWrongLastSequenceUnknown)
-  );
+function optionsOf(one: Waiting) {
+  return { headers: headersOf(one), expect: { lastSubjectSequence: Number(one.after) } };
 }
 
-function conflict(where: string, { subject, after }: Waiting, last: bigint): JournalError {
+function conflict(where: string, { subject, after }: Waiting, last: number): JournalError {
   return new JournalError("journal/conflict", `${where}: the last entry of ${subject} is ${last}, not ${after}`, {
     hint: "Another writer was first: read what it wrote.",
   });

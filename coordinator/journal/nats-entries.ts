@@ -1,6 +1,5 @@
-import type { StoredMsg } from "@nats-io/jetstream";
 import { headers, type MsgHdrs } from "@nats-io/transport-node";
-import { type NatsNames, textOf, tokenOf } from "../nats/index.ts";
+import { type NatsNames, textOf, tokenOf, WRITER_HEADER } from "../nats/index.ts";
 import { JOB_SUBJECT } from "./epoch.ts";
 
 /**
@@ -54,22 +53,16 @@ export interface BlobReference {
   readonly chunkBytes: number;
 }
 
-/** Unlike that of any other message, of any process: tells whether a message found there is ours. */
-const WRITER = "Deltaworks-Writer";
 /** The highest sequence acknowledged to its writer before: a record that has a lower one itself proves a loss. */
 const ACKNOWLEDGED = "Deltaworks-Acknowledged";
 const BLOB = "Deltaworks-Blob";
 
 export function entryHeaders(writer: string, acknowledged: bigint, blob: BlobReference | undefined): MsgHdrs {
   const made = headers();
-  made.set(WRITER, writer);
+  made.set(WRITER_HEADER, writer);
   made.set(ACKNOWLEDGED, String(acknowledged));
   if (blob !== undefined) made.set(BLOB, `${blob.sha256} ${blob.sizeBytes} ${blob.chunkBytes}`);
   return made;
-}
-
-export function writerOf(message: Pick<StoredMsg, "header">): string {
-  return message.header.get(WRITER);
 }
 
 export function acknowledgedBefore(message: { readonly headers?: MsgHdrs | undefined }): bigint {

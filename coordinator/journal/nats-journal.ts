@@ -1,12 +1,11 @@
 import type { JsMsg } from "@nats-io/jetstream";
 import type { Json } from "../../merge/work/index.ts";
-import type { Nats } from "../nats/index.ts";
+import { type Nats, replay } from "../nats/index.ts";
 import { JournalError } from "./errors.ts";
 import { type Entry, type Journal, type JournalRecord, nothingYet, type Sequence } from "./journal.ts";
 import { NatsAppends } from "./nats-appends.ts";
 import { acknowledgedBefore, maybeBlob } from "./nats-entries.ts";
 import { NatsPlace } from "./nats-place.ts";
-import { replay } from "./nats-replay.ts";
 
 export interface NatsJournalOptions {
   /** How long an append or a read waits for a server that does not answer. */
@@ -85,14 +84,16 @@ class OpenNatsJournal implements NatsJournal {
   async last(subject: string): Promise<Sequence> {
     this.#checkUsable();
     await this.#appending.get(subject);
-    return this.#track(this.#last(this.#place.subjects.toNats(subject)));
+    return (await this.#track(this.#place.lastSequence(this.#place.subjects.toNats(subject)))) as Sequence;
   }
 
   async *read(after: Sequence = nothingYet): AsyncGenerator<JournalRecord> {
     this.#checkUsable();
     await Promise.allSettled(this.#underWay);
-    const end = await this.#track(this.#last(this.#place.subjects.all));
-    for await (const message of replay(this.#place, after, end)) {
+    const { nats, stream, subjects } = this.#place;
+    const end = await this.#track(this.#place.lastSequence(subjects.all));
+    const outage = () => this.#place.outage("read");
+    for await (const message of replay(nats, { stream, subjects: subjects.all, after, end, outage })) {
       const missing = acknowledgedBefore(message) - BigInt(message.seq) + 1n;
       this.#lostRecords = Math.max(this.#lostRecords, Number(missing));
       yield { sequence: BigInt(message.seq) as Sequence, entry: await this.#entryOf(message) };
@@ -104,11 +105,6 @@ class OpenNatsJournal implements NatsJournal {
     const timer = setTimeout(() => this.#place.giveUp(), this.#closeMs);
     await Promise.allSettled(this.#underWay);
     clearTimeout(timer);
-  }
-
-  async #last(natsSubject: string): Promise<Sequence> {
-    const outage = this.#place.outage(`read the last entry of ${natsSubject}`);
-    return BigInt((await this.#place.lastMessage(natsSubject, outage))?.seq ?? 0) as Sequence;
   }
 
   async #entryOf(message: JsMsg): Promise<Entry> {

@@ -1,5 +1,4 @@
-import type { StoredMsg } from "@nats-io/jetstream";
-import { type Nats, Outage, serverOf } from "../nats/index.ts";
+import { lastMessage, type Nats, Outage, serverOf } from "../nats/index.ts";
 import { JournalError } from "./errors.ts";
 import { EntrySubjects } from "./nats-entries.ts";
 
@@ -39,14 +38,9 @@ export class NatsPlace {
     this.#closing.abort();
   }
 
-  /** The last message of a subject, which may have wildcards. Asks the stream's leader: a replica may be behind. */
-  async lastMessage(natsSubject: string, outage: Outage): Promise<StoredMsg | null> {
-    for (;;) {
-      try {
-        return await this.nats.manager.streams.getMessage(this.stream, { last_by_subj: natsSubject });
-      } catch (error) {
-        await outage.passing(error);
-      }
-    }
+  /** Sequence of the last message of a subject, which may have wildcards; 0n where there is none. */
+  async lastSequence(natsSubject: string): Promise<bigint> {
+    const outage = this.outage(`read the last entry of ${natsSubject}`);
+    return BigInt((await lastMessage(this.nats, this.stream, natsSubject, outage))?.seq ?? 0);
   }
 }

@@ -1,6 +1,23 @@
+export {
+  type ConditionalMessage,
+  compareAndSet,
+  lastMessage,
+  type NotStored,
+  type Stored,
+  WRITER_HEADER,
+} from "./compare-and-set.ts";
 export { connectNats, type Nats, type NatsOptions, serverOf } from "./connect.ts";
 export { type NatsCode, NatsError, natsCodes } from "./errors.ts";
 export { DEFAULT_PREFIX, type NatsNames, natsNames, textOf, tokenOf } from "./names.ts";
 export { Outage, type OutageOptions } from "./outage.ts";
+export { consumerName, type ReplayRange, replay } from "./replay.ts";
 export { checkServer, isAtLeast, serverFeatures } from "./server-features.ts";
-export { checkStreams, createStreams, defaultSizes, type StreamSizes } from "./streams.ts";
+export {
+  ACK_WAIT_MS,
+  checkStreams,
+  createStreams,
+  defaultSizes,
+  PRIORITIES,
+  priorityConsumer,
+  type StreamSizes,
+} from "./streams.ts";

@@ -1,4 +1,7 @@
 import {
+  AckPolicy,
+  type ConsumerConfig,
+  DeliverPolicy,
   DiscardPolicy,
   JetStreamApiCodes,
   JetStreamApiError,
@@ -47,8 +50,55 @@ function streamConfigs(names: NatsNames, sizes: StreamSizes): readonly OwnConfig
       // Message ids are no fence (they expire) and are not used; a long window would only cost memory.
       duplicate_window: nanos(120_000),
     },
+    {
+      ...common,
+      name: names.jobsStream,
+      description: "deltaworks: a token per job that is not ended; who holds it runs the job",
+      subjects: [`${names.prefix}.q.*.*`],
+      retention: RetentionPolicy.Workqueue,
+      max_bytes: SMALL_STREAM_BYTES,
+    },
+    {
+      ...common,
+      name: names.recordsStream,
+      description: "deltaworks: what is known of each job",
+      subjects: [`${names.prefix}.r.*`],
+      retention: RetentionPolicy.Limits,
+      max_bytes: SMALL_STREAM_BYTES,
+      max_msgs_per_subject: 1,
+    },
   ];
 }
+
+/** Tokens and records of more jobs than anybody has. */
+const SMALL_STREAM_BYTES = 256 * 2 ** 20;
+
+/** A token that nobody vouches for during this time goes to somebody else. */
+export const ACK_WAIT_MS = 30_000;
+
+/** One consumer a priority: they share the work-queue stream without overlap, as it demands. */
+export function priorityConsumer(priority: number): string {
+  return `priority-${priority}`;
+}
+
+function consumerConfigs(names: NatsNames, sizes: StreamSizes): readonly OwnConsumer[] {
+  return Array.from({ length: PRIORITIES }, (_, priority) => ({
+    durable_name: priorityConsumer(priority),
+    filter_subject: `${names.prefix}.q.${priority}.*`,
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: nanos(ACK_WAIT_MS),
+    deliver_policy: DeliverPolicy.All,
+    // A token is worth something until its job has ended: nothing may stay behind unseen.
+    max_deliver: -1,
+    max_ack_pending: 10_000,
+    num_replicas: sizes.replicas,
+  }));
+}
+
+/** 0 to 4; the queue's room checks what is submitted. */
+export const PRIORITIES = 5;
+
+type OwnConsumer = Partial<ConsumerConfig> & { readonly durable_name: string };
 
 /**
  * Makes what is not there, and switches on what the server has learnt since. Other settings of a stream that is there are
@@ -71,6 +121,12 @@ export async function createStreams(nats: Nats, sizes: StreamSizes): Promise<str
       done.push(`allowed batches in the stream ${config.name}`);
     }
   }
+  for (const config of consumerConfigs(names, sizes)) {
+    const { durable_name: consumer } = config;
+    if ((await maybeConsumer(nats, consumer)) !== undefined) continue;
+    await ask(nats, `make the consumer ${consumer}`, () => manager.consumers.add(names.jobsStream, config));
+    done.push(`made the consumer ${consumer} of ${names.jobsStream}`);
+  }
   return done;
 }
 
@@ -83,23 +139,32 @@ export async function checkStreams(nats: Nats): Promise<void> {
   const { names } = nats;
   for (const { description: _, num_replicas: __, max_bytes: ___, ...expected } of streamConfigs(names, defaultSizes)) {
     const found = await maybeConfig(nats, expected.name);
-    if (found === undefined) {
-      throw new NatsError("nats/missing", `the stream ${expected.name} is not there`, {
-        hint: "Make it once, with an administrator's credentials: deltaworks nats init",
-      });
-    }
-    const differences = Object.entries(expected).filter(
-      ([key, value]) => !isEqual(found[key as keyof StreamConfig], value),
-    );
-    if (differences.length > 0) {
-      const named = differences.map(
-        ([key, value]) => `${key} is ${JSON.stringify(found[key as keyof StreamConfig])}, not ${JSON.stringify(value)}`,
-      );
-      throw new NatsError("nats/configured-otherwise", `the stream ${expected.name}: ${named.join("; ")}`, {
-        hint: "Change it back with the nats command line, or use another --nats-prefix.",
-      });
-    }
+    if (found === undefined) throw missing(`the stream ${expected.name}`);
+    checkEqual(`the stream ${expected.name}`, expected, found);
   }
+  for (const { num_replicas: _, ...expected } of consumerConfigs(names, defaultSizes)) {
+    const what = `the consumer ${expected.durable_name} of ${names.jobsStream}`;
+    const found = await maybeConsumer(nats, expected.durable_name);
+    if (found === undefined) throw missing(what);
+    checkEqual(what, expected, found);
+  }
+}
+
+function missing(what: string): NatsError {
+  return new NatsError("nats/missing", `${what} is not there`, {
+    hint: "Make it once, with an administrator's credentials: deltaworks nats init",
+  });
+}
+
+function checkEqual(what: string, expected: object, found: object): void {
+  const read = found as Readonly<Record<string, unknown>>;
+  const differences = Object.entries(expected)
+    .filter(([key, value]) => !isEqual(read[key], value))
+    .map(([key, value]) => `${key} is ${JSON.stringify(read[key])}, not ${JSON.stringify(value)}`);
+  if (differences.length === 0) return;
+  throw new NatsError("nats/configured-otherwise", `${what}: ${differences.join("; ")}`, {
+    hint: "Change it back with the nats command line, or use another --nats-prefix.",
+  });
 }
 
 function maybeConfig(nats: Nats, stream: string): Promise<StreamConfig | undefined> {
@@ -108,6 +173,17 @@ function maybeConfig(nats: Nats, stream: string): Promise<StreamConfig | undefin
       return (await nats.manager.streams.info(stream)).config;
     } catch (error) {
       if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound) return undefined;
+      throw error;
+    }
+  });
+}
+
+function maybeConsumer({ names, ...nats }: Nats, consumer: string): Promise<ConsumerConfig | undefined> {
+  return ask(nats, `ask about the consumer ${consumer}`, async () => {
+    try {
+      return (await nats.manager.consumers.info(names.jobsStream, consumer)).config;
+    } catch (error) {
+      if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.ConsumerNotFound) return undefined;
       throw error;
     }
   });

@@ -10,3 +10,4 @@ export {
   PRIORITY_MAX,
   type Wish,
 } from "./job-queue.ts";
+export { type NatsQueueOptions, openNatsQueue } from "./nats-queue.ts";

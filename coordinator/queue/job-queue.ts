@@ -63,15 +63,16 @@ export interface JobQueue {
   /** Every job that `find` gives, by time of submission. */
   list(): Promise<readonly JobRecord[]>;
   /**
-   * Notes what somebody asks. A queued job that is to be cancelled or terminated ends at once.
+   * Notes what somebody asks. A job that was never claimed and is to be cancelled or terminated ends at once; any other is
+   * for the coordinator that has it, or claims it next, to clear away.
    * @throws QueueError `queue/unknown-job`: there is none of that name, or it has ended
    */
   wish(name: string, wish: Wish): Promise<JobRecord>;
   /** Takes an ended job out of the list. @throws QueueError `queue/unknown-job`: there is none, or it has not ended */
   forget(name: string): Promise<void>;
   /**
-   * Every job that changes from now on, as it then is; of several changes at once maybe only the last one. Ends with
-   * `signal` and with the queue. After an interruption everything is given again.
+   * Every job that changes from now on, as it then is; of several changes at once maybe only the last one, and others as
+   * they are may be among them. Ends with `signal` and with the queue.
    */
   changes(signal: AbortSignal): AsyncIterable<JobRecord>;
   /** Ends all; claims that are still held go back. May be called again. */

@@ -50,8 +50,6 @@ export function claimed(job: JobRecord, holder: string): JobRecord {
 }
 
 export function released(job: JobRecord): JobRecord {
-  // Asked for while nobody could carry it out any more.
-  if (endsByWish(job.wish)) return ended(job, "cancelled");
   return { ...job, state: "queued" };
 }
 
@@ -65,7 +63,9 @@ export function wished(job: JobRecord | undefined, name: string, wish: Wish): Jo
     const message = job === undefined ? `there is no job ${name}` : `the job ${name} has ended: ${job.outcome}`;
     throw new QueueError("queue/unknown-job", message, { hint: "deltaworks list shows the jobs." });
   }
-  return job.state === "queued" && endsByWish(wish) ? ended(job, "cancelled") : { ...job, wish };
+  // One that somebody has worked on left things behind: whoever claims it next clears them away.
+  const untouched = job.state === "queued" && job.claims === 0;
+  return untouched && endsByWish(wish) ? ended(job, "cancelled") : { ...job, wish };
 }
 
 /** @throws QueueError `queue/unknown-job` */

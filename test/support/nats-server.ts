@@ -73,7 +73,7 @@ export class NatsServer {
       `listen: "127.0.0.1:${port}"`,
       `http: "127.0.0.1:${monitoringPort}"`,
       `server_name: ${name}`,
-      `jetstream { store_dir: "${join(folder, "store")}", max_file_store: 4G, max_memory_store: 64M, ${sync} }`,
+      `jetstream { store_dir: "${join(folder, "store")}", max_file_store: 100G, max_memory_store: 64M, ${sync} }`,
       more,
       options.config ?? "",
     ].join("\n");
