@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { parseDuration } from "./commands/duration.ts";
-import { parseBytes, parseSeedText } from "./commands/merge-options.ts";
+import { parseDuration, parseGrace } from "./commands/duration.ts";
+import { parseBytes, parseSeedText, parseThreads } from "./commands/merge-options.ts";
 import type { Io } from "./io.ts";
-import { withEnrolling, withTrust } from "./trust-options.ts";
+import { withEnrolling, withJoining, withTrust } from "./trust-options.ts";
 
 type Run<Options> = (args: readonly string[], options: Options, io: Io) => Promise<number>;
 /** Commands are loaded when they are called. */
@@ -42,7 +42,7 @@ function asking(command: Command): Command {
     .option("--json", "print events or results as JSON, one object a line", false);
 }
 
-/** The commands of several machines but the worker's. */
+/** The commands of several machines. */
 export function addClusterCommands(program: Command, runs: Runs): void {
   withEnrolling(withTrust(program.command("coordinator")))
     .description("take jobs and have workers on other machines compute them; after a crash the same command goes on")
@@ -62,6 +62,37 @@ export function addClusterCommands(program: Command, runs: Runs): void {
         .default("info"),
     )
     .action(runs(async () => (await import("./commands/coordinator.ts")).coordinatorCommand));
+
+  withJoining(withTrust(program.command("worker")))
+    .description("compute slices for a coordinator, until it is told to end")
+    .addOption(
+      new Option("--coordinator <host:port>", "where the coordinator listens")
+        .env("DELTAWORKS_COORDINATOR")
+        .makeOptionMandatory(),
+    )
+    .option("--name <name>", "name of this worker, unique in the cluster (default: its certificate's, or the host's)")
+    .option(
+      "--root <name=path>",
+      "a folder that jobs may name; NAME=PATH:ro is only read; may be given again",
+      gather,
+      [],
+    )
+    .option("--threads <n>", "worker threads (default: all cores, at most 16)", parseThreads)
+    .option(
+      "--memory <bytes>",
+      "memory for the whole process (default: by its threads, at most half of the machine's)",
+      parseBytes,
+    )
+    .option("--grace <duration>", "after SIGTERM, time to finish what has begun (default: 20s)", parseGrace, 20_000)
+    .option("--listen <host:port>", "offer results here instead of sending them, where the output is out of reach")
+    .addOption(new Option("--engine <name>", "what computes").choices(["wasm", "reference"]).default("wasm"))
+    .option("--json", "log as JSON, one object a line", false)
+    .addOption(
+      new Option("--log-level <level>", "log to stderr from this level on")
+        .choices(["silent", "error", "warn", "info", "debug", "trace"])
+        .default("info"),
+    )
+    .action(runs(async () => (await import("./commands/worker.ts")).workerCommand));
 
   asking(program.command("submit"))
     .description("have a coordinator merge models; shows the progress until the end")

@@ -31,6 +31,7 @@ function isUsage(code: string): boolean {
     "publish/foreign-file",
     "publish/layer-count",
     "plan/option",
+    "worker/option",
     "trust/option",
     "trust/exists",
     "trust/plaintext-address",

@@ -29,12 +29,45 @@ export interface Resources {
   readonly engineMaximumBytes: number;
 }
 
+/** A worker of a cluster holds results until they are granted, and reads ahead over the network: more than a thread of a merge has. */
+const WORKER_MEMORY_PER_THREAD_BYTES = 384 * MIB;
+/** Of what a worker may use: for results that are computed and not yet in storage. */
+const RESULT_SHARE = 0.4;
+/** Of a thread's own: for inputs that come over the network. */
+const INPUT_SHARE = 0.4;
+
+/** As `Resources`, for a worker of a cluster. */
+export interface WorkerResources extends Resources {
+  readonly resultBytes: number;
+  /** Of each thread. */
+  readonly inputCacheBytes: number;
+}
+
+export function workerResourcesFor(options: {
+  readonly threads?: number | undefined;
+  readonly memoryBytes?: number | undefined;
+}): WorkerResources {
+  const threads = options.threads ?? threadsDefault();
+  const wanted = PROCESS_BYTES + threads * WORKER_MEMORY_PER_THREAD_BYTES;
+  const memoryBytes = options.memoryBytes ?? Math.min(wanted, Math.floor(totalmem() / 2));
+  const free = Math.max(threads * BUDGET_MIN_BYTES, memoryBytes - PROCESS_BYTES - threads * THREAD_BYTES);
+  const resultBytes = Math.floor(free * RESULT_SHARE);
+  const each = Math.floor((free - resultBytes) / threads);
+  const inputCacheBytes = Math.floor(each * INPUT_SHARE);
+  const computing = PROCESS_BYTES + threads * (THREAD_BYTES + each - inputCacheBytes);
+  return { ...resourcesFor({ threads, memoryBytes: computing }), memoryBytes, resultBytes, inputCacheBytes };
+}
+
+function threadsDefault(): number {
+  return Math.min(THREADS_DEFAULT_MAX, Math.max(1, availableParallelism()));
+}
+
 /** How a machine's memory is shared out. None of it alters a bit of the output. */
 export function resourcesFor(options: {
   readonly threads?: number | undefined;
   readonly memoryBytes?: number | undefined;
 }): Resources {
-  const threads = options.threads ?? Math.min(THREADS_DEFAULT_MAX, Math.max(1, availableParallelism()));
+  const threads = options.threads ?? threadsDefault();
   const memoryBytes = options.memoryBytes ?? Math.min(MEMORY_DEFAULT_BYTES, Math.floor(totalmem() / 2));
   const each = Math.max(BUDGET_MIN_BYTES, Math.floor((memoryBytes - PROCESS_BYTES) / threads) - THREAD_BYTES);
   const rangeElements = Math.max(1, Math.floor(each / SURVEY_BYTES_PER_ELEMENT));

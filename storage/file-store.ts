@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import { promisify } from "node:util";
 import { errnoOf, StorageError, storageError } from "./errors.ts";
 import { lockFile } from "./lock-file.ts";
-import type { DirectoryEntry, FileIdentity, Lock, OpenOptions, Store, StoredFile } from "./store.ts";
+import type { DirectoryEntry, FileIdentity, Lock, OpenMode, OpenOptions, Store, StoredFile } from "./store.ts";
 import { DescriptorFile, identityOf } from "./stored-file.ts";
 
 const open = promisify(fs.open);
@@ -12,7 +12,8 @@ const fchmod = promisify(fs.fchmod);
 
 // O_NONBLOCK: opening a named pipe that somebody put in a model's folder must not wait for a writer. Files ignore it.
 const READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0);
-const WRITE_FLAGS = fs.constants.O_RDWR | fs.constants.O_CREAT | (fs.constants.O_NONBLOCK ?? 0);
+const REWRITE_FLAGS = fs.constants.O_RDWR | (fs.constants.O_NONBLOCK ?? 0);
+const openFlags = { read: READ_FLAGS, write: REWRITE_FLAGS | fs.constants.O_CREAT, rewrite: REWRITE_FLAGS } as const;
 
 const OWNER_ONLY = 0o600;
 
@@ -25,15 +26,15 @@ export class FileStore implements Store {
     this.#blocking = options.blocking ?? false;
   }
 
-  async open(path: string, mode: "read" | "write", { ownerOnly = false }: OpenOptions = {}): Promise<StoredFile> {
+  async open(path: string, mode: OpenMode, { ownerOnly = false }: OpenOptions = {}): Promise<StoredFile> {
     const action = mode === "read" ? "open" : "open for writing";
-    const flags = mode === "read" ? READ_FLAGS : WRITE_FLAGS;
+    const flags = openFlags[mode];
     const descriptor = await attempt(action, path, () => open(path, flags, ownerOnly ? OWNER_ONLY : 0o666));
     const file = new DescriptorFile(path, descriptor, this.#blocking);
     try {
       const { kind } = await file.identity();
       if (kind === "file") {
-        if (ownerOnly && mode === "write") await attempt("make private", path, () => fchmod(descriptor, OWNER_ONLY));
+        if (ownerOnly && mode !== "read") await attempt("make private", path, () => fchmod(descriptor, OWNER_ONLY));
         return file;
       }
       throw new StorageError("storage/not-a-file", `cannot ${action} ${path}: it is no regular file`, {

@@ -1,4 +1,4 @@
 export { type StorageCode, StorageError, storageCodes } from "./errors.ts";
 export { FileStore } from "./file-store.ts";
-export type { DirectoryEntry, FileIdentity, Lock, OpenOptions, Store, StoredFile } from "./store.ts";
+export type { DirectoryEntry, FileIdentity, Lock, OpenMode, OpenOptions, Store, StoredFile } from "./store.ts";
 export { readWhole, writeWhole } from "./whole.ts";

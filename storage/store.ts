@@ -7,11 +7,12 @@
  */
 export interface Store {
   /**
-   * Opens a file. "read": it must exist. "write": read and write, made if missing, its contents kept.
+   * Opens a file. "read": it must exist. "write": read and write, made if missing, its contents kept. "rewrite": as "write", but it
+   * must exist.
    * `ownerOnly`, for what is secret: a file that is written is readable by its owner alone, also if it was there before.
    * @throws StorageError `storage/not-found`, `storage/denied`, `storage/io`
    */
-  open(path: string, mode: "read" | "write", options?: OpenOptions): Promise<StoredFile>;
+  open(path: string, mode: OpenMode, options?: OpenOptions): Promise<StoredFile>;
   /** What identifies a file's state, following links; undefined where nothing is there. */
   identity(path: string): Promise<FileIdentity | undefined>;
   /** The entries of a directory, sorted by name (code unit order). @throws `storage/not-found` */
@@ -34,6 +35,8 @@ export interface Store {
    */
   lock(path: string): Promise<Lock>;
 }
+
+export type OpenMode = "read" | "write" | "rewrite";
 
 export interface OpenOptions {
   readonly ownerOnly?: boolean;

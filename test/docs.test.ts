@@ -19,6 +19,7 @@ import { methodsPage } from "../scripts/generate-docs.mjs";
 import { storageCodes } from "../storage/index.ts";
 import { trustCodes } from "../trust/index.ts";
 import { wireCodes } from "../wire/index.ts";
+import { workerCodes } from "../worker/index.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const textOf = (file: string) => readFileSync(join(root, file), "utf8");
@@ -43,7 +44,15 @@ describe("docs/errors.md", () => {
   /** The command line has one code of its own and no error class. */
   const cliCodes = filesIn("cli", ".ts").flatMap((file) => textOf(file).match(/(?<=")cli\/[a-z-]+(?=")/g) ?? []);
   const thrown = [
-    ...[...storageCodes, ...checkpointCodes, ...recipeCodes, ...methodCodes, ...mergeCodes, ...engineCodes],
+    ...[
+      ...storageCodes,
+      ...workerCodes,
+      ...checkpointCodes,
+      ...recipeCodes,
+      ...methodCodes,
+      ...mergeCodes,
+      ...engineCodes,
+    ],
     ...[...planCodes, ...journalCodes, ...queueCodes, ...natsCodes, ...jobCodes, ...publishCodes, ...cliCodes],
     ...[...wireCodes, ...linkCodes, ...serviceCodes, ...trustCodes],
   ];

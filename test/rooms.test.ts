@@ -24,7 +24,12 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   recipe: ["checkpoint", "tokenizer", "merge/methods", "merge/work"],
   worker: ["storage", "checkpoint", "merge/math", "merge/work", "merge/engines", "merge/methods"],
   "worker/lease": ["merge/work"],
-  "worker/pool": ["merge/work", "worker"],
+  "worker/transfer": ["storage", "merge/work", "proto", "trust", "wire", "worker"],
+  "worker/pool": ["storage", "merge/work", "worker", "worker/transfer"],
+  "worker/link": [
+    ...["storage", "checkpoint", "merge/math", "merge/work", "proto", "trust", "wire"],
+    ...["worker", "worker/lease", "worker/transfer", "worker/pool"],
+  ],
   "coordinator/core": ["merge/work"],
   "coordinator/link": ["storage", "proto", "wire", "merge/work"],
   "coordinator/nats": ["storage"],
@@ -63,7 +68,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
       "merge/engines",
       "merge/methods",
     ],
-    ...["worker", "worker/pool"],
+    ...["proto", "wire", "worker", "worker/transfer", "worker/pool", "worker/link"],
     ...[
       "coordinator/core",
       "coordinator/link",

@@ -6,7 +6,7 @@ export type Moved = (bytes: number) => Promise<void> | undefined;
 
 /** The input files of a job, opened when first read and held to the state that the plan was made for. */
 export class InputFiles {
-  readonly #store: Store;
+  readonly #store: Pick<Store, "open">;
   readonly #job: JobDescription;
   readonly #moved: Moved;
   #openMax: number;
@@ -16,7 +16,7 @@ export class InputFiles {
   bytesRead = 0;
 
   /** `openMax`: most files that are open at once; hundreds of models in shards would exhaust the process's descriptors. */
-  constructor(store: Store, job: JobDescription, openMax: number, moved: Moved = () => undefined) {
+  constructor(store: Pick<Store, "open">, job: JobDescription, openMax: number, moved: Moved = () => undefined) {
     this.#store = store;
     this.#job = job;
     this.#openMax = openMax;

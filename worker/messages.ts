@@ -17,6 +17,30 @@ export interface HeldUnit {
  */
 export type OutputMode = "stream" | "hold" | "hash";
 
+/** A job as a thread is told of it. */
+export interface JobToBegin {
+  readonly job: JobId;
+  readonly description: JobDescription;
+  /** Where the inputs are on no disk of this machine: the coordinator reads them. */
+  readonly remoteInputs?: RemoteInputs;
+}
+
+export interface RemoteInputs {
+  readonly connection: ConnectionOptions;
+  /** Memory of one thread for what is read ahead and kept. */
+  readonly cacheBytes: number;
+}
+
+/** How the coordinator is reached. Threads read the certificates themselves: no key is in a message. */
+export interface ConnectionOptions {
+  /** HOST:PORT */
+  readonly address: string;
+  /** Said in every call; with TLS it is the name in the certificate. */
+  readonly workerName: string;
+  /** Paths of PEM files. Without them the connection is in the clear. */
+  readonly trust?: { readonly certificate: string; readonly key: string; readonly authority: string };
+}
+
 /** What goes from the process to one of its threads. Plain data. */
 export type ToWorker =
   | {
@@ -26,7 +50,7 @@ export type ToWorker =
       /** Shared memory in which the thread shows that it lives; see signs-of-life.ts. */
       readonly signs?: SharedArrayBuffer;
     }
-  | { readonly type: "begin"; readonly job: JobId; readonly description: JobDescription }
+  | ({ readonly type: "begin" } & JobToBegin)
   | {
       readonly type: "assign";
       readonly job: JobId;

@@ -1,8 +1,8 @@
 import { setImmediate } from "node:timers/promises";
 import { createEngine, type Engine } from "../merge/engines/index.ts";
-import { type Assignment, failureFrom, type JobDescription, type SliceWork } from "../merge/work/index.ts";
+import { type Assignment, failureFrom, type SliceWork } from "../merge/work/index.ts";
 import type { Store } from "../storage/index.ts";
-import type { FromWorker, HeldUnit, JobId, ToWorker } from "./messages.ts";
+import type { FromWorker, HeldUnit, JobId, JobToBegin, ToWorker } from "./messages.ts";
 import { SignsOfLife } from "./signs-of-life.ts";
 import { SliceWorker, type WorkerBudget } from "./slice-worker.ts";
 
@@ -11,10 +11,15 @@ const TURN_MS = 5;
 
 type Order = ToWorker & { readonly type: "assign" };
 
+export interface SessionStore extends Pick<Store, "open"> {
+  /** Called when the job has finished. */
+  close?(): void;
+}
+
 /** What the session runs on. */
 export interface SessionPorts {
   /** Reads the inputs of a job and, where slices are streamed, writes its shards. Called once for each job. */
-  storeFor(job: JobDescription): Store;
+  storeFor(job: JobToBegin): SessionStore;
   /** `transfer`: buffers that go over to the receiver. */
   send(message: FromWorker, transfer?: readonly ArrayBuffer[]): void;
 }
@@ -31,7 +36,7 @@ export class WorkerSession {
   readonly #queue: Order[] = [];
   readonly #grants = new Map<string, (granted: boolean) => void>();
   readonly #unsettled = new Set<Promise<void>>();
-  readonly #jobs = new Map<JobId, SliceWorker>();
+  readonly #jobs = new Map<JobId, { readonly worker: SliceWorker; readonly store: SessionStore }>();
   readonly #finishing = new Set<JobId>();
   /** Among how many jobs open files are shared. */
   #shares = 1;
@@ -55,7 +60,7 @@ export class WorkerSession {
         return this.#ports.send({ type: "ready" });
       }
       case "begin":
-        this.#begin(message.job, message.description);
+        this.#begin(message);
         if (!this.#running) await this.#settle();
         return;
       case "assign":
@@ -80,15 +85,17 @@ export class WorkerSession {
     }
   }
 
-  #begin(job: JobId, description: JobDescription): void {
+  #begin(begun: JobToBegin): void {
+    const { job, description } = begun;
     if (this.#started === undefined) throw new Error(`job ${job} began before its thread`);
     const { engine, budget } = this.#started;
-    const worker = new SliceWorker(engine, this.#ports.storeFor(description), description, budget, {
+    const store = this.#ports.storeFor(begun);
+    const worker = new SliceWorker(engine, store, description, budget, {
       grant: (unit, attempt) => this.#askForGrant({ job, unit, attempt }),
       pause: () => this.#breathe(),
       moved: (bytes) => this.#moved(bytes),
     });
-    this.#jobs.set(job, worker);
+    this.#jobs.set(job, { worker, store });
   }
 
   async #run(): Promise<void> {
@@ -110,7 +117,7 @@ export class WorkerSession {
   async #execute(order: Order): Promise<void> {
     const { job, assignment, output, buffer } = order;
     try {
-      const worker = this.#jobs.get(job);
+      const worker = this.#jobs.get(job)?.worker;
       if (worker === undefined) throw new Error(`job ${job} is unknown to this thread`);
       if (assignment.kind === "slice" && output !== "stream") return await this.#compute(worker, order, assignment);
       const written = await worker.execute(assignment);
@@ -194,7 +201,8 @@ export class WorkerSession {
       if (this.#queue.some((order) => order.job === job)) continue;
       this.#finishing.delete(job);
       await Promise.all(this.#unsettled);
-      await this.#jobs.get(job)?.close();
+      await this.#jobs.get(job)?.worker.close();
+      this.#jobs.get(job)?.store.close?.();
       this.#jobs.delete(job);
       this.#ports.send({ type: "finished", job });
     }
@@ -202,7 +210,10 @@ export class WorkerSession {
     if (!this.#ending || this.#running) return;
     this.#ending = false; // once
     await Promise.all(this.#unsettled);
-    for (const worker of this.#jobs.values()) await worker.close();
+    for (const { worker, store } of this.#jobs.values()) {
+      await worker.close();
+      store.close?.();
+    }
     this.#ports.send({ type: "ended" });
   }
 
@@ -212,7 +223,7 @@ export class WorkerSession {
     if (this.#started === undefined || shares === this.#shares) return;
     this.#shares = shares;
     const share = Math.max(1, Math.floor(this.#started.budget.openFilesMax / shares));
-    for (const worker of this.#jobs.values()) await worker.limitOpenFiles(share);
+    for (const { worker } of this.#jobs.values()) await worker.limitOpenFiles(share);
   }
 }
 

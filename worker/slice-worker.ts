@@ -60,7 +60,7 @@ const SEAL_BUFFER_BYTES = 4 * 1024 * 1024;
 /** Executes assignments of one job, one after another, on one engine. */
 export class SliceWorker {
   readonly #engine: Engine;
-  readonly #store: Store;
+  readonly #store: Pick<Store, "open">;
   readonly #job: JobDescription;
   readonly #budget: WorkerBudget;
   readonly #hooks: WorkerHooks;
@@ -70,7 +70,13 @@ export class SliceWorker {
   readonly #lastBand = new LastBand();
   #tensorsCut = 0;
 
-  constructor(engine: Engine, store: Store, job: JobDescription, budget: WorkerBudget, hooks: WorkerHooks) {
+  constructor(
+    engine: Engine,
+    store: Pick<Store, "open">,
+    job: JobDescription,
+    budget: WorkerBudget,
+    hooks: WorkerHooks,
+  ) {
     this.#engine = engine;
     this.#store = store;
     this.#job = job;

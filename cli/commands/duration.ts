@@ -17,3 +17,8 @@ export function parseDays(text: string): number {
   if (/^\d+$/.test(text) && days >= 1 && days <= 36_500) return days;
   throw new InvalidArgumentError("Give a whole number of days, 1 to 36500.");
 }
+
+/** A duration, or 0. */
+export function parseGrace(text: string): number {
+  return text === "0" ? 0 : parseDuration(text);
+}

@@ -158,7 +158,7 @@ export class SimulatedStore implements Store {
 
   // ------------------------------------------------------------------ Store
 
-  async open(path: string, mode: "read" | "write"): Promise<StoredFile> {
+  async open(path: string, mode: OpenMode): Promise<StoredFile> {
     const at = resolve(path);
     const found = this.#find(at);
     const makes = mode === "write" && found === undefined;
@@ -274,7 +274,7 @@ export class SimulatedStore implements Store {
 
   // ------------------------------------------------------------------ inside
 
-  #handle(path: string, file: SimulatedFile, mode: "read" | "write"): StoredFile {
+  #handle(path: string, file: SimulatedFile, mode: OpenMode): StoredFile {
     let open = true;
     let toldFailures = file.failedSyncs;
     const perform = async <T>(kind: OperationKind, range: Partial<Operation>, act: () => T, fail?: () => void) => {

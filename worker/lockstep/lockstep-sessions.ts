@@ -50,11 +50,11 @@ export class LockstepSessions {
     if (this.#start === undefined) throw new Error(`job ${message.job} began before its thread`);
     const { job } = message;
     const session = new WorkerSession({
-      storeFor: ({ inputs }) =>
+      storeFor: ({ description }) =>
         new GatheringStore(
           this.#store,
           this.#reads,
-          inputs.flatMap(({ files }) => files.map(({ path }) => path)),
+          description.inputs.flatMap(({ files }) => files.map(({ path }) => path)),
         ),
       send: (sent, transfer) => this.#pass(job, sent, transfer),
     });

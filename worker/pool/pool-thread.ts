@@ -7,7 +7,7 @@ const YOUNG_GENERATION_MB = 4;
 
 /** Where the entry of a worker thread lies once built; under a test runner that reads the sources, the built one is taken. */
 const built = import.meta.url.endsWith(".ts") ? "../../dist/worker/" : "../";
-const threadEntry = new URL(`${built}thread.js`, import.meta.url);
+const threadEntry = new URL(`${built}pool/thread.js`, import.meta.url);
 const lockstepEntry = new URL(`${built}lockstep/thread.js`, import.meta.url);
 
 export interface PoolThreadOptions {

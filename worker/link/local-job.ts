@@ -1,0 +1,110 @@
+import { createHash } from "node:crypto";
+import { readSafetensorsHeader } from "../../checkpoint/index.ts";
+import { parseSeed } from "../../merge/math/index.ts";
+import { type JobDescription, type Plan, planFromText } from "../../merge/work/index.ts";
+import { InputAccess, type InputFile, type JobDescription as JobMessage, OutputAccess } from "../../proto/index.ts";
+import type { Store } from "../../storage/index.ts";
+import { bytesOfHex, hexOf, indexPlan, malformed, numberOf, type PlanIndex } from "../../wire/index.ts";
+import { inputPath, type JobToBegin, type RemoteInputs, WorkerError } from "../index.ts";
+import type { Roots } from "./roots.ts";
+
+/** A job with its places on this machine. */
+export interface LocalJob {
+  readonly begin: JobToBegin;
+  readonly index: PlanIndex;
+  readonly output: OutputAccess;
+}
+
+/** Headers that are read at once: on a network's storage each takes its time. */
+const OPENINGS_MAX = 8;
+
+/**
+ * What the coordinator says of a job, made true here: the plan is the one that was named, every input is found in its root and has the
+ * size and the header of the plan. The state in which it is found is the one that it must keep.
+ * @throws WorkerError `worker/root`, `worker/input-differs`, `worker/damaged-transfer`; WireError; StorageError; CheckpointError
+ */
+export async function localJob(
+  message: JobMessage,
+  planText: Uint8Array,
+  { store, roots, remoteInputs }: { readonly store: Store; readonly roots: Roots; readonly remoteInputs: RemoteInputs },
+): Promise<LocalJob> {
+  const plan = planFrom(message, planText);
+  const isRemote = message.inputAccess !== InputAccess.INPUT_ACCESS_ROOTS;
+  const inputs: JobDescription["inputs"] = isRemote ? remoteFiles(message) : await localFiles(store, roots, message);
+  const description: JobDescription = {
+    seed: parseSeed(plan.seed),
+    allowNonfinite: plan.options.allowNonfinite,
+    inputs,
+    shardPaths: [], // threads write nothing
+  };
+  const writes = message.outputAccess === OutputAccess.OUTPUT_ACCESS_ROOTS;
+  const shardPaths = await Promise.all(
+    message.shards.map((place) => (writes ? roots.resolve(place, "write") : Promise.resolve(""))),
+  );
+  if (shardPaths.length !== plan.shards.length)
+    throw malformed(`places of ${shardPaths.length} shards, not ${plan.shards.length}`);
+  return {
+    begin: { job: message.jobId, description, ...(isRemote ? { remoteInputs } : {}) },
+    index: indexPlan(plan, shardPaths),
+    output: message.outputAccess,
+  };
+}
+
+function planFrom({ jobId, planSha256 }: JobMessage, planText: Uint8Array): Plan {
+  const found = createHash("sha256").update(planText).digest("hex");
+  const expected = hexOf(planSha256, "a SHA-256");
+  if (found !== expected) {
+    throw new WorkerError("worker/damaged-transfer", `the plan of job ${jobId} has SHA-256 ${found}, not ${expected}`, {
+      hint: "Bytes changed on the way; it is asked for again with the next slice.",
+      retryable: true,
+    });
+  }
+  return planFromText(planText);
+}
+
+function remoteFiles(message: JobMessage): JobDescription["inputs"] {
+  return message.inputs.map(({ label, files }, input) => ({
+    label,
+    files: files.map(({ sizeBytes, mtimeNs, inode }, file) => ({
+      path: inputPath(input, file),
+      sizeBytes: numberOf(sizeBytes, "a size"),
+      mtimeNs,
+      inode,
+    })),
+  }));
+}
+
+async function localFiles(store: Store, roots: Roots, message: JobMessage): Promise<JobDescription["inputs"]> {
+  const wanted = message.inputs.flatMap(({ label, files }) => files.map((file) => ({ label, file })));
+  const found: JobDescription["inputs"][number]["files"][number][] = [];
+  let next = 0;
+  const open = async () => {
+    for (let k = next++; k < wanted.length; k = next++) {
+      const { label, file } = wanted[k] ?? {};
+      if (label !== undefined && file !== undefined) found[k] = await checkedFile(store, roots, label, file);
+    }
+  };
+  await Promise.all(Array.from({ length: OPENINGS_MAX }, open));
+  return message.inputs.map(({ label, files }) => ({ label, files: found.splice(0, files.length) }));
+}
+
+/** Times and inodes differ from machine to machine; sizes and headers must not. */
+async function checkedFile(store: Store, roots: Roots, label: string, { place, sizeBytes, headerSha256 }: InputFile) {
+  const path = await roots.resolve(place, "read");
+  const { file } = await readSafetensorsHeader(store, path, label);
+  const differences = [
+    BigInt(file.sizeBytes) === sizeBytes ? [] : [`${file.sizeBytes} bytes instead of ${sizeBytes}`],
+    bytesOfHex(file.headerSha256).equals(headerSha256) ? [] : ["another header"],
+  ].flat();
+  if (differences.length === 0) {
+    return { path, sizeBytes: file.sizeBytes, mtimeNs: file.mtimeNs, inode: file.inode };
+  }
+  throw new WorkerError(
+    "worker/input-differs",
+    `${label}: ${path} has ${differences.join(" and ")}: it is not the plan's`,
+    {
+      hint: "The folder behind --root holds another version of the model than the coordinator sees: bring them into line.",
+      retryable: true,
+    },
+  );
+}

@@ -1,0 +1,465 @@
+import { type Failure, failureFrom, type Report } from "../../merge/work/index.ts";
+import {
+  type Assignment as AssignmentMessage,
+  type AttachResponse,
+  GrantDecision,
+  type Hello,
+  type JobDescription as JobMessage,
+  OutputAccess,
+  ReportDecision,
+  type Welcome,
+} from "../../proto/index.ts";
+import type { Store } from "../../storage/index.ts";
+import {
+  assignmentOf,
+  attemptOf,
+  attemptOfAssignment,
+  bytesOfHex,
+  failuresOfCall,
+  messageOfAttempt,
+  messageOfFailed,
+  messageOfReport,
+  numberOf,
+} from "../../wire/index.ts";
+import type { Computed, ConnectionOptions, HeldUnit } from "../index.ts";
+import {
+  type AttemptKey,
+  heldKeys,
+  initialLeases,
+  type LeaseEffect,
+  type LeaseEvent,
+  type LeaseState,
+  mayBeginIo,
+  reduceLeases,
+  textOf,
+} from "../lease/index.ts";
+import { ThreadPool, type ThreadPoolOptions } from "../pool/index.ts";
+import { canPass, isServiceError, type OfferedResult, persist, sendResult } from "../transfer/index.ts";
+import { type AttachListener, Attachment } from "./attachment.ts";
+import { CoordinatorCalls } from "./calls.ts";
+import { JobShelf } from "./job-shelf.ts";
+import { type LocalJob, localJob } from "./local-job.ts";
+import type { Roots } from "./roots.ts";
+import type { WorkerLog } from "./worker-log.ts";
+import { type ResultPlace, writeResult } from "./write-result.ts";
+
+export interface RemoteWorkerOptions {
+  readonly connection: ConnectionOptions;
+  /** What does not change from one connection to the next. */
+  readonly hello: Omit<Hello, "held">;
+  readonly pool: ThreadPoolOptions;
+  /** Memory of one thread for inputs that come over the network. */
+  readonly inputCacheBytes: number;
+  readonly store: Store;
+  readonly roots: Roots;
+  readonly log: WorkerLog;
+  /** The process must end now, whatever is under way. */
+  readonly fatal: (failure: Failure) => void;
+}
+
+/** One attempt and what there is of it. */
+interface Work {
+  readonly key: AttemptKey;
+  readonly message: AssignmentMessage;
+  /** It is with the pool, or will be; nothing has come of it. */
+  computing: boolean;
+  job?: LocalJob;
+  place?: ResultPlace;
+  /** A computed slice, until it is in storage. */
+  result?: OfferedResult & { readonly buffer: ArrayBuffer };
+  /** What is to be said of it. */
+  report?: Report;
+  reporting: boolean;
+  /** Of the write that is under way: set when it must not go on. */
+  write?: { fenced: boolean };
+}
+
+/** How often leases are looked at. */
+const TICK_MS = 100;
+/** An answer that has not come for so long is asked for again. */
+const ANSWER_MS = 5_000;
+/** "Later": when to ask again. */
+const LATER_MS = 500;
+/** A whole result goes up in this time, or the stream is begun anew from where it was. */
+const SEND_DEADLINE_MS = 120_000;
+const PLAN_BACKOFF = { firstMs: 200, mostMs: 2_000 };
+const PLAN_PATIENCE_MS = 60_000;
+/** A coordinator that never let the worker in has no times either; nothing is leased before it does. */
+const NO_RULES = { leaseMs: 0, ioTimeoutMs: 0, answerMs: ANSWER_MS, laterMs: LATER_MS };
+
+/**
+ * A worker on another machine than its coordinator: the thread pool behind the link. Computes first and keeps the result in memory,
+ * asks for the grant with its hash, then writes, syncs and reports. What it may do with a lease, worker/lease/ decides; this carries
+ * it out.
+ */
+export class RemoteWorker implements AttachListener {
+  readonly #options: RemoteWorkerOptions;
+  readonly #attachment: Attachment;
+  readonly #calls: CoordinatorCalls;
+  readonly #jobs: JobShelf;
+  readonly #work = new Map<string, Work>();
+  readonly #rules = { ...NO_RULES };
+  readonly #leases: LeaseState = initialLeases(this.#rules);
+  readonly #events: LeaseEvent[] = [];
+  #reducing = false;
+  #pool: ThreadPool | undefined;
+  #drained: () => void = () => {};
+
+  constructor(options: RemoteWorkerOptions) {
+    this.#options = options;
+    this.#attachment = new Attachment({ ...options, listener: this });
+    this.#calls = new CoordinatorCalls(() => this.#attachment.client);
+    this.#jobs = new JobShelf((message) => this.#load(message), options.log);
+  }
+
+  /**
+   * Works until it is drained.
+   * @throws WorkerError `worker/refused` where the coordinator does not want this worker; WireError; what threads throw at the start
+   */
+  async run(): Promise<void> {
+    const done = new Promise<void>((resolve) => {
+      this.#drained = resolve;
+    });
+    const { log } = this.#options;
+    this.#pool = await ThreadPool.start(this.#options.pool, {
+      computed: (unit, computed) => this.#computed(unit, computed),
+      reported: (job, report) => this.#finished({ job, unit: report.unit, attempt: report.attempt }, report),
+      dropped: () => {},
+      replaced: (thread, failure) => log("warn", "thread replaced", { thread, ...failure }),
+      broken: (failure) => this.#options.fatal(failure),
+    });
+    const ticks = setInterval(() => this.#post({ type: "time-passed", nowMs: performance.now() }), TICK_MS);
+    try {
+      await Promise.race([this.#attachment.run(), done]);
+      await this.#attachment.leave();
+    } finally {
+      clearInterval(ticks);
+      this.#attachment.close();
+      await this.#pool.end();
+    }
+  }
+
+  /** Takes no more work, hands back what has not begun, and ends when the rest is done or `graceMs` are over. */
+  drain(graceMs: number): void {
+    const begun = this.#leases.drainUntilMs !== undefined;
+    const waitingInPool = new Set(this.#pool?.waiting().map(textOf));
+    const waiting = [...this.#work.values()]
+      .filter(({ key, computing, job }) => computing && (job === undefined || waitingInPool.has(textOf(key))))
+      .map(({ key }) => key);
+    if (!begun) {
+      this.#options.log("info", "draining", { graceMs, held: this.#work.size, handedBack: waiting.length });
+      this.#sayDraining(graceMs);
+    }
+    this.#post({ type: "drain", graceMs, waiting, nowMs: performance.now() });
+  }
+
+  /** The result of an attempt that may be fetched; undefined where there is none. */
+  resultOf(id: AttemptKey): OfferedResult | undefined {
+    const work = this.#work.get(textOf(id));
+    return work?.job?.output === OutputAccess.OUTPUT_ACCESS_FETCH_RESULT ? work.result : undefined;
+  }
+
+  // ---- the connection
+
+  hello(): Hello {
+    return { ...this.#options.hello, held: heldKeys(this.#leases).map(messageOfAttempt) };
+  }
+
+  attached(welcome: Welcome): void {
+    this.#rules.leaseMs = numberOf(welcome.leaseMs, "a lease of ms");
+    this.#rules.ioTimeoutMs = numberOf(welcome.ioTimeoutMs, "a timeout of ms");
+    this.#options.log("info", "attached", { coordinator: welcome.softwareVersion, held: this.#work.size });
+    this.#post({ type: "link-restored", dropped: welcome.dropped.map(attemptOf), nowMs: performance.now() });
+    const { drainUntilMs } = this.#leases;
+    if (drainUntilMs !== undefined) this.#sayDraining(Math.max(0, drainUntilMs - performance.now()));
+  }
+
+  detached(): void {
+    this.#post({ type: "link-lost", nowMs: performance.now() });
+  }
+
+  /** A thread that hangs does not look alive: what it holds is not renewed. */
+  heartbeat() {
+    const progress = new Map(this.#pool?.look(performance.now()).map((unit) => [textOf(unit), unit]));
+    const held = heldKeys(this.#leases).map((key) => {
+      const { alive = true, bytesDone = 0 } = progress.get(textOf(key)) ?? {};
+      return { id: messageOfAttempt(key), alive, bytesDone: BigInt(bytesDone) };
+    });
+    return { held, memoryUsedBytes: process.memoryUsage.rss() };
+  }
+
+  answered(named: readonly AttemptKey[], sentMs: number, dropped: readonly AttemptKey[]): void {
+    this.#post({ type: "heartbeat-answered", named, sentMs, dropped, nowMs: performance.now() });
+  }
+
+  received(message: NonNullable<AttachResponse["message"]>): void {
+    switch (message.$case) {
+      case "job":
+        if (this.#jobs.describe(message.value)) this.#dropJob(message.value.jobId);
+        return;
+      case "assignment":
+        return this.#assigned(message.value);
+      case "cancel":
+        return this.#post({ type: "dropped", keys: message.value.ids.map(attemptOf), nowMs: performance.now() });
+      case "jobEnded":
+        if (!this.#jobs.remove(message.value.jobId)) return;
+        this.#dropJob(message.value.jobId);
+        return this.#options.log("info", "job ended", { job: message.value.jobId });
+      case "drain":
+        this.#options.log("info", "the coordinator wants this worker to end", { reason: message.value.reason });
+        return this.drain(Number.MAX_SAFE_INTEGER);
+      default:
+        return;
+    }
+  }
+
+  #sayDraining(graceMs: number): void {
+    const value = { graceMs: BigInt(Math.floor(Math.min(graceMs, Number.MAX_SAFE_INTEGER))) };
+    this.#attachment.send({ $case: "draining", value });
+  }
+
+  // ---- jobs and assignments
+
+  async #load(message: JobMessage): Promise<LocalJob> {
+    const { store, roots, connection, inputCacheBytes, log } = this.#options;
+    const planText = await persist(() => this.#calls.readPlan(message.jobId), {
+      ...PLAN_BACKOFF,
+      untilMs: performance.now() + PLAN_PATIENCE_MS,
+    });
+    const remoteInputs = { connection, cacheBytes: inputCacheBytes };
+    const local = await localJob(message, planText, { store, roots, remoteInputs });
+    if (this.#jobs.has(message.jobId)) this.#pool?.begin(local.begin);
+    log("info", "job begins", { job: message.jobId, inputs: message.inputAccess, output: message.outputAccess });
+    return local;
+  }
+
+  #dropJob(id: string): void {
+    const keys = [...this.#work.values()].filter(({ key }) => key.job === id).map(({ key }) => key);
+    this.#post({ type: "dropped", keys, nowMs: performance.now() });
+    this.#pool?.finish(id);
+  }
+
+  #assigned(message: AssignmentMessage): void {
+    const key = attemptOfAssignment(message);
+    if (!this.#work.has(textOf(key))) {
+      this.#work.set(textOf(key), { key, message, computing: true, reporting: false });
+    }
+    this.#post({ type: "assigned", key, nowMs: performance.now() });
+    if (this.#leases.leases.has(textOf(key))) return;
+    // Handed back at once, where no more work is taken; by the leases themselves, as long as they are not over.
+    this.#work.delete(textOf(key));
+    if (this.#leases.over) this.#attachment.send({ $case: "handBack", value: { ids: [messageOfAttempt(key)] } });
+  }
+
+  async #compute(work: Work): Promise<void> {
+    try {
+      const job = await this.#jobs.local(work.key.job);
+      if (!this.#isCurrent(work)) return;
+      if (job === undefined) return this.#post({ type: "dropped", keys: [work.key], nowMs: performance.now() });
+      const { assignment } = assignmentOf(work.message, job.index);
+      work.job = job;
+      if (assignment.kind === "slice") {
+        const { shard, offsetBytes } = assignment.slice;
+        work.place = { path: job.index.shardPaths[shard] ?? "", offsetBytes };
+      }
+      this.#pool?.assign(work.key.job, assignment);
+    } catch (error) {
+      this.#failed(work, error);
+    }
+  }
+
+  #computed(unit: HeldUnit, { sha256, warnings, counts, buffer }: Computed): void {
+    const work = this.#work.get(textOf(unit));
+    const slice = work?.job?.index.slices.get(unit.unit);
+    if (work === undefined || slice === undefined || buffer === undefined) {
+      if (buffer !== undefined) this.#pool?.release(buffer);
+      if (work !== undefined) this.#finished(unit, { ...attemptIn(unit), kind: "audit", sha256, counts });
+      return;
+    }
+    work.computing = false;
+    work.result = { bytes: new Uint8Array(buffer, 0, slice.sizeBytes), sha256, buffer };
+    work.report = { ...attemptIn(unit), kind: "slice", sha256, warnings, counts };
+    this.#post({ type: "computed", key: work.key, sha256, nowMs: performance.now() });
+  }
+
+  #failed(work: Work, error: unknown): void {
+    if (this.#isCurrent(work)) {
+      this.#finished(work.key, { ...attemptIn(work.key), kind: "failed", failure: this.#failureOf(error) });
+    }
+  }
+
+  /** Nothing is (any more) to be written for it. */
+  #finished(key: AttemptKey, report: Report): void {
+    const work = this.#work.get(textOf(key));
+    if (work === undefined) return;
+    work.computing = false;
+    work.report = report;
+    this.#release(work);
+    this.#post({ type: "finished", key, nowMs: performance.now() });
+  }
+
+  // ---- what the leases ask for
+
+  /** Events are taken one after another, also those that effects cause at once. */
+  #post(event: LeaseEvent): void {
+    this.#events.push(event);
+    if (this.#reducing) return;
+    this.#reducing = true;
+    for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+      for (const effect of reduceLeases(this.#leases, next)) this.#perform(effect);
+    }
+    this.#reducing = false;
+  }
+
+  #perform(effect: LeaseEffect): void {
+    switch (effect.type) {
+      case "hand-back":
+        return this.#attachment.send({ $case: "handBack", value: { ids: effect.keys.map(messageOfAttempt) } });
+      case "exit":
+        return this.#options.fatal(outlived(effect.key, performance.now() - effect.sinceMs));
+      case "drained":
+        return this.#drained();
+    }
+    const work = this.#work.get(textOf(effect.key));
+    if (work === undefined) return;
+    switch (effect.type) {
+      case "compute":
+        void this.#compute(work);
+        return;
+      case "ask-grant":
+        void this.#askForGrant(work, effect.sha256);
+        return;
+      case "write":
+        void this.#store(work);
+        return;
+      case "fence":
+        if (work.write !== undefined) work.write.fenced = true;
+        return;
+      case "report":
+        void this.#report(work);
+        return;
+      case "drop":
+        if (work.write !== undefined) work.write.fenced = true;
+        if (work.computing && work.job !== undefined) this.#pool?.drop(work.key);
+        this.#work.delete(textOf(work.key));
+        this.#release(work);
+    }
+  }
+
+  async #askForGrant({ key }: Work, sha256: string): Promise<void> {
+    const askedMs = performance.now();
+    try {
+      const request = { id: messageOfAttempt(key), sha256: bytesOfHex(sha256) };
+      const { decision } = await this.#calls.requestGrant(request);
+      const answer =
+        decision === GrantDecision.GRANT_DECISION_GRANTED
+          ? "granted"
+          : decision === GrantDecision.GRANT_DECISION_LATER
+            ? "later"
+            : "refused";
+      this.#post({ type: "grant-answered", key, answer, askedMs, nowMs: performance.now() });
+    } catch (error) {
+      this.#notAnswered("grant", key, error);
+    }
+  }
+
+  /** A granted slice from memory to its place. */
+  async #store(work: Work): Promise<void> {
+    const { key, job, place, result } = work;
+    if (job === undefined || place === undefined || result === undefined) {
+      throw new Error(`${textOf(key)} was granted before it was computed`);
+    }
+    const write = { fenced: false };
+    work.write = write;
+    try {
+      if (!(await this.#bring(work, job, place, result, write)) || write.fenced) return;
+      // What may be fetched must stay until the coordinator says that it has it.
+      if (job.output !== OutputAccess.OUTPUT_ACCESS_FETCH_RESULT) this.#release(work);
+      this.#post({ type: "written", key, nowMs: performance.now() });
+    } catch (error) {
+      if (!write.fenced) this.#failed(work, error);
+    }
+  }
+
+  /** False: it was fenced. */
+  async #bring(
+    { key }: Work,
+    job: LocalJob,
+    place: ResultPlace,
+    result: OfferedResult,
+    write: { readonly fenced: boolean },
+  ): Promise<boolean> {
+    if (job.output === OutputAccess.OUTPUT_ACCESS_FETCH_RESULT) return true; // the coordinator comes for it
+    const nowMs = () => performance.now();
+    const mayGoOn = () => !write.fenced && mayBeginIo(this.#leases, key, nowMs());
+    if (job.output === OutputAccess.OUTPUT_ACCESS_ROOTS) {
+      return writeResult(this.#options.store, place, result.bytes, {
+        mayBegin: mayGoOn,
+        began: () => this.#post({ type: "io-began", key, nowMs: nowMs() }),
+        ended: () => this.#post({ type: "io-ended", key, nowMs: nowMs() }),
+      });
+    }
+    const send = () => sendResult(this.#attachment.client, { id: key, ...result }, SEND_DEADLINE_MS, mayGoOn);
+    return persist(send, { ...PLAN_BACKOFF, untilMs: nowMs() + SEND_DEADLINE_MS, mayGoOn }).then(
+      () => true,
+      (error: unknown) => {
+        if (mayGoOn()) throw error;
+        return false;
+      },
+    );
+  }
+
+  async #report(work: Work): Promise<void> {
+    const { key, report } = work;
+    if (work.reporting || report === undefined) return;
+    work.reporting = true;
+    try {
+      const { decision } =
+        report.kind === "failed"
+          ? await this.#calls.reportFailure(messageOfFailed(key.job, report))
+          : await this.#calls.reportSlice(messageOfReport(key.job, report));
+      const answer = decision === ReportDecision.REPORT_DECISION_ACCEPTED ? "accepted" : "stale";
+      this.#post({ type: "report-answered", key, answer, nowMs: performance.now() });
+    } catch (error) {
+      this.#notAnswered("report", key, error);
+    } finally {
+      work.reporting = false;
+    }
+  }
+
+  /** What can pass is asked again in a while; else the coordinator knows nothing of the attempt, nor ever will. */
+  #notAnswered(what: string, key: AttemptKey, error: unknown): void {
+    const failure = this.#failureOf(error);
+    this.#options.log(canPass(error) ? "debug" : "warn", `no answer to a ${what}`, { unit: key.unit, ...failure });
+    if (!canPass(error)) this.#post({ type: "dropped", keys: [key], nowMs: performance.now() });
+  }
+
+  #release(work: Work): void {
+    const { result } = work;
+    if (result === undefined) return;
+    delete work.result;
+    this.#pool?.release(result.buffer);
+  }
+
+  #isCurrent(work: Work): boolean {
+    return this.#work.get(textOf(work.key)) === work;
+  }
+
+  #failureOf(error: unknown): Failure {
+    if (!isServiceError(error)) return failureFrom(error);
+    return failuresOfCall(error, this.#options.connection.address)[0];
+  }
+}
+
+function attemptIn({ unit, attempt }: AttemptKey): Pick<AttemptKey, "unit" | "attempt"> {
+  return { unit, attempt };
+}
+
+function outlived({ unit }: AttemptKey, ms: number): Failure {
+  return {
+    code: "worker/lease-outlived",
+    message: `a call that writes ${unit} has taken ${Math.round(ms)} ms and outlived its lease`,
+    hint: "The worker ended itself, so that nothing is written behind another's back. Look at the disk or the mount; then start it again.",
+    retryable: true,
+  };
+}

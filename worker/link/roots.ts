@@ -1,0 +1,109 @@
+import { isAbsolute, join, relative, resolve, sep } from "node:path";
+import type { RootedPath } from "../../proto/index.ts";
+import type { Store } from "../../storage/index.ts";
+import { WorkerError } from "../index.ts";
+
+/** A folder that the coordinator may name, as the worker was started with it. */
+export interface Root {
+  readonly name: string;
+  /** Absolute. */
+  readonly path: string;
+  readonly writable: boolean;
+}
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const READ_ONLY = ":ro";
+
+/** `NAME=PATH`, or `NAME=PATH:ro`. @throws WorkerError `worker/option` */
+export function parseRoot(text: string): Root {
+  const at = text.indexOf("=");
+  const name = text.slice(0, Math.max(0, at));
+  const writable = !text.endsWith(READ_ONLY);
+  const path = text.slice(at + 1, writable ? undefined : -READ_ONLY.length);
+  if (NAME.test(name) && path !== "") return { name, path: resolve(path), writable };
+  throw new WorkerError("worker/option", `${JSON.stringify(text)} is no root`, {
+    hint: "Write --root NAME=PATH, or --root NAME=PATH:ro for a folder that is only read. Names have letters, digits, '.', '_', '-'.",
+  });
+}
+
+/** @throws WorkerError `worker/option` where a name is given twice */
+export function checkRoots(roots: readonly Root[]): void {
+  const twice = roots.find(({ name }, k) => roots.findIndex((root) => root.name === name) !== k);
+  if (twice === undefined) return;
+  throw new WorkerError("worker/option", `root ${twice.name} is given twice`, {
+    hint: "Give each root a name of its own.",
+  });
+}
+
+/** The folders of this machine that a worker may touch, and nothing beside them. */
+export class Roots {
+  readonly #store: Store;
+  readonly #roots: ReadonlyMap<string, Root>;
+  readonly #realPaths = new Map<string, Promise<string>>();
+
+  constructor(store: Store, roots: readonly Root[]) {
+    this.#store = store;
+    this.#roots = new Map(roots.map((root) => [root.name, root]));
+  }
+
+  /**
+   * Where a rooted path is on this machine, every link resolved: inside its root. The cache of the Hub links from snapshots to blobs;
+   * as long as both lie in the root that is fine.
+   * @throws WorkerError `worker/root`; StorageError `storage/not-found`
+   */
+  async resolve(place: RootedPath | undefined, mode: "read" | "write"): Promise<string> {
+    if (place === undefined) throw refused("a file without a place", "The coordinator's release does not fit.");
+    const root = this.#roots.get(place.root);
+    if (root === undefined) {
+      throw refused(
+        `${shown(place)}: there is no root ${place.root} here`,
+        `Start the worker with --root ${place.root}=PATH.`,
+      );
+    }
+    if (mode === "write" && !root.writable) {
+      throw refused(
+        `${shown(place)}: root ${root.name} may only be read here`,
+        `Take :ro away from --root ${root.name}=…`,
+      );
+    }
+    const parts = place.path.split("/");
+    if (
+      isAbsolute(place.path) ||
+      parts.some((part) => part === "" || part === "." || part === ".." || part.includes("\0"))
+    ) {
+      throw refused(
+        `${shown(place)} is no path inside of a root`,
+        "Nothing of deltaworks makes such a path: look at who runs the coordinator.",
+      );
+    }
+    const realPath = await this.#store.realPath(join(root.path, ...parts));
+    if (isInside(realPath, await this.#realPathOf(root))) return realPath;
+    throw refused(
+      `${shown(place)} is a link to ${realPath}, outside of root ${root.name}`,
+      "Put the file itself there, or give a root that holds both the link and what it leads to.",
+    );
+  }
+
+  #realPathOf({ name, path }: Root): Promise<string> {
+    const known = this.#realPaths.get(name);
+    if (known !== undefined) return known;
+    const found = this.#store.realPath(path);
+    this.#realPaths.set(name, found);
+    found.catch(() => this.#realPaths.delete(name));
+    return found;
+  }
+}
+
+function isInside(path: string, folder: string): boolean {
+  const way = relative(folder, path);
+  return way !== "" && way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+}
+
+function shown({ root, path }: RootedPath): string {
+  return `${root}:${path}`;
+}
+
+function refused(message: string, hint: string): WorkerError {
+  // Another worker may have it.
+  return new WorkerError("worker/root", message, { hint, retryable: true });
+}

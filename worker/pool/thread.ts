@@ -1,0 +1,38 @@
+import { parentPort } from "node:worker_threads";
+import { FileStore } from "../../storage/index.ts";
+import { isInputPath, type JobToBegin, type SessionStore, type ToWorker, WorkerSession } from "../index.ts";
+
+/** Entry of a worker thread: a session over the thread's port, with stores that block this thread alone. */
+const port = parentPort;
+if (port === null) throw new Error("worker/pool/thread.js runs as a worker thread only");
+const files = new FileStore({ blocking: true });
+
+/** Loaded where needed only: merges on one machine do without gRPC. */
+async function remoteStore(job: JobToBegin): Promise<SessionStore> {
+  const { openRemoteInputs } = await import("../transfer/index.ts");
+  return openRemoteInputs(new FileStore(), job);
+}
+
+function storeFor(job: JobToBegin): SessionStore {
+  if (job.remoteInputs === undefined) return { open: (path, mode) => files.open(path, mode) };
+  const inputs = remoteStore(job);
+  inputs.catch(() => undefined); // the first read says what is wrong
+  return {
+    open: async (path, mode) => (isInputPath(path) ? await inputs : files).open(path, mode),
+    close: () => {
+      inputs.then(
+        (store) => store.close?.(),
+        () => undefined,
+      );
+    },
+  };
+}
+
+const session = new WorkerSession({
+  storeFor,
+  send: (message, transfer = []) => {
+    port.postMessage(message, transfer);
+    if (message.type === "ended") port.close();
+  },
+});
+port.on("message", (message: ToWorker) => void session.receive(message));

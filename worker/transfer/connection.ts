@@ -1,0 +1,56 @@
+import { type ChannelOptions, Client, type ClientOptions, credentials, InterceptingCall } from "@grpc/grpc-js";
+import type { Store } from "../../storage/index.ts";
+import { CertificateStore, channelCredentials, channelOptions, parseAddress } from "../../trust/index.ts";
+import { CONTROL_MESSAGE_MAX_BYTES, FLOW_CONTROL_WINDOW_BYTES, WORKER_KEY } from "../../wire/index.ts";
+import type { ConnectionOptions } from "../index.ts";
+
+/** One channel to the coordinator. */
+export interface Connection {
+  readonly client: Client;
+  close(): void;
+}
+
+/** Nothing is sent before the first call. @throws TrustError, StorageError for certificates that cannot be used */
+export async function openConnection(
+  store: Store,
+  { address, workerName, trust }: ConnectionOptions,
+  more: ChannelOptions = {},
+): Promise<Connection> {
+  const { host } = parseAddress(address);
+  const certificates = trust === undefined ? undefined : await CertificateStore.open(store, trust);
+  const options: ClientOptions = {
+    "grpc-node.flow_control_window": FLOW_CONTROL_WINDOW_BYTES,
+    "grpc.max_receive_message_length": CONTROL_MESSAGE_MAX_BYTES,
+    "grpc.max_send_message_length": CONTROL_MESSAGE_MAX_BYTES,
+    // Each thread its own: one connection has one window, and one event loop at the other end.
+    "grpc.use_local_subchannel_pool": 1,
+    // Back soon when the coordinator is; calls bring their own back-off.
+    "grpc.initial_reconnect_backoff_ms": 200,
+    "grpc.max_reconnect_backoff_ms": 5_000,
+    ...(certificates === undefined ? {} : channelOptions(host)),
+    ...more,
+    interceptors: [
+      (options, next) =>
+        new InterceptingCall(next(options), {
+          start: (metadata, listener, proceed) => {
+            metadata.set(WORKER_KEY, workerName);
+            proceed(metadata, listener);
+          },
+        }),
+    ],
+  };
+  const client = new Client(
+    address,
+    certificates === undefined
+      ? credentials.createInsecure()
+      : channelCredentials(certificates, { role: "coordinator", host }),
+    options,
+  );
+  return {
+    client,
+    close: () => {
+      client.close();
+      certificates?.close();
+    },
+  };
+}

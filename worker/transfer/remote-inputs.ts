@@ -1,0 +1,21 @@
+import type { OpenMode, Store, StoredFile } from "../../storage/index.ts";
+import type { JobToBegin } from "../index.ts";
+import { openConnection } from "./connection.ts";
+import { InputStore } from "./input-store.ts";
+import { readInput } from "./read-input.ts";
+
+export interface RemoteInputStore {
+  open(path: string, mode: OpenMode): Promise<StoredFile>;
+  close(): void;
+}
+
+/** The inputs of a job over a connection of their own. `store`: where the certificates are. */
+export async function openRemoteInputs(
+  store: Store,
+  { job, description, remoteInputs }: JobToBegin,
+): Promise<RemoteInputStore> {
+  if (remoteInputs === undefined) throw new Error(`the inputs of job ${job} are on this machine`);
+  const { client, close } = await openConnection(store, remoteInputs.connection);
+  const inputs = new InputStore(description, remoteInputs.cacheBytes, (range) => readInput(client, job, range));
+  return { open: (path) => inputs.open(path), close };
+}

@@ -1,0 +1,76 @@
+import type { Client, ClientWritableStream } from "@grpc/grpc-js";
+import { CoordinatorService, type SendResultRequest, type SendResultResponse } from "../../proto/index.ts";
+import { type AttemptKey, bytesOfHex, chunksOf, messageOfAttempt, numberOf, StreamWriter } from "../../wire/index.ts";
+import { sendResultMethod } from "./chunk-codec.ts";
+
+/** Of QueryResult. */
+const QUERY_DEADLINE_MS = 20_000;
+
+export interface ResultToSend {
+  readonly id: AttemptKey;
+  readonly bytes: Uint8Array;
+  readonly sha256: string;
+}
+
+/**
+ * Sends a granted result up, from where an earlier try ended. Resolves once it is in storage and synced.
+ * `mayContinue` is asked before each chunk; where it says no, the stream is cancelled and the call rejects.
+ * @throws ServiceError; WireError `wire/disconnected`
+ */
+export async function sendResult(
+  client: Client,
+  { id, bytes, sha256 }: ResultToSend,
+  deadlineMs: number,
+  mayContinue: () => boolean,
+): Promise<void> {
+  const offsetBytes = Math.min(bytes.length, await queryResult(client, id));
+  const { path, requestSerialize, responseDeserialize } = sendResultMethod;
+  let call: ClientWritableStream<SendResultRequest> | undefined;
+  const answered = new Promise<SendResultResponse | undefined>((resolve, reject) => {
+    call = client.makeClientStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      { deadline: Date.now() + deadlineMs },
+      (error: unknown, response?: SendResultResponse) => (error ? reject(error) : resolve(response)),
+    );
+  });
+  answered.catch(() => undefined);
+  if (call === undefined) throw new Error("a call was not begun");
+  const stream = call;
+  const writer = new StreamWriter<SendResultRequest>(stream);
+  try {
+    const header = { id: messageOfAttempt(id), offsetBytes: BigInt(offsetBytes), sizeBytes: BigInt(bytes.length) };
+    await writer.write({ message: { $case: "header", value: header } });
+    for (const range of chunksOf(offsetBytes, bytes.length - offsetBytes)) {
+      if (!mayContinue()) throw new Error(`${id.unit} may not be sent any more`);
+      const value = bytes.subarray(range.offsetBytes, range.offsetBytes + range.sizeBytes);
+      await writer.write({ message: { $case: "chunk", value: value as Buffer } });
+    }
+    await writer.write({ message: { $case: "sha256", value: bytesOfHex(sha256) } });
+    await writer.end();
+  } catch (error) {
+    stream.cancel();
+    // What the other end said is the better reason, where it said something.
+    await answered;
+    throw error;
+  }
+  await answered;
+}
+
+function queryResult(client: Client, id: AttemptKey): Promise<number> {
+  const { path, requestSerialize, responseDeserialize } = CoordinatorService.queryResult;
+  return new Promise((resolve, reject) => {
+    client.makeUnaryRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      { id: messageOfAttempt(id) },
+      { deadline: Date.now() + QUERY_DEADLINE_MS },
+      (error, response) => {
+        if (error) reject(error);
+        else resolve(numberOf(response?.receivedBytes ?? 0n, "an offset"));
+      },
+    );
+  });
+}
