@@ -112,8 +112,8 @@ export interface Kernels {
   ): void;
 
   /**
-   * out[k] = g * x[k] + (1 - g) * base[k], g = min(max(t / max(|base[k] - x[k]|, 1e-6), 0), 1); NaN is passed on. f32 all.
-   * out may be x or base.
+   * g = t / (|base[k] - x[k]|, or 1e-6 where that is below it), then 0 where g < 0, 1 where g > 1; out[k] = g * x[k] + (1 - g) * base[k].
+   * f32 all. out may be x or base.
    */
   nearSwap(out: Address, base: Address, x: Address, t: number, n: number): void;
 
@@ -246,8 +246,8 @@ export interface Kernels {
     n: number,
   ): void;
   /**
-   * plus as in finishElection. out[k] = base[k] + terms / max(weight, least), terms and weight those of that side; NaN is passed
-   * on. f32. out may be any of the accumulators.
+   * plus as in finishElection. out[k] = base[k] + terms / (weight < least ? least : weight), terms and weight those of that side;
+   * least > 0. f32. out may be any of the accumulators.
    */
   finishWeighed(
     out: Address,
@@ -310,7 +310,7 @@ export interface Kernels {
   /** Where count[k] = 1: tallies[label[k]] += 1. tallies: u32; labels: f32, whole numbers that index them. */
   countUnique(tallies: Address, count: Address, label: Address, n: number): void;
   /**
-   * out[k] = base[k] + (count[k] = 1 ? factor[k] * sum[k] : sum[k] / max(count[k], 1)). f32. factor may be 0: all ones. out may be
+   * out[k] = base[k] + (count[k] = 1 ? factor[k] * sum[k] : sum[k] / (count[k] < 1 ? 1 : count[k])). f32. factor may be 0: all ones. out may be
    * sum.
    */
   finishChanged(out: Address, base: Address, sum: Address, count: Address, factor: Address, n: number): void;

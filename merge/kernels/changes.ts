@@ -55,16 +55,28 @@ export function countChanged(tally: usize, d: usize, epsilon: f32, n: i32): void
 
 /** Where count[k] = 1: tallies[label[k]] += 1. tallies: u32, as many as there are labels, whole numbers from 0. */
 export function countUnique(tallies: usize, count: usize, label: usize, n: i32): void {
-  for (let k = 0; k < n; k++) {
+  const one = f32x4.splat(1);
+  let k = 0;
+  for (; k < (n & ~3); k += 4) {
     const at = (<usize>k) << 2;
-    if (load<f32>(count + at) != 1) continue;
-    const tally = tallies + ((<usize>(<i32>load<f32>(label + at))) << 2);
-    store<u32>(tally, load<u32>(tally) + 1);
+    // One bit an element: mostly all or none of them are changed by several models.
+    for (let rest = i32x4.bitmask(f32x4.eq(v128.load(count + at), one)); rest != 0; rest &= rest - 1) {
+      countLabel(tallies, label + at + ((<usize>ctz<i32>(rest)) << 2));
+    }
+  }
+  for (; k < n; k++) {
+    const at = (<usize>k) << 2;
+    if (load<f32>(count + at) == 1) countLabel(tallies, label + at);
   }
 }
 
+function countLabel(tallies: usize, label: usize): void {
+  const tally = tallies + ((<usize>(<i32>load<f32>(label))) << 2);
+  store<u32>(tally, load<u32>(tally) + 1);
+}
+
 /**
- * out[k] = base[k] + (count[k] = 1 ? factor[k] * sum[k] : sum[k] / max(count[k], 1)). factor may be 0: all ones. out may be sum.
+ * out[k] = base[k] + (count[k] = 1 ? factor[k] * sum[k] : sum[k] / (count[k] < 1 ? 1 : count[k])). factor may be 0: all ones. out may be sum.
  */
 export function finishChanged(out: usize, base: usize, sum: usize, count: usize, factor: usize, n: i32): void {
   const one = f32x4.splat(1);
@@ -73,7 +85,7 @@ export function finishChanged(out: usize, base: usize, sum: usize, count: usize,
     const at = (<usize>k) << 2;
     const changes = v128.load(count + at);
     const total = v128.load(sum + at);
-    let mean = f32x4.div(total, f32x4.max(changes, one));
+    let mean = f32x4.div(total, f32x4.pmax(changes, one));
     if (factor) mean = v128.bitselect(f32x4.mul(v128.load(factor + at), total), mean, f32x4.eq(changes, one));
     v128.store(out + at, f32x4.add(v128.load(base + at), mean));
   }
@@ -81,7 +93,7 @@ export function finishChanged(out: usize, base: usize, sum: usize, count: usize,
     const at = (<usize>k) << 2;
     const changes = load<f32>(count + at);
     const total = load<f32>(sum + at);
-    const scaled = factor && changes == 1 ? load<f32>(factor + at) * total : total / max<f32>(changes, 1);
+    const scaled = factor && changes == 1 ? load<f32>(factor + at) * total : total / (changes < 1 ? 1 : changes);
     store<f32>(out + at, load<f32>(base + at) + scaled);
   }
 }

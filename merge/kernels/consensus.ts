@@ -125,7 +125,7 @@ export function finishElection(
 
 /**
  * plus = positive + negative >= 0, NaN counting as not; of that side the weighed terms and their weight:
- * out[k] = base[k] + terms / max(weight, least), NaN passed on. out may be any of the accumulators.
+ * out[k] = base[k] + terms / (weight < least ? least : weight). out may be any of the accumulators.
  */
 export function finishWeighed(
   out: usize,
@@ -146,14 +146,14 @@ export function finishWeighed(
     const plus = f32x4.ge(f32x4.add(v128.load(positive + at), v128.load(negative + at)), f32x4.splat(0));
     const terms = v128.bitselect(v128.load(positiveTerms + at), v128.load(negativeTerms + at), plus);
     const weight = v128.bitselect(v128.load(positiveWeight + at), v128.load(negativeWeight + at), plus);
-    v128.store(out + at, f32x4.add(v128.load(base + at), f32x4.div(terms, f32x4.max(weight, leasts))));
+    v128.store(out + at, f32x4.add(v128.load(base + at), f32x4.div(terms, f32x4.pmax(weight, leasts))));
   }
   for (; k < n; k++) {
     const at = (<usize>k) << 2;
     const plus = load<f32>(positive + at) + load<f32>(negative + at) >= 0;
     const terms = load<f32>((plus ? positiveTerms : negativeTerms) + at);
     const weight = load<f32>((plus ? positiveWeight : negativeWeight) + at);
-    store<f32>(out + at, load<f32>(base + at) + terms / max<f32>(weight, least));
+    store<f32>(out + at, load<f32>(base + at) + terms / (weight < least ? least : weight));
   }
 }
 

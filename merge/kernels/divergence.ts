@@ -100,15 +100,45 @@ function termOf(p: v128, sumsOfP: v128, q: v128, sumsOfQ: v128): v128 {
 }
 
 function sumOf(values: usize, n: i32): f64 {
-  memory.fill(lanes, 0, 64);
-  for (let k = 0; k < n; k++) addToLane(lanes, k, load<f64>(values + ((<usize>k) << 3)));
+  let sum01 = f64x2.splat(0);
+  let sum23 = f64x2.splat(0);
+  let sum45 = f64x2.splat(0);
+  let sum67 = f64x2.splat(0);
+  let k = 0;
+  for (; k < (n & ~7); k += 8) {
+    const at = values + ((<usize>k) << 3);
+    sum01 = f64x2.add(sum01, v128.load(at));
+    sum23 = f64x2.add(sum23, v128.load(at, 16));
+    sum45 = f64x2.add(sum45, v128.load(at, 32));
+    sum67 = f64x2.add(sum67, v128.load(at, 48));
+  }
+  v128.store(lanes, sum01);
+  v128.store(lanes, sum23, 16);
+  v128.store(lanes, sum45, 32);
+  v128.store(lanes, sum67, 48);
+  for (; k < n; k++) addToLane(lanes, k, load<f64>(values + ((<usize>k) << 3)));
   foldLanes(total, lanes);
   return load<f64>(total);
 }
 
 function largestOf(v: usize, n: i32): f32 {
   let largest: f32 = -Infinity;
-  for (let k = 0; k < n; k++) largest = max<f32>(largest, load<f32>(v + ((<usize>k) << 2)));
+  let k = 0;
+  if (n >= 8) {
+    // Two chains: one would wait for itself.
+    let even = v128.load(v);
+    let odd = v128.load(v, 16);
+    for (k = 8; k < (n & ~7); k += 8) {
+      even = f32x4.max(even, v128.load(v + ((<usize>k) << 2)));
+      odd = f32x4.max(odd, v128.load(v + ((<usize>k) << 2), 16));
+    }
+    const both = f32x4.max(even, odd);
+    largest = max<f32>(
+      max<f32>(f32x4.extract_lane(both, 0), f32x4.extract_lane(both, 1)),
+      max<f32>(f32x4.extract_lane(both, 2), f32x4.extract_lane(both, 3)),
+    );
+  }
+  for (; k < n; k++) largest = max<f32>(largest, load<f32>(v + ((<usize>k) << 2)));
   return largest;
 }
 

@@ -76,7 +76,9 @@ export function combinationKernels(
       const models = memory.f32(x, n);
       for (let k = 0; k < n; k++) {
         const distance = Math.max(Math.abs(fround(bases[k]! - models[k]!)), fround(1e-6));
-        const share = Math.min(Math.max(fround(fround(t) / distance), 0), 1);
+        let share = fround(fround(t) / distance);
+        if (share < 0) share = 0; // Math.max would make 0 of -0
+        if (share > 1) share = 1;
         results[k] = fround(fround(share * models[k]!) + fround(fround(1 - share) * bases[k]!));
       }
     },

@@ -84,7 +84,8 @@ export function consensusKernels(
       const minus = { terms: memory.f32(negativeTerms, n), weights: memory.f32(negativeWeight, n) };
       for (let k = 0; k < n; k++) {
         const side = fround(up[k]! + down[k]!) >= 0 ? plus : minus;
-        results[k] = fround(bases[k]! + fround(side.terms[k]! / Math.max(side.weights[k]!, fround(least))));
+        const divisor = Math.max(side.weights[k]!, fround(least));
+        results[k] = fround(bases[k]! + fround(side.terms[k]! / divisor));
       }
     },
 

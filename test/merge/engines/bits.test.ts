@@ -817,7 +817,7 @@ describe("consensus", () => {
         negative: anyValues,
         terms: anyValues,
         weights: anyValues,
-        least: coefficients,
+        least: fc.constantFrom(1e-6, 1e-40, 0.3, 2),
       },
       ({ n, shift, base, positive, negative, terms, weights, least }) => ({
         shift,
