@@ -155,6 +155,9 @@ export interface Kernels {
    */
   magnitudes(all: Address, kept: Address, d: Address, mask: Address, kind: SumKind, n: number): void;
 
+  /** lanes[k & 7] += f64(d) * f64(d) where kept, d = f32(model[k]) - base[k]; nothing where not. base: f32. */
+  deltaSquares(lanes: Address, model: Address, dtype: FloatDtype, base: Address, mask: Address, n: number): void;
+
   // ---- order statistics of |d| bits
   /**
    * counts (u32[5]) += how many |d| are: below lo, equal lo, strictly between lo and hi, equal hi, above hi.
@@ -243,6 +246,24 @@ export interface Kernels {
     positiveWeight: Address,
     negativeWeight: Address,
     lambda: number,
+    n: number,
+  ): void;
+  /**
+   * d = f32(model[k]) - base[k] where kept. d > 0: positive[k] += d, positiveTerms[k] += w * d, positiveWeight[k] += w; d < 0: the same
+   * for negative. NaN is neither. f32, zeroed by the caller.
+   */
+  electWeighed(
+    positive: Address,
+    negative: Address,
+    positiveTerms: Address,
+    negativeTerms: Address,
+    positiveWeight: Address,
+    negativeWeight: Address,
+    model: Address,
+    dtype: FloatDtype,
+    base: Address,
+    mask: Address,
+    w: number,
     n: number,
   ): void;
   /**

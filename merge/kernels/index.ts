@@ -8,8 +8,10 @@ export { accumulateChanged, countChanged, countUnique, finishChanged } from "./c
 export { accumulateColumns, dotColumns } from "./columns";
 export { accumulateMasked, elect, finishElection, finishWeighed } from "./consensus";
 export { delta } from "./delta";
+export { deltaSquares } from "./delta-squares";
 export { addAtLeast, divergenceRows, importance } from "./divergence";
 export { divideWithin } from "./divide-within";
+export { electWeighed } from "./elect-weighed";
 export { firstNonFinite } from "./first-non-finite";
 export { histogram } from "./histogram";
 export { keepLargest } from "./keep-largest";

@@ -32,13 +32,17 @@ export function addToVariance(
 
 function add<T>(mean: usize, spread: usize, model: usize, base: usize, number: f32, n: i32): void {
   const numbers = f32x4.splat(number);
+  // By a power of two, multiplying by the inverse is the same to the bit, and a third of the time.
+  const isPowerOfTwo = (reinterpret<u32>(number) & 0x007fffff) == 0;
+  const inverses = f32x4.splat(1 / number);
   let k = 0;
   for (; k < (n & ~3); k += 4) {
     const at = (<usize>k) << 2;
     const d = f32x4.sub(four<T>(model + <usize>k * sizeof<T>()), v128.load(base + at));
     const before = v128.load(mean + at);
     const off = f32x4.sub(d, before);
-    const after = f32x4.add(before, f32x4.div(off, numbers));
+    const share = isPowerOfTwo ? f32x4.mul(off, inverses) : f32x4.div(off, numbers);
+    const after = f32x4.add(before, share);
     v128.store(mean + at, after);
     v128.store(spread + at, f32x4.add(v128.load(spread + at), f32x4.mul(off, f32x4.sub(d, after))));
   }

@@ -140,17 +140,13 @@ async function surveySizes(context: RangeContext, mask: Mask): Promise<BlockSums
   const { kernels } = engine;
   const masks = new SpreadMask(context, mask, "make");
   const sums = new BlockSummer(context, task.models.length, "sizes");
-  const unmasked = context.buffer("unmasked-lanes", 64);
-  kernels.zero(unmasked, 64);
-  const d = context.f32("delta");
   for (const chunk of context.chunks("pieces")) {
     const n = chunk.elementCount;
     const base = await context.readF32(baseOf(task), chunk, "base");
     const bits = await masks.of(chunk, base);
     for (const [i, model] of task.models.entries()) {
-      kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, n);
-      if (bits === EVERYTHING) kernels.dot(sums.lanes(i), d, d, n);
-      else kernels.magnitudes(unmasked, sums.lanes(i), d, bits, "l2", n);
+      const x = await context.read(model, chunk);
+      kernels.deltaSquares(sums.lanes(i), x, floatDtype(model), base, bits, n);
     }
     if (chunk.endsBlock) sums.endBlock();
   }
@@ -169,8 +165,7 @@ async function merge(context: RangeContext, { mask, weights }: Verdict): Promise
     context.f32("positive-weight"),
     context.f32("negative-weight"),
   ] as const;
-  const [positive, negative, positiveTerms, negativeTerms, positiveWeight, negativeWeight] = accumulators;
-  const d = context.f32("delta");
+  const [positive] = accumulators;
   for (const chunk of context.chunks("pieces")) {
     const n = chunk.elementCount;
     const base = await context.readF32(baseOf(task), chunk, "base");
@@ -178,10 +173,8 @@ async function merge(context: RangeContext, { mask, weights }: Verdict): Promise
     if (mask !== "none") {
       const bits = await masks.of(chunk, base);
       for (const [i, model] of task.models.entries()) {
-        const weight = Number(weights[i] ?? 0);
-        kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, n);
-        kernels.elect(positive, negative, positiveWeight, negativeWeight, d, bits, 1, weight, n);
-        kernels.elect(positiveTerms, negativeTerms, 0, 0, d, bits, weight, weight, n);
+        const x = await context.read(model, chunk);
+        kernels.electWeighed(...accumulators, x, floatDtype(model), base, bits, Number(weights[i] ?? 0), n);
       }
     }
     kernels.finishWeighed(positive, base, ...accumulators, NEXT_TO_NOTHING, n);

@@ -12,6 +12,7 @@ export function consensusKernels(
   | "accumulateMasked"
   | "elect"
   | "finishElection"
+  | "electWeighed"
   | "finishWeighed"
   | "keepLargest"
   | "agree"
@@ -62,6 +63,40 @@ export function consensusKernels(
         const weight = (isPlus ? upWeights?.[k] : downWeights?.[k]) ?? 1;
         const divisor = weight === 0 ? 1 : weight;
         results[k] = fround(bases[k]! + fround(fround(lambda) * fround(mixed / divisor)));
+      }
+    },
+
+    electWeighed(
+      positive,
+      negative,
+      positiveTerms,
+      negativeTerms,
+      positiveWeight,
+      negativeWeight,
+      model,
+      dtype,
+      base,
+      mask,
+      w,
+      n,
+    ) {
+      const models = widened(memory, model, dtype, n);
+      const bases = memory.f32(base, n);
+      const isKept = readMask(memory, mask, n);
+      const sideOf = (sums: number, terms: number, weights: number) => ({
+        sums: memory.f32(sums, n),
+        terms: memory.f32(terms, n),
+        weights: memory.f32(weights, n),
+      });
+      const up = sideOf(positive, positiveTerms, positiveWeight);
+      const down = sideOf(negative, negativeTerms, negativeWeight);
+      for (let k = 0; k < n; k++) {
+        const d = fround(models[k]! - bases[k]!);
+        if (!isKept[k] || !(d > 0 || d < 0)) continue;
+        const side = d > 0 ? up : down;
+        side.sums[k] = fround(side.sums[k]! + d);
+        side.terms[k] = fround(side.terms[k]! + fround(fround(w) * d));
+        side.weights[k] = fround(side.weights[k]! + fround(w));
       }
     },
 

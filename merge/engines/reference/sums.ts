@@ -1,4 +1,5 @@
 import { type Kernels, LANES_BYTES } from "../engine.ts";
+import { widened } from "./conversion.ts";
 import { readMask } from "./mask-bits.ts";
 import type { Memory } from "./memory.ts";
 
@@ -34,6 +35,7 @@ export function sumKernels(
   | "squaresF64"
   | "squaresRowsF64"
   | "magnitudes"
+  | "deltaSquares"
 > {
   const lanesAt = (address: number): Float64Array => memory.f64(address, LANES);
   return {
@@ -81,6 +83,13 @@ export function sumKernels(
       for (let r = 0; r < rows; r++) {
         results[r] = laneSum(rowLength, (k) => values[r * rowLength + k]! * values[r * rowLength + k]!);
       }
+    },
+
+    deltaSquares(lanes, model, dtype, base, mask, n) {
+      const models = widened(memory, model, dtype, n);
+      const bases = memory.f32(base, n);
+      const isKept = readMask(memory, mask, n);
+      addToLanes(lanesAt(lanes), n, (k) => (isKept[k] ? Math.fround(models[k]! - bases[k]!) ** 2 : 0));
     },
 
     magnitudes(all, kept, d, mask, kind, n) {

@@ -70,7 +70,11 @@ export function kernelsOf(wasm: KernelExports): Kernels {
     dotColumns: wasm.dotColumns,
     accumulateColumns: (acc, x, c, first, firstColumn, columns, n) =>
       wasm.accumulateColumns(acc, x, c, Number(first), firstColumn, columns, n),
+    electWeighed: (p, q, tp, tq, wp, wq, model, dtype, base, mask, w, n) =>
+      wasm.electWeighed(p, q, tp, tq, wp, wq, model, formats[dtype], base, mask, w, n),
     finishWeighed: wasm.finishWeighed,
+    deltaSquares: (lanes, model, dtype, base, mask, n) =>
+      wasm.deltaSquares(lanes, model, formats[dtype], base, mask, n),
     keepLargest: wasm.keepLargest,
     agree: (votes, model, dtype, base, total, tau, n) => wasm.agree(votes, model, formats[dtype], base, total, tau, n),
     finishAgreement: wasm.finishAgreement,

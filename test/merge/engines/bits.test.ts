@@ -160,6 +160,65 @@ describe.each(FLOAT_DTYPES)("%s", (dtype) => {
       }),
     ));
 
+  test("deltaSquares", () =>
+    sameBits(
+      { n: elementCounts, shift: shifts, model: anyValues, base: anyValues, mask: masks, start: finiteValues },
+      ({ n, shift, model, base, mask, start }) => ({
+        shift,
+        buffers: {
+          // Sums of squares: no negative zero.
+          lanes: f64Of(start, 8).map(Math.abs),
+          model: storedOf(model, dtype, n),
+          base: f32Of(base, n),
+          mask: maskOf(mask, n),
+        },
+        call: (kernels, at) => kernels.deltaSquares(at.lanes!, at.model!, dtype, at.base!, maskAt(mask, at.mask!), n),
+      }),
+    ));
+
+  test("electWeighed", () =>
+    sameBits(
+      {
+        n: elementCounts,
+        shift: shifts,
+        model: anyValues,
+        base: anyValues,
+        sums: anyValues,
+        mask: masks,
+        w: coefficients,
+      },
+      ({ n, shift, model, base, sums, mask, w }) => ({
+        shift,
+        buffers: {
+          // Sums that began as zeros: no negative zero.
+          positive: f32Of(sums, n).map(Math.abs),
+          negative: f32Of(sums, n).map((value) => 0 - Math.abs(value)),
+          positiveTerms: f32Of(sums, n).map((value) => value + 0),
+          negativeTerms: f32Of(sums, n).map((value) => 2 * value + 0),
+          positiveWeight: f32Of(sums, n).map((value) => Math.fround(0.5 * value) + 0),
+          negativeWeight: f32Of(sums, n).map((value) => 3 * value + 0),
+          model: storedOf(model, dtype, n),
+          base: f32Of(base, n),
+          mask: maskOf(mask, n),
+        },
+        call: (kernels, at) =>
+          kernels.electWeighed(
+            at.positive!,
+            at.negative!,
+            at.positiveTerms!,
+            at.negativeTerms!,
+            at.positiveWeight!,
+            at.negativeWeight!,
+            at.model!,
+            dtype,
+            at.base!,
+            maskAt(mask, at.mask!),
+            w,
+            n,
+          ),
+      }),
+    ));
+
   test("addToVariance", () =>
     sameBits(
       {
