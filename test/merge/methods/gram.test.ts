@@ -1,0 +1,87 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { joinBlockSums } from "../../../merge/methods/block-sums.ts";
+import { ColumnSummer, type ColumnSums, columnTotals, joinColumnSums } from "../../../merge/methods/column-sums.ts";
+import { gramOf, gramReads, surveyGram } from "../../../merge/methods/gram.ts";
+import { f32Of } from "../engines/awkward-values.ts";
+import { MemoryTensor } from "./memory-range.ts";
+
+const SHAPE = { blockElements: 64, pieceElements: 16, spareBytes: 0 };
+const modelsOf = (count: number, elements: number) =>
+  Array.from({ length: count }, (_, seed) => f32Of({ style: "ordinary", equal: false, seed }, elements));
+
+/** The dot as methods.md has it: lanes within a block, blocks in order. */
+function dotInBlocks(a: Float32Array, b: Float32Array): number {
+  let total = 0;
+  for (let block = 0; block < a.length; block += SHAPE.blockElements) {
+    const lanes = new Float64Array(8);
+    for (let k = block; k < Math.min(a.length, block + SHAPE.blockElements); k++)
+      lanes[(k - block) % 8]! += a[k]! * b[k]!;
+    const pair = (lane: number) => lanes[lane]! + lanes[lane + 1]!;
+    total += pair(0) + pair(2) + (pair(4) + pair(6));
+  }
+  return total;
+}
+
+// Fewer than are held at once, as many, one more, and several groups.
+test.each([1, 7, 8, 9, 20])("the Gram matrix of %i models has the dots of all pairs, cut or not", async (count) => {
+  const elements = 331;
+  const tensor = await MemoryTensor.of(modelsOf(count, elements));
+  const whole = await surveyGram(tensor.range([0], elements, SHAPE));
+  const cut = joinBlockSums(
+    await surveyGram(tensor.range([0], 128, SHAPE)),
+    await surveyGram(tensor.range([128], elements, SHAPE)),
+  );
+  for (const sums of [whole, cut]) {
+    const gram = gramOf(sums, count);
+    for (const [i, a] of tensor.models.entries())
+      for (const [j, b] of tensor.models.entries()) expect(gram(i, j)).toBe(dotInBlocks(a, b));
+  }
+  // Of the whole tensor one row is left, however many blocks it has.
+  expect(whole.values).toHaveLength((count * (count + 1)) / 2);
+});
+
+test("models are read once for each group of those before them", async () => {
+  const tensor = await MemoryTensor.of(modelsOf(20, 64));
+  await surveyGram(tensor.range([0], 64, { ...SHAPE, pieceElements: 64 }));
+  expect(tensor.reads).toHaveLength(20 * gramReads(20));
+  expect(gramReads(8)).toBe(1);
+});
+
+test("column sums are the same however their blocks fall into ranges, and a range keeps few of them", async () => {
+  const blocks = 45;
+  const tensor = await MemoryTensor.of(modelsOf(1, blocks * SHAPE.blockElements - 3));
+  const [values] = tensor.models;
+  const sumsOf = async (first: number, last: number): Promise<ColumnSums> => {
+    const mark = tensor.engine.mark();
+    const end = Math.min(tensor.elementCount, last * SHAPE.blockElements);
+    const range = tensor.range([first * SHAPE.blockElements], end, SHAPE);
+    const sums = new ColumnSummer(range, 2);
+    for (const chunk of range.chunks("blocks")) {
+      const sum = values!
+        .subarray(chunk.firstElement, chunk.firstElement + chunk.elementCount)
+        .reduce((a, b) => a + b, 0);
+      const bytes = new Uint8Array(Float64Array.of(sum, sum * 0.3).buffer);
+      tensor.engine.stage(sums.address, 16).set(bytes);
+      tensor.engine.upload(sums.address, 16);
+      await sums.endBlock();
+    }
+    tensor.engine.release(mark);
+    return sums.finish();
+  };
+  const whole = await sumsOf(0, blocks);
+  // 45 = 32 + 8 + 4 + 1
+  expect(whole.subtrees.map(({ level }) => level)).toEqual([5, 3, 2, 0]);
+  const cuts = fc.uniqueArray(fc.integer({ min: 1, max: blocks - 1 }), { maxLength: 8 });
+  await fc.assert(
+    fc.asyncProperty(cuts, async (inner) => {
+      const ends = [0, ...inner.toSorted((a, b) => a - b), blocks];
+      const ranges = await Promise.all(ends.slice(1).map(async (end, k) => sumsOf(ends[k]!, end)));
+      for (const { subtrees } of ranges) expect(subtrees.length).toBeLessThanOrEqual(2 * Math.log2(blocks));
+      const folded = ranges.reduce(joinColumnSums);
+      expect(folded).toEqual(whole);
+      expect(columnTotals(folded)).toEqual(columnTotals(whole));
+    }),
+    { numRuns: 40 },
+  );
+});
