@@ -30,7 +30,7 @@ export function estimateOf(plan: Plan): Estimate {
   for (const task of plan.tasks) {
     const bytes = taskBytes(task);
     inputBytes += bytes.input;
-    readBytes += bytes.read;
+    readBytes += Math.round(bytes.read);
   }
   const cut = new Set(
     plan.slices.flatMap(({ parts }) => parts.filter(({ partCount }) => partCount > 1).map(({ task }) => task)),
