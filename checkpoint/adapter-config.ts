@@ -59,8 +59,17 @@ export function parseAdapterConfig(config: Json, label: string): AdapterConfig {
   };
 }
 
-/** Rank and scale of one module. @throws CheckpointError `checkpoint/adapter-config` for a pattern that is no expression */
-export function rankAndScale(config: AdapterConfig, module: string, label: string): { rank: number; scale: number } {
+/**
+ * Rank and scale of one module. Without a config the scale is 1: whoever loads such files scales all of them alike.
+ * @throws CheckpointError `checkpoint/adapter-config` for a pattern that is no expression
+ */
+export function rankAndScale(
+  config: AdapterConfig | undefined,
+  module: string,
+  rankOfA: number,
+  label: string,
+): { rank: number; scale: number } {
+  if (config === undefined) return { rank: rankOfA, scale: 1 };
   const rank = maybeMatch(config.rankPattern, module, label) ?? config.rank;
   const alpha = maybeMatch(config.alphaPattern, module, label) ?? config.alpha;
   return { rank, scale: config.rslora ? alpha / Math.sqrt(rank) : alpha / rank };

@@ -1,4 +1,4 @@
-export { type AdapterConfig, rankAndScale } from "./adapter-config.ts";
+export { ADAPTER_CONFIG_NAME, type AdapterConfig, rankAndScale } from "./adapter-config.ts";
 export type { AdapterTensors, LoraPair } from "./adapter-tensors.ts";
 export {
   holdsExperts,
@@ -23,7 +23,7 @@ export { sha256Hex } from "./hash.ts";
 export { type ScannedHeader, scanHeader } from "./header-scan.ts";
 export { locateModel, type ModelReference, type Surroundings } from "./locate-model.ts";
 export type { ModelLocation } from "./model-location.ts";
-export { type Adapter, openAdapter } from "./open-adapter.ts";
+export { type Adapter, type OpenedFiles, openAdapter, openModelOrAdapter } from "./open-adapter.ts";
 export { type OpenOptions, openCheckpoint } from "./open-checkpoint.ts";
 export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
 export { isActivationScale, type ScaledTensor, scaledTensors, scaleNameFor } from "./scaled-fp8.ts";

@@ -6,6 +6,7 @@ import { CheckpointError } from "./errors.ts";
 import { Folder } from "./folder.ts";
 import { readJsonObject } from "./json-file.ts";
 import type { ModelLocation } from "./model-location.ts";
+import { openCheckpoint } from "./open-checkpoint.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
 import { isPickleName, pickleError } from "./weights.ts";
 
@@ -15,7 +16,49 @@ export const ADAPTER_NAME = "adapter_model.safetensors";
 export interface Adapter extends AdapterTensors {
   /** Its one file; no companions. The config is that of the adapter. */
   readonly checkpoint: Checkpoint;
-  readonly config: AdapterConfig;
+  /** Undefined of a bare file, which does not say how A and B are scaled. */
+  readonly config?: AdapterConfig;
+}
+
+/** A model's files, or an adapter's. */
+export interface OpenedFiles {
+  readonly checkpoint: Checkpoint;
+  readonly adapter?: Adapter;
+}
+
+/**
+ * What stands where a model may stand: a whole model, or an adapter, as a folder of PEFT or as a file whose tensors are called lora_A
+ * and lora_B. @throws CheckpointError, StorageError
+ */
+export async function openModelOrAdapter(store: Store, location: ModelLocation, label: string): Promise<OpenedFiles> {
+  let checkpoint: Checkpoint;
+  try {
+    checkpoint = await openCheckpoint(store, location, label);
+  } catch (error) {
+    if (!(error instanceof CheckpointError) || error.code !== "checkpoint/adapter") throw error;
+    return adapterFiles(await openAdapter(store, location, label));
+  }
+  if (![...checkpoint.tensors.keys()].some((name) => /\.lora_[AB]\./.test(name))) return { checkpoint };
+  const { file, ...place } = location;
+  const folder = await Folder.open(store, place, label);
+  if (file === ADAPTER_NAME && (await folder.exists(ADAPTER_CONFIG_NAME))) {
+    return adapterFiles(await openAdapter(store, location, label));
+  }
+  return { checkpoint, ...maybeBareAdapter(checkpoint, label) };
+}
+
+function adapterFiles(adapter: Adapter): OpenedFiles {
+  return { checkpoint: adapter.checkpoint, adapter };
+}
+
+/** A file with tensors besides A and B is one of its own kind: its tensors can be merged by their names, and that is all. */
+function maybeBareAdapter(checkpoint: Checkpoint, label: string): { readonly adapter?: Adapter } {
+  try {
+    return { adapter: { checkpoint, ...sortAdapterTensors(checkpoint.tensors, label) } };
+  } catch (error) {
+    if (error instanceof CheckpointError) return {};
+    throw error;
+  }
 }
 
 /**

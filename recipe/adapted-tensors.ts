@@ -32,8 +32,8 @@ export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex
       faults.push(`adapts ${module}, and there is no ${module}.weight`);
       continue;
     }
-    const { rank, scale } = rankAndScale(adapter.config, module, base.label);
-    const fit = fitOf(entry.shape, a.shape, b.shape, rank, adapter.config.fanInFanOut);
+    const { rank, scale } = rankAndScale(adapter.config, module, a.shape[0] ?? 0, base.label);
+    const fit = fitOf(entry.shape, a.shape, b.shape, rank, adapter.config?.fanInFanOut === true);
     if (typeof fit === "string") {
       faults.push(`adapts ${module}, and ${fit}`);
       continue;

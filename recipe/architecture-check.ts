@@ -31,7 +31,8 @@ export function checkArchitectures(
       ?.place ?? recipe.methodPlace;
   const type = typeOf(defining);
   // Without a config, a bare state dict does not claim to be a model.
-  if (defining.checkpoint.config !== undefined && !isKnownArchitecture(defining)) {
+  const claimsToBe = defining.checkpoint.config !== undefined && defining.adapter === undefined;
+  if (claimsToBe && !isKnownArchitecture(defining)) {
     const message = `the architecture of "${defining.label}"${type === undefined ? "" : ` (${type})`} is not known: no layers or no embedding are recognised, and tensors are merged by their names`;
     const hint = "What a model lacks, it takes no part in; shapes must agree.";
     findings.warning("recipe/unknown-architecture", placeOf(defining), message, hint);

@@ -1,6 +1,7 @@
 import { isAfterLayers, isEmbeddingLike, layerCount, towerLayerKeys, towersOf } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
-import type { TensorTask } from "../merge/work/index.ts";
+import type { PlanAdapter, TensorTask } from "../merge/work/index.ts";
+import { bindAdapters, maybePlainAdapter } from "./adapter-binder.ts";
 import { checkArchitectures, isKnownArchitecture } from "./architecture-check.ts";
 import { earlierModel } from "./earlier-model.ts";
 import type { Fault } from "./errors.ts";
@@ -18,6 +19,7 @@ import {
   type RecipeModule,
 } from "./recipe.ts";
 import { recipeModels } from "./recipe-models.ts";
+import { withoutScales } from "./scaled-model.ts";
 import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
 import { type Note, type Participant, TensorBinder, type TensorPlace } from "./tensor-binder.ts";
 import { layoutOf } from "./tensor-layout.ts";
@@ -38,6 +40,8 @@ export interface Binding {
   readonly embeddingRows?: number;
   /** Where the recipe asks for a vocabulary. */
   readonly tokenizer?: BoundTokenizer;
+  /** Where the output is an adapter with a config. */
+  readonly adapter?: PlanAdapter;
   /** Jinja; where the recipe asks for one. */
   readonly chatTemplate?: string;
   /** What is copied, skipped or cut, and why. */
@@ -71,7 +75,7 @@ export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], optio
   for (const named of recipe.earlier ?? []) {
     const binding = bindDocument(named.recipe, inputs, made, options);
     bindings.set(named.name, binding);
-    made.set(named.name, earlierModel(named, binding, inputs, findings));
+    made.set(named.name, withoutScales(earlierModel(named, binding, inputs, findings)));
   }
   const before = [...bindings.values()];
   const own = bindDocument(recipe, inputs, made, options);
@@ -137,6 +141,8 @@ class RecipeBinder {
   }
 
   bind(): Binding {
+    if (this.#method.adapters === "only") return this.#bindAdapters();
+    const adapter = maybePlainAdapter(this.#recipe, this.#mergedModels(), this.#findings);
     const { layerRanges, form } = this.#recipe;
     const { layerCount: layers, stacks } = form === "modules" ? this.#bindModules() : this.#bindAll();
     const { tasks, notes } = this.#tensors;
@@ -149,8 +155,9 @@ class RecipeBinder {
     const chatTemplate = chatTemplateOf(this.#recipe, this.#models, this.#findings);
     return {
       tasks,
-      layerCount: layers,
+      layerCount: adapter === undefined ? layers : undefined,
       ...(stacks.length > 0 && { stacks }),
+      ...(adapter && { adapter }),
       definingInput: this.#filesOf(this.#definingModel),
       ...(bound && { tokenizer: { ...bound, pattern: this.#filesOf(bound.pattern) } }),
       ...(chatTemplate !== undefined && { chatTemplate }),
@@ -159,6 +166,27 @@ class RecipeBinder {
       faults: this.#findings.faults,
       warnings: this.#findings.warnings,
     };
+  }
+
+  #bindAdapters(): Binding {
+    const { tasks, adapter } = bindAdapters(this.#recipe, this.#models, this.#method, this.#findings);
+    const first = this.#recipe.layerRanges[0]?.sources[0];
+    return {
+      tasks,
+      layerCount: undefined,
+      ...(adapter && { adapter }),
+      definingInput: this.#filesOf(first === undefined ? 0 : this.#modelIndex(first.model)),
+      notes: [],
+      faults: this.#findings.faults,
+      warnings: this.#findings.warnings,
+    };
+  }
+
+  /** Those that tensors are taken from. */
+  #mergedModels(): RecipeModel[] {
+    const { layerRanges, baseModel } = this.#recipe;
+    const named = layerRanges.flatMap((range) => [range.baseModel, ...range.sources.map(({ model }) => model)]);
+    return this.#models.filter(({ reference }) => [baseModel, ...named].some((model) => sameModel(model, reference)));
   }
 
   #bindAll(): { readonly layerCount: number | undefined; readonly stacks: readonly BoundStack[] } {

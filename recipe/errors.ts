@@ -23,6 +23,7 @@ export const recipeCodes = [
   // what the models hold
   "recipe/missing-tensor",
   "recipe/shape-mismatch",
+  "recipe/adapter",
   "recipe/adapter-mismatch",
   "recipe/dtype-mismatch",
   "recipe/tensor-too-large",

@@ -1,6 +1,6 @@
 import { isActivationScale, type ScaledTensor, scaledTensors, scaleNameFor } from "../checkpoint/index.ts";
 import type { Scaling, TensorTask } from "../merge/work/index.ts";
-import { type ModelEntry, type RecipeModel, storedSource } from "./model-entry.ts";
+import { type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
 
 /** A model as its values: codes become what they mean, scales are no tensors of their own. */
 export function withoutScales(model: RecipeModel): RecipeModel {
@@ -23,8 +23,8 @@ function dequantised(scaled: ScaledTensor, filesOf: number): ModelEntry {
     tensor: codes.name,
     dtype: "F32",
     storedRowLength: columns,
-    codes: storedSource(codes, filesOf),
-    scales: storedSource(scales, filesOf),
+    codes: sourceOfEntry(codes, filesOf),
+    scales: sourceOfEntry(scales, filesOf),
     ...{ rows, blockRows, blockColumns },
   } as const;
   return { ...codes, source, scaled };

@@ -2,7 +2,7 @@
 
 Run by hand, in a virtual environment with scripts/golden-peft-requirements.txt; a person reads the diff.
 Each case: adapter/ (as save_pretrained wrote it), recipe.yml, expected.safetensors (the tensors that the adapter changes) and
-case.json (versions, tolerance). Factors are random from a fixed seed; A and B alike, so that no product is zero.
+case.json (versions, tolerance). peft-combined: two adapters and what add_weighted_adapter makes of them. Factors are random from a fixed seed; A and B alike, so that no product is zero.
 """
 
 import json
@@ -78,6 +78,35 @@ def main():
         print(name, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()), "bytes", len(changed), "tensors")
 
 
+def combinations():
+    """Two adapters, and what PEFT's add_weighted_adapter makes of them: what the result adds to the weights."""
+    folder = cases.parent / "peft-combined"
+    shutil.rmtree(folder, ignore_errors=True)
+    common = dict(task_type="CAUSAL_LM", target_modules=r".*layers\.0\.self_attn\.(q|k)_proj")
+    configs = {"first": LoraConfig(r=4, lora_alpha=6, **common), "second": LoraConfig(r=2, lora_alpha=5, use_rslora=True, **common)}
+    model = AutoModelForCausalLM.from_pretrained(models / "tiny-base", dtype=torch.float32)
+    tuned = get_peft_model(model, configs["first"], adapter_name="first")
+    tuned.add_adapter("second", configs["second"])
+    torch.manual_seed(4321)
+    with torch.no_grad():
+        for key, value in tuned.named_parameters():
+            if "lora_" in key:
+                value.copy_(torch.randn(value.shape) * 0.2)
+    tuned.save_pretrained(folder)
+    for name in configs:
+        (folder / name / "README.md").unlink(missing_ok=True)
+        strip_paths(folder / name / "adapter_config.json", "tiny-base")
+    (folder / "README.md").unlink(missing_ok=True)
+    expected = {}
+    for kind, options in {"cat": {}, "svd": {"svd_rank": 3}}.items():
+        tuned.add_weighted_adapter(["first", "second"], [0.7, 1.3], kind, combination_type=kind, **options)
+        for name, module in tuned.base_model.model.named_modules():
+            if hasattr(module, "lora_A") and kind in module.lora_A:
+                expected[f"{kind}.{name}"] = module.get_delta_weight(kind).detach().contiguous()
+    save_file(expected, folder / "expected.safetensors", metadata={"format": "pt"})
+    print("combined", sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()), "bytes", sorted(expected))
+
+
 def store_as(path, dtype):
     """save_pretrained writes the dtype of the parameters; the values were rounded to `dtype` before."""
     from safetensors.torch import load_file
@@ -94,3 +123,4 @@ def strip_paths(path, base):
 
 
 main()
+combinations()

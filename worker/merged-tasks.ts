@@ -17,8 +17,8 @@ export type MakeRange = (
 export interface MergedSurroundings {
   readonly engine: Engine;
   readonly range: MakeRange;
-  /** Copies a range as the task's copy kind says. */
-  readonly copy: (range: RangeWork) => Promise<void>;
+  /** Computes a range of a task that is no merge. */
+  readonly other: (range: RangeWork) => Promise<void>;
   /** Elements surveyed at once. */
   readonly rangeElements: number;
   readonly pause: () => Promise<void>;
@@ -55,13 +55,13 @@ export class MergedTasks {
     const firstElement = block * blockElements;
     const count = Math.min(blockElements, elementCount - firstElement);
     const sizeBytes = count * dtypeBytes[task.dtype];
-    const verdict = task.kind === "copy" ? undefined : await this.#verdictOf(task);
+    const verdict = task.kind === "merge" ? await this.#verdictOf(task) : undefined;
     const mark = engine.mark();
     const place = engine.allocate(sizeBytes);
     const range = this.#with.range(task, [firstElement, count], sinkInto(place), { part: block, cuts: [firstElement] });
-    if (task.kind === "copy") {
+    if (task.kind !== "merge") {
       range.check = check;
-      await this.#with.copy(range);
+      await this.#with.other(range);
     } else {
       const method = methodNamed(task.method);
       range.check = check && "verdict" in method.begin(task);

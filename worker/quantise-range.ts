@@ -9,19 +9,23 @@ const SMALLEST_SCALE = 2 ** -126;
 /** Elements of a band that are read at once. */
 const STEP_ELEMENTS = 65_536;
 
-/** The scales of one row of blocks, the last that was asked for: neighbouring chunks mostly want the same. */
-export class LastBand {
-  #key = "";
-  #scales: Float32Array = new Float32Array();
+/** Bands whose scales are kept: the one in use, and those of tasks within tasks. */
+const BANDS_MAX = 8;
+
+/** The scales of the rows of blocks that were asked for last: neighbouring chunks mostly want the same. */
+export class LastBands {
+  readonly #scales = new Map<string, Float32Array>();
 
   /** `key`: of the quantised matrix, the same for its codes and its scales. */
   async scales(key: string, band: number, make: () => Promise<Float32Array>): Promise<Float32Array> {
     const full = `${key}/${band}`;
-    if (this.#key !== full) {
-      this.#scales = await make();
-      this.#key = full;
-    }
-    return this.#scales;
+    const known = this.#scales.get(full);
+    if (known !== undefined) return known;
+    const made = await make();
+    const [oldest] = this.#scales.keys();
+    if (this.#scales.size >= BANDS_MAX && oldest !== undefined) this.#scales.delete(oldest);
+    this.#scales.set(full, made);
+    return made;
   }
 }
 
@@ -29,7 +33,7 @@ export class LastBand {
  * A task of kind codes or scales. A block's largest magnitude must be known before its first code: each row of blocks is read twice,
  * in bounded memory, whatever its size. So codes and scales depend on nothing but the values, wherever the range is cut.
  */
-export async function quantiseRange(range: RangeWork, key: string, last: LastBand): Promise<void> {
+export async function quantiseRange(range: RangeWork, key: string, last: LastBands): Promise<void> {
   const { task } = range;
   const { base: source, scaling } = task;
   if (source === undefined || scaling === undefined) throw new Error(`${task.name} has nothing to be quantised`);

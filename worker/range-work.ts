@@ -3,6 +3,7 @@ import type { Address, Engine } from "../merge/engines/index.ts";
 import type { Chunk, RangeContext } from "../merge/methods/index.ts";
 import { geometryOfTask, type Seed, sourcesOf, type TensorSource, type TensorTask } from "../merge/work/index.ts";
 import type { InputFiles } from "./input-files.ts";
+import type { LastProduct } from "./sources/product-source.ts";
 import { type MergedBlocks, SourceReader } from "./sources/source-reader.ts";
 
 /** Where results go, in order. */
@@ -24,6 +25,7 @@ export interface RangeSpecification {
   readonly spareBytes: number;
   readonly pieceElements: number;
   readonly mergedBlocks: MergedBlocks;
+  readonly products: LastProduct;
 }
 
 /** Widest element that is read or written. */
@@ -57,6 +59,7 @@ export class RangeWork implements RangeContext {
     this.#reader = new SourceReader(engine, files, sourcesOf(specification.task), {
       keptBytes: specification.spareBytes,
       mergedBlocks: specification.mergedBlocks,
+      products: specification.products,
     });
     this.#sink = sink;
     this.task = specification.task;

@@ -18,9 +18,10 @@ import type { Store, StoredFile } from "../storage/index.ts";
 import { InputFiles, type Moved } from "./input-files.ts";
 import { MergedTasks } from "./merged-tasks.ts";
 import type { Computed } from "./messages.ts";
-import { LastBand, quantiseRange } from "./quantise-range.ts";
+import { LastBands, quantiseRange } from "./quantise-range.ts";
 import { RangeWork, type Sink } from "./range-work.ts";
 import { heldIn, nowhere, SliceOutput } from "./slice-output.ts";
+import { LastProduct } from "./sources/product-source.ts";
 
 export interface WorkerBudget {
   /** Elements of a tensor that are surveyed at once; more are cut into ranges. Whole blocks at least. */
@@ -67,7 +68,8 @@ export class SliceWorker {
   readonly #files: InputFiles;
   readonly #outputs = new Map<string, Output>();
   readonly #merged: MergedTasks;
-  readonly #lastBand = new LastBand();
+  readonly #bands = new LastBands();
+  readonly #products = new LastProduct();
   #tensorsCut = 0;
 
   constructor(
@@ -86,7 +88,7 @@ export class SliceWorker {
     this.#merged = new MergedTasks({
       engine,
       range: (task, range, into, cutting) => this.#range(task, range, into, cutting),
-      copy: copyRange,
+      other: (range) => this.#other(range),
       rangeElements: budget.rangeElements,
       pause: () => hooks.pause(),
     });
@@ -183,13 +185,8 @@ export class SliceWorker {
 
   /** Computes one part of a tensor into the sink; surveys first if that is this worker's to do. Returns warnings. */
   async #part(task: TensorTask, part: SlicePart, verdict: unknown, sink: Sink): Promise<readonly string[]> {
-    if (task.kind === "copy") {
-      await copyRange(this.#range(task, [part.firstElement, part.elementCount], sink, {}));
-      return [];
-    }
     if (task.kind !== "merge") {
-      const range = this.#range(task, [part.firstElement, part.elementCount], sink, {});
-      await quantiseRange(range, this.#merged.keyOf(task.base ?? task), this.#lastBand);
+      await this.#other(this.#range(task, [part.firstElement, part.elementCount], sink, {}));
       return [];
     }
     const method = methodNamed(task.method);
@@ -202,6 +199,13 @@ export class SliceWorker {
       return [];
     }
     return this.#wholeTensor(method, task, sink);
+  }
+
+  /** A range of a task that is no merge. */
+  #other(range: RangeWork): Promise<void> {
+    const { task } = range;
+    if (task.kind === "copy") return copyRange(range);
+    return quantiseRange(range, this.#merged.keyOf(task.base ?? task), this.#bands);
   }
 
   /** All rounds of a tensor inside this worker: as one range if the budget allows, else cut as the coordinator would cut it. */
@@ -264,6 +268,7 @@ export class SliceWorker {
       spareBytes,
       pieceElements,
       mergedBlocks: this.#merged.block,
+      products: this.#products,
     };
     return new RangeWork(this.#engine, this.#files, sink, specification);
   }

@@ -5,6 +5,7 @@ import {
   type Json,
   PLAN_VERSION,
   type Plan,
+  type PlanAdapter,
   type PlanNote,
   type PlanOptions,
   type PlanStack,
@@ -14,7 +15,7 @@ import {
   type TensorTask,
 } from "../../merge/work/index.ts";
 import { PlanError } from "./errors.ts";
-import { layOutShards, layOutSlices } from "./layout.ts";
+import { layOutAdapter, layOutShards, layOutSlices } from "./layout.ts";
 
 /** What planning starts from: a recipe bound to the headers of its inputs. */
 export interface PlanSources {
@@ -26,6 +27,7 @@ export interface PlanSources {
   readonly layerCount?: number | undefined;
   readonly stacks?: readonly PlanStack[] | undefined;
   readonly embeddingRows?: number | undefined;
+  readonly adapter?: PlanAdapter | undefined;
   readonly vocabulary?: PlanVocabulary | undefined;
   readonly chatTemplateSha256?: string | undefined;
   readonly tasks: readonly TensorTask[];
@@ -45,7 +47,7 @@ export function buildPlan(sources: PlanSources): Plan {
     });
   }
   for (const task of tasks) checkParameters(task);
-  const shards = layOutShards(tasks, options.shardBytes);
+  const shards = sources.adapter === undefined ? layOutShards(tasks, options.shardBytes) : [layOutAdapter(tasks)];
   return {
     version: PLAN_VERSION,
     recipe: sources.recipe,
@@ -59,6 +61,7 @@ export function buildPlan(sources: PlanSources): Plan {
     ...(sources.layerCount === undefined ? {} : { layerCount: sources.layerCount }),
     ...(sources.stacks === undefined ? {} : { stacks: sources.stacks }),
     ...(sources.embeddingRows === undefined ? {} : { embeddingRows: sources.embeddingRows }),
+    ...(sources.adapter === undefined ? {} : { adapter: sources.adapter }),
     ...(sources.vocabulary === undefined ? {} : { vocabulary: sources.vocabulary }),
     ...(sources.chatTemplateSha256 === undefined ? {} : { chatTemplateSha256: sources.chatTemplateSha256 }),
     tasks,

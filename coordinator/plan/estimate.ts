@@ -102,10 +102,14 @@ function storedBytes(source: TensorSource, elementCount: number): StoredBytes[] 
     case "scaled": {
       const { codes, scales, rows, blockRows, blockColumns, storedRowLength } = source;
       const grid = Math.ceil(rows / blockRows) * Math.ceil(storedRowLength / blockColumns);
-      return [of(codes, elementCount), of(scales, grid)];
+      return [...storedBytes(codes, elementCount), ...storedBytes(scales, grid)];
     }
     case "rows":
       return source.parts.flatMap((part, index) => storedBytes(part, rowsFrom(source, index) * source.width));
+    case "columns":
+      return source.parts.map((part) => of(part.source, (elementCount / source.width) * part.columns));
+    case "product":
+      return source.terms.flatMap(({ a, b, rank }) => [of(b, source.rows * rank), of(a, rank * source.columns)]);
     case "merged":
       return partsOf(source.task).flatMap(([inner, times]) =>
         storedBytes(inner, geometryOf(source.task.shape).elementCount).map((bytes) => ({

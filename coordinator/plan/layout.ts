@@ -38,6 +38,11 @@ export function layOutShards(tasks: readonly TensorTask[], shardBytes: number): 
   return groups.map((group, k) => shardOf(shardName(k, groups.length), group, tasks));
 }
 
+/** PEFT looks for one file of this name, whatever its size. */
+export function layOutAdapter(tasks: readonly TensorTask[]): PlanShard {
+  return shardOf("adapter_model.safetensors", Array.from(tasks.keys()), tasks);
+}
+
 function shardName(index: number, count: number): string {
   if (count === 1) return "model.safetensors";
   const digits = (n: number) => String(n).padStart(5, "0");

@@ -6,7 +6,7 @@ import {
   type ModelLocation,
   type ModelReference,
   openAdapter,
-  openCheckpoint,
+  openModelOrAdapter,
   type Surroundings,
   sha256Hex,
   TokenizerReader,
@@ -139,6 +139,7 @@ export function planOpened(
     layerCount: binding.layerCount,
     stacks: binding.stacks,
     embeddingRows: binding.embeddingRows,
+    adapter: binding.adapter,
     vocabulary: binding.tokenizer && vocabularyOf(binding.tokenizer),
     chatTemplateSha256: binding.chatTemplate && sha256Hex(Buffer.from(binding.chatTemplate, "utf8")),
     tasks: binding.tasks,
@@ -197,7 +198,11 @@ export async function openModels(
         opened.push({ reference, label, checkpoint: adapter.checkpoint, adapter });
         continue;
       }
-      const checkpoint = await openCheckpoint(store, location, label);
+      const { checkpoint, adapter } = await openModelOrAdapter(store, location, label);
+      if (adapter !== undefined) {
+        opened.push({ reference, label, checkpoint, adapter });
+        continue;
+      }
       const text = await textOfInput(recipe, references.length, tokenizers, checkpoint, label);
       opened.push({ reference, label, checkpoint, ...text });
     } catch (error) {

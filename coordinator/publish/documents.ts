@@ -1,8 +1,9 @@
 import { dirname, join } from "node:path";
-import { type Checkpoint, companionKind, sha256Hex } from "../../checkpoint/index.ts";
+import { ADAPTER_CONFIG_NAME, type Checkpoint, companionKind, sha256Hex } from "../../checkpoint/index.ts";
 import type { Plan } from "../../merge/work/index.ts";
 import { readWhole, type Store, writeWhole } from "../../storage/index.ts";
 import { sizeBytesOf } from "../plan/index.ts";
+import { outputAdapterConfig } from "./adapter-config.ts";
 import { outputConfig } from "./config.ts";
 import { CARD_NAME, CONFIG_NAME, INDEX_NAME, MANIFEST_NAME, RECIPE_NAME, SUMS_NAME } from "./layout.ts";
 import { type Manifest, manifestText, type OutputFile } from "./manifest.ts";
@@ -31,7 +32,10 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
   const read = async (name: string, limitBytes: number) =>
     Buffer.from(await readWhole(store, join(root, name), limitBytes)).toString("utf8");
   const documents: OutputDocument[] = [];
-  if (config !== undefined) {
+  if (plan.adapter !== undefined) {
+    const edited = outputAdapterConfig(await read(ADAPTER_CONFIG_NAME, MAX_CONFIG_BYTES), plan.adapter);
+    documents.push(textDocument(ADAPTER_CONFIG_NAME, edited));
+  } else if (config !== undefined) {
     const edited = outputConfig(await read(CONFIG_NAME, MAX_CONFIG_BYTES), config, plan);
     documents.push(textDocument(CONFIG_NAME, withTokenIds(edited, text)));
   }

@@ -31,7 +31,7 @@ export function publishRank(name: string): number {
 
 /** Whether loaders look for the file by this name: without it a directory is no checkpoint. */
 export function isWayIn(name: string): boolean {
-  return name === INDEX_NAME || name === "model.safetensors";
+  return name === INDEX_NAME || name === "model.safetensors" || name === "adapter_model.safetensors";
 }
 
 export function isWeights(name: string): boolean {

@@ -17,7 +17,7 @@ export function modelCard(plan: Plan, recipeText: string): string {
     "---",
     "base_model:",
     ...labels.map((label) => `- ${JSON.stringify(label)}`),
-    "library_name: transformers",
+    `library_name: ${plan.adapter === undefined ? "transformers" : "peft"}`,
     "tags:",
     "- merge",
     "- deltaworks",
@@ -32,7 +32,10 @@ export function modelCard(plan: Plan, recipeText: string): string {
     "",
     "## Models",
     "",
-    ...labels.map((label, k) => `- ${code(label)}${k === plan.definingInput ? " (config and tokenizer)" : ""}`),
+    ...labels.map(
+      (label, k) =>
+        `- ${code(label)}${k === plan.definingInput ? ` (${plan.adapter === undefined ? "config and tokenizer" : "config"})` : ""}`,
+    ),
     "",
     "## Recipe",
     "",
@@ -57,6 +60,7 @@ export function recipeInCard(card: string): readonly [string, string] | undefine
 }
 
 function isMerged({ kind, base }: TensorTask): boolean {
+  if (base?.kind === "columns" || base?.kind === "product") return true;
   return kind === "merge" || (base?.kind === "merged" && base.task.kind === "merge");
 }
 

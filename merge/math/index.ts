@@ -9,6 +9,7 @@ export {
   f32FromE5m2,
   f32FromF16,
 } from "./float-formats.ts";
+export { type Matrix, multiplied, orthogonalised, transposed, zeros } from "./orthogonal.ts";
 export {
   fnv1a64,
   type Halves,
@@ -20,4 +21,5 @@ export {
   randomWord,
   rankedThresholds,
 } from "./random.ts";
+export { lowRankProduct, type SingularValues, singularValues } from "./singular-values.ts";
 export { acos, cos, sin } from "./trigonometry.ts";

@@ -44,6 +44,8 @@ export interface MethodDeclaration {
   readonly shapeMismatch: "fail" | "skip";
   /** True where an unset or 1 density means that nothing is pruned: a lint warns if no density stands in the recipe. */
   readonly prunes: boolean;
+  /** "only": the models are LoRA adapters, and so is the output. */
+  readonly adapters?: "only";
   /** Most elements of a tensor: random masks number no more (random.md). */
   readonly elementsMax: number;
   readonly parameters: Readonly<Record<string, ParameterDeclaration>>;

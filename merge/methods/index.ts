@@ -1,3 +1,4 @@
+import * as adaptersFamily from "./adapters.ts";
 import * as arceeFusionFamily from "./arcee-fusion.ts";
 import * as consensusFamily from "./consensus.ts";
 import type { MethodDeclaration, MethodDefinition } from "./definition.ts";
@@ -32,6 +33,7 @@ const families: readonly object[] = [
   nearSwapFamily,
   sceFamily,
   arceeFusionFamily,
+  adaptersFamily,
 ];
 
 const methods: ReadonlyMap<string, MethodDefinition> = new Map(

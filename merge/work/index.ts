@@ -28,6 +28,7 @@ export {
   type Json,
   PLAN_VERSION,
   type Plan,
+  type PlanAdapter,
   type PlanInput,
   type PlanInputFile,
   type PlanNote,
@@ -43,7 +44,10 @@ export { planFromText, planLines, planText } from "./plan-text.ts";
 export type { Seed, Step } from "./round.ts";
 export {
   type AdapterSource,
+  type ColumnsSource,
   type MergedSource,
+  type ProductSource,
+  type ProductTerm,
   type RowRun,
   type RowsSource,
   rowsOfRun,

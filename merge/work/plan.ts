@@ -33,6 +33,8 @@ export interface Plan {
   readonly vocabulary?: PlanVocabulary;
   /** SHA-256 (hex) of the chat template, where the recipe has one. */
   readonly chatTemplateSha256?: string;
+  /** Where the output is a LoRA adapter as PEFT keeps it. */
+  readonly adapter?: PlanAdapter;
   /** In output order. */
   readonly tasks: readonly TensorTask[];
   readonly shards: readonly PlanShard[];
@@ -59,6 +61,14 @@ export interface PlanVocabulary {
   readonly size: number;
   /** SHA-256 (hex) of the tokenizer files that are written, by name. */
   readonly files: { readonly [name: string]: string };
+}
+
+/** What of the defining adapter's config is another in the output; what is missing stays as it is. */
+export interface PlanAdapter {
+  /** Scale 1 everywhere: alpha is the rank. */
+  readonly ranks?: { readonly rank: number; readonly pattern: Readonly<Record<string, number>> };
+  /** Every module by its path, where the adapters do not all say the same of their targets. */
+  readonly targetModules?: readonly string[];
 }
 
 /** Options that alter bytes or their places. */

@@ -5,7 +5,14 @@ import type { TensorTask } from "./tensor-task.ts";
  * One input of one output tensor. A method sees elements of `dtype` in rows and asks no further; where they come from is the
  * kind's business. All but stored sources are made while a chunk is read: no file ever holds them.
  */
-export type TensorSource = StoredSource | AdapterSource | ScaledSource | RowsSource | MergedSource;
+export type TensorSource =
+  | StoredSource
+  | AdapterSource
+  | ScaledSource
+  | RowsSource
+  | ColumnsSource
+  | ProductSource
+  | MergedSource;
 
 interface SourceShape {
   /** Name of the tensor in the input, for messages. */
@@ -58,9 +65,9 @@ export interface AdapterSource extends SourceShape {
 export interface ScaledSource extends SourceShape {
   readonly kind: "scaled";
   readonly dtype: "F32";
-  readonly codes: StoredSource;
+  readonly codes: TensorSource;
   /** [ceil(rows / blockRows), ceil(columns / blockColumns)], F32, BF16 or F16. */
-  readonly scales: StoredSource;
+  readonly scales: TensorSource;
   readonly rows: number;
   readonly blockRows: number;
   readonly blockColumns: number;
@@ -91,6 +98,39 @@ export type RowRun =
   /** So many rows, each the mean of all rows of this source that are no padding (float64, in order of rows, rounded once). */
   | { readonly padding: number };
 
+/** Matrices of as many rows, side by side, each times its factor (f32, one product). */
+export interface ColumnsSource extends SourceShape {
+  readonly kind: "columns";
+  readonly dtype: "F32";
+  /** Columns of all parts together. */
+  readonly width: number;
+  readonly parts: readonly { readonly source: StoredSource; readonly columns: number; readonly factor: number }[];
+}
+
+/**
+ * One of the two factors of the best product of rank `rank` for the sum over the terms of factor * (B A), in float64, rounded once to
+ * f32. left: [rows, rank], right: [rank, columns], each with the square root of the singular value in it; the element of largest
+ * magnitude of every left vector is positive.
+ */
+export interface ProductSource extends SourceShape {
+  readonly kind: "product";
+  readonly dtype: "F32";
+  readonly side: "left" | "right";
+  readonly rows: number;
+  readonly columns: number;
+  readonly rank: number;
+  readonly terms: readonly ProductTerm[];
+}
+
+export interface ProductTerm {
+  /** [rows, rank] */
+  readonly b: StoredSource;
+  /** [rank, columns] */
+  readonly a: StoredSource;
+  readonly rank: number;
+  readonly factor: number;
+}
+
 /**
  * What another task gives, as if it had been written in its dtype and read back. Element-wise methods are evaluated as blocks are
  * read; of others all rounds are run over the whole tensor first.
@@ -120,11 +160,17 @@ export function* storedIn(source: TensorSource): Generator<StoredSource> {
       yield source.b;
       return;
     case "scaled":
-      yield source.codes;
-      yield source.scales;
+      yield* storedIn(source.codes);
+      yield* storedIn(source.scales);
       return;
     case "rows":
       for (const part of source.parts) yield* storedIn(part);
+      return;
+    case "columns":
+      for (const part of source.parts) yield part.source;
+      return;
+    case "product":
+      for (const { a, b } of source.terms) yield* [b, a];
       return;
     case "merged":
       for (const inner of sourcesOf(source.task)) yield* storedIn(inner);

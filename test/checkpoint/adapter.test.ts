@@ -59,7 +59,7 @@ test.each([
   [{ use_rslora: true, alpha_pattern: { q: 6 }, rank_pattern: { q: 9 } }, "q", 9, 2],
 ])("rank and scale with %j", async (keys, module, rank, scale) => {
   const { config } = await open({ ...plain, ...keys });
-  expect(rankAndScale(config, module, "tuned")).toEqual({ rank, scale });
+  expect(rankAndScale(config, module, 0, "tuned")).toEqual({ rank, scale });
 });
 
 test.each([
@@ -110,7 +110,7 @@ test.each([
 
 test("a pattern that is no expression is a fault, when it is needed", async () => {
   const { config } = await open({ ...plain, rank_pattern: { "(?P<x>q)": 4 } });
-  expect(() => rankAndScale(config, "x.q", "tuned")).toThrow("no regular expression");
+  expect(() => rankAndScale(config, "x.q", 0, "tuned")).toThrow("no regular expression");
 });
 
 test.each([

@@ -56,4 +56,19 @@ describe.each(["blocks", "tensor-and-rows"])("fp8 with scales: %s", (name) => {
     const { tensors } = await merged(name, "merge_method: passthrough\nmodels: [{model: b}]\n");
     expect(differencesBetween(tensors, readSafetensors(join(cases, name, "b", "model.safetensors")))).toEqual([]);
   });
+
+  test.each(["", "out_dtype: float8_e4m3fn\n"])(
+    "a later document takes codes and scales for values; with %j",
+    async (dtype) => {
+      const first = recipe("out_dtype: float8_e4m3fn");
+      const second = (model: string) =>
+        `merge_method: linear\n${dtype}models:\n  - {model: ${model}, parameters: {weight: 3}}\n  - {model: b, parameters: {weight: 1}}\n`;
+      const written = join(scratch, `${merges++}`);
+      await mergedTensors(first, written, { models: join(cases, name) });
+      const apart = await merged(name, second(written));
+      const fused = await merged(name, `name: made\n${first}---\n${second("made")}`);
+      expect(differencesBetween(fused.tensors, apart.tensors)).toEqual([]);
+      expect(fused.run.plan.tasks.map(({ kind }) => kind)).toContain("codes");
+    },
+  );
 });

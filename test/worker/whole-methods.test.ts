@@ -75,7 +75,9 @@ async function disagreements(recipe: string, settings: Pick<MergeSettings, "mode
 }
 
 test("the variants cover every method", () => {
-  expect(new Set(variants.map(({ method }) => method))).toEqual(new Set(methodDeclarations().keys()));
+  expect(new Set(variants.map(({ method }) => method))).toEqual(
+    new Set([...methodDeclarations().values()].filter(({ adapters }) => adapters !== "only").map(({ name }) => name)),
+  );
 });
 
 test.each(variants)("wasm gives the bits of reference, whatever the values: $title", async (variant) => {

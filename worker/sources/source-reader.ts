@@ -4,7 +4,9 @@ import { type MergedSource, type StoredSource, storedIn, type TensorSource } fro
 import type { InputFiles } from "../input-files.ts";
 import { readAdapter } from "./adapter-source.ts";
 import { checkFinite } from "./check-finite.ts";
+import { readColumns } from "./columns-source.ts";
 import { readMerged } from "./merged-source.ts";
+import { type LastProduct, readProduct } from "./product-source.ts";
 import { readRows } from "./rows-source.ts";
 import { readScaled } from "./scaled-source.ts";
 import { SharedReads } from "./shared-reads.ts";
@@ -16,6 +18,7 @@ export interface ReaderOptions {
   /** Bytes on the host that small factors (adapters) may take so that they are read once and not once a chunk. */
   readonly keptBytes: number;
   readonly mergedBlocks: MergedBlocks;
+  readonly products: LastProduct;
 }
 
 /**
@@ -70,6 +73,10 @@ export class SourceReader {
         return readScaled(this, source, first, count, into);
       case "rows":
         return readRows(this, source, first, count, into);
+      case "columns":
+        return readColumns(this, source, first, count, into);
+      case "product":
+        return readProduct(this, source, first, count, into);
       case "merged":
         return readMerged(this, source, first, count, into);
     }

@@ -6,6 +6,7 @@ import type { JobDescription, StoredSource, TensorSource } from "../../../merge/
 import { FileStore } from "../../../storage/index.ts";
 // The door offers whole slices; what one source gives is for tests only.
 import { InputFiles } from "../../../worker/input-files.ts";
+import { LastProduct } from "../../../worker/sources/product-source.ts";
 import { SourceReader } from "../../../worker/sources/source-reader.ts";
 import { codings } from "../../merge/engines/awkward-values.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
@@ -77,6 +78,7 @@ export class StoredTensors {
     const made = await createEngine(engine as "wasm", { maximumBytes: 2 ** 26 });
     const reader = new SourceReader(made, files, sources, {
       keptBytes,
+      products: new LastProduct(),
       mergedBlocks: () => {
         throw new Error("no merged sources here");
       },
