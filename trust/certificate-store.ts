@@ -27,7 +27,7 @@ export interface Credentials {
 }
 
 export interface WatchOptions {
-  /** How often the files are looked at. Default 10 s. */
+  /** How often the files are looked at. Default 2 s. */
   readonly pollMs?: number;
   readonly now?: () => number;
   /** Told of every change that was taken over. */
@@ -36,7 +36,7 @@ export interface WatchOptions {
   readonly onRejected?: (error: unknown) => void;
 }
 
-const POLL_MS = 10_000;
+const POLL_MS = 2000;
 
 type CaListener = experimental.CaCertificateUpdateListener;
 type IdentityListener = experimental.IdentityCertificateUpdateListener;

@@ -32,8 +32,8 @@ export class Rig {
   /** 220 slices of small tensors: enough for faults at a chosen place, and done within seconds. Returns the recipe's path. */
   recipe(head = "merge_method: linear"): string {
     const path = this.path("recipe.yml");
-    // Everywhere a model is named by root and path.
-    writeFileSync(path, stackedRecipe(head).replaceAll("model: gpt2-", "model: models:gpt2-"));
+    // Models are found below the one root that has them: so the text, which goes into the output, is that of one machine.
+    writeFileSync(path, stackedRecipe(head));
     return path;
   }
 

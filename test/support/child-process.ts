@@ -39,7 +39,7 @@ export interface End {
 
 const preload = (name: string) => ["--import", new URL(name, import.meta.url).href];
 /** Nothing here is worth more than what a failing test has to say: a wait that is over tells what was printed. */
-const WAIT_MS = 60_000;
+const WAIT_MS = 100_000;
 const SHOWN_CHARACTERS = 4000;
 
 export class Cli {
