@@ -2,7 +2,9 @@ import { type CertifiedIdentity, renewAtMs } from "../trust/index.ts";
 
 /** The clock is looked at so often at least: it may be set, and a machine may have slept. */
 const LOOK_MS = 600_000;
+/** What failed is tried so often, and oftener where little time is left. */
 const RETRY_MS = 30_000;
+const RETRIES_LEFT = 10;
 
 export interface RenewalOptions {
   /** The certificate in use. */
@@ -18,8 +20,13 @@ export function renewalWaitMs(identity: CertifiedIdentity, nowMs: number): numbe
   return Math.max(0, Math.min(LOOK_MS, renewAtMs(identity) - nowMs));
 }
 
+/** How long to wait after a failure. */
+export function retryWaitMs({ notAfterMs }: CertifiedIdentity, nowMs: number): number {
+  return Math.max(1000, Math.min(RETRY_MS, (notAfterMs - nowMs) / RETRIES_LEFT));
+}
+
 /**
- * Renews a certificate after two thirds of its time, again and again; what fails is tried every 30 s. Returns what ends
+ * Renews a certificate after two thirds of its time, again and again; what fails is tried at least every 30 s. Returns what ends
  * it. Its timers keep no process up.
  */
 export function keepRenewed({ current, renew, onFailure, now = Date.now }: RenewalOptions): () => void {
@@ -35,10 +42,10 @@ export function keepRenewed({ current, renew, onFailure, now = Date.now }: Renew
     if (waitMs > 0) return after(waitMs);
     try {
       await renew();
-      after(Math.max(RETRY_MS, renewalWaitMs(current(), now())));
+      after(Math.max(1000, renewalWaitMs(current(), now())));
     } catch (error) {
       onFailure(error);
-      after(RETRY_MS);
+      after(retryWaitMs(current(), now()));
     }
   };
   after(0);

@@ -56,6 +56,7 @@ const SLOTS_PER_THREAD = 2;
 /** Elements of a cut tensor that one worker surveys at once: workers differ, and the ranges must not depend on which one comes. */
 const SURVEY_ELEMENTS = 64 * 1024 * 1024;
 const COUNTER_BYTES_MAX = 64;
+const CONNECTION_MS_MAX = 3_600_000;
 
 /** The services describe themselves by what the build left beside them. */
 const descriptors = new URL(
@@ -168,6 +169,8 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
       }
     }
     const server = new RpcServer({
+      // Workers renew with a third of the time left: by then their calls must come with the next certificate.
+      connectionMs: Math.min(CONNECTION_MS_MAX, options.certificateTtl / 6),
       services,
       credentials: listened.credentials,
       descriptors: options.reflection ? await readWhole(store, descriptors.pathname, DESCRIPTORS_BYTES_MAX) : undefined,

@@ -136,8 +136,8 @@ describe("a worker with a token", () => {
   });
 
   test("renews by itself, and the token stands in nothing that is logged", async () => {
-    // Less than half of the five minutes that certificates are back-dated: renewal is due at once.
-    const token = await withToken({ certificateTtl: 60_000 });
+    // Due after six seconds.
+    const token = await withToken({ certificateTtl: 9000 });
     const lines: string[] = [];
     const renewed = new Promise<void>((resolve) => {
       void joined({ join: token }, (fields, message) => {

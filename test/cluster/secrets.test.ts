@@ -33,7 +33,7 @@ test("keys and tokens stand in no plan, journal, log, error or output", async ()
 
   const coordinator = await rig.coordinator([
     ...argsOf("coordinator", "main"),
-    ...["--ca-key", join(certs, "ca-key.pem"), "--certificate-ttl", "1m", ...loud],
+    ...["--ca-key", join(certs, "ca-key.pem"), "--certificate-ttl", "15s", ...loud],
   ]);
   started(coordinator.cli);
   const { address, joinAddress } = coordinator;

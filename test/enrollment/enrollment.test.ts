@@ -211,8 +211,11 @@ describe("renewal", () => {
   });
 
   test("comes after two thirds of a certificate's time, and the clock is looked at every ten minutes", () => {
-    const identity = { role: "worker", name: "w", notBeforeMs: 0, notAfterMs: 24 * HOUR_MS } as const;
+    // Given at 0 for a day, and dated back by five minutes.
+    const identity = { role: "worker", name: "w", notBeforeMs: -300_000, notAfterMs: 24 * HOUR_MS } as const;
     expect(renewAtMs(identity)).toBe(16 * HOUR_MS);
+    expect(renewAtMs({ ...identity, notAfterMs: 30_000 })).toBe(20_000);
+    expect(renewAtMs({ ...identity, notBeforeMs: 0, notAfterMs: 30_000 })).toBe(20_000);
     expect(renewalWaitMs(identity, HOUR_MS)).toBe(600_000);
     expect(renewalWaitMs(identity, 16 * HOUR_MS - 5)).toBe(5);
     expect(renewalWaitMs(identity, 16 * HOUR_MS)).toBe(0);
@@ -223,7 +226,7 @@ describe("renewal", () => {
     const { vi } = await import("vitest");
     vi.useFakeTimers({ now: 0 });
     onTestFinished(() => void vi.useRealTimers());
-    let identity = { role: "worker", name: "w", notBeforeMs: 0, notAfterMs: 3 * HOUR_MS } as const as ReturnType<
+    let identity = { role: "worker", name: "w", notBeforeMs: -300_000, notAfterMs: 3 * HOUR_MS } as const as ReturnType<
       Parameters<typeof keepRenewed>[0]["current"]
     >;
     const story: string[] = [];
@@ -233,7 +236,7 @@ describe("renewal", () => {
       renew: async () => {
         story.push(`asked at ${Date.now() / 60_000} min`);
         if (!works) throw new Error("nobody there");
-        identity = { ...identity, notBeforeMs: Date.now(), notAfterMs: Date.now() + 3 * HOUR_MS };
+        identity = { ...identity, notBeforeMs: Date.now() - 300_000, notAfterMs: Date.now() + 3 * HOUR_MS };
       },
       onFailure: (error) => story.push(String(error)),
     });

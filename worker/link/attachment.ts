@@ -47,6 +47,9 @@ const LEAVE_MS = 2_000;
 /** After so many heartbeats without an answer the connection is taken for half open, and another one is made. */
 const UNANSWERED_MAX = 4;
 
+/** Why a session ended: the certificate that it began with runs out some time, and the next one is there. */
+const RENEWED = Symbol("renewed");
+
 /** With these the coordinator says that it does not want this worker as it is; trying again changes nothing. */
 const REFUSALS: ReadonlySet<number> = new Set([
   status.FAILED_PRECONDITION,
@@ -120,6 +123,10 @@ export class Attachment {
       this.#session = session;
       const ended = await session;
       if (this.#closed) return;
+      if (ended === RENEWED) {
+        log("info", "attaches anew: the certificate was renewed", {});
+        continue;
+      }
       const failure = isServiceError(ended) ? failuresOfCall(ended, connection.address)[0] : failureFrom(ended);
       if (isServiceError(ended) && REFUSALS.has(ended.code)) {
         throw new WorkerError("worker/refused", failure.message, { hint: failure.hint, cause: ended });
@@ -144,7 +151,7 @@ export class Attachment {
       this.#connection = await openConnection(store, connection);
       const { path, requestSerialize, responseDeserialize } = CoordinatorService.attach;
       const call = this.#connection.client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
-      return await this.#converse(call, welcomed);
+      return await this.#converse(call, this.#connection.renewed, welcomed);
     } catch (error) {
       return error;
     } finally {
@@ -156,7 +163,11 @@ export class Attachment {
     }
   }
 
-  #converse(call: ClientDuplexStream<AttachRequest, AttachResponse>, welcomed: () => void): Promise<unknown> {
+  #converse(
+    call: ClientDuplexStream<AttachRequest, AttachResponse>,
+    renewed: Promise<void>,
+    welcomed: () => void,
+  ): Promise<unknown> {
     const { listener } = this.#options;
     const writer = new StreamWriter<AttachRequest>(call);
     return new Promise((resolve) => {
@@ -169,6 +180,7 @@ export class Attachment {
         call.cancel();
         resolve(why);
       };
+      void renewed.then(() => end(RENEWED));
       let lastSequence = 0n;
       const beat = (everyMs: number) => {
         clearTimeout(timer);

@@ -7,6 +7,8 @@ import type { ConnectionOptions } from "../index.ts";
 /** One channel to the coordinator. */
 export interface Connection {
   readonly client: Client;
+  /** Resolves when other certificates have come in place of those that it was opened with. Never, without TLS. */
+  readonly renewed: Promise<void>;
   close(): void;
 }
 
@@ -17,7 +19,12 @@ export async function openConnection(
   more: ChannelOptions = {},
 ): Promise<Connection> {
   const { host } = parseAddress(address);
-  const certificates = trust === undefined ? undefined : await CertificateStore.open(store, trust);
+  let tellRenewed: () => void = () => {};
+  const renewed = new Promise<void>((resolve) => {
+    tellRenewed = resolve;
+  });
+  const certificates =
+    trust === undefined ? undefined : await CertificateStore.open(store, trust, { onChange: () => tellRenewed() });
   const options: ClientOptions = {
     "grpc-node.flow_control_window": FLOW_CONTROL_WINDOW_BYTES,
     "grpc.max_receive_message_length": CONTROL_MESSAGE_MAX_BYTES,
@@ -48,6 +55,7 @@ export async function openConnection(
   );
   return {
     client,
+    renewed,
     close: () => {
       client.close();
       certificates?.close();
