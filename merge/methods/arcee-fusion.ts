@@ -11,7 +11,7 @@ import {
   settleOrder,
   surveyOrder,
 } from "./order-statistics.ts";
-import { baseOf, floatDtype, onlyModel } from "./parameters.ts";
+import { baseOf, floatDtype, onlyModel, scopeParameter } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
 
 /** Least importance that is taken over, f32. */
@@ -47,7 +47,7 @@ export const arceeFusion = defineMethod<OrderRequest, OrderSummary, Verdict>({
   shapeMismatch: "fail",
   prunes: false,
   elementsMax: Number.POSITIVE_INFINITY,
-  parameters: {},
+  parameters: scopeParameter,
   refused: {},
   begin: (task) => ({ request: { queries: queriesOf(task) } }),
   survey: async (context, request) => {

@@ -3,7 +3,7 @@ import { type BlockSums, joinBlockSums } from "./block-sums.ts";
 import { type Combination, mergeCombination, plainNumber, theOnlyModel } from "./combination.ts";
 import { defineMethod } from "./definition.ts";
 import { gramOf, gramReads, surveyGram } from "./gram.ts";
-import { number } from "./parameters.ts";
+import { number, scopeParameter } from "./parameters.ts";
 
 /**
  * The Karcher (Riemannian) mean of the models' directions on the sphere, with the mean of their norms.
@@ -44,6 +44,7 @@ export const karcher = defineMethod<"gram", BlockSums, Combination>({
       documentation:
         "A step (in radians) below which the iteration ends, and a norm below which a model has no direction.",
     },
+    ...scopeParameter,
   },
   refused: {},
   begin: (task) => (task.models.length === 1 ? { verdict: theOnlyModel } : { request: "gram" }),

@@ -1,7 +1,7 @@
 import type { TensorTask } from "../work/index.ts";
 import { BlockSummer, type BlockSums, float64Copy, joinBlockSums, totals } from "./block-sums.ts";
 import { defineMethod } from "./definition.ts";
-import { baseOf, flag, floatDtype } from "./parameters.ts";
+import { baseOf, flag, floatDtype, scopeParameter } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
 
 /** First the norms of the deltas, then how far their directions agree. */
@@ -49,6 +49,7 @@ export const modelStock = defineMethod<Request, BlockSums, Verdict>({
       default: false,
       documentation: "One ratio per row instead of one per tensor.",
     },
+    ...scopeParameter,
   },
   refused: {},
   begin: (task) => (perRow(task) ? { verdict: {} } : { request: { ask: "norms" } }),

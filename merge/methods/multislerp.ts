@@ -13,7 +13,7 @@ import {
 import { defineMethod } from "./definition.ts";
 import { MethodError } from "./errors.ts";
 import { weightsSumToZero } from "./linear.ts";
-import { flag, number, weightDocumentation } from "./parameters.ts";
+import { flag, number, scopeParameter, weightDocumentation } from "./parameters.ts";
 import type { RangeContext } from "./range.ts";
 
 /** First the norms of the vectors, then that of the weighted mean of their directions. */
@@ -57,6 +57,7 @@ export const multislerp = defineMethod<Request, BlockSums, Combination>({
       range: { min: 0 },
       documentation: "Added to norms that divide; a mean direction shorter than this is none.",
     },
+    ...scopeParameter,
   },
   refused: {},
   begin(task) {

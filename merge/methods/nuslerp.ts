@@ -12,7 +12,7 @@ import {
 } from "./combination.ts";
 import { defineMethod } from "./definition.ts";
 import { MethodError } from "./errors.ts";
-import { flag, number, weightDocumentation } from "./parameters.ts";
+import { flag, number, scopeParameter, weightDocumentation } from "./parameters.ts";
 import type { RangeContext } from "./range.ts";
 import { stageValues } from "./staging.ts";
 
@@ -66,6 +66,7 @@ export const nuslerp = defineMethod<Vectors, Summary, Verdict>({
       default: false,
       documentation: "With nuslerp_flatten: false, vectors lie along the first dimension instead of the last.",
     },
+    ...scopeParameter,
   },
   refused: {},
   begin(task) {

@@ -1,7 +1,7 @@
 import type { TensorTask } from "../work/index.ts";
 import { defineMethod, type MethodDefinition, type ParameterDeclaration } from "./definition.ts";
 import { noRounds } from "./no-rounds.ts";
-import { baseOf, floatDtype, number } from "./parameters.ts";
+import { baseOf, floatDtype, number, scopeParameter } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
 
 /** Of each model, how many elements it changed, and how many of these no other model did. Plain data; counts add. */
@@ -74,6 +74,7 @@ export const ramPlus = defineMethod<"counts", Counts, Verdict>({
       documentation: "Where the ratio of shared to unique changes is cut off.",
     },
     epsilon,
+    ...scopeParameter,
   },
   begin: () => ({ request: "counts" }),
   survey: surveyCounts,

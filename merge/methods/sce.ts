@@ -12,7 +12,7 @@ import {
   settleOrder,
   surveyOrder,
 } from "./order-statistics.ts";
-import { baseOf, floatDtype, number, sumParameters } from "./parameters.ts";
+import { baseOf, floatDtype, number, scopeParameter, sumParameters } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
 import { stageValues } from "./staging.ts";
 
@@ -66,6 +66,7 @@ export const sce = defineMethod<Request, Summary, Verdict>({
       documentation: "Share of the elements that differ among the models which is kept; 1 keeps every element.",
     },
     ...(sumParameters.int8_mask && { int8_mask: sumParameters.int8_mask }),
+    ...scopeParameter,
   },
   refused: {},
   begin(task) {

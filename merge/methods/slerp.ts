@@ -1,7 +1,7 @@
 import { acos, sin } from "../math/index.ts";
 import { BlockSummer, type BlockSums, joinBlockSums, totals } from "./block-sums.ts";
 import { defineMethod } from "./definition.ts";
-import { floatDtype, number } from "./parameters.ts";
+import { floatDtype, number, scopeParameter } from "./parameters.ts";
 
 /** Coefficient per model of the task, in its order. */
 interface Combination {
@@ -35,6 +35,7 @@ export const slerp = defineMethod<"dots", BlockSums, Combination>({
       required: true,
       documentation: "Where on the arc: 0 is base_model, 1 the other model.",
     },
+    ...scopeParameter,
   },
   refused: {},
   begin: (task) => (task.models.length === 1 ? { verdict: { models: [1] } } : { request: "dots" }),
