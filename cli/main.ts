@@ -12,6 +12,7 @@ import {
 } from "./commands/merge-options.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
+import { addNatsCommands } from "./nats-commands.ts";
 import { withTrust } from "./trust-options.ts";
 import { toolVersion } from "./version.ts";
 
@@ -94,6 +95,7 @@ withPlanning(program.command("sweep"))
   .option("--quiet", "print errors and the table only", false)
   .action(runs(async () => (await import("./commands/sweep.ts")).sweepCommand));
 addClusterCommands(program, runs);
+addNatsCommands(program, runs);
 
 withPlanning(program.command("plan"))
   .description("show what a merge would do; reads headers only")

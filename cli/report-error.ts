@@ -32,6 +32,7 @@ function isUsage(code: string): boolean {
     "publish/layer-count",
     "plan/option",
     "worker/option",
+    "nats/option",
     "trust/option",
     "trust/exists",
     "trust/plaintext-address",

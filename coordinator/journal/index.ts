@@ -15,4 +15,4 @@ export { type JournalCode, JournalError, journalCodes } from "./errors.ts";
 export { type FileJournal, openFileJournal } from "./file-journal.ts";
 export { type Entry, type Journal, type JournalRecord, nothingYet, type Sequence } from "./journal.ts";
 export { JournalTail } from "./journal-tail.ts";
-export { type NatsJournal, type NatsJournalOptions, openNatsJournal } from "./nats-journal.ts";
+export { type NatsJournal, type NatsJournalOptions, openNatsJournal } from "./open-nats-journal.ts";

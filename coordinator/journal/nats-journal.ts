@@ -2,38 +2,18 @@ import type { JsMsg } from "@nats-io/jetstream";
 import type { Json } from "../../merge/work/index.ts";
 import { type Nats, replay } from "../nats/index.ts";
 import { JournalError } from "./errors.ts";
-import { type Entry, type Journal, type JournalRecord, nothingYet, type Sequence } from "./journal.ts";
+import { type Entry, type JournalRecord, nothingYet, type Sequence } from "./journal.ts";
 import { NatsAppends } from "./nats-appends.ts";
 import { acknowledgedBefore, maybeBlob } from "./nats-entries.ts";
 import { NatsPlace } from "./nats-place.ts";
-
-export interface NatsJournalOptions {
-  /** How long an append or a read waits for a server that does not answer. */
-  readonly outageMs?: number;
-  /** How long what is under way may go on once the journal is closed. */
-  readonly closeMs?: number;
-}
-
-export interface NatsJournal extends Journal {
-  /**
-   * More than 0: records say that so many, at least, were acknowledged before them and are gone: the server was put back
-   * to an older state. Known once they were read. Their work is redone.
-   */
-  readonly lostRecords: number;
-}
+import type { NatsJournal, NatsJournalOptions } from "./open-nats-journal.ts";
 
 /** NATS may be away for minutes (an upgrade, a lost node) while workers go on computing. */
 const OUTAGE_MS = 5 * 60_000;
 const CLOSE_MS = 5000;
 
-/**
- * The journal of one job in JetStream: a stream for all jobs, a subject for each of the job's (nats-entries.ts). Several
- * processes may have it open. What is acknowledged is as durable as the server's settings make it: `sync_interval: always`,
- * or three replicas on machines that do not fail together. How appends outlive an outage: nats-appends.ts.
- * The connection stays the caller's: `close` does not end it.
- * @throws JournalError `journal/unavailable`
- */
-export async function openNatsJournal(nats: Nats, job: string, options: NatsJournalOptions = {}): Promise<NatsJournal> {
+/** See open-nats-journal.ts. */
+export async function openJetStreamJournal(nats: Nats, job: string, options: NatsJournalOptions): Promise<NatsJournal> {
   const place = new NatsPlace(nats, job, options.outageMs ?? OUTAGE_MS);
   return new OpenNatsJournal(place, await takesBatches(place), options.closeMs ?? CLOSE_MS);
 }

@@ -1,3 +1,4 @@
+export { checkAccess } from "./check-access.ts";
 export {
   type ConditionalMessage,
   compareAndSet,
@@ -10,6 +11,8 @@ export { connectNats, type Nats, type NatsOptions, serverOf } from "./connect.ts
 export { type NatsCode, NatsError, natsCodes } from "./errors.ts";
 export { DEFAULT_PREFIX, type NatsNames, natsNames, textOf, tokenOf } from "./names.ts";
 export { Outage, type OutageOptions } from "./outage.ts";
+export { coordinatorPermissions, type Permissions, permissionsText } from "./permissions.ts";
+export { purgeJob } from "./purge-job.ts";
 export { consumerName, type ReplayRange, replay } from "./replay.ts";
 export { checkServer, isAtLeast, serverFeatures } from "./server-features.ts";
 export {

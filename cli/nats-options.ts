@@ -1,0 +1,38 @@
+import { type Command, Option } from "commander";
+
+/** Of every command that speaks to NATS, as commander gives them. */
+export interface NatsCommandOptions {
+  /** Addresses, with commas between them. */
+  readonly nats?: string | undefined;
+  readonly natsPrefix: string;
+  readonly natsCreds?: string | undefined;
+  readonly natsNkey?: string | undefined;
+  readonly natsUserFile?: string | undefined;
+  readonly natsCa?: string | undefined;
+  readonly natsCert?: string | undefined;
+  readonly natsKey?: string | undefined;
+}
+
+export function withNats(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--nats <urls>", "NATS servers: nats://host:4222 or tls://host:4222, commas between").env(
+        "DELTAWORKS_NATS",
+      ),
+    )
+    .addOption(
+      new Option("--nats-prefix <name>", "what our subjects and streams begin with")
+        .env("DELTAWORKS_NATS_PREFIX")
+        .default("deltaworks"),
+    )
+    .addOption(new Option("--nats-creds <file>", "credentials: JWT and seed").env("DELTAWORKS_NATS_CREDS"))
+    .addOption(new Option("--nats-nkey <file>", "credentials: the seed of an nkey").env("DELTAWORKS_NATS_NKEY"))
+    .addOption(
+      new Option("--nats-user-file <file>", "credentials: user and password, on two lines").env(
+        "DELTAWORKS_NATS_USER_FILE",
+      ),
+    )
+    .addOption(new Option("--nats-ca <file>", "authority of the servers' certificates, PEM").env("DELTAWORKS_NATS_CA"))
+    .addOption(new Option("--nats-cert <file>", "own certificate for mutual TLS, PEM").env("DELTAWORKS_NATS_CERT"))
+    .addOption(new Option("--nats-key <file>", "its private key, PEM").env("DELTAWORKS_NATS_KEY"));
+}
