@@ -11,7 +11,9 @@ import {
   WorkerHub,
 } from "../../coordinator/link/index.ts";
 import { openFileQueue } from "../../coordinator/queue/index.ts";
+import { hashRanges } from "../../coordinator/seal/index.ts";
 import { JobCoordinator, jobsHandlers, parseRoot, Roots } from "../../coordinator/service/index.ts";
+import type { SealRange, SealWork } from "../../merge/work/index.ts";
 import { failureFrom } from "../../merge/work/index.ts";
 import { CoordinatorService, EnrollmentService, JobsService } from "../../proto/index.ts";
 import { FileStore, readWhole, type Store, writeWhole } from "../../storage/index.ts";
@@ -112,6 +114,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
       times: { leaseMs: options.lease, heartbeatMs, ioTimeoutMs: options.ioTimeout },
       store,
       clock,
+      readBack: (work) => hashRanges(store, work.path, rangesOf(work)),
       fetch: (worker, job, intake, ref) => fetcher.fetch(worker, job, intake, ref),
       changed: () => coordinator?.share(),
       log: say,
@@ -243,4 +246,9 @@ function stopSignal(): Promise<NodeJS.Signals> {
       });
     }
   });
+}
+
+/** What a part of the seal reads back. */
+function rangesOf(work: SealWork): readonly SealRange[] {
+  return work.kind === "seal-slices" ? work.ranges : [{ offsetBytes: 0, sizeBytes: work.sizeBytes }];
 }

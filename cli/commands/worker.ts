@@ -38,9 +38,6 @@ export interface WorkerOptions extends TrustOptions, JoiningOptions {
   readonly logLevel: string;
 }
 
-/** A thread that is silent for so long while it has work is replaced; its leases have lapsed by then. */
-const HUNG_AFTER_MS = 60_000;
-
 /** `deltaworks worker --coordinator HOST:PORT` */
 export async function workerCommand(_: readonly string[], options: WorkerOptions, io: Io): Promise<number> {
   const { log, write } = openWorkerLog(io, options);
@@ -85,7 +82,6 @@ export async function workerCommand(_: readonly string[], options: WorkerOptions
         budget: resources.budget,
         engine,
         resultBytes: resources.resultBytes,
-        hungAfterMs: HUNG_AFTER_MS,
       },
       inputCacheBytes: resources.inputCacheBytes,
       store,

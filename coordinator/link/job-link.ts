@@ -1,4 +1,4 @@
-import type { Assignment, AttemptRef, Report, WorkerId } from "../../merge/work/index.ts";
+import type { Assignment, AttemptRef, Report, SealWork, WorkerId } from "../../merge/work/index.ts";
 import { type AttachResponse, OutputAccess } from "../../proto/index.ts";
 import { messageOfAssignment, messageOfAttempt } from "../../wire/index.ts";
 import type { InputOutlet } from "./input-outlet.ts";
@@ -15,6 +15,8 @@ export interface OpenJob {
   readonly outlet: InputOutlet;
   /** Whose each attempt is that was lent since this coordinator began and has not been answered for. */
   readonly owners: Map<string, WorkerId>;
+  /** What is in storage: SHA-256 of each range of a seal, read here. */
+  readBack(work: SealWork): Promise<readonly string[]>;
   /** Brings the bytes of a granted attempt from a worker that offers them; rejects where they do not come. */
   fetch(worker: RemoteWorker, ref: AttemptRef): Promise<void>;
 }
@@ -34,6 +36,8 @@ export class JobLink implements WorkerLink {
   readonly #open: OpenJob;
   /** Attempts that are lent to the worker, as far as this link knows. */
   readonly #lent = new Set<string>();
+  /** Parts of the seal that are read here in the worker's stead. */
+  readonly sealing = new Map<string, AttemptRef>();
   readonly #grants: Waiting<GrantAnswer> = new Map();
   readonly #reports: Waiting<ReportAnswer> = new Map();
   readonly #hashes = new Map<string, string | undefined>();
@@ -71,6 +75,11 @@ export class JobLink implements WorkerLink {
     const { job, owners } = this.#open;
     this.#lent.add(keyOf(assignment));
     owners.set(keyOf(assignment), this.id);
+    const isSeal = assignment.kind === "seal-slices" || assignment.kind === "seal-file";
+    if (isSeal && this.output !== OutputAccess.OUTPUT_ACCESS_ROOTS) {
+      void this.#sealHere(assignment);
+      return;
+    }
     const value = messageOfAssignment(job.id, assignment, leaseMs, job.shardPaths);
     if (!this.#described) this.#send({ $case: "job", value: messageOfJob(job, this.#worker.facts) });
     this.#described = true;
@@ -177,6 +186,18 @@ export class JobLink implements WorkerLink {
       this.#fetches.delete(keyOf(report));
     }
     return this.#open.intake.isDurable(report, sha256) ? report : undefined;
+  }
+
+  /** What the worker cannot see is read back here in its stead, for as long as it is attached: heartbeats name it too. */
+  async #sealHere(assignment: Assignment & SealWork): Promise<void> {
+    const { unit, attempt } = assignment;
+    this.sealing.set(keyOf(assignment), { unit, attempt });
+    const report = await this.#open.readBack(assignment).then(
+      (sha256): Report => ({ unit, attempt, kind: "seal", sha256 }),
+      (error: unknown): Report => ({ unit, attempt, kind: "failed", failure: this.#worker.failureOf(error) }),
+    );
+    this.sealing.delete(keyOf(assignment));
+    if (!this.#closed) this.listener.reported(this.id, report);
   }
 
   #fetch(ref: AttemptRef): void {

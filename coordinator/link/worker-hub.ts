@@ -1,4 +1,4 @@
-import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
+import type { AttemptRef, SealWork, WorkerId } from "../../merge/work/index.ts";
 import { type AttachResponse, type AttemptId, type Hello, OutputAccess } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
 import {
@@ -34,6 +34,8 @@ export interface HubOptions {
   readonly store: Store;
   readonly clock: { nowMs(): number };
   /** Brings a granted result from a worker that listens into the intake. */
+  /** What is in storage: SHA-256 of each range of a seal, through a fresh handle. */
+  readBack(work: SealWork): Promise<readonly string[]>;
   fetch(worker: RemoteWorker, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void>;
   /** Workers or jobs have come, gone or changed: slots are to be shared out anew. */
   changed(): void;
@@ -73,7 +75,7 @@ export class WorkerHub {
   /** A job's source of workers: those that are attached and those that come. */
   source(job: RemoteJob): WorkerSource {
     return async (listener) => {
-      const { store, fetch } = this.options;
+      const { store, fetch, readBack } = this.options;
       const intake = new ResultIntake(store, job.plan, job.shardPaths);
       const open: OpenJob = {
         job,
@@ -81,6 +83,7 @@ export class WorkerHub {
         intake,
         outlet: new InputOutlet(store, job.inputs),
         owners: new Map(),
+        readBack,
         fetch: (worker, ref) => fetch(worker, job, intake, ref),
       };
       this.#jobs.set(job.id, open);
@@ -178,8 +181,11 @@ export class WorkerHub {
     worker.heardMs = this.options.clock.nowMs();
     const dropped: AttemptId[] = [];
     const byJob = groupByJob(held);
-    for (const [job, attempts] of byJob) {
+    for (const [job, { sealing }] of worker.links) if (sealing.size > 0 && !byJob.has(job)) byJob.set(job, []);
+    for (const [job, named] of byJob) {
       const link = worker.links.get(job);
+      const sealing = [...(link?.sealing.values() ?? [])].map((ref) => ({ ...ref, job, bytesDone: 0, alive: true }));
+      const attempts = [...named, ...sealing];
       const gone = link === undefined ? attempts : link.listener.heartbeat(worker.id, attempts);
       for (const { unit, attempt } of gone) {
         link?.forgetLease({ unit, attempt });
@@ -251,7 +257,7 @@ export class WorkerHub {
   #attachTo(worker: RemoteWorker, open: OpenJob, held: readonly AttemptKey[]): AttemptId[] {
     const link = worker.links.get(open.job.id) ?? this.#link(worker, open);
     link.reconnected();
-    const dropped = link.listener.attached(link, held);
+    const dropped = link.listener.attached(link, [...held, ...link.sealing.values()]);
     for (const ref of dropped) link.forgetLease(ref);
     return dropped.map(({ unit, attempt }) => messageOfAttempt({ job: open.job.id, unit, attempt }));
   }

@@ -37,9 +37,13 @@ export class Rig {
     return path;
   }
 
-  async coordinator(args: readonly string[] = [], options: SpawnOptions = {}): Promise<StartedCoordinator> {
+  async coordinator(
+    args: readonly string[] = [],
+    options: SpawnOptions = {},
+    roots: readonly string[] = this.roots,
+  ): Promise<StartedCoordinator> {
     const listen = args.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
-    const cli = Cli.start(["coordinator", ...listen, "--state", this.state, ...this.roots, "--json", ...args], options);
+    const cli = Cli.start(["coordinator", ...listen, "--state", this.state, ...roots, "--json", ...args], options);
     const address = String((await cli.event("listening")).address);
     const joining = cli.events.find(({ msg }) => msg === "machines may join");
     return { cli, address, joinAddress: joining === undefined ? undefined : String(joining.address) };
@@ -49,6 +53,48 @@ export class Rig {
   worker(address: string, name: string, args: readonly string[] = [], options: SpawnOptions = {}): Cli {
     const own = ["--name", name, "--threads", "1", "--json"];
     return Cli.start(["worker", "--coordinator", address, ...own, ...this.roots, ...args], options);
+  }
+
+  /** One that sees neither inputs nor outputs. */
+  bareWorker(address: string, name: string, args: readonly string[] = []): Cli {
+    return Cli.start(["worker", "--coordinator", address, "--name", name, "--threads", "2", "--json", ...args]);
+  }
+
+  /** Other models than those of the examples. */
+  coordinatorOf(models: string, args: readonly string[]): Promise<StartedCoordinator> {
+    return this.coordinator(args, {}, ["--root", `models=${models}`, "--root", `out=${this.out}`]);
+  }
+
+  workerOf(models: string, address: string, name: string, args: readonly string[] = []): Cli {
+    const roots = ["--root", `models=${models}:ro`, "--root", `out=${this.out}`];
+    return Cli.start([
+      "worker",
+      "--coordinator",
+      address,
+      "--name",
+      name,
+      "--threads",
+      "1",
+      "--json",
+      ...roots,
+      ...args,
+    ]);
+  }
+
+  /** A slice for each block. */
+  submitCut(address: string, recipe: string, name: string): Cli {
+    return Cli.start([
+      "submit",
+      recipe,
+      `out:${name}`,
+      "--coordinator",
+      address,
+      "--name",
+      name,
+      "--json",
+      "--slice-size",
+      "1",
+    ]);
   }
 
   /** Streams the job's progress until its end. The output goes to `out:<name>`. */

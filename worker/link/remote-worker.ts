@@ -180,7 +180,9 @@ export class RemoteWorker implements AttachListener {
 
   /** A thread that hangs does not look alive: what it holds is not renewed. */
   heartbeat() {
-    const progress = new Map(this.#pool?.look(performance.now()).map((unit) => [textOf(unit), unit]));
+    // Its leases have lapsed by then, and whoever has them now may write.
+    const hungAfterMs = this.#rules.leaseMs + this.#rules.ioTimeoutMs;
+    const progress = new Map(this.#pool?.look(performance.now(), hungAfterMs).map((unit) => [textOf(unit), unit]));
     const held = heldKeys(this.#leases).map((key) => {
       const { alive = true, bytesDone = 0 } = progress.get(textOf(key)) ?? {};
       return { id: messageOfAttempt(key), alive, bytesDone: BigInt(bytesDone) };
@@ -306,6 +308,9 @@ export class RemoteWorker implements AttachListener {
     if (this.#reducing) return;
     this.#reducing = true;
     for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+      if ("key" in next && next.type !== "io-began" && next.type !== "io-ended") {
+        this.#options.log("debug", next.type, { ...next.key });
+      }
       for (const effect of reduceLeases(this.#leases, next)) this.#perform(effect);
     }
     this.#reducing = false;

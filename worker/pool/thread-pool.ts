@@ -10,8 +10,6 @@ export interface ThreadPoolOptions {
   readonly engine: EngineChoice;
   /** Memory for slices that are computed and not yet in storage. */
   readonly resultBytes: number;
-  /** A thread that holds work and shows no step for so long is taken for hung. */
-  readonly hungAfterMs: number;
   /** Test hook: the entry of the threads. */
   readonly entry?: URL;
 }
@@ -134,8 +132,8 @@ export class ThreadPool {
     }
   }
 
-  /** Looks at what every thread has done since the last look, and replaces those that hang. */
-  look(nowMs: number): readonly UnitProgress[] {
+  /** Looks at what every thread has done since the last look, and replaces those that had work and took no step for `hungAfterMs`. */
+  look(nowMs: number, hungAfterMs: number): readonly UnitProgress[] {
     for (const [k, slot] of this.#slots.entries()) {
       const { thread, order } = slot;
       if (thread === undefined) continue;
@@ -143,7 +141,7 @@ export class ThreadPool {
       slot.alive = order === undefined || steps !== slot.steps;
       if (slot.alive) slot.stillSinceMs = nowMs;
       slot.steps = steps;
-      if (nowMs - slot.stillSinceMs > this.#options.hungAfterMs) this.#replaceHung(k, nowMs - slot.stillSinceMs);
+      if (nowMs - slot.stillSinceMs > hungAfterMs) this.#replaceHung(k, nowMs - slot.stillSinceMs);
     }
     return [
       ...this.#slots.flatMap(({ thread, order, alive, bytesAtBegin }): UnitProgress[] =>

@@ -109,6 +109,7 @@ export async function openRig({ times, inputPath = "", shardPath = "", store = n
     times: { leaseMs: 60_000, heartbeatMs: 5_000, ioTimeoutMs: 20_000, ...times },
     store,
     clock,
+    readBack: async () => [],
     fetch: (worker, of, intake, ref) => fetcher.fetch(worker, of, intake, ref),
     changed: () => {
       for (const worker of hub.workers) for (const id of hub.jobs.keys()) hub.setSlots(worker, id, 2);
