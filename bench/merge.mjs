@@ -121,7 +121,7 @@ function mergeTable(cases) {
     const models = methods[method].base ? inputs - 1 : fineTunes;
     if (error !== undefined) return [`${method} (failed)`, models, "", "", "", "", ""];
     const time = median(seconds);
-    const target = set === "first" ? methods[method].target : "";
+    const target = (set === "first" ? methods[method].target : undefined) ?? "";
     const measured = [time.toFixed(2), (inputBytes / 1e9 / time).toFixed(2), megabytes(median(peakBytes))];
     return [method, models, ...measured, median(ratios).toFixed(2), target];
   });

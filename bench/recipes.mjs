@@ -6,7 +6,7 @@ import { benchFolder } from "./folders.mjs";
 
 export const recipesFolder = join(benchFolder, "recipes");
 
-/** `base`: whether it is an input. `target`: the most that a merge may take, as a multiple of the floor. */
+/** `base`: whether it is an input. `target`: the most that a merge may take, as a multiple of the floor, where there is a promise. */
 export const methods = {
   linear: { base: false, parameters: ["weight: 0.2"], target: 1.5 },
   task_arithmetic: { base: true, parameters: ["weight: 0.2"], target: 1.5 },
@@ -15,10 +15,16 @@ export const methods = {
   ties: { base: true, parameters: ["weight: 0.2", "density: 0.5"], target: 3 },
   breadcrumbs: { base: true, parameters: ["weight: 0.2", "density: 0.9", "gamma: 0.01"], target: 3 },
   dare_ties: { base: true, parameters: ["weight: 0.2", "density: 0.5"], target: 3 },
+  nuslerp: { base: false, parameters: ["weight: 0.5"], mostModels: 2 },
   multislerp: { base: false, parameters: ["weight: 0.2"], target: 3 },
   karcher: { base: false, parameters: [], target: 3 },
   sce: { base: true, parameters: ["select_topk: 0.1"], target: 4 },
   consensus: { base: true, parameters: [], target: 4 },
+  magmax: { base: true, parameters: [] },
+  ram: { base: true, parameters: [] },
+  ramplus_tl: { base: true, parameters: [] },
+  nearswap: { base: true, parameters: ["t: 0.001"], mostModels: 1 },
+  arcee_fusion: { base: true, parameters: [], mostModels: 1 },
   della: { base: true, parameters: ["weight: 0.2", "density: 0.5", "epsilon: 0.15"], target: 5 },
 };
 

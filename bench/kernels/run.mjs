@@ -78,6 +78,7 @@ function buffersOf(n) {
   f.collected = place(4 * n);
   f.bins = place(4 * 65_538);
   f.doubles = place(8 * n);
+  f.spareLanes = place(64);
   return f;
 }
 
@@ -110,6 +111,7 @@ function flatKernels(f, n) {
     finishDelta: () => kernels.finishDelta(out, base, p, 1.5, 1, n),
     dot: () => kernels.dot(lanes, delta, smooth, n),
     "dot with itself": () => kernels.dot(lanes, delta, delta, n),
+    "dotFour, for four": () => kernels.dotFour(lanes, moreLanes, counts, f.spareLanes, delta, smooth, p, q, base, n),
     accumulateF64: () => kernels.accumulateF64(f.doubles, delta, 0.3, n),
     squaresF64: () => kernels.squaresF64(lanes, f.doubles, n),
     "magnitudes l1": () => kernels.magnitudes(lanes, moreLanes, delta, mask, "l1", n),

@@ -137,6 +137,19 @@ export interface Kernels {
   // ---- sums in f64: lanes in the order of methods.md; n counts from a multiple of 8 within the block
   /** lanes[k & 7] += f64(a[k]) * f64(b[k]). a, b: f32, may be the same. */
   dot(lanes: Address, a: Address, b: Address, n: number): void;
+  /** As dot(lanes_i, a_i, x, n) for each of the four. Rows may be x, and lanes are four different ones. */
+  dotFour(
+    lanes0: Address,
+    lanes1: Address,
+    lanes2: Address,
+    lanes3: Address,
+    a0: Address,
+    a1: Address,
+    a2: Address,
+    a3: Address,
+    x: Address,
+    n: number,
+  ): void;
   /** sums[r] = the dot of row r, own lanes per row, lanes added as ((0+1)+(2+3))+((4+5)+(6+7)). sums: f64[rows]. */
   dotRows(sums: Address, a: Address, b: Address, rows: number, rowLength: number): void;
   /** sum (f64) = ((l0+l1)+(l2+l3))+((l4+l5)+(l6+l7)). lanes is then zeroed. */

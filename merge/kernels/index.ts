@@ -11,6 +11,7 @@ export { delta } from "./delta";
 export { deltaSquares } from "./delta-squares";
 export { addAtLeast, divergenceRows, importance } from "./divergence";
 export { divideWithin } from "./divide-within";
+export { dotFour } from "./dot-four";
 export { electWeighed } from "./elect-weighed";
 export { firstNonFinite } from "./first-non-finite";
 export { histogram } from "./histogram";

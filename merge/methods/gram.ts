@@ -1,5 +1,4 @@
-import type { Address } from "../engines/index.ts";
-import { LANES_BYTES } from "../engines/index.ts";
+import { type Address, LANES_BYTES } from "../engines/index.ts";
 import { type BlockSums, float64Copy, totals } from "./block-sums.ts";
 import { maybeBase, readVector } from "./combination.ts";
 import type { RangeContext } from "./range.ts";
@@ -20,7 +19,6 @@ export function gramReads(count: number): number {
 /** Dots of all pairs of models, or of their deltas where there is a base apart: float64 block sums, a column per pair i <= j. */
 export async function surveyGram(context: RangeContext): Promise<BlockSums> {
   const { models } = context.task;
-  const { kernels } = context.engine;
   const sums = new PairSums(context, models.length);
   for (const chunk of context.chunks("pieces")) {
     const base = await maybeBase(context, chunk);
@@ -32,12 +30,28 @@ export async function surveyGram(context: RangeContext): Promise<BlockSums> {
         const isHeld = j < first + GROUP_MODELS;
         const x = await readVector(context, model, chunk, base, isHeld ? `gram/${j - first}` : "gram/passing");
         if (isHeld) group.push(x);
-        for (const [i, held] of group.entries()) kernels.dot(sums.lanes(first + i, j), held, x, n);
+        addDots(context, group, x, n, (i) => sums.lanes(first + i, j));
       }
     }
     if (chunk.endsBlock) await sums.endBlock();
   }
   return sums.finish();
+}
+
+/** The dots of x with each row, four rows in one call where there are as many. `lanes(i)`: of row i. */
+function addDots(
+  { engine: { kernels } }: RangeContext,
+  rows: readonly Address[],
+  x: Address,
+  n: number,
+  lanes: (i: number) => Address,
+): void {
+  let i = 0;
+  for (; i + 4 <= rows.length; i += 4) {
+    const [a = 0, b = 0, c = 0, d = 0] = rows.slice(i, i + 4);
+    kernels.dotFour(lanes(i), lanes(i + 1), lanes(i + 2), lanes(i + 3), a, b, c, d, x, n);
+  }
+  for (const [k, row] of rows.slice(i).entries()) kernels.dot(lanes(i + k), row, x, n);
 }
 
 /** The matrix from the block sums of the whole tensor. */

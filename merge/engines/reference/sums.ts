@@ -28,6 +28,7 @@ export function sumKernels(
 ): Pick<
   Kernels,
   | "dot"
+  | "dotFour"
   | "dotRows"
   | "foldLanes"
   | "accumulateF64"
@@ -43,6 +44,20 @@ export function sumKernels(
       const as = memory.f32(a, n);
       const bs = memory.f32(b, n);
       addToLanes(lanesAt(lanes), n, (k) => as[k]! * bs[k]!);
+    },
+
+    dotFour(lanes0, lanes1, lanes2, lanes3, a0, a1, a2, a3, x, n) {
+      const xs = memory.f32(x, n);
+      const rows = [
+        [lanes0, a0],
+        [lanes1, a1],
+        [lanes2, a2],
+        [lanes3, a3],
+      ] as const;
+      for (const [lanes, a] of rows) {
+        const as = memory.f32(a, n);
+        addToLanes(lanesAt(lanes), n, (k) => as[k]! * xs[k]!);
+      }
     },
 
     dotRows(sums, a, b, rows, rowLength) {

@@ -34,6 +34,7 @@ export function kernelsOf(wasm: KernelExports): Kernels {
     addLowRank: wasm.addLowRank,
     divideWithin: wasm.divideWithin,
     dot: wasm.dot,
+    dotFour: wasm.dotFour,
     dotRows: wasm.dotRows,
     foldLanes: wasm.foldLanes,
     accumulateF64: wasm.accumulateF64,

@@ -356,6 +356,25 @@ describe("sums in f64", () => {
     ),
   );
 
+  test("dotFour, one of the rows being x", () =>
+    sameBits(
+      {
+        n: fc.oneof(elementCounts, fc.nat({ max: 3000 })),
+        shift: shifts,
+        a: anyValues,
+        x: anyValues,
+        start: finiteValues,
+      },
+      ({ n, shift, a, x, start }) => ({
+        shift,
+        buffers: { lanes: f64Of(start, 32), a: f32Of(a, 3 * n), x: f32Of(x, n) },
+        call: (kernels, at) => {
+          const [l, a0] = [at.lanes!, at.a!];
+          kernels.dotFour(l, l + 64, l + 128, l + 192, a0, a0 + 4 * n, at.x!, a0 + 8 * n, at.x!, n);
+        },
+      }),
+    ));
+
   test.each([false, true])("dotRows, with itself: %s", (self) =>
     sameBits(
       { rows: fc.nat({ max: 5 }), rowLength: rowLengths, shift: shifts, a: anyValues, b: anyValues },
