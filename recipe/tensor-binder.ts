@@ -138,7 +138,7 @@ export class TensorBinder {
     if (this.#tokens === undefined || !isEmbeddingLike(name) || !isFloatDtype(entry.dtype)) return present;
     const entryOf = (input: number) =>
       input === inputIndex ? entry : maybeTensor(this.#inputs[input]?.checkpoint, name);
-    const { runs, others } = this.#tokens.rows(name, inputIndex, entryOf);
+    const { runs, others } = this.#tokens.rows(inputIndex, entryOf);
     const parts = [inputIndex, ...others].flatMap((input) => {
       const part = entryOf(input);
       const filesOf = this.#inputs[input]?.filesOf;

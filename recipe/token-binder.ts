@@ -37,8 +37,8 @@ export interface BoundTokenizer {
 /** Brings embeddings into the order of the output's vocabulary. */
 export interface TokenBinder {
   readonly bound: BoundTokenizer;
-  /** Rows of the tensor `name` of an input, for which `entry` finds the tensor in any input. */
-  rows(name: string, input: number, entry: (input: number) => TensorEntry | undefined): GatheredRows;
+  /** Rows of a tensor of an input; `entry` finds that tensor in any input. */
+  rows(input: number, entry: (input: number) => TensorEntry | undefined): GatheredRows;
   /** Rows of the output's embeddings. */
   readonly rowCount: number;
   /** Called once all tensors are bound: warns of tokens that no model has a row for. */
@@ -152,26 +152,29 @@ class Binder {
   }
 
   #binder(bound: BoundTokenizer, gathering: (tensorRows: (number | undefined)[]) => RowGathering): TokenBinder {
-    const byTensor = new Map<string, RowGathering>();
+    // Embedding and output head mostly have the same rows, and then the same origins.
+    const byRows = new Map<string, RowGathering>();
     return {
       bound,
       rowCount: bound.vocabulary.rows,
-      rows: (name, input, entry) => {
-        const known = byTensor.get(name) ?? gathering(this.#inputs.map((_, k) => entry(k)?.shape[0]));
-        byTensor.set(name, known);
+      rows: (input, entry) => {
+        const tensorRows = this.#inputs.map((_, k) => entry(k)?.shape[0]);
+        const key = tensorRows.join();
+        const known = byRows.get(key) ?? gathering(tensorRows);
+        byRows.set(key, known);
         return known.of(input);
       },
-      finish: () => this.#finish(byTensor),
+      finish: () => this.#finish(byRows),
     };
   }
 
-  #finish(byTensor: ReadonlyMap<string, RowGathering>): void {
+  #finish(byRows: ReadonlyMap<string, RowGathering>): void {
     const { place, tokens } = this.#settings;
-    if (byTensor.size === 0) {
+    if (byRows.size === 0) {
       const message = "no tensor is recognised as an embedding: there are no rows for the vocabulary";
       this.#findings.fault("recipe/tokenizer", place, message, "Leave the tokenizer key out for such models.");
     }
-    const nowhere = new Set([...byTensor.values()].flatMap((gathering) => [...gathering.nowhere]));
+    const nowhere = new Set([...byRows.values()].flatMap((gathering) => [...gathering.nowhere]));
     const [token, ...more] = nowhere;
     if (token === undefined) return;
     const also = more.length === 0 ? "" : ` (and for ${counted(more.length, "more token")})`;
