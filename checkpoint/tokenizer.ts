@@ -43,6 +43,8 @@ export interface ModelTokenizer {
   /** tokenizer_config.json and special_tokens_map.json as parsed, where they are there. */
   readonly config: JsonObject | undefined;
   readonly specialTokensMap: JsonObject | undefined;
+  /** False: the files beside it that slow tokenizers read are those of another vocabulary. */
+  readonly slowFilesHold?: boolean;
 }
 
 export const TOKENIZER_NAME = "tokenizer.json";

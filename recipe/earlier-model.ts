@@ -1,6 +1,8 @@
-import { dtypeBytes, layerCountKey, type TensorEntry } from "../checkpoint/index.ts";
+import { dtypeBytes, layerCountKey, type TensorEntry, vocabularySizeKeys } from "../checkpoint/index.ts";
 import type { TensorTask } from "../merge/work/index.ts";
+import { rereadTokenizer } from "../tokenizer/index.ts";
 import type { Binding } from "./bind.ts";
+import { expertsTogether } from "./experts.ts";
 import type { Findings } from "./findings.ts";
 import type { ModelEntry, RecipeModel } from "./model-entry.ts";
 import type { NamedRecipe, RecipeInput } from "./recipe.ts";
@@ -18,51 +20,62 @@ export function earlierModel(
   const defining = inputs[binding.definingInput];
   if (defining === undefined) throw new Error(`document ${name} has no defining input`);
   const tensors = new Map<string, TensorEntry>();
-  for (const task of binding.tasks) {
-    if (tensors.has(task.name)) {
-      const message = `"${name}" makes ${task.name} in several parts, which no later document can build on yet`;
-      findings.repeated(
-        "fault",
-        name,
-        "recipe/not-yet",
-        place,
-        message,
-        "Write it with --keep, and name its directory.",
-      );
+  for (const [tensor, tasks] of tasksByTensor(binding.tasks)) {
+    const entry = maybeEntry(tasks);
+    if (entry !== undefined) {
+      tensors.set(tensor, entry);
+      continue;
     }
-    tensors.set(task.name, entryOf(task));
+    const message = `"${name}" makes ${tensor} in several parts, which no later document can build on yet`;
+    const hint = "Write it with --keep, and name its directory.";
+    findings.repeated("fault", name, "recipe/not-yet", place, message, hint);
   }
   const { checkpoint, tokenizer, tokenizerFault, chatTemplate } = defining;
-  const config = checkpoint.config && withLayerCount(checkpoint.config, binding.layerCount);
-  const madeHere = `"${name}" has a vocabulary of its own making, which no later tokenizer key can take apart`;
+  const config = checkpoint.config && withCounts(checkpoint.config, binding);
+  const made = binding.tokenizer;
   return {
     reference: { text: name, path: name },
     label: name,
     checkpoint: { ...checkpoint, tensors, config },
-    ...(binding.tokenizer === undefined ? { tokenizer, tokenizerFault } : { tokenizerFault: madeHere }),
+    ...(made === undefined ? { tokenizer, tokenizerFault } : { tokenizer: rereadTokenizer(made.written, name) }),
     chatTemplate: binding.chatTemplate ?? chatTemplate,
     filesOf: binding.definingInput,
   };
 }
 
-function entryOf(task: TensorTask): ModelEntry {
-  const { name, dtype, shape } = task;
+function tasksByTensor(tasks: readonly TensorTask[]): Map<string, TensorTask[]> {
+  const byTensor = new Map<string, TensorTask[]>();
+  for (const task of tasks) byTensor.set(task.name, [...(byTensor.get(task.name) ?? []), task]);
+  return byTensor;
+}
+
+/** Undefined for a tensor of several tasks that are no experts. */
+function maybeEntry(tasks: readonly TensorTask[]): ModelEntry | undefined {
+  const [task] = tasks;
+  if (task === undefined || (tasks.length > 1 && task.expert === undefined)) return undefined;
+  const { name, dtype } = task;
+  const shape = task.expert === undefined ? task.shape : [task.expert.count, ...task.shape];
   const elementCount = shape.reduce((product, size) => product * size, 1);
   return {
     ...{ name, dtype, shape, elementCount, file: 0, offsetBytes: 0 },
     sizeBytes: elementCount * dtypeBytes[dtype],
-    source: { kind: "merged", tensor: name, dtype, storedRowLength: shape.at(-1) ?? 1, task },
+    source:
+      task.expert === undefined
+        ? { kind: "merged", tensor: name, dtype, storedRowLength: shape.at(-1) ?? 1, task }
+        : expertsTogether(tasks),
   };
 }
 
 type Config = Readonly<Record<string, unknown>>;
 
-function withLayerCount(config: Config, layerCount: number | undefined): Config {
+/** The config as it would be written: other documents count by it. */
+function withCounts(config: Config, { layerCount, embeddingRows }: Binding): Config {
   const key = layerCountKey(config);
-  if (key === undefined || layerCount === undefined) return config;
-  const set = (part: Config, [first = "", ...rest]: readonly string[]): Config => ({
-    ...part,
-    [first]: rest.length === 0 ? layerCount : set(part[first] as Config, rest),
-  });
-  return set(config, key.path);
+  const counted = key === undefined || layerCount === undefined ? config : withValue(config, key.path, layerCount);
+  if (embeddingRows === undefined) return counted;
+  return vocabularySizeKeys(config).reduce((edited, path) => withValue(edited, path, embeddingRows), counted);
+}
+
+function withValue(config: Config, [first = "", ...rest]: readonly string[], value: number): Config {
+  return { ...config, [first]: rest.length === 0 ? value : withValue(config[first] as Config, rest, value) };
 }

@@ -8,4 +8,4 @@ export {
 } from "./output-vocabulary.ts";
 export { type GatheredRows, type GatheringRequest, RowGathering, type RowOf, type TokenRule } from "./row-gathering.ts";
 export { maybeMismatch, Vocabularies, type Vocabulary, type VocabularyMismatch } from "./vocabulary.ts";
-export { type WritingRequest, type WrittenTokenizer, writtenTokenizer } from "./written-tokenizer.ts";
+export { rereadTokenizer, type WritingRequest, type WrittenTokenizer, writtenTokenizer } from "./written-tokenizer.ts";

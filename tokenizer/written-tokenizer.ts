@@ -1,4 +1,13 @@
-import type { AddedToken, JsonObject, ModelTokenizer, Tokenizer } from "../checkpoint/index.ts";
+import {
+  type AddedToken,
+  type JsonObject,
+  type ModelTokenizer,
+  parseTokenizer,
+  SPECIAL_TOKENS_NAME,
+  TOKENIZER_CONFIG_NAME,
+  TOKENIZER_NAME,
+  type Tokenizer,
+} from "../checkpoint/index.ts";
 import { newMerges } from "./new-merges.ts";
 import type { NewToken, OutputVocabulary } from "./output-vocabulary.ts";
 import type { Vocabulary } from "./vocabulary.ts";
@@ -36,12 +45,23 @@ export function writtenTokenizer({ output, vocabularies, pattern }: WritingReque
   if (!numbersComeOut(normal, added)) for (const { content, id } of added) normal.set(content, id);
   const dropped = tokenizer.normal.size > normal.size - newNormal.length;
 
-  const files = new Map([["tokenizer.json", tokenizerText(output, vocabularies, tokenizer, normal, added)]]);
-  if (pattern.config !== undefined) files.set("tokenizer_config.json", configText(pattern.config, added, output));
+  const files = new Map([[TOKENIZER_NAME, tokenizerText(output, vocabularies, tokenizer, normal, added)]]);
+  if (pattern.config !== undefined) files.set(TOKENIZER_CONFIG_NAME, configText(pattern.config, added, output));
   if (pattern.specialTokensMap !== undefined)
-    files.set("special_tokens_map.json", text(withSpecialTokens(pattern.specialTokensMap, added, output, true)));
+    files.set(SPECIAL_TOKENS_NAME, text(withSpecialTokens(pattern.specialTokensMap, added, output, true)));
   files.set("added_tokens.json", text(Object.fromEntries(added.map(({ content, id }) => [content, id]))));
-  return { files, slowFilesHold: newNormal.length === 0 && !dropped };
+  return { files, slowFilesHold: newNormal.length === 0 && !dropped && pattern.slowFilesHold !== false };
+}
+
+/** What a model has beside it whose tokenizer files are these. */
+export function rereadTokenizer({ files, slowFilesHold }: WrittenTokenizer, label: string): ModelTokenizer {
+  const object = (name: string) => JSON.parse(files.get(name) ?? "null") as JsonObject | null;
+  return {
+    tokenizer: parseTokenizer(Buffer.from(files.get(TOKENIZER_NAME) ?? "", "utf8"), label),
+    config: object(TOKENIZER_CONFIG_NAME) ?? undefined,
+    specialTokensMap: object(SPECIAL_TOKENS_NAME) ?? undefined,
+    slowFilesHold,
+  };
 }
 
 function addedFrom(token: NewToken): AddedToken[] {

@@ -88,3 +88,31 @@ test("another tokenizer is another plan: what it says is part of the digest", as
   }
   expect(digests.size).toBe(3);
 });
+
+test("a document builds on the vocabulary that an earlier one made, as if that had been written", async () => {
+  const first = recipe("linear").replace("pad_to_multiple_of: 300", "pad_to_multiple_of: 7");
+  const second = (model: string) => `merge_method: task_arithmetic
+dtype: float32
+base_model: tiny-base
+tokenizer: {source: union, tokens: {<|none|>: {source: ${model}, force: true}}}
+models:
+  - {model: ${model}, parameters: {weight: 0.5}}
+  - {model: tiny-json, parameters: {weight: 0.2}}
+`;
+  const folder = mkdtempSync(join(scratch, "steps-"));
+  await runMerge(first, join(folder, "earlier"), { models: MODELS });
+  const [stepwise, chained] = [join(folder, "stepwise"), join(folder, "chained")];
+  await runMerge(second(join(folder, "earlier")), stepwise, { models: MODELS });
+  const { outcome } = await runMerge(`name: earlier\n${first}---\n${second("earlier")}`, chained, { models: MODELS });
+  expect(outcome.outcome).toBe("done");
+  const [a, b] = [hashesOf(stepwise), hashesOf(chained)];
+  const made = [
+    "model.safetensors",
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+  ];
+  expect(made.map((name) => b[name])).toEqual(made.map((name) => a[name]));
+  expect(JSON.parse(readFileSync(join(chained, "config.json"), "utf8")).vocab_size).toBe(2006);
+});

@@ -115,3 +115,32 @@ test.each(cuts)(
     }
   },
 );
+
+test.each(cuts)("documents build on experts as if they had been written, %s", async (_, settings) => {
+  const inner = recipe("ties", "density: 0.5, scope: expert");
+  const outer = (scope: string) => `merge_method: breadcrumbs
+base_model: base
+dtype: float32
+parameters: {weight: 0.5, density: 0.6, scope: ${scope}}
+models: [{model: inner}, {model: one}]
+`;
+  const written = join(together, "inner");
+  await mergedTensors(inner, written, { models: together });
+  const expected = new Map<string, Awaited<ReturnType<typeof mergedTensors>>["tensors"]>();
+  for (const scope of ["expert", "tensor"]) {
+    const out = mkdtempSync(join(scratch, "out-"));
+    expected.set(scope, (await mergedTensors(outer(scope), out, { models: together })).tensors);
+  }
+  rmSync(written, { recursive: true });
+  for (const [scope, tensors] of expected) {
+    const out = mkdtempSync(join(scratch, "out-"));
+    const text = `name: inner\n${inner}---\n${outer(scope)}`;
+    const chained = (await mergedTensors(text, out, { models: together, ...settings })).tensors;
+    for (const name of [fused, bias]) {
+      expect(Buffer.compare(chained.get(name)!.bytes, tensors.get(name)!.bytes), `${scope} ${name}`).toBe(0);
+    }
+  }
+  expect(Buffer.compare(expected.get("expert")!.get(fused)!.bytes, expected.get("tensor")!.get(fused)!.bytes)).not.toBe(
+    0,
+  );
+});
