@@ -9,8 +9,6 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { makeNatsServers, natsServerPath, natsVersions } from "../scripts/nats-servers.mjs";
 
-const { values } = parseArgs({ options: { slices: { type: "string", default: "100000" } } });
-const SLICES = Number(values.slices);
 /** As many as a coordinator with many workers has under way. */
 const AT_ONCE = 1024;
 const self = fileURLToPath(import.meta.url);
@@ -20,18 +18,20 @@ if (process.send !== undefined) await child(JSON.parse(process.argv[2]));
 else await parent();
 
 async function parent() {
+  const { values } = parseArgs({ options: { slices: { type: "string", default: "100000" } } });
+  const slices = Number(values.slices);
   if (!existsSync(new URL("../dist", import.meta.url))) throw new Error("npm run build first");
   makeNatsServers();
-  console.log(`${SLICES} slices, ${AT_ONCE} appends at once, in an epoch; Node ${process.version}\n`);
+  console.log(`${slices} slices, ${AT_ONCE} appends at once, in an epoch; Node ${process.version}\n`);
   console.log("journal                                appends/s   replay/s   peak RSS");
-  for (const count of [1000, SLICES])
+  for (const count of [1000, slices])
     report(`file, ${count} slices`, await inFolder((folder) => measure({ folder, count })));
   for (const version of natsVersions) {
     const sync = version.startsWith("2.9.") ? "" : "sync_interval: always";
     const name = `JetStream ${version}, ${sync === "" ? "default sync" : "sync always"}`;
     report(
       name,
-      await inFolder((folder) => withServer(version, sync, folder, (url) => measure({ url, count: SLICES }))),
+      await inFolder((folder) => withServer(version, sync, folder, (url) => measure({ url, count: slices }))),
     );
   }
 }

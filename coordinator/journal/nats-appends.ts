@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { PubHeaders } from "@nats-io/jetstream";
 import { compareAndSet } from "../nats/index.ts";
 import { JournalError } from "./errors.ts";
 import type { Entry, Sequence } from "./journal.ts";
@@ -126,9 +127,10 @@ export class NatsAppends {
       return;
     }
     try {
-      const batch = await this.#place.nats.client.startBatch(first.natsSubject, first.message, optionsOf(first));
-      for (const one of others) void batch.add(one.natsSubject, one.message, optionsOf(one));
-      const ack = await batch.commit(final.natsSubject, final.message, optionsOf(final));
+      const { client, requestTimeoutMs: timeout } = this.#place.nats;
+      const batch = await client.startBatch(first.natsSubject, first.message, { headers: headersOf(first) });
+      for (const one of others) void batch.add(one.natsSubject, one.message, { headers: headersOf(one) });
+      const ack = await batch.commit(final.natsSubject, final.message, { headers: headersOf(final), timeout });
       if (ack.count !== group.length) throw new Error(`${ack.count} of ${group.length} entries were stored`);
       for (const [k, one] of group.entries()) this.#stored(one, BigInt(ack.seq - group.length + 1 + k));
     } catch {
@@ -165,12 +167,11 @@ export class NatsAppends {
   }
 }
 
-function headersOf({ writer, known, blob }: Waiting) {
-  return entryHeaders(writer, known, blob);
-}
-
-function optionsOf(one: Waiting) {
-  return { headers: headersOf(one), expect: { lastSubjectSequence: Number(one.after) } };
+/** The condition too: of a batch the client would send it with the first message only. */
+function headersOf({ writer, known, blob, after }: Waiting) {
+  const made = entryHeaders(writer, known, blob);
+  made.set(PubHeaders.ExpectedLastSubjectSequenceHdr, String(after));
+  return made;
 }
 
 function conflict(where: string, { subject, after }: Waiting, last: number): JournalError {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { lastMessage, type Nats, Outage, serverOf } from "../nats/index.ts";
 import { JournalError } from "./errors.ts";
 import { EntrySubjects } from "./nats-entries.ts";
@@ -15,6 +16,7 @@ export class NatsPlace {
     this.stream = nats.names.journalStream;
     this.subjects = new EntrySubjects(nats.names, job);
     this.#outageMs = outageMs;
+    setMaxListeners(0, this.#closing.signal); // all that waits during an outage listens: hundreds of appends
   }
 
   /** For messages. */

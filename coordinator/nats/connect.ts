@@ -35,6 +35,7 @@ export interface Nats {
   readonly client: JetStreamClient;
   readonly manager: JetStreamManager;
   readonly names: NatsNames;
+  readonly requestTimeoutMs: number;
   /** Of the server that was connected to first. */
   readonly serverVersion: string;
   /** What an operator should know about this server, in sentences. */
@@ -64,7 +65,7 @@ export async function connectNats(store: Store, options: NatsOptions): Promise<N
     const close = async () => {
       if (!connection.isClosed()) await connection.close();
     };
-    return { connection, client, manager, names, serverVersion: version, warnings, close };
+    return { connection, client, manager, names, requestTimeoutMs: timeout, serverVersion: version, warnings, close };
   } catch (error) {
     await connection.close();
     throw error;

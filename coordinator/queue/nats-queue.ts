@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { DeliverPolicy } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
 import {
@@ -71,6 +72,7 @@ class NatsQueue implements JobQueue {
   constructor(nats: Nats, options: NatsQueueOptions) {
     this.#nats = nats;
     this.#options = options;
+    setMaxListeners(0, this.#closing.signal); // each call that waits listens
   }
 
   async submit(job: NewJob): Promise<JobRecord> {

@@ -111,6 +111,24 @@ export function journalContract(name: string, begin: () => Promise<() => Promise
       await journal.close();
     });
 
+    test.each([0, 2, 4])(
+      "of appends made at once, number %i is refused and takes none of the others with it",
+      async (k) => {
+        const journal = await (await begin())();
+        await journal.append(entry("taken", 1), nothingYet);
+        const subjects = ["a", "b", "c", "d"].toSpliced(k, 0, "taken");
+        const outcomes = await Promise.allSettled(
+          subjects.map((subject) => journal.append(entry(subject, subject), nothingYet)),
+        );
+        expect(outcomes.map(({ status }) => status === "fulfilled")).toEqual(
+          subjects.map((subject) => subject !== "taken"),
+        );
+        const bodies = (await recordsOf(journal)).map((record) => record.entry.body);
+        expect(bodies.sort()).toEqual([1, "a", "b", "c", "d"]);
+        await journal.close();
+      },
+    );
+
     test("many appends made at once are all there, each with the sequence it was given", async () => {
       const open = await begin();
       const journal = await open();
