@@ -130,7 +130,7 @@ const inline = (listener) => {
 let peakBytes = 0;
 setInterval(() => {
   peakBytes = Math.max(peakBytes, process.memoryUsage.rss());
-}, 100).unref();
+}, 1000).unref();
 
 const nats = journal === "nats" ? await connectNats(store, { url: natsUrl }) : undefined;
 for (let k = 0; k < jobs; k++) {
@@ -183,7 +183,6 @@ for (let k = 0; k < jobs; k++) {
   });
   const seconds = (performance.now() - began.ms) / 1000;
   const { user, system } = process.cpuUsage(began.cpu);
-  peakBytes = Math.max(peakBytes, process.memoryUsage.rss());
   say({ job: k, seconds, cpuMicroseconds: (user + system) / slices, peakBytes });
   await hub.closeJob(remote.id);
   await opened.close();

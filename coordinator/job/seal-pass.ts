@@ -27,7 +27,9 @@ export class SealPass {
   units(): { readonly unit: UnitId; readonly slices: readonly UnitId[] }[] {
     const wholeShards = new Map<number, UnitId[]>();
     for (const { shard, slices } of this.#units.values()) {
-      wholeShards.set(shard, [...(wholeShards.get(shard) ?? []), ...this.#idsOf(slices)]);
+      const known = wholeShards.get(shard);
+      if (known === undefined) wholeShards.set(shard, this.#idsOf(slices));
+      else for (const id of this.#idsOf(slices)) known.push(id);
     }
     return [...this.#units].map(([unit, { work, shard, slices }]) => {
       return { unit, slices: work.kind === "seal-file" ? (wholeShards.get(shard) ?? []) : this.#idsOf(slices) };
