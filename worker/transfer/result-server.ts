@@ -7,6 +7,7 @@ import {
   attemptOf,
   bytesOfHex,
   CHUNK_MESSAGE_MAX_BYTES,
+  CHUNKS_IN_FLIGHT_MAX,
   chunksOf,
   numberOf,
   StreamWriter,
@@ -83,7 +84,7 @@ async function fetchResult(
     if (offsetBytes > bytes.length) {
       return fail(status.OUT_OF_RANGE, `${id.unit} has ${bytes.length} bytes, none from byte ${offsetBytes} on`);
     }
-    const writer = new StreamWriter<FetchResultResponse>(call);
+    const writer = new StreamWriter<FetchResultResponse>(call, CHUNKS_IN_FLIGHT_MAX);
     for (const range of chunksOf(offsetBytes, bytes.length - offsetBytes)) {
       // The buffer goes to another slice when the result is dropped.
       if (resultOf(id)?.bytes !== bytes) return fail(status.ABORTED, `attempt ${id.attempt} at ${id.unit} was dropped`);

@@ -1,6 +1,14 @@
 import type { Client, ClientWritableStream } from "@grpc/grpc-js";
 import { CoordinatorService, type SendResultRequest, type SendResultResponse } from "../../proto/index.ts";
-import { type AttemptKey, bytesOfHex, chunksOf, messageOfAttempt, numberOf, StreamWriter } from "../../wire/index.ts";
+import {
+  type AttemptKey,
+  bytesOfHex,
+  CHUNKS_IN_FLIGHT_MAX,
+  chunksOf,
+  messageOfAttempt,
+  numberOf,
+  StreamWriter,
+} from "../../wire/index.ts";
 import { sendResultMethod } from "./chunk-codec.ts";
 
 /** Of QueryResult. */
@@ -38,7 +46,7 @@ export async function sendResult(
   answered.catch(() => undefined);
   if (call === undefined) throw new Error("a call was not begun");
   const stream = call;
-  const writer = new StreamWriter<SendResultRequest>(stream);
+  const writer = new StreamWriter<SendResultRequest>(stream, CHUNKS_IN_FLIGHT_MAX);
   try {
     const header = { id: messageOfAttempt(id), offsetBytes: BigInt(offsetBytes), sizeBytes: BigInt(bytes.length) };
     await writer.write({ message: { $case: "header", value: header } });
