@@ -7,6 +7,13 @@ import { CallFailure, type ClientOptions, JobsConnection } from "../jobs-client.
 import { printFailure, reportError } from "../report-error.ts";
 import { textTable } from "./text-table.ts";
 
+/** Rooms and codes that speak of what was asked: another recipe or command line would do. */
+const refusals = /^(?:recipe|checkpoint|method|plan|service|queue\/(?:invalid|name-taken|unknown-job)$|trust\/option$)/;
+
+function isRefusal(code: string): boolean {
+  return refusals.test(code);
+}
+
 /** Opens a connection for one command, and says what went wrong. */
 export async function withJobs(
   options: ClientOptions,
@@ -20,7 +27,7 @@ export async function withJobs(
   } catch (error) {
     if (!(error instanceof CallFailure)) return reportError(io, error, options.json);
     for (const failure of error.failures) printFailure(io, failure, options.json);
-    return exitCodes.failed;
+    return error.failures.every(({ code }) => isRefusal(code)) ? exitCodes.usage : exitCodes.failed;
   } finally {
     jobs?.close();
   }

@@ -1,6 +1,7 @@
 import type { Assignment, AttemptRef, Report, SealWork, WorkerId } from "../../merge/work/index.ts";
 import { type AttachResponse, OutputAccess } from "../../proto/index.ts";
 import { messageOfAssignment, messageOfAttempt } from "../../wire/index.ts";
+import { LinkError } from "./errors.ts";
 import type { InputOutlet } from "./input-outlet.ts";
 import { accessOf, messageOfJob, type RemoteJob } from "./remote-job.ts";
 import type { RemoteWorker } from "./remote-worker.ts";
@@ -21,7 +22,12 @@ export interface OpenJob {
   fetch(worker: RemoteWorker, ref: AttemptRef): Promise<void>;
 }
 
-type Waiting<A> = Map<string, ((answer: A) => void)[]>;
+interface Asked<A> {
+  readonly answer: (answer: A) => void;
+  readonly fail: (error: LinkError) => void;
+}
+
+type Waiting<A> = Map<string, Asked<A>[]>;
 
 /** One worker's part in one job. It outlives connections, not the worker's process. */
 export class JobLink implements WorkerLink {
@@ -118,8 +124,8 @@ export class JobLink implements WorkerLink {
   /** Nothing more is to come of this link: who waits is told. */
   end(): void {
     this.#closed = true;
-    for (const waiting of this.#grants.values()) for (const resolve of waiting) resolve("refused");
-    for (const waiting of this.#reports.values()) for (const resolve of waiting) resolve("stale");
+    for (const asked of this.#grants.values()) for (const { answer } of asked) answer("refused");
+    for (const asked of this.#reports.values()) for (const { answer } of asked) answer("stale");
     this.#grants.clear();
     this.#reports.clear();
     for (const key of this.#lent) {
@@ -128,14 +134,26 @@ export class JobLink implements WorkerLink {
     this.#lent.clear();
   }
 
+  /** The connection is gone: what the job answers now does not arrive. The worker asks again when it is back. */
+  disconnected(): void {
+    const error = new LinkError("link/not-attached", `worker ${this.id} is not attached any more`, {
+      hint: "Attach first, then try again.",
+      retryable: true,
+    });
+    for (const asked of this.#grants.values()) for (const { fail } of asked) fail(error);
+    for (const asked of this.#reports.values()) for (const { fail } of asked) fail(error);
+    this.#grants.clear();
+    this.#reports.clear();
+  }
+
   // ---- what the worker asks of the job
 
   requestGrant(ref: AttemptRef, sha256: string | undefined): Promise<GrantAnswer> {
     if (this.#closed || this.#isAnothers(ref)) return Promise.resolve("refused");
     const key = keyOf(ref);
     this.#hashes.set(key, sha256);
-    return new Promise((resolve) => {
-      push(this.#grants, key, resolve);
+    return new Promise((answer, fail) => {
+      push(this.#grants, key, { answer, fail });
       this.listener.grantRequested(this.id, ref.unit, ref.attempt, sha256);
     });
   }
@@ -145,8 +163,8 @@ export class JobLink implements WorkerLink {
     if (this.#closed || this.#isAnothers(report)) return "stale";
     const arrived = report.kind === "slice" ? await this.#arrived(report, report.sha256) : report;
     if (arrived === undefined || this.#closed) return "stale";
-    return new Promise((resolve) => {
-      push(this.#reports, keyOf(report), resolve);
+    return new Promise((answer, fail) => {
+      push(this.#reports, keyOf(report), { answer, fail });
       this.listener.reported(this.id, arrived);
     });
   }
@@ -223,15 +241,15 @@ function keyOf({ unit, attempt }: AttemptRef): string {
   return `${unit}/${attempt}`;
 }
 
-function push<A>(waiting: Waiting<A>, key: string, resolve: (answer: A) => void): void {
+function push<A>(waiting: Waiting<A>, key: string, asked: Asked<A>): void {
   const known = waiting.get(key);
-  if (known === undefined) waiting.set(key, [resolve]);
-  else known.push(resolve);
+  if (known === undefined) waiting.set(key, [asked]);
+  else known.push(asked);
 }
 
 function answerFirst<A>(waiting: Waiting<A>, key: string, answer: A): void {
   const known = waiting.get(key);
-  const resolve = known?.shift();
+  const asked = known?.shift();
   if (known?.length === 0) waiting.delete(key);
-  resolve?.(answer);
+  asked?.answer(answer);
 }

@@ -173,7 +173,10 @@ export class WorkerHub {
     if (!worker.isOn(writer)) return;
     worker.detach();
     this.options.log("worker detached", { worker: worker.id });
-    for (const link of worker.links.values()) link.listener.detached(worker.id);
+    for (const link of worker.links.values()) {
+      link.listener.detached(worker.id);
+      link.disconnected();
+    }
     this.options.changed();
   }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type Failure, failureFrom, type Json } from "../../merge/work/index.ts";
 import { formatFault, RecipeError } from "../../recipe/index.ts";
-import type { RemoteWorker } from "../link/index.ts";
+import { LinkError, type RemoteWorker } from "../link/index.ts";
 import { InputsError, type Prepared } from "../prepare/index.ts";
 import type { JobClaim, JobQueue, JobRecord, NewJob, Wish } from "../queue/index.ts";
 import { ServiceError } from "./errors.ts";
@@ -80,6 +80,15 @@ export class JobCoordinator {
     if (found !== undefined) return found;
     throw new ServiceError("service/unknown-job", `there is no job ${JSON.stringify(nameOrId)}`, {
       hint: "deltaworks list --all shows the jobs.",
+    });
+  }
+
+  /** @throws LinkError `link/stopping`, once it is: those who watch come back to whoever listens next */
+  checkServing(): void {
+    if (!this.#end.signal.aborted) return;
+    throw new LinkError("link/stopping", "the coordinator is shutting down", {
+      hint: "Ask again in a moment: it, or another one, goes on.",
+      retryable: true,
     });
   }
 
@@ -204,8 +213,10 @@ export class JobCoordinator {
     try {
       const { outcome, cause } = await job.run(prepared);
       log("job ended", { job: name, outcome, ...(cause === undefined ? {} : { cause }) });
-      if (outcome === "stopped") await claim.release();
-      else await claim.end(outcome, detailOf(job, cause));
+      if (outcome === "stopped") {
+        await claim.update({ detail: progressOf(job) });
+        await claim.release();
+      } else await claim.end(outcome, detailOf(job, cause));
     } catch (error) {
       const failure = failureFrom(asRefusal(error));
       log("job failed", { job: name, ...failure });
@@ -302,14 +313,16 @@ function asRefusal(error: unknown): unknown {
   return error;
 }
 
-function detailOf(job: ServedJob, cause: Failure | undefined): Json {
+/** For those who ask while the job waits for its next coordinator. */
+function progressOf(job: ServedJob): { readonly [name: string]: Json } {
   const { bytesRead = 0, bytesWritten = 0, slicesDone = 0 } = job.progressNow ?? {};
+  return { slices: job.plan?.slices ?? 0, slicesDone, bytesRead, bytesWritten };
+}
+
+function detailOf(job: ServedJob, cause: Failure | undefined): Json {
   return {
+    ...progressOf(job),
     endedAtMs: Date.now(),
-    slices: job.plan?.slices ?? 0,
-    slicesDone,
-    bytesRead,
-    bytesWritten,
     warnings: [...job.warnings],
     ...(cause === undefined ? {} : { cause: { ...cause } }),
   };

@@ -177,6 +177,7 @@ async function watch(
   let warnings = 0;
   for (;;) {
     if (call.cancelled) return;
+    coordinator.checkServing();
     // Before the journal is read: what ends the job is in there by then.
     const record = await coordinator.find(name);
     const served = coordinator.served(id);

@@ -252,6 +252,17 @@ describe("grants and reports", () => {
     expect((await worker.next("jobEnded")).value).toMatchObject({ jobId: JOB });
   });
 
+  test("what waits for an answer when the connection is cut is told to try again", async () => {
+    const worker = await attached();
+    const reported = new Promise<void>((resolve) => {
+      job.onReport = () => resolve();
+    });
+    const waiting = report(worker, 1);
+    await reported;
+    worker.stream.cancel();
+    await expect(waiting).rejects.toMatchObject({ details: expect.stringContaining("is not attached any more") });
+  });
+
   test("a worker that is not attached must attach first", async () => {
     const worker = await attached();
     worker.stream.cancel();
