@@ -12,8 +12,10 @@ import { temporaryFolder } from "./temporary-folder.ts";
 
 /** As test/support/storage-faults.mjs explains them. */
 export interface StorageFault {
-  readonly call: "write" | "sync" | "truncate" | "open" | "rename" | "unlink";
+  readonly call: "read" | "write" | "sync" | "truncate" | "open" | "rename" | "unlink";
   readonly path: string;
+  readonly holds?: string;
+  readonly byte?: number;
   readonly from?: number;
   readonly times?: number;
   readonly thread?: "main" | "worker";
