@@ -34,7 +34,7 @@ export function jsonOfJob(job: Job): Record<string, unknown> {
   };
 }
 
-export function failureOfMessage({ cause }: Job) {
+export function failureOfMessage({ cause }: Pick<Job, "cause">) {
   return cause === undefined ? undefined : { code: cause.code, message: cause.message, hint: cause.hint };
 }
 

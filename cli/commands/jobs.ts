@@ -87,7 +87,7 @@ export function workersCommand(_: readonly string[], options: ClientOptions, io:
   return withJobs(options, io, async (connection) => {
     const { workers } = await connection.call((client) => client.listWorkers, {});
     if (options.json) {
-      for (const { name, softwareVersion, threads, memoryBytes, unitsHeld, draining } of workers) {
+      for (const { name, softwareVersion, threads, memoryBytes, unitsHeld, draining, quarantined } of workers) {
         const facts = {
           name,
           version: softwareVersion,
@@ -95,6 +95,7 @@ export function workersCommand(_: readonly string[], options: ClientOptions, io:
           memoryBytes: Number(memoryBytes),
           unitsHeld,
           draining,
+          ...(quarantined === undefined ? {} : { setAside: failureOfMessage({ cause: quarantined }) }),
         };
         io.stdout(`${JSON.stringify(facts)}\n`);
       }

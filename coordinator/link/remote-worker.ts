@@ -22,6 +22,8 @@ export class RemoteWorker {
   readonly facts: WorkerFacts;
   readonly links = new Map<string, JobLink>();
   draining = false;
+  /** Why a job wants nothing more of it; a worker that is started anew is tried again. */
+  setAside: Failure | undefined;
   /** When it was last heard of, by this machine's monotonic clock. */
   heardMs: number;
   #writer: StreamWriter<AttachResponse> | undefined;

@@ -1,4 +1,4 @@
-import type { AttemptRef, SealWork, WorkerId } from "../../merge/work/index.ts";
+import type { AttemptRef, Failure, SealWork, WorkerId } from "../../merge/work/index.ts";
 import { type AttachResponse, type AttemptId, type Hello, OutputAccess } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
 import {
@@ -116,6 +116,15 @@ export class WorkerHub {
     if (link === undefined || link.slots === slots) return;
     link.slots = slots;
     link.listener.slotsChanged(worker.id, slots);
+  }
+
+  /** A job found that the worker fails at everything, or computes wrongly. */
+  setAside(id: WorkerId, failure: Failure): void {
+    const worker = this.#workers.get(id);
+    if (worker === undefined || worker.setAside !== undefined) return;
+    worker.setAside = failure;
+    this.options.log("worker set aside", { worker: id, ...failure });
+    this.options.changed();
   }
 
   // ---- workers

@@ -263,7 +263,8 @@ export class JobCoordinator {
 
   #shareNow(): void {
     const { hub, slotsPerThread } = this.#options;
-    const workers: RemoteWorker[] = [...hub.workers].filter(({ attached, draining }) => attached && !draining);
+    const present = [...hub.workers].filter(({ attached, draining }) => attached && !draining);
+    const workers = ableOf(present);
     const jobs = [...hub.jobs.keys()].flatMap((id) => {
       const job = this.#served.get(id)?.job;
       return job === undefined ? [] : [{ id, priority: job.record.priority, wanted: job.wanted }];
@@ -272,6 +273,9 @@ export class JobCoordinator {
       workers.map(({ id, facts }) => ({ id, slots: facts.threads * slotsPerThread })),
       jobs,
     );
+    for (const worker of present) {
+      if (!workers.includes(worker)) for (const { id } of jobs) hub.setSlots(worker, id, 0);
+    }
     for (const worker of workers) {
       // Fewer first: a slot is never two jobs'.
       const mine = [...(shares.get(worker.id) ?? [])].sort(
@@ -280,6 +284,12 @@ export class JobCoordinator {
       for (const [id, slots] of mine) hub.setSlots(worker, id, slots);
     }
   }
+}
+
+/** All but those that were set aside; where there are no others, those that merely failed: another job may suit them better. */
+function ableOf(workers: readonly RemoteWorker[]): readonly RemoteWorker[] {
+  const sound = workers.filter(({ setAside }) => setAside === undefined);
+  return sound.length > 0 ? sound : workers.filter(({ setAside }) => setAside?.code !== "coordinator/nondeterministic");
 }
 
 /** A recipe or models that are refused, every fault as a failure. */

@@ -11,7 +11,7 @@ import type {
   WorkerStatus,
 } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
-import { malformed, numberOf, StreamWriter, statusOf } from "../../wire/index.ts";
+import { malformed, messageOfFailure, numberOf, StreamWriter, statusOf } from "../../wire/index.ts";
 import { JOURNAL_NAME } from "../job/index.ts";
 import { JournalTail } from "../journal/index.ts";
 import type { Caller, RemoteWorker, WorkerHub } from "../link/index.ts";
@@ -198,7 +198,7 @@ async function watch(
 }
 
 function statusOfWorker(worker: RemoteWorker): WorkerStatus {
-  const { facts, id, links, draining } = worker;
+  const { facts, id, links, draining, setAside } = worker;
   let unitsHeld = 0;
   for (const link of links.values()) unitsHeld += link.unitsHeld;
   return {
@@ -207,7 +207,7 @@ function statusOfWorker(worker: RemoteWorker): WorkerStatus {
     threads: facts.threads,
     memoryBytes: BigInt(facts.memoryBytes),
     unitsHeld,
-    quarantined: undefined,
+    quarantined: setAside === undefined ? undefined : messageOfFailure(setAside),
     draining,
   };
 }

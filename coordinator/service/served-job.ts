@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { parseSeed } from "../../merge/math/index.ts";
-import { type Failure, planText } from "../../merge/work/index.ts";
+import { type Failure, planText, type WorkerId } from "../../merge/work/index.ts";
 import type { RootedPath } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
 import {
@@ -191,6 +191,11 @@ export class ServedJob implements JobObserver {
   }
 
   counted(): void {}
+
+  workerSetAside(worker: WorkerId, failure: Failure): void {
+    this.#around.hub.setAside(worker, failure);
+    this.warning(`worker ${worker} was set aside: ${failure.message}`);
+  }
 
   #tell(): void {
     for (const changed of this.#listeners) changed();
