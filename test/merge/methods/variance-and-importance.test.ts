@@ -44,27 +44,29 @@ describe("sce", () => {
     expect((await smallMerge({ ...same, global: {} })).values).toEqual([7, 8]);
   });
 
-  test("deltas next to nothing are weighed alike", async () => {
+  test("deltas next to nothing, on average over the tensor, are weighed alike", async () => {
+    // Squares sum to 1.25e-6, their means to a quarter of it.
     const models = [
-      [1e-4, 0],
-      [3e-4, 0],
+      [1e-3, 0, 0, 0],
+      [5e-4, 0, 0, 0],
     ];
+    const { values } = await smallMerge({ method: "sce", base: [0, 0, 0, 0], models });
     expectClose(
-      (await smallMerge({ method: "sce", base: [0, 0], models })).values.map((x) => x * 1e4),
-      [2, 0],
+      values.map((x) => x * 1e3),
+      [0.75, 0, 0, 0],
     );
   });
 });
 
 describe("arcee_fusion", () => {
   test("of one row the changes that stand out by magnitude", async () => {
-    // In order 1 2 3 4 5 6 7 40: quartiles 2, 4, 6 at places 1, 3, 5; from 4 + 1.5 * 4 on.
+    // In order 1 2 3 4 5 6 7 10.5: quartiles 2, 4, 6 at places 1, 3, 5; from 4 + 1.5 * 4 on.
     const base = [0.5, -1, 2, 0, 1, 1, -3, 0.25];
-    const d = [7, -2, 40, 1, -3, 6, 4, 5];
+    const d = [7, -2, 10.5, 1, -3, 6, 4, 5];
     const { values } = await smallMerge({ method: "arcee_fusion", base, models: [base.map((b, k) => b + d[k]!)] });
     expectClose(
       values,
-      base.map((b, k) => b + (d[k] === 40 ? 40 : 0)),
+      base.map((b, k) => b + (d[k] === 10.5 ? 10.5 : 0)),
     );
   });
 
