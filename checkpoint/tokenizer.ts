@@ -10,6 +10,9 @@ const MAX_SETTINGS_BYTES = 50_000_000;
 /** More than any vocabulary has; an id is a row of a matrix. */
 const MAX_TOKEN_ID = 16_777_215;
 
+/** Normalizers and the like nest ten deep. */
+const MAX_DEPTH = 64;
+
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** What tokenizer.json calls its algorithm, `model.type`. */
@@ -191,6 +194,7 @@ function checkedId(id: unknown, token: string, label: string): number {
 }
 
 function parseObject(bytes: Uint8Array, name: string, label: string): JsonObject {
+  if (nestsDeeper(bytes, MAX_DEPTH)) throw wrong(label, name, `its values nest more than ${MAX_DEPTH} deep`);
   let value: unknown;
   try {
     value = JSON.parse(Buffer.from(bytes).toString("utf8"));
@@ -200,6 +204,26 @@ function parseObject(bytes: Uint8Array, name: string, label: string): JsonObject
   if (!isObject(value)) throw wrong(label, name, "it must be a JSON object");
   return value;
 }
+
+/** JSON.parse lets any nesting through, on which whoever walks over the value later would choke. */
+function nestsDeeper(bytes: Uint8Array, limit: number): boolean {
+  let depth = 0;
+  let inString = false;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (inString) {
+      if (byte === BACKSLASH) at++;
+      else if (byte === QUOTE) inString = false;
+    } else if (byte === QUOTE) inString = true;
+    else if (byte === 0x5b || byte === 0x7b) {
+      if (++depth > limit) return true;
+    } else if (byte === 0x5d || byte === 0x7d) depth--;
+  }
+  return false;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
 
 function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);

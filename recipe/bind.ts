@@ -22,7 +22,7 @@ import { recipeModels } from "./recipe-models.ts";
 import { withoutScales } from "./scaled-model.ts";
 import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
 import { type Note, type Participant, TensorBinder, type TensorPlace } from "./tensor-binder.ts";
-import { layoutOf } from "./tensor-layout.ts";
+import { layoutOf, mainStackOf, type TensorLayout } from "./tensor-layout.ts";
 import { type BoundTokenizer, chatTemplateOf, maybeTokenBinder, type TokenBinder } from "./token-binder.ts";
 import { VocabularyCheck } from "./vocabulary-check.ts";
 
@@ -192,10 +192,17 @@ class RecipeBinder {
   #bindAll(): { readonly layerCount: number | undefined; readonly stacks: readonly BoundStack[] } {
     const part = this.#partBinder({
       ranges: this.#recipe.layerRanges,
-      layouts: this.#models.map((model) => layoutOf(model.checkpoint.tensors.keys())),
+      layouts: this.#models.map((model) => this.#wholeLayout(model)),
       configuredLayers: ({ checkpoint }) => layerCount(checkpoint),
     });
     return { layerCount: part.bind().layerCount, stacks: [] };
+  }
+
+  #wholeLayout({ checkpoint }: RecipeModel): TensorLayout {
+    const layout = layoutOf(checkpoint.tensors.keys());
+    const towerOf = towersOf(checkpoint.tensors.keys());
+    const isOneTower = [...layout.stacks.keys()].every((prefix) => towerOf(`${prefix}.0.weight`) === "text");
+    return this.#recipe.form === "slices" && isOneTower ? mainStackOf(layout, layerCount(checkpoint)) : layout;
   }
 
   /** One module after another; what none of them takes is copied from the base, or the first model. */

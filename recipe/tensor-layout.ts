@@ -16,6 +16,19 @@ export interface LayerStack {
   readonly layers: ReadonlyMap<number, readonly string[]>;
 }
 
+/**
+ * The layout of a model of one tower whose names have other numbers besides: a head of several parts (`score.0.weight`), layers that
+ * predict further tokens (`mtp.layers.0…`). The stack that has the `layerCount` of the config, and as many as any, is that of the
+ * layers; the others belong to none. As it is, where that leaves it open.
+ */
+export function mainStackOf(layout: TensorLayout, layerCount: number): TensorLayout {
+  const [main, second] = [...layout.stacks].filter(([, stack]) => stack.layerCount >= layerCount && layerCount > 0);
+  if (layout.stacks.size === 1 || main === undefined || second !== undefined) return layout;
+  const others = [...layout.stacks].filter(([prefix]) => prefix !== main[0]);
+  const beside = others.flatMap(([, { layers }]) => [...layers.values()].flat());
+  return { pre: layout.pre, post: [...layout.post, ...beside], stacks: new Map([main]) };
+}
+
 /** `names`: of a model's tensors, all or those of a module. */
 export function layoutOf(names: Iterable<string>): TensorLayout {
   const pre: string[] = [];

@@ -45,6 +45,9 @@ def save(tokenizer: Tokenizer, build, name: str, folder: Path, seed: int) -> Non
     torch.manual_seed(seed)
     # `one` has padding rows, as many checkpoints have.
     model = make_model(len(wrapped) + (5 if name == "one" else 0))
+    bias = getattr(model.get_output_embeddings(), "bias", None)
+    if bias is not None:  # BERT's head has one element a token
+        torch.nn.init.normal_(bias)
     model.save_pretrained(folder)
     wrapped.save_pretrained(folder)
 
@@ -85,6 +88,12 @@ def check_union(kind: str, build, folder: Path, padding: int) -> None:
         if not torch.equal(rows[ids[token]], row):
             raise fail(f"row {ids[token]} is not that of {token!r}")
 
+    biases = [getattr(model.get_output_embeddings(), "bias", None) for model in (one, two, merged)]
+    if biases[2] is not None:
+        for source, bias in ((one_tokenizer, biases[0]), (two_tokenizer, biases[1])):
+            mine = {token: id for token, id in source.get_vocab().items() if source is two_tokenizer or token not in two_tokenizer.get_vocab()}
+            if any(biases[2][ids[token]] != bias[id] for token, id in mine.items()):
+                raise fail("the bias of the output head is not in the order of the rows")
     for token in ("<|a|>", "<|b|>", "<|c|>", "<|both|>", "<|new|>"):
         encoded = tokenizer.encode(f"the {token} cat", add_special_tokens=False)
         if encoded.count(ids[token]) != 1:

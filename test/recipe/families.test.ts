@@ -317,3 +317,30 @@ test("models of different types are told, and merged where names and shapes agre
     'unknown-architecture 3:22 "b" is of type mistral, "a" of type llama: tensors are merged by their names',
   ]);
 });
+
+test("slices of a model whose names have other numbers besides take its layers", () => {
+  const classifier = checkpointOf(
+    [
+      ["model.embed_tokens.weight", [10, 4]],
+      ...layersOf(3, "model.layers", ["mlp.up_proj.weight"]),
+      ["model.norm.weight", [4]],
+      ...layersOf(2, "score", ["weight"]),
+    ],
+    { num_hidden_layers: 3 },
+  );
+  const text =
+    "merge_method: passthrough\nslices: [{sources: [{model: a, layer_range: [0, 2]}]}, {sources: [{model: a, layer_range: [1, 3]}]}]\n";
+  const binding = bind(text, { a: classifier });
+  expect(binding.faults).toEqual([]);
+  expect(binding.layerCount).toBe(4);
+  expect(names(binding).slice(-3)).toEqual(["model.norm.weight", "score.0.weight", "score.1.weight"]);
+  // Two stacks that might be meant, or another tower: to be said by modules.
+  const twice = checkpointOf([...layersOf(3, "left.layers", ["w"]), ...layersOf(3, "right.layers", ["w"])], {
+    num_hidden_layers: 3,
+  });
+  expect(bind(text, { a: twice }).faults).toMatchObject([
+    { code: "recipe/layer-range" },
+    { code: "recipe/layer-range" },
+  ]);
+  expect(bind(text, { a: llava(3) }).faults[0]).toMatchObject({ hint: expect.stringContaining('"modules"') });
+});
