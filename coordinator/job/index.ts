@@ -5,12 +5,20 @@ export {
   type JobOptions,
   type JobPorts,
   JobRunner,
+  type JobSeams,
   type Leadership,
   type Outcome,
   type Progress,
 } from "./job-runner.ts";
 export { type JobLimits, localLimits, type RemoteLimits, remoteDefaults, remoteLimits } from "./limits.ts";
-export { type Begun, JOURNAL_NAME, type MergeJobOptions, type RunningJob, runMergeJob } from "./merge-job.ts";
+export {
+  type Begun,
+  JOURNAL_NAME,
+  type MergeJobOptions,
+  type OpenJournal,
+  type RunningJob,
+  runMergeJob,
+} from "./merge-job.ts";
 export { type JobHistory, JobRecords, type PublishedFile, readHistory } from "./records.ts";
 export type { SealedShards } from "./seal-pass.ts";
 export { TensorRounds } from "./surveys.ts";

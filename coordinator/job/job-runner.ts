@@ -80,6 +80,14 @@ export interface JobOptions {
   /** Elements of a cut tensor that one worker surveys at once. */
   readonly surveyElements: number;
   readonly limits: Limits;
+  readonly seams?: JobSeams;
+}
+
+/** Where a simulation sets itself between the driver and what it decides and folds with. */
+export interface JobSeams {
+  readonly decide?: (state: JobState, event: JobEvent) => readonly Effect[];
+  /** Rounds of a method that no engine knows. */
+  readonly rounds?: (plan: Plan, task: number, rangeElements: number) => TensorRounds;
 }
 
 export interface Outcome {
@@ -92,6 +100,7 @@ export class JobRunner implements WorkerListener, JobControls {
   readonly #options: JobOptions;
   readonly #ports: JobPorts;
   readonly #state: JobState;
+  readonly #decide: (state: JobState, event: JobEvent) => readonly Effect[];
   readonly #slices: ReadonlyMap<UnitId, { readonly slice: Slice; readonly index: number }>;
   readonly #verdicts: Map<number, unknown>;
   readonly #rounds = new Map<number, TensorRounds>();
@@ -118,7 +127,8 @@ export class JobRunner implements WorkerListener, JobControls {
   constructor(options: JobOptions, history: JobHistory, ports: JobPorts) {
     this.#options = options;
     this.#ports = ports;
-    const { plan, limits } = options;
+    const { plan, limits, seams } = options;
+    this.#decide = seams?.decide ?? reduce;
     this.#slices = new Map(plan.slices.map((slice, index) => [unitOf(slice), { slice, index }]));
     this.#verdicts = new Map(history.verdicts);
     this.#seal = new SealPass(plan, [], 0);
@@ -252,7 +262,7 @@ export class JobRunner implements WorkerListener, JobControls {
     if (this.#reducing) return;
     this.#reducing = true;
     for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-      for (const effect of reduce(this.#state, next)) this.#perform(effect);
+      for (const effect of this.#decide(this.#state, next)) this.#perform(effect);
     }
     this.#reducing = false;
     this.#ports.observer.progress(this.progress());
@@ -402,7 +412,8 @@ export class JobRunner implements WorkerListener, JobControls {
   // ---- rounds of cut tensors
 
   #beginRounds(task: number): void {
-    const rounds = new TensorRounds(this.#options.plan, task, this.#options.surveyElements);
+    const { plan, surveyElements, seams } = this.#options;
+    const rounds = seams?.rounds?.(plan, task, surveyElements) ?? new TensorRounds(plan, task, surveyElements);
     this.#rounds.set(task, rounds);
     this.#nextRound(task, rounds);
   }

@@ -10,7 +10,14 @@ import {
   type Seed,
 } from "../../merge/work/index.ts";
 import type { Store } from "../../storage/index.ts";
-import { type EpochJournal, type FileJournal, lookAt, openFileJournal, takeOver } from "../journal/index.ts";
+import {
+  type EpochJournal,
+  type FileJournal,
+  type Journal,
+  lookAt,
+  openFileJournal,
+  takeOver,
+} from "../journal/index.ts";
 import type { WorkerListener, WorkerSource } from "../link/index.ts";
 import {
   buildManifest,
@@ -26,8 +33,9 @@ import {
 } from "../publish/index.ts";
 import { hashFile } from "../seal/index.ts";
 import { JobError } from "./errors.ts";
+import { fencedStore } from "./fenced-store.ts";
 import type { JobControls } from "./job-controls.ts";
-import { type JobObserver, type JobPorts, JobRunner, type Outcome } from "./job-runner.ts";
+import { type JobObserver, type JobPorts, JobRunner, type JobSeams, type Outcome } from "./job-runner.ts";
 import { type JobLimits, localLimits } from "./limits.ts";
 import { type JobHistory, JobRecords, readHistory } from "./records.ts";
 import type { SealedShards } from "./seal-pass.ts";
@@ -63,12 +71,22 @@ export interface MergeJobOptions {
   readonly leadershipMs?: number;
   /** Absent: those for threads. */
   readonly limits?: JobLimits;
+  /**
+   * Opens the job's journal where it does not lie in the output: several coordinators may share it, and no lock keeps them apart. Then
+   * what changes storage is done only while this one leads. Absent: a file in the output, and a lock.
+   */
+  readonly openJournal?: () => Promise<OpenJournal>;
+  /** For simulations. */
+  readonly seams?: JobSeams;
   readonly observer: JobObserver & { began(begun: Begun): void };
   /** Called with a function that stops the job cleanly. */
   readonly onStop: (stop: () => void) => void;
   /** Called with the running job, before it is started, if there is work for workers. */
   readonly onRunning?: (job: RunningJob, description: JobDescription) => void;
 }
+
+/** A journal, and what it lost: see FileJournal. */
+export type OpenJournal = Journal & Pick<FileJournal, "tornBytes" | "lostRecords">;
 
 /** What people ask of a job, and what its workers tell it. */
 export type RunningJob = WorkerListener & JobControls & Pick<JobRunner, "discarded" | "progress">;
@@ -84,46 +102,46 @@ export interface Begun {
 
 /** One merge into one output directory, from wherever an earlier run left it. @throws JobError, PublishError, StorageError, MergeError */
 export async function runMergeJob(options: MergeJobOptions): Promise<Outcome> {
-  const { store, out, digest: planDigest, overwrite } = options;
+  const { store, out, digest: planDigest, overwrite, openJournal } = options;
   const work = join(out, WORK_DIRECTORY);
+  const path = join(work, JOURNAL_NAME);
+  if (openJournal !== undefined) return runLocked(options, work, openJournal);
   // Nothing is written into a directory that is not ours.
-  const hasJournal = (await store.identity(join(work, JOURNAL_NAME))) !== undefined;
+  const hasJournal = (await store.identity(path)) !== undefined;
   if (!hasJournal) await checkOutputDirectory(store, out, { planDigest, overwrite });
   await makeDurableDirectory(store, out);
   await makeDurableDirectory(store, work);
   const lock = await store.lock(join(out, LOCK_PATH));
   try {
-    return await runLocked(options, work);
+    return await runLocked(options, work, () => openFileJournal(store, path));
   } finally {
     await lock.release();
   }
 }
 
-async function runLocked(options: MergeJobOptions, work: string): Promise<Outcome> {
-  const path = join(work, JOURNAL_NAME);
-  let journal = await openFileJournal(options.store, path);
+async function runLocked(given: MergeJobOptions, work: string, open: () => Promise<OpenJournal>): Promise<Outcome> {
+  let journal = await open();
   try {
     let history = await readHistory(lookAt(journal));
     const isFirst = history.plan === undefined;
-    const claim = await claimDirectory(options, history);
+    const claim = await claimDirectory(given, history);
     if (claim.state === "complete") {
-      options.observer.began({
-        state: "complete",
-        slicesDone: options.plan.slices.length,
-        tornBytes: journal.tornBytes,
-        lostRecords: journal.lostRecords,
-      });
+      const { tornBytes, lostRecords } = journal;
+      given.observer.began({ state: "complete", slicesDone: given.plan.slices.length, tornBytes, lostRecords });
       return { outcome: "done" };
     }
-    if (claim.state === "anew") {
+    const isShared = given.openJournal !== undefined;
+    if (claim.state === "anew" && !isShared) {
       await journal.close();
-      await discard(options.store, work);
-      journal = await openFileJournal(options.store, path);
+      await discard(given.store, work);
+      journal = await open();
     }
-    const leader = await takeOver(journal, { tool: options.toolVersion });
+    const leader = await takeOver(journal, { tool: given.toolVersion });
+    const options = isShared ? { ...given, store: fencedStore(given.store, () => leader.confirm()) } : given;
     const records = new JobRecords(leader);
     history = await records.history();
     if (claim.state === "anew") {
+      if (isShared) await makeFresh(options, work);
       const files = options.inputs.map((input) => input.files);
       await records.begun(options.plan, options.digest, factsOf(options.plan), files, claim.replaced);
       history = await records.history();
@@ -132,6 +150,14 @@ async function runLocked(options: MergeJobOptions, work: string): Promise<Outcom
   } finally {
     await journal.close();
   }
+}
+
+/** A stage that an earlier job left, whose journal goes on. */
+async function makeFresh({ store, out }: MergeJobOptions, work: string): Promise<void> {
+  await makeDurableDirectory(store, out);
+  await makeDurableDirectory(store, work);
+  await removeTree(store, join(work, STAGE_NAME));
+  await store.syncDirectory(work);
 }
 
 type Claim =
@@ -179,7 +205,7 @@ async function claimDirectory(options: MergeJobOptions, history: JobHistory): Pr
 }
 
 interface Led {
-  readonly journal: FileJournal;
+  readonly journal: OpenJournal;
   readonly leader: EpochJournal;
   readonly records: JobRecords;
   /** Nobody has led a job here before. */
@@ -230,6 +256,7 @@ async function resume(
       plan,
       shardPaths,
       surveyElements: options.surveyElements,
+      ...(options.seams === undefined ? {} : { seams: options.seams }),
       limits: { ...limits, attemptBase: leader.attemptBase, earlierGrantsMs },
     },
     kept,

@@ -120,12 +120,20 @@ export class JobRecords {
   }
 }
 
+const nothingBegun: JobHistory = {
+  replaced: [],
+  phase: "planned",
+  files: [],
+  slices: new Map(),
+  verdicts: new Map(),
+};
+
 /** What the journal tells, without a leader's part in it. `seen` is called with every record. */
 export async function readHistory(
   journal: Pick<Journal, "read">,
   seen: (record: JournalRecord) => void = () => {},
 ): Promise<JobHistory> {
-  let history: JobHistory = { replaced: [], phase: "planned", files: [], slices: new Map(), verdicts: new Map() };
+  let history = nothingBegun;
   const slices = new Map<SliceId, SliceHistory>();
   const verdicts = new Map<number, Json>();
   for await (const record of journal.read()) {
@@ -135,7 +143,15 @@ export async function readHistory(
     const [kind, name = ""] = entry.subject.split("/");
     if (kind === "slice") slices.set(name as SliceId, sliceHistory(slices.get(name as SliceId), body));
     else if (kind === "verdict") verdicts.set(Number(name), body.verdict ?? null);
-    else if (kind === "job") history = jobHistory(history, body);
+    else if (kind === "job") {
+      // A journal that several jobs had one after another tells of the last.
+      if (body.state === "begun") {
+        history = nothingBegun;
+        slices.clear();
+        verdicts.clear();
+      }
+      history = jobHistory(history, body);
+    }
   }
   return { ...history, slices, verdicts };
 }

@@ -1,4 +1,4 @@
-import { methodNamed } from "../../merge/methods/index.ts";
+import { type MethodDefinition, methodNamed } from "../../merge/methods/index.ts";
 import type { Plan, SlicePart, Step, TensorTask, UnitId } from "../../merge/work/index.ts";
 
 /** A range of a cut tensor that one worker surveys: neighbouring parts. */
@@ -14,20 +14,28 @@ export class TensorRounds {
   readonly index: number;
   readonly #parts: readonly SlicePart[];
   readonly #rangeElements: number;
+  readonly #method: Pick<MethodDefinition, "begin" | "fold" | "settle">;
   #step: Step;
   #round = 0;
   #ranges: readonly SurveyRange[] = [];
   #rangeOf: ReadonlyMap<UnitId, SurveyRange> = new Map();
   #summaries = new Map<UnitId, unknown>();
 
-  constructor(plan: Plan, index: number, rangeElements: number) {
+  /** `method`: by default the task's. */
+  constructor(
+    plan: Plan,
+    index: number,
+    rangeElements: number,
+    method?: Pick<MethodDefinition, "begin" | "fold" | "settle">,
+  ) {
     const task = plan.tasks[index];
     if (task === undefined) throw new Error(`the plan has no task ${index}`);
     this.task = task;
     this.index = index;
     this.#parts = plan.slices.flatMap(({ parts }) => parts.filter((part) => part.task === index));
     this.#rangeElements = rangeElements;
-    this.#step = methodNamed(task.method).begin(task);
+    this.#method = method ?? methodNamed(task.method);
+    this.#step = this.#method.begin(task);
   }
 
   /** The verdict, where no (more) survey is needed. */
@@ -75,7 +83,7 @@ export class TensorRounds {
 
   /** All ranges are in: folds them in order and settles. */
   settle(): Step {
-    const method = methodNamed(this.task.method);
+    const method = this.#method;
     let folded: unknown;
     for (const [k, { unit }] of this.#ranges.entries()) {
       const summary = this.#summaries.get(unit);
