@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseDuration, parseGrace } from "./commands/duration.ts";
 import { parseBytes, parseSeedText, parseThreads } from "./commands/merge-options.ts";
 import type { Io } from "./io.ts";
+import { withNats } from "./nats-options.ts";
 import { withEnrolling, withJoining, withTrust } from "./trust-options.ts";
 
 type Run<Options> = (args: readonly string[], options: Options, io: Io) => Promise<number>;
@@ -44,7 +45,7 @@ function asking(command: Command): Command {
 
 /** The commands of several machines. */
 export function addClusterCommands(program: Command, runs: Runs): void {
-  withEnrolling(withTrust(program.command("coordinator")))
+  withNats(withEnrolling(withTrust(program.command("coordinator"))))
     .description("take jobs and have workers on other machines compute them; after a crash the same command goes on")
     .option("--listen <host:port>", "where workers and people connect", "127.0.0.1:7410")
     .requiredOption("--state <dir>", "where the queue of jobs is kept")

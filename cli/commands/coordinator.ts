@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { credentials as channel } from "@grpc/grpc-js";
 import { pino } from "pino";
+import { lookAt, openNatsJournal } from "../../coordinator/journal/index.ts";
 import {
   type Caller,
   coordinatorHandlers,
@@ -10,9 +11,10 @@ import {
   type RpcService,
   WorkerHub,
 } from "../../coordinator/link/index.ts";
-import { openFileQueue } from "../../coordinator/queue/index.ts";
+import { checkStreams, connectNats, serverOf } from "../../coordinator/nats/index.ts";
+import { openFileQueue, openNatsQueue } from "../../coordinator/queue/index.ts";
 import { hashRanges } from "../../coordinator/seal/index.ts";
-import { JobCoordinator, jobsHandlers, parseRoot, Roots } from "../../coordinator/service/index.ts";
+import { JobCoordinator, type JobJournals, jobsHandlers, parseRoot, Roots } from "../../coordinator/service/index.ts";
 import type { SealRange, SealWork } from "../../merge/work/index.ts";
 import { failureFrom } from "../../merge/work/index.ts";
 import { CoordinatorService, EnrollmentService, JobsService } from "../../proto/index.ts";
@@ -28,14 +30,16 @@ import {
 import { redact } from "../../trust/secrets/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
+import type { NatsCommandOptions } from "../nats-options.ts";
 import { openEnrollment } from "../open-enrollment.ts";
+import { maybeNatsOptions } from "../open-nats.ts";
 import { type Listened, openListen } from "../open-peer.ts";
 import { reportError } from "../report-error.ts";
 import type { EnrollingOptions, TrustOptions } from "../trust-options.ts";
 import { toolVersion } from "../version.ts";
 import { SHARD_BYTES_DEFAULT, SLICE_BYTES_DEFAULT } from "./merge-options.ts";
 
-export interface CoordinatorOptions extends TrustOptions, EnrollingOptions {
+export interface CoordinatorOptions extends TrustOptions, EnrollingOptions, NatsCommandOptions {
   readonly listen: string;
   readonly state: string;
   readonly root: readonly string[];
@@ -58,6 +62,8 @@ const SLOTS_PER_THREAD = 2;
 /** Elements of a cut tensor that one worker surveys at once: workers differ, and the ranges must not depend on which one comes. */
 const SURVEY_ELEMENTS = 64 * 1024 * 1024;
 const COUNTER_BYTES_MAX = 64;
+/** A coordinator that could not reach the journal for so long grants nothing; whoever takes over waits as long. */
+const LEADERSHIP_MS = 10_000;
 const CONNECTION_MS_MAX = 3_600_000;
 
 /** The services describe themselves by what the build left beside them. */
@@ -121,8 +127,11 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
     });
     const ticking = setInterval(() => hub.tick(), heartbeatMs);
     open.push(() => clearInterval(ticking));
-    const queue = await openFileQueue(store, join(state, "queue"));
+    const shared = await openShared(store, options, say);
+    if (shared !== undefined) open.push(() => shared.nats.close());
+    const queue = shared?.queue ?? (await openFileQueue(store, join(state, "queue")));
     open.push(() => queue.close());
+    const journals = shared?.journals;
     coordinator = new JobCoordinator({
       store,
       roots,
@@ -135,6 +144,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
       surveyElements: SURVEY_ELEMENTS,
       jobsMax: options.jobs,
       slotsPerThread: SLOTS_PER_THREAD,
+      journals,
       log: say,
     });
     const identities = new Callers(listened);
@@ -148,7 +158,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
         name: "deltaworks.v1.Jobs",
         definition: JobsService,
         handlers: jobsHandlers({
-          ...{ coordinator, hub, roots, store },
+          ...{ coordinator, hub, roots, store, journals },
           defaults: { sliceBytes: SLICE_BYTES_DEFAULT, shardBytes: SHARD_BYTES_DEFAULT, auditShare: options.audit },
           submitter: (call, action) => identities.submitter(call, action),
         }),
@@ -197,6 +207,41 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
     return reportError(io, error, options.json);
   } finally {
     for (const close of open.reverse()) await close();
+  }
+}
+
+/** Queue and journals in JetStream, where a server is named: several coordinators may share them. */
+async function openShared(
+  store: Store,
+  options: CoordinatorOptions,
+  say: (event: string, facts: Readonly<Record<string, unknown>>) => void,
+) {
+  const where = maybeNatsOptions(options, `deltaworks coordinator ${hostname()}`);
+  if (where === undefined) return undefined;
+  const nats = await connectNats(store, where);
+  try {
+    await checkStreams(nats);
+    for (const warning of nats.warnings) say("warning", { message: warning });
+    say("NATS", { server: serverOf(nats.connection), version: nats.serverVersion });
+    const journals: JobJournals = {
+      leadershipMs: LEADERSHIP_MS,
+      open: async (job) => {
+        const journal = await openNatsJournal(nats, job);
+        return Object.assign(journal, { tornBytes: 0 });
+      },
+      history: async function* (job, after) {
+        const journal = lookAt(await openNatsJournal(nats, job));
+        try {
+          yield* journal.read(after);
+        } finally {
+          await journal.close();
+        }
+      },
+    };
+    return { nats, queue: openNatsQueue(nats), journals };
+  } catch (error) {
+    await nats.close();
+    throw error;
   }
 }
 

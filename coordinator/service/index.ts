@@ -2,5 +2,4 @@ export { type ServiceCode, ServiceError, serviceCodes } from "./errors.ts";
 export { JobCoordinator, type JobCoordinatorOptions, RefusedError, type Submission } from "./job-coordinator.ts";
 export { type JobsHandlersOptions, jobsHandlers } from "./jobs-handlers.ts";
 export { parseRoot, type Root, Roots } from "./roots.ts";
-export type { ServedJobSurroundings } from "./served-job.ts";
-export { type JobWants, shareSlots, type WorkerSlots } from "./share-slots.ts";
+export type { JobJournals, ServedJobSurroundings } from "./served-job.ts";

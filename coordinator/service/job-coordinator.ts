@@ -1,13 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { type Failure, failureFrom, type Json } from "../../merge/work/index.ts";
 import { formatFault, RecipeError } from "../../recipe/index.ts";
+import { type Shares, shareSlots, slotChanges } from "../core/index.ts";
 import { LinkError, type RemoteWorker } from "../link/index.ts";
 import { InputsError, type Prepared } from "../prepare/index.ts";
 import type { JobClaim, JobQueue, JobRecord, NewJob, Wish } from "../queue/index.ts";
 import { ServiceError } from "./errors.ts";
 import { type JobOptions, jsonOfOptions, optionsOfJson } from "./job-options.ts";
 import { prepareJob, ServedJob, type ServedJobSurroundings } from "./served-job.ts";
-import { shareSlots } from "./share-slots.ts";
 
 export interface JobCoordinatorOptions extends ServedJobSurroundings {
   readonly queue: JobQueue;
@@ -29,6 +29,7 @@ export interface Submission {
 
 /** How long the wants of jobs may have changed before slots are shared out anew. */
 const SHARE_MS = 250;
+const CLAIM_MS = 2000;
 /** After a job could not be planned for a reason that may pass. */
 const RETRY_MS = 10_000;
 
@@ -55,6 +56,9 @@ export class JobCoordinator {
   start(): void {
     void this.#watchQueue();
     this.#claim();
+    // A job whose coordinator is gone comes back to the queue without a word.
+    const again = setInterval(() => this.#claim(), CLAIM_MS).unref();
+    this.#end.signal.addEventListener("abort", () => clearInterval(again));
   }
 
   /** The served job of an id, while it runs here. */
@@ -267,21 +271,23 @@ export class JobCoordinator {
     const workers = ableOf(present);
     const jobs = [...hub.jobs.keys()].flatMap((id) => {
       const job = this.#served.get(id)?.job;
-      return job === undefined ? [] : [{ id, priority: job.record.priority, wanted: job.wanted }];
+      // Twice what is open: stragglers may be overtaken, and audits made.
+      return job === undefined ? [] : [{ id, priority: job.record.priority, wanted: 2 * job.wanted }];
     });
-    const shares = shareSlots(
-      workers.map(({ id, facts }) => ({ id, slots: facts.threads * slotsPerThread })),
-      jobs,
+    const before: Shares = new Map(
+      [...hub.jobs.keys()].map((id) => [
+        id,
+        new Map(workers.map((worker) => [worker.id, worker.links.get(id)?.slots ?? 0] as const)),
+      ]),
     );
     for (const worker of present) {
       if (!workers.includes(worker)) for (const { id } of jobs) hub.setSlots(worker, id, 0);
     }
-    for (const worker of workers) {
-      // Fewer first: a slot is never two jobs'.
-      const mine = [...(shares.get(worker.id) ?? [])].sort(
-        ([a, x], [b, y]) => x - (worker.links.get(a)?.slots ?? 0) - (y - (worker.links.get(b)?.slots ?? 0)),
-      );
-      for (const [id, slots] of mine) hub.setSlots(worker, id, slots);
+    const pool = workers.map(({ id, facts }) => ({ id, slots: facts.threads * slotsPerThread }));
+    const byId = new Map(workers.map((worker) => [worker.id, worker]));
+    for (const { job, worker: id, slots } of slotChanges(before, shareSlots(pool, jobs, before))) {
+      const worker = byId.get(id);
+      if (worker !== undefined) hub.setSlots(worker, job, slots);
     }
   }
 }

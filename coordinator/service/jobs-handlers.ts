@@ -13,7 +13,7 @@ import type {
 import type { Store } from "../../storage/index.ts";
 import { malformed, messageOfFailure, numberOf, StreamWriter, statusOf } from "../../wire/index.ts";
 import { JOURNAL_NAME } from "../job/index.ts";
-import { JournalTail } from "../journal/index.ts";
+import { type JournalRecord, JournalTail, type Sequence } from "../journal/index.ts";
 import type { Caller, RemoteWorker, WorkerHub } from "../link/index.ts";
 import { WORK_DIRECTORY } from "../publish/index.ts";
 import { DEFAULT_PRIORITY, type JobRecord, type Wish } from "../queue/index.ts";
@@ -22,12 +22,14 @@ import type { JobCoordinator } from "./job-coordinator.ts";
 import { hasEnded, messageOfRecord } from "./job-message.ts";
 import type { JobOptions } from "./job-options.ts";
 import type { Roots } from "./roots.ts";
+import type { JobJournals } from "./served-job.ts";
 
 export interface JobsHandlersOptions {
   readonly coordinator: JobCoordinator;
   readonly hub: WorkerHub;
   readonly roots: Roots;
   readonly store: Store;
+  readonly journals?: JobJournals | undefined;
   readonly defaults: Pick<JobOptions, "sliceBytes" | "shardBytes" | "auditShare">;
   /** The name of whoever calls. @throws for callers that may not `action` ("submit a job") */
   submitter(call: Caller, action: string): string;
@@ -169,11 +171,12 @@ function shareOf(share: number): number {
 async function watch(
   call: ServerWritableStream<WatchRequest, WatchResponse>,
   writer: StreamWriter<WatchResponse>,
-  { coordinator, roots, store }: JobsHandlersOptions,
+  { coordinator, roots, store, journals }: JobsHandlersOptions,
 ): Promise<void> {
   const { job, afterSequence, follow } = call.request;
   const { id, name, out } = await coordinator.find(job);
   const tail = new JournalTail(store, join(roots.pathOf(out), WORK_DIRECTORY, JOURNAL_NAME));
+  const shared = journals === undefined ? undefined : new SharedTail(journals, id, afterSequence);
   let warnings = 0;
   for (;;) {
     if (call.cancelled) return;
@@ -181,7 +184,7 @@ async function watch(
     // Before the journal is read: what ends the job is in there by then.
     const record = await coordinator.find(name);
     const served = coordinator.served(id);
-    for await (const { entry, sequence } of tail.next()) {
+    for await (const { entry, sequence } of shared?.next() ?? tail.next()) {
       if (sequence <= afterSequence) continue;
       const value = { sequence, subject: entry.subject, body: JSON.stringify(entry.body) };
       await writer.write({ message: { $case: "entry", value } });
@@ -194,6 +197,35 @@ async function watch(
     await writer.write({ message: { $case: "progress", value } });
     if (!follow || record.id !== id || hasEnded(value)) return;
     await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS));
+  }
+}
+
+/** Sequences from here on mean that nobody wants history. */
+const NO_HISTORY = 2n ** 62n;
+/** A shared journal is read again no more often: each time from its beginning. */
+const SHARED_MS = 2000;
+
+/** What comes into a journal that lies in no output. */
+class SharedTail {
+  readonly #journals: JobJournals;
+  readonly #job: string;
+  #after: bigint;
+  #readMs = Number.NEGATIVE_INFINITY;
+
+  constructor(journals: JobJournals, job: string, after: bigint) {
+    this.#journals = journals;
+    this.#job = job;
+    this.#after = after;
+  }
+
+  async *next(): AsyncGenerator<JournalRecord> {
+    const nowMs = performance.now();
+    if (this.#after >= NO_HISTORY || nowMs - this.#readMs < SHARED_MS) return;
+    this.#readMs = nowMs;
+    for await (const record of this.#journals.history(this.#job, this.#after as Sequence)) {
+      this.#after = record.sequence;
+      yield record;
+    }
   }
 }
 

@@ -6,18 +6,29 @@ import type { Store } from "../../storage/index.ts";
 import {
   type Begun,
   type JobObserver,
+  type OpenJournal,
   type Outcome,
   type Progress,
   type RunningJob,
   remoteLimits,
   runMergeJob,
 } from "../job/index.ts";
+import type { JournalRecord, Sequence } from "../journal/index.ts";
 import type { RemoteJob, WorkerHub } from "../link/index.ts";
 import { type Prepared, prepareText } from "../prepare/index.ts";
 import { WORK_DIRECTORY } from "../publish/index.ts";
 import type { JobRecord, Wish } from "../queue/index.ts";
 import { type JobOptions, optionsOfJson } from "./job-options.ts";
 import type { Roots } from "./roots.ts";
+
+/** Journals that lie in no output. */
+export interface JobJournals {
+  open(job: string): Promise<OpenJournal>;
+  /** How long after a confirmation that nobody has taken over grants are safe. */
+  readonly leadershipMs: number;
+  /** What counts of a job's journal, after a sequence; for those who only look. */
+  history(job: string, after: Sequence): AsyncIterable<JournalRecord>;
+}
 
 export interface ServedJobSurroundings {
   readonly store: Store;
@@ -29,6 +40,8 @@ export interface ServedJobSurroundings {
   /** Elements of a cut tensor that one worker surveys at once. */
   readonly surveyElements: number;
   readonly clock: { nowMs(): number };
+  /** Where journals are that several coordinators share. Absent: in the outputs, with a lock. */
+  readonly journals?: JobJournals | undefined;
   log(event: string, facts: Readonly<Record<string, unknown>>): void;
 }
 
@@ -76,7 +89,7 @@ export class ServedJob implements JobObserver {
 
   /** From wherever an earlier run left it to its end. @throws the errors of planning and of the output directory */
   async run(prepared?: Prepared): Promise<Outcome> {
-    const { store, roots, hub, toolVersion, leaseMs, ioTimeoutMs, surveyElements, clock } = this.#around;
+    const { store, roots, hub, toolVersion, leaseMs, ioTimeoutMs, surveyElements, clock, journals } = this.#around;
     const { options, record } = this;
     const out = roots.pathOf(record.out);
     const planned = prepared ?? (await prepareJob(this.#around, record.recipe, options));
@@ -112,6 +125,9 @@ export class ServedJob implements JobObserver {
           return () => clearInterval(timer);
         },
         limits,
+        ...(journals === undefined
+          ? {}
+          : { openJournal: () => journals.open(record.id), leadershipMs: journals.leadershipMs }),
         observer: this,
         onStop: () => {},
         onRunning: (running) => {
