@@ -132,7 +132,7 @@ setInterval(() => {
   peakBytes = Math.max(peakBytes, process.memoryUsage.rss());
 }, 1000).unref();
 
-const nats = journal === "nats" ? await connectNats(store, { url: natsUrl }) : undefined;
+const nats = journal === "nats" ? await connectNats(store, { servers: [natsUrl] }) : undefined;
 for (let k = 0; k < jobs; k++) {
   const plan = madeUpPlan();
   const path = join(folder, `journal-${k}`);

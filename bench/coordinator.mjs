@@ -121,7 +121,7 @@ async function startNats() {
   const url = `nats://127.0.0.1:${port}`;
   const { connectNats, createStreams, defaultSizes } = await import("../dist/coordinator/nats/index.js");
   const { FileStore } = await import("../dist/storage/index.js");
-  const nats = await connectNats(new FileStore(), { url });
+  const nats = await connectNats(new FileStore(), { servers: [url] });
   await createStreams(nats, { ...defaultSizes, journalBytes: 2 ** 30 });
   await nats.close();
   return {
