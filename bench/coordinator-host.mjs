@@ -173,6 +173,7 @@ for (let k = 0; k < jobs; k++) {
         progress: ({ slicesDone }) => {
           if (slicesDone < slices || ended) return;
           ended = true;
+          peakBytes = Math.max(peakBytes, process.memoryUsage.rss());
           resolve();
         },
         warning: () => {},
