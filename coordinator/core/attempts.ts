@@ -117,10 +117,9 @@ export function reindex(state: JobState, worker: Worker): void {
   if (able !== worker.able) {
     worker.able = able;
     state.able += able ? 1 : -1;
-    state.largestMemoryBytes = 0;
-    for (const other of state.workers.values()) {
-      if (other.able) state.largestMemoryBytes = Math.max(state.largestMemoryBytes, other.memoryBytes);
-    }
+    if (!able && state.able === 1) state.aloneSinceMs = state.nowMs;
+    // Looked up again when it is next asked for: a thousand workers may come one after another.
+    state.largestMemoryBytes = undefined;
   }
   const isFree = able && worker.units.size < worker.slots;
   const at = isFree ? worker.units.size : -1;

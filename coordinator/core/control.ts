@@ -6,6 +6,7 @@ import type { JobState } from "./state.ts";
 
 export function onStarted(state: JobState, _event: EventOf<"started">, out: Effect[]): void {
   state.grantsFromMs = state.nowMs + state.limits.earlierGrantsMs;
+  state.aloneSinceMs = state.nowMs;
   if (!isRunning(state)) return;
   for (const tensor of state.cut.values()) if (!tensor.settled) out.push({ type: "begin-round", task: tensor.task });
 }
@@ -46,12 +47,13 @@ export function onCancelRequested(state: JobState, _event: EventOf<"cancel-reque
   if (mayCancel(state)) beginCancelling(state, "cancelling", out);
 }
 
-/** As cancelling, but nobody waits for it. */
+/** As cancelling, but the job has ended as soon as the journal has it. */
 export function onTerminateRequested(state: JobState, _event: EventOf<"terminate-requested">, out: Effect[]): void {
-  if (state.phase === "cancelling") state.phase = "terminating";
-  else if (mayCancel(state)) beginCancelling(state, "terminating", out);
-  else return;
-  out.push({ type: "finished", outcome: "cancelled" });
+  if (mayCancel(state)) beginCancelling(state, "terminating", out);
+  else if (state.phase === "cancelling") {
+    state.phase = "terminating";
+    if (state.cancelDurable) out.push({ type: "finished", outcome: "cancelled" });
+  }
 }
 
 function mayCancel(state: JobState): boolean {
@@ -67,7 +69,10 @@ function beginCancelling(state: JobState, phase: "cancelling" | "terminating", o
 }
 
 export function onPhaseDurable(state: JobState, event: EventOf<"phase-durable">, out: Effect[]): void {
-  if (event.phase === "cancelling") state.cancelDurable = true;
+  if (event.phase === "cancelling") {
+    state.cancelDurable = true;
+    if (state.phase === "terminating") out.push({ type: "finished", outcome: "cancelled" });
+  }
   if (event.phase !== "cancelled") return;
   if (state.phase === "cancelling") out.push({ type: "finished", outcome: "cancelled" });
   else if (state.phase === "terminating") out.push({ type: "discarded" });
@@ -81,8 +86,9 @@ export function onStageDiscarded(state: JobState, _event: EventOf<"stage-discard
 /** Storage or journal refused something that the job cannot do without. Whoever opens the journal next goes on. */
 export function onJobFailed(state: JobState, event: EventOf<"job-failed">, out: Effect[]): void {
   if (state.phase === "cancelling" || state.phase === "terminating") {
-    const outcome = { type: "finished", outcome: "failed", cause: event.failure } as const;
-    out.push(state.phase === "cancelling" ? outcome : { type: "discarded" });
+    const isOver = state.phase === "terminating" && state.cancelDurable;
+    if (isOver) out.push({ type: "discarded", failure: event.failure });
+    else out.push({ type: "finished", outcome: "failed", cause: event.failure });
     state.phase = "failed";
     return;
   }

@@ -64,7 +64,7 @@ function nextFor(state: JobState, worker: Worker): { readonly unit: Unit; readon
   const audited = takeFrom(
     state.readyAudits,
     (id) => units.get(id)?.status !== "done",
-    (id) => mayAudit(worker, units.get(id)),
+    (id) => mayAudit(state, worker, units.get(id)),
   );
   const unit = audited === undefined ? undefined : units.get(audited);
   return unit === undefined ? undefined : { unit, audit: true };
@@ -74,12 +74,26 @@ function nextFor(state: JobState, worker: Worker): { readonly unit: Unit; readon
 function suits(state: JobState, worker: Worker, unit: Unit | undefined): boolean {
   if (unit === undefined || attemptOn(unit, worker.id) !== undefined) return false;
   // Whoever has voted on a disputed slice has nothing new to say.
-  if (worker.kind === "remote" && isDisputed(unit) && hasVoted(unit, worker.id)) return false;
+  const disputed = isDisputed(unit);
+  if (worker.kind === "remote" && disputed && hasVoted(unit, worker.id)) return false;
   if (worker.kind === "local" || state.able <= 1) return true;
-  if (unit.memoryBytes > worker.memoryBytes && state.largestMemoryBytes > worker.memoryBytes) return false;
-  const failedOn = unit.failedOn ?? [];
-  if (failedOn.includes(worker.id) && failedOn.length < state.able) return false;
-  return unit.vanishedOn !== worker.id;
+  const avoided = new Set(unit.failedOn);
+  if (unit.vanishedOn !== undefined) avoided.add(unit.vanishedOn);
+  const tooLarge = unit.memoryBytes > worker.memoryBytes && largestMemoryOf(state) > worker.memoryBytes;
+  if (avoided.size === 0) return disputed || !tooLarge;
+  if (!avoided.has(worker.id)) return true;
+  if (disputed) for (const given of unit.votes ?? []) avoided.add(given.worker);
+  // Were nobody left, the unit would wait for ever.
+  return avoided.size >= state.able;
+}
+
+function largestMemoryOf(state: JobState): number {
+  if (state.largestMemoryBytes === undefined) {
+    let largest = 0;
+    for (const worker of state.workers.values()) if (worker.able) largest = Math.max(largest, worker.memoryBytes);
+    state.largestMemoryBytes = largest;
+  }
+  return state.largestMemoryBytes;
 }
 
 function isDisputed(unit: Unit): boolean {
@@ -91,8 +105,8 @@ function hasVoted(unit: Unit, worker: WorkerId): boolean {
   return unit.votes?.some((given) => given.worker === worker) === true;
 }
 
-function mayAudit(worker: Worker, unit: Unit | undefined): boolean {
-  if (unit === undefined || worker.kind !== "remote") return false;
+function mayAudit(state: JobState, worker: Worker, unit: Unit | undefined): boolean {
+  if (unit === undefined || worker.kind !== "remote" || state.cut.get(unit.task)?.settled === false) return false;
   return unit.doneBy?.worker !== worker.id && attemptOn(unit, worker.id) === undefined;
 }
 

@@ -58,7 +58,7 @@ export function openDispute(state: JobState, unit: Unit, out: Effect[]): void {
   }
   out.push({ type: "count", counter: "dispute" });
   out.push({ type: "journal-disputed", unit: unit.id, attempt: unit.attempt, votes });
-  if (unit.status === "done") reopen(state, unit);
+  if (unit.status === "done") reopen(state, unit, out);
   else giveBack(state, unit);
 }
 
@@ -68,7 +68,9 @@ export function closeDispute(state: JobState, unit: Unit, sha256: string, out: E
   delete unit.votes;
   for (const given of wrong) {
     const worker = state.workers.get(given.worker);
-    if (worker?.kind === "remote") setAside(state, worker, computesWrongly(unit.id, given, sha256), out);
+    if (worker?.kind !== "remote") continue;
+    delete worker.pardonMs; // not for a while only
+    setAside(state, worker, computesWrongly(unit.id, given, sha256), out);
   }
 }
 
@@ -78,12 +80,22 @@ export function failHopeless(state: JobState, unit: Unit, out: Effect[]): void {
 }
 
 /** A slice that was done is so no more. */
-export function reopen(state: JobState, unit: Unit): void {
+export function reopen(state: JobState, unit: Unit, out: Effect[]): void {
   state.slicesOpen++;
   delete unit.sha256;
+  if (state.phase === "sealing") state.phase = "merging";
+  const tensor = state.cut.get(unit.task);
+  if (tensor !== undefined && !tensor.known) {
+    // It was done when this coordinator began, by a verdict that it does not have.
+    unit.status = "blocked";
+    if (!tensor.settled) return;
+    tensor.settled = false;
+    state.tensorsOpen++;
+    out.push({ type: "begin-round", task: tensor.task });
+    return;
+  }
   unit.status = "leased";
   giveBack(state, unit);
-  if (state.phase === "sealing") state.phase = "merging";
 }
 
 function nondeterministic(unit: UnitId, hashes: readonly string[]): Failure {

@@ -97,6 +97,8 @@ export type Effect =
   | { readonly type: "dropped"; readonly worker: WorkerId; readonly attempts: readonly AttemptRef[] }
   /** The worker gets no more work of this job, and should not get any of others. */
   | { readonly type: "set-aside"; readonly worker: WorkerId; readonly failure: Failure }
+  /** A worker that was set aside because everything failed on it gets work again. */
+  | { readonly type: "pardon"; readonly worker: WorkerId }
   /** All ranges of the round are in: fold them in range order and settle. Answered by round-begun or verdict-durable. */
   | { readonly type: "settle"; readonly task: number }
   /** Make it durable, then say slice-durable; slice-not-durable where that fails. */
@@ -108,6 +110,7 @@ export type Effect =
       readonly votes: readonly Vote[];
     }
   | { readonly type: "journal-quarantined"; readonly unit: UnitId; readonly attempt: number; readonly failure: Failure }
+  | { readonly type: "journal-audited"; readonly unit: UnitId; readonly attempt: number }
   | { readonly type: "journal-lost"; readonly unit: UnitId; readonly attempt: number }
   /** Make it durable, then say phase-durable. */
   | { readonly type: "journal-phase"; readonly phase: DurablePhase; readonly reason?: Failure }
@@ -117,13 +120,13 @@ export type Effect =
   /** No lease can write any more: remove what was staged, then say stage-discarded. */
   | { readonly type: "discard-stage" }
   | { readonly type: "count"; readonly counter: Counter }
-  /** The job has ended. After a termination the stage is discarded later: "discarded" says when. */
+  /** The job has ended. After a termination the stage is discarded later: "discarded" says when, or why it was not. */
   | {
       readonly type: "finished";
       readonly outcome: "done" | "stopped" | "failed" | "cancelled";
       readonly cause?: Failure;
     }
-  | { readonly type: "discarded" };
+  | { readonly type: "discarded"; readonly failure?: Failure };
 
 /** Which worker computed which hash of a slice. */
 export interface Vote {

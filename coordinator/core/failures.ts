@@ -50,12 +50,44 @@ export function quarantine(state: JobState, unit: Unit, failure: Failure, out: E
   fail(state, failure, out);
 }
 
-/** Units of all kinds that fail one after another on one worker, and not on others, are the worker's fault. */
+/** How many leases a worker is set aside on which everything failed: what was wrong with it may have passed. */
+const ASIDE_LEASES = 40;
+
+/**
+ * Units of all kinds that fail one after another on one worker, while others finish theirs, are the worker's fault. Where nobody
+ * finishes anything, something is wrong that they share.
+ */
 export function blame(state: JobState, worker: Worker, unit: UnitId, failure: Failure, out: Effect[]): void {
+  if (worker.faults.size === 0) worker.finishedBefore = state.finished;
   worker.faults.add(unit);
   if (worker.kind !== "remote" || worker.faults.size < state.limits.workerFaultsMax) return;
+  const othersFinish = state.finished > worker.finishedBefore;
   // The last one is better than none.
-  if (state.able > (worker.able ? 1 : 0)) setAside(state, worker, failure, out);
+  if (!othersFinish || state.able <= (worker.able ? 1 : 0)) return;
+  worker.pardonMs = state.nowMs + ASIDE_LEASES * state.limits.leaseMs;
+  state.aside.add(worker.id);
+  setAside(state, worker, failure, out);
+}
+
+/** A worker finished something: what failed on it before was not its fault. */
+export function praise(state: JobState, worker: Worker | undefined): void {
+  state.finished++;
+  worker?.faults.clear();
+}
+
+/** Workers that were set aside for a while get work again. Those that computed wrongly do not. */
+export function pardon(state: JobState, out: Effect[]): void {
+  for (const id of state.aside) {
+    const worker = state.workers.get(id);
+    if (worker?.pardonMs !== undefined && worker.pardonMs > state.nowMs) continue;
+    state.aside.delete(id);
+    if (worker?.pardonMs === undefined) continue;
+    delete worker.setAside;
+    delete worker.pardonMs;
+    worker.faults.clear();
+    reindex(state, worker);
+    out.push({ type: "pardon", worker: id });
+  }
 }
 
 /** The worker gets no more work, and what it has goes to others. */

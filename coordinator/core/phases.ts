@@ -47,17 +47,22 @@ export function advance(state: JobState, out: Effect[]): void {
   if (state.phase === "surveying" && state.tensorsOpen === 0) state.phase = "merging";
   if (state.phase === "merging" && state.slicesOpen === 0 && state.sealsOpen === 0 && auditsAreOver(state, out)) {
     state.phase = "sealing";
+    state.sealAsked = true;
     out.push({ type: "begin-seal" });
-  } else if (state.phase === "sealing" && state.sealsOpen === 0 && state.slicesOpen === 0) {
+  } else if (state.phase === "sealing" && !state.sealAsked && state.sealsOpen === 0 && state.slicesOpen === 0) {
     state.phase = "publishing";
     out.push({ type: "publish" });
   }
 }
 
+/** How many leases audits wait for a second worker. */
+const PATIENCE = 8;
+
 /** Audits wait for another worker than the one that computed; where there is none, the job does not wait for ever. */
 function auditsAreOver(state: JobState, out: Effect[]): boolean {
   if (state.auditsOpen === 0) return true;
-  if (state.held > 0 || state.able > 1) return false;
+  if (state.held > 0 || state.able !== 1) return false;
+  if (state.nowMs - state.aloneSinceMs < PATIENCE * state.limits.leaseMs) return false;
   if (isEmpty(state.readyAudits)) return false;
   state.readyAudits.items = [];
   state.readyAudits.next = 0;

@@ -2,7 +2,7 @@ import type { Failure, UnitId } from "../../merge/work/index.ts";
 import { cancel, currentAttempt, drop } from "./attempts.ts";
 import { reopen } from "./disputes.ts";
 import type { Effect, EventOf } from "./events.ts";
-import { blame } from "./failures.ts";
+import { blame, praise } from "./failures.ts";
 import { addDuration } from "./pace.ts";
 import { fail, givesWork } from "./phases.ts";
 import { type Attempt, type JobState, newUnit, type Unit } from "./state.ts";
@@ -36,6 +36,7 @@ export function onVerdictDurable(state: JobState, event: EventOf<"verdict-durabl
   const tensor = state.cut.get(event.task);
   if (tensor === undefined || tensor.settled) return;
   tensor.settled = true;
+  tensor.known = true;
   state.tensorsOpen--;
   for (const id of tensor.surveys) state.units.delete(id);
   tensor.surveys = [];
@@ -55,6 +56,7 @@ export function onSealBegun(state: JobState, event: EventOf<"seal-begun">): void
     state.readySeals.items.push(id);
   }
   state.sealsOpen = event.units.length;
+  state.sealAsked = false;
 }
 
 export function onSealed(state: JobState, event: EventOf<"sealed">, out: Effect[]): void {
@@ -76,7 +78,7 @@ function sliceLost(state: JobState, id: UnitId, out: Effect[]): void {
     unit.vanishedOn = writer.id;
     blame(state, writer, id, failure, out);
   }
-  reopen(state, unit);
+  reopen(state, unit, out);
   out.push({ type: "count", counter: "lost-slice" }, { type: "journal-lost", unit: id, attempt: unit.attempt });
 }
 
@@ -99,7 +101,7 @@ function finish(state: JobState, unit: Unit, attempt: Attempt): void {
   drop(state, unit, attempt);
   unit.status = "done";
   addDuration(state.paces[unit.kind], state.nowMs - attempt.startedMs);
-  state.workers.get(attempt.worker)?.faults.clear();
+  praise(state, state.workers.get(attempt.worker));
 }
 
 function damagedAgain(unit: UnitId, times: number): Failure {

@@ -1,7 +1,7 @@
 import { cancel, closeGrant, currentAttempt, drop, giveBack, openGrant } from "./attempts.ts";
 import { closeDispute, failHopeless, judge, openDispute, vote, voteOf, votesWithDone } from "./disputes.ts";
 import type { Effect, EventOf, HeldBy } from "./events.ts";
-import { attemptFailed } from "./failures.ts";
+import { attemptFailed, praise } from "./failures.ts";
 import { addDuration } from "./pace.ts";
 import { fail, isRunning } from "./phases.ts";
 import type { Attempt, JobState, Unit } from "./state.ts";
@@ -145,7 +145,8 @@ export function onAudited(state: JobState, event: EventOf<"audited">, out: Effec
   if (unit.status !== "done") return; // computed anew meanwhile, and audited after that
   if (unit.sha256 !== event.sha256) return contradict(state, unit, who, event.sha256, out);
   unit.audit = false;
-  state.workers.get(event.worker)?.faults.clear();
+  praise(state, state.workers.get(event.worker));
+  out.push({ type: "journal-audited", unit: unit.id, attempt: unit.doneBy?.attempt ?? 0 });
 }
 
 export function onSliceDurable(state: JobState, event: EventOf<"slice-durable">, out: Effect[]): void {
@@ -155,7 +156,7 @@ export function onSliceDurable(state: JobState, event: EventOf<"slice-durable">,
   unit.status = "done";
   delete unit.votes;
   state.slicesOpen--;
-  worker?.faults.clear();
+  praise(state, worker);
   if (!unit.audit || worker?.kind !== "remote") return;
   state.auditsOpen++;
   state.readyAudits.items.push(unit.id);

@@ -41,7 +41,7 @@ export interface Unit {
   readonly sizeBytes: number;
   /** What a worker needs to compute it without cutting it. */
   readonly memoryBytes: number;
-  /** Surveys: index of the task. */
+  /** Surveys and slices of a cut tensor: index of its task; else -1. */
   readonly task: number;
   /** Position among the slices; neighbours share input files. */
   readonly position: number;
@@ -99,6 +99,8 @@ export interface CutTensor {
   surveys: UnitId[];
   surveysOpen: number;
   settled: boolean;
+  /** Whether the verdict is at hand; where all slices were done without it, nothing needs it unless one of them is not done any more. */
+  known: boolean;
 }
 
 export interface Worker {
@@ -116,12 +118,14 @@ export interface Worker {
   draining: boolean;
   /** Of the above: takes work. */
   able: boolean;
-  /** Why it gets no more work. */
+  /** Why it gets no more work; until when, if that may pass. */
   setAside?: Failure;
+  pardonMs?: number;
   /** Of which it holds an attempt; one at most of each. */
   readonly units: Set<UnitId>;
-  /** Units that failed on it since it last finished one. */
+  /** Units that failed on it since it last finished one, and how many all workers had finished when the first of them did. */
   readonly faults: Set<UnitId>;
+  finishedBefore: number;
   /** Milliseconds per byte of output, lately. */
   pace?: number;
   /** Index into `free`; -1: not among the free ones. */
@@ -145,9 +149,11 @@ export interface JobState {
   readonly workers: Map<WorkerId, Worker>;
   /** Workers with a free slot, by the number of units they hold. */
   readonly free: Set<WorkerId>[];
-  /** Workers that take work, and the memory of the largest. */
+  /** Workers that take work, and the memory of the largest; undefined: to be looked up. */
   able: number;
-  largestMemoryBytes: number;
+  /** Since when there is no more than one of them. */
+  aloneSinceMs: number;
+  largestMemoryBytes: number | undefined;
   /** Attempts that are current and not yet reported. */
   held: number;
   /** Slices on their way into the journal. */
@@ -168,8 +174,14 @@ export interface JobState {
   slicesOpen: number;
   tensorsOpen: number;
   sealsOpen: number;
+  /** A seal was asked for, and its units are not known yet. */
+  sealAsked: boolean;
   auditsOpen: number;
   failures: number;
+  /** Units that anybody finished. */
+  finished: number;
+  /** Workers that are set aside for a while. */
+  readonly aside: Set<WorkerId>;
   cause?: Failure;
   /** Cancelling: whether the journal has it, and the stage's removal is under way. */
   cancelDurable: boolean;
@@ -225,6 +237,8 @@ export interface SliceSpecification {
   /** The highest attempt in the journal, and who made it done. */
   readonly attempt: number;
   readonly worker?: WorkerId;
+  /** Another worker computed the same. */
+  readonly audited?: true;
   /** Hashes that contradicted each other. */
   readonly disputed?: readonly Vote[];
 }
@@ -232,27 +246,31 @@ export interface SliceSpecification {
 export function initialState(specification: JobSpecification): JobState {
   const { limits } = specification;
   const blocked = new Set(specification.tensors.filter((tensor) => !tensor.settled).flatMap((tensor) => tensor.slices));
+  const taskOf = new Map(specification.tensors.flatMap(({ task, slices }) => slices.map((slice) => [slice, task])));
   const units = new Map<UnitId, Unit>();
   const readySlices = emptySliceQueue(limits.runLength);
+  const readyAudits = emptyQueue();
   for (const [position, slice] of specification.slices.entries()) {
     const status = slice.doneSha256 !== undefined ? "done" : blocked.has(slice.id) ? "blocked" : "pending";
     const { id, sizeBytes, memoryBytes } = slice;
-    const unit = newUnit(id, "slice", { status, sizeBytes, memoryBytes, position, attempt: slice.attempt });
+    const task = taskOf.get(id) ?? -1;
+    const unit = newUnit(id, "slice", { status, sizeBytes, memoryBytes, task, position, attempt: slice.attempt });
     if (slice.doneSha256 !== undefined) {
       unit.sha256 = slice.doneSha256;
       unit.doneBy = { worker: slice.worker ?? ("" as WorkerId), attempt: slice.attempt, host: "", local: false };
     }
     if (slice.disputed !== undefined) unit.votes = slice.disputed;
-    unit.audit = limits.audit !== undefined && isChosen(id, limits.audit);
+    unit.audit = limits.audit !== undefined && slice.audited !== true && isChosen(id, limits.audit);
+    if (status === "done" && unit.audit) readyAudits.items.push(id);
     units.set(id, unit);
     if (status === "pending") readySlices.items.push(id);
   }
   const open = specification.slices.filter((slice) => slice.doneSha256 === undefined).length;
-  // A tensor whose slices are all done needs no verdict any more.
-  const tensors = specification.tensors.map((tensor) => ({
-    ...tensor,
-    settled: tensor.settled || tensor.slices.every((slice) => units.get(slice)?.status === "done"),
-  }));
+  // A tensor whose slices are all done, and will not be audited, needs no verdict any more.
+  const needsNone = (id: UnitId) => units.get(id)?.status === "done" && units.get(id)?.audit === false;
+  const tensors = specification.tensors.map((tensor) => {
+    return { ...tensor, known: tensor.settled, settled: tensor.settled || tensor.slices.every(needsNone) };
+  });
   return {
     phase: specification.cancelling === true ? "cancelling" : "surveying",
     ...(specification.paused === undefined ? {} : { paused: specification.paused }),
@@ -265,6 +283,7 @@ export function initialState(specification: JobSpecification): JobState {
     workers: new Map(),
     free: [],
     able: 0,
+    aloneSinceMs: Number.NEGATIVE_INFINITY,
     largestMemoryBytes: 0,
     held: 0,
     journalling: 0,
@@ -272,7 +291,7 @@ export function initialState(specification: JobSpecification): JobState {
     deadlines: [],
     readySurveys: emptyQueue(),
     readySlices,
-    readyAudits: emptyQueue(),
+    readyAudits,
     readySeals: emptyQueue(),
     settleLater: [],
     single: new Set(),
@@ -281,8 +300,11 @@ export function initialState(specification: JobSpecification): JobState {
     slicesOpen: open,
     tensorsOpen: tensors.filter((tensor) => !tensor.settled).length,
     sealsOpen: 0,
-    auditsOpen: 0,
+    sealAsked: false,
+    auditsOpen: readyAudits.items.length,
     failures: 0,
+    finished: 0,
+    aside: new Set(),
     cancelDurable: specification.cancelling === true,
     discarding: false,
   };

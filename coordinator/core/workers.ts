@@ -2,7 +2,7 @@ import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
 import { closeGrant, currentAttempt, drop, giveBack, isHeld, reindex, renew } from "./attempts.ts";
 import { addDeadline, takeDeadline } from "./deadlines.ts";
 import type { Effect, EventOf } from "./events.ts";
-import { attemptVanished, removeWorker, requeueAudit, takeBack, workerLost } from "./failures.ts";
+import { attemptVanished, pardon, removeWorker, requeueAudit, takeBack, workerLost } from "./failures.ts";
 import { fail, isRunning } from "./phases.ts";
 import { leaveRun } from "./queues.ts";
 import type { JobState, Worker } from "./state.ts";
@@ -16,7 +16,8 @@ export function onWorkerAttached(state: JobState, event: EventOf<"worker-attache
     removeWorker(state, known);
   }
   const worker = known !== undefined && same ? known : newWorker(event);
-  if (known?.setAside !== undefined) worker.setAside = known.setAside;
+  // Started anew it may be well again, but for its memory.
+  if (known?.setAside !== undefined && known.pardonMs === undefined) worker.setAside = known.setAside;
   state.workers.set(worker.id, worker);
   worker.attached = true;
   worker.silent = false;
@@ -48,6 +49,7 @@ function newWorker(event: EventOf<"worker-attached">): Worker {
     able: false,
     units: new Set(),
     faults: new Set(),
+    finishedBefore: 0,
     freeAt: -1,
   };
 }
@@ -120,6 +122,7 @@ export function onHandedBack(state: JobState, event: EventOf<"handed-back">, out
 }
 
 export function onTimePassed(state: JobState, _event: EventOf<"time-passed">, out: Effect[]): void {
+  if (state.aside.size > 0) pardon(state, out);
   for (;;) {
     const due = takeDeadline(state.deadlines, state.nowMs);
     if (due === undefined) return;

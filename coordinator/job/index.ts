@@ -21,4 +21,4 @@ export {
 } from "./merge-job.ts";
 export { type JobHistory, JobRecords, type PublishedFile, readHistory } from "./records.ts";
 export type { SealedShards } from "./seal-pass.ts";
-export { TensorRounds } from "./surveys.ts";
+export { type SurveyRange, TensorRounds } from "./surveys.ts";

@@ -57,6 +57,8 @@ export interface JobObserver {
   counted(counter: Counter): void;
   /** The worker computes wrongly or fails at everything: other jobs should not use it either. */
   workerSetAside?(worker: WorkerId, failure: Failure): void;
+  /** What was wrong with a worker that was set aside may have passed: it gets work again. */
+  workerPardoned?(worker: WorkerId): void;
 }
 
 export interface Progress {
@@ -86,6 +88,8 @@ export interface JobOptions {
 /** Where a simulation sets itself between the driver and what it decides and folds with. */
 export interface JobSeams {
   readonly decide?: (state: JobState, event: JobEvent) => readonly Effect[];
+  /** Name of a take-over, which is random otherwise. */
+  readonly holder?: string;
   /** Rounds of a method that no engine knows. */
   readonly rounds?: (plan: Plan, task: number, rangeElements: number) => TensorRounds;
 }
@@ -117,9 +121,9 @@ export class JobRunner implements WorkerListener, JobControls {
   #stopTicks = () => {};
   #finish: (outcome: Outcome) => void = () => {};
   readonly #finished: Promise<Outcome>;
-  #tellDiscarded: () => void = () => {};
-  /** Settles when the stage of a job that was cancelled or terminated is gone, or will not go. */
-  readonly discarded: Promise<void>;
+  #tellDiscarded: (failure?: Failure) => void = () => {};
+  /** Resolves when the stage of a job that was cancelled or terminated is gone; to the reason where it is not. */
+  readonly discarded: Promise<Failure | undefined>;
   #bytesRead = 0;
   #bytesWritten = 0;
   #tensorsCut = 0;
@@ -346,6 +350,8 @@ export class JobRunner implements WorkerListener, JobControls {
         return;
       case "set-aside":
         return observer.workerSetAside?.(effect.worker, effect.failure);
+      case "pardon":
+        return observer.workerPardoned?.(effect.worker);
       case "journal-done": {
         const { unit, attempt, sha256 } = effect;
         const worker = this.#state.units.get(unit)?.doneBy?.worker ?? ("" as WorkerId);
@@ -357,6 +363,8 @@ export class JobRunner implements WorkerListener, JobControls {
       }
       case "journal-disputed":
         return this.#durably(records.sliceDisputed(effect.unit, effect.attempt, effect.votes));
+      case "journal-audited":
+        return this.#durably(records.sliceAudited(effect.unit, effect.attempt));
       case "journal-lost":
         return this.#durably(records.sliceLost(effect.unit, effect.attempt));
       case "journal-quarantined":
@@ -381,7 +389,7 @@ export class JobRunner implements WorkerListener, JobControls {
         return observer.counted(effect.counter);
       case "discarded":
         this.#stopTicks();
-        return this.#tellDiscarded();
+        return this.#tellDiscarded(effect.failure);
       case "finished":
         if (this.#state.phase !== "terminating") this.#tellDiscarded();
         return this.#finish({

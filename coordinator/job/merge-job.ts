@@ -119,37 +119,71 @@ export async function runMergeJob(options: MergeJobOptions): Promise<Outcome> {
   }
 }
 
-async function runLocked(given: MergeJobOptions, work: string, open: () => Promise<OpenJournal>): Promise<Outcome> {
-  let journal = await open();
+async function runLocked(options: MergeJobOptions, work: string, open: () => Promise<OpenJournal>): Promise<Outcome> {
+  const journal = await open();
+  const isShared = options.openJournal !== undefined;
   try {
-    let history = await readHistory(lookAt(journal));
-    const isFirst = history.plan === undefined;
-    const claim = await claimDirectory(given, history);
-    if (claim.state === "complete") {
-      const { tornBytes, lostRecords } = journal;
-      given.observer.began({ state: "complete", slicesDone: given.plan.slices.length, tornBytes, lostRecords });
-      return { outcome: "done" };
-    }
-    const isShared = given.openJournal !== undefined;
-    if (claim.state === "anew" && !isShared) {
-      await journal.close();
-      await discard(given.store, work);
-      journal = await open();
-    }
-    const leader = await takeOver(journal, { tool: given.toolVersion });
-    const options = isShared ? { ...given, store: fencedStore(given.store, () => leader.confirm()) } : given;
-    const records = new JobRecords(leader);
-    history = await records.history();
-    if (claim.state === "anew") {
-      if (isShared) await makeFresh(options, work);
-      const files = options.inputs.map((input) => input.files);
-      await records.begun(options.plan, options.digest, factsOf(options.plan), files, claim.replaced);
-      history = await records.history();
-    }
-    return await resume(options, work, { journal, leader, records, isFirst }, history);
+    return isShared ? await runShared(options, work, journal) : await runAlone(options, work, journal, open);
   } finally {
     await journal.close();
   }
+}
+
+/** Under a lock: looks first, and takes the job over only where there is something to do. */
+async function runAlone(
+  options: MergeJobOptions,
+  work: string,
+  found: OpenJournal,
+  open: () => Promise<OpenJournal>,
+): Promise<Outcome> {
+  const before = await readHistory(lookAt(found));
+  const claim = await claimDirectory(options, before);
+  if (claim.state === "complete") return alreadyComplete(options, found);
+  if (claim.state === "resume") {
+    const leader = await takeOver(found, { tool: options.toolVersion }, options.seams?.holder);
+    const records = new JobRecords(leader);
+    return resume(options, work, { journal: found, leader, records, isFirst: false }, await records.history());
+  }
+  await found.close();
+  await discard(options.store, work);
+  const journal = await open();
+  try {
+    const leader = await takeOver(journal, { tool: options.toolVersion }, options.seams?.holder);
+    const led = { journal, leader, records: new JobRecords(leader), isFirst: before.plan === undefined };
+    return await resume(options, work, led, await begin(options, led, claim.replaced));
+  } finally {
+    await journal.close();
+  }
+}
+
+/** Others may lead, and have ended the job a moment ago: what there is to do is known to whoever has taken over. */
+async function runShared(given: MergeJobOptions, work: string, journal: OpenJournal): Promise<Outcome> {
+  const leader = await takeOver(journal, { tool: given.toolVersion }, given.seams?.holder);
+  const options = { ...given, store: fencedStore(given.store, () => leader.confirm()) };
+  const records = new JobRecords(leader);
+  const history = await records.history();
+  // Whoever cancelled it has told everybody but us.
+  if (history.phase === "cancelled" && history.plan === options.digest) return { outcome: "cancelled" };
+  const claim = await claimDirectory(options, history);
+  if (claim.state === "complete") return alreadyComplete(options, journal);
+  // A journal may have lost its beginning; what lies in the stage has not.
+  const hasStage = (await options.store.identity(join(work, STAGE_NAME))) !== undefined;
+  const led = { journal, leader, records, isFirst: history.plan === undefined && !hasStage };
+  if (claim.state === "resume") return resume(options, work, led, history);
+  await makeFresh(options, work);
+  return resume(options, work, led, await begin(options, led, claim.replaced));
+}
+
+async function begin(options: MergeJobOptions, { records }: Led, replaced: readonly string[]): Promise<JobHistory> {
+  const files = options.inputs.map((input) => input.files);
+  await records.history();
+  await records.begun(options.plan, options.digest, factsOf(options.plan), files, replaced);
+  return records.history();
+}
+
+function alreadyComplete({ observer, plan }: MergeJobOptions, { tornBytes, lostRecords }: OpenJournal): Outcome {
+  observer.began({ state: "complete", slicesDone: plan.slices.length, tornBytes, lostRecords });
+  return { outcome: "done" };
 }
 
 /** A stage that an earlier job left, whose journal goes on. */
@@ -161,7 +195,8 @@ async function makeFresh({ store, out }: MergeJobOptions, work: string): Promise
 }
 
 type Claim =
-  | { readonly state: "complete" | "resume" }
+  | { readonly state: "complete" }
+  | { readonly state: "resume" }
   | { readonly state: "anew"; readonly replaced: readonly string[] };
 
 /** What is to be done with the directory as it was found. */
@@ -283,8 +318,8 @@ async function resume(
   options.onRunning?.(runner, job);
   const outcome = await runner.run();
   // The journal must stay open for what is still to be said.
-  if (outcome.outcome === "cancelled") await runner.discarded;
-  return outcome;
+  const cause = outcome.outcome === "cancelled" ? await runner.discarded : undefined;
+  return cause === undefined ? outcome : { outcome: "failed", cause };
 }
 
 /** Workers hold inputs open, and go on reading a file that another has taken the place of. */

@@ -32,6 +32,8 @@ export interface SliceHistory {
   /** Who computed it. */
   readonly worker?: WorkerId;
   readonly disputed?: readonly Vote[];
+  /** Another worker computed the same. */
+  readonly audited?: true;
 }
 
 /** The facts of one job, written to a journal with compare-and-set on each subject's last sequence. */
@@ -74,6 +76,11 @@ export class JobRecords {
 
   sliceDisputed(unit: UnitId, attempt: number, votes: readonly Vote[]): Promise<void> {
     return this.#append(`slice/${unit}`, { state: "disputed", attempt, votes: votes.map((vote) => ({ ...vote })) });
+  }
+
+  /** `attempt`: of the slice that is done; another's agreed. */
+  sliceAudited(unit: UnitId, attempt: number): Promise<void> {
+    return this.#append(`slice/${unit}`, { state: "audited", attempt });
   }
 
   sliceLost(unit: UnitId, attempt: number): Promise<void> {
@@ -161,6 +168,7 @@ function sliceHistory(before: SliceHistory | undefined, body: Record<string, Jso
   if (body.state === "done") {
     return { attempt, doneSha256: String(body.sha256), worker: String(body.worker ?? "") as WorkerId };
   }
+  if (body.state === "audited" && before?.doneSha256 !== undefined) return { ...before, audited: true };
   if (body.state === "disputed") return { attempt, disputed: body.votes as unknown as readonly Vote[] };
   return { attempt };
 }

@@ -25,11 +25,14 @@ export interface EpochJournal extends Journal {
 
 /**
  * Begins an epoch: from here on what any other coordinator appends is void. Whether that is right to do is for the
- * caller to know (a lock, the queue's claim). Closing the result closes `journal`.
+ * caller to know (a lock, the queue's claim). Closing the result closes `journal`. `holder`: by default a random name.
  * @throws JournalError `journal/conflict` if others take over at the same time, again and again
  */
-export async function takeOver(journal: Journal, about: Json): Promise<EpochJournal> {
-  const holder = randomBytes(6).toString("hex");
+export async function takeOver(
+  journal: Journal,
+  about: Json,
+  holder: string = randomBytes(6).toString("hex"),
+): Promise<EpochJournal> {
   for (let tries = 1; ; tries++) {
     const last = await journal.last(JOB_SUBJECT);
     try {

@@ -39,10 +39,18 @@ export function stamped({ subject, body }: Entry, epoch: Epoch): Entry {
 export const ATTEMPTS_PER_EPOCH = 2 ** 20;
 const EPOCH_MAX = BigInt(Number.MAX_SAFE_INTEGER) / BigInt(ATTEMPTS_PER_EPOCH) - 1n;
 
-/** The number that attempts of the epoch are counted up from. */
-export function attemptBaseOf({ number }: Epoch): number {
+/** No unit is lent so often within one epoch. */
+const ATTEMPTS_OF_A_UNIT = 2 ** 7;
+const OFFSETS = ATTEMPTS_PER_EPOCH / ATTEMPTS_OF_A_UNIT - 1;
+
+/**
+ * The number that attempts of the epoch are counted up from. Within an epoch's numbers it begins where its holder's name says: a server
+ * whose newest entries were lost gives the same epoch out again, and the attempts of the two must not be taken for each other.
+ */
+export function attemptBaseOf({ number, holder }: Epoch): number {
   if (number > EPOCH_MAX) throw new Error(`epoch ${number} is beyond ${EPOCH_MAX}: attempts have no numbers left`);
-  return Number(number) * ATTEMPTS_PER_EPOCH;
+  const offset = Number.parseInt(/^[0-9a-f]{4}/.exec(holder)?.[0] ?? "0", 16) % OFFSETS;
+  return Number(number) * ATTEMPTS_PER_EPOCH + offset * ATTEMPTS_OF_A_UNIT;
 }
 
 /** The epoch that an attempt's number was given out in. */

@@ -49,6 +49,9 @@ const LEASES_GONE_MAX = 10;
 
 type Attached = Pick<AttachResponse, "message">;
 
+/** Failure of a worker that was outvoted on the bytes of a slice. */
+const COMPUTES_WRONGLY = "coordinator/nondeterministic";
+
 /** All workers on other machines, and the jobs that they can be put to. */
 export class WorkerHub {
   readonly options: HubOptions;
@@ -121,9 +124,19 @@ export class WorkerHub {
   /** A job found that the worker fails at everything, or computes wrongly. */
   setAside(id: WorkerId, failure: Failure): void {
     const worker = this.#workers.get(id);
-    if (worker === undefined || worker.setAside !== undefined) return;
+    if (worker === undefined || worker.setAside?.code === COMPUTES_WRONGLY) return;
+    if (worker.setAside !== undefined && failure.code !== COMPUTES_WRONGLY) return;
     worker.setAside = failure;
     this.options.log("worker set aside", { worker: id, ...failure });
+    this.options.changed();
+  }
+
+  /** What failed on a worker may have passed. One that computed wrongly is not pardoned. */
+  pardon(id: WorkerId): void {
+    const worker = this.#workers.get(id);
+    if (worker?.setAside === undefined || worker.setAside.code === COMPUTES_WRONGLY) return;
+    worker.setAside = undefined;
+    this.options.log("worker gets work again", { worker: id });
     this.options.changed();
   }
 

@@ -213,6 +213,10 @@ export class ServedJob implements JobObserver {
     this.warning(`worker ${worker} was set aside: ${failure.message}`);
   }
 
+  workerPardoned(worker: WorkerId): void {
+    this.#around.hub.pardon(worker);
+  }
+
   #tell(): void {
     for (const changed of this.#listeners) changed();
   }

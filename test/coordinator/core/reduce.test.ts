@@ -541,6 +541,16 @@ describe("seal-begun and sealed", () => {
     expect(core.state.phase).toBe("publishing");
   });
 
+  test("nothing is published between the asking for a seal and its beginning, whatever comes then", () => {
+    const core = new Core({ slices: [slice(A)] });
+    core.start();
+    core.attach(W1);
+    expect(core.finish(A)).toContainEqual({ type: "begin-seal" });
+    expect(core.pass(10)).toEqual([]);
+    expect(core.attach(W2)).toEqual([]);
+    expect(core.state.phase).toBe("sealing");
+  });
+
   test("slices that storage lost are computed again and sealed again", () => {
     const core = sealingCore();
     expect(core.sealed(SEAL, 1, [A])).toEqual([
