@@ -47,6 +47,7 @@ if (step("types, kernels and build", runs("scripts/build.mjs"))) {
   skipped += counts.skipped;
   if (!ok && counts.failed === 0) step("tests ran to their end", false);
   if (counts.passed === 0) step("there are tests", false);
+  step("10,000 seeds of simulated clusters", runs("scripts/simulate.mjs", "--seeds", "10000"));
   step("the packed package merges in an empty directory", runs("scripts/check-package.mjs"));
 }
 console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);

@@ -24,6 +24,10 @@ export class SimulatedFile {
   readonly #durable: Contents;
   /** Pages that differ, or may differ, between cache and disk. */
   readonly #unsynced = new Set<number>();
+  /** Syncs that began, and the newest of them that made each page, and the size, durable. */
+  #syncs = 0;
+  #sizeSync = 0;
+  readonly #syncOf = new Map<number, number>();
   /** Syncs that failed. Whoever has the file open is told of each, once: Linux keeps count the same way. */
   failedSyncs = 0;
 
@@ -66,6 +70,17 @@ export class SimulatedFile {
     return Math.max(0, end - offsetBytes);
   }
 
+  /** Of what is on the disk, zeros where nothing is. */
+  durableRange(offsetBytes: number, sizeBytes: number): Uint8Array {
+    const found = new Uint8Array(sizeBytes);
+    for (let k = 0; k < sizeBytes; k++) {
+      const page = this.#durable.pages.get(Math.floor((offsetBytes + k) / PAGE_BYTES));
+      if (page !== undefined && offsetBytes + k < this.#durable.sizeBytes)
+        found[k] = page[(offsetBytes + k) % PAGE_BYTES] ?? 0;
+    }
+    return found;
+  }
+
   write(offsetBytes: number, bytes: Uint8Array, mtimeNs: bigint): void {
     for (let done = 0; done < bytes.length; ) {
       const index = Math.floor((offsetBytes + done) / PAGE_BYTES);
@@ -90,11 +105,17 @@ export class SimulatedFile {
   beginSync(): () => void {
     const { sizeBytes, mtimeNs } = this.#cached;
     const pages = [...this.#unsynced].map((index) => [index, this.#cached.pages.get(index)] as const);
+    const sync = ++this.#syncs;
     return () => {
       for (const [index, page] of pages) {
+        // A sync that began later may have ended before: the disk does not go back to what was there before that.
+        if ((this.#syncOf.get(index) ?? 0) > sync) continue;
+        this.#syncOf.set(index, sync);
         setPage(this.#durable, index, page);
         if (this.#cached.pages.get(index) === page) this.#unsynced.delete(index);
       }
+      if (this.#sizeSync > sync) return;
+      this.#sizeSync = sync;
       this.#durable.sizeBytes = sizeBytes;
       this.#durable.mtimeNs = mtimeNs;
     };

@@ -5,6 +5,7 @@ import {
   type DirectoryEntry,
   type FileIdentity,
   type Lock,
+  type OpenMode,
   type StorageCode,
   StorageError,
   type Store,
@@ -68,6 +69,8 @@ export class PowerLoss extends Error {
 export class SimulatedStore implements Store {
   /** After a failed sync: whether readers still see the bytes that were lost, until the next crash. */
   afterFailedSync: "shown" | "dropped" = "shown";
+  /** What happens while a sync is under way. */
+  whileSyncing: () => Promise<void> = () => setImmediate();
   readonly #disk: SimulatedDisk;
   readonly #operations: Operation[] = [];
   readonly #faults: { readonly from: number; readonly fault: Fault }[] = [];
@@ -146,6 +149,12 @@ export class SimulatedStore implements Store {
     const bytes = new Uint8Array(file.sizeBytes);
     file.read(0, bytes);
     return bytes;
+  }
+
+  /** What would be left of a range if the power failed now and nothing more came to the disk; undefined where no file is. */
+  durableRange(path: string, offsetBytes: number, sizeBytes: number): Uint8Array | undefined {
+    const file = this.#find(resolve(path));
+    return file instanceof SimulatedFile ? file.durableRange(offsetBytes, sizeBytes) : undefined;
   }
 
   /** Paths of all files below a directory, sorted. */
@@ -351,7 +360,7 @@ export class SimulatedStore implements Store {
 
   /** A sync takes a while, in which others may write or the power may fail. */
   async #finish(endSync: () => void): Promise<void> {
-    await setImmediate();
+    await this.whileSyncing();
     if (this.#off) throw new PowerLoss("the power failed during a sync");
     endSync();
   }

@@ -1,0 +1,103 @@
+// Runs the simulator: npm run test:sim -- [--seeds N] [--first N] [--threads N] | --seed N | --find-bugs
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { Worker } from "node:worker_threads";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const require = createRequire(import.meta.url);
+const compiled = join(root, "build", "simulation", "test", "simulation");
+const { values } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "10000" },
+    first: { type: "string", default: "1" },
+    threads: { type: "string", default: String(availableParallelism()) },
+    seed: { type: "string" },
+    bug: { type: "string" },
+    "find-bugs": { type: "boolean", default: false },
+  },
+});
+
+const compiler = join(dirname(require.resolve("typescript/package.json")), "bin", "tsc");
+execFileSync(process.execPath, [compiler, "-p", "test/simulation"], { cwd: root, stdio: "inherit" });
+
+if (values.seed !== undefined) process.exit(await replay(Number(values.seed), values.bug));
+if (values["find-bugs"]) process.exit(await findBugs());
+process.exit(await runMany(Number(values.first), Number(values.seeds), Number(values.threads)));
+
+/** One seed, all of what happened on stdout. */
+async function replay(seed, bug) {
+  const { simulate } = await import(join(compiled, "cluster.js"));
+  const finding = await simulate(seed, { trace: true, bug });
+  console.log(finding.trace.join("\n"));
+  console.log(`seed ${seed}: ${finding.outcome}, ${finding.turns} turns, ${finding.endedMs.toFixed(0)} simulated ms`);
+  for (const violation of finding.violations) console.log(`VIOLATION  ${violation}`);
+  return finding.violations.length === 0 ? 0 : 1;
+}
+
+/** The first seed that finds each planted fault, written where the tests look for it. */
+async function findBugs() {
+  const { simulate } = await import(join(compiled, "cluster.js"));
+  const { bugs, SEEDS_MAX } = await import(join(compiled, "bugs.js"));
+  const found = {};
+  for (const bug of bugs) {
+    for (let seed = 1; seed <= SEEDS_MAX && found[bug] === undefined; seed++) {
+      const { violations } = await simulate(seed, { bug });
+      if (violations.length > 0) found[bug] = { seed, violation: violations[0] };
+    }
+    console.log(
+      `${bug.padEnd(24)} ${found[bug] === undefined ? "NOT FOUND" : `seed ${found[bug].seed}: ${found[bug].violation}`}`,
+    );
+  }
+  writeFileSync(join(root, "test", "simulation", "found-seeds.json"), `${JSON.stringify(found, null, 2)}\n`);
+  return Object.keys(found).length === bugs.length ? 0 : 1;
+}
+
+async function runMany(first, count, threads) {
+  const { Coverage } = await import(join(compiled, "coverage.js"));
+  const coverage = new Coverage();
+  const begun = performance.now();
+  const violations = [];
+  const done = new Array(threads).fill(0);
+  let told = begun;
+  const crashes = [];
+  await Promise.all(
+    done.map(
+      (_, offset) =>
+        new Promise((resolve) => {
+          const workerData = { first, count, offset, step: threads, violationsMax: 10 };
+          const worker = new Worker(join(compiled, "seeds-worker.js"), { workerData });
+          worker.on("message", (message) => {
+            if (message.type === "violation") {
+              violations.push(message);
+              console.log(`seed ${message.seed}: ${message.violation}`);
+            } else if (message.type === "ended") coverage.addData(message.coverage);
+            else {
+              done[offset] = message.done;
+              if (performance.now() - told < 10_000) return;
+              told = performance.now();
+              console.log(
+                `${done.reduce((a, b) => a + b, 0)} of ${count} seeds, ${((told - begun) / 1000).toFixed(0)} s`,
+              );
+            }
+          });
+          worker.on("error", (error) => {
+            crashes.push(error);
+            console.log(error.stack);
+          });
+          worker.on("exit", resolve);
+        }),
+    ),
+  );
+  console.log(coverage.table());
+  const missing = coverage.missing();
+  if (missing.length > 0) console.log(`NOT EXERCISED: ${missing.join(", ")}`);
+  const seconds = ((performance.now() - begun) / 1000).toFixed(0);
+  console.log(`${count} seeds in ${seconds} s: ${violations.length} violations`);
+  if (violations.length > 0) console.log(`replay one with: npm run test:sim -- --seed ${violations[0].seed}`);
+  return violations.length + missing.length + crashes.length === 0 ? 0 : 1;
+}

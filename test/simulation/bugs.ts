@@ -1,0 +1,90 @@
+/**
+ * Faults that are planted to see whether the auditor finds them. Each is a patch of a decision or of what a worker does, made here and
+ * nowhere in the program.
+ */
+import { type Effect, type JobEvent, type JobState, reduce } from "../../coordinator/core/index.ts";
+
+export const bugs = [
+  "late-report-accepted",
+  "grant-without-epoch",
+  "done-before-fsync",
+  "fsync-retried",
+  "published-unsealed",
+  "lapsed-not-returned",
+  "first-hash-wins",
+  "folded-by-arrival",
+  "quota-given-twice",
+  "cancel-leaves-shard",
+  "attempts-reused",
+] as const;
+
+/** Within so many seeds each must be found. */
+export const SEEDS_MAX = 2000;
+
+export type Bug = (typeof bugs)[number];
+
+type Decide = (state: JobState, event: JobEvent) => readonly Effect[];
+
+/** Plain data that a patch may write to. */
+type Open<T> = { -readonly [K in keyof T]: T[K] };
+
+/** The core with a fault in it; those of workers, rounds and methods are made where these are made up. */
+export function decideWith(bug: Bug | undefined): Decide {
+  switch (bug) {
+    case "late-report-accepted":
+      return (state, event) => reduce(state, event.type === "slice-computed" ? asCurrent(state, event) : event);
+    case "grant-without-epoch":
+      return (state, event) => {
+        if (event.type === "grant-requested") {
+          state.grantsFromMs = Number.NEGATIVE_INFINITY;
+          state.leadsUntilMs = Number.POSITIVE_INFINITY;
+        }
+        return reduce(state, event);
+      };
+    case "published-unsealed":
+      return (state, event) => {
+        if (event.type === "sealed" && state.phase === "sealing" && state.sealsOpen === 2) state.sealsOpen = 1;
+        return reduce(state, event);
+      };
+    case "lapsed-not-returned":
+      return (state, event) => {
+        if (event.type === "time-passed") state.deadlines.length = 0;
+        return reduce(state, event);
+      };
+    case "first-hash-wins":
+      return (state, event) => {
+        const unit = "unit" in event ? state.units.get(event.unit) : undefined;
+        if (unit !== undefined && event.type === "grant-requested") delete unit.votes;
+        if (unit?.sha256 !== undefined && event.type === "audited")
+          return reduce(state, { ...event, sha256: unit.sha256 });
+        return reduce(state, event);
+      };
+    case "cancel-leaves-shard":
+      return (state, event) => {
+        if (state.phase === "cancelling" || state.phase === "terminating") {
+          state.grants.clear();
+          state.grantsFromMs = Number.NEGATIVE_INFINITY;
+        }
+        return reduce(state, event);
+      };
+    case "attempts-reused":
+      return (state, event) => {
+        (state.limits as Open<JobState["limits"]>).attemptBase = 0;
+        return reduce(state, event);
+      };
+    default:
+      return reduce;
+  }
+}
+
+/** Whoever reports, it is taken for the one who may. */
+function asCurrent(state: JobState, event: Extract<JobEvent, { type: "slice-computed" }>): JobEvent {
+  const unit = state.units.get(event.unit);
+  const current = unit?.attempts.find(({ audit, status }) => !audit && status !== "reported");
+  if (unit === undefined || current === undefined || unit.attempts.some(({ number }) => number === event.attempt)) {
+    return event;
+  }
+  current.status = "granted";
+  current.sha256 = event.sha256;
+  return { ...event, attempt: current.number, worker: current.worker };
+}
