@@ -50,20 +50,17 @@ export function estimateOf(plan: Plan): Estimate {
 function taskBytes(task: TensorTask): { readonly input: number; readonly read: number } {
   const { elementCount } = geometryOf(task.shape);
   const counted = new Map<string, number>();
-  const shared = new Map<string, number>();
-  let read = 0;
+  const reads = new Map<string, number>();
   for (const [source, times] of partsOf(task)) {
     for (const { stored, bytes, repeats } of storedBytes(source, elementCount)) {
       const key = `${stored.input}/${stored.file}/${stored.offsetBytes}`;
       counted.set(key, Math.max(counted.get(key) ?? 0, bytes));
-      // A tensor that derived sources share is read once for all of them.
-      const before = shared.get(key) ?? 0;
-      if (source.kind === undefined) read += bytes * times;
-      else if (bytes * repeats * times > before) read += bytes * repeats * times - before;
-      if (source.kind !== undefined) shared.set(key, Math.max(before, bytes * repeats * times));
+      // A tensor that several sources share is read once for all of them.
+      reads.set(key, Math.max(reads.get(key) ?? 0, bytes * repeats * times));
     }
   }
-  return { input: [...counted.values()].reduce((sum, bytes) => sum + bytes, 0), read };
+  const total = (bytes: ReadonlyMap<string, number>) => [...bytes.values()].reduce((sum, each) => sum + each, 0);
+  return { input: total(counted), read: total(reads) };
 }
 
 /** The sources of a task, and how often each is read. */

@@ -97,7 +97,7 @@ export interface Kernels {
   /**
    * values[k] = f32(values[k] + scale * s), s = sum over j of left[r, j] * right[j, c] in order of j, beginning with 0; everything in
    * f64 but the last rounding. values (f32) are the n elements from `first` on of a matrix with `columns` columns; r and c: row and
-   * column of element first + k. left: f32[rows, rank] from that matrix's row 0; right: f32[rank, columns]. scale: f64.
+   * column of element first + k. left: f64[rows, rank] from that matrix's row 0; right: f64[rank, columns]. scale: f64.
    * first + n < 2^31.
    */
   addLowRank(

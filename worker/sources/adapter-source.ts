@@ -1,6 +1,6 @@
 import type { Address } from "../../merge/engines/index.ts";
 import type { AdapterSource, StoredSource } from "../../merge/work/index.ts";
-import { hostF32, toEngine } from "./host-values.ts";
+import { hostF32, widenedToF64 } from "./host-values.ts";
 import type { SourceReader } from "./source-reader.ts";
 
 /** into (f32) = base + scale * (left right): left is [rows, rank], right [rank, columns]. */
@@ -20,8 +20,8 @@ export async function readAdapter(
   const rightValues = await rightFactor(reader, source);
   const leftValues = await leftFactor(reader, source, firstRow, rows);
   const mark = engine.mark();
-  const right = toEngine(engine, rightValues);
-  const left = toEngine(engine, leftValues);
+  const right = widenedToF64(engine, rightValues);
+  const left = widenedToF64(engine, leftValues);
   engine.kernels.addLowRank(into, left, right, scale, rank, columns, first - firstRow * columns, count);
   engine.release(mark);
 }

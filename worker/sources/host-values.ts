@@ -18,11 +18,15 @@ export async function hostF32(
   return new Float32Array(bytes.buffer, 0, count);
 }
 
-/** A fresh buffer that holds these values. */
-export function toEngine(engine: Engine, values: Float32Array): Address {
+/** A fresh buffer that holds these values as f64; they are numbers, or NaN of any kind. */
+export function widenedToF64(engine: Engine, values: Float32Array): Address {
+  const wide = engine.allocate(values.length * 8);
+  const mark = engine.mark();
   const place = engine.allocate(values.byteLength);
   putF32(engine, place, values);
-  return place;
+  engine.kernels.narrow(wide, place, "F64", values.length);
+  engine.release(mark);
+  return wide;
 }
 
 export function putF32(engine: Engine, place: Address, values: Float32Array): void {

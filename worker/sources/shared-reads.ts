@@ -10,21 +10,19 @@ interface Kept {
 }
 
 /**
- * The last chunk read of every stored tensor that several sources of a task are made of: 200 adapters on one base read each chunk
- * of the base once.
+ * The last chunk read of every stored tensor that several sources of a task are, or are made of: 200 adapters on one base read each
+ * chunk of the base once, whether they change that tensor or not.
  */
 export class SharedReads {
   readonly #wanted = new Set<string>();
   readonly #kept = new Map<string, Kept>();
 
-  /** Per source: whether it is derived, and the stored tensors it is made of. Files that sources have to themselves are not kept. */
-  constructor(sources: readonly (readonly [derived: boolean, stored: readonly StoredSource[]])[]) {
+  /** Per source: the stored tensors it is made of. What a source has to itself is not kept. */
+  constructor(sources: readonly (readonly StoredSource[])[]) {
     const seen = new Set<string>();
-    const inDerived = new Set(sources.flatMap(([derived, stored]) => (derived ? stored.map(keyOf) : [])));
-    if (inDerived.size === 0) return;
-    for (const [, stored] of sources) {
+    for (const stored of sources) {
       for (const key of new Set(stored.map(keyOf))) {
-        if (seen.has(key) && inDerived.has(key)) this.#wanted.add(key);
+        if (seen.has(key)) this.#wanted.add(key);
         seen.add(key);
       }
     }

@@ -41,7 +41,7 @@ export class SourceReader {
     this.engine = engine;
     this.files = files;
     this.options = options;
-    this.#shared = new SharedReads(sources.map((source) => [source.kind !== undefined, [...storedIn(source)]]));
+    this.#shared = new SharedReads(sources.map((source) => [...storedIn(source)]));
   }
 
   /**

@@ -59,8 +59,8 @@ export function combinationKernels(
 
     addLowRank(values, left, right, scale, rank, columns, first, n) {
       const results = memory.f32(values, n);
-      const lefts = memory.f32(left, Math.ceil((first + n) / columns) * rank);
-      const rights = memory.f32(right, rank * columns);
+      const lefts = memory.f64(left, Math.ceil((first + n) / columns) * rank);
+      const rights = memory.f64(right, rank * columns);
       for (let k = 0; k < n; k++) {
         const row = Math.floor((first + k) / columns);
         const column = (first + k) % columns;

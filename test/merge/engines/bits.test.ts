@@ -308,8 +308,8 @@ describe("linear combinations", () => {
         shift,
         buffers: {
           values: f32Of(values, n),
-          left: f32Of(left, Math.ceil((first + n) / columns) * rank),
-          right: f32Of(right, rank * columns),
+          left: f64Of(left, Math.ceil((first + n) / columns) * rank),
+          right: f64Of(right, rank * columns),
         },
         call: (kernels, at) => kernels.addLowRank(at.values!, at.left!, at.right!, scale, rank, columns, first, n),
       }),

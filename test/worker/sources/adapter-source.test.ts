@@ -113,3 +113,11 @@ test("a factor with a value that is no number is found, and named", async () => 
   const broken = { ...source, a: tensors.source("lora_A"), b: tensors.source("lora_B") };
   await expect(tensors.read(broken, 0, 2)).rejects.toThrow("model: lora_A holds NaN at element 1");
 });
+
+test("a tensor that several models share is read once a chunk, though no adapter changes it", async () => {
+  const tensors = small();
+  const sources = [tensors.source("wT"), { ...tensors.source("wT") }, tensors.source("a")];
+  const reader = await tensors.reader(sources);
+  for (const source of sources) await elementsOf(reader, source, source.storedRowLength, 0, 4);
+  expect(reader.files.bytesRead).toBe(4 * 4 + 4 * 4);
+});
