@@ -7,6 +7,7 @@ export {
   type ReceivedAssignment,
 } from "./assignment.ts";
 export { type AttemptKey, attemptOf, messageOfAttempt, textOfAttempt } from "./attempt-id.ts";
+export { fetchResultMethod, readInputMethod, sendResultMethod } from "./chunk-codec.ts";
 export {
   CHUNK_BYTES,
   CHUNK_MESSAGE_MAX_BYTES,

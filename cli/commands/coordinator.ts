@@ -28,6 +28,7 @@ import {
   type Role,
 } from "../../trust/index.ts";
 import { redact } from "../../trust/secrets/index.ts";
+import { readInputMethod, sendResultMethod } from "../../wire/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import type { NatsCommandOptions } from "../nats-options.ts";
@@ -151,7 +152,8 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
     const services: RpcService[] = [
       {
         name: "deltaworks.v1.Coordinator",
-        definition: CoordinatorService,
+        // Bulk bytes with as few copies as can be.
+        definition: { ...CoordinatorService, readInput: readInputMethod, sendResult: sendResultMethod },
         handlers: coordinatorHandlers(hub, (call, claimed) => identities.worker(call, claimed)),
       },
       {

@@ -5,6 +5,7 @@ import {
   CHUNK_MESSAGE_MAX_BYTES,
   FLOW_CONTROL_WINDOW_BYTES,
   failuresOfCall,
+  fetchResultMethod,
   hexOf,
   malformed,
   messageOfAttempt,
@@ -66,7 +67,10 @@ export class ResultFetcher {
     const result = intake.begin(ref, offsetBytes, sizeBytes);
     const address = worker.facts.listenAddress;
     const id = messageOfAttempt({ job: job.id, ...ref });
-    const call = this.#client(address, worker.id).fetchResult({ id, offsetBytes: BigInt(offsetBytes) });
+    const { path, requestSerialize, responseDeserialize } = fetchResultMethod;
+    const request = { id, offsetBytes: BigInt(offsetBytes) };
+    const client = this.#client(address, worker.id);
+    const call = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);
     let idle: NodeJS.Timeout | undefined;
     const heard = () => {
       clearTimeout(idle);

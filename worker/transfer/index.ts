@@ -1,4 +1,3 @@
-export { fetchResultMethod, readInputMethod, sendResultMethod } from "./chunk-codec.ts";
 export { type Connection, openConnection } from "./connection.ts";
 export { type InputRange, InputStore } from "./input-store.ts";
 export { readInput } from "./read-input.ts";

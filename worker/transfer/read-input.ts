@@ -1,6 +1,6 @@
 import type { Client } from "@grpc/grpc-js";
+import { readInputMethod } from "../../wire/index.ts";
 import { WorkerError } from "../index.ts";
-import { readInputMethod } from "./chunk-codec.ts";
 import type { InputRange } from "./input-store.ts";
 import { type BackoffOptions, persist } from "./retry.ts";
 import type { Pieces } from "./window-cache.ts";

@@ -9,10 +9,10 @@ import {
   CHUNK_MESSAGE_MAX_BYTES,
   CHUNKS_IN_FLIGHT_MAX,
   chunksOf,
+  fetchResultMethod,
   numberOf,
   StreamWriter,
 } from "../../wire/index.ts";
-import { fetchResultMethod } from "./chunk-codec.ts";
 
 /** A result that may be fetched now. */
 export interface OfferedResult {

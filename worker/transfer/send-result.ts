@@ -8,8 +8,8 @@ import {
   messageOfAttempt,
   numberOf,
   StreamWriter,
+  sendResultMethod,
 } from "../../wire/index.ts";
-import { sendResultMethod } from "./chunk-codec.ts";
 
 /** Of QueryResult. */
 const QUERY_DEADLINE_MS = 20_000;

@@ -44,12 +44,14 @@ import { FileStore } from "../../../storage/index.ts";
 import {
   attemptOf,
   bytesOfHex,
+  fetchResultMethod,
   hexOf,
   messageOfAttempt,
   PROTOCOL_VERSION,
+  readInputMethod,
+  sendResultMethod,
   textOfAttempt,
 } from "../../../wire/index.ts";
-import { fetchResultMethod, readInputMethod, sendResultMethod } from "../../../worker/transfer/index.ts";
 
 export const JOB = "job-1";
 const FAILURES_MAX = 20;

@@ -4,7 +4,7 @@ import {
   type ReadInputResponse,
   SendResultRequest,
   WorkerService,
-} from "../../proto/index.ts";
+} from "../proto/index.ts";
 
 const LENGTH_DELIMITED = 2;
 const CHUNK_TAG_READ_INPUT = tagOf(1);

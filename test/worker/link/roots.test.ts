@@ -1,0 +1,48 @@
+import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { FileStore } from "../../../storage/index.ts";
+import { checkRoots, parseRoot, Roots } from "../../../worker/link/index.ts";
+import { temporaryFolder } from "../../support/temporary-folder.ts";
+
+function folder() {
+  const path = realpathSync(temporaryFolder());
+  mkdirSync(join(path, "root", "snapshots"), { recursive: true });
+  mkdirSync(join(path, "root", "blobs"));
+  mkdirSync(join(path, "root-beside"));
+  for (const file of ["root/blobs/b", "root/a", "root-beside/secret"]) writeFileSync(join(path, file), "x");
+  symlinkSync("../blobs/b", join(path, "root", "snapshots", "model"));
+  symlinkSync("../root-beside/secret", join(path, "root", "out"));
+  symlinkSync("../root-beside", join(path, "root", "way-out"));
+  const readOnly = { name: "r", path: join(path, "root"), writable: false };
+  return { path, roots: new Roots(new FileStore(), [readOnly, { ...readOnly, name: "w", writable: true }]) };
+}
+
+test("a path is found in its root, and links inside of it are followed, as the Hub's cache needs", async () => {
+  const { path, roots } = folder();
+  expect(await roots.resolve({ root: "r", path: "a" }, "read")).toBe(join(path, "root", "a"));
+  expect(await roots.resolve({ root: "w", path: "snapshots/model" }, "write")).toBe(join(path, "root", "blobs", "b"));
+});
+
+test.each([
+  ["another root", { root: "x", path: "a" }, "read"],
+  ["a step up", { root: "r", path: "../root-beside/secret" }, "read"],
+  ["a step up in the middle", { root: "r", path: "blobs/../../root-beside/secret" }, "read"],
+  ["an absolute path", { root: "r", path: "/etc/passwd" }, "read"],
+  ["the root itself", { root: "r", path: "." }, "read"],
+  ["an empty part", { root: "r", path: "blobs//b" }, "read"],
+  ["a link out", { root: "r", path: "out" }, "read"],
+  ["a folder that is a link out", { root: "r", path: "way-out/secret" }, "read"],
+  ["writing where only reading is allowed", { root: "r", path: "a" }, "write"],
+] as const)("%s is refused", async (_, place, mode) => {
+  const { roots } = folder();
+  await expect(roots.resolve({ ...place }, mode)).rejects.toMatchObject({ code: "worker/root" });
+});
+
+test("roots are given as NAME=PATH, with :ro to read only, each name once", () => {
+  expect(parseRoot("models=/mnt/a:ro")).toEqual({ name: "models", path: "/mnt/a", writable: false });
+  expect(parseRoot("out=/mnt/b=c")).toEqual({ name: "out", path: "/mnt/b=c", writable: true });
+  for (const wrong of ["models", "=/mnt", "models=", "models=:ro", "a b=/mnt"])
+    expect(() => parseRoot(wrong)).toThrow(/is no root/);
+  expect(() => checkRoots([parseRoot("a=/x"), parseRoot("a=/y")])).toThrow(/given twice/);
+});
