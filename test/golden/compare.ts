@@ -7,6 +7,8 @@ export interface GoldenCase {
   readonly name: string;
   readonly method: string;
   readonly random_seed: number;
+  /** What the merge needs on its command line: of karcher-options the models give one id to different tokens. */
+  readonly options?: readonly string[];
   readonly tolerance: {
     readonly atol: number;
     readonly rtol: number;

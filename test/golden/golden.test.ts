@@ -40,8 +40,7 @@ describe.each(covered)("golden %s", (name) => {
       "--models-root",
       models,
       ...seed,
-      // Its two models have different added tokens of one id, and mergekit takes no notice.
-      ...(name === "karcher-options" ? ["--allow-vocabulary-mismatch"] : []),
+      ...(golden.options ?? []),
     ]);
     const ours = readCheckpoint(out);
 
