@@ -11,11 +11,26 @@ export function* planLines(plan: Plan): Generator<string> {
   for (const slice of slices) yield `\n${canonicalJson(slice)}`;
 }
 
+/** Lines are encoded in groups of about so many characters: an array for each of 200,000 lines would take more than the text. */
+const GROUP_LENGTH = 1024 * 1024;
+
 /** The text as bytes, as it travels. */
 export function planText(plan: Plan): Uint8Array {
   const pieces: Uint8Array[] = [];
-  for (const line of planLines(plan)) pieces.push(encoder.encode(line));
-  const text = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let group: string[] = [];
+  let length = 0;
+  const encode = () => {
+    pieces.push(encoder.encode(group.join("")));
+    group = [];
+    length = 0;
+  };
+  for (const line of planLines(plan)) {
+    group.push(line);
+    length += line.length;
+    if (length >= GROUP_LENGTH) encode();
+  }
+  encode();
+  const text = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
   let at = 0;
   for (const piece of pieces) {
     text.set(piece, at);
