@@ -73,7 +73,11 @@ export class SimulatedStore implements Store {
   whileSyncing: () => Promise<void> = () => setImmediate();
   readonly #disk: SimulatedDisk;
   readonly #operations: Operation[] = [];
-  readonly #faults: { readonly from: number; readonly fault: Fault }[] = [];
+  readonly #faults: {
+    readonly from: number;
+    readonly fault: Fault;
+    readonly isMeant?: (operation: Operation) => boolean;
+  }[] = [];
   readonly #locks = new Set<string>();
   #off = false;
 
@@ -111,6 +115,13 @@ export class SimulatedStore implements Store {
   /** The `n`-th operation fails so, or the first after it that can. Each fault happens once; the power stays off. */
   failAt(n: number, fault: Fault): void {
     this.#faults.push({ from: n, fault });
+  }
+
+  /** The `nth` operation of its kind on its path fails so, wherever in the order of all it comes. */
+  failNth({ kind, path }: Pick<Operation, "kind" | "path">, nth: number, fault: Fault): void {
+    let seen = 0;
+    const isMeant = (other: Operation) => other.kind === kind && other.path === path && ++seen === nth;
+    this.#faults.push({ from: 0, fault, isMeant });
   }
 
   get operations(): readonly Operation[] {
@@ -337,9 +348,11 @@ export class SimulatedStore implements Store {
   async #perform<T>(operation: Omit<Operation, "number">, act: () => T, fail?: () => void): Promise<T> {
     if (this.#off) throw new PowerLoss(`cannot ${operation.kind} ${operation.path}: the power is off`);
     const number = this.#operations.length + 1;
-    this.#operations.push({ number, ...operation });
+    const counted = { number, ...operation };
+    this.#operations.push(counted);
     const due = this.#faults.findIndex(
-      ({ from, fault }) => number >= from && (fault === "power-loss" || places[fault].includes(operation.kind)),
+      ({ from, fault, isMeant = () => true }) =>
+        number >= from && (fault === "power-loss" || places[fault].includes(operation.kind)) && isMeant(counted),
     );
     const fault = due < 0 ? undefined : this.#faults.splice(due, 1)[0]?.fault;
     if (fault === "full" || fault === "io") {
