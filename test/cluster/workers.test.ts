@@ -71,6 +71,7 @@ async function expectDone(job: Cli, out: string): Promise<void> {
 test("three workers make what one machine makes, and end when they are told to", async () => {
   const { submit, worker, rig } = await cluster();
   const workers = ["a", "b", "c"].map((name) => worker(name));
+  await Promise.all(workers.map(did("attached")));
   await expectDone(submit("plain"), join(rig.out, "plain"));
   for (const one of workers) expect(one.events.some(({ msg }) => msg === "written")).toBe(true);
   for (const one of workers) one.terminate();
@@ -80,6 +81,7 @@ test("three workers make what one machine makes, and end when they are told to",
 test("a worker is killed: its slices go to the others", async () => {
   const { submit, worker, rig } = await cluster();
   const [victim] = [worker("victim"), worker("other")];
+  await did("attached")(victim);
   const job = submit("killed");
   await did("written", 3)(victim);
   await victim.killed();
@@ -89,6 +91,7 @@ test("a worker is killed: its slices go to the others", async () => {
 test("a worker stands still for longer than its leases and wakes up: nothing is harmed, and it works on", async () => {
   const { submit, worker, rig } = await cluster();
   const [sleeper] = [worker("sleeper"), worker("other")];
+  await did("attached")(sleeper);
   const job = submit("frozen");
   await did("written", 3)(sleeper);
   sleeper.freeze();
@@ -107,6 +110,7 @@ test("a worker stands still for longer than its leases and wakes up: nothing is 
 test("the coordinator is killed and started again: workers attach to it, and no slice that was done is computed again", async () => {
   const { submit, worker, rig, address, coordinator } = await cluster();
   const workers = ["a", "b", "c"].map((name) => worker(name));
+  await Promise.all(workers.map(did("attached")));
   const job = submit("restart");
   await did("report-answered", 10)(workers[0]!);
   await coordinator.killed();
@@ -165,6 +169,7 @@ test.each([
 test("two jobs share the workers", async () => {
   const { submit, worker, rig } = await cluster();
   const workers = ["a", "b"].map((name) => worker(name));
+  await Promise.all(workers.map(did("attached")));
   const jobs = ["first", "second"].map((name) => ({ name, job: submit(name) }));
   for (const { name, job } of jobs) await expectDone(job, join(rig.out, name));
   for (const one of workers) {
