@@ -14,6 +14,8 @@ export interface PoolJob {
   readonly priority: number;
   /** Units that it could have under way: JobRunner's progress says so. */
   readonly wanted: number;
+  /** Few units are left, and each may suit one worker only: a slot at as many workers as can be comes before slots at the same. */
+  readonly spread?: boolean;
 }
 
 /** Slots of each worker for each job; a job or worker that is not there has none. */
@@ -45,7 +47,10 @@ export function shareSlots(workers: readonly PoolWorker[], jobs: readonly PoolJo
     totals.set(job, (totals.get(job) ?? 0) - free);
     share.set(worker, (share.get(worker) ?? 0) + free);
   };
-  for (const { id } of jobs) for (const [worker, slots] of before.get(id) ?? []) give(id, worker, slots);
+  for (const { id, spread = false } of jobs) if (spread) for (const worker of workers) give(id, worker.id, 1);
+  for (const { id } of jobs) {
+    for (const [worker, slots] of before.get(id) ?? []) give(id, worker, slots - (shares.get(id)?.get(worker) ?? 0));
+  }
   for (const { id } of jobs) {
     for (const worker of workers) {
       if ((totals.get(id) ?? 0) === 0) break;

@@ -271,8 +271,11 @@ export class JobCoordinator {
     const workers = ableOf(present);
     const jobs = [...hub.jobs.keys()].flatMap((id) => {
       const job = this.#served.get(id)?.job;
-      // Twice what is open: stragglers may be overtaken, and audits made.
-      return job === undefined ? [] : [{ id, priority: job.record.priority, wanted: 2 * job.wanted }];
+      if (job === undefined) return [];
+      // Twice what is open: stragglers may be overtaken, and audits made. The last units must find a worker where they did not fail.
+      const spread = job.wanted > 0 && job.wanted <= workers.length;
+      const wanted = spread ? Math.max(2 * job.wanted, workers.length) : 2 * job.wanted;
+      return [{ id, priority: job.record.priority, wanted, spread }];
     });
     const before: Shares = new Map(
       [...hub.jobs.keys()].map((id) => [

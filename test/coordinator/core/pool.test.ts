@@ -64,3 +64,16 @@ test("changes name those first that lose slots", () => {
   ]);
   expect(slotChanges(after, after)).toEqual([]);
 });
+
+test("the last units of a job may go to every worker, though one has all that it wants", () => {
+  // What is left may not suit the worker that has the slots: it failed or vanished there.
+  const before: Shares = new Map([["a", new Map([[W1, 4]])]]);
+  const last = { ...job("a", 0, 2), spread: true };
+  expect(shareSlots(TWO, [last], before).get("a")).toEqual(
+    new Map([
+      [W1, 1],
+      [W2, 1],
+    ]),
+  );
+  expect(shareSlots(TWO, [job("a", 0, 2)], before).get("a")).toEqual(new Map([[W1, 2]]));
+});
