@@ -65,7 +65,7 @@ export function openDispute(state: JobState, unit: Unit, out: Effect[]): void {
 /** Who was outvoted is set aside; threads of this machine are not, for the others have the same memory. */
 export function closeDispute(state: JobState, unit: Unit, sha256: string, out: Effect[]): void {
   const wrong = (unit.votes ?? []).filter((given) => given.sha256 !== sha256);
-  delete unit.votes;
+  unit.votes = undefined;
   for (const given of wrong) {
     const worker = state.workers.get(given.worker);
     if (worker?.kind !== "remote") continue;
@@ -82,7 +82,7 @@ export function failHopeless(state: JobState, unit: Unit, out: Effect[]): void {
 /** A slice that was done is so no more. */
 export function reopen(state: JobState, unit: Unit, out: Effect[]): void {
   state.slicesOpen++;
-  delete unit.sha256;
+  unit.sha256 = undefined;
   if (state.phase === "sealing") state.phase = "merging";
   const tensor = state.cut.get(unit.task);
   if (tensor !== undefined && !tensor.known) {

@@ -154,7 +154,7 @@ export function onSliceDurable(state: JobState, event: EventOf<"slice-durable">,
   if (unit?.status !== "computed" || unit.sha256 !== event.sha256) return;
   const worker = endJournalling(state, unit, out, "accept");
   unit.status = "done";
-  delete unit.votes;
+  unit.votes = undefined;
   state.slicesOpen--;
   praise(state, worker);
   if (!unit.audit || worker?.kind !== "remote") return;
@@ -167,8 +167,8 @@ export function onSliceNotDurable(state: JobState, event: EventOf<"slice-not-dur
   const unit = state.units.get(event.unit);
   if (unit?.status === "computed") {
     endJournalling(state, unit, out, "stale");
-    delete unit.sha256;
-    delete unit.doneBy;
+    unit.sha256 = undefined;
+    unit.doneBy = undefined;
     unit.status = "leased";
     giveBack(state, unit);
   }

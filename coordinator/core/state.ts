@@ -29,6 +29,7 @@ export type Phase =
 export type UnitStatus = "blocked" | "pending" | "leased" | "granted" | "computed" | "done" | "quarantined";
 export type UnitKind = "survey" | "slice" | "seal";
 
+/** Every field is there from the beginning: one that comes or goes makes V8 turn the object into a table, six times as large. */
 export interface Unit {
   readonly id: UnitId;
   readonly kind: UnitKind;
@@ -46,19 +47,21 @@ export interface Unit {
   /** Position among the slices; neighbours share input files. */
   readonly position: number;
   /** Slices: the hash that was computed, journalled once done; and by whom. */
-  sha256?: string;
-  doneBy?: {
-    readonly worker: WorkerId;
-    readonly attempt: number;
-    readonly host: string;
-    readonly local: boolean;
-  };
+  sha256: string | undefined;
+  doneBy:
+    | {
+        readonly worker: WorkerId;
+        readonly attempt: number;
+        readonly host: string;
+        readonly local: boolean;
+      }
+    | undefined;
   /** Hashes of attempts, where there is more than one to compare. */
-  votes?: readonly Vote[];
+  votes: readonly Vote[] | undefined;
   /** Of attempts that failed. */
   failures: number;
-  failedOn?: readonly WorkerId[];
-  vanishedOn?: WorkerId;
+  failedOn: readonly WorkerId[] | undefined;
+  vanishedOn: WorkerId | undefined;
   /** Attempts of which nothing more was heard. */
   vanished: number;
   /** How often storage gave back other bytes than were written. */
@@ -67,7 +70,7 @@ export interface Unit {
   audit: boolean;
   auditsFailed: number;
   /** Seals: hosts that wrote what it reads. */
-  readonly writtenOn?: ReadonlySet<string>;
+  readonly writtenOn: ReadonlySet<string> | undefined;
 }
 
 /** One lease of a unit. */
@@ -315,22 +318,28 @@ type UnitFacts = Partial<
 >;
 
 export function newUnit(id: UnitId, kind: UnitKind, facts: UnitFacts): Unit {
+  const { status = "pending", attempt = 0, sizeBytes = 1, memoryBytes = 0, task = -1, position = -1 } = facts;
   return {
     id,
     kind,
-    status: "pending",
-    attempt: 0,
+    status,
+    attempt,
     attempts: [],
-    sizeBytes: 1,
-    memoryBytes: 0,
-    task: -1,
-    position: -1,
+    sizeBytes,
+    memoryBytes,
+    task,
+    position,
+    sha256: undefined,
+    doneBy: undefined,
+    votes: undefined,
     failures: 0,
+    failedOn: undefined,
+    vanishedOn: undefined,
     vanished: 0,
     lost: 0,
     audit: false,
     auditsFailed: 0,
-    ...facts,
+    writtenOn: facts.writtenOn,
   };
 }
 

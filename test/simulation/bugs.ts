@@ -54,7 +54,7 @@ export function decideWith(bug: Bug | undefined): Decide {
     case "first-hash-wins":
       return (state, event) => {
         const unit = "unit" in event ? state.units.get(event.unit) : undefined;
-        if (unit !== undefined && event.type === "grant-requested") delete unit.votes;
+        if (unit !== undefined && event.type === "grant-requested") unit.votes = undefined;
         if (unit?.sha256 !== undefined && event.type === "audited")
           return reduce(state, { ...event, sha256: unit.sha256 });
         return reduce(state, event);
