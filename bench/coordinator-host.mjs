@@ -19,19 +19,23 @@ const clock = { nowMs: () => performance.now() };
 const say = (facts) => process.stdout.write(`${JSON.stringify(facts)}\n`);
 
 function madeUpPlan() {
-  const source = { input: 0, file: 0, tensor: "t", dtype: "BF16", offsetBytes: 0, storedRowLength: 4096 };
   const tasks = [];
   const made = [];
   for (let k = 0; k < slices; k++) {
+    const tensor = `layers.${k}.weight`;
+    // Written out: V8 gives each object a shape of its own that spreads another and then sets a key of it anew.
     const models = [0, 1].map((index) => ({
-      ...source,
       input: index,
+      file: 0,
+      tensor,
+      dtype: "BF16",
+      offsetBytes: 0,
+      storedRowLength: 4096,
       index,
-      tensor: `layers.${k}.weight`,
       parameters: { weight: 1 },
     }));
     tasks.push({
-      name: `layers.${k}.weight`,
+      name: tensor,
       kind: "merge",
       method: "linear",
       dtype: "BF16",

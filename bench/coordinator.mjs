@@ -97,9 +97,10 @@ async function measure(scenario, natsUrl) {
   };
 }
 
-/** `BENCH_PROFILE=host` writes a CPU profile of that process. */
+/** As the commands set it (cli/main.ts). `BENCH_PROFILE=host` writes a CPU profile of that process. */
 function nodeFlags(which) {
-  return process.env.BENCH_PROFILE === which ? ["--cpu-prof", "--cpu-prof-dir=.bench/profiles"] : [];
+  const profile = process.env.BENCH_PROFILE === which ? ["--cpu-prof", "--cpu-prof-dir=.bench/profiles"] : [];
+  return ["--semi-space-growth-factor=1", ...profile];
 }
 
 async function startNats() {

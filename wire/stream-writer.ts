@@ -9,6 +9,8 @@ const IN_FLIGHT_MAX = 64;
 /** The same for chunks of CHUNK_BYTES; a stream's own limit is a count of messages, 16 of them. */
 export const CHUNKS_IN_FLIGHT_MAX = 2;
 
+const DONE: Promise<void> = Promise.resolve();
+
 /**
  * The one way in which messages go into a stream of gRPC: it waits while the other end does not keep up, so that no more than a few
  * messages lie in memory. A stream that has ended rejects; nobody waits for room that never comes.
@@ -19,6 +21,8 @@ export class StreamWriter<T> {
   #inFlight = 0;
   #failure: WireError | undefined;
   #tail: Promise<void> = Promise.resolve();
+  /** Writes that wait for their turn. While there are none, a message goes straight into the stream. */
+  #queued = 0;
   /** Of the write that waits for room; writes wait one after another. */
   #waiting: { readonly resolve: () => void; readonly reject: (error: WireError) => void } | undefined;
 
@@ -39,7 +43,14 @@ export class StreamWriter<T> {
    * @throws WireError `wire/disconnected`
    */
   write(message: T): Promise<void> {
-    const written = this.#tail.then(() => this.#write(message));
+    if (this.#queued === 0 && this.#waiting === undefined && this.#failure === undefined) {
+      return this.#writeAtOnce(message);
+    }
+    this.#queued++;
+    const written = this.#tail.then(() => {
+      this.#queued--;
+      return this.#write(message);
+    });
     this.#tail = written.catch(() => undefined);
     return written;
   }
@@ -58,6 +69,17 @@ export class StreamWriter<T> {
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
     });
+  }
+
+  #writeAtOnce(message: T): Promise<void> {
+    try {
+      const room = this.#write(message);
+      if (room === undefined) return DONE;
+      this.#tail = room.catch(() => undefined);
+      return room;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   readonly #taken = (): void => {

@@ -60,6 +60,29 @@ describe("StreamWriter", () => {
     expect(sink.taken.join("")).toBe("abcdef");
   });
 
+  test("a message that comes while others wait for room goes after them", async () => {
+    const sink = new SlowSink();
+    const writer = new StreamWriter<string>(sink, 2);
+    const all = [writer.write("a"), writer.write("b"), writer.write("c")];
+    for (const letter of "defg") {
+      sink.take();
+      await turn();
+      all.push(writer.write(letter));
+    }
+    for (let k = 0; k < 7; k++) {
+      sink.take();
+      await turn();
+    }
+    await Promise.all(all);
+    expect(sink.taken.join("")).toBe("abcdefg");
+  });
+
+  test("the first message goes into the stream at once", () => {
+    const sink = new SlowSink();
+    void new StreamWriter<string>(sink, 2).write("a");
+    expect(sink.taken).toEqual(["a"]);
+  });
+
   test.each([
     ["fails", (sink: SlowSink) => sink.destroy(new Error("connection reset")), "connection reset"],
     ["is closed", (sink: SlowSink) => sink.destroy(), "the stream ended"],
