@@ -1,4 +1,13 @@
-import { type ChannelOptions, Client, type ClientOptions, credentials, InterceptingCall } from "@grpc/grpc-js";
+import {
+  type ChannelOptions,
+  Client,
+  type ClientOptions,
+  credentials,
+  InterceptingCall,
+  ListenerBuilder,
+  RequesterBuilder,
+  status,
+} from "@grpc/grpc-js";
 import type { Store } from "../../storage/index.ts";
 import { CertificateStore, channelCredentials, channelOptions, parseAddress } from "../../trust/index.ts";
 import { CONTROL_MESSAGE_MAX_BYTES, FLOW_CONTROL_WINDOW_BYTES, WORKER_KEY } from "../../wire/index.ts";
@@ -9,6 +18,7 @@ export interface Connection {
   readonly client: Client;
   /** Resolves when other certificates have come in place of those that it was opened with. Never, without TLS. */
   readonly renewed: Promise<void>;
+  /** Ends the calls under way as well: at a connection that is half open they would wait for their deadlines. */
   close(): void;
 }
 
@@ -25,6 +35,7 @@ export async function openConnection(
   });
   const certificates =
     trust === undefined ? undefined : await CertificateStore.open(store, trust, { onChange: () => tellRenewed() });
+  const underWay = new Set<InterceptingCall>();
   const options: ClientOptions = {
     "grpc-node.flow_control_window": FLOW_CONTROL_WINDOW_BYTES,
     "grpc.max_receive_message_length": CONTROL_MESSAGE_MAX_BYTES,
@@ -37,13 +48,23 @@ export async function openConnection(
     ...(certificates === undefined ? {} : channelOptions(host)),
     ...more,
     interceptors: [
-      (options, next) =>
-        new InterceptingCall(next(options), {
-          start: (metadata, listener, proceed) => {
+      (options, next) => {
+        const ended = new ListenerBuilder()
+          .withOnReceiveStatus((result, proceed) => {
+            underWay.delete(call);
+            proceed(result);
+          })
+          .build();
+        const requester = new RequesterBuilder()
+          .withStart((metadata, _, proceed) => {
             metadata.set(WORKER_KEY, workerName);
-            proceed(metadata, listener);
-          },
-        }),
+            underWay.add(call);
+            proceed(metadata, ended);
+          })
+          .build();
+        const call = new InterceptingCall(next(options), requester);
+        return call;
+      },
     ],
   };
   const client = new Client(
@@ -58,6 +79,7 @@ export async function openConnection(
     renewed,
     close: () => {
       client.close();
+      for (const call of underWay) call.cancelWithStatus(status.UNAVAILABLE, "the connection was given up");
       certificates?.close();
     },
   };
