@@ -5,6 +5,7 @@ import {
   credentials,
   InterceptingCall,
   ListenerBuilder,
+  Metadata,
   RequesterBuilder,
   status,
 } from "@grpc/grpc-js";
@@ -62,7 +63,10 @@ export async function openConnection(
             proceed(metadata, ended);
           })
           .build();
-        const call = new InterceptingCall(next(options), requester);
+        const call = new InterceptingCall(
+          open(() => next(options)),
+          requester,
+        );
         return call;
       },
     ],
@@ -83,4 +87,14 @@ export async function openConnection(
       certificates?.close();
     },
   };
+}
+
+/** A call on a connection that was given up meanwhile fails like one that could not be made: the next connection may take it. */
+function open<Call>(call: () => Call): Call {
+  try {
+    return call();
+  } catch (cause) {
+    const details = "the connection was given up";
+    throw Object.assign(new Error(details, { cause }), { code: status.UNAVAILABLE, details, metadata: new Metadata() });
+  }
 }
