@@ -220,7 +220,8 @@ export class JobCoordinator {
       if (outcome === "stopped") {
         await claim.update({ detail: progressOf(job) });
         await claim.release();
-      } else await claim.end(outcome, detailOf(job, cause));
+      } else if (cause !== undefined && this.#isForNextLeader(cause)) await this.#giveBack(claim, cause);
+      else await claim.end(outcome, detailOf(job, cause));
     } catch (error) {
       const failure = failureFrom(asRefusal(error));
       log("job failed", { job: name, ...failure });
@@ -231,6 +232,13 @@ export class JobCoordinator {
           .end("failed", detailOf(job, failure))
           .catch((error: unknown) => log("queue failed", { ...failureFrom(error) }));
     }
+  }
+
+  /** The job itself is well; who takes it over reads the journal anew. */
+  #isForNextLeader({ code }: Failure): boolean {
+    if (code === "journal/superseded" || code === "journal/tail-lost") return true;
+    // A shared journal cannot be claimed from before it is there again; a disk that fails would be tried for ever.
+    return code === "journal/unavailable" && this.#options.journals !== undefined;
   }
 
   /** What may pass by itself is tried again later, not at once. */
