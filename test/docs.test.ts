@@ -140,12 +140,39 @@ test("source and test files that documents name are there", () => {
   const named = pages.flatMap((page) =>
     [
       ...textOf(page).matchAll(
-        /`((?:test|bench|scripts|examples|cli|coordinator|merge|worker|recipe|checkpoint|storage|trust|enrollment)\/(?:[\w-]+\/)*(?:[\w.-]+\.\w+)?)`/g,
+        /`((?:test|bench|scripts|examples|deploy|cli|coordinator|merge|worker|recipe|checkpoint|storage|trust|enrollment)\/(?:[\w-]+\/)*(?:[\w.-]+\.\w+)?)`/g,
       ),
     ].map(([, path = ""]) => ({ page, path })),
   );
   expect(named.length).toBeGreaterThan(20);
   expect(named.filter(({ path }) => !existsSync(join(root, path)))).toEqual([]);
+});
+
+describe("what docs/operations.md promises", () => {
+  const section = textOf("docs/operations.md").split(/^## What is promised$/m)[1] ?? "";
+  const rows = [...section.matchAll(/^\| (\d+) \|.*\| (.*) \|$/gm)].map(([, number, heldBy = ""]) => ({
+    number,
+    heldBy,
+  }));
+
+  test("tells of every failure mode, once", () => {
+    expect(rows.map(({ number }) => Number(number))).toEqual(Array.from({ length: 27 }, (_, k) => k + 1));
+  });
+
+  test("names tests that are there, or says that there are none", () => {
+    const missing = rows.flatMap(({ number, heldBy }) => {
+      const files = [...heldBy.matchAll(/`(test\/[^`]+\.ts)`((?:,? ?\*[^*]+\*)*)/g)];
+      const stated = /not applicable|not held/.test(heldBy);
+      if (files.length === 0) return stated ? [] : [`${number}: nothing`];
+      return files.flatMap(([, file = "", titles = ""]) => {
+        const source = textOf(file);
+        const named = [...titles.matchAll(/\*([^*]+)\*/g)].map(([, title = ""]) => title);
+        if (named.length === 0) return [`${number}: ${file} without a title`];
+        return named.filter((title) => !source.includes(title)).map((title) => `${number}: ${title}`);
+      });
+    });
+    expect(missing).toEqual([]);
+  });
 });
 
 test("documents name nothing that lies outside of the repository", () => {
