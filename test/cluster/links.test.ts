@@ -46,13 +46,16 @@ test("a pulled cable and nobody else: the job waits, and goes on when there is a
   await rig.expectMerged("job");
 });
 
-test("half open, the worker has lost the connection and the coordinator was not told: it attaches anew, and the job ends", async () => {
-  const { rig, proxy, worker, job } = await linked();
-  proxy.forget("dialer");
-  await did(worker, "attached", 2);
-  await expectDone(job);
-  await rig.expectMerged("job");
-});
+test.each(["dialer", "target"] as const)(
+  "half open, the %s has lost the connection: both find out, and the job ends",
+  async (end) => {
+    const { rig, proxy, worker, job } = await linked();
+    proxy.forget(end);
+    await did(worker, "attached", 2);
+    await expectDone(job);
+    await rig.expectMerged("job");
+  },
+);
 
 test("a link that stalls for longer than leases last: what comes late changes nothing", async () => {
   const { rig, address, proxy, job } = await linked();

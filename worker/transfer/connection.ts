@@ -14,6 +14,9 @@ import { CertificateStore, channelCredentials, channelOptions, parseAddress } fr
 import { CONTROL_MESSAGE_MAX_BYTES, FLOW_CONTROL_WINDOW_BYTES, WORKER_KEY } from "../../wire/index.ts";
 import type { ConnectionOptions } from "../index.ts";
 
+/** For calls of a connection that has ended to end by themselves. */
+const GIVE_UP_MS = 1000;
+
 /** One channel to the coordinator. */
 export interface Connection {
   readonly client: Client;
@@ -83,7 +86,11 @@ export async function openConnection(
     renewed,
     close: () => {
       client.close();
-      for (const call of underWay) call.cancelWithStatus(status.UNAVAILABLE, "the connection was given up");
+      // Not at once: with a connection that is just being destroyed its calls end by themselves. To cancel them meanwhile was seen
+      // to send the process (Node 20) into a loop without end, outside of JavaScript.
+      setTimeout(() => {
+        for (const call of [...underWay]) call.cancelWithStatus(status.UNAVAILABLE, "the connection was given up");
+      }, GIVE_UP_MS);
       certificates?.close();
     },
   };
