@@ -199,12 +199,17 @@ export class JobCoordinator {
       }, SHARE_MS);
     });
     claim.lost.addEventListener("abort", () => job.stop());
-    const ended = this.#run(job, claim).finally(() => {
-      unlisten();
-      this.#served.delete(claim.job.id);
-      this.share();
-      this.#claim();
-    });
+    // Claimed again by the same coordinator: the first claim ran out, for NATS was away. Two runs must not share the job's workers.
+    const before = this.#served.get(claim.job.id);
+    before?.job.stop();
+    const ended = (before?.ended ?? Promise.resolve())
+      .then(() => this.#run(job, claim))
+      .finally(() => {
+        unlisten();
+        if (this.#served.get(claim.job.id)?.job === job) this.#served.delete(claim.job.id);
+        this.share();
+        this.#claim();
+      });
     this.#served.set(claim.job.id, { job, ended });
     this.#carryOut(claim.job);
   }
@@ -218,6 +223,7 @@ export class JobCoordinator {
       const { outcome, cause } = await job.run(prepared);
       log("job ended", { job: name, outcome, ...(cause === undefined ? {} : { cause }) });
       if (outcome === "stopped") {
+        if (claim.lost.aborted) return;
         await claim.update({ detail: progressOf(job) });
         await claim.release();
       } else if (cause !== undefined && this.#isForNextLeader(cause)) await this.#giveBack(claim, cause);
@@ -243,6 +249,7 @@ export class JobCoordinator {
 
   /** What may pass by itself is tried again later, not at once. */
   async #giveBack(claim: JobClaim, failure: Failure): Promise<void> {
+    if (claim.lost.aborted) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, RETRY_MS);
       this.#end.signal.addEventListener("abort", () => {
