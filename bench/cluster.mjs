@@ -1,7 +1,7 @@
 // npm run bench:cluster: a coordinator and single-threaded workers over loopback, files shared, against `deltaworks merge` of the same
 // recipe in the same round. From the start of `submit` to its end; coordinator and workers are there before, as services are.
 import { spawn } from "node:child_process";
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { makeCheckpoints } from "./checkpoints.mjs";
@@ -26,14 +26,24 @@ const rows = [];
 for (const [method, set, fineTunes, workers] of options.cases.split(",").map((text) => text.split(":"))) {
   await makeCheckpoints(set, Number(fineTunes));
   const { paths } = inputsOf(method, set, Number(fineTunes));
-  const recipe = writeRecipe(method, set, Number(fineTunes));
+  const recipe = rooted(writeRecipe(method, set, Number(fineTunes)));
   warm(paths);
   const alone = [];
   const together = [];
   const ratios = [];
   for (let run = 0; run < Number(options.runs); run++) {
     settleDisk(output);
-    const merged = await measure(process.execPath, [main, "merge", recipe, output, "--threads", workers, "--quiet"]);
+    const merged = await measure(process.execPath, [
+      main,
+      "merge",
+      recipe,
+      output,
+      "--threads",
+      workers,
+      "--models-root",
+      benchFolder,
+      "--quiet",
+    ]);
     settleDisk(output);
     const submitted = await cluster(recipe, Number(workers));
     alone.push(merged.seconds);
@@ -57,6 +67,13 @@ const text = [
 ].join("\n\n");
 process.stdout.write(`${text}\n`);
 if (options["write-docs"]) replaceRegion(join(repositoryRoot, "docs", "performance.md"), "cluster", text);
+
+/** The recipe with its models named from the one folder that all processes know. */
+function rooted(recipe) {
+  const path = recipe.replace(/\.yml$/, "-rooted.yml");
+  writeFileSync(path, readFileSync(recipe, "utf8").replaceAll("../", ""));
+  return path;
+}
 
 /** Seconds of one submitted merge. */
 async function cluster(recipe, workers) {
