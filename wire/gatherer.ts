@@ -1,4 +1,5 @@
 import { GATHER_MS } from "./chunks.ts";
+import { systemTimers, type Timers } from "./timers.ts";
 
 export interface GathererOptions<Entry, Answer> {
   /** One call for all that was gathered; answers in the order of the entries. */
@@ -9,6 +10,7 @@ export interface GathererOptions<Entry, Answer> {
   /** About the bytes of an entry; a call is sent before it exceeds `bytesMax`. */
   bytesOf?(entry: Entry): number;
   readonly bytesMax?: number;
+  readonly timers?: Timers;
 }
 
 const ENTRIES_MAX = 512;
@@ -28,7 +30,7 @@ export class Gatherer<Entry, Answer> {
   readonly #options: GathererOptions<Entry, Answer>;
   #waiting: Waiting<Entry, Answer>[] = [];
   #bytes = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #stopTimer: (() => void) | undefined;
 
   constructor(options: GathererOptions<Entry, Answer>) {
     this.#options = options;
@@ -37,20 +39,21 @@ export class Gatherer<Entry, Answer> {
   /** Rejects with the error of the call that carried the entry. */
   add(entry: Entry): Promise<Answer> {
     const { entriesMax = ENTRIES_MAX, bytesMax = BYTES_MAX, gatherMs = GATHER_MS } = this.#options;
+    const { timers = systemTimers } = this.#options;
     const bytes = this.#options.bytesOf?.(entry) ?? 0;
     if (this.#bytes + bytes > bytesMax) this.flush();
     this.#bytes += bytes;
     return new Promise((resolve, reject) => {
       this.#waiting.push({ entry, resolve, reject });
       if (this.#waiting.length >= entriesMax) this.flush();
-      else this.#timer ??= setTimeout(() => this.flush(), gatherMs);
+      else this.#stopTimer ??= timers.after(gatherMs, () => this.flush());
     });
   }
 
   /** Sends what is gathered now. */
   flush(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#stopTimer?.();
+    this.#stopTimer = undefined;
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#bytes = 0;

@@ -38,4 +38,5 @@ export {
   WORKER_KEY,
 } from "./status.ts";
 export { CHUNKS_IN_FLIGHT_MAX, type Sink, StreamWriter } from "./stream-writer.ts";
+export { delay, every, systemTimers, type Timers } from "./timers.ts";
 export { checkVersions, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, type Side } from "./version.ts";

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { type Client, type ClientDuplexStream, type ServiceError, status } from "@grpc/grpc-js";
 import { failureFrom } from "../../merge/work/index.ts";
 import {
@@ -10,7 +9,17 @@ import {
   type Welcome,
 } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
-import { type AttemptKey, attemptOf, checkVersions, failuresOfCall, numberOf, StreamWriter } from "../../wire/index.ts";
+import {
+  type AttemptKey,
+  attemptOf,
+  checkVersions,
+  delay,
+  failuresOfCall,
+  numberOf,
+  StreamWriter,
+  systemTimers,
+  type Timers,
+} from "../../wire/index.ts";
 import { type ConnectionOptions, WorkerError } from "../index.ts";
 import { type BackoffOptions, backoffMs, type Connection, isServiceError, openConnection } from "../transfer/index.ts";
 import type { WorkerLog } from "./worker-log.ts";
@@ -37,6 +46,15 @@ export interface AttachmentOptions {
   readonly store: Store;
   readonly listener: AttachListener;
   readonly log: WorkerLog;
+  readonly seams?: AttachmentSeams;
+}
+
+/** Where a simulation sets itself between the session and the network. */
+export interface AttachmentSeams {
+  readonly timers?: Timers;
+  readonly connect?: typeof openConnection;
+  readonly backoff?: BackoffOptions;
+  readonly welcomeMs?: number;
 }
 
 const BACKOFF: BackoffOptions = { firstMs: 250, mostMs: 15_000 };
@@ -67,6 +85,7 @@ interface Beat {
 /** The worker's session with the coordinator, over as many connections as it takes. */
 export class Attachment {
   readonly #options: AttachmentOptions;
+  readonly #timers: Timers;
   #connection: Connection | undefined;
   #writer: StreamWriter<AttachRequest> | undefined;
   #lastWrite: Promise<void> = Promise.resolve();
@@ -78,6 +97,7 @@ export class Attachment {
 
   constructor(options: AttachmentOptions) {
     this.#options = options;
+    this.#timers = options.seams?.timers ?? systemTimers;
   }
 
   /** Of the connection of now. */
@@ -98,8 +118,10 @@ export class Attachment {
    */
   async leave(): Promise<void> {
     this.#closed = true;
-    const over = new AbortController();
-    const waited = delay(LEAVE_MS, undefined, { signal: over.signal }).catch(() => undefined);
+    let over: () => void = () => {};
+    const waited = new Promise<void>((resolve) => {
+      over = this.#timers.after(LEAVE_MS, resolve);
+    });
     if (this.#writer !== undefined) {
       const answered = new Promise<void>((resolve) => {
         this.#onAnswer = resolve;
@@ -110,7 +132,7 @@ export class Attachment {
     await this.#lastWrite;
     await this.#writer?.end();
     await Promise.race([this.#session, waited]);
-    over.abort();
+    over();
   }
 
   /** Attaches, and attaches again, until it is closed. @throws WorkerError `worker/refused`; WireError `wire/other-version` */
@@ -132,9 +154,9 @@ export class Attachment {
         throw new WorkerError("worker/refused", failure.message, { hint: failure.hint, cause: ended });
       }
       if (!isServiceError(ended) && !failure.retryable) throw ended;
-      const waitMs = backoffMs(Math.max(1, failures), Math.random(), BACKOFF);
+      const waitMs = backoffMs(Math.max(1, failures), this.#timers.chance(), this.#options.seams?.backoff ?? BACKOFF);
       log("warn", "not attached", { code: failure.code, message: failure.message, againInMs: Math.round(waitMs) });
-      await delay(waitMs);
+      await delay(this.#timers, waitMs);
     }
   }
 
@@ -145,10 +167,10 @@ export class Attachment {
 
   /** One connection, from hello to its end. Resolves with why it ended. */
   async #converseOnce(welcomed: () => void): Promise<unknown> {
-    const { store, connection, listener } = this.#options;
+    const { store, connection, listener, seams } = this.#options;
     try {
       // A fresh channel: the old one may be half open, and would take the new call along.
-      this.#connection = await openConnection(store, connection);
+      this.#connection = await (seams?.connect ?? openConnection)(store, connection);
       const { path, requestSerialize, responseDeserialize } = CoordinatorService.attach;
       const call = this.#connection.client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
       return await this.#converse(call, this.#connection.renewed, welcomed);
@@ -168,37 +190,39 @@ export class Attachment {
     renewed: Promise<void>,
     welcomed: () => void,
   ): Promise<unknown> {
-    const { listener } = this.#options;
+    const { listener, seams } = this.#options;
+    const timers = this.#timers;
+    const welcomeMs = seams?.welcomeMs ?? WELCOME_MS;
     const writer = new StreamWriter<AttachRequest>(call);
     return new Promise((resolve) => {
       const beats = new Map<bigint, Beat>();
-      let timer = setTimeout(() => end(silent(WELCOME_MS)), WELCOME_MS);
+      let stopTimer = timers.after(welcomeMs, () => end(silent(welcomeMs)));
       let over = false;
       const end = (why: unknown) => {
         over = true;
-        clearTimeout(timer);
+        stopTimer();
         call.cancel();
         resolve(why);
       };
       void renewed.then(() => end(RENEWED));
       let lastSequence = 0n;
       const beat = (everyMs: number) => {
-        clearTimeout(timer);
+        stopTimer();
         const sequence = ++lastSequence;
         const oldest = beats.values().next().value;
-        if (beats.size >= UNANSWERED_MAX && oldest !== undefined) return end(silent(performance.now() - oldest.sentMs));
+        if (beats.size >= UNANSWERED_MAX && oldest !== undefined) return end(silent(timers.nowMs() - oldest.sentMs));
         const { held, memoryUsedBytes } = listener.heartbeat();
         const named = held.filter(({ alive }) => alive).map(({ id }) => attemptOf(id));
-        beats.set(sequence, { sentMs: performance.now(), named });
+        beats.set(sequence, { sentMs: timers.nowMs(), named });
         this.send({
           $case: "heartbeat",
           value: { sequence, held: [...held], memoryUsedBytes: BigInt(memoryUsedBytes) },
         });
-        timer = setTimeout(() => beat(everyMs), everyMs);
+        stopTimer = timers.after(everyMs, () => beat(everyMs));
       };
       const take = (message: Received | undefined) => {
         if (message?.$case === "welcome") {
-          clearTimeout(timer);
+          stopTimer();
           checkWelcome(listener.hello(), message.value);
           welcomed();
           this.#writer = writer;

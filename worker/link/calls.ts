@@ -8,7 +8,7 @@ import {
   type ReportAnswer,
   SliceReport,
 } from "../../proto/index.ts";
-import { Gatherer } from "../../wire/index.ts";
+import { Gatherer, systemTimers, type Timers } from "../../wire/index.ts";
 
 /** Every call ends, also where nobody answers. Reports wait for the journal, and for results to be fetched. */
 const DEADLINES_MS = { grants: 20_000, reports: 120_000, failures: 20_000, plan: 120_000 } as const;
@@ -16,17 +16,21 @@ const DEADLINES_MS = { grants: 20_000, reports: 120_000, failures: 20_000, plan:
 /** The worker's calls, but for Attach and bulk bytes; small ones are gathered for some milliseconds. All of them are safe to repeat. @throws ServiceError */
 export class CoordinatorCalls {
   readonly #client: () => Client;
-  readonly #grants = new Gatherer<GrantRequest, GrantAnswer>({ send: (entries) => this.#requestGrants(entries) });
-  readonly #reports = new Gatherer<SliceReport, ReportAnswer>({
-    send: (entries) => this.#reportSlices(entries),
-    bytesOf: ({ result }) =>
-      result?.$case === "summary" ? SliceReport.encode(SliceReport.fromPartial({ result })).finish().length : 0,
-  });
-  readonly #failures = new Gatherer<FailureReport, ReportAnswer>({ send: (entries) => this.#reportFailures(entries) });
+  readonly #grants: Gatherer<GrantRequest, GrantAnswer>;
+  readonly #reports: Gatherer<SliceReport, ReportAnswer>;
+  readonly #failures: Gatherer<FailureReport, ReportAnswer>;
 
   /** `client`: of the connection that is used now. */
-  constructor(client: () => Client) {
+  constructor(client: () => Client, timers: Timers = systemTimers) {
     this.#client = client;
+    this.#grants = new Gatherer({ timers, send: (entries) => this.#requestGrants(entries) });
+    this.#reports = new Gatherer({
+      timers,
+      send: (entries) => this.#reportSlices(entries),
+      bytesOf: ({ result }) =>
+        result?.$case === "summary" ? SliceReport.encode(SliceReport.fromPartial({ result })).finish().length : 0,
+    });
+    this.#failures = new Gatherer({ timers, send: (entries) => this.#reportFailures(entries) });
   }
 
   requestGrant(request: GrantRequest): Promise<GrantAnswer> {

@@ -15,11 +15,14 @@ import {
   attemptOf,
   attemptOfAssignment,
   bytesOfHex,
+  every,
   failuresOfCall,
   messageOfAttempt,
   messageOfFailed,
   messageOfReport,
   numberOf,
+  systemTimers,
+  type Timers,
 } from "../../wire/index.ts";
 import type { Computed, ConnectionOptions, HeldUnit } from "../index.ts";
 import {
@@ -28,14 +31,15 @@ import {
   initialLeases,
   type LeaseEffect,
   type LeaseEvent,
+  type LeaseRules,
   type LeaseState,
   mayBeginIo,
   reduceLeases,
   textOf,
 } from "../lease/index.ts";
-import { ThreadPool, type ThreadPoolOptions } from "../pool/index.ts";
+import { ThreadPool, type ThreadPoolListener, type ThreadPoolOptions } from "../pool/index.ts";
 import { canPass, isServiceError, type OfferedResult, persist, sendResult } from "../transfer/index.ts";
-import { type AttachListener, Attachment } from "./attachment.ts";
+import { type AttachListener, Attachment, type AttachmentSeams } from "./attachment.ts";
 import { CoordinatorCalls } from "./calls.ts";
 import { JobShelf } from "./job-shelf.ts";
 import { type LocalJob, localJob } from "./local-job.ts";
@@ -55,6 +59,22 @@ export interface RemoteWorkerOptions {
   readonly log: WorkerLog;
   /** The process must end now, whatever is under way. */
   readonly fatal: (failure: Failure) => void;
+  readonly seams?: WorkerSeams;
+}
+
+/** What of a thread pool the link needs. */
+export type WorkerPool = Pick<
+  ThreadPool,
+  "assign" | "begin" | "drop" | "end" | "finish" | "look" | "release" | "waiting"
+>;
+
+/** Where a simulation sets itself between the link and what it runs on. */
+export interface WorkerSeams extends AttachmentSeams {
+  readonly startPool?: (options: ThreadPoolOptions, listener: ThreadPoolListener) => Promise<WorkerPool>;
+  /** How often leases are looked at, when unanswered questions are asked again, and those that were answered "later". */
+  readonly tickMs?: number;
+  readonly answerMs?: number;
+  readonly laterMs?: number;
 }
 
 /** One attempt and what there is of it. */
@@ -85,7 +105,7 @@ const SEND_DEADLINE_MS = 120_000;
 const PLAN_BACKOFF = { firstMs: 200, mostMs: 2_000 };
 const PLAN_PATIENCE_MS = 60_000;
 /** A coordinator that never let the worker in has no times either; nothing is leased before it does. */
-const NO_RULES = { leaseMs: 0, ioTimeoutMs: 0, answerMs: ANSWER_MS, laterMs: LATER_MS };
+const NO_RULES = { leaseMs: 0, ioTimeoutMs: 0 };
 
 /**
  * A worker on another machine than its coordinator: the thread pool behind the link. Computes first and keeps the result in memory,
@@ -98,17 +118,22 @@ export class RemoteWorker implements AttachListener {
   readonly #calls: CoordinatorCalls;
   readonly #jobs: JobShelf;
   readonly #work = new Map<string, Work>();
-  readonly #rules = { ...NO_RULES };
-  readonly #leases: LeaseState = initialLeases(this.#rules);
+  readonly #timers: Timers;
+  readonly #rules: { -readonly [K in keyof LeaseRules]: LeaseRules[K] };
+  readonly #leases: LeaseState;
   readonly #events: LeaseEvent[] = [];
   #reducing = false;
-  #pool: ThreadPool | undefined;
+  #pool: WorkerPool | undefined;
   #drained: () => void = () => {};
 
   constructor(options: RemoteWorkerOptions) {
     this.#options = options;
+    const { timers = systemTimers, answerMs = ANSWER_MS, laterMs = LATER_MS } = options.seams ?? {};
+    this.#timers = timers;
+    this.#rules = { ...NO_RULES, answerMs, laterMs };
+    this.#leases = initialLeases(this.#rules);
     this.#attachment = new Attachment({ ...options, listener: this });
-    this.#calls = new CoordinatorCalls(() => this.#attachment.client);
+    this.#calls = new CoordinatorCalls(() => this.#attachment.client, timers);
     this.#jobs = new JobShelf((message) => this.#load(message), options.log);
   }
 
@@ -120,20 +145,23 @@ export class RemoteWorker implements AttachListener {
     const done = new Promise<void>((resolve) => {
       this.#drained = resolve;
     });
-    const { log } = this.#options;
-    this.#pool = await ThreadPool.start(this.#options.pool, {
+    const { log, seams } = this.#options;
+    const startPool = seams?.startPool ?? ThreadPool.start;
+    this.#pool = await startPool(this.#options.pool, {
       computed: (unit, computed) => this.#computed(unit, computed),
       reported: (job, report) => this.#finished({ job, unit: report.unit, attempt: report.attempt }, report),
       dropped: () => {},
       replaced: (thread, failure) => log("warn", "thread replaced", { thread, ...failure }),
       broken: (failure) => this.#options.fatal(failure),
     });
-    const ticks = setInterval(() => this.#post({ type: "time-passed", nowMs: performance.now() }), TICK_MS);
+    const stopTicks = every(this.#timers, seams?.tickMs ?? TICK_MS, () => {
+      this.#post({ type: "time-passed", nowMs: this.#timers.nowMs() });
+    });
     try {
       await Promise.race([this.#attachment.run(), done]);
       await this.#attachment.leave();
     } finally {
-      clearInterval(ticks);
+      stopTicks();
       this.#attachment.close();
       await this.#pool.end();
     }
@@ -150,7 +178,7 @@ export class RemoteWorker implements AttachListener {
       this.#options.log("info", "draining", { graceMs, held: this.#work.size, handedBack: waiting.length });
       this.#sayDraining(graceMs);
     }
-    this.#post({ type: "drain", graceMs, waiting, nowMs: performance.now() });
+    this.#post({ type: "drain", graceMs, waiting, nowMs: this.#timers.nowMs() });
   }
 
   /** The result of an attempt that may be fetched; undefined where there is none. */
@@ -169,20 +197,20 @@ export class RemoteWorker implements AttachListener {
     this.#rules.leaseMs = numberOf(welcome.leaseMs, "a lease of ms");
     this.#rules.ioTimeoutMs = numberOf(welcome.ioTimeoutMs, "a timeout of ms");
     this.#options.log("info", "attached", { coordinator: welcome.softwareVersion, held: this.#work.size });
-    this.#post({ type: "link-restored", dropped: welcome.dropped.map(attemptOf), nowMs: performance.now() });
+    this.#post({ type: "link-restored", dropped: welcome.dropped.map(attemptOf), nowMs: this.#timers.nowMs() });
     const { drainUntilMs } = this.#leases;
-    if (drainUntilMs !== undefined) this.#sayDraining(Math.max(0, drainUntilMs - performance.now()));
+    if (drainUntilMs !== undefined) this.#sayDraining(Math.max(0, drainUntilMs - this.#timers.nowMs()));
   }
 
   detached(): void {
-    this.#post({ type: "link-lost", nowMs: performance.now() });
+    this.#post({ type: "link-lost", nowMs: this.#timers.nowMs() });
   }
 
   /** A thread that hangs does not look alive: what it holds is not renewed. */
   heartbeat() {
     // Its leases have lapsed by then, and whoever has them now may write.
     const hungAfterMs = this.#rules.leaseMs + this.#rules.ioTimeoutMs;
-    const progress = new Map(this.#pool?.look(performance.now(), hungAfterMs).map((unit) => [textOf(unit), unit]));
+    const progress = new Map(this.#pool?.look(this.#timers.nowMs(), hungAfterMs).map((unit) => [textOf(unit), unit]));
     const held = heldKeys(this.#leases).map((key) => {
       const { alive = true, bytesDone = 0 } = progress.get(textOf(key)) ?? {};
       return { id: messageOfAttempt(key), alive, bytesDone: BigInt(bytesDone) };
@@ -191,7 +219,7 @@ export class RemoteWorker implements AttachListener {
   }
 
   answered(named: readonly AttemptKey[], sentMs: number, dropped: readonly AttemptKey[]): void {
-    this.#post({ type: "heartbeat-answered", named, sentMs, dropped, nowMs: performance.now() });
+    this.#post({ type: "heartbeat-answered", named, sentMs, dropped, nowMs: this.#timers.nowMs() });
   }
 
   received(message: NonNullable<AttachResponse["message"]>): void {
@@ -202,7 +230,7 @@ export class RemoteWorker implements AttachListener {
       case "assignment":
         return this.#assigned(message.value);
       case "cancel":
-        return this.#post({ type: "dropped", keys: message.value.ids.map(attemptOf), nowMs: performance.now() });
+        return this.#post({ type: "dropped", keys: message.value.ids.map(attemptOf), nowMs: this.#timers.nowMs() });
       case "jobEnded":
         if (!this.#jobs.remove(message.value.jobId)) return;
         this.#dropJob(message.value.jobId);
@@ -226,7 +254,8 @@ export class RemoteWorker implements AttachListener {
     const { store, roots, connection, inputCacheBytes, log } = this.#options;
     const planText = await persist(() => this.#calls.readPlan(message.jobId), {
       ...PLAN_BACKOFF,
-      untilMs: performance.now() + PLAN_PATIENCE_MS,
+      timers: this.#timers,
+      untilMs: this.#timers.nowMs() + PLAN_PATIENCE_MS,
     });
     const remoteInputs = { connection, cacheBytes: inputCacheBytes };
     const local = await localJob(message, planText, { store, roots, remoteInputs });
@@ -237,7 +266,7 @@ export class RemoteWorker implements AttachListener {
 
   #dropJob(id: string): void {
     const keys = [...this.#work.values()].filter(({ key }) => key.job === id).map(({ key }) => key);
-    this.#post({ type: "dropped", keys, nowMs: performance.now() });
+    this.#post({ type: "dropped", keys, nowMs: this.#timers.nowMs() });
     this.#pool?.finish(id);
   }
 
@@ -246,7 +275,7 @@ export class RemoteWorker implements AttachListener {
     if (!this.#work.has(textOf(key))) {
       this.#work.set(textOf(key), { key, message, computing: true, reporting: false });
     }
-    this.#post({ type: "assigned", key, nowMs: performance.now() });
+    this.#post({ type: "assigned", key, nowMs: this.#timers.nowMs() });
     if (this.#leases.leases.has(textOf(key))) return;
     // Handed back at once, where no more work is taken; by the leases themselves, as long as they are not over.
     this.#work.delete(textOf(key));
@@ -257,7 +286,7 @@ export class RemoteWorker implements AttachListener {
     try {
       const job = await this.#jobs.local(work.key.job);
       if (!this.#isCurrent(work)) return;
-      if (job === undefined) return this.#post({ type: "dropped", keys: [work.key], nowMs: performance.now() });
+      if (job === undefined) return this.#post({ type: "dropped", keys: [work.key], nowMs: this.#timers.nowMs() });
       const { assignment } = assignmentOf(work.message, job.index);
       work.job = job;
       if (assignment.kind === "slice") {
@@ -281,7 +310,7 @@ export class RemoteWorker implements AttachListener {
     work.computing = false;
     work.result = { bytes: new Uint8Array(buffer, 0, slice.sizeBytes), sha256, buffer };
     work.report = { ...attemptIn(unit), kind: "slice", sha256, warnings, counts };
-    this.#post({ type: "computed", key: work.key, sha256, nowMs: performance.now() });
+    this.#post({ type: "computed", key: work.key, sha256, nowMs: this.#timers.nowMs() });
   }
 
   #failed(work: Work, error: unknown): void {
@@ -297,7 +326,7 @@ export class RemoteWorker implements AttachListener {
     work.computing = false;
     work.report = report;
     this.#release(work);
-    this.#post({ type: "finished", key, nowMs: performance.now() });
+    this.#post({ type: "finished", key, nowMs: this.#timers.nowMs() });
   }
 
   // ---- what the leases ask for
@@ -321,7 +350,7 @@ export class RemoteWorker implements AttachListener {
       case "hand-back":
         return this.#attachment.send({ $case: "handBack", value: { ids: effect.keys.map(messageOfAttempt) } });
       case "exit":
-        return this.#options.fatal(outlived(effect.key, performance.now() - effect.sinceMs));
+        return this.#options.fatal(outlived(effect.key, this.#timers.nowMs() - effect.sinceMs));
       case "drained":
         return this.#drained();
     }
@@ -352,7 +381,7 @@ export class RemoteWorker implements AttachListener {
   }
 
   async #askForGrant({ key }: Work, sha256: string): Promise<void> {
-    const askedMs = performance.now();
+    const askedMs = this.#timers.nowMs();
     try {
       const request = { id: messageOfAttempt(key), sha256: bytesOfHex(sha256) };
       const { decision } = await this.#calls.requestGrant(request);
@@ -362,7 +391,7 @@ export class RemoteWorker implements AttachListener {
           : decision === GrantDecision.GRANT_DECISION_LATER
             ? "later"
             : "refused";
-      this.#post({ type: "grant-answered", key, answer, askedMs, nowMs: performance.now() });
+      this.#post({ type: "grant-answered", key, answer, askedMs, nowMs: this.#timers.nowMs() });
     } catch (error) {
       this.#notAnswered("grant", key, error);
     }
@@ -380,7 +409,7 @@ export class RemoteWorker implements AttachListener {
       if (!(await this.#bring(work, job, place, result, write)) || write.fenced) return;
       // What may be fetched must stay until the coordinator says that it has it.
       if (job.output !== OutputAccess.OUTPUT_ACCESS_FETCH_RESULT) this.#release(work);
-      this.#post({ type: "written", key, nowMs: performance.now() });
+      this.#post({ type: "written", key, nowMs: this.#timers.nowMs() });
     } catch (error) {
       if (!write.fenced) this.#failed(work, error);
     }
@@ -395,7 +424,7 @@ export class RemoteWorker implements AttachListener {
     write: { readonly fenced: boolean },
   ): Promise<boolean> {
     if (job.output === OutputAccess.OUTPUT_ACCESS_FETCH_RESULT) return true; // the coordinator comes for it
-    const nowMs = () => performance.now();
+    const nowMs = () => this.#timers.nowMs();
     const mayGoOn = () => !write.fenced && mayBeginIo(this.#leases, key, nowMs());
     if (job.output === OutputAccess.OUTPUT_ACCESS_ROOTS) {
       return writeResult(this.#options.store, place, result.bytes, {
@@ -405,7 +434,8 @@ export class RemoteWorker implements AttachListener {
       });
     }
     const send = () => sendResult(this.#attachment.client, { id: key, ...result }, SEND_DEADLINE_MS, mayGoOn);
-    return persist(send, { ...PLAN_BACKOFF, untilMs: nowMs() + SEND_DEADLINE_MS, mayGoOn }).then(
+    const patience = { ...PLAN_BACKOFF, timers: this.#timers, untilMs: nowMs() + SEND_DEADLINE_MS, mayGoOn };
+    return persist(send, patience).then(
       () => true,
       (error: unknown) => {
         if (mayGoOn()) throw error;
@@ -424,7 +454,7 @@ export class RemoteWorker implements AttachListener {
           ? await this.#calls.reportFailure(messageOfFailed(key.job, report))
           : await this.#calls.reportSlice(messageOfReport(key.job, report));
       const answer = decision === ReportDecision.REPORT_DECISION_ACCEPTED ? "accepted" : "stale";
-      this.#post({ type: "report-answered", key, answer, nowMs: performance.now() });
+      this.#post({ type: "report-answered", key, answer, nowMs: this.#timers.nowMs() });
     } catch (error) {
       this.#notAnswered("report", key, error);
     } finally {
@@ -436,7 +466,7 @@ export class RemoteWorker implements AttachListener {
   #notAnswered(what: string, key: AttemptKey, error: unknown): void {
     const failure = this.#failureOf(error);
     this.#options.log(canPass(error) ? "debug" : "warn", `no answer to a ${what}`, { unit: key.unit, ...failure });
-    if (!canPass(error)) this.#post({ type: "dropped", keys: [key], nowMs: performance.now() });
+    if (!canPass(error)) this.#post({ type: "dropped", keys: [key], nowMs: this.#timers.nowMs() });
   }
 
   #release(work: Work): void {

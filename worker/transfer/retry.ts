@@ -1,5 +1,5 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { type ServiceError, status } from "@grpc/grpc-js";
+import { delay, systemTimers, type Timers } from "../../wire/index.ts";
 
 /** Codes with which a call may be made again: the other end is away, busy or slow. */
 const PASSING: ReadonlySet<number> = new Set([
@@ -38,15 +38,20 @@ export function backoffMs(attempt: number, chance: number, { firstMs, mostMs }: 
 /** Makes a call until it succeeds, fails for good, or `untilMs` of the monotonic clock has passed. */
 export async function persist<T>(
   call: () => Promise<T>,
-  options: BackoffOptions & { readonly untilMs: number; readonly mayGoOn?: () => boolean },
+  options: BackoffOptions & {
+    readonly untilMs: number;
+    readonly mayGoOn?: () => boolean;
+    readonly timers?: Timers;
+  },
 ): Promise<T> {
+  const { timers = systemTimers } = options;
   for (let attempt = 1; ; attempt++) {
     try {
       return await call();
     } catch (error) {
-      const waitMs = backoffMs(attempt, Math.random(), options);
-      if (!canPass(error) || performance.now() + waitMs > options.untilMs) throw error;
-      await delay(waitMs);
+      const waitMs = backoffMs(attempt, timers.chance(), options);
+      if (!canPass(error) || timers.nowMs() + waitMs > options.untilMs) throw error;
+      await delay(timers, waitMs);
       if (options.mayGoOn?.() === false) throw error;
     }
   }
