@@ -41,6 +41,8 @@ export interface MergeRun {
   /** Undefined where there was nothing to do. */
   readonly progress: Progress | undefined;
   readonly warnings: readonly string[];
+  /** What is said of the recipe before work is done, by code. */
+  readonly planWarnings: readonly string[];
   readonly counters: ReadonlyMap<string, number>;
 }
 
@@ -73,21 +75,17 @@ export async function runMerge(
 ): Promise<MergeRun> {
   const chosen = { ...defaults, store: new FileStore({ blocking: true }), ...settings };
   const { store, sliceBytes, shardBytes, allowNonfinite, budget } = chosen;
-  const { plan, digest, definingCheckpoint, text, inputs, recipeText } = await prepareText(
-    store,
-    recipe,
-    "recipe.yml",
-    {
-      seed: chosen.seed,
-      sliceBytes,
-      shardBytes,
-      allowNonfinite,
-      allowUnknownKeys: false,
-      modelsRoot: chosen.models,
-      cwd: chosen.models,
-      environment: {},
-    },
-  );
+  const prepared = await prepareText(store, recipe, "recipe.yml", {
+    seed: chosen.seed,
+    sliceBytes,
+    shardBytes,
+    allowNonfinite,
+    allowUnknownKeys: false,
+    modelsRoot: chosen.models,
+    cwd: chosen.models,
+    environment: {},
+  });
+  const { plan, digest, definingCheckpoint, text, inputs, recipeText } = prepared;
   const warnings: string[] = [];
   const counters = new Map<string, number>();
   let begun: Begun = { state: "fresh", slicesDone: 0, tornBytes: 0 };
@@ -123,7 +121,8 @@ export async function runMerge(
     },
     onStop: chosen.onStop,
   });
-  return { outcome, plan, begun, progress: last, warnings, counters };
+  const planWarnings = prepared.warnings.map(({ code }) => code);
+  return { outcome, plan, begun, progress: last, warnings, planWarnings, counters };
 }
 
 /** As `runMerge`, for merges that must succeed: the tensors that an independent reader finds. */
