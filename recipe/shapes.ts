@@ -8,19 +8,20 @@ export type ShapeAgreement =
   | { readonly kind: "differ" };
 
 /**
- * The common leading submatrix of embeddings; of other tensors the one shape that all have.
- * `base`: undefined where the method keeps no base apart.
+ * The rows that all embeddings have, where their rows are of one length; of other tensors the one shape that all have. Columns are the
+ * hidden size: models of unlike size do not fit, and are never cut to fit.
  */
 export function agreeOrFail(name: string, shapes: readonly (readonly number[])[]): ShapeAgreement {
   const [first = []] = shapes;
   if (shapes.every((shape) => sameShape(shape, first))) return { kind: "agreed", shape: first, skipped: [] };
-  const sameRank = shapes.every((shape) => shape.length === first.length);
-  if (!isEmbeddingLike(name) || !sameRank) return { kind: "differ" };
-  const common = first.map((_, axis) => Math.min(...shapes.map((shape) => shape[axis] ?? 0)));
-  return { kind: "agreed", shape: common, skipped: [] };
+  if (!isEmbeddingLike(name) || !shapes.every((shape) => sameRowLength(shape, first))) return { kind: "differ" };
+  const rows = Math.min(...shapes.map(([count = 0]) => count));
+  return { kind: "agreed", shape: [rows, ...first.slice(1)], skipped: [] };
 }
 
-/** The base's shape: embeddings are cut to it, other tensors that differ are left out. `skipped`: positions in `models`. */
+/**
+ * The base's shape: the rows of embeddings are cut to it, other tensors that differ are left out. `skipped`: positions in `models`.
+ */
 export function agreeWithBase(
   name: string,
   base: readonly number[],
@@ -29,10 +30,15 @@ export function agreeWithBase(
   const positions = models.map((_, i) => i);
   const differs = (i: number) => !sameShape(models[i] ?? [], base);
   if (!isEmbeddingLike(name)) return { kind: "agreed", shape: base, skipped: positions.filter(differs) };
-  const sameRank = (i: number) => models[i]?.length === base.length;
-  const tooSmall = positions.filter((i) => sameRank(i) && base.some((size, axis) => (models[i]?.[axis] ?? 0) < size));
+  if (!models.every((shape) => sameRowLength(shape, base))) return { kind: "differ" };
+  const tooSmall = positions.filter((i) => (models[i]?.[0] ?? 0) < (base[0] ?? 0));
   if (tooSmall.length > 0) return { kind: "too-small", models: tooSmall };
-  return { kind: "agreed", shape: base, skipped: positions.filter((i) => !sameRank(i)) };
+  return { kind: "agreed", shape: base, skipped: [] };
+}
+
+/** Whether two tensors differ in nothing but the number of their rows. */
+function sameRowLength(a: readonly number[], b: readonly number[]): boolean {
+  return a.length > 0 && sameShape(a.slice(1), b.slice(1)) && a.length === b.length;
 }
 
 export function sameShape(a: readonly number[], b: readonly number[]): boolean {

@@ -364,15 +364,10 @@ test("integers where the base has floating point are a fault", () => {
   ]);
 });
 
-test("embeddings of unlike size are cut to what all have, base included, and rows keep their length in the file", () => {
-  const wide = tinyLlama(1, 12).map(([name, shape]): TensorShape => [name, name.includes("embed") ? [12, 5] : shape]);
-  const binding = bind(linear("a", "b"), { a: wide, b: tinyLlama(1, 10) });
+test("embeddings of unlike vocabularies are cut to the rows that all have, base included", () => {
+  const binding = bind(linear("a", "b"), { a: tinyLlama(1, 12), b: tinyLlama(1, 10) });
   expect(binding.faults).toEqual([]);
-  const task = taskOf(binding, "model.embed_tokens.weight");
-  expect([task?.shape, task?.models.map(({ storedRowLength }) => storedRowLength)]).toEqual([
-    [10, 4],
-    [5, 4],
-  ]);
+  expect(taskOf(binding, "model.embed_tokens.weight")?.shape).toEqual([10, 4]);
   expect(binding.embeddingRows).toBe(10);
   expect(binding.notes).toContainEqual({ tensor: "lm_head.weight", input: "a", reason: "cut from [12, 4] to [10, 4]" });
   expect(binding.warnings.map(({ code }) => code)).toEqual(["recipe/tensor-cut"]);
@@ -385,6 +380,17 @@ test("a delta method cuts embeddings to the base's shape, and refuses a smaller 
   expect(summaryOf(smaller.faults)).toEqual([
     'shape-mismatch 3:10 "a" has model.embed_tokens.weight of shape [9, 4], "base" [10, 4]: a model\'s embedding may not be smaller than the base\'s (and 1 more tensor)',
   ]);
+});
+
+test("columns of an embedding are never cut: a model of another hidden size is refused", () => {
+  const embedding = (columns: number) =>
+    tinyLlama(1).map(([name, shape]): TensorShape => [name, name.includes("embed") ? [10, columns] : shape]);
+  for (const columns of [3, 5]) {
+    const expected = `"a" has model.embed_tokens.weight of shape [10, ${columns}], "base" [10, 4]`;
+    const models = { base: tinyLlama(1), a: embedding(columns) };
+    expect(summaryOf(bind(taskArithmetic("a"), models).faults)[0]).toContain(expected);
+    expect(summaryOf(bind(linear("base", "a"), models).faults)[0]).toContain(expected);
+  }
 });
 
 test("of other shapes that differ, a delta method leaves the model out, others fail naming models and shapes", () => {
