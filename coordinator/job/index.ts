@@ -10,6 +10,7 @@ export {
   type Outcome,
   type Progress,
 } from "./job-runner.ts";
+export { dataOfJson, jsonOfData } from "./journal-data.ts";
 export { type JobLimits, localLimits, type RemoteLimits, remoteDefaults, remoteLimits } from "./limits.ts";
 export {
   type Begun,
@@ -19,6 +20,7 @@ export {
   type RunningJob,
   runMergeJob,
 } from "./merge-job.ts";
-export { type JobHistory, JobRecords, type PublishedFile, readHistory } from "./records.ts";
+export type { PublishedFile } from "./record-fields.ts";
+export { type JobHistory, JobRecords, readHistory } from "./records.ts";
 export type { SealedShards } from "./seal-pass.ts";
 export { type SurveyRange, TensorRounds } from "./surveys.ts";

@@ -272,7 +272,7 @@ async function resume(
   }
 
   const lost = new Set(await prepareStage(store, stage, plan));
-  const kept = { ...history, slices: new Map([...history.slices].filter(([id]) => !lost.has(shardOf(plan, id)))) };
+  const kept = lost.size === 0 ? history : { ...history, slices: slicesOutside(lost, plan, history) };
   const done = [...kept.slices.values()].filter(({ doneSha256 }) => doneSha256 !== undefined).length;
   began(history.slices.size > 0 ? "resumed" : "fresh", done);
   const shardPaths = plan.shards.map(({ name }) => join(stage, name));
@@ -420,6 +420,9 @@ function checkSameInputs({ inputs }: MergeJobOptions, history: JobHistory): void
   }
 }
 
-function shardOf(plan: Plan, id: string): number {
-  return plan.slices.find((slice) => slice.id === id)?.shard ?? -1;
+/** What the journal tells of slices whose shards are as they were left. */
+function slicesOutside(lost: ReadonlySet<number>, plan: Plan, { slices }: JobHistory): JobHistory["slices"] {
+  const kept = new Map(slices);
+  for (const { id, shard } of plan.slices) if (lost.has(shard)) kept.delete(id);
+  return kept;
 }

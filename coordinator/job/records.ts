@@ -2,13 +2,8 @@ import type { Failure, InputFile, Json, Plan, SliceId, UnitId, WorkerId } from "
 import { PLAN_VERSION } from "../../merge/work/index.ts";
 import type { DurablePhase, Vote } from "../core/index.ts";
 import { type Journal, type JournalRecord, nothingYet, type Sequence } from "../journal/index.ts";
-
-/** A published file. */
-export interface PublishedFile {
-  readonly name: string;
-  readonly sizeBytes: number;
-  readonly sha256: string;
-}
+import { badRecord, dataOfJson, jsonOfData } from "./journal-data.ts";
+import { failureIn, inputFileIn, type PublishedFile, publishedFileIn, RecordFields, voteIn } from "./record-fields.ts";
 
 /** What the journal of a job tells when it is read again. */
 export interface JobHistory {
@@ -23,7 +18,8 @@ export interface JobHistory {
   readonly paused?: Failure;
   readonly files: readonly PublishedFile[];
   readonly slices: ReadonlyMap<SliceId, SliceHistory>;
-  readonly verdicts: ReadonlyMap<number, Json>;
+  /** As they were settled, to the bit. */
+  readonly verdicts: ReadonlyMap<number, unknown>;
 }
 
 export interface SliceHistory {
@@ -92,7 +88,7 @@ export class JobRecords {
   }
 
   verdict(task: number, verdict: unknown): Promise<void> {
-    return this.#append(`verdict/${task}`, { verdict: verdict as Json });
+    return this.#append(`verdict/${task}`, { data: jsonOfData(verdict) });
   }
 
   /** "running" ends a pause. */
@@ -135,66 +131,83 @@ const nothingBegun: JobHistory = {
   verdicts: new Map(),
 };
 
-/** What the journal tells, without a leader's part in it. `seen` is called with every record. */
+/**
+ * What the journal tells, without a leader's part in it. `seen` is called with every record.
+ * @throws JobError `coordinator/bad-record`
+ */
 export async function readHistory(
   journal: Pick<Journal, "read">,
   seen: (record: JournalRecord) => void = () => {},
 ): Promise<JobHistory> {
   let history = nothingBegun;
   const slices = new Map<SliceId, SliceHistory>();
-  const verdicts = new Map<number, Json>();
+  const verdicts = new Map<number, unknown>();
   for await (const record of journal.read()) {
     seen(record);
-    const { entry } = record;
-    const body = entry.body as Record<string, Json>;
-    const [kind, name = ""] = entry.subject.split("/");
-    if (kind === "slice") slices.set(name as SliceId, sliceHistory(slices.get(name as SliceId), body));
-    else if (kind === "verdict") verdicts.set(Number(name), body.verdict ?? null);
-    else if (kind === "job") {
+    const { subject, body } = record.entry;
+    const fields = new RecordFields(body, subject);
+    const [kind, name = ""] = subject.split("/");
+    if (kind === "slice") slices.set(name as SliceId, sliceHistory(slices.get(name as SliceId), fields, subject));
+    else if (kind === "verdict") {
+      const data = fields.value("data");
+      // Earlier versions wrote `verdict`, in which a NaN had become null: the tensor is surveyed again.
+      if (data !== undefined) verdicts.set(Number(name), dataOfJson(data, subject));
+      else if (!fields.has("verdict")) throw badRecord(subject, "it holds no verdict");
+    } else if (kind === "job") {
       // A journal that several jobs had one after another tells of the last.
-      if (body.state === "begun") {
+      if (fields.value("state") === "begun") {
         history = nothingBegun;
         slices.clear();
         verdicts.clear();
       }
-      history = jobHistory(history, body);
+      history = jobHistory(history, fields);
     }
   }
   return { ...history, slices, verdicts };
 }
 
-function sliceHistory(before: SliceHistory | undefined, body: Record<string, Json>): SliceHistory {
-  const attempt = Math.max(before?.attempt ?? 0, Number(body.attempt ?? 0));
-  if (body.state === "done") {
-    return { attempt, doneSha256: String(body.sha256), worker: String(body.worker ?? "") as WorkerId };
+function sliceHistory(before: SliceHistory | undefined, fields: RecordFields, where: string): SliceHistory {
+  const attempt = Math.max(before?.attempt ?? 0, fields.count("attempt"));
+  const state = fields.text("state");
+  switch (state) {
+    case "done": {
+      const worker = fields.has("worker") ? fields.text("worker") : "";
+      return { attempt, doneSha256: fields.text("sha256"), worker: worker as WorkerId };
+    }
+    case "audited":
+      return before?.doneSha256 === undefined ? { attempt } : { ...before, audited: true };
+    case "disputed":
+      return { attempt, disputed: fields.objects("votes").map(voteIn) };
+    case "lost":
+    case "quarantined":
+      return { attempt };
+    default:
+      throw badRecord(where, `state is ${JSON.stringify(state)}, which is unknown here`);
   }
-  if (body.state === "audited" && before?.doneSha256 !== undefined) return { ...before, audited: true };
-  if (body.state === "disputed") return { attempt, disputed: body.votes as unknown as readonly Vote[] };
-  return { attempt };
 }
 
-function jobHistory(before: JobHistory, body: Record<string, Json>): JobHistory {
-  if (body.state === "begun") {
-    return {
-      ...before,
-      plan: String(body.plan),
-      planVersion: Number(body.planVersion ?? PLAN_VERSION),
-      facts: body.facts ?? null,
-      inputs: inputsFrom(body.inputs),
-      replaced: Array.isArray(body.replaced) ? body.replaced.map(String) : [],
-    };
-  }
-  if (body.state === "publishing")
-    return { ...before, phase: "publishing", files: body.files as unknown as PublishedFile[] };
-  switch (body.state) {
+function jobHistory(before: JobHistory, fields: RecordFields): JobHistory {
+  const state = fields.text("state");
+  switch (state) {
+    case "begun":
+      return {
+        ...before,
+        plan: fields.text("plan"),
+        planVersion: fields.has("planVersion") ? fields.count("planVersion") : PLAN_VERSION,
+        facts: fields.value("facts") ?? null,
+        inputs: fields.has("inputs") ? fields.list("inputs").map(inputIn) : [],
+        replaced: fields.has("replaced") ? fields.texts("replaced") : [],
+      };
+    case "publishing":
+      return { ...before, phase: "publishing", files: fields.objects("files").map(publishedFileIn) };
     case "done":
     case "cancelling":
     case "cancelled": {
       const { paused: _, ...rest } = before;
-      return { ...rest, phase: body.state };
+      return { ...rest, phase: state };
     }
     case "paused":
-      return { ...before, paused: body.reason as unknown as Failure };
+      return { ...before, paused: failureIn(fields.object("reason")) };
     case "running": {
       const { paused: _, ...rest } = before;
       return rest;
@@ -204,14 +217,7 @@ function jobHistory(before: JobHistory, body: Record<string, Json>): JobHistory 
   }
 }
 
-function inputsFrom(inputs: Json | undefined): InputFile[][] {
-  if (!Array.isArray(inputs)) return [];
-  return inputs.map((files) =>
-    (files as unknown as { path: string; sizeBytes: number; mtimeNs: string; inode: string }[]).map((file) => ({
-      path: file.path,
-      sizeBytes: file.sizeBytes,
-      mtimeNs: BigInt(file.mtimeNs),
-      inode: BigInt(file.inode),
-    })),
-  );
+function inputIn(files: Json, k: number): InputFile[] {
+  if (!Array.isArray(files)) throw badRecord("job", `inputs[${k}] is no list`);
+  return files.map((file: Json, f) => inputFileIn(new RecordFields(file, `job, inputs[${k}][${f}]`)));
 }

@@ -32,7 +32,7 @@ export class TensorRounds {
     if (task === undefined) throw new Error(`the plan has no task ${index}`);
     this.task = task;
     this.index = index;
-    this.#parts = plan.slices.flatMap(({ parts }) => parts.filter((part) => part.task === index));
+    this.#parts = partsOf(plan).get(index) ?? [];
     this.#rangeElements = rangeElements;
     this.#method = method ?? methodNamed(task.method);
     this.#step = this.#method.begin(task);
@@ -94,4 +94,22 @@ export class TensorRounds {
     this.#step = method.settle(this.task, this.request, folded);
     return this.#step;
   }
+}
+
+const partsOfPlans = new WeakMap<Plan, ReadonlyMap<number, readonly SlicePart[]>>();
+
+/** Parts of each task in the order of the tensor; found once a plan, since a job begins the rounds of all its cut tensors at once. */
+function partsOf(plan: Plan): ReadonlyMap<number, readonly SlicePart[]> {
+  const known = partsOfPlans.get(plan);
+  if (known !== undefined) return known;
+  const byTask = new Map<number, SlicePart[]>();
+  for (const { parts } of plan.slices) {
+    for (const part of parts) {
+      const ofTask = byTask.get(part.task);
+      if (ofTask === undefined) byTask.set(part.task, [part]);
+      else ofTask.push(part);
+    }
+  }
+  partsOfPlans.set(plan, byTask);
+  return byTask;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { JobRecords } from "../../../coordinator/job/index.ts";
-import { openFileJournal } from "../../../coordinator/journal/index.ts";
-import type { Plan, SliceId, UnitId, WorkerId } from "../../../merge/work/index.ts";
+import { JobRecords, readHistory } from "../../../coordinator/job/index.ts";
+import { type JournalRecord, openFileJournal, type Sequence } from "../../../coordinator/journal/index.ts";
+import type { Json, Plan, SliceId, UnitId, WorkerId } from "../../../merge/work/index.ts";
 import { SimulatedStore } from "../../support/simulated-store.ts";
 
 const A = "s000001" as UnitId;
@@ -76,4 +76,60 @@ describe("the history of a job", () => {
     expect(ended).toMatchObject({ phase: "done", files });
     expect(ended.verdicts.get(7)).toEqual({ thresholds: [0.5] });
   });
+
+  test("verdicts come back bit for bit, with what JSON has no number for", async () => {
+    const verdict = { scales: [Number.NaN, -0, Infinity, 1], ratio: -Infinity, columns: Float64Array.of(-0, 1 / 3) };
+    const history = await historyAfter((records) => records.verdict(7, verdict));
+    expect(history.verdicts.get(7)).toStrictEqual(verdict);
+  });
+
+  test("a verdict of an earlier version, in which NaN had become null, is made again", async () => {
+    const history = await historyOf([["verdict/7", { verdict: { scales: [null] } }]]);
+    expect(history.verdicts.size).toBe(0);
+  });
+
+  const begun = { state: "begun", plan: "digest", planVersion: 1, facts: {}, inputs: [], replaced: [] };
+  const file = { path: "/m/x", sizeBytes: 12, mtimeNs: "1", inode: "2" };
+  const refused: readonly (readonly [subject: string, body: Json, said: RegExp])[] = [
+    ["job", 7, /record job: 7 is no object/],
+    ["job", { state: null }, /record job: state is null, not a text/],
+    ["job", { ...begun, plan: 7 }, /record job: plan is 7, not a text/],
+    ["job", { ...begun, planVersion: "2" }, /planVersion is "2", not a count/],
+    ["job", { ...begun, inputs: [file] }, /record job: inputs\[0\] is no list/],
+    ["job", { ...begun, inputs: [[{ ...file, inode: 2 }]] }, /record job, inputs\[0\]\[0\]: inode is 2, not a whole/],
+    ["job", { ...begun, replaced: [1] }, /replaced is \[1\], not a list of texts/],
+    ["job", { state: "publishing" }, /files is missing, not a list/],
+    ["job", { state: "publishing", files: [{ name: "x", sizeBytes: -1, sha256: "" }] }, /files\[0\]: sizeBytes is -1/],
+    ["job", { state: "paused", reason: { code: "x" } }, /record job, reason: message is missing/],
+    ["slice/s000001", { state: "done", attempt: "4", sha256: "x" }, /slice\/s000001: attempt is "4", not a count/],
+    ["slice/s000001", { state: "done", attempt: 4 }, /slice\/s000001: sha256 is missing/],
+    ["slice/s000001", { state: "finished", attempt: 4 }, /state is "finished", which is unknown/],
+    ["slice/s000001", { state: "disputed", attempt: 4, votes: [{ attempt: 1 }] }, /votes\[0\]: worker is missing/],
+    ["verdict/7", {}, /verdict\/7: it holds no verdict/],
+    ["verdict/7", { data: { $: "nan" } }, /verdict\/7: "nan" stands for no value/],
+  ];
+  test.each(refused)("a record of the wrong shape is refused by name: %s %j", async (subject, body, said) => {
+    const failed = await historyOf([[subject, body]]).catch((error: unknown) => error);
+    expect(failed).toMatchObject({ code: "coordinator/bad-record" });
+    expect(String(failed)).toMatch(said);
+  });
+
+  test("records of the version before are read", async () => {
+    const history = await historyOf([
+      ["job", { state: "begun", plan: "digest", facts: {}, inputs: [[file]] }],
+      ["slice/s000001", { state: "done", attempt: 4, sha256: "x" }],
+      ["job", { state: "take-over", holder: "5f", about: {} }],
+    ]);
+    expect(history).toMatchObject({ plan: "digest", replaced: [], inputs: [[{ path: "/m/x", inode: 2n }]] });
+    expect(history.slices.get(sliceOf(A))).toMatchObject({ attempt: 4, doneSha256: "x" });
+  });
 });
+
+/** What is read of records as they stand there. */
+function historyOf(records: readonly (readonly [subject: string, body: Json])[]) {
+  async function* read(): AsyncGenerator<JournalRecord> {
+    for (const [k, [subject, body]] of records.entries())
+      yield { sequence: BigInt(k + 1) as Sequence, entry: { subject, body } };
+  }
+  return readHistory({ read });
+}
