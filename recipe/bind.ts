@@ -9,7 +9,9 @@ import { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
 import { assignModules, type ModuleAssignment } from "./modules.ts";
+import type { Note } from "./note.ts";
 import { type Part, PartBinder } from "./part-binder.ts";
+import type { Participant, TensorPlace } from "./participant.ts";
 import {
   isOfWholeModels,
   type LayerRange,
@@ -21,7 +23,7 @@ import {
 import { recipeModels } from "./recipe-models.ts";
 import { withoutScales } from "./scaled-model.ts";
 import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
-import { type Note, type Participant, TensorBinder, type TensorPlace } from "./tensor-binder.ts";
+import { TensorBinder } from "./tensor-binder.ts";
 import { layoutOf, mainStackOf, type TensorLayout } from "./tensor-layout.ts";
 import { type BoundTokenizer, chatTemplateOf, maybeTokenBinder, type TokenBinder } from "./token-binder.ts";
 import { VocabularyCheck } from "./vocabulary-check.ts";

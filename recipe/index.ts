@@ -11,11 +11,11 @@ export {
 } from "./errors.ts";
 export { type Difference, type DifferenceKind, type Migration, migrationOf } from "./migration.ts";
 export { labelOf, labelsFor, type ModelReference } from "./model-reference.ts";
+export type { Note } from "./note.ts";
 export { type Condition, evaluateSetting, type PlacedSetting, type Setting, type Settings } from "./parameters.ts";
 export { type ParsedRecipe, parseRecipe, recipeTextUpTo } from "./parse-recipe.ts";
 export { type LayerRange, type LayerSource, type Recipe, type RecipeInput, referencedModels } from "./recipe.ts";
 export type { ParseOptions } from "./schema.ts";
 export { filledRecipe, type ParsedSweep, parseSweep, type Sweep, type SweepPoint, type SweepRecipe } from "./sweep.ts";
-export type { Note } from "./tensor-binder.ts";
 export type { BoundTokenizer } from "./token-binder.ts";
 export type { ChatTemplateSetting, TokenizerSettings, TokenSetting, TokenSource } from "./tokenizer-settings.ts";

@@ -3,8 +3,9 @@ import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
+import type { Participant, TensorPlace } from "./participant.ts";
 import { baseOf, isOfWholeModels, type LayerRange, type LayerSource, type Recipe } from "./recipe.ts";
-import type { Participant, TensorBinder, TensorPlace } from "./tensor-binder.ts";
+import type { TensorBinder } from "./tensor-binder.ts";
 import type { LayerStack, TensorLayout } from "./tensor-layout.ts";
 
 /** What a part of the recipe is bound with: all of the models, or one module of them. */

@@ -1,0 +1,75 @@
+import { isFloatDtype, isOptional } from "../checkpoint/index.ts";
+import type { MethodDeclaration } from "../merge/methods/index.ts";
+import type { Findings } from "./findings.ts";
+import type { Note } from "./note.ts";
+import type { Participant, Present, TensorPlace } from "./participant.ts";
+
+/** Says what some of the models have and others lack, or have in a dtype that cannot be merged. */
+export class AbsentTensors {
+  readonly #method: MethodDeclaration;
+  readonly #findings: Findings;
+  readonly #notes: Note[];
+  /** Where it is not known, any tensor may be missing in a model. */
+  readonly #knowsArchitecture: boolean;
+
+  constructor(method: MethodDeclaration, findings: Findings, notes: Note[], knowsArchitecture: boolean) {
+    this.#method = method;
+    this.#findings = findings;
+    this.#notes = notes;
+    this.#knowsArchitecture = knowsArchitecture;
+  }
+
+  areFloats(name: string, models: readonly Present[]): boolean {
+    const integer = models.find(({ entry }) => !isFloatDtype(entry.dtype));
+    if (integer === undefined) return true;
+    const { input, entry, source } = integer;
+    const message = `"${input.label}" holds ${name} as ${entry.dtype}, which cannot be merged with floating point`;
+    const hint = "The model may be quantised; take it unquantised.";
+    this.#findings.repeated("fault", input.label, "recipe/dtype-mismatch", source.place, message, hint);
+    return false;
+  }
+
+  reportMissing(
+    name: string,
+    inputName: (participant: Participant) => string,
+    { participants, defining }: TensorPlace,
+    present: readonly Present[],
+  ): void {
+    if (present.length === participants.length) return;
+    const have = new Set(present.map(({ source }) => source));
+    for (const participant of participants) {
+      if (have.has(participant.source)) continue;
+      const { input, source } = participant;
+      if (this.#isOptional(name)) {
+        const what = isOptional(name) ? "this optional tensor" : "the tensor";
+        this.#notes.push({ tensor: name, input: input.label, reason: `takes no part: it lacks ${what}` });
+        continue;
+      }
+      const message = `"${input.label}" lacks ${inputName(participant)}, which "${defining.input.label}" has`;
+      const hint = "Only models of one architecture can be merged.";
+      this.#findings.repeated("fault", input.label, "recipe/missing-tensor", source.place, message, hint);
+    }
+  }
+
+  /** Too few models have an optional tensor; that a required one is missing was reported. */
+  leaveOut(name: string, found: number, { range }: TensorPlace): void {
+    if (!this.#isOptional(name)) return;
+    const { min } = this.#method.models;
+    const reason = `left out: ${found} of the models ${found === 1 ? "has" : "have"} it, ${this.#method.name} needs ${min}`;
+    this.#notes.push({ tensor: name, reason });
+    const hint = "Give it to the models, or accept an output without it.";
+    this.#findings.repeated("warning", "left out", "recipe/tensor-skipped", range.place, `${name} is ${reason}`, hint);
+  }
+
+  /** A tensor of another model that the defining one lacks. */
+  skipExtra(name: string, other: Participant, defining: Participant): void {
+    this.#notes.push({ tensor: name, input: other.input.label, reason: `skipped: "${defining.input.label}" lacks it` });
+    const message = `"${other.input.label}" holds ${name}, which "${defining.input.label}" lacks: skipped`;
+    const hint = "The tensors of the base, or of the first model, are the output's.";
+    this.#findings.repeated("warning", other.input.label, "recipe/tensor-skipped", other.source.place, message, hint);
+  }
+
+  #isOptional(name: string): boolean {
+    return !this.#knowsArchitecture || isOptional(name);
+  }
+}
