@@ -2,7 +2,8 @@
 
 First the measure itself is checked: it must give the figures that examples/models/README.md states for the base. Then
 the recipes of examples/recipes are merged, each output is opened with safetensors and with transformers, and its
-perplexities are printed and put into docs/fidelity.md. Exit status 1 if a stated figure is missed or a checkpoint does
+perplexities are printed and put into docs/fidelity.md; then small random models of many families are merged, and their logits
+compared with those of a merge in memory. Exit status 1 if a stated figure is missed or a checkpoint does
 not load completely.
 """
 
@@ -22,6 +23,7 @@ import safetensors
 import torch
 import transformers
 
+from consumer_logits import check_logits
 from consumer_tokenizers import check_chat_templates, check_tokenizers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,7 +97,7 @@ def main() -> int:
             output = Path(scratch) / merge.recipe
             run_merge(merge.recipe, output)
             measured(f"`{merge.recipe}`", output, merge.layers, merge.stated, MERGE_TOLERANCE)
-        for check in (check_tokenizers, check_chat_templates):
+        for check in (check_tokenizers, check_chat_templates, check_logits):
             try:
                 print(f"{check.__name__}: {', '.join(check(Path(scratch)))}")
             except Exception as error:
