@@ -114,6 +114,7 @@ program
   .command("verify")
   .description("compare an output with its manifest; exit 3 if anything is damaged")
   .argument("<out>", "output directory")
+  .option("--quiet", "print findings only", false)
   .option("--json", "print findings as JSON, one object a line", false)
   .action(runs(async () => (await import("./commands/verify.ts")).verifyCommand));
 
@@ -122,6 +123,7 @@ program
   .description("compute again what is damaged in an output, and only that")
   .argument("<out>", "output directory")
   .option("--models-root <dir>", "look for the models here first")
+  .option("--quiet", "print only what is left damaged", false)
   .option("--json", "print events as JSON, one object a line", false)
   .action(
     runs(async () => {
@@ -130,7 +132,7 @@ program
         import("./repair-source.ts"),
         import("../storage/index.ts"),
       ]);
-      return (args, options: { readonly json: boolean; readonly modelsRoot?: string }, to) => {
+      return (args, options: { readonly json: boolean; readonly quiet: boolean; readonly modelsRoot?: string }, to) => {
         const { modelsRoot } = options;
         const store = new FileStore();
         const source = repairSource({

@@ -1,8 +1,9 @@
-import { dtypeBytes, isFloatDtype } from "../checkpoint/index.ts";
+import { dtypeBytes, type FloatDtype, isFloatDtype } from "../checkpoint/index.ts";
 import type { Address, Engine } from "../merge/engines/index.ts";
 import type { Chunk, RangeContext } from "../merge/methods/index.ts";
 import { geometryOfTask, type Seed, sourcesOf, type TensorSource, type TensorTask } from "../merge/work/index.ts";
 import type { InputFiles } from "./input-files.ts";
+import { checkInRange } from "./sources/check-finite.ts";
 import type { LastProduct } from "./sources/product-source.ts";
 import { type MergedBlocks, SourceReader } from "./sources/source-reader.ts";
 
@@ -52,6 +53,9 @@ export class RangeWork implements RangeContext {
   readonly #reader: SourceReader;
   readonly #sink: Sink | undefined;
   readonly #pieceElements: number;
+  readonly #allowNonfinite: boolean;
+  /** Whether bytes that are copied may have been computed on the way: read as they are stored, they were looked at then. */
+  readonly #isDerived: boolean;
 
   constructor(engine: Engine, files: InputFiles, sink: Sink | undefined, specification: RangeSpecification) {
     const geometry = geometryOfTask(specification.task);
@@ -74,6 +78,8 @@ export class RangeWork implements RangeContext {
     this.spareBytes = specification.spareBytes;
     this.chunkCapacity = Math.max(8, Math.min(geometry.blockElements, geometry.elementCount));
     this.#pieceElements = specification.pieceElements;
+    this.#allowNonfinite = specification.allowNonfinite;
+    this.#isDerived = sourcesOf(specification.task).some(({ kind }) => kind !== undefined);
     this.check = !specification.allowNonfinite;
   }
 
@@ -129,16 +135,25 @@ export class RangeWork implements RangeContext {
     const sizeBytes = chunk.elementCount * dtypeBytes[dtype];
     const place = await this.#out().reserve(sizeBytes, dtypeBytes[dtype]);
     this.engine.kernels.narrow(place, result, dtype, chunk.elementCount);
+    await this.#check(dtype, chunk, result, place);
     this.#out().commit(sizeBytes);
   }
 
   async emitBytes(chunk: Chunk, bytes: Address): Promise<void> {
     const sizeBytes = chunk.elementCount * dtypeBytes[this.task.dtype];
     const place = await this.#out().reserve(sizeBytes, dtypeBytes[this.task.dtype]);
+    if (this.#isDerived && isFloatDtype(this.task.dtype)) await this.#check(this.task.dtype, chunk, bytes, bytes);
     const from = await this.engine.download(bytes, sizeBytes);
     this.engine.stage(place, sizeBytes).set(from);
     this.engine.upload(place, sizeBytes);
     this.#out().commit(sizeBytes);
+  }
+
+  /** Looks at what is about to leave, in the caches still: no part of the processor time that could be measured. */
+  async #check(dtype: FloatDtype, { firstElement, elementCount }: Chunk, values: Address, rounded: Address) {
+    if (this.#allowNonfinite) return;
+    const { name } = this.task;
+    await checkInRange(this.engine, { dtype, name }, firstElement, elementCount, values, rounded);
   }
 
   #out(): Sink {

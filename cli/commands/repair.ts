@@ -8,21 +8,24 @@ import { reportLines, reportText } from "./verify.ts";
 
 export interface RepairCommandOptions {
   readonly json: boolean;
+  /** Only what is left damaged is said. */
+  readonly quiet?: boolean;
 }
 
 /** `deltaworks repair OUT`. `source` finds the models and computes. */
 export async function repairCommand(
   [out = ""]: readonly string[],
-  { json }: RepairCommandOptions,
+  { json, quiet = false }: RepairCommandOptions,
   io: Io,
   source: RepairSource,
 ): Promise<number> {
   const onRepaired = (item: RepairedFile) => {
-    io.stdout(json ? `${JSON.stringify({ event: "repaired", ...item })}\n` : `repaired ${itemText(item)}\n`);
+    if (!quiet)
+      io.stdout(json ? `${JSON.stringify({ event: "repaired", ...item })}\n` : `repaired ${itemText(item)}\n`);
   };
   try {
     const { report } = await repairOutput(new FileStore(), out, source, { onRepaired });
-    io.stdout(json ? reportLines(report) : reportText(report));
+    if (!quiet || !report.ok) io.stdout(json ? reportLines(report) : reportText(report));
     if (report.ok) return exitCodes.done;
     if (!json) io.stderr("  hint  What is left was not published, and repair removes nothing. Move it away.\n");
     return exitCodes.damaged;

@@ -7,12 +7,16 @@ import { counted, readableBytes } from "./text-table.ts";
 
 export interface VerifyOptions {
   readonly json: boolean;
+  /** Nothing is said of an output that is as it was published. */
+  readonly quiet?: boolean;
 }
 
 /** `deltaworks verify OUT` */
-export async function verifyCommand([out = ""]: readonly string[], { json }: VerifyOptions, io: Io): Promise<number> {
+export async function verifyCommand([out = ""]: readonly string[], options: VerifyOptions, io: Io): Promise<number> {
+  const { json, quiet = false } = options;
   try {
     const report = await verifyOutput(new FileStore(), out);
+    if (quiet && report.ok) return exitCodes.done;
     io.stdout(json ? reportLines(report) : reportText(report));
     if (report.ok) return exitCodes.done;
     if (!json) io.stderr(`  hint  ${hint(report)}\n`);
@@ -36,7 +40,15 @@ export function reportText(report: VerifyReport): string {
   const what = `${counted(files, "file")}, ${counted(slices, "slice")}, ${readableBytes(bytesRead)}`;
   if (ok) lines.push(`ok       ${what}, plan ${plan?.slice(0, 12)}`);
   else lines.push(`damaged  ${counted(findings.length, "finding")} in ${what}; compared with ${measureNames[measure]}`);
+  if (ok) lines.push(`checked  every byte against its SHA-256; not the values: ${valuesText(report)}`);
   return lines.map((line) => `${line}\n`).join("");
+}
+
+function valuesText({ valuesFinite }: VerifyReport): string {
+  if (valuesFinite === undefined) return "the manifest is not there to say whether the merge looked at them";
+  return valuesFinite
+    ? "the merge would have stopped at one that is NaN or infinity"
+    : "the merge let NaN and infinity through (--allow-nonfinite)";
 }
 
 const measureNames: Readonly<Record<VerifyReport["measure"], string>> = {

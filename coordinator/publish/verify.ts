@@ -32,6 +32,11 @@ export interface VerifyReport {
   readonly files: number;
   readonly slices: number;
   readonly bytesRead: number;
+  /**
+   * Of the values, at which verify does not look: whether the merge stopped at any that was NaN or infinity. Undefined where no
+   * record says so.
+   */
+  readonly valuesFinite: boolean | undefined;
   readonly findings: readonly Finding[];
   /** Files that no record lists and that change nothing. */
   readonly notes: readonly string[];
@@ -70,6 +75,7 @@ export async function verifyOutput(store: Store, out: string): Promise<VerifyRep
     files: expected.length,
     slices: manifest?.slices.length ?? 0,
     bytesRead,
+    valuesFinite: manifest === undefined ? undefined : manifest.options.allowNonfinite !== true,
     findings,
     notes: unknown.filter((name) => !changesTheModel(name)),
   };

@@ -18,8 +18,19 @@ describe("deltaworks verify", () => {
     const fake = await new FakeOutput().publish();
     const io = new CapturedIo();
     expect(await verifyCommand([fake.out], { json: false }, io)).toBe(0);
-    expect(io.out).toMatch(/^ok {7}6 files, 6 slices, 53\d\.\d KiB, plan [0-9a-f]{12}\n$/);
+    expect(io.out).toMatch(/^ok {7}6 files, 6 slices, 53\d\.\d KiB, plan [0-9a-f]{12}\n/);
+    expect(io.out).toMatch(/\nchecked {2}every byte against its SHA-256; not the values: .* would have stopped .*\n$/);
     expect(io.err).toBe("");
+  });
+
+  test("--quiet says nothing of an output that is as it was published, and all of one that is not", async () => {
+    const io = new CapturedIo();
+    const fake = await new FakeOutput().publish();
+    expect(await verifyCommand([fake.out], { json: false, quiet: true }, io)).toBe(0);
+    expect(await verifyCommand([fake.out], { json: true, quiet: true }, io)).toBe(0);
+    expect(io.out).toBe("");
+    expect(await verifyCommand([(await damagedOutput()).out], { json: false, quiet: true }, io)).toBe(3);
+    expect(io.out).toContain("damaged  1 finding in ");
   });
 
   test("exits 3 and lists file, slice, bytes and tensors of the damage", async () => {
@@ -58,6 +69,13 @@ describe("deltaworks repair", () => {
     const io = new CapturedIo();
     expect(await repairCommand([fake.out], { json: false }, io, fake.source())).toBe(0);
     expect(io.out).toMatch(/^repaired model.safetensors, 1 slice computed again\nok {7}6 files/);
+  });
+
+  test("--quiet says nothing where all is as published afterwards", async () => {
+    const fake = await damagedOutput();
+    const io = new CapturedIo();
+    expect(await repairCommand([fake.out], { json: false, quiet: true }, io, fake.source())).toBe(0);
+    expect(io.out + io.err).toBe("");
   });
 
   test("exits 3 where files are left that nobody published", async () => {

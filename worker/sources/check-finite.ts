@@ -1,8 +1,18 @@
-import { type Dtype, isFloatDtype } from "../../checkpoint/index.ts";
+import { type Dtype, type FloatDtype, isFloatDtype } from "../../checkpoint/index.ts";
 import type { Address, Engine } from "../../merge/engines/index.ts";
 import { MergeError } from "../../merge/work/index.ts";
 
 const NONE = 0xffffffff;
+
+/** The largest number that a format holds, for messages. */
+const LARGEST: Readonly<Record<FloatDtype, string>> = {
+  F64: "3.4e38, as for float32, in which it is computed",
+  F32: "3.4e38",
+  F16: "65504",
+  BF16: "3.39e38",
+  F8_E4M3: "448",
+  F8_E5M2: "57344",
+};
 
 /**
  * Looks at values that were read. `first`: number of the first of them in the tensor.
@@ -39,10 +49,47 @@ export async function checkFinite(
     widened = engine.allocate(count * 4);
     kernels.widen(widened, raw, dtype, count);
   }
-  const wide = await engine.download(widened + index * 4, 4);
-  const value = new DataView(wide.buffer, wide.byteOffset, 4).getFloat32(0, true);
-  const what = Number.isNaN(value) ? "NaN" : value > 0 ? "infinity" : "-infinity";
+  const what = nameOf(await f32At(engine, widened + index * 4));
   throw new MergeError("merge/nonfinite", `${label}: ${tensor} holds ${what} at element ${first + index}`, {
     hint: "Check that model, or let such values through with --allow-nonfinite. Finished slices are kept.",
   });
+}
+
+/**
+ * Looks at results once they are rounded: inputs are finite, and what is computed of them, or its rounding, may not be. `values`: f32
+ * before rounding, or the same as `rounded`, what will be written. `first`: number of the first of them in the tensor.
+ * @throws MergeError merge/nonfinite
+ */
+export async function checkInRange(
+  engine: Engine,
+  { dtype, name }: { readonly dtype: FloatDtype; readonly name: string },
+  first: number,
+  count: number,
+  values: Address,
+  rounded: Address,
+): Promise<void> {
+  const mark = engine.mark();
+  const result = engine.allocate(4);
+  engine.kernels.firstNonFinite(result, rounded, dtype, count);
+  const bytes = await engine.download(result, 4);
+  const index = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
+  engine.release(mark);
+  if (index === NONE) return;
+  const value = values === rounded ? Number.NaN : await f32At(engine, values + index * 4);
+  const element = `element ${first + index}`;
+  const message = Number.isFinite(value)
+    ? `the output's ${name} would hold ${value} at ${element}, which is beyond what ${dtype} can hold (${LARGEST[dtype]})`
+    : `the output's ${name} would hold ${values === rounded ? "infinity or NaN" : nameOf(value)} at ${element}: what is computed there is beyond float32 (${LARGEST.F32}), or not defined`;
+  throw new MergeError("merge/nonfinite", message, {
+    hint: "Use a dtype with a larger range (out_dtype: bfloat16 or float32), lower the weights, or let such values through with --allow-nonfinite. Finished slices are kept.",
+  });
+}
+
+async function f32At(engine: Engine, address: Address): Promise<number> {
+  const bytes = await engine.download(address, 4);
+  return new DataView(bytes.buffer, bytes.byteOffset, 4).getFloat32(0, true);
+}
+
+function nameOf(value: number): string {
+  return Number.isNaN(value) ? "NaN" : value > 0 ? "infinity" : "-infinity";
 }

@@ -68,9 +68,11 @@ export class SourceReader {
       case undefined:
         return this.#stored(source, first, count, into);
       case "adapter":
-        return readAdapter(this, source, first, count, into);
+        await readAdapter(this, source, first, count, into);
+        return this.#checkMade(source, first, count, into);
       case "scaled":
-        return readScaled(this, source, first, count, into);
+        await readScaled(this, source, first, count, into);
+        return this.#checkMade(source, first, count, into);
       case "rows":
         return readRows(this, source, first, count, into);
       case "columns":
@@ -91,6 +93,14 @@ export class SourceReader {
     await this.elements(source, first, count, raw);
     this.engine.kernels.widen(into, raw, source.dtype, count);
     this.engine.release(mark);
+  }
+
+  /** Finite factors, or codes and scales, may have a product beyond float32. */
+  async #checkMade(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
+    if (!this.check) return;
+    const [stored] = storedIn(source);
+    const label = stored === undefined ? "the output" : this.files.label(stored.input);
+    await checkFinite(this.engine, source, label, first, count, into);
   }
 
   async #stored(source: StoredSource, first: number, count: number, into: Address): Promise<void> {
