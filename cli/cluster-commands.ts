@@ -108,6 +108,7 @@ export function addClusterCommands(program: Command, runs: Runs): void {
     .option("--allow-nonfinite", "let NaN and infinity in inputs through", false)
     .option("--allow-unknown-keys", "warn of unknown recipe keys instead of refusing them", false)
     .option("--allow-vocabulary-mismatch", "merge models whose tokenizers give one id to different tokens", false)
+    .option("--cut-embeddings", "cut embeddings of different sizes to the rows that all models have", false)
     .option("--overwrite", "replace the checkpoint that is in the output directory", false)
     .option("--restart", "discard what an unfinished merge computed", false)
     .option("--hash-inputs", "put the SHA-256 of every input file into the manifest", false)

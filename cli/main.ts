@@ -40,6 +40,7 @@ function withPlanning(command: Command): Command {
     .option("--allow-nonfinite", "let NaN and infinity in inputs through", false)
     .option("--allow-unknown-keys", "warn of unknown recipe keys instead of refusing them", false)
     .option("--allow-vocabulary-mismatch", "merge models whose tokenizers give one id to different tokens", false)
+    .option("--cut-embeddings", "cut embeddings of different sizes to the rows that all models have", false)
     .option("--models-root <dir>", "look for models here first")
     .option("--threads <n>", "worker threads (default: all cores, at most 16)", parseThreads)
     .option(

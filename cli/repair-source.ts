@@ -24,9 +24,10 @@ export interface RepairSourceOptions {
 export function repairSource(options: RepairSourceOptions): RepairSource {
   const { store, out } = options;
   const recipePath = join(out, RECIPE_NAME);
-  // What made the output passed with or without this; the digest of the plan tells whether it is the same one.
+  // What made the output passed with or without these; the digest of the plan tells whether it is the same one.
   const allowUnknownKeys = true;
   const allowVocabularyMismatch = true;
+  const cutEmbeddings = true;
   let opened: readonly RecipeInput[] = [];
   return {
     openInputs: async (recipeText) => {
@@ -40,7 +41,7 @@ export function repairSource(options: RepairSourceOptions): RepairSource {
     },
     planFor: async (recipeText, _inputs, { seed, options: planOptions }) => {
       const parsed = parse(recipeText, recipePath, { allowUnknownKeys });
-      return planOpened(parsed, opened, { ...planOptions, seed, allowVocabularyMismatch });
+      return planOpened(parsed, opened, { ...planOptions, seed, allowVocabularyMismatch, cutEmbeddings });
     },
     recomputeSlices: (plan, slices, shardPaths) => recompute(store, plan, opened, slices, shardPaths),
   };

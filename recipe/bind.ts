@@ -27,7 +27,7 @@ import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
 import { TensorBinder } from "./tensor-binder.ts";
 import { layoutOf, mainStackOf, type TensorLayout } from "./tensor-layout.ts";
 import { type BoundTokenizer, chatTemplateOf, maybeTokenBinder, type TokenBinder } from "./token-binder.ts";
-import { VocabularyCheck } from "./vocabulary-check.ts";
+import { VocabularyCheck, type VocabularyOptions } from "./vocabulary-check.ts";
 
 /** What a recipe means for the models it names: one task per output tensor. Tasks are to be run only if there are no faults. */
 export interface Binding {
@@ -65,6 +65,8 @@ export interface BindOptions {
   readonly methods: ReadonlyMap<string, MethodDeclaration>;
   /** Ids that name different tokens in models that are merged are a warning instead of a fault. */
   readonly allowVocabularyMismatch?: boolean;
+  /** Embeddings of different numbers of rows are cut to the rows that all have; that is a fault otherwise. */
+  readonly cutEmbeddings?: boolean;
 }
 
 /**
@@ -104,7 +106,12 @@ function bindDocument(
 ): Binding {
   const method = options.methods.get(recipe.method);
   if (method === undefined) throw new Error(`${recipe.method} passed parseRecipe, but is no method`);
-  return new RecipeBinder(recipe, inputs, made, method, options.allowVocabularyMismatch === true).bind();
+  const { allowVocabularyMismatch: allowMismatch = false, cutEmbeddings: cutsRows = false } = options;
+  return new RecipeBinder(recipe, inputs, made, method, {
+    allowMismatch,
+    cutsRows,
+    isOfOneOrder: recipe.tokenizer !== undefined,
+  }).bind();
 }
 
 class RecipeBinder {
@@ -122,7 +129,7 @@ class RecipeBinder {
     inputs: readonly RecipeInput[],
     made: ReadonlyMap<string, RecipeModel>,
     method: MethodDeclaration,
-    allowVocabularyMismatch: boolean,
+    vocabularyOptions: VocabularyOptions,
   ) {
     this.#recipe = recipe;
     this.#method = method;
@@ -137,7 +144,7 @@ class RecipeBinder {
     checkArchitectures(recipe, models, defining, findings);
     const tokens = maybeTokenBinder(recipe, models, this.#definingModel, findings);
     this.#tokens = tokens;
-    const vocabularies = new VocabularyCheck(models, findings, allowVocabularyMismatch);
+    const vocabularies = new VocabularyCheck(models, this.#definingModel, findings, vocabularyOptions);
     this.#tensors = new TensorBinder({
       ...{ recipe, inputs: models, method, findings, tokens, vocabularies },
       knowsArchitecture: isKnownArchitecture(defining),
@@ -269,7 +276,7 @@ class RecipeBinder {
     const [rows, headRows] = [embedding?.shape[0], head?.shape[0]];
     if (embedding === undefined || head === undefined || rows === headRows) return;
     const message = `the stack's embedding ${embedding.name} would have ${rows} rows, its output head ${head.name} ${headRows}`;
-    const hint = "Take the first and the last slice from models of one vocabulary.";
+    const hint = "Take both from models of one vocabulary, or make it one: tokenizer_source: union.";
     this.#findings.fault("recipe/embedding-rows", lastRange.place, message, hint);
   }
 

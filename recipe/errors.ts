@@ -33,6 +33,7 @@ export const recipeCodes = [
   "recipe/token",
   "recipe/token-conflict",
   "recipe/vocabulary-mismatch",
+  "recipe/vocabulary-size",
   "recipe/tensor-skipped",
   "recipe/unknown-architecture",
   // lints

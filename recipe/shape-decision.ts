@@ -3,14 +3,17 @@ import type { Findings } from "./findings.ts";
 import type { Note } from "./note.ts";
 import type { Present } from "./participant.ts";
 import { agreeOrFail, agreeWithBase, sameShape, shapeText } from "./shapes.ts";
+import type { VocabularyCheck } from "./vocabulary-check.ts";
 
 /** Decides what shape a tensor of the output has, and which models fit it; says what was cut, left out or does not fit. */
 export class ShapeDecision {
   readonly #method: MethodDeclaration;
   readonly #findings: Findings;
   readonly #notes: Note[];
+  readonly #vocabularies: VocabularyCheck;
 
-  constructor(method: MethodDeclaration, findings: Findings, notes: Note[]) {
+  constructor(method: MethodDeclaration, findings: Findings, notes: Note[], vocabularies: VocabularyCheck) {
+    this.#vocabularies = vocabularies;
     this.#method = method;
     this.#findings = findings;
     this.#notes = notes;
@@ -26,22 +29,23 @@ export class ShapeDecision {
     const shapes = models.map(({ entry }) => entry.shape);
     const agreement =
       this.#method.shapeMismatch === "skip" && base !== undefined
-        ? agreeWithBase(name, base.entry.shape, shapes)
-        : agreeOrFail(name, base === undefined ? shapes : [base.entry.shape, ...shapes]);
+        ? agreeWithBase(name, base.entry.shape, shapes, this.#vocabularies)
+        : agreeOrFail(name, base === undefined ? shapes : [base.entry.shape, ...shapes], this.#vocabularies);
     if (agreement.kind === "agreed") {
       for (const i of agreement.skipped) this.#reportSkipped(name, models[i], base);
       const kept = models.filter((_, i) => !agreement.skipped.includes(i));
       for (const one of base === undefined ? kept : [base, ...kept]) this.#reportCut(name, one, agreement.shape);
       return { shape: agreement.shape, models: kept };
     }
-    const blamed = agreement.kind === "too-small" ? agreement.models.flatMap((i) => models[i] ?? []) : all.slice(1);
-    const [first] = all;
-    for (const one of blamed) {
+    if (agreement.kind === "rows-differ") {
+      this.#vocabularies.refuseSizes(name, all);
+      return undefined;
+    }
+    const [first, ...others] = all;
+    for (const one of others) {
       if (first === undefined || sameShape(one.entry.shape, first.entry.shape)) continue;
-      const found = `"${one.input.label}" has ${name} of shape ${shapeText(one.entry.shape)}, "${first.input.label}" ${shapeText(first.entry.shape)}`;
-      const message =
-        agreement.kind === "too-small" ? `${found}: a model's embedding may not be smaller than the base's` : found;
-      const hint = "Only models of one architecture can be merged; vocabularies may be larger than the base's.";
+      const message = `"${one.input.label}" has ${name} of shape ${shapeText(one.entry.shape)}, "${first.input.label}" ${shapeText(first.entry.shape)}`;
+      const hint = "Only models of one architecture can be merged.";
       this.#findings.repeated("fault", one.input.label, "recipe/shape-mismatch", one.source.place, message, hint);
     }
     return undefined;
@@ -61,7 +65,7 @@ export class ShapeDecision {
     if (sameShape(entry.shape, shape)) return;
     const cut = `cut from ${shapeText(entry.shape)} to ${shapeText(shape)}`;
     this.#notes.push({ tensor: name, input: input.label, reason: cut });
-    const hint = "Tokens beyond the common vocabulary are lost.";
+    const hint = "Tokens beyond these rows are lost; tokenizer_source: union keeps those of all models.";
     const message = `${name} of "${input.label}" is ${cut}`;
     this.#findings.repeated("warning", input.label, "recipe/tensor-cut", source.place, message, hint);
   }

@@ -49,7 +49,7 @@ export class TensorBinder {
     this.#tokens = tokens;
     this.#vocabularies = vocabularies;
     this.#parameters = new TensorParameters(recipe, method, findings);
-    this.#shapes = new ShapeDecision(method, findings, this.notes);
+    this.#shapes = new ShapeDecision(method, findings, this.notes, vocabularies);
     this.#absent = new AbsentTensors(method, findings, this.notes, knowsArchitecture);
   }
 
@@ -64,6 +64,7 @@ export class TensorBinder {
     const dtype = outputDtype(this.#recipe, name, defining.entry, place);
     const reason = this.#reasonToCopy(place, present, defining);
     if (reason !== undefined) {
+      this.#vocabularies.check(name, defining.entry.shape[0] ?? 0, [defining]);
       this.#copy(name, dtype, defining, reason);
       return;
     }
@@ -77,8 +78,7 @@ export class TensorBinder {
     }
     const agreed = this.#shapes.decide(name, apart ? defining : undefined, models);
     if (agreed === undefined) return;
-    if (isEmbeddingLike(name) && this.#recipe.tokenizer === undefined)
-      this.#vocabularies.check(agreed.shape[0] ?? 0, apart ? [defining, ...agreed.models] : agreed.models);
+    this.#vocabularies.check(name, agreed.shape[0] ?? 0, apart ? [defining, ...agreed.models] : agreed.models);
     if (agreed.models.length === 0) this.#copy(name, dtype, defining, "no other model's shape fits the base's");
     else {
       const task = this.#mergeTask(name, dtype, apart ? defining : undefined, agreed.models, agreed.shape, place);

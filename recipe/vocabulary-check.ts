@@ -1,28 +1,62 @@
+import { isAfterLayers, isEmbeddingLike, maybeTensor, type TensorEntry } from "../checkpoint/index.ts";
 import { maybeMismatch, Vocabularies, type Vocabulary } from "../tokenizer/index.ts";
 import type { Findings } from "./findings.ts";
 import type { LayerSource, RecipeInput } from "./recipe.ts";
 import { maybeVocabulary } from "./token-binder.ts";
 
+export interface VocabularyOptions {
+  /** Ids that name different tokens in models that are merged are a warning instead of a fault. */
+  readonly allowMismatch: boolean;
+  /** Embeddings of different numbers of rows are cut to the rows that all have. */
+  readonly cutsRows: boolean;
+  /** A tokenizer key brings rows into one order: there is nothing to compare. */
+  readonly isOfOneOrder: boolean;
+}
+
+interface Source {
+  readonly source: LayerSource;
+  readonly inputIndex: number;
+}
+
 /**
- * Without a tokenizer key, row r of one model's embedding is merged with row r of another's: that has a meaning only where both give
- * the id r to the same token. Rows that the output does not have do not matter, nor do ids that one of the models does not use.
+ * Without a tokenizer key, row r of one model's embedding is merged with row r of another's, and the output has the tokenizer of the
+ * model that defines it: that has a meaning only where all give the id r to the same token, and have as many rows. Rows that the
+ * output does not have do not matter, nor do ids that one of the models does not use.
  */
 export class VocabularyCheck {
+  readonly cutsRows: boolean;
   readonly #inputs: readonly RecipeInput[];
   readonly #findings: Findings;
   readonly #allowed: boolean;
+  readonly #isOfOneOrder: boolean;
   readonly #known = new Vocabularies();
+  readonly #definingInput: number;
 
-  constructor(inputs: readonly RecipeInput[], findings: Findings, allowed: boolean) {
+  /** `definingInput`: the model whose config and tokenizer the output has. */
+  constructor(
+    inputs: readonly RecipeInput[],
+    definingInput: number,
+    findings: Findings,
+    { allowMismatch, cutsRows, isOfOneOrder }: VocabularyOptions,
+  ) {
+    this.cutsRows = cutsRows;
+    this.#isOfOneOrder = isOfOneOrder;
     this.#inputs = inputs;
     this.#findings = findings;
-    this.#allowed = allowed;
+    this.#allowed = allowMismatch;
+    this.#definingInput = definingInput;
   }
 
   /** `rows`: of the tensor in the output, which is merged from these. */
-  check(rows: number, sources: readonly { readonly source: LayerSource; readonly inputIndex: number }[]): void {
+  check(name: string, rows: number, sources: readonly Source[]): void {
+    if (this.#isOfOneOrder || !isEmbeddingLike(name)) return;
+    const [source] = sources;
+    const definingAt = sources.findIndex(({ inputIndex }) => inputIndex === this.#definingInput);
     let first: { readonly label: string; readonly vocabulary: Vocabulary } | undefined;
-    for (const { source, inputIndex } of sources) {
+    // The model that gives the tokenizer counts as one that is merged.
+    const all =
+      definingAt >= 0 || source === undefined ? sources : [{ ...source, inputIndex: this.#definingInput }, ...sources];
+    for (const { source, inputIndex } of all) {
       const input = this.#inputs[inputIndex];
       const vocabulary = input && maybeVocabulary(input, this.#known);
       if (input === undefined || vocabulary === undefined) continue;
@@ -38,5 +72,56 @@ export class VocabularyCheck {
       const severity = this.#allowed ? "warning" : "fault";
       this.#findings.repeated(severity, input.label, "recipe/vocabulary-mismatch", source.place, message, hint);
     }
+    // Heads are compared with the output's embedding where they come from elsewhere.
+    if (definingAt >= 0 || source === undefined || isAfterLayers(name)) return;
+    const own = maybeTensor(this.#inputs[this.#definingInput]?.checkpoint, name)?.shape[0];
+    if (own !== undefined && own !== rows)
+      this.#reportSize(
+        name,
+        source.source,
+        this.#sized(source.inputIndex, rows),
+        this.#sized(this.#definingInput, own),
+      );
   }
+
+  /** Embeddings of one tensor that have different numbers of rows. */
+  refuseSizes(name: string, sources: readonly (Source & { readonly entry: TensorEntry })[]): void {
+    // That what a tokenizer key asks for cannot be had was reported.
+    if (this.#isOfOneOrder) return;
+    const [one, ...others] = sources;
+    if (one === undefined) return;
+    const first = this.#sized(one.inputIndex, one.entry.shape[0] ?? 0);
+    for (const { source, inputIndex, entry } of others) {
+      const other = this.#sized(inputIndex, entry.shape[0] ?? 0);
+      if (other.rows !== first.rows) this.#reportSize(name, source, other, first);
+    }
+  }
+
+  #sized(inputIndex: number, rows: number): Sized {
+    const input = this.#inputs[inputIndex];
+    if (input === undefined) throw new Error(`there is no input ${inputIndex}`);
+    return { label: input.label, rows, vocabulary: maybeVocabulary(input, this.#known) };
+  }
+
+  #reportSize(name: string, { place }: LayerSource, model: Sized, first: Sized): void {
+    const message = `"${model.label}" has ${model.rows} rows in ${name}, "${first.label}" has ${first.rows}`;
+    const rows = Math.min(model.rows, first.rows);
+    const [a, b] = [first.vocabulary, model.vocabulary];
+    const hint =
+      a !== undefined && b !== undefined && haveSameTokens(a, b)
+        ? `Both have the same ${a.ids.size} tokens, and padding of different lengths: tokenizer_source: base leaves the padding out.`
+        : `tokenizer_source: union keeps the tokens of all models, tokenizer_source: base those of the base. --cut-embeddings takes the first ${rows} rows of each.`;
+    const severity = this.cutsRows ? "warning" : "fault";
+    this.#findings.repeated(severity, model.label, "recipe/vocabulary-size", place, message, hint);
+  }
+}
+
+interface Sized {
+  readonly label: string;
+  readonly rows: number;
+  readonly vocabulary?: Vocabulary | undefined;
+}
+
+function haveSameTokens(a: Vocabulary, b: Vocabulary): boolean {
+  return a.ids.size === b.ids.size && [...a.ids].every(([token, id]) => b.ids.get(token) === id);
 }

@@ -86,15 +86,11 @@ function modelsText({ models: { min, max }, base }) {
 }
 
 function shapeText({ shapeMismatch }) {
-  const cut =
-    shapeMismatch === "skip"
-      ? "embeddings are cut to the base's shape"
-      : "embeddings are cut to the size that all have";
   const rest =
     shapeMismatch === "skip"
       ? "a model whose other tensor does not fit is left out of that tensor, with a warning"
       : "anything else is an error";
-  return `${cut}, with a warning; ${rest}`;
+  return `vocabularies of different sizes are an error without a tokenizer key or \`--cut-embeddings\`; ${rest}`;
 }
 
 function paperLink(paper) {

@@ -9,6 +9,7 @@ export interface PlanningOptions {
   readonly allowNonfinite: boolean;
   readonly allowUnknownKeys: boolean;
   readonly allowVocabularyMismatch: boolean;
+  readonly cutEmbeddings: boolean;
   readonly modelsRoot?: string | undefined;
   readonly json: boolean;
 }

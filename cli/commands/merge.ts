@@ -89,6 +89,7 @@ async function mergeText(
       allowNonfinite: options.allowNonfinite,
       allowUnknownKeys: options.allowUnknownKeys,
       allowVocabularyMismatch: options.allowVocabularyMismatch,
+      cutEmbeddings: options.cutEmbeddings,
       modelsRoot: options.modelsRoot,
       cwd: process.cwd(),
       environment: process.env,

@@ -27,6 +27,7 @@ export async function planCommand([recipePath = ""]: readonly string[], options:
       allowNonfinite: options.allowNonfinite,
       allowUnknownKeys: options.allowUnknownKeys,
       allowVocabularyMismatch: options.allowVocabularyMismatch,
+      cutEmbeddings: options.cutEmbeddings,
       modelsRoot: options.modelsRoot,
       cwd: process.cwd(),
       environment: process.env,

@@ -21,6 +21,7 @@ export interface SubmitOptions extends ClientOptions {
   readonly allowNonfinite: boolean;
   readonly allowUnknownKeys: boolean;
   readonly allowVocabularyMismatch: boolean;
+  readonly cutEmbeddings: boolean;
   readonly overwrite: boolean;
   readonly restart: boolean;
   readonly hashInputs: boolean;
@@ -96,6 +97,7 @@ function mergeOptionsOf(options: SubmitOptions): MergeOptions {
     hashInputs: options.hashInputs,
     auditShare: options.audit ?? 0,
     allowVocabularyMismatch: options.allowVocabularyMismatch,
+    cutEmbeddings: options.cutEmbeddings,
   };
 }
 

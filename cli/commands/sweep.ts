@@ -106,6 +106,7 @@ async function planAll(
       allowNonfinite: options.allowNonfinite,
       allowUnknownKeys: options.allowUnknownKeys,
       allowVocabularyMismatch: options.allowVocabularyMismatch,
+      cutEmbeddings: options.cutEmbeddings,
       modelsRoot: options.modelsRoot,
       cwd: process.cwd(),
       environment: process.env,

@@ -48,6 +48,8 @@ export interface PrepareOptions extends PlanOptions {
   readonly allowUnknownKeys: boolean;
   /** Models whose tokenizers give one id to different tokens are merged all the same. */
   readonly allowVocabularyMismatch?: boolean | undefined;
+  /** Without a tokenizer key embeddings are cut to the rows that all models have. */
+  readonly cutEmbeddings?: boolean | undefined;
   readonly modelsRoot?: string | undefined;
   readonly cwd: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -120,10 +122,11 @@ export function parse(text: string, path: string, options: Pick<PrepareOptions, 
 export function planOpened(
   { recipe, faults, warnings }: ParsedText,
   opened: readonly RecipeInput[],
-  options: PlanOptions & Pick<PrepareOptions, "seed" | "allowVocabularyMismatch">,
+  options: PlanOptions & Pick<PrepareOptions, "seed" | "allowVocabularyMismatch" | "cutEmbeddings">,
 ): Prepared {
-  const { allowVocabularyMismatch = false } = options;
-  const binding = bindRecipe(recipe, opened, { methods: methodDeclarations(), allowVocabularyMismatch });
+  const { allowVocabularyMismatch = false, cutEmbeddings = false } = options;
+  const methods = methodDeclarations();
+  const binding = bindRecipe(recipe, opened, { methods, allowVocabularyMismatch, cutEmbeddings });
   checkFaults([...faults, ...binding.faults]);
   const labels = new Map(opened.map(({ reference, label }) => [reference.text, label]));
   const plan = buildPlan({

@@ -11,6 +11,7 @@ export interface JobOptions {
   readonly allowNonfinite: boolean;
   readonly allowUnknownKeys: boolean;
   readonly allowVocabularyMismatch: boolean;
+  readonly cutEmbeddings: boolean;
   readonly overwrite: boolean;
   readonly restart: boolean;
   readonly hashInputs: boolean;

@@ -141,6 +141,7 @@ function flagsOf(options: MergeOptions | undefined) {
     allowNonfinite: options?.allowNonfinite === true,
     allowUnknownKeys: options?.allowUnknownKeys === true,
     allowVocabularyMismatch: options?.allowVocabularyMismatch === true,
+    cutEmbeddings: options?.cutEmbeddings === true,
     overwrite: options?.overwrite === true,
     restart: options?.restart === true,
     hashInputs: options?.hashInputs === true,

@@ -235,6 +235,7 @@ export async function prepareJob(
     allowNonfinite: options.allowNonfinite,
     allowUnknownKeys: options.allowUnknownKeys,
     allowVocabularyMismatch: options.allowVocabularyMismatch,
+    cutEmbeddings: options.cutEmbeddings,
     cwd: "/",
     environment: {},
     findModel: (reference) => roots.findModel(reference),

@@ -40,7 +40,7 @@ export interface MethodDeclaration {
   readonly needsBase: boolean;
   /** How many x_i one tensor takes. Optional tensors present in fewer than `min` models are left out or copied. */
   readonly models: { readonly min: number; readonly max: number };
-  /** methods.md, "Shape mismatch". "skip": cut embeddings to the base's shape, leave out other models that do not fit. */
+  /** methods.md, "Shape mismatch". "skip": leave models out of tensors, embeddings excepted, that do not fit. */
   readonly shapeMismatch: "fail" | "skip";
   /** True where an unset or 1 density means that nothing is pruned: a lint warns if no density stands in the recipe. */
   readonly prunes: boolean;

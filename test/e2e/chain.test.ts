@@ -41,7 +41,8 @@ function madeBytes(out: string): Record<string, string> {
 
 test("a chain has the bytes of its documents merged one after the other, whatever is cut, and leaves no intermediate behind", async () => {
   const folder = temporaryFolder();
-  const merge = (args: readonly string[]) => run(["merge", ...args, "--models-root", MODELS, "--json"], folder);
+  const merge = (args: readonly string[]) =>
+    run(["merge", ...args, "--models-root", MODELS, "--cut-embeddings", "--json"], folder);
   for (const [name, text] of Object.entries(documents)) {
     writeFileSync(join(folder, `${name}.yml`), text);
     expect((await merge([`${name}.yml`, name])).code).toBe(0);

@@ -23,7 +23,7 @@ function writeSweep(folder: string, grid = "grid: {density: [0.3, 0.6], weight: 
   return path;
 }
 
-const options = ["--models-root", MODELS, "--json", "--threads", "2", "--slice-size", "200000"];
+const options = ["--models-root", MODELS, "--cut-embeddings", "--json", "--threads", "2", "--slice-size", "200000"];
 
 test("every merge of a sweep has the bytes of the merge alone, and inputs are read once for all of them", async () => {
   const folder = temporaryFolder();

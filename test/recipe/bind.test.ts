@@ -1,11 +1,15 @@
 import { expect, test } from "vitest";
 import type { Checkpoint } from "../../checkpoint/index.ts";
-import { type Binding, bindRecipe, labelsFor, referencedModels } from "../../recipe/index.ts";
+import { type Binding, type BindOptions, bindRecipe, labelsFor, referencedModels } from "../../recipe/index.ts";
 import { checkpointOf, type TensorShape, tinyLlama } from "./checkpoints.ts";
 import { methods, parse, summaryOf } from "./parsing.ts";
 
 /** Binds a recipe to made-up models, by the path that names them. Faults of the text count as well. */
-function bind(text: string, models: Record<string, readonly TensorShape[] | Checkpoint>): Binding {
+function bind(
+  text: string,
+  models: Record<string, readonly TensorShape[] | Checkpoint>,
+  options: Partial<BindOptions> = {},
+): Binding {
   const { recipe, faults } = parse(text);
   if (recipe === undefined) throw new Error(summaryOf(faults).join("\n"));
   const references = referencedModels(recipe);
@@ -16,7 +20,7 @@ function bind(text: string, models: Record<string, readonly TensorShape[] | Chec
     const checkpoint = "tensors" in model ? model : checkpointOf(model);
     return { reference, label: labels.get(reference.text) ?? "", checkpoint };
   });
-  const binding = bindRecipe(recipe, inputs, { methods });
+  const binding = bindRecipe(recipe, inputs, { methods, ...options });
   return { ...binding, faults: [...faults, ...binding.faults] };
 }
 
@@ -364,8 +368,34 @@ test("integers where the base has floating point are a fault", () => {
   ]);
 });
 
-test("embeddings of unlike vocabularies are cut to the rows that all have, base included", () => {
-  const binding = bind(linear("a", "b"), { a: tinyLlama(1, 12), b: tinyLlama(1, 10) });
+test.each([linear("a", "b"), `${linear("a", "b").replace("linear", "ties")}base_model: a\n`])(
+  "vocabularies of different sizes are refused without a tokenizer key: %s",
+  (text) => {
+    for (const [a, b] of [
+      [12, 10],
+      [10, 12],
+    ] as const) {
+      const { faults } = bind(text, { a: tinyLlama(1, a), b: tinyLlama(1, b) });
+      expect(summaryOf(faults)).toEqual([
+        `vocabulary-size 3:22 "b" has ${b} rows in model.embed_tokens.weight, "a" has ${a} (and 1 more tensor)`,
+      ]);
+      expect(faults[0]?.hint).toMatch(/tokenizer_source: union.*tokenizer_source: base.*--cut-embeddings.* 10 rows/);
+    }
+  },
+);
+
+test("an output whose embedding has other rows than the model that gives config and tokenizer is refused", () => {
+  const models = { a: tinyLlama(1, 12), b: tinyLlama(1, 12), base: tinyLlama(1, 10) };
+  const text = `${linear("a", "b")}base_model: base\n`;
+  const told = 'vocabulary-size 3:10 "a" has 12 rows in model.embed_tokens.weight, "base" has 10';
+  expect(summaryOf(bind(text, models).faults)).toContainEqual(told);
+  const cut = bind(text, models, { cutEmbeddings: true });
+  expect(summaryOf(cut.faults)).not.toContainEqual(told);
+  expect(summaryOf(cut.warnings)).toContainEqual(told);
+});
+
+test("with --cut-embeddings embeddings are cut to the rows that all have, base included", () => {
+  const binding = bind(linear("a", "b"), { a: tinyLlama(1, 12), b: tinyLlama(1, 10) }, { cutEmbeddings: true });
   expect(binding.faults).toEqual([]);
   expect(taskOf(binding, "model.embed_tokens.weight")?.shape).toEqual([10, 4]);
   expect(binding.embeddingRows).toBe(10);
@@ -373,13 +403,12 @@ test("embeddings of unlike vocabularies are cut to the rows that all have, base 
   expect(binding.warnings.map(({ code }) => code)).toEqual(["recipe/tensor-cut"]);
 });
 
-test("a delta method cuts embeddings to the base's shape, and refuses a smaller model", () => {
-  const larger = bind(taskArithmetic("a"), { base: tinyLlama(1, 10), a: tinyLlama(1, 12) });
-  expect([larger.faults, taskOf(larger, "lm_head.weight")?.shape]).toEqual([[], [10, 4]]);
-  const smaller = bind(taskArithmetic("a"), { base: tinyLlama(1, 10), a: tinyLlama(1, 9) });
-  expect(summaryOf(smaller.faults)).toEqual([
-    'shape-mismatch 3:10 "a" has model.embed_tokens.weight of shape [9, 4], "base" [10, 4]: a model\'s embedding may not be smaller than the base\'s (and 1 more tensor)',
-  ]);
+test.each([
+  [10, 12],
+  [12, 10],
+])("a delta method cuts as all do: a base of %i rows, a model of %i", (base, a) => {
+  const cut = bind(taskArithmetic("a"), { base: tinyLlama(1, base), a: tinyLlama(1, a) }, { cutEmbeddings: true });
+  expect([cut.faults, taskOf(cut, "lm_head.weight")?.shape, cut.embeddingRows]).toEqual([[], [10, 4], 10]);
 });
 
 test("columns of an embedding are never cut: a model of another hidden size is refused", () => {
@@ -390,6 +419,7 @@ test("columns of an embedding are never cut: a model of another hidden size is r
     const models = { base: tinyLlama(1), a: embedding(columns) };
     expect(summaryOf(bind(taskArithmetic("a"), models).faults)[0]).toContain(expected);
     expect(summaryOf(bind(linear("base", "a"), models).faults)[0]).toContain(expected);
+    expect(summaryOf(bind(linear("base", "a"), models, { cutEmbeddings: true }).faults)[0]).toContain(expected);
   }
 });
 

@@ -12,6 +12,7 @@ const methods = methodDeclarations();
 
 interface GoldenCase {
   readonly method: string;
+  readonly options?: readonly string[];
   /** Layer count, under the name that the model's config has for it, and vocabulary size. */
   readonly config: Record<string, number>;
   /** dtype, shape, two checksums. */
@@ -44,7 +45,10 @@ test.each(golden)(
       return { reference, label, checkpoint: adapter.checkpoint, adapter };
     });
     const inputs = await Promise.all(opened);
-    const binding = bindRecipe(parsed.recipe!, inputs, { methods });
+    const binding = bindRecipe(parsed.recipe!, inputs, {
+      methods,
+      cutEmbeddings: expected.options?.includes("--cut-embeddings") === true,
+    });
     expect(binding.faults).toEqual([]);
     const bound = Object.fromEntries(binding.tasks.map(({ name, dtype, shape }) => [name, [dtype, shape]]));
     const wanted = Object.entries(expected.tensors).map(([name, [dtype, shape]]) => [name, [dtype, shape]]);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Checkpoint, Tokenizer } from "../../checkpoint/index.ts";
 import type { RowsSource } from "../../merge/work/index.ts";
-import { bindRecipe, labelsFor, type RecipeInput, referencedModels } from "../../recipe/index.ts";
+import { type BindOptions, bindRecipe, labelsFor, type RecipeInput, referencedModels } from "../../recipe/index.ts";
 import { bpe } from "../tokenizer/tokenizers.ts";
 import { checkpointOf, tinyLlama } from "./checkpoints.ts";
 import { methods, parse, summaryOf } from "./parsing.ts";
@@ -16,7 +16,7 @@ interface Model {
 const rowed = (rows: number, config: Record<string, unknown> = {}) =>
   checkpointOf(tinyLlama(1, rows), { num_hidden_layers: 1, vocab_size: rows, ...config });
 
-function bind(text: string, models: Record<string, Model>, allowVocabularyMismatch = false) {
+function bind(text: string, models: Record<string, Model>, options: Partial<BindOptions> = {}) {
   const { recipe, faults } = parse(text);
   if (recipe === undefined || faults.length > 0) throw new Error(summaryOf(faults).join("\n"));
   const references = referencedModels(recipe);
@@ -28,7 +28,7 @@ function bind(text: string, models: Record<string, Model>, allowVocabularyMismat
     const beside = tokenizer && { tokenizer, config: undefined, specialTokensMap: undefined };
     return { reference, label: labels.get(reference.text) ?? "", checkpoint, tokenizer: beside, ...rest };
   });
-  return bindRecipe(recipe, inputs, { methods, allowVocabularyMismatch });
+  return bindRecipe(recipe, inputs, { methods, ...options });
 }
 
 const linear = (...models: string[]) =>
@@ -139,17 +139,38 @@ test("a token that nobody has is told; so is a recipe whose models have no embed
 });
 
 test("without a tokenizer key an id that names two tokens is a fault where the row is in the output", () => {
-  const models = { one: { tokenizer: bpe(["a", "b", "c"]) }, two: { tokenizer: bpe(["a", "B", "C", "d"]) } };
+  const models = { one: { tokenizer: bpe(["a", "b", "c"]) }, two: { tokenizer: bpe(["a", "B", "C"]) } };
   const told = 'the id 1 is "b" in "one" and "B" in "two"; 2 ids below 3 differ (and 1 more tensor)';
   expect(summaryOf(bind(linear("one", "two"), models).faults)).toEqual([`vocabulary-mismatch 3:24 ${told}`]);
-  const allowed = bind(linear("one", "two"), models, true);
+  const allowed = bind(linear("one", "two"), models, { allowVocabularyMismatch: true });
   expect(allowed.faults).toEqual([]);
   expect(summaryOf(allowed.warnings)).toContain(`vocabulary-mismatch 3:24 ${told}`);
   // Cut to two rows: the ids that differ are gone.
   const cut = { one: { tokenizer: ab }, two: { tokenizer: bpe(["a", "b", "x"]) } };
-  expect(bind(linear("one", "two"), cut).faults).toEqual([]);
+  expect(bind(linear("one", "two"), cut, { cutEmbeddings: true }).faults).toEqual([]);
   // A model that says nothing of its tokens is merged as it stands.
   expect(bind(linear("one", "two"), { one: models.one, two: { checkpoint: rowed(3) } }).faults).toEqual([]);
+});
+
+test("the tokens of the model that only gives config and tokenizer count as well", () => {
+  const text = `${linear("one", "two")}base_model: named\n`;
+  const own = { tokenizer: bpe(["a", "b"]) };
+  const { faults } = bind(text, { one: own, two: own, named: { tokenizer: bpe(["a", "x"]) } });
+  expect(summaryOf(faults)).toContain(
+    'vocabulary-mismatch 3:10 the id 1 is "x" in "named" and "b" in "one" (and 1 more tensor)',
+  );
+});
+
+test("one vocabulary with padding of different lengths is told as such", () => {
+  const models = { one: { tokenizer: ab, checkpoint: rowed(4) }, two: { tokenizer: ab, checkpoint: rowed(8) } };
+  const { faults } = bind(linear("one", "two"), models);
+  expect(faults.map(({ code, hint }) => [code, hint])).toEqual([
+    [
+      "recipe/vocabulary-size",
+      "Both have the same 2 tokens, and padding of different lengths: tokenizer_source: base leaves the padding out.",
+    ],
+  ]);
+  expect(bind(`${linear("one", "two")}tokenizer_source: base\n`, models).faults).toEqual([]);
 });
 
 test("a head that is tied takes part as the embedding that it is", () => {
