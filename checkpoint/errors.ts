@@ -43,6 +43,7 @@ export const checkpointCodes = [
   "checkpoint/adapter-unsupported",
   "checkpoint/adapter-tensor",
   "checkpoint/pickle",
+  "checkpoint/gguf",
   "checkpoint/config",
   "checkpoint/tokenizer",
   "checkpoint/link-out",

@@ -1,6 +1,7 @@
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { readWhole, type Store } from "../storage/index.ts";
+import { shellQuoted } from "./conversion.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import type { ModelLocation } from "./model-location.ts";
 
@@ -91,8 +92,4 @@ function damaged(model: string, found: string, command: string): CheckpointError
   return new CheckpointError("checkpoint/cache-damaged", `${model}: the Hub's cache is damaged: ${found}`, {
     hint: `Get the model again: ${command}`,
   });
-}
-
-function shellQuoted(word: string): string {
-  return /^[\w./+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

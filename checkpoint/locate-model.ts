@@ -1,9 +1,9 @@
 import { basename, dirname, isAbsolute, resolve } from "node:path";
 import type { Store } from "../storage/index.ts";
+import { ggufError, isGgufName, isPickleName, pickleError } from "./conversion.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { blobsOf, isHubId, locateInCache } from "./hub-cache.ts";
 import type { ModelLocation } from "./model-location.ts";
-import { isPickleName, pickleError } from "./weights.ts";
 
 export interface ModelReference {
   /** A folder, a .safetensors file, or `owner/name` on the Hub. */
@@ -87,7 +87,8 @@ async function locationOf(store: Store, path: string, label: string): Promise<Mo
     return blobs === undefined ? { root: real } : { root: real, allowLinksInto: blobs };
   }
   // The name counts as given: in the Hub's cache it is a link to a blob that has none.
-  if (isPickleName(path)) throw pickleError(label, [basename(path)]);
+  if (isPickleName(path)) throw pickleError(label, dirname(path), [basename(path)]);
+  if (isGgufName(path)) throw ggufError(label, dirname(path), [basename(path)]);
   if (!path.endsWith(".safetensors")) {
     throw new CheckpointError(
       "checkpoint/no-weights",

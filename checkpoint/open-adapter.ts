@@ -2,13 +2,13 @@ import type { Store } from "../storage/index.ts";
 import { ADAPTER_CONFIG_NAME, type AdapterConfig, parseAdapterConfig } from "./adapter-config.ts";
 import { type AdapterTensors, sortAdapterTensors } from "./adapter-tensors.ts";
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
+import { isPickleName, pickleError } from "./conversion.ts";
 import { CheckpointError } from "./errors.ts";
 import { Folder } from "./folder.ts";
 import { readJsonObject } from "./json-file.ts";
 import type { ModelLocation } from "./model-location.ts";
 import { openCheckpoint } from "./open-checkpoint.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
-import { isPickleName, pickleError } from "./weights.ts";
 
 export const ADAPTER_NAME = "adapter_model.safetensors";
 
@@ -71,7 +71,7 @@ export async function openAdapter(store: Store, location: ModelLocation, label: 
   const name = named ?? ADAPTER_NAME;
   if (!(await folder.exists(name))) {
     const pickles = folder.entries.map((entry) => entry.name).filter((entry) => /^adapter_model/.test(entry));
-    if (pickles.some(isPickleName)) throw pickleError(label, pickles.filter(isPickleName));
+    if (pickles.some(isPickleName)) throw pickleError(label, folder.root, pickles.filter(isPickleName));
     throw missing(label, name, "A reference model+adapter wants the folder of a PEFT adapter after the +.");
   }
   if (!(await folder.exists(ADAPTER_CONFIG_NAME))) {

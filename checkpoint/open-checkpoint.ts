@@ -7,7 +7,7 @@ import { readJsonObject } from "./json-file.ts";
 import type { ModelLocation } from "./model-location.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
 import { scaledTensors } from "./scaled-fp8.ts";
-import { INDEX_NAME, MAX_INDEX_BYTES } from "./shard-index.ts";
+import { INDEX_NAME } from "./shard-index.ts";
 import { chooseWeights, type Weights } from "./weights.ts";
 
 const CONFIG_NAME = "config.json";
@@ -30,9 +30,7 @@ export async function openCheckpoint(
 ): Promise<Checkpoint> {
   const folder = await Folder.open(store, location, label);
   const weights: Weights =
-    location.file === undefined
-      ? await chooseWeights(folder.entries, label, () => folder.readWhole(INDEX_NAME, MAX_INDEX_BYTES), folder.exists)
-      : { files: [location.file], shards: undefined };
+    location.file === undefined ? await chooseWeights(folder, label) : { files: [location.file], shards: undefined };
   const files: CheckpointFile[] = [];
   const tensors = new Map<string, TensorEntry>();
   for (const name of weights.files) {

@@ -1,6 +1,7 @@
-import type { DirectoryEntry } from "../storage/index.ts";
+import { ggufError, isGgufName, isPickleName, pickleError, some } from "./conversion.ts";
 import { CheckpointError } from "./errors.ts";
-import { INDEX_NAME, parseShardIndex } from "./shard-index.ts";
+import type { Folder } from "./folder.ts";
+import { INDEX_NAME, MAX_INDEX_BYTES, parseShardIndex } from "./shard-index.ts";
 
 /** The files that hold a model's tensors. */
 export interface Weights {
@@ -12,36 +13,61 @@ export interface Weights {
 
 const SINGLE_NAME = "model.safetensors";
 const ADAPTER_NAME = "adapter_model.safetensors";
+const ADAPTER_CONFIG_NAME = "adapter_config.json";
 const shardName = /^model-\d+-of-\d+\.safetensors$/;
-const pickleName = /\.(?:bin|pt|pth|ckpt)$/;
 /** Pickled files that are no weights. */
 const notWeights = /^(?:training_args\.bin|optimizer\.pt|scheduler\.pt|rng_state.*\.pth|scaler\.pt)$/;
 
 /**
- * Which of a folder's files are the model. Index and single file both there: the index, if any of its shards is there.
- * (transformers takes the single file; where a library wrote both, they hold the same.)
- * @throws CheckpointError
+ * Which of a folder's files are the model: those that transformers loads. Where files lie beside them that another reader would
+ * take, or that it would take itself, nobody knows which model is meant; only an index without any of its shards is passed over.
+ * @throws CheckpointError `checkpoint/ambiguous-weights` and others
  */
-export async function chooseWeights(
-  entries: readonly DirectoryEntry[],
-  label: string,
-  readIndex: () => Promise<Uint8Array>,
-  exists: (name: string) => Promise<boolean>,
-): Promise<Weights> {
-  const names = entries.filter((entry) => entry.kind !== "directory").map((entry) => entry.name);
+export async function chooseWeights(folder: Folder, label: string): Promise<Weights> {
+  const names = folder.entries.filter((entry) => entry.kind !== "directory").map((entry) => entry.name);
+  const hasSingle = names.includes(SINGLE_NAME);
   if (names.includes(INDEX_NAME)) {
-    const shards = parseShardIndex(await readIndex(), `${label}: ${INDEX_NAME}`);
+    checkNoAdapter(names, INDEX_NAME, label);
+    const shards = parseShardIndex(await folder.readWhole(INDEX_NAME, MAX_INDEX_BYTES), `${label}: ${INDEX_NAME}`);
     const files = [...new Set(shards.values())].sort();
     const present = new Set<string>();
-    for (const file of files) if (await exists(file)) present.add(file);
-    const isStale = present.size === 0 && names.includes(SINGLE_NAME);
-    if (!isStale) {
+    for (const file of files) if (await folder.exists(file)) present.add(file);
+    const others = [...present].filter((file) => file !== SINGLE_NAME);
+    if (hasSingle && others.length > 0) throw twice(others, files, label);
+    if (present.size > 0 || !hasSingle) {
       checkShards(files, present, names, label);
       return { files, shards };
     }
   }
-  if (names.includes(SINGLE_NAME)) return { files: [SINGLE_NAME], shards: undefined };
-  return { files: [onlyFile(names, label)], shards: undefined };
+  if (hasSingle) {
+    checkNoAdapter(names, SINGLE_NAME, label);
+    return { files: [SINGLE_NAME], shards: undefined };
+  }
+  return { files: [onlyFile(names, folder.root, label)], shards: undefined };
+}
+
+/** transformers takes the single file, others the shards. Where one library wrote both they hold the same; who can say? */
+function twice(shards: readonly string[], all: readonly string[], label: string): CheckpointError {
+  return new CheckpointError(
+    "checkpoint/ambiguous-weights",
+    `${label}: the weights are there twice: ${SINGLE_NAME}, which transformers loads, and ${shards.length} of the ` +
+      `${all.length} shards of ${INDEX_NAME} (${some(shards)})`,
+    {
+      hint: `Delete those that are not the model: ${SINGLE_NAME}, or ${INDEX_NAME} and its shards. One may be left over from an earlier save.`,
+    },
+  );
+}
+
+/** transformers with PEFT installed would load the adapter's base instead of these weights, and the adapter on it. */
+function checkNoAdapter(names: readonly string[], weights: string, label: string): void {
+  const adapter = names.find((name) => name === ADAPTER_NAME || name === "adapter_model.bin");
+  if (adapter === undefined || !names.includes(ADAPTER_CONFIG_NAME)) return;
+  throw new CheckpointError(
+    "checkpoint/ambiguous-weights",
+    `${label}: a whole model (${weights}) and an adapter (${adapter}, ${ADAPTER_CONFIG_NAME}) lie in one folder: transformers ` +
+      "would load the adapter on its base, and not these weights",
+    { hint: "Move the adapter, or the model, to a folder of its own; model+adapter applies one to the other." },
+  );
 }
 
 function checkShards(
@@ -68,7 +94,7 @@ function checkShards(
   }
 }
 
-function onlyFile(names: readonly string[], label: string): string {
+function onlyFile(names: readonly string[], folder: string, label: string): string {
   const candidates = names.filter((name) => name.endsWith(".safetensors") && name !== ADAPTER_NAME);
   const [only, another] = candidates;
   if (only !== undefined && another === undefined && !shardName.test(only)) return only;
@@ -93,32 +119,11 @@ function onlyFile(names: readonly string[], label: string): string {
       hint: "Name the file itself to look at its tensors; to merge, first add the adapter to its base model.",
     });
   }
-  const pickles = names.filter((name) => pickleName.test(name) && !notWeights.test(name));
-  if (pickles.length > 0) throw pickleError(label, pickles);
+  const pickles = names.filter((name) => isPickleName(name) && !notWeights.test(name));
+  if (pickles.length > 0) throw pickleError(label, folder, pickles);
+  const ggufs = names.filter(isGgufName);
+  if (ggufs.length > 0) throw ggufError(label, folder, ggufs);
   throw new CheckpointError("checkpoint/no-weights", `${label}: no .safetensors file is there`, {
     hint: "Check that this is a model's folder and that its download was finished.",
   });
-}
-
-/** `names`: the files found. */
-export function pickleError(label: string, names: readonly string[]): CheckpointError {
-  return new CheckpointError(
-    "checkpoint/pickle",
-    `${label}: ${some(names)}: pickle files can run any code when they are read, and are not supported`,
-    {
-      hint:
-        "Convert to safetensors: load the model with transformers and save it with save_pretrained(..., safe_serialization=True), " +
-        "or use https://huggingface.co/spaces/safetensors/convert.",
-    },
-  );
-}
-
-export function isPickleName(name: string): boolean {
-  return pickleName.test(name);
-}
-
-/** The first few names, and how many more there are. */
-function some(names: readonly string[]): string {
-  const shown = names.slice(0, 3).join(", ");
-  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
 }

@@ -1,8 +1,9 @@
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { openCheckpoint, readSafetensorsHeader } from "../../checkpoint/index.ts";
+import { type CheckpointError, openCheckpoint, readSafetensorsHeader } from "../../checkpoint/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { readCheckpoint } from "../support/read-safetensors.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -89,14 +90,54 @@ describe("openCheckpoint", () => {
     expect(named.config).toBeUndefined();
   });
 
-  test("takes the index where both are there, unless none of its shards is", async () => {
+  test("refuses a single file beside shards, whole or not, and passes over an index without any of its shards", async () => {
     const folder = sharded();
     writeSafetensors(join(folder, "model.safetensors"), [tensor("c")]);
-    expect([...(await open(folder)).tensors.keys()]).toEqual(["a", "b"]);
+    const twice = {
+      code: "checkpoint/ambiguous-weights",
+      message: expect.stringMatching(/model\.safetensors, which transformers loads, and \d of the 2 shards/),
+      hint: expect.stringMatching(/Delete .*model\.safetensors, or model\.safetensors\.index\.json/),
+    };
+    await expect(open(folder)).rejects.toMatchObject(twice);
     fs.rmSync(join(folder, first!));
+    await expect(open(folder)).rejects.toMatchObject(twice);
     fs.rmSync(join(folder, second!));
     expect([...(await open(folder)).tensors.keys()]).toEqual(["c"]);
   });
+
+  test("takes what transformers loads where it would pass over the rest", async () => {
+    const beside = async (folder: string, ...names: string[]) => {
+      for (const name of names) writeSafetensors(join(folder, name), [tensor("c")]);
+      return [...(await open(folder)).tensors.keys()];
+    };
+    const others = ["consolidated.safetensors", "model.fp16.safetensors", "consolidated-00001-of-00002.safetensors"];
+    expect(await beside(sharded(), ...others)).toEqual(["a", "b"]);
+    expect(await beside(single(), ...others, first!)).toEqual([...(await open(single())).tensors.keys()]);
+    // An index of the only file says no more than the file.
+    const folder = single();
+    const weight_map = Object.fromEntries(
+      [...(await open(folder)).tensors.keys()].map((name) => [name, "model.safetensors"]),
+    );
+    fs.writeFileSync(join(folder, "model.safetensors.index.json"), JSON.stringify({ weight_map }));
+    expect((await open(folder)).files.map(({ name }) => name)).toEqual(["model.safetensors"]);
+  });
+
+  test.each([
+    ["model.safetensors", single],
+    ["shards", sharded],
+  ] as const)(
+    "refuses %s beside an adapter, in place of which transformers would load the adapter's base",
+    async (_, made) => {
+      const folder = made();
+      fs.writeFileSync(join(folder, "adapter_config.json"), "{}");
+      await open(folder);
+      writeSafetensors(join(folder, "adapter_model.safetensors"), [tensor("x.lora_A.weight")]);
+      await expect(open(folder)).rejects.toMatchObject({
+        code: "checkpoint/ambiguous-weights",
+        message: expect.stringContaining("adapter_model.safetensors"),
+      });
+    },
+  );
 
   test("finds shards in folders below the index", async () => {
     const folder = temporaryFolder();
@@ -350,6 +391,44 @@ describe("openCheckpoint", () => {
   });
 
   test.each([
+    [["pytorch_model.bin"], "pytorch_model*.bin", "model.safetensors"],
+    [
+      ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"],
+      "pytorch_model*.bin",
+      "model.safetensors",
+    ],
+    [["consolidated.00.pth"], "consolidated.00.pth", "consolidated.00.safetensors"],
+    [["last.ckpt"], "last.ckpt", "last.safetensors"],
+  ])(
+    "the command for pickles %j reads them without running their code, and writes beside them",
+    async (names, from, to) => {
+      const folder = join(temporaryFolder(), "it's a model");
+      fs.mkdirSync(folder);
+      for (const name of [...names, "training_args.bin", "model.gguf"]) fs.writeFileSync(join(folder, name), "");
+      const error = await open(folder).catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: "checkpoint/pickle" });
+      const command = /python3 -c .*?"pt"}\)' .*?(?=; or)/.exec((error as CheckpointError).hint)?.[0];
+      expect(command).toContain("weights_only=True");
+      expect(wordsOf(command!).slice(3)).toEqual([
+        join(folder, to),
+        ...(from.includes("*") ? names : [from]).map((name) => join(folder, name)),
+      ]);
+    },
+  );
+
+  test.each([
+    [["model-Q4_K_M.gguf"], ""],
+    [["model-00001-of-00002.gguf", "model-00002-of-00002.gguf"], "llama-gguf-split --merge"],
+  ])("GGUF files %j are answered with the command that makes values of them", async (names, also) => {
+    const folder = temporaryFolder();
+    for (const name of names) fs.writeFileSync(join(folder, name), "");
+    const error = (await open(folder).catch((thrown: unknown) => thrown)) as CheckpointError;
+    expect(error).toMatchObject({ code: "checkpoint/gguf", hint: expect.stringContaining(also) });
+    const command = /python3 -c .*/.exec(error.hint)?.[0];
+    expect(wordsOf(command!).slice(3)).toEqual([folder, names[0], `${folder}-safetensors`]);
+  });
+
+  test.each([
     ["w.weight", "F8_E4M3", "w.weight_scale_inv"],
     ["w.weight", "F8_E5M2", "w.weight_scale"],
     ["w.weight_packed", "U8", "w.weight_scale"],
@@ -374,6 +453,12 @@ describe("openCheckpoint", () => {
     expect((await open(folder)).tensors.size).toBe(4);
   });
 });
+
+/** As the shell would give them to the command. */
+function wordsOf(command: string): string[] {
+  const printed = execFileSync("sh", ["-c", `for word in ${command}; do printf '%s\\n' "$word"; done`]).toString();
+  return printed.trimEnd().split("\n");
+}
 
 function withConfig(text: string): string {
   const folder = single();

@@ -1,0 +1,84 @@
+import { basename, dirname, join } from "node:path";
+import { CheckpointError, quoted } from "./errors.ts";
+
+const pickleName = /\.(?:bin|pt|pth|ckpt)$/;
+const ggufName = /\.gguf$/i;
+
+/** Whether a file of this name is a pickle that may hold weights. */
+export function isPickleName(name: string): boolean {
+  return pickleName.test(name);
+}
+
+export function isGgufName(name: string): boolean {
+  return ggufName.test(name);
+}
+
+/** `files`: the pickles found, by their names in `folder`; they are not read. The hint is the command that converts them. */
+export function pickleError(label: string, folder: string, files: readonly string[]): CheckpointError {
+  return new CheckpointError(
+    "checkpoint/pickle",
+    `${label}: ${some(files)}: pickle files can run any code when they are read, and are not supported`,
+    {
+      hint:
+        `Convert to safetensors (needs torch and safetensors; runs no code that is in the files): ${pickleCommand(folder, files)}; ` +
+        "or load the model with transformers and save_pretrained it to another folder, before version 4.35 with " +
+        "safe_serialization=True.",
+    },
+  );
+}
+
+/** `files`: of one model, by their names in `folder`. The hint is the command that makes a folder of safetensors of them. */
+export function ggufError(label: string, folder: string, files: readonly string[]): CheckpointError {
+  const [first = ""] = files;
+  const out = folder.endsWith("/") ? `${folder}safetensors` : `${folder}-safetensors`;
+  const command =
+    `python3 -c 'import sys; from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; d, f, o = sys.argv[1:]; ` +
+    `[C.from_pretrained(d, gguf_file=f).save_pretrained(o) for C in (M, T)]' ` +
+    `${[folder, first, out].map(shellQuoted).join(" ")}`;
+  const isSplit = /-\d+-of-\d+\.gguf$/i.test(first);
+  const join = isSplit ? "First make one file of the parts, with llama.cpp's llama-gguf-split --merge. Then: " : "";
+  return new CheckpointError(
+    "checkpoint/gguf",
+    `${label}: ${some(files)}: GGUF files hold models for llama.cpp, mostly as quantised codes, and are not supported`,
+    {
+      hint:
+        `Take the model that ${files.length > 1 ? "they were" : "it was"} made from. Where there is none, transformers makes ` +
+        `values of the codes (needs torch and gguf): ${join}${command}`,
+    },
+  );
+}
+
+/** Of all files of a folder, one file of safetensors beside them; of a single file, one of its name. */
+function pickleCommand(folder: string, files: readonly string[]): string {
+  const isModel = files.every((name) => /^pytorch_model.*\.bin$/.test(name));
+  const chosen = isModel ? files : files.slice(0, 1);
+  const target = isModel ? "model.safetensors" : (chosen[0] ?? "").replace(pickleName, ".safetensors");
+  const patterns = isModel ? [join(folder, "pytorch_model*.bin")] : chosen.map((name) => join(folder, name));
+  const words = [join(folder, target), ...patterns].map(isModel ? globQuoted : shellQuoted);
+  return (
+    `python3 -c 'import sys, torch; from safetensors.torch import save_file; ` +
+    `s = [torch.load(f, map_location="cpu", weights_only=True) for f in sys.argv[2:]]; ` +
+    `save_file({k: v.clone().contiguous() for p in s for k, v in p.get("state_dict", p).items() if torch.is_tensor(v)}, ` +
+    `sys.argv[1], {"format": "pt"})' ${words.join(" ")}`
+  );
+}
+
+/** Quoted but for the star in the file's name, which the shell spells out. */
+function globQuoted(path: string): string {
+  const name = basename(path);
+  return name.includes("*") ? `${shellQuoted(`${dirname(path)}/`)}${name}` : shellQuoted(path);
+}
+
+export function shellQuoted(word: string): string {
+  return /^[\w./+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** The first few names, and how many more there are. */
+export function some(names: readonly string[]): string {
+  const shown = names.slice(0, 3).map(plainOrQuoted).join(", ");
+  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
+}
+
+function plainOrQuoted(name: string): string {
+  return /^[\x20-\x7e]+$/.test(name) ? name : quoted(name);
+}
