@@ -63,6 +63,12 @@ export function sortAdapterTensors(tensors: ReadonlyMap<string, TensorEntry>, la
   return { pairs, saved };
 }
 
+/** The path in the base model, as the adapter's own files call it, of the module that a pair adapts. */
+export function moduleOf({ a }: LoraPair): string {
+  const own = a.name.startsWith(prefix) ? a.name.slice(prefix.length) : a.name;
+  return factorName.exec(own)?.[1] ?? own;
+}
+
 function addHalf(
   halves: Map<string, { a?: TensorEntry; b?: TensorEntry }>,
   module: string,

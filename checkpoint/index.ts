@@ -1,5 +1,5 @@
 export { ADAPTER_CONFIG_NAME, type AdapterConfig, rankAndScale } from "./adapter-config.ts";
-export type { AdapterTensors, LoraPair } from "./adapter-tensors.ts";
+export { type AdapterTensors, type LoraPair, moduleOf } from "./adapter-tensors.ts";
 export {
   holdsExperts,
   isAfterLayers,
@@ -23,6 +23,7 @@ export { sha256Hex } from "./hash.ts";
 export { type ScannedHeader, scanHeader } from "./header-scan.ts";
 export { locateModel, type ModelReference, type Surroundings } from "./locate-model.ts";
 export type { ModelLocation } from "./model-location.ts";
+export { alignNames, bareName, type NameAlignment, type NamedShapes, namesInTarget } from "./name-alignment.ts";
 export { type Adapter, type OpenedFiles, openAdapter, openModelOrAdapter } from "./open-adapter.ts";
 export { type OpenOptions, openCheckpoint } from "./open-checkpoint.ts";
 export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";

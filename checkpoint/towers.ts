@@ -34,7 +34,8 @@ export function towersOf(names: Iterable<string>): (name: string) => Tower {
   };
 }
 
-function modalityOf(name: string): "text" | "vision" | "audio" | "projector" {
+/** By its name alone. */
+export function modalityOf(name: string): "text" | "vision" | "audio" | "projector" {
   const modules = name.split(".");
   // What stands inside a layer says nothing of the tower: `vision_proj` of a layer of the text tower.
   const layerAt = modules.findIndex((module) => /^\d+$/.test(module));

@@ -1,4 +1,4 @@
-import { type Adapter, rankAndScale } from "../checkpoint/index.ts";
+import { type Adapter, alignNames, rankAndScale, towersOf } from "../checkpoint/index.ts";
 import type { AdapterSource } from "../merge/work/index.ts";
 import { type ModelEntry, type RecipeModel, sourceOfEntry, storedSource } from "./model-entry.ts";
 import { shapeText } from "./shapes.ts";
@@ -15,18 +15,19 @@ export interface AdaptedTensors {
 
 /** `adapterIndex`: into the plan's inputs. */
 export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex: number): AdaptedTensors {
-  const names = new BaseNames([...base.checkpoint.tensors.keys()]);
+  const wanted = [...adapter.saved.keys(), ...[...adapter.pairs.keys()].map((module) => `${module}.weight`)];
+  const nameInBase = baseNames(base.checkpoint.tensors, wanted);
   const tensors = new Map<string, ModelEntry>();
   const faults: string[] = [];
   const unused: string[] = [];
   for (const [name, saved] of adapter.saved) {
-    const target = names.find(name);
+    const target = nameInBase(name);
     const entry = target === undefined ? undefined : base.checkpoint.tensors.get(target);
     if (entry === undefined) unused.push(name);
     else tensors.set(entry.name, { ...saved, name: entry.name, source: storedSource(saved, adapterIndex) });
   }
   for (const [module, { a, b }] of adapter.pairs) {
-    const target = names.find(`${module}.weight`);
+    const target = nameInBase(`${module}.weight`);
     const entry = target === undefined ? undefined : base.checkpoint.tensors.get(target);
     if (entry === undefined) {
       faults.push(`adapts ${module}, and there is no ${module}.weight`);
@@ -79,25 +80,38 @@ function fitOf(
   return { rows, columns, transposed: turned && (fanInFanOut || !plain) };
 }
 
-/** Names of a base, found also where the adapter was trained on a model that wraps it, or is wrapped by it, under other prefixes. */
-class BaseNames {
-  readonly #names: ReadonlySet<string>;
-  readonly #all: readonly string[];
-
-  constructor(names: readonly string[]) {
-    this.#all = names;
-    this.#names = new Set(names);
-  }
-
-  /** Undefined: no name, or several, could be meant. */
-  find(name: string): string | undefined {
-    if (this.#names.has(name)) return name;
-    // Prefixes that the base lacks: model.layers.0… where the base has layers.0…
-    for (let dot = name.indexOf("."); dot >= 0; dot = name.indexOf(".", dot + 1)) {
-      const tail = name.slice(dot + 1);
-      if (tail.includes(".") && this.#names.has(tail)) return tail;
+/**
+ * What the base calls the tensors of an adapter, which was trained on a model that wraps it, or is wrapped by it, under other names.
+ * Undefined: no name, or several, could be meant.
+ */
+function baseNames(
+  base: ReadonlyMap<string, ModelEntry>,
+  wanted: readonly string[],
+): (name: string) => string | undefined {
+  const aligned = alignNames(base, new Map(wanted.map((name) => [name, {}])));
+  const found = new Map([...aligned.names].map(([name, asked]) => [asked, name]));
+  const towerInBase = towersOf(base.keys());
+  const towerInAdapter = towersOf(wanted);
+  const endings = new Map<string, string[]>();
+  for (const name of base.keys()) {
+    for (const ending of endingsOf(name)) {
+      const same = endings.get(ending);
+      if (same === undefined) endings.set(ending, [name]);
+      else same.push(name);
     }
-    const longer = this.#all.filter((candidate) => candidate.endsWith(`.${name}`));
-    return longer.length === 1 ? longer[0] : undefined;
   }
+  return (name) => {
+    const known = found.get(name);
+    if (known !== undefined) return known;
+    // One of the two lies deeper, in modules that are not known as wrappers; those of another tower are no wrappers.
+    const candidates = [...endingsOf(name).filter((ending) => base.has(ending)), ...(endings.get(name) ?? [])];
+    const [only, another] = candidates.filter((candidate) => towerInBase(candidate) === towerInAdapter(name));
+    return another === undefined ? only : undefined;
+  };
+}
+
+/** What is left of a name without its first module, without its first two, … as long as there are two. */
+function endingsOf(name: string): string[] {
+  const modules = name.split(".");
+  return modules.slice(1, -1).map((_, k) => modules.slice(k + 1).join("."));
 }

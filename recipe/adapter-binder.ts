@@ -1,4 +1,11 @@
-import { type Adapter, type LoraPair, rankAndScale, splitLayer, type TensorEntry } from "../checkpoint/index.ts";
+import {
+  type Adapter,
+  type LoraPair,
+  moduleOf,
+  rankAndScale,
+  splitLayer,
+  type TensorEntry,
+} from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { ParameterValue, PlanAdapter, TensorSource, TensorTask } from "../merge/work/index.ts";
 import type { Findings } from "./findings.ts";
@@ -121,7 +128,8 @@ class ModuleBinder {
     const rank = this.#method.name === "svd" ? Math.min(this.#rank(first), all, rows, columns) : all;
     const dtype = this.#recipe.outDtype ?? this.#recipe.dtype ?? first.a.dtype;
     const task = (entry: TensorEntry, shape: readonly number[], base: TensorSource): TensorTask => ({
-      name: entry.name,
+      // Of a module that the first adapter lacks, as it would call it.
+      name: entry.name.replace(moduleOf(first), module),
       kind: "copy",
       method: this.#method.name,
       dtype,
@@ -168,7 +176,12 @@ class ModuleBinder {
   #term(module: string, member: Member): Term | undefined {
     const pair = member.adapter.pairs.get(module);
     if (pair === undefined) return undefined;
-    const { rank, scale } = rankAndScale(member.adapter.config, module, pair.a.shape[0] ?? 0, member.model.label);
+    const { rank, scale } = rankAndScale(
+      member.adapter.config,
+      moduleOf(pair),
+      pair.a.shape[0] ?? 0,
+      member.model.label,
+    );
     const weight = this.#resolve("weight", member.source, pair.b.name);
     return { ...member, ...pair, rank, scale, weight: typeof weight === "number" ? weight : 0 };
   }
@@ -272,11 +285,11 @@ export function maybePlainAdapter(
     return undefined;
   }
   for (const other of others) {
-    for (const [module, { a }] of first.adapter.pairs) {
+    for (const [module, own] of first.adapter.pairs) {
       const pair = other.adapter?.pairs.get(module);
       if (pair === undefined) continue;
-      const one = rankAndScale(first.adapter.config, module, a.shape[0] ?? 0, first.label);
-      const two = rankAndScale(other.adapter?.config, module, pair.a.shape[0] ?? 0, other.label);
+      const one = rankAndScale(first.adapter.config, moduleOf(own), own.a.shape[0] ?? 0, first.label);
+      const two = rankAndScale(other.adapter?.config, moduleOf(pair), pair.a.shape[0] ?? 0, other.label);
       if (one.rank === two.rank && one.scale === two.scale) continue;
       const message = `"${first.label}" has rank ${one.rank} and scale ${one.scale} for ${module}, "${other.label}" ${two.rank} and ${two.scale}: ${recipe.method} merges A and B as they stand`;
       const hint = "Use merge_method: cat or svd, which merge what adapters do.";

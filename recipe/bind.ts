@@ -2,6 +2,7 @@ import { isAfterLayers, isEmbeddingLike, layerCount, towerLayerKeys, towersOf } 
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { PlanAdapter, TensorTask } from "../merge/work/index.ts";
 import { bindAdapters, maybePlainAdapter } from "./adapter-binder.ts";
+import { alignedModels } from "./aligned-models.ts";
 import { checkArchitectures, isKnownArchitecture } from "./architecture-check.ts";
 import { earlierModel } from "./earlier-model.ts";
 import type { Fault } from "./errors.ts";
@@ -139,7 +140,8 @@ class RecipeBinder {
     this.#definingModel = asStored.findIndex(({ reference }) => sameModel(reference, definingModel(recipe)));
     const defining = asStored[this.#definingModel];
     if (defining === undefined) throw new Error("the defining model is among the models");
-    const models = asStored.map((model) => withExpertsLike(model, defining));
+    const aligned = alignedModels(recipe, asStored, defining, findings);
+    const models = aligned.map((model) => withExpertsLike(model, defining));
     this.#models = models;
     checkArchitectures(recipe, models, defining, findings);
     const tokens = maybeTokenBinder(recipe, models, this.#definingModel, findings);

@@ -21,6 +21,7 @@ export const recipeCodes = [
   "recipe/layer-range",
   "recipe/module",
   // what the models hold
+  "recipe/ambiguous-name",
   "recipe/missing-tensor",
   "recipe/shape-mismatch",
   "recipe/adapter",

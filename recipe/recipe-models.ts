@@ -57,7 +57,7 @@ function adapted(
 }
 
 /** Where the recipe names a model first, as far as that is known. */
-function placeOf(recipe: Recipe, model: ModelReference): Place {
+export function placeOf(recipe: Recipe, model: ModelReference): Place {
   const sources = recipe.layerRanges.flatMap((range) => range.sources);
   return sources.find((source) => sameModel(source.model, model))?.place ?? recipe.methodPlace;
 }

@@ -183,6 +183,38 @@ test("a convolution is the matrix of its first dimension and the rest", () => {
   expect(adapted).toMatchObject({ kind: "adapter", rows: 8, columns: 27, storedRowLength: 3, transposed: false });
 });
 
+test("an adapter of a vision-language model fits every layout of it, and no other tower", () => {
+  const layouts = [
+    ["model.", "visual."],
+    ["model.language_model.", "model.visual."],
+    ["language_model.model.", "visual."],
+    ["base_model.model.model.language_model.", "base_model.model.model.visual."],
+  ] as const;
+  const modelOf = ([text, tower]: readonly [string, string]): TensorShape[] => [
+    [`${text}embed_tokens.weight`, [10, 4]],
+    [`${text}layers.0.q.weight`, [6, 4]],
+    [`${tower}layers.0.q.weight`, [6, 4]],
+  ];
+  const factors = [
+    [2, 4],
+    [6, 2],
+  ] as const;
+  for (const layout of layouts) {
+    for (const [text, tower] of layouts) {
+      const language = bind(adapterOf({ [`${text}layers.0.q`]: factors }), recipe, modelOf(layout));
+      expect([language.faults, language.warnings]).toEqual([[], []]);
+      const adapted = ({ tasks }: Binding) =>
+        tasks.filter(({ models }) => models[1]?.kind === "adapter").map(({ name }) => name);
+      expect(adapted(language)).toEqual([`${layout[0]}layers.0.q.weight`]);
+      const vision = bind(adapterOf({ [`${tower}layers.0.q`]: factors }), recipe, modelOf(layout));
+      expect([vision.faults, adapted(vision)]).toEqual([[], [`${layout[1]}layers.0.q.weight`]]);
+    }
+  }
+  const textOnly = modelOf(layouts[0]).slice(0, 2);
+  const { faults } = bind(adapterOf({ "model.visual.layers.0.q": factors }), recipe, textOnly);
+  expect(faults.map(({ code }) => code)).toEqual(["recipe/adapter-mismatch"]);
+});
+
 test("modules are found where the adapter was trained under another prefix", () => {
   const pair = [
     [2, 4],

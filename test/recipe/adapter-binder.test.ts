@@ -172,3 +172,17 @@ test("methods that know nothing of adapters merge them tensor by tensor where ra
   expect(binding.adapter).toEqual({});
   expect(binding.layerCount).toBeUndefined();
 });
+
+test("adapters of one architecture under other prefixes are merged as one, named as the first names it", () => {
+  const inside = (prefix: string, made: Made): Made => ({
+    ...made,
+    modules: Object.fromEntries(Object.entries(made.modules).map(([module, sizes]) => [prefix + module, sizes])),
+  });
+  const plain = bind(two("cat"), { a: inside("model.", a), b: inside("model.", b) });
+  const mixed = bind(two("cat"), { a: inside("model.", a), b: inside("model.language_model.", b) });
+  expect([mixed.faults, mixed.warnings]).toEqual([[], []]);
+  const bytes = ({ tasks }: Binding) =>
+    JSON.parse(JSON.stringify(tasks, (key, value) => (key === "tensor" ? undefined : value)));
+  expect(bytes(mixed)).toEqual(bytes(plain));
+  expect(mixed.adapter).toEqual(plain.adapter);
+});
