@@ -36,20 +36,22 @@ export function planMasks(kind: MaskKind, task: TensorTask): MaskPlan[] {
 function planMask(kind: MaskKind, model: ModelSource, elements: number): MaskPlan {
   const { density, gamma } = densityAndGamma(model);
   if (density >= 1) return { kind: "all" };
+  if (density <= 0) return { kind: "none" };
   const keep = Math.trunc(density * elements);
+  // Less than one element is one: the largest |d|, of equals the lowest index, under every mask.
+  if (keep < 1) return { kind: "band", from: elements - 1, to: elements, ties: "first" };
   switch (kind) {
     case "magnitude":
-      return keep <= 0 ? { kind: "none" } : { kind: "band", from: elements - keep, to: elements, ties: "first" };
+      return { kind: "band", from: elements - keep, to: elements, ties: "first" };
     case "band": {
-      if (keep <= 0) return { kind: "none" };
       const top = Math.trunc(gamma * elements);
       const from = Math.max(0, elements - keep - top);
       return { kind: "band", from, to: from + keep, ties: "last" };
     }
     case "random":
-      return density <= 0 ? { kind: "none" } : { kind: "random", density };
+      return { kind: "random", density };
     case "ranked":
-      return density <= 0 ? { kind: "none" } : { kind: "ranked", density, epsilon: epsilonOf(model) };
+      return { kind: "ranked", density, epsilon: epsilonOf(model) };
   }
 }
 

@@ -35,7 +35,8 @@ const tieRule =
   "Elements of equal magnitude are ranked by index, the lower first; mergekit leaves them to an unstable sort.";
 const maskRule =
   "Masks come from a counter-based generator (seed, tensor name, model, element); mergekit's depend on the order of execution.";
-const dropAll = "A mask that keeps nothing drops the delta of that tensor, with a warning; mergekit fails.";
+const keepOne =
+  "A density above 0 whose share is less than one element keeps one, the largest |d| (of equals the lowest index), under every mask; mergekit under that of ties.";
 
 function sparsified(choice: Choice): MethodDefinition {
   const { mask, consensus } = choice;
@@ -102,10 +103,10 @@ export const ties = sparsified({
   paper: "arXiv:2306.01708",
   documentation:
     "Keeps the largest deltas of each model, elects for each element the sign of their weighted sum and averages those that agree. Yadav et al. 2023.",
-  formula: "keep the k = ⌊density·E⌋ largest |dᵢ|;  out = b + λ · Σ_agreeing wᵢ dᵢ / Σ_agreeing wᵢ",
+  formula: "keep the k = max(1, ⌊density·E⌋) largest |dᵢ|;  out = b + λ · Σ_agreeing wᵢ dᵢ / Σ_agreeing wᵢ",
   deviations: [
     tieRule,
-    dropAll,
+    keepOne,
     "The authors threshold over the whole model and divide by counts; mergekit and this tool threshold per tensor and divide by weights.",
   ],
   mask: "magnitude",
@@ -116,7 +117,7 @@ export const ties = sparsified({
 
 const dareDeviations = [
   maskRule,
-  dropAll,
+  keepOne,
   "rescale keeps the L1 norm, as in mergekit; rescale_mode: inverse_keep divides by the density, as in the paper.",
 ];
 
@@ -171,11 +172,7 @@ const breadcrumbParameters: Readonly<Record<string, ParameterDeclaration>> = {
 const breadcrumbRefused = {
   beta: "beta has three meanings: in the authors' code the share that is kept, in the paper a lower percentile, in mergekit's documentation the share of largest deltas removed. Say density and gamma, or drop_smallest and drop_largest.",
 };
-const breadcrumbDeviations = [
-  tieRule,
-  "gamma = 0 removes no outliers; in mergekit the mask comes out empty and the model drops out.",
-  "The authors mask per row; mergekit and this tool per tensor.",
-];
+const breadcrumbDeviations = [tieRule, keepOne, "The authors mask per row; mergekit and this tool per tensor."];
 const breadcrumbFormula = "drop the ⌊gamma·E⌋ largest |dᵢ| and so many of the smallest that ⌊density·E⌋ remain";
 
 export const breadcrumbs = sparsified({
@@ -226,7 +223,7 @@ const dellaParameters: Readonly<Record<string, ParameterDeclaration>> = {
 const dellaFormula = "keep with p = density − ε + 2ε·r/(C−1), r the rank of |d| in its row";
 const dellaDeviations = [
   maskRule,
-  dropAll,
+  keepOne,
   "Ranks are exact; mergekit holds them in the dtype of the deltas, where bfloat16 collapses ranks above 256.",
   "Tensors of 3 or more dimensions have rows along the last one; mergekit ranks along dimension 1.",
 ];

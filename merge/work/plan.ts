@@ -1,7 +1,7 @@
 import type { TensorTask } from "./tensor-task.ts";
 
 /** Raised whenever the same recipe and inputs would give another plan or other bytes. */
-export const PLAN_VERSION = 2;
+export const PLAN_VERSION = 3;
 
 /** Name of a slice, stable for a plan: "s000041". */
 export type SliceId = string & { readonly __brand: "SliceId" };
