@@ -2,7 +2,16 @@ import * as fs from "node:fs";
 import { promisify } from "node:util";
 import { errnoOf, StorageError, storageError } from "./errors.ts";
 import { lockFile } from "./lock-file.ts";
-import type { DirectoryEntry, FileIdentity, Lock, OpenMode, OpenOptions, Store, StoredFile } from "./store.ts";
+import type {
+  DirectoryEntry,
+  FileIdentity,
+  Lock,
+  LockOptions,
+  OpenMode,
+  OpenOptions,
+  Store,
+  StoredFile,
+} from "./store.ts";
 import { DescriptorFile, identityOf } from "./stored-file.ts";
 
 const open = promisify(fs.open);
@@ -105,8 +114,8 @@ export class FileStore implements Store {
     return attempt("resolve", path, () => fs.promises.realpath(path));
   }
 
-  async lock(path: string): Promise<Lock> {
-    return attempt("lock", path, () => lockFile(path));
+  async lock(path: string, options?: LockOptions): Promise<Lock> {
+    return attempt("lock", path, () => lockFile(path, options));
   }
 }
 

@@ -1,4 +1,13 @@
 export { type StorageCode, StorageError, storageCodes } from "./errors.ts";
 export { FileStore } from "./file-store.ts";
-export type { DirectoryEntry, FileIdentity, Lock, OpenMode, OpenOptions, Store, StoredFile } from "./store.ts";
+export type {
+  DirectoryEntry,
+  FileIdentity,
+  Lock,
+  LockOptions,
+  OpenMode,
+  OpenOptions,
+  Store,
+  StoredFile,
+} from "./store.ts";
 export { readWhole, writeWhole } from "./whole.ts";

@@ -1,10 +1,14 @@
 import { randomBytes } from "node:crypto";
+import { closeSync, openSync } from "node:fs";
 import { link, readdir, readFile, rename, unlink, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { errnoOf, StorageError } from "./errors.ts";
-import { isRunning, ownIdentity, type ProcessIdentity, processNumber } from "./process-identity.ts";
-import type { Lock } from "./store.ts";
+import { flock, isOfThisKernel } from "./kernel-lock.ts";
+import { holderOf, KERNEL_LOCKED, lockOfText, sightOfHolder, textOfLock } from "./lock-holder.ts";
+import { ownIdentity, partsOf, type Sight } from "./process-identity.ts";
+import type { Lock, LockOptions } from "./store.ts";
 
 /**
  * A lock is a file that names its holder, and ends with the holder's process.
@@ -15,17 +19,28 @@ import type { Lock } from "./store.ts";
  * Before the heir counts itself the holder it looks at the lock again: if that is not the chain's root any more, the
  * succession was decided before and its traces swept, and the heir steps back. Only the holder replaces the lock, by a
  * rename over it, and only afterwards removes the heir files. An heir that dies on the way is succeeded like a holder.
+ *
+ * A holder in another container or on another machine cannot be seen. It is succeeded only where its end is proven (lock-holder.ts):
+ * for that the holder has its file locked by the kernel, too, where one kernel alone can have the place mounted.
  */
-export async function lockFile(path: string): Promise<Lock> {
-  const ticket = `${ownIdentity()}-${randomBytes(8).toString("hex")}`;
-  const draft = `${path}.${ticket}.new`;
-  await writeFile(draft, ticket, { flag: "wx" });
+export async function lockFile(path: string, { owner = "" }: LockOptions = {}): Promise<Lock> {
+  const draft = `${path}.${ownIdentity()}-${randomBytes(8).toString("hex")}.new`;
+  let descriptor: number | undefined = openSync(draft, "wx+");
   try {
+    const kernelLocked = (await isOfThisKernel(dirname(path))) && (await flock(descriptor, "exclusive")) === "taken";
+    const nonce = `${kernelLocked ? KERNEL_LOCKED : ""}${randomBytes(8).toString("hex")}`;
+    const text = textOfLock({ ticket: `${ownIdentity()}-${nonce}`, host: hostname(), owner });
+    await writeFile(draft, text, "latin1");
+    const claim: Claim = { path, draft, text, owner, kernelLocked };
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      if (await claim(path, draft, ticket)) return await held(path, ticket);
-      if (await succeed(path, draft, ticket)) return await held(path, ticket);
+      if ((await put(path, claim)) || (await succeed(claim))) {
+        const lock = await held(claim, descriptor);
+        descriptor = undefined;
+        return lock;
+      }
     }
   } finally {
+    if (descriptor !== undefined) closeSync(descriptor);
     await removeIfThere(draft);
   }
   throw new StorageError("storage/locked", `cannot lock ${path}: too many others are trying`, {
@@ -34,35 +49,52 @@ export async function lockFile(path: string): Promise<Lock> {
   });
 }
 
+interface Claim {
+  readonly path: string;
+  /** A file that holds `text`. */
+  readonly draft: string;
+  readonly text: string;
+  readonly owner: string;
+  readonly kernelLocked: boolean;
+}
+
 /** Each round is lost to another process that made headway; so many in a row do not happen. */
 const MAX_ROUNDS = 100;
 
 /** How long a lock may stand empty while its holder writes it. */
 const BIRTH_MS = 100;
 
-async function held(path: string, ticket: string): Promise<Lock> {
-  await sweep(path, ticket);
+async function held({ path, text }: Claim, descriptor: number): Promise<Lock> {
+  await sweep(path, text);
+  let released = false;
   return {
     async release() {
-      // Somebody may have removed the file by hand, and another taken the lock.
-      if ((await ticketIn(path)) === ticket) await removeIfThere(path);
+      if (released) return;
+      released = true;
+      try {
+        // Somebody may have removed the file by hand, and another taken the lock.
+        if ((await textIn(path)) === text) await removeIfThere(path);
+      } finally {
+        closeSync(descriptor);
+      }
     },
   };
 }
 
-/** Makes `target` with the ticket in it, complete from its first moment. False if it is there. */
-async function claim(target: string, draft: string, ticket: string): Promise<boolean> {
+/** Makes `target` with the claim's text in it, complete from its first moment. False if it is there. */
+async function put(target: string, { draft, text, kernelLocked }: Claim): Promise<boolean> {
   try {
     await link(draft, target);
     return true;
   } catch (cause) {
     const errno = errnoOf(cause);
     if (errno === "EEXIST") return false;
-    if (errno !== "EPERM" && errno !== "ENOTSUP" && errno !== "ENOSYS" && errno !== "EOPNOTSUPP") throw cause;
+    // The kernel's lock is that of the draft's file.
+    if (kernelLocked || !["EPERM", "ENOTSUP", "ENOSYS", "EOPNOTSUPP"].includes(errno ?? "")) throw cause;
   }
   // A file system without hard links (exFAT, some FUSE): here a reader may see the file before its content.
   try {
-    await writeFile(target, ticket, { flag: "wx" });
+    await writeFile(target, text, { encoding: "latin1", flag: "wx" });
     return true;
   } catch (cause) {
     if (errnoOf(cause) === "EEXIST") return false;
@@ -70,58 +102,66 @@ async function claim(target: string, draft: string, ticket: string): Promise<boo
   }
 }
 
-/** Tries to succeed the dead holder of `path`. False: the lock changed meanwhile, look again. @throws `storage/locked` */
-async function succeed(path: string, draft: string, ticket: string): Promise<boolean> {
-  let root = await ticketIn(path);
+/** Tries to succeed the dead holder of the lock. False: it changed meanwhile, look again. @throws `storage/locked` */
+async function succeed(claim: Claim): Promise<boolean> {
+  const { path, draft } = claim;
+  let root = await textIn(path);
   if (root === "") {
     // Either a crash of the machine lost the content, or (without hard links) the holder is just writing it.
     await delay(BIRTH_MS);
-    root = await ticketIn(path);
+    root = await textIn(path);
   }
   if (root === undefined) return false;
-  for (let last = root; ; ) {
-    if (isRunning(holderOf(last))) throw lockedBy(path, last);
+  for (let [file, last] = [path, root]; ; ) {
+    const sight = isOwnersOwn(last, claim) ? "ended" : await sightOfHolder(file, last);
+    if (sight !== "ended") throw lockedBy(path, file, last, sight);
     const heir = heirFile(path, last);
-    if (await claim(heir, draft, ticket)) {
-      if ((await ticketIn(path)) === root) {
+    if (await put(heir, claim)) {
+      if ((await textIn(path)) === root) {
         await rename(draft, path); // draft, not the heir file: that must stay until the lock has changed
         return true;
       }
       await removeIfThere(heir);
       return false;
     }
-    const next = await ticketIn(heir);
+    const next = await textIn(heir);
     if (next === undefined) return false;
-    last = next;
+    [file, last] = [heir, next];
   }
 }
 
+/** A holder of our owner may be succeeded while it runs; not by another that is of this very process. */
+function isOwnersOwn(text: string, { owner }: Claim): boolean {
+  const other = lockOfText(text);
+  return owner !== "" && other.owner === owner && holderOf(other.ticket) !== ownIdentity();
+}
+
 /** Removes what dead processes left beside the lock, and the traces of the succession. Only the holder may. */
-async function sweep(path: string, ticket: string): Promise<void> {
+async function sweep(path: string, text: string): Promise<void> {
   const prefix = `${basename(path)}.`;
   for (const name of await readdir(dirname(path))) {
     if (!name.startsWith(prefix)) continue;
     const file = join(dirname(path), name);
     if (name.endsWith(".new")) {
-      if (!isRunning(holderOf(name.slice(prefix.length, -".new".length)))) await removeIfThere(file);
+      const draft = await textIn(file);
+      // One that is being written is named by its holder too.
+      const holder = draft || name.slice(prefix.length, -".new".length);
+      if (draft !== undefined && (await sightOfHolder(file, holder)) === "ended") await removeIfThere(file);
     } else if (name.endsWith(".heir")) {
-      const heir = await ticketIn(file);
-      if (heir === ticket || heir === undefined || !isRunning(holderOf(heir))) await removeIfThere(file);
+      const heir = await textIn(file);
+      if (heir === text || heir === undefined || (await sightOfHolder(file, heir)) === "ended")
+        await removeIfThere(file);
     }
   }
 }
 
-function heirFile(path: string, ticket: string): string {
+function heirFile(path: string, text: string): string {
   // What stands in a lock file may come from anywhere; a name is made of tame characters only.
+  const { ticket } = lockOfText(text);
   return `${path}.${ticket.replaceAll(/[^0-9A-Za-z-]/g, "_").slice(0, 80)}.heir`;
 }
 
-/** A ticket without its nonce. */
-function holderOf(ticket: string): ProcessIdentity {
-  return ticket.slice(0, Math.max(0, ticket.lastIndexOf("-"))) as ProcessIdentity;
-}
-
-async function ticketIn(path: string): Promise<string | undefined> {
+async function textIn(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "latin1");
   } catch (cause) {
@@ -138,12 +178,23 @@ async function removeIfThere(path: string): Promise<void> {
   }
 }
 
-function lockedBy(path: string, ticket: string): StorageError {
+/** `file`: the lock, or that of an heir. */
+function lockedBy(path: string, file: string, text: string, sight: Exclude<Sight, "ended">): StorageError {
+  const { ticket, host } = lockOfText(text);
+  const number = partsOf(holderOf(ticket))?.number;
+  const where = host === "" ? "" : ` on ${host}`;
+  if (sight === "running") {
+    return new StorageError("storage/locked", `cannot lock ${path}: process ${number}${where} holds it`, {
+      hint: "Wait until that process ends, or stop it.",
+      retryable: true,
+    });
+  }
   return new StorageError(
     "storage/locked",
-    `cannot lock ${path}: process ${processNumber(holderOf(ticket))} holds it`,
+    `cannot lock ${path}: process ${number}${where} holds it, in another container or on another machine, ` +
+      "and whether it still runs cannot be seen from here",
     {
-      hint: "Wait until that process ends, or stop it.",
+      hint: `Stop it there. If you are certain that it has ended (a crashed pod, a machine that is gone), remove ${file}.`,
       retryable: true,
     },
   );

@@ -31,15 +31,24 @@ export interface Store {
   realPath(path: string): Promise<string>;
   /**
    * Takes an exclusive lock that ends with the process at the latest.
-   * @throws StorageError `storage/locked` naming the holder if another live process holds it.
+   * @throws StorageError `storage/locked` naming the holder if another process holds it that is not known to have ended: of one in
+   * another container or on another machine that may not be known, and somebody has to remove the file.
    */
-  lock(path: string): Promise<Lock>;
+  lock(path: string, options?: LockOptions): Promise<Lock>;
 }
 
 export type OpenMode = "read" | "write" | "rewrite";
 
 export interface OpenOptions {
   readonly ownerOnly?: boolean;
+}
+
+export interface LockOptions {
+  /**
+   * Names something that is fenced by other means, a job that several coordinators may lead one after the other: a lock that another
+   * process has for the same owner is taken over. One line.
+   */
+  readonly owner?: string;
 }
 
 export interface Lock {

@@ -24,7 +24,7 @@ export function fencedStore(store: Store, confirm: () => Promise<void>): Store {
     makeDirectory: (path) => fenced(() => store.makeDirectory(path)),
     syncDirectory: (path) => store.syncDirectory(path),
     realPath: (path) => store.realPath(path),
-    lock: (path) => store.lock(path),
+    lock: (path, options) => store.lock(path, options),
   };
 }
 
