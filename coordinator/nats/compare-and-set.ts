@@ -14,16 +14,18 @@ export interface ConditionalMessage {
   readonly headers: MsgHdrs;
   /** The last sequence of the subject that is expected; 0n: none. */
   readonly after: bigint;
+  /** The last sequence of the whole stream that is expected: what was decided by all of its messages still holds. Absent: any. */
+  readonly streamAfter?: bigint;
   /** It may have been stored before. */
   readonly maybeThere?: boolean;
 }
 
 export type Stored = { readonly stored: true; readonly sequence: bigint };
-/** `last`: what is there instead; null for nothing. */
+/** `last`: what its subject holds instead; null for nothing. */
 export type NotStored = { readonly stored: false; readonly last: StoredMsg | null };
 
 /**
- * Publishes a message if the last one of its subject is the expected one. A try that is not answered may have been stored or
+ * Publishes a message if the last one of its subject is the expected one, and that of the stream where it is named. A try that is not answered may have been stored or
  * not: it is looked up before the next one. If the subject's last message is its own, it was; else the comparison makes
  * sending it twice harmless. Throws what `outage` throws.
  */
@@ -32,25 +34,31 @@ export async function compareAndSet(
   message: ConditionalMessage,
   outage: Outage,
 ): Promise<Stored | NotStored> {
-  const { stream, subject, payload, headers, after } = message;
+  const { stream, subject, payload, headers, after, streamAfter } = message;
+  const expect = {
+    ...{ lastSubjectSequence: Number(after), streamName: stream },
+    ...(streamAfter === undefined ? {} : { lastSequence: Number(streamAfter) }),
+  };
   const writer = headers.get(WRITER_HEADER);
   if (writer === "") throw new Error(`a message to ${subject} names no writer`);
+  let refused = false;
   for (let look = message.maybeThere === true; ; look = true) {
     if (look) {
       // Somebody was first: ourselves, maybe, in a try that was not answered.
       const last = await lastMessage(nats, stream, subject, outage);
       if (last !== null && last.header.get(WRITER_HEADER) === writer)
         return { stored: true, sequence: BigInt(last.seq) };
-      if (BigInt(last?.seq ?? 0) !== after) return { stored: false, last };
+      if (BigInt(last?.seq ?? 0) !== after || (refused && streamAfter !== undefined)) return { stored: false, last };
     }
     try {
       const ack = await nats.client.publish(subject, payload, {
         headers,
-        expect: { lastSubjectSequence: Number(after), streamName: stream },
+        expect,
       });
       return { stored: true, sequence: BigInt(ack.seq) };
     } catch (error) {
-      if (!isWrongSequence(error)) await outage.passing(error);
+      refused = isWrongSequence(error);
+      if (!refused) await outage.passing(error);
     }
   }
 }
@@ -65,6 +73,17 @@ export async function lastMessage(
   for (;;) {
     try {
       return await nats.manager.streams.getMessage(stream, { last_by_subj: subject });
+    } catch (error) {
+      await outage.passing(error);
+    }
+  }
+}
+
+/** That of the stream, whatever its subject; 0n for none. */
+export async function lastSequence(nats: Nats, stream: string, outage: Outage): Promise<bigint> {
+  for (;;) {
+    try {
+      return BigInt((await nats.manager.streams.info(stream)).state.last_seq);
     } catch (error) {
       await outage.passing(error);
     }

@@ -3,6 +3,7 @@ export {
   type ConditionalMessage,
   compareAndSet,
   lastMessage,
+  lastSequence,
   type NotStored,
   type Stored,
   WRITER_HEADER,

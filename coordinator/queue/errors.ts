@@ -2,6 +2,7 @@
 export const queueCodes = [
   "queue/invalid",
   "queue/name-taken",
+  "queue/output-taken",
   "queue/unknown-job",
   "queue/claim-lost",
   "queue/unavailable",

@@ -3,7 +3,7 @@ import type { Json } from "../../merge/work/index.ts";
 import { type Lock, readWhole, StorageError, type Store, writeWhole } from "../../storage/index.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { QueueError } from "./errors.ts";
-import type { JobClaim, JobQueue, JobRecord, NewJob, Wish } from "./job-queue.ts";
+import type { JobClaim, JobId, JobQueue, JobRecord, JobReservation, NewJob, Reserved, Wish } from "./job-queue.ts";
 import {
   byAge,
   byTurn,
@@ -13,17 +13,19 @@ import {
   claimLost,
   ended,
   isDue,
-  namesFor,
-  nameTaken,
+  newId,
   newRecord,
+  outputTaken,
   released,
+  reservationLost,
   wished,
 } from "./records.ts";
+import { decide } from "./reserve.ts";
+import { RecordFault, recordOfText, textOfRecord } from "./stored-record.ts";
 
 const ENDING = ".json";
 /** A record holds a recipe of 512 KiB at most, which JSON may make longer. */
 const RECORD_BYTES_MAX = 8 * 2 ** 20;
-const FORMAT_VERSION = 1;
 
 /**
  * The queue of one coordinator: a directory with a file per job, made if it is not there, in one that is. A lock keeps others out, so a
@@ -57,9 +59,12 @@ class OpenFileQueue implements JobQueue {
   readonly #jobs: Map<string, JobRecord>;
   readonly #feed = new ChangeFeed();
   readonly #claims = new Set<FileClaim>();
+  /** Submissions that are being planned. They end with the process: whoever made one repeats its call. */
+  readonly #planned = new Set<Planned>();
   /** Changes are made one after the other: each decides by what the one before left. */
   #turn: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | undefined;
+  #released = false;
 
   constructor(store: Store, directory: string, lock: Lock, jobs: Map<string, JobRecord>) {
     this.#store = store;
@@ -68,14 +73,23 @@ class OpenFileQueue implements JobQueue {
     this.#jobs = jobs;
   }
 
-  async submit(job: NewJob): Promise<JobRecord> {
+  async reserve(job: NewJob, _holder: string): Promise<Reserved> {
     checkJob(job);
-    return this.#inTurn(() => {
-      for (const name of namesFor(job)) {
-        if ((this.#jobs.get(name)?.state ?? "ended") === "ended") return this.#put(newRecord(job, name));
-      }
-      throw nameTaken(job, this.#jobs.get(job.name));
-    });
+    for (;;) {
+      const decision = await this.#inTurn(async () => {
+        const found = decide(job, [...this.#jobs.values()], [...this.#planned]);
+        return found.kind === "free" ? this.#reserved({ ...job, name: found.name }) : found;
+      });
+      if (decision.kind === "reserved") return { state: "reserved", reservation: decision.reservation };
+      if (decision.kind !== "wait") return { state: decision.kind, job: decision.job };
+      await decision.planning.ended;
+    }
+  }
+
+  async submit(job: NewJob): Promise<JobRecord> {
+    const reserved = await this.reserve(job, "");
+    if (reserved.state === "output-taken") throw outputTaken(job, reserved.job);
+    return reserved.state === "repeated" ? reserved.job : reserved.reservation.confirm({});
   }
 
   async claim(holder: string): Promise<JobClaim | undefined> {
@@ -116,11 +130,36 @@ class OpenFileQueue implements JobQueue {
   close(): Promise<void> {
     this.#closed ??= (async () => {
       for (const claim of [...this.#claims]) await claim.release().catch(() => undefined);
+      for (const { end } of [...this.#planned]) end();
       await this.#turn;
+      this.#released = true;
       this.#feed.end();
       await this.#lock.release();
     })();
     return this.#closed;
+  }
+
+  /** Synchronous: the decision before it still holds. */
+  #reserved(job: NewJob): { readonly kind: "reserved"; readonly reservation: JobReservation } {
+    let ended = () => {};
+    const planned: Planned = {
+      ...{ id: newId(), job },
+      ended: new Promise((resolve) => {
+        ended = resolve;
+      }),
+      end: () => {
+        if (this.#planned.delete(planned)) ended();
+      },
+    };
+    this.#planned.add(planned);
+    const confirm = (facts: { readonly plan?: string }) =>
+      this.#inTurn(async () => {
+        if (!this.#planned.has(planned)) throw reservationLost(job);
+        const record = await this.#put(newRecord({ ...job, ...facts }, planned.id));
+        planned.end();
+        return record;
+      });
+    return { kind: "reserved", reservation: { job, confirm, release: async () => planned.end() } };
   }
 
   /** Changes a job that is claimed. */
@@ -137,8 +176,8 @@ class OpenFileQueue implements JobQueue {
 
   /** Atomic: whoever opens the directory next finds the job as it was or as it is. */
   async #put(job: JobRecord): Promise<JobRecord> {
-    const text = `${JSON.stringify({ version: FORMAT_VERSION, ...job })}\n`;
-    await writeWhole(this.#store, this.#pathOf(job.name), Buffer.from(text));
+    if (this.#released) throw closed(this.#directory);
+    await writeWhole(this.#store, this.#pathOf(job.name), Buffer.from(`${textOfRecord(job)}\n`));
     this.#jobs.set(job.name, job);
     this.#feed.tell(job);
     return job;
@@ -159,6 +198,14 @@ class OpenFileQueue implements JobQueue {
   #pathOf(name: string): string {
     return join(this.#directory, `${name}${ENDING}`);
   }
+}
+
+interface Planned {
+  readonly id: JobId;
+  readonly job: NewJob;
+  /** Resolves once it is a job, or nothing any more. */
+  readonly ended: Promise<void>;
+  end(): void;
 }
 
 type ChangeClaimed = (of: JobRecord, to: (now: JobRecord) => JobRecord) => Promise<JobRecord>;
@@ -199,22 +246,29 @@ class FileClaim implements JobClaim {
 }
 
 function parseRecord(text: string, path: string): JobRecord {
-  let value: unknown;
   try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw corrupt(path, "it is no JSON", cause);
+    return recordOfText(text);
+  } catch (error) {
+    if (!(error instanceof RecordFault)) throw error;
+    throw corrupt(path, error);
   }
-  if (typeof value !== "object" || value === null || !("version" in value)) throw corrupt(path, "it holds no job");
-  const { version, ...job } = value;
-  if (version !== FORMAT_VERSION) throw corrupt(path, `it has format version ${version}, not ${FORMAT_VERSION}`);
-  return job as JobRecord;
 }
 
-function corrupt(path: string, what: string, cause?: unknown): QueueError {
-  return new QueueError("queue/corrupt", `${path} cannot be read: ${what}`, {
-    hint: "Jobs are written whole or not at all, so something else wrote it. Move it away, and submit the job again.",
-    cause,
+function corrupt(path: string, fault: RecordFault): QueueError {
+  return new QueueError("queue/corrupt", `${path} cannot be read: ${fault.message}`, {
+    hint:
+      fault.version === undefined
+        ? "Jobs are written whole or not at all, so something else wrote it. Move it away, and submit the job again."
+        : "Another version of deltaworks wrote it: start that one, or move the file away and submit the job again.",
+    cause: fault,
+  });
+}
+
+/** Another process may have the directory by now. */
+function closed(directory: string): QueueError {
+  return new QueueError("queue/unavailable", `cannot change the queue in ${directory}: it was closed`, {
+    hint: "The coordinator is ending: ask again in a moment.",
+    retryable: true,
   });
 }
 

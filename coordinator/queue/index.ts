@@ -6,8 +6,11 @@ export {
   type JobId,
   type JobQueue,
   type JobRecord,
+  type JobReservation,
   type NewJob,
+  type Place,
   PRIORITY_MAX,
+  type Reserved,
   type Wish,
 } from "./job-queue.ts";
 export { type NatsQueueOptions, openNatsQueue } from "./nats-queue.ts";

@@ -16,10 +16,20 @@ export interface NewJob {
   /** What else shapes the merge, as the submitter's command gave it. */
   readonly options: Json;
   /** Where the output goes: the name of a root and a path below it. */
-  readonly out: { readonly root: string; readonly path: string };
+  readonly out: Place;
   readonly submitter: string;
   /** Digest of the plan, where it is known already. */
   readonly plan?: string;
+  /** Of the call that submitted it, chosen by the caller: repeating the call makes no second job. Absent: it is not repeated. */
+  readonly requestId?: string;
+  /** What `out` is once links and roots within roots are resolved; jobs are compared by it. Absent: `out` itself. */
+  readonly place?: Place;
+}
+
+/** A directory below a root; "/" between the parts of the path, none of which is "", "." or "..". */
+export interface Place {
+  readonly root: string;
+  readonly path: string;
 }
 
 export const DEFAULT_PRIORITY = 2;
@@ -50,7 +60,14 @@ export interface JobRecord extends Omit<NewJob, "nameTaken"> {
  * All methods throw QueueError `queue/unavailable`: outcome unknown; look before trying again.
  */
 export interface JobQueue {
-  /** @throws QueueError `queue/invalid`; `queue/name-taken` */
+  /**
+   * Takes request id, output and name for a job that is yet to be planned, all three or none, in one step among all coordinators.
+   * Where another submission has one of them and is being planned itself, waits for what becomes of it; one whose coordinator is
+   * gone holds nothing for long. `holder`: for messages.
+   * @throws QueueError `queue/invalid`; `queue/name-taken`
+   */
+  reserve(job: NewJob, holder: string): Promise<Reserved>;
+  /** Reserves and confirms at once. @throws QueueError `queue/invalid`; `queue/name-taken`; `queue/output-taken` */
   submit(job: NewJob): Promise<JobRecord>;
   /**
    * The job that is due: of the highest priority, then the oldest. Nobody else gets it until the claim ends: by `end`,
@@ -77,6 +94,25 @@ export interface JobQueue {
   changes(signal: AbortSignal): AsyncIterable<JobRecord>;
   /** Ends all; claims that are still held go back. May be called again. */
   close(): Promise<void>;
+}
+
+/** "repeated": the job of an earlier call with the same request id. "output-taken": a job that has not ended writes there. */
+export type Reserved =
+  | { readonly state: "reserved"; readonly reservation: JobReservation }
+  | { readonly state: "repeated"; readonly job: JobRecord }
+  | { readonly state: "output-taken"; readonly job: JobRecord };
+
+/** What a submission has taken while its job is planned. It is kept alive until it is confirmed or released. */
+export interface JobReservation {
+  /** As it was given, under the name that it will have. */
+  readonly job: NewJob;
+  /**
+   * The job is queued, in one step with the end of the reservation.
+   * @throws QueueError `queue/claim-lost`: the reservation was taken for a dead one's, and the job is not queued
+   */
+  confirm(facts: { readonly plan?: string }): Promise<JobRecord>;
+  /** Gives everything back; nothing of it stays. Once it is confirmed or lost this does nothing. */
+  release(): Promise<void>;
 }
 
 /** A job in the hands of one coordinator. It is kept alive until it ends. */

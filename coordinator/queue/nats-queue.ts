@@ -1,23 +1,23 @@
 import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
 import { DeliverPolicy } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
 import {
   ACK_WAIT_MS,
   compareAndSet,
   consumerName,
-  lastMessage,
   type Nats,
   Outage,
   PRIORITIES,
-  replay,
   serverOf,
-  tokenOf,
   WRITER_HEADER,
 } from "../nats/index.ts";
 import { QueueError } from "./errors.ts";
-import type { JobClaim, JobQueue, JobRecord, NewJob, Wish } from "./job-queue.ts";
+import type { JobClaim, JobQueue, JobRecord, NewJob, Reserved, Wish } from "./job-queue.ts";
 import { NatsClaim } from "./nats-claim.ts";
+import { type Found, NatsRecords } from "./nats-records.ts";
+import { NatsReservation } from "./nats-reservation.ts";
 import { type QueueToken, takeToken } from "./nats-tokens.ts";
 import {
   byAge,
@@ -25,17 +25,25 @@ import {
   checkJob,
   claimed,
   isDue,
-  namesFor,
-  nameTaken,
+  newId,
   newRecord,
+  outputTaken,
+  reservationLost,
   wished,
 } from "./records.ts";
+import { decide } from "./reserve.ts";
+import { Silence } from "./silence.ts";
+import type { RecordFault, StoredPlanning } from "./stored-record.ts";
 
 export interface NatsQueueOptions {
   /** How long a call waits for a server that does not answer. */
   readonly outageMs?: number;
   /** How often a claim is vouched for; a third of the time after which it goes to somebody else. */
   readonly keepAliveMs?: number;
+  /** A submission that nobody vouched for while it was looked at for so long is that of a coordinator that is gone. */
+  readonly silenceMs?: number;
+  /** Of records that are passed over. */
+  log?(event: string, facts: Readonly<Record<string, unknown>>): void;
 }
 
 const OUTAGE_MS = 60_000;
@@ -43,28 +51,34 @@ const OUTAGE_MS = 60_000;
 const ORPHAN_MS = 60_000;
 /** A token that is not due, a paused job's for instance, is looked at again after so long. */
 const NOT_DUE_MS = 1000;
+/** Between two looks at a submission that others wait for. */
+const LOOK_MS = 100;
+/** After others were first. */
+const CONFLICT_MS_MAX = 50;
 
 /**
  * A queue that several coordinators share. Each job has a record (a stream that keeps the last one of each name, changed
  * by compare-and-set) and, until it ends, a token in a work-queue stream. Who holds the token runs the job; it goes to
  * somebody else when its holder no longer vouches for it. The token is given up only after the record says that the job
  * ended, and a token whose job has ended is dropped by whoever gets it: what is lost of the two is never the job.
+ *
+ * A submission that is being planned has a record too. It is written, and later turned into the job's, on the
+ * condition that nothing at all has changed in the stream since all records were read: so names, request ids and outputs that
+ * overlap are decided by all of them at once. Its coordinator writes it again and again; one that is silent is taken away.
  * The connection stays the caller's.
  */
 export function openNatsQueue(nats: Nats, options: NatsQueueOptions = {}): JobQueue {
   return new NatsQueue(nats, options);
 }
 
-/** A record and its sequence; both absent where the name is free. */
-interface Found {
-  readonly job: JobRecord | undefined;
-  readonly revision: bigint;
-}
-
 class NatsQueue implements JobQueue {
   readonly #nats: Nats;
   readonly #options: NatsQueueOptions;
   readonly #claims = new Set<NatsClaim>();
+  readonly #reservations = new Set<NatsReservation>();
+  readonly #records: NatsRecords;
+  /** Of submissions that are being planned, by whomever. */
+  readonly #silence: Silence;
   readonly #closing = new AbortController();
   readonly #writer = randomBytes(8).toString("hex");
   #count = 0;
@@ -72,25 +86,41 @@ class NatsQueue implements JobQueue {
   constructor(nats: Nats, options: NatsQueueOptions) {
     this.#nats = nats;
     this.#options = options;
+    this.#records = new NatsRecords(nats, (what) => this.#outage(what), options.log);
+    this.#silence = new Silence(options.silenceMs ?? ACK_WAIT_MS);
     setMaxListeners(0, this.#closing.signal); // each call that waits listens
   }
 
-  async submit(job: NewJob): Promise<JobRecord> {
+  async reserve(job: NewJob, holder: string): Promise<Reserved> {
     checkJob(job);
-    for (const name of namesFor(job)) {
-      const { job: there, revision } = await this.#find(name);
-      if (there !== undefined && there.state !== "ended") continue;
-      const record = newRecord(job, name);
-      // First the token, that nobody takes for a job without a record. The other way round, a submitter that dies in between
-      // would leave a job that never runs.
-      await this.#publishToken(record);
-      if (await this.#put(record, revision)) return record;
-      if (job.nameTaken === "refuse") break;
+    for (;;) {
+      const { found, planned, free, streamRevision: streamAfter } = await this.#records.readAll(`submit ${job.name}`);
+      const unread = [...found].flatMap(([name, one]) => (one.unread === undefined ? [] : [name]));
+      const decision = decide(job, jobsIn(found), planned, unread);
+      if (decision.kind === "wait") {
+        await this.#settle(decision.planning);
+        if (this.#closing.signal.aborted) throw closing(job);
+        continue;
+      }
+      if (decision.kind !== "free") return { state: decision.kind, job: decision.job };
+      const planning = { id: newId(), holder, job: { ...job, name: decision.name } };
+      const expected = { after: free.revision, streamAfter };
+      const revision = await this.#records.putPlanning(free.key, planning, expected);
+      if (revision !== undefined) {
+        return { state: "reserved", reservation: this.#reservation(free.key, planning, revision) };
+      }
+      await delay(Math.random() * CONFLICT_MS_MAX);
     }
-    throw nameTaken(job, (await this.#find(job.name)).job);
+  }
+
+  async submit(job: NewJob): Promise<JobRecord> {
+    const reserved = await this.reserve(job, this.#writer);
+    if (reserved.state === "output-taken") throw outputTaken(job, reserved.job);
+    return reserved.state === "repeated" ? reserved.job : reserved.reservation.confirm({});
   }
 
   async claim(holder: string): Promise<JobClaim | undefined> {
+    await this.#sweep();
     for (let priority = PRIORITIES - 1; priority >= 0; priority--) {
       for (;;) {
         const token = await takeToken(this.#nats, priority, this.#outage("look for a job"));
@@ -103,21 +133,12 @@ class NatsQueue implements JobQueue {
   }
 
   async find(name: string): Promise<JobRecord | undefined> {
-    return (await this.#find(name)).job;
+    return (await this.#records.find(name)).job;
   }
 
   async list(): Promise<readonly JobRecord[]> {
-    const { recordsStream: stream } = this.#nats.names;
-    const outage = () => this.#outage("list the jobs");
-    const subjects = this.#subjectOf("*", false);
-    const end = BigInt((await lastMessage(this.#nats, stream, subjects, outage()))?.seq ?? 0);
-    const jobs = new Map<string, JobRecord>();
-    for await (const message of replay(this.#nats, { stream, subjects, after: 0n, end, outage })) {
-      const job = parseRecord(message.data, stream);
-      if (job !== undefined) jobs.set(message.subject, job);
-      else jobs.delete(message.subject);
-    }
-    return [...jobs.values()].sort(byAge);
+    const { found } = await this.#records.readAll("list the jobs");
+    return [...jobsIn(found)].sort(byAge);
   }
 
   async wish(name: string, wish: Wish): Promise<JobRecord> {
@@ -126,21 +147,20 @@ class NatsQueue implements JobQueue {
 
   async forget(name: string): Promise<void> {
     for (;;) {
-      const { job, revision } = await this.#find(name);
+      const { job, revision } = await this.#records.find(name);
       checkForgettable(job, name);
-      if (await this.#publish(name, Buffer.alloc(0), revision)) return;
+      if ((await this.#records.forget(name, revision)) !== undefined) return;
     }
   }
 
   async *changes(signal: AbortSignal): AsyncGenerator<JobRecord> {
-    const { recordsStream } = this.#nats.names;
     const ends = AbortSignal.any([signal, this.#closing.signal]);
     let seen = 0n;
     let outage = this.#outage("listen for changes");
     while (!ends.aborted) {
       try {
-        const consumer = await this.#nats.client.consumers.get(recordsStream, {
-          filter_subjects: this.#subjectOf("*", false),
+        const consumer = await this.#nats.client.consumers.get(this.#records.stream, {
+          filter_subjects: this.#records.subjects,
           name_prefix: consumerName(this.#nats, "changes"),
           ...(seen === 0n
             ? { deliver_policy: DeliverPolicy.LastPerSubject }
@@ -154,8 +174,10 @@ class NatsQueue implements JobQueue {
           for await (const message of messages) {
             outage = this.#outage("listen for changes");
             seen = BigInt(message.seq);
-            const job = parseRecord(message.data, recordsStream);
+            const { job, key, planning } = this.#records.hear(message);
             if (job !== undefined) yield job;
+            else if (planning !== undefined) this.#silence.isSilent(planning.key, planning.revision);
+            else if (key !== undefined) this.#silence.forget(key);
             if (ends.aborted) return;
           }
         } finally {
@@ -170,16 +192,20 @@ class NatsQueue implements JobQueue {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#claims].map((claim) => claim.release().catch(() => undefined)));
+    await Promise.all([...this.#claims, ...this.#reservations].map((held) => held.release().catch(() => undefined)));
     this.#closing.abort();
   }
 
   /** The job of a token, if it is due; else the token goes back or away. */
   async #claim(token: QueueToken, holder: string): Promise<NatsClaim | undefined> {
     for (;;) {
-      const { job, revision } = await this.#find(token.name);
+      const { job, unread, revision } = await this.#records.find(token.name);
+      if (unread !== undefined) {
+        await token.giveBack(NOT_DUE_MS); // for a coordinator of the version that wrote it
+        return undefined;
+      }
       if (job?.id !== token.id) {
-        if (token.ageMs < ORPHAN_MS) await token.giveBack(NOT_DUE_MS);
+        if (token.ageMs < ORPHAN_MS || (await this.#isPlanned(token.id))) await token.giveBack(NOT_DUE_MS);
         else await token.drop();
         return undefined;
       }
@@ -190,14 +216,14 @@ class NatsQueue implements JobQueue {
       // Its holder, if it had one, no longer vouches for it.
       const free: JobRecord = { ...job, state: "queued" };
       if (!isDue(free)) {
-        if (job.state === "queued" || (await this.#put(free, revision))) {
+        if (job.state === "queued" || (await this.#records.put(free, { after: revision })) !== undefined) {
           await token.giveBack(NOT_DUE_MS);
           return undefined;
         }
         continue;
       }
       const mine = claimed(free, holder);
-      if (!(await this.#put(mine, revision))) continue;
+      if ((await this.#records.put(mine, { after: revision })) === undefined) continue;
       const claim = new NatsClaim(mine, token, {
         change: (to) => this.#change(mine.name, to),
         find: () => this.find(mine.name),
@@ -211,30 +237,69 @@ class NatsQueue implements JobQueue {
 
   async #change(name: string, to: (now: JobRecord | undefined) => JobRecord): Promise<JobRecord> {
     for (;;) {
-      const { job, revision } = await this.#find(name);
+      const { job, unread, revision } = await this.#records.find(name);
+      if (unread !== undefined) throw unreadable(name, unread);
       const changed = to(job);
-      if (await this.#put(changed, revision)) return changed;
+      if ((await this.#records.put(changed, { after: revision })) !== undefined) return changed;
     }
   }
 
-  async #find(name: string): Promise<Found> {
-    const { recordsStream: stream } = this.#nats.names;
-    const last = await lastMessage(this.#nats, stream, this.#subjectOf(name), this.#outage(`look for ${name}`));
-    if (last === null) return { job: undefined, revision: 0n };
-    return { job: parseRecord(last.data, stream), revision: BigInt(last.seq) };
+  #reservation(key: string, planning: StoredPlanning, firstRevision: bigint): NatsReservation {
+    let revision: bigint | undefined = firstRevision;
+    const reservation = new NatsReservation(planning.job, {
+      vouch: async () => {
+        if (revision !== undefined) revision = await this.#records.putPlanning(key, planning, { after: revision });
+        return revision !== undefined;
+      },
+      confirm: (facts) => this.#confirm(key, planning, facts),
+      release: async () => {
+        if (revision !== undefined) await this.#records.forgetPlanning(key, revision);
+      },
+      gone: () => this.#reservations.delete(reservation),
+      keepAliveMs: this.#options.keepAliveMs ?? ACK_WAIT_MS / 3,
+    });
+    this.#reservations.add(reservation);
+    return reservation;
   }
 
-  /** Whether it was written: false if somebody else was first. */
-  #put(job: JobRecord, after: bigint): Promise<boolean> {
-    return this.#publish(job.name, Buffer.from(JSON.stringify({ version: FORMAT_VERSION, ...job })), after);
+  /** The submission becomes a job, if it is still there: its name, output and request id are kept from others by it. */
+  async #confirm(key: string, { id, job }: StoredPlanning, facts: { readonly plan?: string }): Promise<JobRecord> {
+    const what = `submit ${job.name}`;
+    const record = newRecord({ ...job, ...facts }, id);
+    // First the token, that nobody takes for a job without a record. The other way round, a submitter that dies in between
+    // would leave a job that never runs.
+    await this.#publishToken(record);
+    for (;;) {
+      const streamAfter = await this.#records.lastSequence(what);
+      const planning = await this.#records.findPlanning(key, what);
+      if (planning?.id !== id) throw reservationLost(job);
+      const { revision: after } = await this.#records.find(job.name);
+      if ((await this.#records.put(record, { after, streamAfter })) !== undefined) {
+        // It holds nothing any more, and is swept if this does not reach the server.
+        await this.#records.forgetPlanning(key, planning.revision).catch(() => undefined);
+        return record;
+      }
+      await delay(Math.random() * CONFLICT_MS_MAX);
+    }
   }
 
-  async #publish(name: string, payload: Buffer, after: bigint): Promise<boolean> {
-    const own = headers();
-    own.set(WRITER_HEADER, `${this.#writer}-${++this.#count}`);
-    const { recordsStream: stream } = this.#nats.names;
-    const message = { stream, subject: this.#subjectOf(name), payload, headers: own, after };
-    return (await compareAndSet(this.#nats, message, this.#outage(`change ${name}`))).stored;
+  /** Waits a little for what becomes of a submission; takes it away where nobody is behind it. */
+  async #settle({ key, revision }: { readonly key: string; readonly revision: bigint }): Promise<void> {
+    if (this.#silence.isSilent(key, revision)) await this.#records.forgetPlanning(key, revision);
+    else await delay(LOOK_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+  }
+
+  async #isPlanned(id: string): Promise<boolean> {
+    const { planned } = await this.#records.readAll("look for a job");
+    return planned.some((planning) => planning.id === id);
+  }
+
+  /** Takes away what coordinators that are gone were planning. */
+  async #sweep(): Promise<void> {
+    for (const [key, revision] of this.#silence.silent()) {
+      await this.#records.forgetPlanning(key, revision);
+      this.#silence.forget(key);
+    }
   }
 
   /** Of an id that is new: there is one token of it, however often it is sent. */
@@ -245,10 +310,6 @@ class NatsQueue implements JobQueue {
     const payload = Buffer.from(JSON.stringify({ id, name }));
     const message = { stream, subject: `${prefix}.q.${priority}.${id}`, payload, headers: own, after: 0n };
     await compareAndSet(this.#nats, message, this.#outage(`submit ${name}`));
-  }
-
-  #subjectOf(name: string, isName = true): string {
-    return `${this.#nats.names.prefix}.r.${isName ? tokenOf(name) : name}`;
   }
 
   #outage(what: string): Outage {
@@ -262,18 +323,20 @@ class NatsQueue implements JobQueue {
   }
 }
 
-const FORMAT_VERSION = 1;
+function jobsIn(found: ReadonlyMap<string, Found>): readonly JobRecord[] {
+  return [...found.values()].flatMap(({ job }) => job ?? []);
+}
 
-/** Undefined for a name that was forgotten. */
-function parseRecord(data: Uint8Array, stream: string): JobRecord | undefined {
-  if (data.length === 0) return undefined;
-  try {
-    const { version, ...job } = JSON.parse(Buffer.from(data).toString()) as { version: number } & JobRecord;
-    if (version === FORMAT_VERSION) return job;
-  } catch {
-    // said below
-  }
-  throw new QueueError("queue/corrupt", `a record in ${stream} cannot be read`, {
-    hint: "Another version of deltaworks, or something else, wrote it: give its subjects to this version alone.",
+function unreadable(name: string, cause: RecordFault): QueueError {
+  return new QueueError("queue/corrupt", `the record of ${name} cannot be read: ${cause.message}`, {
+    hint: "A coordinator of another version wrote it: ask that one, or upgrade this one.",
+    cause,
+  });
+}
+
+function closing({ name }: NewJob): QueueError {
+  return new QueueError("queue/unavailable", `cannot submit ${name}: the queue is being closed`, {
+    hint: "Ask again in a moment: it, or another coordinator, goes on.",
+    retryable: true,
   });
 }

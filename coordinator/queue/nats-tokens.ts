@@ -53,7 +53,13 @@ function maybeToken(nats: Nats, message: Msg): QueueToken | undefined {
     id,
     name,
     ageMs: Date.now() - publishedMs(message),
-    vouch: () => message.respond("+WPI"),
+    vouch: () => {
+      try {
+        message.respond("+WPI");
+      } catch {
+        // The connection is closed: whether the claim is lost is found out by asking.
+      }
+    },
     giveBack: (afterMs = 0) => acknowledge(nats, message, `-NAK ${JSON.stringify({ delay: afterMs * 1_000_000 })}`),
     drop: () => acknowledge(nats, message, "+ACK"),
   };

@@ -26,9 +26,12 @@ export function checkJob(job: NewJob): void {
   }
 }
 
-export function newRecord({ nameTaken: _, ...job }: NewJob, name: string): JobRecord {
-  const id = randomBytes(8).toString("hex") as JobId;
-  return { ...job, name, id, submittedAt: new Date().toISOString(), state: "queued", wish: "none", claims: 0 };
+export function newId(): JobId {
+  return randomBytes(8).toString("hex") as JobId;
+}
+
+export function newRecord({ nameTaken: _, ...job }: NewJob, id: JobId): JobRecord {
+  return { ...job, id, submittedAt: new Date().toISOString(), state: "queued", wish: "none", claims: 0 };
 }
 
 /** The names to try for a job, one after the other. */
@@ -42,6 +45,20 @@ export function nameTaken({ name }: NewJob, holder: JobRecord | undefined): Queu
   const who = holder === undefined ? "" : ` (submitted ${holder.submittedAt} by ${holder.submitter}, ${holder.state})`;
   return new QueueError("queue/name-taken", `there is a job ${name} already${who}`, {
     hint: "Choose another name, wait until it has ended, or cancel it.",
+  });
+}
+
+export function outputTaken({ out }: Pick<NewJob, "out">, { name, out: theirs }: JobRecord): QueueError {
+  const where = out.path === theirs.path ? "" : `, which overlaps ${out.root}:${out.path}`;
+  return new QueueError("queue/output-taken", `job ${name} writes to ${theirs.root}:${theirs.path}${where}`, {
+    hint: "Choose another output, or wait until that job has ended.",
+  });
+}
+
+export function reservationLost({ name }: NewJob): QueueError {
+  return new QueueError("queue/claim-lost", `planning of ${name} was taken for that of a coordinator that is gone`, {
+    hint: "Submit it again: nothing was queued.",
+    retryable: true,
   });
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { JobClaim, JobQueue, JobRecord, NewJob } from "../../coordinator/queue/index.ts";
+import type { JobClaim, JobQueue, JobRecord, JobReservation, NewJob, Reserved } from "../../coordinator/queue/index.ts";
 
 /** What every queue keeps to. `begin` makes a place for a queue; the function it returns opens the queue there. */
 export function queueContract(name: string, begin: () => Promise<() => Promise<JobQueue>>): void {
@@ -23,7 +23,7 @@ export function queueContract(name: string, begin: () => Promise<() => Promise<J
     test("a name belongs to one job until that has ended", async () => {
       const queue = await (await begin())();
       const first = await queue.submit(jobNamed("a"));
-      await expect(queue.submit(jobNamed("a"))).rejects.toMatchObject({ code: "queue/name-taken" });
+      await expect(queue.submit(elsewhere("a", 1))).rejects.toMatchObject({ code: "queue/name-taken" });
       await (await claimOf(queue)).end("done");
       const second = await queue.submit(jobNamed("a"));
       expect(second.id).not.toBe(first.id);
@@ -33,9 +33,9 @@ export function queueContract(name: string, begin: () => Promise<() => Promise<J
 
     test("of many that want one name at once, one gets it; made-up names get a number", async () => {
       const queue = await (await begin())();
-      const chosen = await Promise.allSettled([1, 2, 3].map(() => queue.submit(jobNamed("a"))));
+      const chosen = await Promise.allSettled([1, 2, 3].map((k) => queue.submit(elsewhere("a", k))));
       expect(chosen.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-      await Promise.all([1, 2].map(() => queue.submit({ ...jobNamed("a"), nameTaken: "suffix" })));
+      await Promise.all([4, 5].map((k) => queue.submit({ ...elsewhere("a", k), nameTaken: "suffix" })));
       expect((await queue.list()).map((job) => job.name).sort()).toEqual(["a", "a-2", "a-3"]);
       await queue.close();
     });
@@ -136,6 +136,96 @@ export function queueContract(name: string, begin: () => Promise<() => Promise<J
       await queue.close();
     });
 
+    test("one request makes one job, however often and whenever it is repeated", async () => {
+      const queue = await (await begin())();
+      const job = { ...jobNamed("a"), nameTaken: "suffix", requestId: "r1" } as const;
+      const submissions = Array.from({ length: 4 }, () => queue.submit(job));
+      const [first, ...others] = await Promise.all(submissions);
+      for (const other of others) expect(other).toEqual(first);
+      expect(await queue.list()).toEqual([first]);
+      await (await claimOf(queue)).end("done");
+      expect(await queue.submit(job)).toMatchObject({ id: first?.id, state: "ended" });
+      expect(await queue.submit({ ...job, requestId: "r2" })).toMatchObject({ name: "a", state: "queued" });
+      await queue.close();
+    });
+
+    test("a repeated request waits for the one that is being planned, and gets its job", async () => {
+      const queue = await (await begin())();
+      const job = { ...jobNamed("a"), nameTaken: "suffix", requestId: "r1" } as const;
+      const reservation = reservationIn(await queue.reserve(job, "c1"));
+      const again = settled(queue.reserve(job, "c2"));
+      await queue.submit(jobNamed("meanwhile"));
+      expect(again.value).toBeUndefined();
+      const record = await reservation.confirm({ plan: "digest" });
+      expect(record).toMatchObject({ name: "a", requestId: "r1", plan: "digest", state: "queued" });
+      expect(await again.promise).toEqual({ state: "repeated", job: record });
+      await queue.close();
+    });
+
+    test("what is released is free for those that waited, and nothing of it stays", async () => {
+      const queue = await (await begin())();
+      const ended = await queue.submit(jobNamed("a"));
+      await (await claimOf(queue)).end("done");
+      const job = { ...jobNamed("a"), requestId: "r1" };
+      const reservation = reservationIn(await queue.reserve(job, "c1"));
+      const same = settled(queue.reserve(job, "c2"));
+      const name = settled(queue.reserve(elsewhere("a", 1), "c3"));
+      // What is being planned is no job yet; the one of that name that ended is.
+      expect(await queue.list()).toMatchObject([{ id: ended.id }]);
+      await reservation.release();
+      await reservation.release();
+      const [one, other] = [await Promise.race([same.promise, name.promise]), [same, name]];
+      await reservationIn(one).release();
+      for (const { promise } of other) await reservationIn(await promise).release();
+      expect(await queue.list()).toMatchObject([{ id: ended.id, outcome: "done" }]);
+      await queue.close();
+    });
+
+    test.each([
+      ["the same", "merged/a", true],
+      ["a folder in it", "merged/a/b/c", true],
+      ["the folder that it is in", "merged", true],
+      ["its neighbour", "merged/b", false],
+      ["one whose name begins like its", "merged/ab", false],
+    ])("of jobs for an output and %s, at once, those that do not overlap are taken", async (_, path, overlaps) => {
+      const queue = await (await begin())();
+      const outcomes = await Promise.allSettled([
+        queue.submit(jobNamed("a")),
+        queue.submit({ ...jobNamed("b"), out: { root: "out", path } }),
+      ]);
+      const refused = outcomes.flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
+      expect(refused).toHaveLength(overlaps ? 1 : 0);
+      for (const error of refused) expect(error).toMatchObject({ code: "queue/output-taken" });
+      expect(await queue.list()).toHaveLength(overlaps ? 1 : 2);
+      await queue.submit({ ...jobNamed("c"), out: { root: "elsewhere", path } });
+      await queue.close();
+    });
+
+    test("outputs are compared by the place that links lead to, and are free once their job has ended", async () => {
+      const queue = await (await begin())();
+      const place = { root: "out", path: "real" };
+      const taken = await queue.submit({ ...jobNamed("a"), place });
+      const other = { ...jobNamed("b"), place: { root: "out", path: "real/inner" } };
+      expect(await queue.reserve(other, "c1")).toEqual({ state: "output-taken", job: taken });
+      await (await claimOf(queue)).end("done");
+      expect((await queue.submit(other)).name).toBe("b");
+      await queue.close();
+    });
+
+    test("submissions that are being planned when the queue closes hold nothing", async () => {
+      const open = await begin();
+      const queue = await open();
+      const job = { ...jobNamed("a"), requestId: "r1" };
+      const reservation = reservationIn(await queue.reserve(job, "c1"));
+      await queue.close();
+      await expect(reservation.confirm({})).rejects.toMatchObject({ code: "queue/claim-lost" });
+      const reopened = await open();
+      expect(await reopened.list()).toEqual([]);
+      await reservationIn(await reopened.reserve(job, "c2")).confirm({});
+      expect(await reopened.list()).toHaveLength(1);
+      await reopened.close();
+    });
+
     test("changes tells what becomes of jobs, from the call on", async () => {
       const queue = await (await begin())();
       await queue.submit(jobNamed("before"));
@@ -170,6 +260,11 @@ export function jobNamed(name: string): NewJob {
   return { name, nameTaken: "refuse", priority: 2, recipe: "merge_method: linear", options: {}, out, submitter: "me" };
 }
 
+/** Of a name, with an output of its own. */
+function elsewhere(name: string, k: number): NewJob {
+  return { ...jobNamed(name), out: { root: "out", path: `elsewhere/${k}` } };
+}
+
 /** The claim that is due; a queue of several processes may need a moment until it is. */
 export async function claimOf(queue: JobQueue, holder = "c1"): Promise<JobClaim> {
   for (let tries = 0; tries < 200; tries++) {
@@ -178,6 +273,20 @@ export async function claimOf(queue: JobQueue, holder = "c1"): Promise<JobClaim>
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error("no job is due");
+}
+
+export function reservationIn(reserved: Reserved): JobReservation {
+  if (reserved.state === "reserved") return reserved.reservation;
+  throw new Error(`${reserved.state}: ${reserved.job.name}`);
+}
+
+/** A promise, and what it has come to. */
+function settled<T>(promise: Promise<T>): { readonly promise: Promise<T>; value: T | undefined } {
+  const found: { promise: Promise<T>; value: T | undefined } = { promise, value: undefined };
+  void promise.then((value) => {
+    found.value = value;
+  });
+  return found;
 }
 
 async function next(changes: AsyncIterator<JobRecord>, wanted: (job: JobRecord) => boolean): Promise<void> {

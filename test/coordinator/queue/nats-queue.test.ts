@@ -3,7 +3,7 @@ import { connectNats, createStreams, type Nats } from "../../../coordinator/nats
 import { type NatsQueueOptions, openNatsQueue } from "../../../coordinator/queue/index.ts";
 import { FileStore } from "../../../storage/index.ts";
 import { NatsServer, natsVersions } from "../../support/nats-server.ts";
-import { claimOf, jobNamed, queueContract } from "../queue.contract.ts";
+import { claimOf, jobNamed, queueContract, reservationIn } from "../queue.contract.ts";
 
 const sizes = { replicas: 1, journalBytes: 2 ** 24 };
 let places = 0;
@@ -77,6 +77,87 @@ describe.each(natsVersions)("nats-server %s", (version) => {
     expect(await queues[1].find("a")).toMatchObject({ holder: "thief" });
   });
 
+  test("submissions through two coordinators at once: one job for a request, one for an output", async () => {
+    const { queues } = await twoQueues();
+    const made = Array.from({ length: 6 }, (_, k) => ({
+      ...jobNamed(`job-${k % 2}`),
+      nameTaken: "suffix" as const,
+      requestId: `r${k % 2}`,
+    }));
+    const records = await Promise.all(made.map((job, k) => (queues[k % 2] ?? queues[0]).submit(job)));
+    expect(new Set(records.map(({ id }) => id)).size).toBe(2);
+    const outcomes = await Promise.allSettled(
+      queues.map((queue, k) => queue.submit({ ...jobNamed(`x-${k}`), out: { root: "out", path: "one" } })),
+    );
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+    expect(await queues[0].list()).toHaveLength(3);
+  });
+
+  test("what a coordinator was planning that is gone is free after a while, and its late word does not count", async () => {
+    const { one, queues } = await twoQueues({ keepAliveMs: 60_000, silenceMs: 300 });
+    const job = { ...jobNamed("a"), requestId: "r1" };
+    const dead = reservationIn(await queues[0].reserve(job, "c1"));
+    const record = await queues[1].submit(job);
+    await expect(dead.confirm({})).rejects.toMatchObject({ code: "queue/claim-lost", retryable: true });
+    expect(await queues[0].list()).toEqual([record]);
+    expect((await claimOf(queues[0])).job.id).toBe(record.id);
+    // The job, and what submissions that are being planned use again and again.
+    for (let k = 0; k < 3; k++) await queues[k % 2]?.submit({ ...jobNamed(`b${k}`), requestId: `b${k}` });
+    expect((await one.manager.streams.info(one.names.recordsStream)).state.messages).toBe(4 + 1);
+  });
+
+  test("what nobody waits for goes too, once coordinators have seen it silent", async () => {
+    const { one, queues } = await twoQueues({ keepAliveMs: 60_000, silenceMs: 100 });
+    const dead = reservationIn(await queues[0].reserve(jobNamed("a"), "c1"));
+    const stop = new AbortController();
+    void queues[1].changes(stop.signal)[Symbol.asyncIterator]().next();
+    for (;;) {
+      await queues[1].claim("c2");
+      const { subject, data } = (await lastRecord(one)) ?? { subject: "", data: "x" };
+      if (subject.includes(".r.=p") && data.length === 0) break;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await expect(dead.confirm({})).rejects.toMatchObject({ code: "queue/claim-lost" });
+    stop.abort();
+  });
+
+  test("planning that is vouched for holds what it took, however long it takes", async () => {
+    const { queues } = await twoQueues({ keepAliveMs: 30, silenceMs: 300 });
+    const job = { ...jobNamed("a"), requestId: "r1" };
+    const reservation = reservationIn(await queues[0].reserve(job, "c1"));
+    const again = queues[1].reserve(job, "c2");
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    const record = await reservation.confirm({});
+    expect(await again).toMatchObject({ state: "repeated", job: { id: record.id } });
+  });
+
+  test("a record of another version is passed over, and said once; its job is left to others", async () => {
+    const said: unknown[] = [];
+    const { one, queues } = await twoQueues({ log: (event, { subject }) => said.push([event, subject]) });
+    const [queue] = queues;
+    const newer = await queue.submit(jobNamed("newer"));
+    const subject = `${one.names.prefix}.r.newer`;
+    await one.client.publish(subject, JSON.stringify({ ...newer, version: 2, state: "somehow" }));
+    await one.client.publish(`${one.names.prefix}.r.junk`, "junk");
+    const stop = new AbortController();
+    const changes = queue.changes(stop.signal)[Symbol.asyncIterator]();
+    const known = await queue.submit(jobNamed("known"));
+    expect((await changes.next()).value).toEqual(known);
+    expect(await queue.list()).toEqual([known]);
+    await expect(queue.submit({ ...jobNamed("newer"), requestId: "r" })).rejects.toMatchObject({
+      code: "queue/name-taken",
+    });
+    await expect(queue.wish("newer", "pause")).rejects.toMatchObject({ code: "queue/corrupt" });
+    expect((await claimOf(queue)).job.id).toBe(known.id);
+    expect(said).toEqual([
+      ["record passed over", subject],
+      ["record passed over", `${one.names.prefix}.r.junk`],
+    ]);
+    // The token of the newer version's job is still there.
+    expect((await one.manager.streams.info(one.names.jobsStream)).state.messages).toBe(2);
+    stop.abort();
+  });
+
   test("a token without a record, and one of an ended job, lead to no claim", async () => {
     const { one, queues } = await twoQueues();
     await one.client.publish(`${one.names.prefix}.q.2.orphan`, JSON.stringify({ id: "orphan", name: "none" }));
@@ -93,6 +174,10 @@ describe.each(natsVersions)("nats-server %s", (version) => {
 /** So that a test need not wait for half a minute. */
 async function shortenAckWait({ manager, names }: Nats): Promise<void> {
   await manager.consumers.update(names.jobsStream, "priority-2", { ack_wait: 500_000_000 });
+}
+
+async function lastRecord({ manager, names }: Nats) {
+  return manager.streams.getMessage(names.recordsStream, { last_by_subj: `${names.prefix}.r.*` });
 }
 
 async function takeRecord({ client, manager, names }: Nats, name: string): Promise<void> {

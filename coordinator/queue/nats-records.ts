@@ -1,0 +1,223 @@
+import { randomBytes } from "node:crypto";
+import type { JsMsg, StoredMsg } from "@nats-io/jetstream";
+import { headers } from "@nats-io/transport-node";
+import {
+  compareAndSet,
+  lastMessage,
+  lastSequence,
+  type Nats,
+  type Outage,
+  replay,
+  textOf,
+  tokenOf,
+  WRITER_HEADER,
+} from "../nats/index.ts";
+import type { JobRecord } from "./job-queue.ts";
+import type { Planning } from "./reserve.ts";
+import {
+  planningOfText,
+  RecordFault,
+  recordOfText,
+  type StoredPlanning,
+  textOfPlanning,
+  textOfRecord,
+} from "./stored-record.ts";
+
+/** A record and its sequence; both absent where the name is free. */
+export interface Found {
+  readonly job: JobRecord | undefined;
+  /** There is a record that this version cannot read: why. Its name is not free. */
+  readonly unread?: RecordFault | undefined;
+  readonly revision: bigint;
+}
+
+/** The record of a submission that is being planned. */
+export interface FoundPlanning extends Planning, StoredPlanning {
+  readonly id: StoredPlanning["id"];
+  readonly key: string;
+  readonly revision: bigint;
+}
+
+/** Every record, as of one moment. */
+export interface AllRecords {
+  /** By name. */
+  readonly found: ReadonlyMap<string, Found>;
+  readonly planned: readonly FoundPlanning[];
+  /** A key for one more submission, and its revision. */
+  readonly free: { readonly key: string; readonly revision: bigint };
+  /** The stream's last sequence before the first of them was read. */
+  readonly streamRevision: bigint;
+}
+
+export interface Expected {
+  /** The last sequence of the subject. */
+  readonly after: bigint;
+  /** The last sequence of the stream: nothing that was read has changed. Absent: any. */
+  readonly streamAfter?: bigint;
+}
+
+type Log = (event: string, facts: Readonly<Record<string, unknown>>) => void;
+type Message = Pick<JsMsg, "data" | "seq" | "subject">;
+
+/** No name of a job begins so. Keys are used again: an empty record stays behind each. */
+const PLANNING = "=p";
+const PASSED_OVER_MAX = 10_000;
+
+/** The stream of records: jobs by name, and submissions that are being planned. */
+export class NatsRecords {
+  readonly #nats: Nats;
+  readonly #outage: (what: string) => Outage;
+  readonly #log: Log;
+  readonly #writer = randomBytes(8).toString("hex");
+  #count = 0;
+  /** Revisions of records that were passed over, and said so. */
+  readonly #passedOver = new Set<bigint>();
+
+  constructor(nats: Nats, outage: (what: string) => Outage, log: Log = () => {}) {
+    this.#nats = nats;
+    this.#outage = outage;
+    this.#log = log;
+  }
+
+  get stream(): string {
+    return this.#nats.names.recordsStream;
+  }
+
+  /** Matches all of them. */
+  get subjects(): string {
+    return this.#subjectOf("*");
+  }
+
+  async find(name: string): Promise<Found> {
+    const last = await lastMessage(
+      this.#nats,
+      this.stream,
+      this.#subjectOf(tokenOf(name)),
+      this.#outage(`look for ${name}`),
+    );
+    return last === null ? { job: undefined, revision: 0n } : this.#foundIn(last);
+  }
+
+  /** The submission that a key holds now; undefined for none. */
+  async findPlanning(key: string, what: string): Promise<FoundPlanning | undefined> {
+    const last = await lastMessage(this.#nats, this.stream, this.#subjectOf(key), this.#outage(what));
+    return last === null ? undefined : this.#planningIn(last);
+  }
+
+  async readAll(what: string): Promise<AllRecords> {
+    const { stream, subjects } = this;
+    const outage = () => this.#outage(what);
+    const streamRevision = await this.lastSequence(what);
+    const end = BigInt((await lastMessage(this.#nats, stream, subjects, outage()))?.seq ?? 0);
+    const found = new Map<string, Found>();
+    const keys = new Map<string, { readonly planning: FoundPlanning | undefined } & Key>();
+    for await (const message of replay(this.#nats, { stream, subjects, after: 0n, end, outage })) {
+      const key = this.#keyOf(message);
+      if (!key.startsWith(PLANNING)) found.set(textOf(key), this.#foundIn(message));
+      else
+        keys.set(key, {
+          planning: this.#planningIn(message),
+          ...{ revision: BigInt(message.seq), isEmpty: message.data.length === 0 },
+        });
+    }
+    const planned = [...keys.values()].flatMap(({ planning }) => planning ?? []);
+    return { found, planned, free: freeKey(keys), streamRevision };
+  }
+
+  lastSequence(what: string): Promise<bigint> {
+    return lastSequence(this.#nats, this.stream, this.#outage(what));
+  }
+
+  /** What a message of a watch tells: a job, or a key and the submission in it, if any; neither for what is passed over. */
+  hear(message: Message): { readonly job?: JobRecord; readonly key?: string; readonly planning?: FoundPlanning } {
+    const key = this.#keyOf(message);
+    if (key.startsWith(PLANNING)) {
+      const planning = this.#planningIn(message);
+      return planning === undefined ? { key } : { key, planning };
+    }
+    const { job } = this.#foundIn(message);
+    return job === undefined ? {} : { job };
+  }
+
+  /** The sequence that it got; undefined if somebody else was first. So too the others. */
+  put(job: JobRecord, expected: Expected): Promise<bigint | undefined> {
+    return this.#publish(tokenOf(job.name), textOfRecord(job), expected);
+  }
+
+  putPlanning(key: string, planning: StoredPlanning, expected: Expected): Promise<bigint | undefined> {
+    return this.#publish(key, textOfPlanning(planning), expected);
+  }
+
+  forget(name: string, after: bigint): Promise<bigint | undefined> {
+    return this.#publish(tokenOf(name), "", { after });
+  }
+
+  forgetPlanning(key: string, after: bigint): Promise<bigint | undefined> {
+    return this.#publish(key, "", { after });
+  }
+
+  async #publish(key: string, text: string, expected: Expected): Promise<bigint | undefined> {
+    const own = headers();
+    own.set(WRITER_HEADER, `${this.#writer}-${++this.#count}`);
+    const place = { stream: this.stream, subject: this.#subjectOf(key) };
+    const message = { ...place, payload: Buffer.from(text), headers: own, ...expected };
+    const outcome = await compareAndSet(this.#nats, message, this.#outage(`change ${textOf(key)}`));
+    return outcome.stored ? outcome.sequence : undefined;
+  }
+
+  #foundIn(message: Message | StoredMsg): Found {
+    const revision = BigInt(message.seq);
+    if (message.data.length === 0) return { job: undefined, revision };
+    try {
+      return { job: recordOfText(Buffer.from(message.data).toString()), revision };
+    } catch (error) {
+      return { job: undefined, unread: this.#fault(error, message), revision };
+    }
+  }
+
+  #planningIn(message: Message | StoredMsg): FoundPlanning | undefined {
+    if (message.data.length === 0) return undefined;
+    const place = { key: this.#keyOf(message), revision: BigInt(message.seq) };
+    try {
+      return { ...planningOfText(Buffer.from(message.data).toString()), ...place };
+    } catch (error) {
+      this.#fault(error, message);
+      return undefined;
+    }
+  }
+
+  /** One record that cannot be read, a newer version's for instance, must not keep this coordinator from its jobs. */
+  #fault(error: unknown, { seq, subject }: Pick<Message, "seq" | "subject">): RecordFault {
+    if (!(error instanceof RecordFault)) throw error;
+    const revision = BigInt(seq);
+    if (!this.#passedOver.has(revision)) {
+      if (this.#passedOver.size >= PASSED_OVER_MAX) this.#passedOver.clear();
+      this.#passedOver.add(revision);
+      this.#log("record passed over", { subject, revision: seq, message: error.message });
+    }
+    return error;
+  }
+
+  #subjectOf(key: string): string {
+    return `${this.#nats.names.prefix}.r.${key}`;
+  }
+
+  #keyOf({ subject }: Pick<Message, "subject">): string {
+    return subject.slice(this.#subjectOf("").length);
+  }
+}
+
+interface Key {
+  readonly revision: bigint;
+  readonly isEmpty: boolean;
+}
+
+/** The first key without a submission; what cannot be read is one. */
+function freeKey(keys: ReadonlyMap<string, Key>): AllRecords["free"] {
+  for (let k = 0; ; k++) {
+    const key = `${PLANNING}${k}`;
+    const there = keys.get(key);
+    if (there === undefined) return { key, revision: 0n };
+    if (there.isEmpty) return { key, revision: there.revision };
+  }
+}
