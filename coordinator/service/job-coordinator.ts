@@ -4,9 +4,11 @@ import { formatFault, RecipeError } from "../../recipe/index.ts";
 import { type Shares, shareSlots, slotChanges } from "../core/index.ts";
 import { LinkError, type RemoteWorker } from "../link/index.ts";
 import { InputsError, type Prepared } from "../prepare/index.ts";
-import type { JobClaim, JobQueue, JobRecord, NewJob, Wish } from "../queue/index.ts";
+import { type JobClaim, type JobQueue, type JobRecord, QueueError, type Wish } from "../queue/index.ts";
 import { ServiceError } from "./errors.ts";
-import { type JobOptions, jsonOfOptions, optionsOfJson } from "./job-options.ts";
+import { type JobOptions, jsonOfOptions } from "./job-options.ts";
+import { keepOn } from "./keep-on.ts";
+import { PlanCache } from "./plan-cache.ts";
 import { prepareJob, ServedJob, type ServedJobSurroundings } from "./served-job.ts";
 
 export interface JobCoordinatorOptions extends ServedJobSurroundings {
@@ -32,6 +34,12 @@ const SHARE_MS = 250;
 const CLAIM_MS = 2000;
 /** After a job could not be planned for a reason that may pass. */
 const RETRY_MS = 10_000;
+/** Plans of jobs that wait: the next ones' begin without a pause, and memory does not grow with the queue. */
+const PLANS_KEPT = 4;
+/** Jobs that ended a while ago, for those who still watch them when their names are used again. */
+const ENDED_KEPT = 1000;
+/** How often a submission whose planning others took for a dead coordinator's is tried. */
+const RESERVATIONS_MAX = 3;
 
 /** The long-lived coordinator: takes jobs from the queue, runs several at once, and shares the workers out among them. */
 export class JobCoordinator {
@@ -39,10 +47,11 @@ export class JobCoordinator {
   readonly #holder = `${process.pid}-${randomBytes(4).toString("hex")}`;
   /** By id. */
   readonly #served = new Map<string, { readonly job: ServedJob; readonly ended: Promise<void> }>();
-  /** Plans of jobs that were submitted here and have not begun. */
-  readonly #prepared = new Map<string, Prepared>();
-  /** Warnings of those submissions, for repeated calls. */
-  #submitting: Promise<unknown> = Promise.resolve();
+  readonly #plans = new PlanCache(PLANS_KEPT);
+  /** By id: as they ended. */
+  readonly #ended = new Map<string, JobRecord>();
+  /** Recipes are planned one after the other: each takes as much processor time as there is. */
+  #planning: Promise<unknown> = Promise.resolve();
   readonly #end = new AbortController();
   #claiming: Promise<void> | undefined;
   #claimAgain = false;
@@ -52,9 +61,17 @@ export class JobCoordinator {
     this.#options = options;
   }
 
+  /** Plans that are kept for jobs that wait. */
+  get plansKept(): number {
+    return this.#plans.size;
+  }
+
   /** Takes up what is due, and goes on until `stop`. */
   start(): void {
-    void this.#watchQueue();
+    void keepOn((tries, goesOn) => this.#watchQueue(tries, goesOn), {
+      signal: this.#end.signal,
+      failed: (error) => this.#options.log("queue failed", { ...failureFrom(error) }),
+    });
     this.#claim();
     // A job whose coordinator is gone comes back to the queue without a word.
     const again = setInterval(() => this.#claim(), CLAIM_MS).unref();
@@ -67,13 +84,42 @@ export class JobCoordinator {
   }
 
   /**
-   * Plans the job, so that a bad recipe is refused before any work, and queues it. Repeating it with the same request id gives the
-   * first one's job. @throws RefusedError; QueueError; ServiceError
+   * Plans the job, so that a bad recipe is refused before any work, and queues it. What it needs for itself is reserved before, among
+   * all coordinators. Repeating it with the same request id gives the first one's job. @throws RefusedError; QueueError; ServiceError
    */
-  submit(submission: Submission): Promise<{ readonly record: JobRecord; readonly warnings: readonly string[] }> {
-    const result = this.#submitting.then(() => this.#submit(submission));
-    this.#submitting = result.catch(() => undefined);
-    return result;
+  async submit(submission: Submission): Promise<{ readonly record: JobRecord; readonly warnings: readonly string[] }> {
+    const { queue, roots, log } = this.#options;
+    const { options, out } = submission;
+    const job = {
+      name: submission.name === "" ? nameFor(out.path) : submission.name,
+      nameTaken: submission.name === "" ? "suffix" : "refuse",
+      priority: submission.priority,
+      recipe: submission.recipe,
+      options: jsonOfOptions(options),
+      requestId: options.requestId,
+      out,
+      place: await roots.placeFor(out),
+      submitter: submission.submitter,
+    } as const;
+    let prepared: Prepared | undefined;
+    for (let tries = 1; ; tries++) {
+      const reserved = await queue.reserve(job, this.#holder);
+      if (reserved.state === "repeated") return { record: reserved.job, warnings: [] };
+      if (reserved.state === "output-taken") throw outputTaken(out, reserved.job);
+      const { reservation } = reserved;
+      try {
+        prepared ??= await this.#plan(submission);
+        const record = await reservation.confirm({ plan: prepared.digest });
+        this.#plans.keep(record.id, prepared);
+        log("job submitted", { job: record.name, id: record.id, by: submission.submitter, plan: prepared.digest });
+        this.#claim();
+        return { record, warnings: prepared.warnings.map(formatFault) };
+      } catch (error) {
+        await reservation.release().catch((error: unknown) => log("queue failed", { ...failureFrom(error) }));
+        // Others took this one for dead while it planned, and its plan is made.
+        if (!isLost(error) || tries === RESERVATIONS_MAX) throw error;
+      }
+    }
   }
 
   /** @throws ServiceError `service/unknown-job` */
@@ -85,6 +131,29 @@ export class JobCoordinator {
     throw new ServiceError("service/unknown-job", `there is no job ${JSON.stringify(nameOrId)}`, {
       hint: "deltaworks list --all shows the jobs.",
     });
+  }
+
+  /**
+   * A job as it is now, by what was found of it before: its name may belong to another one by now.
+   * @throws ServiceError `service/unknown-job`: it has ended, and no more is known here
+   */
+  async findAgain({ id, name, out }: Pick<JobRecord, "id" | "name" | "out">): Promise<JobRecord> {
+    const found = await this.#options.queue.find(name);
+    if (found?.id === id) return found;
+    const ended = this.#ended.get(id);
+    if (ended !== undefined) return ended;
+    throw new ServiceError("service/unknown-job", `job ${name} (${id}) has ended, and its name was used again`, {
+      hint: `The coordinator's log says how it ended; deltaworks verify tells what is in ${out.root}:${out.path}.`,
+    });
+  }
+
+  /** Whether no job was submitted later for the same output. */
+  async isLastAt(record: JobRecord): Promise<boolean> {
+    const where = placeText(record);
+    const jobs = await this.#options.queue.list();
+    return !jobs.some(
+      (other) => other.id !== record.id && other.submittedAt >= record.submittedAt && placeText(other) === where,
+    );
   }
 
   /** @throws LinkError `link/stopping`, once it is: those who watch come back to whoever listens next */
@@ -105,6 +174,7 @@ export class JobCoordinator {
     const { name } = await this.find(nameOrId);
     const record = await this.#options.queue.wish(name, wish);
     this.#carryOut(record);
+    if (record.state === "ended") this.#sawEnd(record);
     if (wish === "none") this.#served.get(record.id)?.job.resume();
     this.#claim();
     return record;
@@ -135,36 +205,12 @@ export class JobCoordinator {
     clearTimeout(timer);
   }
 
-  async #submit(submission: Submission) {
-    const { queue, roots, log } = this.#options;
-    const { options, out } = submission;
-    const jobs = await queue.list();
-    const before = jobs.find((job) => optionsOfJson(job.options).requestId === options.requestId);
-    if (before !== undefined) return { record: before, warnings: [] };
-    roots.pathOf(out);
-    const taken = jobs.find((job) => job.state !== "ended" && job.out.root === out.root && job.out.path === out.path);
-    if (taken !== undefined) {
-      throw new ServiceError("service/output-taken", `job ${taken.name} writes to ${out.root}:${out.path}`, {
-        hint: "Choose another output, or wait until that job has ended.",
-      });
-    }
-    const prepared = await prepareJob(this.#options, submission.recipe, options).catch((error: unknown) => {
+  #plan(submission: Submission): Promise<Prepared> {
+    const plan = this.#planning.then(() => prepareJob(this.#options, submission.recipe, submission.options));
+    this.#planning = plan.catch(() => undefined);
+    return plan.catch((error: unknown) => {
       throw asRefusal(error);
     });
-    const record = await queue.submit({
-      name: submission.name === "" ? nameFor(out.path) : submission.name,
-      nameTaken: submission.name === "" ? "suffix" : "refuse",
-      priority: submission.priority,
-      recipe: submission.recipe,
-      options: jsonOfOptions(options),
-      out,
-      submitter: submission.submitter,
-      plan: prepared.digest,
-    } satisfies NewJob);
-    this.#prepared.set(record.id, prepared);
-    log("job submitted", { job: record.name, id: record.id, by: submission.submitter, plan: prepared.digest });
-    this.#claim();
-    return { record, warnings: prepared.warnings.map(formatFault) };
   }
 
   /** Claims what is due while there is room; calls meanwhile are one more round. */
@@ -177,7 +223,7 @@ export class JobCoordinator {
         while (this.#served.size < this.#options.jobsMax && !this.#end.signal.aborted) {
           const claim = await this.#options.queue.claim(this.#holder);
           if (claim === undefined) break;
-          this.#serve(claim);
+          await this.#take(claim);
         }
       }
     })()
@@ -190,8 +236,18 @@ export class JobCoordinator {
       });
   }
 
-  #serve(claim: JobClaim): void {
-    const job = new ServedJob(claim.job, this.#options);
+  /** A record that no job can be made of must not stay claimed. */
+  async #take(claim: JobClaim): Promise<void> {
+    try {
+      this.#serve(claim, new ServedJob(claim.job, this.#options));
+    } catch (error) {
+      const failure = failureFrom(error);
+      this.#options.log("job failed", { job: claim.job.name, ...failure });
+      this.#sawEnd(await claim.end("failed", { endedAtMs: Date.now(), cause: { ...failure } }));
+    }
+  }
+
+  #serve(claim: JobClaim, job: ServedJob): void {
     const unlisten = job.listen(() => {
       this.#shareTimer ??= setTimeout(() => {
         this.#shareTimer = undefined;
@@ -217,8 +273,7 @@ export class JobCoordinator {
   async #run(job: ServedJob, claim: JobClaim): Promise<void> {
     const { log } = this.#options;
     const { name, id } = claim.job;
-    const prepared = this.#prepared.get(id);
-    this.#prepared.delete(id);
+    const prepared = this.#plans.take(id);
     try {
       const { outcome, cause } = await job.run(prepared);
       log("job ended", { job: name, outcome, ...(cause === undefined ? {} : { cause }) });
@@ -227,7 +282,7 @@ export class JobCoordinator {
         await claim.update({ detail: progressOf(job) });
         await claim.release();
       } else if (cause !== undefined && this.#isForNextLeader(cause)) await this.#giveBack(claim, cause);
-      else await claim.end(outcome, detailOf(job, cause));
+      else this.#sawEnd(await claim.end(outcome, detailOf(job, cause)));
     } catch (error) {
       const failure = failureFrom(asRefusal(error));
       log("job failed", { job: name, ...failure });
@@ -236,6 +291,7 @@ export class JobCoordinator {
       else
         await claim
           .end("failed", detailOf(job, failure))
+          .then((record) => this.#sawEnd(record))
           .catch((error: unknown) => log("queue failed", { ...failureFrom(error) }));
     }
   }
@@ -262,10 +318,31 @@ export class JobCoordinator {
       .catch((error: unknown) => this.#options.log("queue failed", { ...failure, ...failureFrom(error) }));
   }
 
-  async #watchQueue(): Promise<void> {
-    for await (const record of this.#options.queue.changes(this.#end.signal)) {
-      if (record.state === "queued") this.#claim();
-      else this.#carryOut(record);
+  async #watchQueue(tries: number, goesOn: () => void): Promise<void> {
+    const { queue } = this.#options;
+    const changes = queue.changes(this.#end.signal);
+    // What changed while nobody listened.
+    if (tries > 0) for (const record of await queue.list()) this.#see(record);
+    for await (const record of changes) {
+      goesOn();
+      this.#see(record);
+    }
+  }
+
+  #see(record: JobRecord): void {
+    if (record.state === "queued") this.#claim();
+    else this.#carryOut(record);
+    if (record.state === "ended") this.#sawEnd(record);
+    else if (record.state === "claimed" && record.holder !== this.#holder) this.#plans.drop(record.id);
+  }
+
+  #sawEnd(record: JobRecord): void {
+    this.#plans.drop(record.id);
+    this.#ended.delete(record.id);
+    this.#ended.set(record.id, record);
+    for (const id of this.#ended.keys()) {
+      if (this.#ended.size <= ENDED_KEPT) break;
+      this.#ended.delete(id);
     }
   }
 
@@ -331,6 +408,23 @@ export class RefusedError extends Error {
     this.retryable = failures.every(({ retryable }) => retryable);
     this.failures = failures;
   }
+}
+
+function outputTaken(out: Submission["out"], { name, out: theirs }: JobRecord): ServiceError {
+  const same = theirs.root === out.root && theirs.path === out.path;
+  const which = same ? "" : `, and ${out.root}:${out.path} is the same place, around it or in it`;
+  return new ServiceError("service/output-taken", `job ${name} writes to ${theirs.root}:${theirs.path}${which}`, {
+    hint: "Choose another output, or wait until that job has ended.",
+  });
+}
+
+function placeText({ place, out }: Pick<JobRecord, "place" | "out">): string {
+  const { root, path } = place ?? out;
+  return `${root}:${path}`;
+}
+
+function isLost(error: unknown): boolean {
+  return error instanceof QueueError && error.code === "queue/claim-lost";
 }
 
 function asRefusal(error: unknown): unknown {

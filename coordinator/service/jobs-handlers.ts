@@ -175,17 +175,20 @@ async function watch(
   { coordinator, roots, store, journals }: JobsHandlersOptions,
 ): Promise<void> {
   const { job, afterSequence, follow } = call.request;
-  const { id, name, out } = await coordinator.find(job);
-  const tail = new JournalTail(store, join(roots.pathOf(out), WORK_DIRECTORY, JOURNAL_NAME));
+  const first = await coordinator.find(job);
+  const { id } = first;
+  const tail = new JournalTail(store, join(await roots.outputPath(first.out), WORK_DIRECTORY, JOURNAL_NAME));
   const shared = journals === undefined ? undefined : new SharedTail(journals, id, afterSequence);
   let warnings = 0;
   for (;;) {
     if (call.cancelled) return;
     coordinator.checkServing();
     // Before the journal is read: what ends the job is in there by then.
-    const record = await coordinator.find(name);
+    const record = await coordinator.findAgain(first);
     const served = coordinator.served(id);
-    for await (const { entry, sequence } of shared?.next() ?? tail.next()) {
+    // A journal in the output belongs to the last job that wrote there.
+    const history = shared?.next() ?? ((await coordinator.isLastAt(record)) ? tail.next() : []);
+    for await (const { entry, sequence } of history) {
       if (sequence <= afterSequence) continue;
       const value = { sequence, subject: entry.subject, body: JSON.stringify(entry.body) };
       await writer.write({ message: { $case: "entry", value } });
@@ -196,7 +199,7 @@ async function watch(
     }
     const value = messageOfRecord(record, served);
     await writer.write({ message: { $case: "progress", value } });
-    if (!follow || record.id !== id || hasEnded(value)) return;
+    if (!follow || hasEnded(value)) return;
     await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS));
   }
 }

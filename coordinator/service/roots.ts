@@ -71,13 +71,48 @@ export class Roots {
     return join(found, ...parts);
   }
 
+  /**
+   * Where an output is on this machine: every link on the way is resolved, as far as the way is there, and none may leave the root.
+   * @throws ServiceError `service/root`, `service/outside-roots`
+   */
+  async outputPath(place: RootedPath): Promise<string> {
+    const path = this.pathOf(place);
+    const root = this.#roots.get(place.root) ?? path;
+    let real = root;
+    const parts = relative(root, path).split(sep);
+    for (const [k, part] of parts.entries()) {
+      const next = join(real, part);
+      if ((await this.#store.identity(next)) === undefined) {
+        // A link to nothing is not there either, until somebody makes what it leads to.
+        if (await this.#isLink(real, part)) throw outside(place, `${next}, a link that leads nowhere`);
+        return join(real, ...parts.slice(k));
+      }
+      real = await this.#store.realPath(next);
+      if (!isInside(real, root)) throw outside(place, real);
+    }
+    return real;
+  }
+
+  /** One name for an output, whichever links, and roots within roots, it was given by. @throws as `outputPath` */
+  async placeFor(place: RootedPath): Promise<RootedPath> {
+    const path = await this.outputPath(place);
+    // The outermost root, which has the longest way to it.
+    const places = [...this.#roots]
+      .filter(([, directory]) => isInside(path, directory))
+      .map(([root, directory]) => ({ root, path: relative(directory, path).split(sep).join("/") }))
+      .sort((a, b) => b.path.length - a.path.length || (a.root < b.root ? -1 : 1));
+    return places[0] ?? place;
+  }
+
+  async #isLink(directory: string, name: string): Promise<boolean> {
+    if ((await this.#store.identity(directory))?.kind !== "directory") return false;
+    return (await this.#store.list(directory)).some((entry) => entry.name === name && entry.kind === "link");
+  }
+
   /** By which root other machines find a file. @throws ServiceError `service/outside-roots` */
   placeOf(path: string): RootedPath {
     for (const [root, directory] of this.#roots) {
-      const below = relative(directory, path);
-      if (below !== "" && !isAbsolute(below) && below.split(sep)[0] !== "..") {
-        return { root, path: below.split(sep).join("/") };
-      }
+      if (isInside(path, directory)) return { root, path: relative(directory, path).split(sep).join("/") };
     }
     throw new ServiceError("service/outside-roots", `${path} lies below no root`, {
       hint: `Roots are ${this.names.join(", ") || "none"}. Links may not lead out of them; a Hub cache is a root with its hub/ folder.`,
@@ -136,4 +171,16 @@ export class Roots {
       hint: `Roots are ${this.names.join(", ") || "none"}; the coordinator's --root gives them.`,
     });
   }
+}
+
+/** Whether a path lies below a directory; both without links. */
+function isInside(path: string, directory: string): boolean {
+  const below = relative(directory, path);
+  return below !== "" && !isAbsolute(below) && below.split(sep)[0] !== "..";
+}
+
+function outside({ root, path }: RootedPath, leadsTo: string): ServiceError {
+  return new ServiceError("service/outside-roots", `${root}:${path} leads to ${leadsTo}, outside of root ${root}`, {
+    hint: "Nothing is written through links that leave a root: choose another output, or give a root that holds both.",
+  });
 }

@@ -91,7 +91,7 @@ export class ServedJob implements JobObserver {
   async run(prepared?: Prepared): Promise<Outcome> {
     const { store, roots, hub, toolVersion, leaseMs, ioTimeoutMs, surveyElements, clock, journals } = this.#around;
     const { options, record } = this;
-    const out = roots.pathOf(record.out);
+    const out = await roots.outputPath(record.out);
     const planned = prepared ?? (await prepareJob(this.#around, record.recipe, options));
     this.plan = { digest: planned.digest, slices: planned.plan.slices.length };
     const limits = remoteLimits({
@@ -118,7 +118,7 @@ export class ServedJob implements JobObserver {
         hashInputs: options.hashInputs,
         toolVersion,
         surveyElements,
-        workers: () => hub.source(this.#remoteJob(planned)),
+        workers: () => hub.source(this.#remoteJob(planned, out)),
         clock,
         ticks: (tick) => {
           const timer = setInterval(tick, Math.min(TICK_MS_MAX, leaseMs / TICKS_PER_LEASE));
@@ -172,7 +172,7 @@ export class ServedJob implements JobObserver {
     if (this.#running !== undefined) wish(this.#running);
   }
 
-  #remoteJob({ plan, digest, inputs }: Prepared): RemoteJob {
+  #remoteJob({ plan, digest, inputs }: Prepared, out: string): RemoteJob {
     const { roots } = this.#around;
     const { record } = this;
     const shardPlaces = plan.shards.map((shard) => stagePlace(record.out, shard.name));
@@ -182,7 +182,7 @@ export class ServedJob implements JobObserver {
       planDigest: digest,
       planText: planText(plan),
       inputs,
-      shardPaths: shardPlaces.map((place) => roots.pathOf(place)),
+      shardPaths: plan.shards.map(({ name }) => join(out, STAGE_PATH, name)),
       inputPlaces: inputs.map(({ files }) => files.map(({ path }) => roots.placeOf(path))),
       shardPlaces,
     };
@@ -244,7 +244,9 @@ export async function prepareJob(
   return prepared;
 }
 
+const STAGE_PATH = join(WORK_DIRECTORY, "stage");
+
 /** Where a shard is until it is published: see runMergeJob. */
 function stagePlace({ root, path }: RootedPath, name: string): RootedPath {
-  return { root, path: join(path, WORK_DIRECTORY, "stage", name) };
+  return { root, path: join(path, STAGE_PATH, name) };
 }

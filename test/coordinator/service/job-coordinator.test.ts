@@ -1,0 +1,192 @@
+import { mkdirSync, symlinkSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import type { WorkerHub } from "../../../coordinator/link/index.ts";
+import { type JobQueue, openFileQueue } from "../../../coordinator/queue/index.ts";
+import { JobCoordinator, Roots, type Submission } from "../../../coordinator/service/index.ts";
+import { FileStore } from "../../../storage/index.ts";
+import { temporaryFolder } from "../../support/temporary-folder.ts";
+
+const MODELS = resolve("examples/models");
+const RECIPE = `merge_method: linear
+models:
+  - {model: "models:tiny-base", parameters: {weight: 1}}
+  - {model: "models:tiny-c", parameters: {weight: 1}}
+`;
+
+let folder: string;
+let queue: JobQueue;
+let roots: Roots;
+let logged: { readonly event: string; readonly facts: Readonly<Record<string, unknown>> }[];
+
+beforeEach(async () => {
+  folder = temporaryFolder();
+  mkdirSync(join(folder, "out/inner"), { recursive: true });
+  roots = await Roots.open(new FileStore(), [
+    { name: "models", path: MODELS },
+    { name: "inner", path: join(folder, "out/inner") },
+    { name: "out", path: join(folder, "out") },
+  ]);
+  queue = await openFileQueue(new FileStore(), join(folder, "queue"));
+  onTestFinished(() => queue.close());
+  logged = [];
+});
+
+/** One without workers; `jobsMax` 0: it takes submissions and runs nothing. */
+function coordinator(jobsMax = 0, of: JobQueue = queue): JobCoordinator {
+  const hub = { workers: [], jobs: new Map(), source: () => ({ attach() {} }), closeJob: async () => {} };
+  const made = new JobCoordinator({
+    ...{ store: new FileStore(), roots, queue: of, hub: hub as unknown as WorkerHub, jobsMax, slotsPerThread: 2 },
+    ...{ toolVersion: "0", leaseMs: 1000, ioTimeoutMs: 1000, surveyElements: 2 ** 20 },
+    clock: { nowMs: () => performance.now() },
+    log: (event, facts) => logged.push({ event, facts }),
+  });
+  onTestFinished(() => made.stop(1000));
+  return made;
+}
+
+let requests = 0;
+
+function submission(changes: Partial<Submission> = {}, requestId = `r${requests++}`): Submission {
+  const flags = { allowNonfinite: false, allowUnknownKeys: false, allowVocabularyMismatch: true, hashInputs: false };
+  const options = {
+    ...{ requestId, seed: "0", sliceBytes: 2 ** 25, shardBytes: 2 ** 32, auditShare: 0, recipeName: "r.yml" },
+    ...{ ...flags, cutEmbeddings: true, overwrite: false, restart: false },
+  };
+  const out = { root: "out", path: "x" };
+  return { name: "", priority: 2, recipe: RECIPE, out, submitter: "anna", options, ...changes };
+}
+
+describe("submissions", () => {
+  test("one request through two coordinators at once, and again later, is one job", async () => {
+    const [one, two] = [coordinator(), coordinator()];
+    const asked = submission();
+    const results = await Promise.all([one.submit(asked), two.submit(asked), one.submit(asked)]);
+    expect(new Set(results.map(({ record }) => record.id)).size).toBe(1);
+    expect((await two.submit(asked)).record.id).toBe(results[0]?.record.id);
+    expect(await queue.list()).toHaveLength(1);
+  });
+
+  test("of two recipes for one output one is taken, the other is told whose it is", async () => {
+    const [one, two] = [coordinator(), coordinator()];
+    const outcomes = await Promise.allSettled([
+      one.submit(submission()),
+      two.submit(submission({ recipe: RECIPE.replace("weight: 1", "weight: 2") })),
+    ]);
+    const refused = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
+    expect(refused).toHaveLength(1);
+    expect(refused[0]).toMatchObject({ code: "service/output-taken", message: "job x writes to out:x" });
+    expect(await queue.list()).toHaveLength(1);
+  });
+
+  test.each([
+    ["a folder in it", { root: "out", path: "inner/x/y" }],
+    ["the folder that it is in", { root: "out", path: "inner" }],
+    ["a root within the root", { root: "inner", path: "x" }],
+    ["a link", { root: "out", path: "link/x" }],
+  ])("an output is taken by whichever name: %s", async (_, out) => {
+    symlinkSync(join(folder, "out/inner"), join(folder, "out/link"));
+    const one = coordinator();
+    await one.submit(submission({ out: { root: "out", path: "inner/x" } }));
+    await expect(one.submit(submission({ out }))).rejects.toMatchObject({ code: "service/output-taken" });
+    await one.submit(submission({ out: { root: "inner", path: "other" } }));
+  });
+
+  test("one that is refused holds neither its name nor its output, for those that waited either", async () => {
+    const [one, two] = [coordinator(), coordinator()];
+    const outcomes = await Promise.allSettled([
+      one.submit(submission({ name: "a", recipe: "merge_method: linera" })),
+      two.submit(submission({ name: "a" })),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
+    expect(await queue.list()).toMatchObject([{ name: "a", state: "queued" }]);
+  });
+
+  test("planned for longer than others believe in its coordinator it is reserved anew, and is one job", async () => {
+    let lost = 0;
+    const forgetful: JobQueue = Object.assign(Object.create(queue), {
+      reserve: async (...args: Parameters<JobQueue["reserve"]>) => {
+        const reserved = await queue.reserve(...args);
+        if (reserved.state === "reserved" && lost++ === 0) await reserved.reservation.release();
+        return reserved;
+      },
+      ...{ claim: () => queue.claim(""), list: () => queue.list() },
+    });
+    const { record } = await coordinator(0, forgetful).submit(submission());
+    expect(lost).toBe(2);
+    expect(await queue.list()).toEqual([record]);
+  });
+
+  test("whose output leads out of its root through a link is refused", async () => {
+    mkdirSync(join(folder, "secret"));
+    symlinkSync(join(folder, "secret"), join(folder, "out/away"));
+    const asked = submission({ out: { root: "out", path: "away/x" } });
+    await expect(coordinator().submit(asked)).rejects.toMatchObject({ code: "service/outside-roots" });
+  });
+});
+
+describe("what waits", () => {
+  test("does not keep its plans: a few of them, and none of jobs that others run or that were cancelled", async () => {
+    const one = coordinator();
+    one.start();
+    const names = Array.from({ length: 10 }, (_, k) => `job-${k}`);
+    for (const name of names) await one.submit(submission({ name, out: { root: "out", path: name } }));
+    expect(one.plansKept).toBe(4);
+    await one.wish("job-0", "cancel");
+    await expect.poll(() => one.plansKept).toBe(3);
+    await queue.claim("somebody else");
+    await expect.poll(() => one.plansKept).toBe(2);
+    for (const name of names.slice(2)) await one.wish(name, "terminate");
+    await expect.poll(() => one.plansKept).toBe(0);
+  });
+
+  test("a record that no job can be made of ends, with what is wrong, and the next one is taken up", async () => {
+    const { options, ...asked } = submission();
+    const { seed: _, ...incomplete } = options;
+    await queue.submit({ ...asked, name: "old", nameTaken: "refuse", options: { ...incomplete } });
+    const one = coordinator(1);
+    one.start();
+    await expect.poll(async () => (await queue.find("old"))?.state).toBe("ended");
+    const cause = { code: "service/option", message: expect.stringContaining("seed") };
+    expect(await queue.find("old")).toMatchObject({ outcome: "failed", detail: { cause } });
+    await one.submit(submission({ name: "new", out: { root: "out", path: "new" } }));
+    await expect.poll(async () => (await queue.find("new"))?.state).toBe("claimed");
+  });
+});
+
+test("a watch of the queue that fails is begun again, as often as it takes, and what it missed is seen", async () => {
+  let tries = 0;
+  const failing: JobQueue = Object.assign(Object.create(queue), {
+    async *changes(signal: AbortSignal) {
+      if (++tries <= 3) throw new Error("cannot listen for changes");
+      yield* queue.changes(signal);
+    },
+    ...{ claim: () => queue.claim(""), list: () => queue.list(), find: (name: string) => queue.find(name) },
+  });
+  const one = coordinator(0, failing);
+  await queue.submit({ ...submission(), name: "a", nameTaken: "refuse", options: {} });
+  const { id } = await queue.wish("a", "cancel");
+  one.start();
+  await expect.poll(() => tries).toBe(4);
+  expect(logged.filter(({ event }) => event === "queue failed")).toHaveLength(3);
+  // It ended while nobody listened; its name is another's by now.
+  await queue.submit({ ...submission(), name: "a", nameTaken: "refuse", options: {} });
+  const found = { id, name: "a", out: { root: "out", path: "x" } };
+  await expect.poll(() => one.findAgain(found)).toMatchObject({ id, state: "ended", outcome: "cancelled" });
+  await delay(0);
+});
+
+test("a job whose name was used again is never taken for the other one", async () => {
+  const one = coordinator();
+  const { record: first } = await one.submit(submission({ name: "a" }));
+  one.start();
+  await one.wish("a", "cancel");
+  const { record: second } = await one.submit(submission({ name: "a" }));
+  expect(await one.findAgain(first)).toMatchObject({ id: first.id, outcome: "cancelled" });
+  expect((await one.findAgain(second)).id).toBe(second.id);
+  expect(await one.isLastAt(first)).toBe(false);
+  expect(await one.isLastAt(second)).toBe(true);
+  // One that knows nothing of the first says so.
+  await expect(coordinator().findAgain(first)).rejects.toMatchObject({ code: "service/unknown-job" });
+});
