@@ -10,6 +10,7 @@ export {
   recipeCodes,
 } from "./errors.ts";
 export { type Difference, type DifferenceKind, type Migration, migrationOf } from "./migration.ts";
+export { type PeerVersion, peerVersions } from "./migration-rules.ts";
 export { labelOf, labelsFor, type ModelReference } from "./model-reference.ts";
 export type { Note } from "./note.ts";
 export { type Condition, evaluateSetting, type PlacedSetting, type Setting, type Settings } from "./parameters.ts";

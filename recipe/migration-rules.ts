@@ -4,29 +4,42 @@ import type { Difference, DifferenceKind } from "./migration.ts";
 import { maybeNumberFromText } from "./scalars.ts";
 import type { YamlEntry, YamlMap, YamlNode } from "./yaml.ts";
 
-/** Looks at a recipe's text for one thing that mergekit 0.1.4 does otherwise. */
-export type MigrationRule = (root: YamlMap, methods: ReadonlyMap<string, MethodDeclaration>) => readonly Difference[];
+/** Releases of mergekit that a recipe may come from; the newest is what is meant where nothing is said. */
+export const peerVersions = ["0.1.4", "0.1.5"] as const;
+export type PeerVersion = (typeof peerVersions)[number];
+
+/** Looks at a recipe's text for one thing that a release of mergekit does otherwise. */
+export type MigrationRule = (
+  root: YamlMap,
+  methods: ReadonlyMap<string, MethodDeclaration>,
+  from: PeerVersion,
+) => readonly Difference[];
 
 /** What stands in methods.md under "Where mergekit has a defect" and in docs/methods-notes.md, each as a rule. */
 export const migrationRules: readonly MigrationRule[] = [
-  zeroGamma,
   roundedArithmetic,
   unseededMasks,
   collapsedRanks,
   arbitraryTies,
   sampledQuantiles,
   unlistedBase,
-  singleCondition,
-  iterationsAsFloat,
-  listsOfWords,
   sameModelTwice,
   ownParameters,
   ownMethods,
-  zeroToken,
   unorderedUnion,
   adapterDtype,
-  opposedStock,
+  ...[zeroGamma, singleCondition, iterationsAsFloat, listsOfWords, zeroToken, opposedStock].map(until014),
+  ...[promotedDtype].map(since015),
 ];
+
+/** A rule about what release 0.1.5 no longer does. */
+function until014(rule: MigrationRule): MigrationRule {
+  return (root, methods, from) => (from === "0.1.4" ? rule(root, methods, from) : []);
+}
+
+function since015(rule: MigrationRule): MigrationRule {
+  return (root, methods, from) => (from === "0.1.4" ? [] : rule(root, methods, from));
+}
 
 function zeroGamma(root: YamlMap): Difference[] {
   if (!methodOf(root).startsWith("breadcrumbs")) return [];
@@ -45,7 +58,8 @@ function zeroGamma(root: YamlMap): Difference[] {
   );
 }
 
-function roundedArithmetic(root: YamlMap): Difference[] {
+/** linear and slerp of 0.1.5 compute in float32 and round once; its other methods round at every step, as all did before. */
+function roundedArithmetic(root: YamlMap, _: unknown, from: PeerVersion): Difference[] {
   const entry = root.entries.get("dtype");
   const dtype = entry === undefined ? "" : textOf(entry.value).replace(/^torch\./, "");
   if (entry === undefined || !["bfloat16", "float16"].includes(dtype)) return [];
@@ -55,7 +69,24 @@ function roundedArithmetic(root: YamlMap): Difference[] {
       entry.place,
       `dtype: ${dtype}`,
       "arithmetic is float32, rounded once at the end; dtype only names the dtype of the output",
-      `every step rounds to ${dtype}: results differ in the last bits, and lie further from the exact ones`,
+      from === "0.1.5" && ["linear", "slerp"].includes(methodOf(root))
+        ? `inputs are rounded to ${dtype} before anything is computed, and the result once more: models of another dtype lose bits first`
+        : `every step rounds to ${dtype}: results differ in the last bits, and lie further from the exact ones`,
+    ),
+  ];
+}
+
+function promotedDtype(root: YamlMap): Difference[] {
+  const method = root.entries.get("merge_method");
+  if (method === undefined || root.entries.has("dtype") || root.entries.has("out_dtype")) return [];
+  if (["passthrough", "cat", "svd"].includes(methodOf(root))) return [];
+  return [
+    difference(
+      "arithmetic",
+      method.place,
+      "no dtype",
+      "the output has the dtypes of the base, or of the first model",
+      "where the models' dtypes differ they are promoted to a common one (bfloat16 and float16 give float32), which the output keeps",
     ),
   ];
 }
@@ -88,7 +119,7 @@ function collapsedRanks(root: YamlMap): Difference[] {
   ];
 }
 
-function arbitraryTies(root: YamlMap): Difference[] {
+function arbitraryTies(root: YamlMap, _: unknown, from: PeerVersion): Difference[] {
   const method = root.entries.get("merge_method");
   if (method === undefined || !["ties", "breadcrumbs", "breadcrumbs_ties"].includes(methodOf(root))) return [];
   return [
@@ -97,7 +128,7 @@ function arbitraryTies(root: YamlMap): Difference[] {
       method.place,
       `merge_method: ${methodOf(root)}`,
       "of equal magnitudes at the threshold the lower index stays",
-      "an unstable sort decides which of them stay (in bfloat16 checkpoints commonly hundreds a tensor); a density that keeps nothing ends the run",
+      `an unstable sort decides which of them stay (in bfloat16 checkpoints commonly hundreds a tensor)${from === "0.1.4" ? "; a density that keeps nothing ends the run" : ""}`,
     ),
   ];
 }
@@ -130,20 +161,27 @@ function opposedStock(root: YamlMap): Difference[] {
   ];
 }
 
-function unlistedBase(root: YamlMap): Difference[] {
+/** 0.1.4 stops at a base that is not listed; 0.1.5 lists it, as one more model that linear needs a weight for. */
+function unlistedBase(root: YamlMap, _: unknown, from: PeerVersion): Difference[] {
   const base = root.entries.get("base_model");
-  if (base === undefined || !["linear", "passthrough"].includes(methodOf(root))) return [];
+  const method = methodOf(root);
+  if (base === undefined || !["linear", "passthrough"].includes(method)) return [];
   const models = mapsIn(root.entries.get("models")?.value);
   if (models.length === 0 || models.some((entry) => modelTextOf(entry) === textOf(base.value))) return [];
-  return [
-    difference(
-      "fails-there",
-      base.place,
-      `base_model: ${textOf(base.value)}`,
-      "takes no part; config and tokenizer come from it",
-      `stops: ${methodOf(root)} finds no input for the base that "models" does not list`,
-    ),
-  ];
+  const subject = `base_model: ${textOf(base.value)}`;
+  const global = root.entries.get("parameters")?.value;
+  const hasWeight = global?.kind === "map" && global.entries.has("weight");
+  if (from === "0.1.5" && method === "linear" && hasWeight) {
+    const here = 'refused: list the base among "models" to merge it, or give each model its own weight';
+    const there = "adds the base as one more model, with the weight at the top of the recipe";
+    return [difference("refused-here", base.place, subject, here, there)];
+  }
+  const here = "takes no part; config and tokenizer come from it";
+  const there =
+    from === "0.1.4"
+      ? `stops: ${method} finds no input for the base that "models" does not list`
+      : `adds the base as one more model and stops: ${method === "linear" ? "it has no weight" : "passthrough takes one model"}`;
+  return [difference("fails-there", base.place, subject, here, there)];
 }
 
 function singleCondition(root: YamlMap): Difference[] {

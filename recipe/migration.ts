@@ -2,7 +2,7 @@ import type { MethodDeclaration } from "../merge/methods/index.ts";
 import { documentsIn } from "./documents.ts";
 import type { Fault, Place } from "./errors.ts";
 import { Findings } from "./findings.ts";
-import { type MigrationRule, migrationRules } from "./migration-rules.ts";
+import { type MigrationRule, migrationRules, type PeerVersion } from "./migration-rules.ts";
 import { parseRecipe } from "./parse-recipe.ts";
 import type { ParseOptions } from "./schema.ts";
 import { parseYaml } from "./yaml.ts";
@@ -22,7 +22,7 @@ export type DifferenceKind =
   /** Both do the same; it may not be what was meant. */
   | "lint";
 
-/** One line of a recipe that behaves otherwise here than in mergekit 0.1.4, or is worth a second look. */
+/** One line of a recipe that behaves otherwise here than in mergekit, or is worth a second look. */
 export interface Difference extends Place {
   readonly kind: DifferenceKind;
   /** What stands there: `gamma: 0`. */
@@ -47,11 +47,12 @@ const urgency: readonly DifferenceKind[] = [
   "arithmetic",
 ];
 
-/** How a mergekit recipe behaves here, from its text alone: no model is opened. */
+/** How a recipe of that release of mergekit's behaves here, from its text alone: no model is opened. */
 export function migrationOf(
   text: string,
   fileName: string,
   methods: ReadonlyMap<string, MethodDeclaration>,
+  from: PeerVersion,
 ): Migration {
   const strict: ParseOptions = { methods, allowUnknownKeys: false };
   const { faults, warnings } = parseRecipe(text, fileName, strict);
@@ -59,12 +60,13 @@ export function migrationOf(
   const roots = documentsIn(text).map((document) => parseYaml(document.text, unread));
   const found = [...faults.map(fromFault), ...warnings.map(fromWarning)];
   const byRule = roots.flatMap((root) =>
-    root?.kind === "map" ? migrationRules.flatMap((rule: MigrationRule) => rule(root, methods)) : [],
+    root?.kind === "map" ? migrationRules.flatMap((rule: MigrationRule) => rule(root, methods, from)) : [],
   );
   const differences = [...found, ...byRule].sort(
     (a, b) => a.line - b.line || urgency.indexOf(a.kind) - urgency.indexOf(b.kind) || a.column - b.column,
   );
-  return { differences, accepted: faults.length === 0 };
+  const accepted = faults.length === 0 && byRule.every(({ kind }) => kind !== "refused-here");
+  return { differences, accepted };
 }
 
 /** What mergekit does with what is a fault here. Codes that are not listed stop it too. */
@@ -91,7 +93,10 @@ const warningsThere: Partial<Record<Fault["code"], readonly [DifferenceKind, str
   "recipe/prunes-nothing": ["lint", "prunes nothing either, without a word: its default density is 1"],
   "recipe/opposed-weights": ["lint", "divides by the same sum, without a word"],
   "recipe/large-gamma": ["lint", "drops that share of the largest deltas, as here"],
-  "recipe/base-listed": ["lint", "merges its zero delta, which changes sums of weights and nothing else"],
+  "recipe/base-listed": [
+    "lint",
+    "merges its zero delta, which changes sums of weights and nothing else (0.1.5 leaves it out)",
+  ],
 };
 
 function fromWarning({ code, message, hint, line, column }: Fault): Difference {

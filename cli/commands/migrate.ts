@@ -1,6 +1,6 @@
 import { readRecipe } from "../../coordinator/prepare/index.ts";
 import { methodDeclarations } from "../../merge/methods/index.ts";
-import { type Difference, type DifferenceKind, migrationOf } from "../../recipe/index.ts";
+import { type Difference, type DifferenceKind, migrationOf, type PeerVersion } from "../../recipe/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -18,12 +18,12 @@ const titles: Readonly<Record<DifferenceKind, string>> = {
 /** `deltaworks migrate RECIPE`: from the text alone; models need not be there. */
 export async function migrateCommand(
   [recipePath = ""]: readonly string[],
-  { json }: { readonly json: boolean },
+  { json, from }: { readonly json: boolean; readonly from: PeerVersion },
   io: Io,
 ): Promise<number> {
   try {
     const text = await readRecipe(new FileStore({ blocking: false }), recipePath);
-    const { differences, accepted } = migrationOf(text, recipePath, methodDeclarations());
+    const { differences, accepted } = migrationOf(text, recipePath, methodDeclarations(), from);
     if (json) {
       for (const found of differences) io.stdout(`${JSON.stringify({ event: "difference", ...found })}\n`);
       io.stdout(`${JSON.stringify({ event: "migration", accepted, differences: differences.length })}\n`);
