@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { dtypeBytes } from "../checkpoint/index.ts";
 import type { Address, Engine } from "../merge/engines/index.ts";
-import { methodNamed } from "../merge/methods/index.ts";
+import { methodNamed, resultOf } from "../merge/methods/index.ts";
 import { canonicalJson, geometryOfTask, type MergedSource, type Step, type TensorTask } from "../merge/work/index.ts";
 import type { RangeWork, Sink } from "./range-work.ts";
 
@@ -85,7 +85,7 @@ export class MergedTasks {
         const range = this.#with.range(task, [first, count], undefined, { part, cuts });
         range.check = range.check && round === 0;
         const summary = await method.survey(range, step.request);
-        folded = k === 0 ? summary : method.fold(folded, summary);
+        folded = k === 0 ? summary : resultOf(method.fold(folded, summary));
         this.#with.engine.release(mark);
         await this.#with.pause();
       }

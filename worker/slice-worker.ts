@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { dtypeBytes } from "../checkpoint/index.ts";
 import type { Engine } from "../merge/engines/index.ts";
-import { type MethodDefinition, methodNamed } from "../merge/methods/index.ts";
+import { type MethodDefinition, methodNamed, resultOf } from "../merge/methods/index.ts";
 import {
   type Assignment,
   geometryOfTask,
@@ -224,7 +224,7 @@ export class SliceWorker {
         const context = single ?? this.#range(task, range, undefined, { part: k });
         context.check = context.check && rounds === 0;
         const summary = await method.survey(context, step.request);
-        folded = k === 0 ? summary : method.fold(folded, summary);
+        folded = k === 0 ? summary : resultOf(method.fold(folded, summary));
         if (single === undefined) this.#engine.release(mark);
         await this.#hooks.pause();
       }

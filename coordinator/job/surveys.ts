@@ -1,13 +1,18 @@
-import { type MethodDefinition, methodNamed } from "../../merge/methods/index.ts";
+import { type MethodDefinition, methodNamed, type Steps } from "../../merge/methods/index.ts";
 import type { Plan, SlicePart, Step, TensorTask, UnitId } from "../../merge/work/index.ts";
 
 /** A range of a cut tensor that one worker surveys: neighbouring parts. */
 export interface SurveyRange {
   readonly unit: UnitId;
+  /** Among the ranges of its round, from the front of the tensor on. */
+  readonly index: number;
   readonly parts: readonly SlicePart[];
 }
 
-/** The rounds of one cut tensor: what is asked now, and what has been answered. Folding is in range order, whatever comes first. */
+/**
+ * The rounds of one cut tensor: what is asked now, and what has been answered. Folding is in range order, whatever comes first: what
+ * came before its turn is kept, the rest is folded as it comes.
+ */
 export class TensorRounds {
   readonly task: TensorTask;
   /** Of the task in the plan. */
@@ -19,7 +24,12 @@ export class TensorRounds {
   #round = 0;
   #ranges: readonly SurveyRange[] = [];
   #rangeOf: ReadonlyMap<UnitId, SurveyRange> = new Map();
-  #summaries = new Map<UnitId, unknown>();
+  /** Of ranges that came before their turn. */
+  readonly #waiting = new Map<UnitId, unknown>();
+  /** All ranges before this one are folded, or are being. */
+  #next = 0;
+  #folded: unknown;
+  #steps: Steps<unknown> | undefined;
 
   /** `method`: by default the task's. */
   constructor(
@@ -54,7 +64,10 @@ export class TensorRounds {
   /** Begins the next round. Ranges hold as many whole parts as `rangeElements` allows, one at least. */
   beginRound(): readonly SurveyRange[] {
     this.#round++;
-    this.#summaries = new Map();
+    this.#waiting.clear();
+    this.#next = 0;
+    this.#folded = undefined;
+    this.#steps = undefined;
     const groups: SlicePart[][] = [];
     let elements = 0;
     for (const part of this.#parts) {
@@ -67,7 +80,9 @@ export class TensorRounds {
         elements = part.elementCount;
       }
     }
-    this.#ranges = groups.map((parts, k) => ({ unit: `survey-${this.index}-${this.#round}-${k}` as UnitId, parts }));
+    this.#ranges = groups.map((parts, k) => {
+      return { unit: `survey-${this.index}-${this.#round}-${k}` as UnitId, index: k, parts };
+    });
     this.#rangeOf = new Map(this.#ranges.map((range) => [range.unit, range]));
     return this.#ranges;
   }
@@ -78,20 +93,34 @@ export class TensorRounds {
 
   /** Safe to repeat. What is of another round is passed over. */
   keep(unit: UnitId, summary: unknown): void {
-    if (this.#rangeOf.has(unit)) this.#summaries.set(unit, summary);
+    const at = this.#rangeOf.get(unit)?.index ?? -1;
+    if (at >= this.#next) this.#waiting.set(unit, summary);
   }
 
-  /** All ranges are in: folds them in order and settles. */
-  settle(): Step {
-    const method = this.#method;
-    let folded: unknown;
-    for (const [k, { unit }] of this.#ranges.entries()) {
-      const summary = this.#summaries.get(unit);
-      if (summary === undefined) throw new Error(`${unit} was settled before it was surveyed`);
-      folded = k === 0 ? summary : method.fold(folded, summary);
+  /** Folds what can be folded now, in steps of some milliseconds: true after a step, false when nothing is left to be done. */
+  foldStep(): boolean {
+    for (;;) {
+      const { done, value } = this.#steps?.next() ?? { done: true, value: this.#folded };
+      if (done !== true) return true;
+      this.#folded = value;
+      this.#steps = undefined;
+      const unit = this.#ranges[this.#next]?.unit;
+      if (unit === undefined || !this.#waiting.has(unit)) return false;
+      const summary = this.#waiting.get(unit);
+      this.#waiting.delete(unit);
+      if (this.#next++ === 0) this.#folded = summary;
+      else this.#steps = this.#method.fold(this.#folded, summary);
     }
-    this.#summaries = new Map();
-    this.#step = method.settle(this.task, this.request, folded);
+  }
+
+  /** All ranges are in and folded, or are folded now. */
+  settle(): Step {
+    while (this.foldStep());
+    const missing = this.#ranges[this.#next];
+    if (missing !== undefined) throw new Error(`${missing.unit} was settled before it was surveyed`);
+    const whole = this.#folded;
+    this.#folded = undefined;
+    this.#step = this.#method.settle(this.task, this.request, whole);
     return this.#step;
   }
 }

@@ -1,4 +1,5 @@
 import { defineMethod } from "./definition.ts";
+import { noRounds } from "./no-rounds.ts";
 import { weightDocumentation } from "./parameters.ts";
 
 /** What the two have in common. The recipe room binds them to sources that are factors already; there is nothing left to compute. */
@@ -13,8 +14,7 @@ const ofAdapters = {
   adapters: "only",
   refused: {},
   begin: () => ({ verdict: null }),
-  survey: async () => null,
-  fold: () => null,
+  ...noRounds,
   settle: () => ({ verdict: null }),
   merge: (): never => {
     throw new Error("adapters are bound as copies of their factors");

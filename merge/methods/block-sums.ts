@@ -1,4 +1,5 @@
 import { type Address, LANES_BYTES } from "../engines/index.ts";
+import type { Steps } from "./definition.ts";
 import type { RangeContext } from "./range.ts";
 
 /**
@@ -8,27 +9,44 @@ import type { RangeContext } from "./range.ts";
 export interface BlockSums {
   /** Sums that are made side by side (one per model, one per pair, ...). */
   readonly columns: number;
-  /** Row-major [blocks, columns]. */
+  /** Row-major [blocks, columns]; of ranges that were folded, their total in place of their blocks. */
   readonly values: Float64Array;
+  /** What the values are: sums where it is not said. */
+  readonly of?: "maxima";
 }
 
-/** The blocks of the left range, then those of the right. */
-export function joinBlockSums(left: BlockSums, right: BlockSums): BlockSums {
-  const values = new Float64Array(left.values.length + right.values.length);
-  values.set(left.values);
-  values.set(right.values, left.values.length);
-  return { columns: left.columns, values };
-}
+/** Numbers that are added in one step of a fold: some milliseconds. */
+const STEP_NUMBERS = 2 ** 20;
 
-/** Blocks added in order, starting from 0: one total per column. */
-export function totals(sums: BlockSums): number[] {
-  const result = new Array<number>(sums.columns).fill(0);
-  for (let at = 0; at < sums.values.length; at += sums.columns) {
-    for (let column = 0; column < sums.columns; column++) {
-      result[column] = (result[column] ?? 0) + (sums.values[at + column] ?? 0);
+/** The total of all that came before, and the blocks of the next range onto it, one after another: the same sums as at the end. */
+export function* foldBlockSums(left: BlockSums, right: BlockSums): Steps<BlockSums> {
+  if (left.columns !== right.columns) throw new Error(`${right.columns} columns to be added to ${left.columns}`);
+  const values = new Float64Array(left.columns);
+  let undone = 0;
+  for (const { values: rows } of [left, right]) {
+    for (let at = 0; at < rows.length; at += left.columns) {
+      addRow(values, rows, at, left.of);
+      undone += left.columns;
+      if (undone < STEP_NUMBERS) continue;
+      undone = 0;
+      yield;
     }
   }
-  return result;
+  return { ...left, values };
+}
+
+/** Blocks added in order, starting from 0, or the largest of them: one total per column. */
+export function totals(sums: BlockSums): number[] {
+  const result = new Float64Array(sums.columns);
+  for (let at = 0; at < sums.values.length; at += sums.columns) addRow(result, sums.values, at, sums.of);
+  return Array.from(result);
+}
+
+function addRow(totals: Float64Array, rows: Float64Array, at: number, of: BlockSums["of"]): void {
+  for (let column = 0; column < totals.length; column++) {
+    const [total, value] = [totals[column] ?? 0, rows[at + column] ?? 0];
+    totals[column] = of === "maxima" ? Math.max(total, value) : total + value;
+  }
 }
 
 /** Lanes on the device for a set of columns, and where finished blocks go. */
@@ -74,7 +92,8 @@ export class BlockSummer {
   }
 
   async finish(): Promise<BlockSums> {
-    if (this.#maxima.length > 0) return { columns: this.#columns, values: Float64Array.from(this.#maxima) };
+    if (this.#maxima.length > 0)
+      return { columns: this.#columns, values: Float64Array.from(this.#maxima), of: "maxima" };
     const count = this.#blocks * this.#columns;
     const bytes = await this.#context.engine.download(this.#sums, count * 8);
     return { columns: this.#columns, values: float64Copy(bytes) };

@@ -1,4 +1,5 @@
 import { float64Copy } from "./block-sums.ts";
+import type { Steps } from "./definition.ts";
 import type { RangeContext } from "./range.ts";
 
 /**
@@ -18,9 +19,14 @@ interface Subtree {
   readonly sums: Float64Array;
 }
 
-/** The blocks of the left range, then those of the right. */
-export function joinColumnSums(left: ColumnSums, right: ColumnSums): ColumnSums {
-  return { subtrees: right.subtrees.reduce(withSubtree, left.subtrees) };
+/** The blocks of the left range, then those of the right: a step for each subtree. */
+export function* foldColumnSums(left: ColumnSums, right: ColumnSums): Steps<ColumnSums> {
+  let { subtrees } = left;
+  for (const subtree of right.subtrees) {
+    subtrees = withSubtree(subtrees, subtree);
+    yield;
+  }
+  return { subtrees };
 }
 
 /** The sums of a whole tensor: its subtrees from the largest on, added in order. */

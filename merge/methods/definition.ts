@@ -73,14 +73,28 @@ export interface MethodDefinition<Request = unknown, Summary = unknown, Verdict 
   begin(task: TensorTask): Step<Request, Verdict>;
   /** Reads one range of whole blocks and says what the request asks. Models stream past; nothing is written. */
   survey(context: RangeContext, request: Request): Promise<Summary>;
-  /** Of two summaries of neighbouring ranges, `left` before `right`, one. */
-  fold(left: Summary, right: Summary): Summary;
+  /** Of the summary of all that lies before a range, and of that range, one. Ranges are folded in their order, from the first on. */
+  fold(left: Summary, right: Summary): Steps<Summary>;
   /** The folded summary of the whole tensor: the verdict, or one more request. */
   settle(task: TensorTask, request: Request, whole: Summary): Step<Request, Verdict>;
   /** Computes one range and emits it chunk by chunk, in order. */
   merge(context: RangeContext, verdict: Verdict): Promise<void>;
   /** For the plan: how often the bytes of base and models are read in all rounds together, for a tensor that is not cut. */
   reads(task: TensorTask): { readonly base: number; readonly models: number };
+}
+
+/**
+ * Something that takes long, in steps of a millisecond or less: between them the caller may do something else. `left` and `right` of a
+ * fold may be used up.
+ */
+export type Steps<Result> = Generator<undefined, Result, undefined>;
+
+/** All steps at once. */
+export function resultOf<Result>(steps: Steps<Result>): Result {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+  }
 }
 
 /** Checks the types of a method's rounds against each other, then forgets them: the registry holds methods of every kind. */

@@ -14,7 +14,13 @@ import * as sceFamily from "./sce.ts";
 import * as slerpFamily from "./slerp.ts";
 import * as sparsifiedFamily from "./sparsified.ts";
 
-export type { MethodDeclaration, MethodDefinition, ParameterDeclaration } from "./definition.ts";
+export {
+  type MethodDeclaration,
+  type MethodDefinition,
+  type ParameterDeclaration,
+  resultOf,
+  type Steps,
+} from "./definition.ts";
 export { type MethodCode, MethodError, methodCodes } from "./errors.ts";
 export type { Chunk, RangeContext } from "./range.ts";
 

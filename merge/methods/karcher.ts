@@ -1,5 +1,5 @@
 import { acos, cos, sin } from "../math/index.ts";
-import { type BlockSums, joinBlockSums } from "./block-sums.ts";
+import { type BlockSums, foldBlockSums } from "./block-sums.ts";
 import { type Combination, mergeCombination, plainNumber, theOnlyModel } from "./combination.ts";
 import { defineMethod } from "./definition.ts";
 import { gramOf, gramReads, surveyGram } from "./gram.ts";
@@ -49,7 +49,7 @@ export const karcher = defineMethod<"gram", BlockSums, Combination>({
   refused: {},
   begin: (task) => (task.models.length === 1 ? { verdict: theOnlyModel } : { request: "gram" }),
   survey: surveyGram,
-  fold: joinBlockSums,
+  fold: foldBlockSums,
   settle(task, _request, whole) {
     const options = {
       steps: Math.trunc(number(task.parameters, "max_iter")),

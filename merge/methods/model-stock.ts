@@ -1,5 +1,5 @@
 import type { TensorTask } from "../work/index.ts";
-import { BlockSummer, type BlockSums, float64Copy, joinBlockSums, totals } from "./block-sums.ts";
+import { BlockSummer, type BlockSums, float64Copy, foldBlockSums, totals } from "./block-sums.ts";
 import { defineMethod } from "./definition.ts";
 import { baseOf, flag, floatDtype, scopeParameter } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
@@ -55,7 +55,7 @@ export const modelStock = defineMethod<Request, BlockSums, Verdict>({
   begin: (task) => (perRow(task) ? { verdict: {} } : { request: { ask: "norms" } }),
   survey: (context, request) =>
     request.ask === "norms" ? surveyNorms(context) : surveyDirections(context, request.norms, request.pairs),
-  fold: joinBlockSums,
+  fold: foldBlockSums,
   settle(task, request, whole) {
     if (request.ask === "norms") {
       const norms = totals(whole).map(Math.sqrt);

@@ -1,6 +1,6 @@
 import { cos } from "../math/index.ts";
 import type { TensorTask } from "../work/index.ts";
-import { BlockSummer, type BlockSums, joinBlockSums, totals } from "./block-sums.ts";
+import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
 import {
   type Combination,
   maybeBase,
@@ -66,7 +66,7 @@ export const multislerp = defineMethod<Request, BlockSums, Combination>({
     return { request: { ask: "norms" } };
   },
   survey: (context, request) => (request.ask === "norms" ? surveyNorms(context) : surveyMean(context, request.norms)),
-  fold: joinBlockSums,
+  fold: foldBlockSums,
   settle(task, request, whole) {
     if (request.ask === "norms") {
       return { request: { ask: "mean", norms: totals(whole).map((total) => plainNumber(Math.sqrt(total))) } };

@@ -1,7 +1,7 @@
 import { acos, sin } from "../math/index.ts";
 import { geometryOfTask, type ModelSource, type TensorTask } from "../work/index.ts";
-import { BlockSummer, type BlockSums, float64Copy, joinBlockSums, totals } from "./block-sums.ts";
-import { ColumnSummer, type ColumnSums, columnTotals, joinColumnSums } from "./column-sums.ts";
+import { BlockSummer, type BlockSums, float64Copy, foldBlockSums, totals } from "./block-sums.ts";
+import { ColumnSummer, type ColumnSums, columnTotals, foldColumnSums } from "./column-sums.ts";
 import {
   type Combination,
   maybeBase,
@@ -76,9 +76,9 @@ export const nuslerp = defineMethod<Vectors, Summary, Verdict>({
   },
   survey: async (context, request) =>
     request === "columns" ? { columns: await surveyColumns(context) } : { blocks: await surveyWhole(context) },
-  fold(left, right) {
-    if ("blocks" in left && "blocks" in right) return { blocks: joinBlockSums(left.blocks, right.blocks) };
-    if ("columns" in left && "columns" in right) return { columns: joinColumnSums(left.columns, right.columns) };
+  *fold(left, right) {
+    if ("blocks" in left && "blocks" in right) return { blocks: yield* foldBlockSums(left.blocks, right.blocks) };
+    if ("columns" in left && "columns" in right) return { columns: yield* foldColumnSums(left.columns, right.columns) };
     throw new Error("summaries of different rounds cannot be folded");
   },
   settle(task, _request, whole) {

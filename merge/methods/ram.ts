@@ -78,10 +78,12 @@ export const ramPlus = defineMethod<"counts", Counts, Verdict>({
   },
   begin: () => ({ request: "counts" }),
   survey: surveyCounts,
-  fold: (left, right) => ({
-    changed: left.changed.map((count, i) => count + (right.changed[i] ?? 0)),
-    unique: left.unique.map((count, i) => count + (right.unique[i] ?? 0)),
-  }),
+  *fold(left, right) {
+    return {
+      changed: left.changed.map((count, i) => count + (right.changed[i] ?? 0)),
+      unique: left.unique.map((count, i) => count + (right.unique[i] ?? 0)),
+    };
+  },
   settle: (task, _request, { changed, unique }) => ({
     verdict: { factors: task.models.map((_, i) => factorOf(task, changed[i] ?? 0, unique[i] ?? 0)) },
   }),

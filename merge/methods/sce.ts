@@ -1,6 +1,6 @@
 import { type Address, EVERYTHING } from "../engines/index.ts";
 import { geometryOfTask, type TensorTask } from "../work/index.ts";
-import { BlockSummer, type BlockSums, joinBlockSums, totals } from "./block-sums.ts";
+import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
 import { type PlainNumber, plainNumber } from "./combination.ts";
 import { defineMethod } from "./definition.ts";
 import { type Band, bandFrom } from "./masks.ts";
@@ -78,9 +78,9 @@ export const sce = defineMethod<Request, Summary, Verdict>({
     request.ask === "order"
       ? { order: await surveyOrder(context, request.order, spreads(context)) }
       : { sizes: await surveySizes(context, request.mask) },
-  fold(left, right) {
-    if ("order" in left && "order" in right) return { order: foldOrder(left.order, right.order) };
-    if ("sizes" in left && "sizes" in right) return { sizes: joinBlockSums(left.sizes, right.sizes) };
+  *fold(left, right) {
+    if ("order" in left && "order" in right) return { order: yield* foldOrder(left.order, right.order) };
+    if ("sizes" in left && "sizes" in right) return { sizes: yield* foldBlockSums(left.sizes, right.sizes) };
     throw new Error("summaries of different rounds cannot be folded");
   },
   settle(task, request, whole) {

@@ -1,5 +1,5 @@
 import { acos, sin } from "../math/index.ts";
-import { BlockSummer, type BlockSums, joinBlockSums, totals } from "./block-sums.ts";
+import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
 import { defineMethod } from "./definition.ts";
 import { floatDtype, number, scopeParameter } from "./parameters.ts";
 
@@ -54,7 +54,7 @@ export const slerp = defineMethod<"dots", BlockSums, Combination>({
     }
     return sums.finish();
   },
-  fold: joinBlockSums,
+  fold: foldBlockSums,
   settle(task, _request, whole) {
     const [aa = 0, ab = 0, bb = 0] = totals(whole);
     const [base, other] = slerpCoefficients(aa, ab, bb, number(task.parameters, "t"));

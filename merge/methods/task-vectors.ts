@@ -1,7 +1,8 @@
 import { type Address, EVERYTHING, type RandomStream, type SumKind } from "../engines/index.ts";
 import { fnv1a64, randomThreshold, rankedThresholds } from "../math/index.ts";
 import { elementsBefore, geometryOfTask, type ModelSource, type Step, type TensorTask } from "../work/index.ts";
-import { BlockSummer, type BlockSums, joinBlockSums, totals } from "./block-sums.ts";
+import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
+import type { Steps } from "./definition.ts";
 import { divisorOf } from "./linear.ts";
 import { type Band, bandQueries, bandsFrom, type MaskPlan } from "./masks.ts";
 import {
@@ -52,9 +53,9 @@ export async function surveyTaskVectors(context: RangeContext, request: TaskVect
   return { sizes: await surveySizes(context, request.masks) };
 }
 
-export function foldTaskVectors(left: TaskVectorSummary, right: TaskVectorSummary): TaskVectorSummary {
-  if ("order" in left && "order" in right) return { order: foldOrder(left.order, right.order) };
-  if ("sizes" in left && "sizes" in right) return { sizes: joinBlockSums(left.sizes, right.sizes) };
+export function* foldTaskVectors(left: TaskVectorSummary, right: TaskVectorSummary): Steps<TaskVectorSummary> {
+  if ("order" in left && "order" in right) return { order: yield* foldOrder(left.order, right.order) };
+  if ("sizes" in left && "sizes" in right) return { sizes: yield* foldBlockSums(left.sizes, right.sizes) };
   throw new Error("summaries of different rounds cannot be folded");
 }
 
@@ -122,13 +123,7 @@ function scaleOf(before: number, after: number): number {
 
 /** Norms before and after for each model, from their block sums. */
 function sizeTotals(mode: RescaleMode | undefined, sums: BlockSums): number[] {
-  if (mode !== "linf") return totals(sums).map((total) => (mode === "l2" ? Math.sqrt(total) : total));
-  const largest = new Array<number>(sums.columns).fill(0);
-  for (const [at, value] of sums.values.entries()) {
-    const column = at % sums.columns;
-    largest[column] = Math.max(largest[column] ?? 0, value);
-  }
-  return largest;
+  return totals(sums).map((total) => (mode === "l2" ? Math.sqrt(total) : total));
 }
 
 function rescaleMode(task: TensorTask): RescaleMode | undefined {

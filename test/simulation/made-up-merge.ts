@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { type SurveyRange, TensorRounds } from "../../coordinator/job/index.ts";
 import { shardPreamble } from "../../coordinator/plan/index.ts";
+import type { Steps } from "../../merge/methods/index.ts";
 import {
   type Assignment,
   canonicalJson,
@@ -163,7 +164,7 @@ export function survey(plan: Plan, parts: readonly SlicePart[], request: unknown
 export function madeUpMethod(quotas: "right" | "twice") {
   return {
     begin: (): Step => ({ request: { kind: "count" } satisfies Request }),
-    fold: (left: unknown, right: unknown): unknown => {
+    *fold(left: unknown, right: unknown): Steps<unknown> {
       if ("counts" in (left as object)) {
         return { counts: [...(left as Ties).counts, ...(right as Ties).counts] } satisfies Ties;
       }

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { joinBlockSums } from "../../../merge/methods/block-sums.ts";
-import { ColumnSummer, type ColumnSums, columnTotals, joinColumnSums } from "../../../merge/methods/column-sums.ts";
+import { foldBlockSums } from "../../../merge/methods/block-sums.ts";
+import { ColumnSummer, type ColumnSums, columnTotals, foldColumnSums } from "../../../merge/methods/column-sums.ts";
 import { gramOf, gramReads, surveyGram } from "../../../merge/methods/gram.ts";
+import { resultOf } from "../../../merge/methods/index.ts";
 import { f32Of } from "../engines/awkward-values.ts";
 import { MemoryTensor } from "./memory-range.ts";
 
@@ -28,9 +29,11 @@ test.each([1, 7, 8, 9, 20])("the Gram matrix of %i models has the dots of all pa
   const elements = 331;
   const tensor = await MemoryTensor.of(modelsOf(count, elements));
   const whole = await surveyGram(tensor.range([0], elements, SHAPE));
-  const cut = joinBlockSums(
-    await surveyGram(tensor.range([0], 128, SHAPE)),
-    await surveyGram(tensor.range([128], elements, SHAPE)),
+  const cut = resultOf(
+    foldBlockSums(
+      await surveyGram(tensor.range([0], 128, SHAPE)),
+      await surveyGram(tensor.range([128], elements, SHAPE)),
+    ),
   );
   for (const sums of [whole, cut]) {
     const gram = gramOf(sums, count);
@@ -78,7 +81,7 @@ test("column sums are the same however their blocks fall into ranges, and a rang
       const ends = [0, ...inner.toSorted((a, b) => a - b), blocks];
       const ranges = await Promise.all(ends.slice(1).map(async (end, k) => sumsOf(ends[k]!, end)));
       for (const { subtrees } of ranges) expect(subtrees.length).toBeLessThanOrEqual(2 * Math.log2(blocks));
-      const folded = ranges.reduce(joinColumnSums);
+      const folded = ranges.reduce((left, right) => resultOf(foldColumnSums(left, right)));
       expect(folded).toEqual(whole);
       expect(columnTotals(folded)).toEqual(columnTotals(whole));
     }),

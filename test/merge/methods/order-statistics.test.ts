@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { resultOf } from "../../../merge/methods/index.ts";
 // Behind the door: recipes reach all this through methods, tests of it want to choose the road.
 import {
   foldOrder,
@@ -37,7 +38,10 @@ async function statisticsOf(
       // Requests and summaries travel between threads and machines.
       summaries.push(structuredClone(await surveyOrder(range, JSON.parse(JSON.stringify(request)))));
     }
-    const step = settleOrder(request, summaries.reduce(foldOrder));
+    const step = settleOrder(
+      request,
+      summaries.reduce((left, right) => resultOf(foldOrder(left, right))),
+    );
     tensor.engine.release(mark);
     if ("statistics" in step) return step.statistics;
     request = step.request;

@@ -1,0 +1,284 @@
+import type { Address } from "../engines/index.ts";
+import { GROUP_MODELS } from "./bracket-road.ts";
+import type { Steps } from "./definition.ts";
+import {
+  addHistograms,
+  type Centre,
+  countIn,
+  elementsIn,
+  findBin,
+  HISTOGRAM_BINS,
+  type Histogram,
+  histogramOf,
+  isComplete,
+  NO_HISTOGRAM,
+  type PartHistogram,
+  partOf,
+} from "./histograms.ts";
+import {
+  downloadU32,
+  noElement,
+  positionAmong,
+  type Query,
+  type RankedValues,
+  type Statistic,
+} from "./order-queries.ts";
+import type { RangeContext } from "./range.ts";
+
+/**
+ * Radix digits of order statistics in two rounds of mergeable histograms: the upper half of the bits, then the lower. Ties are told
+ * apart by the histograms of the parts, of which only what lies about the answer is kept (`partOf`); where that misses, a third round
+ * knows where to look.
+ */
+
+/** Where the road stands with a query: the answer has the bits [lo, lo + 2^shift * BINS). `centre`: in the last rounds, where in it. */
+export interface Interval {
+  readonly lo: number;
+  readonly shift: number;
+  readonly centre?: Centre;
+}
+
+/** `intervals` undefined: not begun. Null: nothing is left to be found out, `known` is the answer, or there is no such element. */
+export interface OrderRequest {
+  readonly queries: readonly Query[];
+  readonly intervals?: readonly (Interval | null)[];
+  readonly known?: readonly (Statistic | null)[];
+}
+
+/** What is counted: of one model, one interval; queries that ask for the same share it. */
+interface Column {
+  readonly model: number;
+  readonly interval: Interval;
+  readonly zeros: boolean;
+}
+
+/** Of one column. In the last rounds with parts, and a total only where these do not tell all. */
+interface ColumnSummary {
+  readonly total?: Histogram;
+  readonly parts: readonly PartHistogram[];
+  /** Elements below the interval. Of a total it is part. */
+  readonly below: number;
+}
+
+export interface HistogramSummary {
+  readonly road: "histogram";
+  readonly columns: readonly ColumnSummary[];
+}
+
+export type OrderStep = { readonly request: OrderRequest } | { readonly statistics: readonly Statistic[] };
+
+/** The upper half of the 31 bits of a magnitude, and what is left of it. */
+const LOWER_BITS = 15;
+const WHOLE: Interval = { lo: 0, shift: LOWER_BITS };
+/** Counters may take so many times the memory that is spared: nothing else of size lies in a thread's memory meanwhile. */
+const COUNTERS_TO_SPARE = 4;
+
+/** The columns of a request, and which of them each query looks at; -1: none. */
+function columnsOf({ queries, intervals }: OrderRequest): { columns: Column[]; of: number[] } {
+  const columns: Column[] = [];
+  const known = new Map<string, number>();
+  const of = queries.map(({ model, position }, k) => {
+    const interval = intervals === undefined ? WHOLE : intervals[k];
+    if (interval === undefined || interval === null) return -1;
+    const zeros = typeof position !== "number";
+    const name = `${model}/${JSON.stringify(interval)}`;
+    const at = known.get(name) ?? columns.length;
+    known.set(name, at);
+    columns[at] = { model, interval, zeros: zeros || columns[at]?.zeros === true };
+    return at;
+  });
+  return { columns, of };
+}
+
+function binCountOf({ shift }: Interval): number {
+  return shift === 0 ? 2 ** LOWER_BITS : HISTOGRAM_BINS;
+}
+
+/** Summaries of neighbouring ranges, `left` before `right`: a step for each column. */
+export function* foldHistograms(left: HistogramSummary, right: HistogramSummary): Steps<HistogramSummary> {
+  if (left.columns.length !== right.columns.length)
+    throw new Error(`${right.columns.length} histograms to be added to ${left.columns.length}`);
+  const columns: ColumnSummary[] = [];
+  for (const [k, one] of left.columns.entries()) {
+    const other = right.columns[k];
+    if (other === undefined) throw new Error("a histogram is missing");
+    const parts = [...one.parts, ...other.parts];
+    columns.push({ total: addHistograms(totalOf(one), totalOf(other)), parts, below: one.below + other.below });
+    yield;
+  }
+  return { road: "histogram", columns };
+}
+
+function totalOf({ total, parts, below }: ColumnSummary): Histogram {
+  return (
+    total ?? parts.reduce((sum, part) => addHistograms(sum, { ...NO_HISTOGRAM, ...part }), { ...NO_HISTOGRAM, below })
+  );
+}
+
+export function settleHistograms(request: OrderRequest, whole: HistogramSummary): OrderStep {
+  const { columns, of } = columnsOf(request);
+  const totals = columns.map((_, k) => totalOf(whole.columns[k] ?? { parts: [], below: 0 }));
+  return columns.some(({ interval }) => interval.shift > 0)
+    ? { request: lowerBits(request, columns, of, totals) }
+    : answers(request, columns, of, totals, whole);
+}
+
+function lowerBits(
+  request: OrderRequest,
+  columns: readonly Column[],
+  of: readonly number[],
+  totals: readonly Histogram[],
+): OrderRequest {
+  const queries: Query[] = [];
+  const intervals = request.queries.map((query, k): Interval | null => {
+    const at = of[k] ?? -1;
+    const { lo, shift } = columns[at]?.interval ?? WHOLE;
+    const total = totals[at] ?? NO_HISTOGRAM;
+    const elements = elementsIn(total) + total.below;
+    const position = positionAmong(query.position, elements, total.zeros);
+    queries.push({ model: query.model, position });
+    if (position >= elements) return null;
+    const { bin, below, count } = findBin(total, position);
+    return { lo: lo + bin * 2 ** shift, shift: 0, centre: { share: (position - below + 0.5) / count } };
+  });
+  return { queries, intervals };
+}
+
+/** Answers, or one more round for those whose ties the parts did not tell. */
+function answers(
+  request: OrderRequest,
+  columns: readonly Column[],
+  of: readonly number[],
+  totals: readonly Histogram[],
+  whole: HistogramSummary,
+): OrderStep {
+  const missed: (Interval | null)[] = [];
+  const known = request.queries.map(({ position }, k): Statistic | null => {
+    if (typeof position !== "number") throw new Error("a share is turned into a position in the first round");
+    const at = of[k] ?? -1;
+    const [column, total] = [columns[at], totals[at]];
+    missed.push(null);
+    if (column === undefined || total === undefined) return request.known?.[k] ?? noElement(position);
+    const { bin, below } = findBin(total, position);
+    const { lo, shift } = column.interval;
+    const ties: number[] = [];
+    for (const part of whole.columns[at]?.parts ?? []) {
+      const count = countIn(part, bin);
+      if (count === undefined) {
+        missed[k] = { lo, shift, centre: { bin } };
+        return null;
+      }
+      ties.push(count);
+    }
+    return { position, bits: lo + bin, below, ties };
+  });
+  if (missed.every((interval) => interval === null))
+    return { statistics: known.map((statistic) => statistic ?? noElement(0)) };
+  return { request: { queries: request.queries, intervals: missed, known } };
+}
+
+// ---- one range
+
+export async function surveyHistograms(
+  context: RangeContext,
+  request: OrderRequest,
+  values: RankedValues,
+): Promise<HistogramSummary> {
+  const { columns } = columnsOf(request);
+  const summaries: ColumnSummary[] = [];
+  for (const group of groupsOf(columns, context.spareBytes * COUNTERS_TO_SPARE)) {
+    const counters = group.map((column, k) => new Counters(context, column, k));
+    await countGroup(context, counters, values);
+    for (const counter of counters) summaries.push(counter.summary());
+  }
+  return { road: "histogram", columns: summaries };
+}
+
+/** Columns that are counted in one pass over the range: all of them, unless memory is short. Those of a model stay together. */
+function groupsOf(columns: readonly Column[], roomBytes: number): Column[][] {
+  const groups: Column[][] = [];
+  let [bytes, models] = [0, 0];
+  for (const [k, column] of columns.entries()) {
+    const isNext = column.model !== columns[k - 1]?.model;
+    const columnBytes = countersBytes(column);
+    if (k === 0 || (isNext && models >= GROUP_MODELS && bytes + 2 * columnBytes > roomBytes)) {
+      groups.push([]);
+      [bytes, models] = [0, 0];
+    }
+    groups.at(-1)?.push(column);
+    bytes += columnBytes;
+    if (isNext) models++;
+  }
+  return groups;
+}
+
+function countersBytes({ interval }: Column): number {
+  return (binCountOf(interval) + 2) * 4;
+}
+
+async function countGroup(context: RangeContext, counters: readonly Counters[], values: RankedValues): Promise<void> {
+  const { kernels } = context.engine;
+  let part = 0;
+  for (const chunk of context.chunks("pieces")) {
+    if (chunk.firstElement === context.cuts[part + 1]) {
+      for (const counter of counters) await counter.endPart();
+      part++;
+    }
+    const valuesOf = await values(chunk);
+    let [model, d] = [-1, 0];
+    for (const { column, bins, zeros } of counters) {
+      if (column.model !== model) [model, d] = [column.model, await valuesOf(column.model)];
+      // Nothing lies between equal bounds: no room is needed for it.
+      if (column.zeros) kernels.bracket(zeros, zeros, 0, d, 0, 0, chunk.elementCount);
+      const { lo, shift } = column.interval;
+      kernels.histogram(bins, d, lo, shift, binCountOf(column.interval), chunk.elementCount);
+    }
+  }
+  for (const counter of counters) await counter.endRange();
+}
+
+/** Counts of one column on the device, and what its parts came to. */
+class Counters {
+  readonly column: Column;
+  readonly bins: Address;
+  readonly zeros: Address;
+  readonly #context: RangeContext;
+  readonly #parts: PartHistogram[] = [];
+  #total: Histogram = NO_HISTOGRAM;
+
+  /** `slot`: among those that are counted together. */
+  constructor(context: RangeContext, column: Column, slot: number) {
+    this.#context = context;
+    this.column = column;
+    this.bins = context.buffer(`histogram/${slot}`, countersBytes(column));
+    this.zeros = context.buffer(`histogram/${slot}/zeros`, 20);
+    this.#clear();
+  }
+
+  /** Ties are told apart by part in the last round; before it a range is one. */
+  async endPart(): Promise<void> {
+    if (this.column.interval.shift === 0) await this.endRange();
+  }
+
+  async endRange(): Promise<void> {
+    const [, zeros = 0] = this.column.zeros ? await downloadU32(this.#context, this.zeros, 2) : [];
+    const dense = await downloadU32(this.#context, this.bins, countersBytes(this.column) / 4);
+    const histogram = histogramOf(dense, zeros);
+    const { centre } = this.column.interval;
+    if (centre !== undefined) this.#parts.push(partOf(histogram, centre));
+    this.#total = this.#total === NO_HISTOGRAM ? histogram : addHistograms(this.#total, histogram);
+    this.#clear();
+  }
+
+  summary(): ColumnSummary {
+    const [parts, total] = [this.#parts, this.#total];
+    const { below } = total;
+    return parts.length > 0 && parts.every(isComplete) ? { parts, below } : { total, parts, below };
+  }
+
+  #clear(): void {
+    const { kernels } = this.#context.engine;
+    kernels.zero(this.bins, countersBytes(this.column));
+    kernels.zero(this.zeros, 20);
+  }
+}

@@ -1,0 +1,54 @@
+import type { Address } from "../engines/index.ts";
+import type { Chunk, RangeContext } from "./range.ts";
+
+/** Which element is asked for: `position` in ascending order (0: the smallest) of model `model` of the task. */
+export interface Query {
+  readonly model: number;
+  readonly position: Position;
+}
+
+/** A number; or that of the smallest of the trunc(share * n) largest, n being how many are not zero. */
+export type Position = number | { readonly shareOfNonzero: number };
+
+/**
+ * An exact answer. `position`: which element it is, as a number. `below`: how many are smaller. `ties`: how many equal it in each part
+ * of the tensor, in order. A share that comes to no element: a position past the end, bits that no magnitude has.
+ */
+export interface Statistic {
+  readonly position: number;
+  readonly bits: number;
+  readonly below: number;
+  readonly ties: readonly number[];
+}
+
+/**
+ * What is ranked, chunk by chunk: first what all models share is made ready, then the f32 numbers of one model after another are
+ * asked for. They are good until the next are.
+ */
+export type RankedValues = (chunk: Chunk) => Promise<(model: number) => Promise<Address>>;
+
+/** Bits that no magnitude has. */
+export const NO_LIMIT = 0xffffffff;
+
+export function positionAmong(position: Position, elements: number, zeros: number): number {
+  return typeof position === "number" ? position : elements - Math.trunc((elements - zeros) * position.shareOfNonzero);
+}
+
+export function noElement(position: number): Statistic {
+  return { position, bits: NO_LIMIT, below: position, ties: [] };
+}
+
+/** Indices of the queries of each model. */
+export function groupQueries(queries: readonly Query[]): Map<number, number[]> {
+  const groups = new Map<number, number[]>();
+  for (const [k, { model }] of queries.entries()) {
+    const known = groups.get(model);
+    if (known === undefined) groups.set(model, [k]);
+    else known.push(k);
+  }
+  return groups;
+}
+
+export async function downloadU32(context: RangeContext, address: Address, count: number): Promise<Uint32Array> {
+  return new Uint32Array((await context.engine.download(address, count * 4)).slice().buffer);
+}
