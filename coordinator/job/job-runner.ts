@@ -33,6 +33,8 @@ export interface JobPorts {
   /** Brings workers up. Absent: they attach by themselves, now or later. */
   readonly workers?: WorkerSource;
   readonly clock: { nowMs(): number };
+  /** Between steps of what takes long: resolves when everybody else has had a turn. Absent: the next turn of Node's event loop. */
+  readonly othersTurn?: () => Promise<void>;
   /** Calls `tick` several times in every lease until the returned function is called. Absent: no lease ever lapses. */
   readonly ticks?: (tick: () => void) => () => void;
   /** Where several coordinators may believe that they lead. Absent: a lock sees to it that there is one. */
@@ -108,6 +110,9 @@ export class JobRunner implements WorkerListener, JobControls {
   readonly #slices: ReadonlyMap<UnitId, { readonly slice: Slice; readonly index: number }>;
   readonly #verdicts: Map<number, unknown>;
   readonly #rounds = new Map<number, TensorRounds>();
+  /** Whose summaries are being folded, and tasks that are settled once they are. */
+  readonly #folding = new Set<TensorRounds>();
+  readonly #settling = new Set<number>();
   /** Of surveys that were reported and not yet taken or refused. */
   readonly #summaries = new Map<string, unknown>();
   readonly #links = new Map<WorkerId, WorkerLink>();
@@ -429,20 +434,40 @@ export class JobRunner implements WorkerListener, JobControls {
   #keepSummary(effect: HeldBy): void {
     const key = keyOf(effect);
     if (!this.#summaries.has(key)) return;
-    this.#roundsOf(effect.unit)?.keep(effect.unit, this.#summaries.get(key));
+    const rounds = this.#roundsOf(effect.unit);
+    rounds?.keep(effect.unit, this.#summaries.get(key));
     this.#summaries.delete(key);
+    if (rounds !== undefined) this.#fold(rounds);
   }
 
-  #settle(task: number): void {
-    const rounds = this.#rounds.get(task);
-    if (rounds === undefined) throw new Error(`task ${task} was settled before it began`);
+  /** Of hundreds of models it takes seconds: between its steps others have their turn. */
+  #fold(rounds: TensorRounds): void {
+    if (this.#folding.has(rounds)) return;
     try {
+      if (rounds.foldStep()) return this.#foldLater(rounds);
+      if (!this.#settling.delete(rounds.index)) return;
       rounds.settle();
     } catch (error) {
       // Summaries come from other machines; what cannot be folded must not take the other jobs along.
       return this.#post({ type: "job-failed", failure: failureFrom(error), nowMs: this.#now() });
     }
-    this.#nextRound(task, rounds);
+    this.#nextRound(rounds.index, rounds);
+  }
+
+  #foldLater(rounds: TensorRounds): void {
+    const { othersTurn = nextTurn } = this.#ports;
+    this.#folding.add(rounds);
+    void othersTurn().then(() => {
+      this.#folding.delete(rounds);
+      if (this.#rounds.get(rounds.index) === rounds && isSurveying(this.#state)) this.#fold(rounds);
+    });
+  }
+
+  #settle(task: number): void {
+    const rounds = this.#rounds.get(task);
+    if (rounds === undefined) throw new Error(`task ${task} was settled before it began`);
+    this.#settling.add(task);
+    this.#fold(rounds);
   }
 
   #nextRound(task: number, rounds: TensorRounds): void {
@@ -525,6 +550,15 @@ export class JobRunner implements WorkerListener, JobControls {
   #now(): number {
     return this.#ports.clock.nowMs();
   }
+}
+
+/** A tensor may lack its verdict, and nobody ends the job. */
+function isSurveying({ phase }: JobState): boolean {
+  return phase === "surveying" || phase === "merging";
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 const grantAnswers = { grant: "granted", refuse: "refused", later: "later" } as const;

@@ -91,16 +91,17 @@ export function elementsIn({ counts }: Bins): number {
 
 function sumOf(counts: Counts): number {
   let sum = 0;
-  for (const count of counts) sum += count;
+  for (let at = 0; at < counts.length; at++) sum += counts[at] ?? 0;
   return sum;
 }
 
 /** The bin that holds the element at this position of all in order, how many lie below the bin, and how many in it. */
 export function findBin(histogram: Histogram, position: number): { bin: number; below: number; count: number } {
+  const { bins, counts } = histogram;
   let { below } = histogram;
-  for (const [at, bin] of histogram.bins.entries()) {
-    const count = histogram.counts[at] ?? 0;
-    if (position < below + count) return { bin, below, count };
+  for (let at = 0; at < bins.length; at++) {
+    const count = counts[at] ?? 0;
+    if (position < below + count) return { bin: bins[at] ?? 0, below, count };
     below += count;
   }
   throw new Error(`no bin holds position ${position}: the histogram counts ${below} elements`);

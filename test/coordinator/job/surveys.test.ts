@@ -1,0 +1,182 @@
+/** Rounds of one cut tensor as the coordinator goes through them: in what order, and how long it is deaf meanwhile. */
+import { describe, expect, test } from "vitest";
+import {
+  type JobHistory,
+  type JobPorts,
+  type JobRecords,
+  JobRunner,
+  localLimits,
+  TensorRounds,
+} from "../../../coordinator/job/index.ts";
+import type { WorkerLink, WorkerListener } from "../../../coordinator/link/index.ts";
+import type { Assignment, Plan, Step, UnitId, WorkerId } from "../../../merge/work/index.ts";
+
+const PART_ELEMENTS = 2 ** 20;
+
+/** One tensor of `ranges` slices, each surveyed by itself. */
+function planOf(models: number, ranges: number): Plan {
+  const source = (index: number) => ({
+    ...{ input: index, file: 0, tensor: "t", dtype: "F32", offsetBytes: 0, storedRowLength: 1024, index },
+    parameters: { weight: 1, density: 0.5 },
+  });
+  const task = {
+    name: "t",
+    kind: "merge",
+    method: "ties",
+    dtype: "F32",
+    shape: [ranges * 1024, 1024],
+    parameters: { normalize: true, rescale: false, rescale_mode: "l1", lambda: 1 },
+    base: source(models),
+    models: Array.from({ length: models }, (_, k) => source(k)),
+  };
+  const slices = Array.from({ length: ranges }, (_, part) => ({
+    ...{ id: `s${part}`, shard: 0, offsetBytes: 0, sizeBytes: 4 * PART_ELEMENTS },
+    parts: [{ task: 0, part, partCount: ranges, firstElement: part * PART_ELEMENTS, elementCount: PART_ELEMENTS }],
+  }));
+  return { version: 2, tasks: [task], slices, shards: [], options: {} } as unknown as Plan;
+}
+
+/** As a range says it in the first round; bins are every other one. */
+function summaryOf(models: number, bins: number, range: number) {
+  const total = {
+    below: 0,
+    bins: Uint16Array.from({ length: bins }, (_, k) => 2 * k + (range % 2)),
+    counts: new Uint32Array(bins).fill(PART_ELEMENTS / bins),
+    zeros: 0,
+  };
+  return {
+    order: { road: "histogram", columns: Array.from({ length: models }, () => ({ total, parts: [], below: 0 })) },
+  };
+}
+
+const MODELS = 200;
+const RANGES = 8;
+const BINS = 8_000;
+
+describe("folding the summaries of 200 models, 8 ranges and 8,000 bins", () => {
+  test("goes in steps of one histogram each, as the ranges come, and in their order", () => {
+    const rounds = new TensorRounds(planOf(MODELS, RANGES), 0, PART_ELEMENTS);
+    const ranges = rounds.beginRound();
+    expect(ranges).toHaveLength(RANGES);
+    const steps = ranges.map(({ unit }, k) => {
+      rounds.keep(unit, summaryOf(MODELS, BINS, k));
+      let steps = 0;
+      while (rounds.foldStep()) steps++;
+      return steps;
+    });
+    expect(steps).toEqual([0, ...Array.from({ length: RANGES - 1 }, () => MODELS)]);
+    const step = rounds.settle();
+    // Four ranges have 131 elements in each bin.
+    const bin = Math.floor((RANGES * PART_ELEMENTS) / 2 / (4 * 131));
+    const intervals = Array.from({ length: MODELS }, () => expect.objectContaining({ lo: bin * 2 ** 15, shift: 0 }));
+    expect(step).toMatchObject({ request: { order: { intervals } } });
+  });
+
+  test("lets the coordinator's other work have its turn between the steps", async () => {
+    let turns = 0;
+    const requests: unknown[] = [];
+    await new Promise<void>((resolve) => {
+      const runner: JobRunner = runnerOf(MODELS, RANGES, {
+        othersTurn: async () => {
+          turns++;
+        },
+        workers: surveyors((assignment) => {
+          if (assignment.kind !== "survey") return;
+          if (!assignment.firstRound) {
+            requests.push(assignment.request);
+            if (requests.length === 1) resolve();
+            return;
+          }
+          const range = Number(assignment.unit.split("-").at(-1));
+          const counts = { bytesRead: 0, bytesWritten: 0, tensorsCut: 0 };
+          const summary = summaryOf(MODELS, BINS, range);
+          runner.reported(WORKER, {
+            unit: assignment.unit,
+            attempt: assignment.attempt,
+            kind: "survey",
+            summary,
+            counts,
+          });
+        }),
+      });
+      void runner.run();
+    });
+    expect(turns).toBe((RANGES - 1) * MODELS);
+  });
+});
+
+test("what comes before its turn waits; nothing is folded twice; what is missing is named", () => {
+  const folded: string[] = [];
+  const method = {
+    begin: (): Step => ({ request: "names" }),
+    *fold(left: unknown, right: unknown) {
+      folded.push(`${left}+${right}`);
+      yield;
+      return `${left}${right}`;
+    },
+    settle: (_task: unknown, _request: unknown, whole: unknown): Step => ({ verdict: whole }),
+  };
+  const rounds = new TensorRounds(planOf(1, 4), 0, PART_ELEMENTS, method);
+  const units = rounds.beginRound().map(({ unit }) => unit);
+  const keep = (k: number, summary: string) => {
+    rounds.keep(units[k]!, summary);
+    while (rounds.foldStep());
+  };
+  keep(2, "c");
+  keep(1, "b");
+  rounds.keep("survey-0-7-0" as UnitId, "of another round");
+  expect(folded).toEqual([]);
+  keep(0, "a");
+  keep(0, "late");
+  expect(folded).toEqual(["a+b", "ab+c"]);
+  expect(() => rounds.settle()).toThrow("survey-0-1-3 was settled before it was surveyed");
+  keep(3, "d");
+  expect(rounds.settle()).toEqual({ verdict: "abcd" });
+});
+
+test("a summary that cannot be folded fails the job", async () => {
+  const runner: JobRunner = runnerOf(2, 2, {
+    othersTurn: async () => {},
+    workers: surveyors(({ unit, attempt }) => {
+      const counts = { bytesRead: 0, bytesWritten: 0, tensorsCut: 0 };
+      const summary = summaryOf(unit.endsWith("-1") ? 3 : 2, 8, 0);
+      runner.reported(WORKER, { unit, attempt, kind: "survey", summary, counts });
+    }),
+  });
+  const { outcome, cause } = await runner.run();
+  expect(outcome).toBe("failed");
+  expect(cause?.message).toMatch(/3 histograms to be added to 2/);
+});
+
+// ---- a job with one worker
+
+const WORKER = "w" as WorkerId;
+const history: JobHistory = { replaced: [], phase: "planned", files: [], slices: new Map(), verdicts: new Map() };
+
+function runnerOf(models: number, ranges: number, ports: Pick<JobPorts, "othersTurn" | "workers">): JobRunner {
+  const limits = { ...localLimits, attemptBase: 0, earlierGrantsMs: 0 };
+  const options = { plan: planOf(models, ranges), shardPaths: [], surveyElements: PART_ELEMENTS, limits };
+  return new JobRunner(options, history, {
+    ...ports,
+    records: {} as JobRecords,
+    clock: { nowMs: () => 0 },
+    publish: async () => {},
+    discardStage: async () => {},
+    observer: { progress: () => {}, warning: () => {}, counted: () => {} },
+  });
+}
+
+/** A worker of many slots that does as it is told in a turn of its own. */
+function surveyors(assigned: (assignment: Assignment) => void) {
+  return async (listener: WorkerListener) => {
+    const link: WorkerLink = {
+      ...{ id: WORKER, kind: "local", incarnation: "1", host: "h", memoryBytes: 2 ** 40, slots: 64 },
+      assign: (assignment) => setImmediate(() => assigned(assignment)),
+      answerGrant: () => {},
+      answerReport: () => {},
+      cancel: () => {},
+      close: async () => {},
+    };
+    listener.attached(link, []);
+  };
+}
