@@ -234,7 +234,8 @@ class HeaderScan {
     const allowed = dtypeNames.join(", ");
     for (const dtype of unsupportedDtypes) {
       if (json.isKept(dtype)) {
-        this.#refuseTensor("checkpoint/dtype-unsupported", `dtype ${dtype} is not supported; ${allowed} are`);
+        const packed = /^F[46]|E8M0/.test(dtype) ? " (codes of MXFP4, NVFP4, MXFP8 and the like, or their scales)" : "";
+        this.#refuseTensor("checkpoint/dtype-unsupported", `dtype ${dtype}${packed} is not supported; ${allowed} are`);
       }
     }
     const found = quoted(Buffer.from(json.kept).toString("utf8", 0, Math.min(json.decodedBytes, 100)));

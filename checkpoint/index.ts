@@ -26,6 +26,7 @@ export type { ModelLocation } from "./model-location.ts";
 export { alignNames, bareName, type NameAlignment, type NamedShapes, namesInTarget } from "./name-alignment.ts";
 export { type Adapter, type OpenedFiles, openAdapter, openModelOrAdapter } from "./open-adapter.ts";
 export { type OpenOptions, openCheckpoint } from "./open-checkpoint.ts";
+export { type PackedWeights, packedWeights, statedPacking } from "./packed-weights.ts";
 export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
 export { isActivationScale, type ScaledTensor, scaledTensors, scaleNameFor } from "./scaled-fp8.ts";
 export { parseShardIndex } from "./shard-index.ts";

@@ -33,7 +33,7 @@ export interface OpenedFiles {
 export async function openModelOrAdapter(store: Store, location: ModelLocation, label: string): Promise<OpenedFiles> {
   let checkpoint: Checkpoint;
   try {
-    checkpoint = await openCheckpoint(store, location, label);
+    checkpoint = await openCheckpoint(store, location, label, { allowPacked: true });
   } catch (error) {
     if (!(error instanceof CheckpointError) || error.code !== "checkpoint/adapter") throw error;
     return adapterFiles(await openAdapter(store, location, label));

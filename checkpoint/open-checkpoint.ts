@@ -15,6 +15,8 @@ const CONFIG_NAME = "config.json";
 export interface OpenOptions {
   /** For looking at a checkpoint only (inspect, diff): codes with scales that are not understood are let through. */
   readonly allowScaledFp8?: boolean;
+  /** Integer codes with scales are let through, for whoever looks at packedWeights. */
+  readonly allowPacked?: boolean;
 }
 
 /**
@@ -52,7 +54,9 @@ export async function openCheckpoint(
     location.file === undefined ? [await readConfig(folder, label), await findCompanions(folder)] : [undefined, []];
   const checkpoint = { root: folder.root, files, tensors, config, companions };
   // Codes that cannot be made values are refused now, whatever becomes of them.
-  if (options.allowScaledFp8 !== true) scaledTensors(checkpoint, label);
+  if (options.allowScaledFp8 !== true) {
+    scaledTensors(checkpoint, label, { packed: options.allowPacked === true ? "leave" : "refuse" });
+  }
   return checkpoint;
 }
 

@@ -1,12 +1,14 @@
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
-import type { Dtype } from "./dtype.ts";
+import { type Dtype, isFloatDtype } from "./dtype.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 
-/** How a scale is named, and what its tensor is then called. DeepSeek; compressed-tensors, FBGEMM, ModelOpt; ComfyUI. */
+/** How a scale is named, and what its tensor is then called. DeepSeek; compressed-tensors, FBGEMM, ModelOpt; ComfyUI; DeepSeek's own; experts of FBGEMM. */
 const companions: readonly { readonly suffix: string; readonly partners: readonly string[] }[] = [
   { suffix: "_scale_inv", partners: [""] },
   { suffix: ".weight_scale", partners: [".weight", ".weight_packed"] },
   { suffix: ".scale_weight", partners: [".weight"] },
+  { suffix: ".scale", partners: [".weight"] },
+  { suffix: "_scale", partners: [""] },
 ];
 
 /** Beside a tensor of one of these a scale is a parameter of the model's own, and merged like any other. */
@@ -33,13 +35,15 @@ export interface ScaledTensor {
 }
 
 /**
- * Every scaled tensor of a checkpoint, by the name of the codes.
+ * Every scaled tensor of a checkpoint, by the name of the codes. `packed`: integer codes with scales, which are no values here, are
+ * left to packedWeights.
  * @throws CheckpointError `checkpoint/block-scaled` naming tensor and companion where the codes cannot be made values: merged as if
  * they were values, they would be silently wrong
  */
 export function scaledTensors(
   checkpoint: Pick<Checkpoint, "tensors" | "config">,
   label: string,
+  { packed = "refuse" }: { readonly packed?: "refuse" | "leave" } = {},
 ): ReadonlyMap<string, ScaledTensor> {
   const found = new Map<string, ScaledTensor>();
   for (const scales of checkpoint.tensors.values()) {
@@ -49,6 +53,7 @@ export function scaledTensors(
       for (const partner of partners) {
         const codes = checkpoint.tensors.get(stem + partner);
         if (codes === undefined || unscaled.has(codes.dtype)) continue;
+        if (packed === "leave" && !isFloatDtype(codes.dtype)) continue;
         const fault = dtypeFault(codes, scales);
         const grid = fault === undefined ? gridOf(codes.shape, scales.shape, blockSize(checkpoint.config)) : undefined;
         if (grid === undefined) throw unusable(label, codes, scales, fault ?? "their shapes do not fit");

@@ -12,6 +12,7 @@ import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
 import { assignModules, type ModuleAssignment } from "./modules.ts";
 import type { Note } from "./note.ts";
+import { checkPacked, withPackedMarked } from "./packed-models.ts";
 import { type Part, PartBinder } from "./part-binder.ts";
 import type { Participant, TensorPlace } from "./participant.ts";
 import {
@@ -52,6 +53,8 @@ export interface Binding {
   readonly notes: readonly Note[];
   readonly faults: readonly Fault[];
   readonly warnings: readonly Fault[];
+  /** Nothing was bound: what a model holds cannot be merged at all, and is among the faults. */
+  readonly isRefused?: true;
 }
 
 export interface BoundStack {
@@ -80,6 +83,7 @@ export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], optio
   const findings = new Findings(recipe.fileName);
   for (const named of recipe.earlier ?? []) {
     const binding = bindDocument(named.recipe, inputs, made, options);
+    if (binding.isRefused === true) return binding;
     bindings.set(named.name, binding);
     made.set(named.name, withoutScales(earlierModel(named, binding, inputs, findings)));
   }
@@ -107,12 +111,20 @@ function bindDocument(
 ): Binding {
   const method = options.methods.get(recipe.method);
   if (method === undefined) throw new Error(`${recipe.method} passed parseRecipe, but is no method`);
+  const packed = new Findings(recipe.fileName);
+  checkPacked(recipe, inputs, made, method, definingModel(recipe), packed);
+  // Nothing else that could be said of codes would help.
+  if (packed.faults.length > 0) return refused(packed);
   const { allowVocabularyMismatch: allowMismatch = false, cutEmbeddings: cutsRows = false } = options;
   return new RecipeBinder(recipe, inputs, made, method, {
     allowMismatch,
     cutsRows,
     isOfOneOrder: recipe.tokenizer !== undefined,
   }).bind();
+}
+
+function refused({ faults, warnings }: Findings): Binding {
+  return { tasks: [], layerCount: undefined, definingInput: 0, notes: [], faults, warnings, isRefused: true };
 }
 
 class RecipeBinder {
@@ -141,7 +153,7 @@ class RecipeBinder {
     const defining = asStored[this.#definingModel];
     if (defining === undefined) throw new Error("the defining model is among the models");
     const aligned = alignedModels(recipe, asStored, defining, findings);
-    const models = aligned.map((model) => withExpertsLike(model, defining));
+    const models = aligned.map((model) => withPackedMarked(withExpertsLike(model, defining)));
     this.#models = models;
     checkArchitectures(recipe, models, defining, findings);
     const tokens = maybeTokenBinder(recipe, models, this.#definingModel, findings);

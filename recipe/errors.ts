@@ -27,6 +27,7 @@ export const recipeCodes = [
   "recipe/adapter",
   "recipe/adapter-mismatch",
   "recipe/dtype-mismatch",
+  "recipe/packed-weights",
   "recipe/tensor-too-large",
   "recipe/embedding-rows",
   "recipe/tensor-cut",

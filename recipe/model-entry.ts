@@ -19,6 +19,8 @@ export interface ModelEntry extends TensorEntry {
   readonly source?: TensorSource;
   /** Where it holds codes: an output in fp8 is quantised again after the same custom. */
   readonly scaled?: ScaledTensor;
+  /** Codes or what belongs to them: copied as it stands. */
+  readonly isPacked?: boolean;
 }
 
 /** `filesOf`: of the model that the entry belongs to. `output`: name of the output's tensor. */

@@ -4,7 +4,7 @@ import { type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.
 
 /** A model as its values: codes become what they mean, scales are no tensors of their own. */
 export function withoutScales(model: RecipeModel): RecipeModel {
-  const scaled = scaledTensors(model.checkpoint, model.label);
+  const scaled = scaledTensors(model.checkpoint, model.label, { packed: "leave" });
   if (scaled.size === 0) return model;
   const scales = new Set([...scaled.values()].map((tensor) => tensor.scales.name));
   const tensors = new Map<string, ModelEntry>();

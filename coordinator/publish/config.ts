@@ -116,9 +116,10 @@ function withoutJsonKeys(text: string, config: Config, keys: readonly string[]):
 /** The float dtype that most elements of the output have. */
 function mainDtype(plan: Plan): FloatDtype | undefined {
   const elements = new Map<FloatDtype, number>();
-  for (const { dtype, shape, kind } of plan.tasks) {
-    // Codes and their scales say nothing of the dtype that a model computes in.
-    if (kind !== "codes" && kind !== "scales" && isFloatDtype(dtype))
+  const packed = new Set(plan.tasks.flatMap(({ name, dtype }) => (isFloatDtype(dtype) ? [] : [moduleOf(name), name])));
+  for (const { name, dtype, shape, kind } of plan.tasks) {
+    // Codes and their scales say nothing of the dtype that a model computes in, neither those of fp8 nor those of integers.
+    if (kind !== "codes" && kind !== "scales" && isFloatDtype(dtype) && !packed.has(moduleOf(name)))
       elements.set(dtype, (elements.get(dtype) ?? 0) + geometryOf(shape).elementCount);
   }
   let main: FloatDtype | undefined;
@@ -126,6 +127,10 @@ function mainDtype(plan: Plan): FloatDtype | undefined {
     if (main === undefined || count > (elements.get(main) ?? 0)) main = dtype;
   }
   return main;
+}
+
+function moduleOf(name: string): string {
+  return name.slice(0, Math.max(0, name.lastIndexOf(".")));
 }
 
 /** Per-layer lists follow the layers: entry j is that of the layer which output layer j was made from. */
