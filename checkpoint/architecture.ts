@@ -167,7 +167,13 @@ export interface LayerCountKey {
 }
 
 const countKeys = ["num_hidden_layers", "n_layer", "num_layers", "n_layers"];
-const nestedConfigs = ["text_config", "llm_config", "language_config", "language_model_config", "thinker_config"];
+export const nestedConfigs = [
+  "text_config",
+  "llm_config",
+  "language_config",
+  "language_model_config",
+  "thinker_config",
+];
 
 /** Where a config holds its number of layers: at the top, else in the language model's part. */
 export function layerCountKey(config: Readonly<Record<string, unknown>>): LayerCountKey | undefined {
@@ -193,12 +199,30 @@ export function vocabularySize(config: Readonly<Record<string, unknown>>): numbe
   return undefined;
 }
 
-/** Where a config counts its tokens: everywhere that it does; where it does not yet, the innermost part that is about text. */
+/** Of tables that are not the language model's, and of kinds of tokens. */
+const otherVocabularies =
+  /image|audio|vision|speech|codec|code_|type_|per_layer|semantic|coarse|phone|char|src|bigram|ngram|hash/;
+
+/**
+ * Where a config counts its tokens: everywhere that it does, also by second names that say the same (`padded_vocab_size`); where it
+ * does not yet, the innermost part that is about text.
+ */
 export function vocabularySizeKeys(config: Readonly<Record<string, unknown>>): readonly (readonly string[])[] {
   const holders = textConfigs(config);
   const counting = holders.filter((holder) => ownValue(holder.config, "vocab_size") !== undefined);
   const chosen = counting.length > 0 ? counting : holders.slice(-1);
-  return chosen.map(({ path }) => [...path, "vocab_size"]);
+  const firstNames = chosen.map(({ path }) => [...path, "vocab_size"]);
+  const size = vocabularySize(config);
+  const secondNames = holders.flatMap(({ path, config: part }) =>
+    Object.keys(part)
+      .filter(
+        (key) =>
+          key !== "vocab_size" && /vocab(?:ulary)?_(?:size|len)$|^n_vocab$/.test(key) && !otherVocabularies.test(key),
+      )
+      .filter((key) => key === "padded_vocab_size" || (size !== undefined && part[key] === size))
+      .map((key) => [...path, key]),
+  );
+  return [...firstNames, ...secondNames];
 }
 
 interface ConfigPart {

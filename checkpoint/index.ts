@@ -21,6 +21,7 @@ export { type Dtype, dtypeBytes, type FloatDtype, type IntegerDtype, isDtype, is
 export { type CheckpointCode, CheckpointError, checkpointCodes } from "./errors.ts";
 export { sha256Hex } from "./hash.ts";
 export { type ScannedHeader, scanHeader } from "./header-scan.ts";
+export { type CountHolder, countHolders } from "./layer-counts.ts";
 export { locateModel, type ModelReference, type Surroundings } from "./locate-model.ts";
 export type { ModelLocation } from "./model-location.ts";
 export { alignNames, bareName, type NameAlignment, type NamedShapes, namesInTarget } from "./name-alignment.ts";

@@ -47,8 +47,8 @@ export function modalityOf(name: string): "text" | "vision" | "audio" | "project
 
 type Config = Readonly<Record<string, unknown>>;
 
-const visionConfigs = ["vision_config", "vision_tower_config", "visual", "vit_config", "vision"];
-const audioConfigs = ["audio_config", "audio_encoder_config", "speech_config"];
+export const visionConfigs = ["vision_config", "vision_tower_config", "visual", "vit_config", "vision"];
+export const audioConfigs = ["audio_config", "audio_encoder_config", "speech_config"];
 const visionKeys = ["num_hidden_layers", "depth", "num_layers", "n_layers", "layers"];
 
 /** Where a config counts the layers of a tower; several keys may say the same. Empty where none is known. */

@@ -1,19 +1,30 @@
-import { isAfterLayers, isEmbeddingLike, layerCount, towerLayerKeys, towersOf } from "../checkpoint/index.ts";
+import {
+  countHolders,
+  isAfterLayers,
+  isEmbeddingLike,
+  layerCount,
+  splitLayer,
+  type Tower,
+  towerLayerKeys,
+  towersOf,
+} from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { PlanAdapter, TensorTask } from "../merge/work/index.ts";
 import { bindAdapters, maybePlainAdapter } from "./adapter-binder.ts";
 import { alignedModels } from "./aligned-models.ts";
 import { checkArchitectures, isKnownArchitecture } from "./architecture-check.ts";
+import type { ConfigValue } from "./config-value.ts";
 import { earlierModel } from "./earlier-model.ts";
 import type { Fault } from "./errors.ts";
 import { withExpertsLike } from "./expert-layout.ts";
 import { Findings } from "./findings.ts";
+import { checkMissingLayers } from "./missing-layers.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
-import { assignModules, type ModuleAssignment } from "./modules.ts";
+import { assignModules, type ModuleAssignment, REST } from "./modules.ts";
 import type { Note } from "./note.ts";
 import { checkPacked, withPackedMarked } from "./packed-models.ts";
-import { type Part, PartBinder } from "./part-binder.ts";
+import { type BoundPartStack, type Part, PartBinder } from "./part-binder.ts";
 import type { Participant, TensorPlace } from "./participant.ts";
 import {
   isOfWholeModels,
@@ -25,10 +36,12 @@ import {
 } from "./recipe.ts";
 import { recipeModels } from "./recipe-models.ts";
 import { withoutScales } from "./scaled-model.ts";
+import { followStack, isUnmoved } from "./stack-follower.ts";
 import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
 import { TensorBinder } from "./tensor-binder.ts";
 import { layoutOf, mainStackOf, type TensorLayout } from "./tensor-layout.ts";
 import { type BoundTokenizer, chatTemplateOf, maybeTokenBinder, type TokenBinder } from "./token-binder.ts";
+import { checkPerLayerParts } from "./unlayered-fit.ts";
 import { VocabularyCheck, type VocabularyOptions } from "./vocabulary-check.ts";
 
 /** What a recipe means for the models it names: one task per output tensor. Tasks are to be run only if there are no faults. */
@@ -49,6 +62,8 @@ export interface Binding {
   readonly adapter?: PlanAdapter;
   /** Jinja; where the recipe asks for one. */
   readonly chatTemplate?: string;
+  /** What the output's config says otherwise than the defining input's, of layers. */
+  readonly configValues?: readonly ConfigValue[];
   /** What is copied, skipped or cut, and why. */
   readonly notes: readonly Note[];
   readonly faults: readonly Fault[];
@@ -63,6 +78,12 @@ export interface BoundStack {
   /** In the defining model, and the config keys that say so. */
   readonly layersBefore: number;
   readonly configKeys: readonly (readonly string[])[];
+}
+
+interface BoundParts {
+  readonly layerCount: number | undefined;
+  readonly stacks: readonly BoundStack[];
+  readonly values: readonly ConfigValue[];
 }
 
 export interface BindOptions {
@@ -156,6 +177,7 @@ class RecipeBinder {
     const models = aligned.map((model) => withPackedMarked(withExpertsLike(model, defining)));
     this.#models = models;
     checkArchitectures(recipe, models, defining, findings);
+    checkMissingLayers(recipe, this.#mergedModels(), findings);
     const tokens = maybeTokenBinder(recipe, models, this.#definingModel, findings);
     this.#tokens = tokens;
     const vocabularies = new VocabularyCheck(models, this.#definingModel, findings, vocabularyOptions);
@@ -169,7 +191,7 @@ class RecipeBinder {
     if (this.#method.adapters === "only") return this.#bindAdapters();
     const adapter = maybePlainAdapter(this.#recipe, this.#mergedModels(), this.#findings);
     const { layerRanges, form } = this.#recipe;
-    const { layerCount: layers, stacks } = form === "modules" ? this.#bindModules() : this.#bindAll();
+    const { layerCount: layers, stacks, values } = form === "modules" ? this.#bindModules() : this.#bindAll();
     const { tasks, notes } = this.#tensors;
     const embedding = tasks.find((task) => isMatrixEmbedding(task) && !isAfterLayers(task.name));
     const embeddingRows = embedding?.shape[0];
@@ -182,6 +204,7 @@ class RecipeBinder {
       tasks,
       layerCount: adapter === undefined ? layers : undefined,
       ...(stacks.length > 0 && { stacks }),
+      ...(values.length > 0 && { configValues: values }),
       ...(adapter && { adapter }),
       definingInput: this.#filesOf(this.#definingModel),
       ...(bound && { tokenizer: { ...bound, pattern: this.#filesOf(bound.pattern) } }),
@@ -214,13 +237,27 @@ class RecipeBinder {
     return this.#models.filter(({ reference }) => [baseModel, ...named].some((model) => sameModel(model, reference)));
   }
 
-  #bindAll(): { readonly layerCount: number | undefined; readonly stacks: readonly BoundStack[] } {
+  #bindAll(): BoundParts {
     const part = this.#partBinder({
       ranges: this.#recipe.layerRanges,
       layouts: this.#models.map((model) => this.#wholeLayout(model)),
+      reference: this.#definingModel,
       configuredLayers: ({ checkpoint }) => layerCount(checkpoint),
     });
-    return { layerCount: part.bind().layerCount, stacks: [] };
+    const { layerCount: count, stack } = part.bind();
+    return { layerCount: count, stacks: [], values: stack === undefined ? [] : this.#followed(stack, "text") };
+  }
+
+  /** What the config says of a stack, if it is another than the model's own. */
+  #followed(stack: BoundPartStack, tower: Tower): readonly ConfigValue[] {
+    const model = this.#models[this.#definingModel];
+    if (model === undefined) throw new Error("the defining model is among the models");
+    const made = { ...stack, tower, model, count: stack.layersBefore };
+    if (isUnmoved(made)) return [];
+    const [range] = this.#recipe.layerRanges;
+    const unlayered = [...model.checkpoint.tensors.keys()].filter((name) => splitLayer(name) === undefined);
+    if (range !== undefined) checkPerLayerParts(model, unlayered, made.count, range, this.#findings);
+    return followStack(made, this.#findings);
   }
 
   #wholeLayout({ checkpoint }: RecipeModel): TensorLayout {
@@ -231,7 +268,7 @@ class RecipeBinder {
   }
 
   /** One module after another; what none of them takes is copied from the base, or the first model. */
-  #bindModules(): { readonly layerCount: undefined; readonly stacks: readonly BoundStack[] } {
+  #bindModules(): BoundParts {
     const modules = modulesOf(this.#recipe);
     const names = modules.map(({ module }) => module.name);
     const assignments = this.#models.map(({ checkpoint }) => assignModules(names, [...checkpoint.tensors.keys()]));
@@ -240,27 +277,34 @@ class RecipeBinder {
     if (defining === undefined || ofDefining === undefined) throw new Error("the defining model is among the models");
     const towerOf = towersOf(defining.checkpoint.tensors.keys());
     const stacks: BoundStack[] = [];
+    const values: ConfigValue[] = [];
     const parts = modules.map(({ module, layerRanges: ranges }, k) => {
       const layouts = this.#models.map(({ checkpoint }, model) =>
         layoutOf([...checkpoint.tensors.keys()].filter((name) => assignments[model]?.moduleOf(name) === k)),
       );
       const { pre = [], post = [], stacks: own = new Map() } = layouts[this.#definingModel] ?? {};
-      if (pre.length + post.length + own.size === 0) this.#reportEmptyModule(module, defining, ofDefining);
+      const isEmpty = pre.length + post.length + own.size === 0;
+      // Nothing left for the module of the rest is no mistake.
+      if (isEmpty && module.name !== REST) this.#reportEmptyModule(module, defining, ofDefining);
       const layerKeys = (input: RecipeModel, prefix: string) =>
         towerLayerKeys(input.checkpoint.config ?? {}, towerOf(`${prefix}.0.weight`));
       const configuredLayers: Part["configuredLayers"] = (input, prefix) => layerKeys(input, prefix)[0]?.count;
-      const binder = this.#partBinder({ ranges, layouts, configuredLayers });
+      const binder = this.#partBinder({ ranges, layouts, reference: this.#definingModel, configuredLayers });
       const { layerCount: count, stack } = binder.bind();
       if (stack !== undefined && count !== undefined) {
-        const configKeys = layerKeys(defining, stack.prefix).map(({ path }) => path);
-        stacks.push({ ...stack, layerCount: count, configKeys });
+        const { prefix, layersBefore } = stack;
+        const tower = towerOf(`${prefix}.0.weight`);
+        const holders = countHolders(defining.checkpoint.config ?? {}, tower, layersBefore);
+        const configKeys = holders.flatMap(({ path, keys }) => keys.map((key) => [...path, key]));
+        stacks.push({ prefix, layersBefore, layerCount: count, configKeys });
+        values.push(...this.#followed(stack, tower));
       }
       return binder;
     });
     const rest = [...defining.checkpoint.tensors.keys()].filter((name) => ofDefining.moduleOf(name) === undefined);
     const [place] = parts.map((part) => part.unlayeredPlace());
     if (place !== undefined) this.#copyRest(rest, place, defining, ofDefining);
-    return { layerCount: undefined, stacks };
+    return { layerCount: undefined, stacks, values };
   }
 
   #copyRest(names: readonly string[], place: TensorPlace, model: RecipeModel, { known }: ModuleAssignment): void {

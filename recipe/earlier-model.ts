@@ -1,7 +1,8 @@
-import { dtypeBytes, layerCountKey, type TensorEntry, vocabularySizeKeys } from "../checkpoint/index.ts";
+import { dtypeBytes, type TensorEntry, vocabularySizeKeys } from "../checkpoint/index.ts";
 import type { TensorTask } from "../merge/work/index.ts";
 import { rereadTokenizer } from "../tokenizer/index.ts";
 import type { Binding } from "./bind.ts";
+import { withConfigValues } from "./config-value.ts";
 import { expertsTogether } from "./experts.ts";
 import type { Findings } from "./findings.ts";
 import type { ModelEntry, RecipeModel } from "./model-entry.ts";
@@ -69,13 +70,8 @@ function maybeEntry(tasks: readonly TensorTask[]): ModelEntry | undefined {
 type Config = Readonly<Record<string, unknown>>;
 
 /** The config as it would be written: other documents count by it. */
-function withCounts(config: Config, { layerCount, embeddingRows }: Binding): Config {
-  const key = layerCountKey(config);
-  const counted = key === undefined || layerCount === undefined ? config : withValue(config, key.path, layerCount);
-  if (embeddingRows === undefined) return counted;
-  return vocabularySizeKeys(config).reduce((edited, path) => withValue(edited, path, embeddingRows), counted);
-}
-
-function withValue(config: Config, [first = "", ...rest]: readonly string[], value: number): Config {
-  return { ...config, [first]: rest.length === 0 ? value : withValue(config[first] as Config, rest, value) };
+function withCounts(config: Config, { configValues = [], embeddingRows }: Binding): Config {
+  const rows =
+    embeddingRows === undefined ? [] : vocabularySizeKeys(config).map((path) => ({ path, value: embeddingRows }));
+  return withConfigValues(config, [...configValues, ...rows]);
 }

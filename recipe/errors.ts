@@ -19,6 +19,9 @@ export const recipeCodes = [
   "recipe/model-count",
   "recipe/missing-base",
   "recipe/layer-range",
+  "recipe/missing-layers",
+  "recipe/layer-misfit",
+  "recipe/layer-facts",
   "recipe/module",
   // what the models hold
   "recipe/ambiguous-name",

@@ -12,7 +12,7 @@ const towerNames: Readonly<Record<Tower, readonly string[]>> = {
 };
 
 /** Takes all that no other module names; in mergekit the only module of most models. */
-const REST = "default";
+export const REST = "default";
 
 /** Which module of a recipe each tensor of a model belongs to. */
 export interface ModuleAssignment {

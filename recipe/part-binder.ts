@@ -5,8 +5,10 @@ import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
 import type { Participant, TensorPlace } from "./participant.ts";
 import { baseOf, isOfWholeModels, type LayerRange, type LayerSource, type Recipe } from "./recipe.ts";
+import type { LayerOrigin } from "./stack-follower.ts";
 import type { TensorBinder } from "./tensor-binder.ts";
-import type { LayerStack, TensorLayout } from "./tensor-layout.ts";
+import { countedLayers, type LayerStack, type TensorLayout } from "./tensor-layout.ts";
+import { checkEnd } from "./unlayered-fit.ts";
 
 /** What a part of the recipe is bound with: all of the models, or one module of them. */
 export interface Part {
@@ -14,7 +16,9 @@ export interface Part {
   readonly ranges: readonly LayerRange[];
   /** The tensors of each model that belong to the part. */
   readonly layouts: readonly TensorLayout[];
-  /** How many layers the config of a model counts for the part; undefined where it does not. */
+  /** Index of the model whose config the output has. */
+  readonly reference: number;
+  /** How many layers the config of a model counts for a stack of the part; undefined where it does not. */
   readonly configuredLayers: (input: RecipeModel, prefix: string) => number | undefined;
 }
 
@@ -22,8 +26,17 @@ export interface Part {
 export interface BoundPart {
   /** Of the output; undefined where the models have no layers. */
   readonly layerCount: number | undefined;
-  /** Of a stack that `slices` makes: the names before the number of the layer, and how many the defining model has there. */
-  readonly stack?: { readonly prefix: string; readonly layersBefore: number };
+  readonly stack?: BoundPartStack;
+}
+
+/** A stack that `slices` makes. */
+export interface BoundPartStack {
+  /** Of the names of the model whose config the output has, before the number of the layer. */
+  readonly prefix: string;
+  /** Of that model, and how many it counts. */
+  readonly layers: LayerStack;
+  readonly layersBefore: number;
+  readonly origins: readonly LayerOrigin[];
 }
 
 /** Binds one part of a recipe: its tensors before the layers, the layers, what follows them. */
@@ -56,9 +69,11 @@ export class PartBinder {
     const [firstRange] = ranges;
     const lastRange = ranges.at(-1);
     if (firstRange === undefined || lastRange === undefined) throw new Error("a recipe has at least one layer range");
+    const isWhole = isOfWholeModels(this.#recipe, firstRange);
     this.#bindUnlayered(firstRange, "pre");
-    const bound = isOfWholeModels(this.#recipe, firstRange) ? this.#bindWholeModels(firstRange) : this.#bindStack();
+    const bound = isWhole ? this.#bindWholeModels(firstRange) : this.#bindStack();
     this.#bindUnlayered(lastRange, "post");
+    if (!isWhole) this.#checkEnds(firstRange, lastRange);
     return bound;
   }
 
@@ -79,6 +94,19 @@ export class PartBinder {
     for (const other of participants) {
       for (const name of this.#layout(other)[side])
         if (!known.has(name)) this.#tensors.skipExtra(name, other, defining);
+    }
+  }
+
+  /** What the first and the last range give the stack, against the model whose config the output has. */
+  #checkEnds(firstRange: LayerRange, lastRange: LayerRange): void {
+    const { reference, layouts, ranges } = this.#part;
+    const [model, layout] = [this.#models[reference], layouts[reference]];
+    if (model === undefined || layout === undefined) return;
+    for (const [range, side] of [[firstRange, "pre"] as const, [lastRange, "post"] as const]) {
+      const defining = this.#defining(this.#participants(range));
+      const names = this.#layout(defining)[side];
+      const slice = ranges.indexOf(range) + 1;
+      checkEnd({ input: defining.input, names, range, slice }, model, layout[side], this.#findings);
     }
   }
 
@@ -131,16 +159,12 @@ export class PartBinder {
 
   /** `slices`: ranges of layers, stacked in order. */
   #bindStack(): BoundPart {
-    let outputLayer = 0;
-    let stack: BoundPart["stack"];
-    for (const range of this.#part.ranges) {
+    const origins: LayerOrigin[] = [];
+    for (const [k, range] of this.#part.ranges.entries()) {
       const participants = this.#participants(range);
       const defining = this.#defining(participants);
       const stacks = participants.map((participant) => this.#onlyStack(participant));
       const definingStack = stacks[participants.indexOf(defining)];
-      const [prefix] = this.#layout(defining).stacks.keys();
-      if (prefix !== undefined && definingStack !== undefined)
-        stack ??= { prefix, layersBefore: definingStack.layerCount };
       const length = Math.min(...participants.map(({ source }, i) => availableLayers(source, stacks[i])));
       for (let j = 0; j < length && definingStack !== undefined; j++) {
         const inputLayer = (participant: Participant) => firstLayer(participant.source) + j;
@@ -148,13 +172,54 @@ export class PartBinder {
         const place = { range, participants, defining, silentBase: undefined, t: positionOf(j, length) };
         for (const name of names) {
           const inputName = (participant: Participant) => renumbered(name, inputLayer(participant));
-          this.#tensors.bind(renumbered(name, outputLayer), inputName, place);
+          this.#tensors.bind(renumbered(name, origins.length), inputName, place);
         }
         this.#skipExtraOfLayer(participants, stacks, defining, inputLayer);
-        outputLayer++;
+        const { input } = defining;
+        const origin = { layer: inputLayer(defining), count: this.#countOf(defining, definingStack) };
+        origins.push({ input, layers: definingStack, ...origin, range, slice: k + 1 });
       }
     }
-    return { layerCount: outputLayer, ...(stack && { stack }) };
+    this.#bindBeyond(origins.length);
+    const stack = this.#stackOf(origins);
+    return { layerCount: origins.length, ...(stack && { stack }) };
+  }
+
+  /** Layers beyond the count of the last range's model follow the stack as they followed its own layers. */
+  #bindBeyond(layerCount: number): void {
+    const range = this.#part.ranges.at(-1);
+    if (range === undefined) return;
+    const participants = this.#participants(range);
+    const defining = this.#defining(participants);
+    const [stack] = this.#layout(defining).stacks.values();
+    if (stack === undefined) return;
+    const count = this.#countOf(defining, stack);
+    const place = { range, participants, defining, silentBase: undefined, t: 1 };
+    for (let layer = count; layer < stack.layerCount; layer++) {
+      for (const name of stack.layers.get(layer) ?? []) {
+        const inputName = ({ source, input }: Participant) => {
+          const [own] = this.#layout({ source, input }).stacks.values();
+          const beyond = own === undefined ? 0 : this.#countOf({ source, input }, own) - count;
+          return renumbered(name, layer + beyond);
+        };
+        this.#tensors.bind(renumbered(name, layerCount + layer - count), inputName, place);
+      }
+    }
+  }
+
+  #stackOf(origins: readonly LayerOrigin[]): BoundPartStack | undefined {
+    const model = this.#models[this.#part.reference];
+    const [entry] = this.#part.layouts[this.#part.reference]?.stacks ?? [];
+    if (model === undefined || entry === undefined) return undefined;
+    const [prefix, layers] = entry;
+    const layersBefore = countedLayers(layers, this.#part.configuredLayers(model, prefix));
+    return { prefix, layers, layersBefore, origins };
+  }
+
+  /** The layers of a model's stack: layers beyond what its config counts predict further tokens, and are none of them. */
+  #countOf(participant: Pick<Participant, "source" | "input">, stack: LayerStack): number {
+    const [prefix = ""] = this.#layout(participant).stacks.keys();
+    return countedLayers(stack, this.#part.configuredLayers(participant.input, prefix));
   }
 
   #skipExtraOfLayer(
@@ -190,12 +255,14 @@ export class PartBinder {
       return undefined;
     }
     const end = source.layers?.end ?? 0;
-    if (end > stack.layerCount) {
-      const message = `layer_range [${firstLayer(source)}, ${end}] goes past the end of "${input.label}", which has ${stack.layerCount} layers`;
-      const hint = `The end may be ${stack.layerCount} at most; it is not part of the range.`;
+    const count = this.#countOf({ source, input }, stack);
+    if (end > count) {
+      const beyond = stack.layerCount > count ? "; those beyond that its config does not count" : "";
+      const message = `layer_range [${firstLayer(source)}, ${end}] goes past the end of "${input.label}", which has ${count} layers${beyond}`;
+      const hint = `The end may be ${count} at most; it is not part of the range.`;
       this.#findings.fault("recipe/layer-range", place, message, hint);
     }
-    return stack;
+    return { ...stack, layerCount: count };
   }
 
   /** The sources of a range, opened. The first entry of a base that is kept apart is the base, further ones are models. */

@@ -52,3 +52,13 @@ export function layoutOf(names: Iterable<string>): TensorLayout {
   });
   return { pre, post, stacks: new Map(counted) };
 }
+
+/** The layers of a stack: no more than the config counts, where it does. */
+export function countedLayers({ layerCount }: LayerStack, configured: number | undefined): number {
+  return configured === undefined || configured === 0 ? layerCount : Math.min(layerCount, configured);
+}
+
+/** The numbers of the layers below `count` that have no tensors. */
+export function missingLayers({ layers }: LayerStack, count: number): readonly number[] {
+  return Array.from({ length: count }, (_, layer) => layer).filter((layer) => !layers.has(layer));
+}

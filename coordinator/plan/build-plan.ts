@@ -6,6 +6,7 @@ import {
   PLAN_VERSION,
   type Plan,
   type PlanAdapter,
+  type PlanConfigValue,
   type PlanNote,
   type PlanOptions,
   type PlanStack,
@@ -26,6 +27,7 @@ export interface PlanSources {
   readonly definingInput: number;
   readonly layerCount?: number | undefined;
   readonly stacks?: readonly PlanStack[] | undefined;
+  readonly configValues?: readonly PlanConfigValue[] | undefined;
   readonly embeddingRows?: number | undefined;
   readonly adapter?: PlanAdapter | undefined;
   readonly vocabulary?: PlanVocabulary | undefined;
@@ -60,6 +62,7 @@ export function buildPlan(sources: PlanSources): Plan {
     definingInput: sources.definingInput,
     ...(sources.layerCount === undefined ? {} : { layerCount: sources.layerCount }),
     ...(sources.stacks === undefined ? {} : { stacks: sources.stacks }),
+    ...(sources.configValues === undefined ? {} : { configValues: sources.configValues }),
     ...(sources.embeddingRows === undefined ? {} : { embeddingRows: sources.embeddingRows }),
     ...(sources.adapter === undefined ? {} : { adapter: sources.adapter }),
     ...(sources.vocabulary === undefined ? {} : { vocabulary: sources.vocabulary }),

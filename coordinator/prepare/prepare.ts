@@ -141,6 +141,7 @@ export function planOpened(
     definingInput: binding.definingInput,
     layerCount: binding.layerCount,
     stacks: binding.stacks,
+    configValues: binding.configValues,
     embeddingRows: binding.embeddingRows,
     adapter: binding.adapter,
     vocabulary: binding.tokenizer && vocabularyOf(binding.tokenizer),

@@ -4,7 +4,7 @@ import type { Plan } from "../../merge/work/index.ts";
 import { readWhole, type Store, writeWhole } from "../../storage/index.ts";
 import { sizeBytesOf } from "../plan/index.ts";
 import { outputAdapterConfig } from "./adapter-config.ts";
-import { outputConfig } from "./config.ts";
+import { outputConfig } from "./config/output-config.ts";
 import { CARD_NAME, CONFIG_NAME, INDEX_NAME, MANIFEST_NAME, RECIPE_NAME, SUMS_NAME } from "./layout.ts";
 import { type Manifest, manifestText, type OutputFile } from "./manifest.ts";
 import { modelCard } from "./model-card.ts";

@@ -1,4 +1,4 @@
-export { checkLayerCount } from "./config.ts";
+export { checkLayerCount } from "./config/layer-count.ts";
 export {
   type DocumentSources,
   outputDocuments,

@@ -1,5 +1,11 @@
 import type { Json } from "../../merge/work/index.ts";
 
+/** White space at the start of a line, and how many characters deeper each level stands. */
+interface Indent {
+  readonly text: string;
+  readonly width: number;
+}
+
 interface Member {
   readonly key: string;
   readonly keyAt: number;
@@ -21,7 +27,7 @@ export function withJsonValue(text: string, path: readonly string[], value: Json
   const members = membersOf(text, objectAt);
   const member = members.findLast((candidate) => candidate.key === key);
   const indent = indentBefore(text, (member ?? members[0])?.keyAt);
-  const valueText = JSON.stringify(value, null, indent.width).replaceAll("\n", `\n${indent.text}`);
+  const valueText = textOf(value, member && text.slice(member.start, member.end), indent);
   if (member !== undefined) return text.slice(0, member.start) + valueText + text.slice(member.end);
   const last = members.at(-1);
   if (last === undefined)
@@ -29,6 +35,46 @@ export function withJsonValue(text: string, path: readonly string[], value: Json
   const separator = text.slice((members.at(-2)?.end ?? objectAt) + 1, last.keyAt);
   const space = /^\s*$/.test(separator) ? separator : "";
   return `${text.slice(0, last.end)},${space}${JSON.stringify(key)}: ${valueText}${text.slice(last.end)}`;
+}
+
+/** The items of a list keep the text that equal ones had before: 0.0 stays 0.0, whose type JavaScript does not know. */
+function textOf(value: Json, before: string | undefined, indent: Indent): string {
+  if (!Array.isArray(value) || value.length === 0 || before?.[0] !== "[")
+    return JSON.stringify(value, null, indent.width).replaceAll("\n", `\n${indent.text}`);
+  const texts = itemsOf(before);
+  const known = new Map(texts.map((text) => [canonical(text), text]));
+  const areFloats = texts.length > 0 && texts.every((text) => /^-?\d+[.eE]/.test(text));
+  const items = (value as readonly Json[]).map((item) => {
+    const text = JSON.stringify(item, null, indent.width).replaceAll(
+      "\n",
+      `\n${indent.text}${" ".repeat(indent.width)}`,
+    );
+    return known.get(JSON.stringify(item)) ?? (areFloats && /^-?\d+$/.test(text) ? `${text}.0` : text);
+  });
+  const space = indent.width === 0 ? "" : `\n${indent.text}${" ".repeat(indent.width)}`;
+  return `[${space}${items.join(`,${space}`)}${indent.width === 0 ? "" : `\n${indent.text}`}]`;
+}
+
+/** The text of each item of a list. */
+function itemsOf(list: string): readonly string[] {
+  const items: string[] = [];
+  let at = skipSpace(list, 1);
+  while (list[at] !== "]") {
+    const end = endOfValue(list, at);
+    items.push(list.slice(at, end));
+    at = skipSpace(list, end);
+    if (list[at] === ",") at = skipSpace(list, at + 1);
+  }
+  return items;
+}
+
+/** As JavaScript would write it; what it cannot read, such as NaN, as it stands. */
+function canonical(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text));
+  } catch {
+    return text;
+  }
 }
 
 /** Takes a key out, and leaves all else as it stands. A key that is not there is no error. */
@@ -96,7 +142,7 @@ function skipSpace(text: string, at: number): number {
 }
 
 /** The white space at the start of the line on which a key stands, if nothing else is before it. */
-function indentBefore(text: string, keyAt: number | undefined): { readonly text: string; readonly width: number } {
+function indentBefore(text: string, keyAt: number | undefined): Indent {
   const space = keyAt === undefined ? undefined : /\n([ \t]*)$/.exec(text.slice(0, keyAt))?.[1];
   return space === undefined ? { text: "", width: 0 } : { text: space, width: 2 };
 }

@@ -29,6 +29,7 @@ export {
   PLAN_VERSION,
   type Plan,
   type PlanAdapter,
+  type PlanConfigValue,
   type PlanInput,
   type PlanInputFile,
   type PlanNote,

@@ -27,6 +27,8 @@ export interface Plan {
   readonly layerCount?: number;
   /** Stacks of layers of another depth than the input's, in models of several towers. */
   readonly stacks?: readonly PlanStack[];
+  /** What the output's config says otherwise of its layers than the defining input's: paths from the top, and values. */
+  readonly configValues?: readonly PlanConfigValue[];
   /** Rows of the output's input embedding, where it has one. */
   readonly embeddingRows?: number;
   /** Where the output has a vocabulary of its own. */
@@ -41,6 +43,11 @@ export interface Plan {
   readonly slices: readonly Slice[];
   /** What is copied, cut or left out, and why. */
   readonly notes: readonly PlanNote[];
+}
+
+export interface PlanConfigValue {
+  readonly path: readonly string[];
+  readonly value: Json;
 }
 
 export interface PlanStack {

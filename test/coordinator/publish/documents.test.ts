@@ -20,22 +20,46 @@ async function configOf(config: string | object, change: Partial<Plan> = {}): Pr
   return (await documentsOf(fake, change)).get("config.json") ?? "";
 }
 
+function counted(layers: number, ...parents: string[]): Plan["configValues"] {
+  return [{ path: [...parents, "num_hidden_layers"], value: layers }];
+}
+
 describe("config.json", () => {
-  test("gets layer count, dtype and vocabulary size, and stays as it was in all else", async () => {
-    expect(await configOf(CONFIG, { layerCount: 3, embeddingRows: 40 })).toBe(
+  test("gets what the plan says of layers, dtype and vocabulary size, and stays as it was in all else", async () => {
+    expect(await configOf(CONFIG, { layerCount: 3, configValues: counted(3), embeddingRows: 40 })).toBe(
       CONFIG.replace('"num_hidden_layers": 2', '"num_hidden_layers": 3')
         .replace('"float32"', '"bfloat16"')
         .replace('"vocab_size": 32', '"vocab_size": 40'),
     );
   });
 
-  test.each(["n_layer", "num_layers", "n_layers"])(
-    "the layer count goes into %s where the config calls it so",
-    async (key) => {
-      const config = { model_type: "x", [key]: 2, dtype: "bfloat16", vocab_size: 32 };
-      expect(JSON.parse(await configOf(config, { layerCount: 5 }))).toEqual({ ...config, [key]: 5 });
-    },
-  );
+  test("entries of lists keep the text that they had, and numbers between them their type", async () => {
+    const text =
+      '{"num_hidden_layers": 2, "rates": [0.950, 0.0], "kinds": [{"n": 1.0}, {"n": 2}], "vocab_size": 32, "dtype": "bfloat16"}';
+    const configValues = [
+      { path: ["rates"], value: [0, 1, 0.95] },
+      { path: ["kinds"], value: [{ n: 2 }, { n: 1 }] },
+    ];
+    expect(await configOf(text, { configValues })).toBe(
+      text.replace("[0.950, 0.0]", "[0.0,1.0,0.950]").replace('{"n": 1.0}, {"n": 2}', '{"n": 2},{"n": 1.0}'),
+    );
+  });
+
+  test("every name of the number of tokens is set, and that of a table for each layer by its own rows", async () => {
+    const perLayer = { ...fakePlan().tasks[0]!, name: "model.embed_tokens_per_layer.weight", shape: [38, 16] };
+    const config = {
+      num_hidden_layers: 2,
+      vocab_size: 34,
+      padded_vocab_size: 36,
+      vocab_size_per_layer_input: 34,
+      type_vocab_size: 34,
+    };
+    expect(
+      JSON.parse(await configOf(config, { embeddingRows: 40, tasks: [...fakePlan().tasks, perLayer] })),
+    ).toMatchObject({
+      ...{ vocab_size: 40, padded_vocab_size: 40, vocab_size_per_layer_input: 38, type_vocab_size: 34 },
+    });
+  });
 
   test("of several towers the language model's values are set, and the whole's where they stand", async () => {
     const vision = { num_hidden_layers: 2, dtype: "float32" };
@@ -44,7 +68,7 @@ describe("config.json", () => {
       text_config: { num_hidden_layers: 2, torch_dtype: "float32", vocab_size: 32 },
       vision,
     };
-    expect(JSON.parse(await configOf(config, { layerCount: 4, embeddingRows: 48 }))).toEqual({
+    expect(JSON.parse(await configOf(config, { configValues: counted(4, "text_config"), embeddingRows: 48 }))).toEqual({
       dtype: "bfloat16",
       text_config: { num_hidden_layers: 4, torch_dtype: "bfloat16", vocab_size: 48 },
       vision,
@@ -69,24 +93,6 @@ describe("config.json", () => {
     ] as const;
     expect(JSON.parse(await configOf(CONFIG, { tasks }))).toMatchObject({ torch_dtype: "float16" });
   });
-
-  test("lists with an entry a layer follow the layers of a stack", async () => {
-    const config = {
-      num_hidden_layers: 3,
-      layer_types: ["full", "sliding", "linear"],
-      dtype: "bfloat16",
-      vocab_size: 32,
-    };
-    const [like] = fakePlan().tasks;
-    const tasks = [2, 0, 2, 1].map((from, layer) => {
-      const models = [{ ...like!.models[0]!, tensor: `model.layers.${from}.w` }];
-      return { ...like!, name: `model.layers.${layer}.w`, models };
-    });
-    expect(JSON.parse(await configOf(config, { layerCount: 4, tasks }))).toMatchObject({
-      num_hidden_layers: 4,
-      layer_types: ["linear", "full", "linear", "sliding"],
-    });
-  });
 });
 
 describe("checkLayerCount", () => {
@@ -96,7 +102,7 @@ describe("checkLayerCount", () => {
     const keyless = { config: { depth: 2 }, tensors };
     expect(() => checkLayerCount(plan, keyless)).toThrow(/base: config.json has no key .* goes from 0 to 3/);
     checkLayerCount({ ...plan, layerCount: 0 }, keyless);
-    checkLayerCount(plan, { config: { n_layer: 2 }, tensors });
+    checkLayerCount({ ...plan, configValues: [{ path: ["n_layer"], value: 3 }] }, { config: { n_layer: 2 }, tensors });
     checkLayerCount(plan, { config: undefined, tensors });
   });
 });

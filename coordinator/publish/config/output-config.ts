@@ -1,0 +1,46 @@
+import { layerCountKey, vocabularySizeKeys } from "../../../checkpoint/index.ts";
+import type { Plan } from "../../../merge/work/index.ts";
+import { withJsonValue, withoutJsonKey } from "../json-text.ts";
+import { type Config, has } from "./config-part.ts";
+import { isDequantised, withDtype } from "./dtype.ts";
+
+/** The defining input's config for the output: what the plan says of its layers, dtype and vocabulary size set, all else as it stands. */
+export function outputConfig(text: string, config: Config, plan: Plan): string {
+  const key = layerCountKey(config);
+  let edited = text;
+  for (const { path, value } of plan.configValues ?? []) edited = withJsonValue(edited, path, value);
+  // The language model's part of a config of several towers, or the config itself.
+  const nested = key === undefined || key.path.length === 1 ? undefined : key.path.slice(0, -1);
+  edited = withDtype(edited, config, nested, plan);
+  if (isDequantised(plan)) edited = withoutJsonKeys(edited, config, ["quantization_config", "compression_config"]);
+  for (const { path, value } of rowValues(config, plan)) edited = withJsonValue(edited, path, value);
+  return edited;
+}
+
+/** How many tokens there are, wherever the config counts them; a table of its own for each layer (Gemma 3n) has its own count. */
+function rowValues(
+  config: Config,
+  { embeddingRows, tasks }: Plan,
+): readonly { path: readonly string[]; value: number }[] {
+  if (embeddingRows === undefined) return [];
+  const keys = vocabularySizeKeys(config);
+  const perLayer = tasks.find(({ name }) => /(?:^|\.)embed_tokens_per_layer\.weight$/.test(name))?.shape[0];
+  const ofTables = keys
+    .map((path) => [...path.slice(0, -1), "vocab_size_per_layer_input"])
+    .filter((path) => perLayer !== undefined && has(config, path));
+  return [
+    ...keys.map((path) => ({ path, value: embeddingRows })),
+    ...ofTables.map((path) => ({ path, value: perLayer ?? embeddingRows })),
+  ];
+}
+
+/** Keys at the top, and in the language model's part of a config of several towers. */
+function withoutJsonKeys(text: string, config: Config, keys: readonly string[]): string {
+  const key = layerCountKey(config);
+  const nested = key === undefined ? [] : key.path.slice(0, -1);
+  return [[], nested].reduce(
+    (edited, path) =>
+      keys.reduce((now, name) => (has(config, [...path, name]) ? withoutJsonKey(now, [...path, name]) : now), edited),
+    text,
+  );
+}

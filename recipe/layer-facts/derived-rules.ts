@@ -1,0 +1,52 @@
+import type { Json } from "../../merge/work/index.ts";
+import { type Config, type LayerRule, maybeCount } from "./layer-rule.ts";
+
+/** What a layer is where a config has no list; undefined: what the family does then is not known. */
+export type Derivation = (config: Config, layer: number, count: number) => Json | undefined;
+
+/** A list of one entry a layer that a family reads, and makes by itself from other keys where the config lacks it. */
+export function derivedRule(list: string, from: readonly string[], derive: Derivation): LayerRule {
+  return {
+    keys: [list, ...from],
+    at(config, layer, count) {
+      const entries = config[list];
+      const value =
+        Array.isArray(entries) && entries.length >= count ? (entries[layer] as Json) : derive(config, layer, count);
+      return value === undefined ? undefined : JSON.stringify(value);
+    },
+    solve(config, wanted, [origin]) {
+      const old = config[list];
+      const beyond = Array.isArray(old) && origin?.config === config ? (old.slice(origin.count) as Json[]) : [];
+      return { [list]: [...wanted.map((kind) => JSON.parse(kind) as Json), ...beyond] };
+    },
+  };
+}
+
+/** A list of the numbers of layers that a family reads, and makes by itself where the config lacks it. */
+export function derivedNumbersRule(
+  list: string,
+  from: readonly string[],
+  is: (config: Config, layer: number, count: number) => boolean,
+): LayerRule {
+  return {
+    keys: [list, ...from],
+    at(config, layer, count) {
+      const numbers = config[list];
+      return String(Array.isArray(numbers) ? numbers.includes(layer) : is(config, layer, count));
+    },
+    solve: (_, wanted) => ({ [list]: wanted.flatMap((value, layer) => (value === "true" ? [layer] : [])) }),
+  };
+}
+
+/** `kind` for each layer where (layer + shift) % every is 0, `other` for the rest. */
+export function each(every: number | string, fallback: number, kind: Json, other: Json, shift = 1): Derivation {
+  return (config, layer) => {
+    const period = typeof every === "number" ? every : (maybeCount(config, every) ?? fallback);
+    return period > 0 && (layer + shift) % period === 0 ? kind : other;
+  };
+}
+
+/** `kind` for the first layers, as many as the key says, `other` for the rest. */
+export function firstOf(key: string, fallback: number, kind: Json, other: Json): Derivation {
+  return (config, layer) => (layer < (maybeCount(config, key) ?? fallback) ? kind : other);
+}

@@ -1,0 +1,62 @@
+import { layerCountKey, type Tower, towerLayerKeys, towersOf } from "../checkpoint/index.ts";
+import type { Findings } from "./findings.ts";
+import type { RecipeModel } from "./model-entry.ts";
+import { sameModel } from "./model-reference.ts";
+import { isOfWholeModels, type Recipe } from "./recipe.ts";
+import { type LayerStack, layoutOf, missingLayers } from "./tensor-layout.ts";
+
+/** Layers that the config of a model counts and of which there is no tensor. */
+export interface MissingLayers {
+  readonly tower: Tower;
+  readonly prefix: string;
+  readonly count: number;
+  readonly layers: readonly number[];
+}
+
+/** By tower; of several stacks in one the largest is that of the layers. Towers of which the config counts nothing are passed over. */
+export function missingLayersOf({ checkpoint }: Pick<RecipeModel, "checkpoint">): readonly MissingLayers[] {
+  const { config, tensors } = checkpoint;
+  // Where groups of layers share their weights, there are fewer than are counted.
+  if (config === undefined || config.num_hidden_groups !== undefined) return [];
+  const towerOf = towersOf(tensors.keys());
+  const { stacks } = layoutOf(tensors.keys());
+  const byTower = new Map<Tower, [string, LayerStack][]>();
+  for (const stack of stacks) {
+    const tower = towerOf(`${stack[0]}.0.weight`);
+    byTower.set(tower, [...(byTower.get(tower) ?? []), stack]);
+  }
+  return [...byTower].flatMap(([tower, ofTower]) => {
+    const largest = ofTower.reduce((best, other) => (other[1].layerCount > best[1].layerCount ? other : best));
+    const [prefix, stack] = largest;
+    const key = towerLayerKeys(config, tower)[0] ?? (byTower.size === 1 ? layerCountKey(config) : undefined);
+    if (key === undefined) return [];
+    const layers = missingLayers(stack, key.count);
+    return layers.length === 0 ? [] : [{ tower, prefix, count: key.count, layers }];
+  });
+}
+
+/** A model that is not whole cannot be merged whole; ranges may be taken of what is there. */
+export function checkMissingLayers(recipe: Recipe, models: readonly RecipeModel[], findings: Findings): void {
+  for (const model of models) {
+    if (model.adapter !== undefined) continue;
+    const named = recipe.layerRanges.flatMap((range) =>
+      range.sources.filter((source) => sameModel(source.model, model.reference)).map((source) => ({ range, source })),
+    );
+    const place = named[0]?.source.place ?? recipe.methodPlace;
+    for (const { tower, prefix, count, layers } of missingLayersOf(model)) {
+      const isUsed = named.some(
+        ({ range, source }) =>
+          isOfWholeModels(recipe, range) ||
+          layers.some((layer) => layer >= (source.layers?.first ?? 0) && layer < (source.layers?.end ?? 0)),
+      );
+      const first = layers.slice(0, 6).join(", ");
+      const what = `layer${layers.length === 1 ? "" : "s"} ${first}${layers.length > 6 ? ", …" : ""}`;
+      const message = `"${model.label}" is incomplete: its config counts ${count} layers, and of ${prefix} it lacks ${what}`;
+      const hint = "Fetch the model again; or put the number of layers that it has into its config.json.";
+      // Towers that see and hear are often stored without the layers that nobody reads.
+      const isFault = isUsed && (tower === "text" || tower === "encoder" || tower === "decoder");
+      if (isFault) findings.fault("recipe/missing-layers", place, message, hint);
+      else findings.warning("recipe/missing-layers", place, message, hint);
+    }
+  }
+}

@@ -1,0 +1,192 @@
+import { countHolders, isFloatDtype, splitLayer, type Tower } from "../checkpoint/index.ts";
+import type { ConfigValue } from "./config-value.ts";
+import type { Findings } from "./findings.ts";
+import { type FollowedConfig, followLayers } from "./layer-facts/follow-layers.ts";
+import type { Config, Origin } from "./layer-facts/layer-rule.ts";
+import { type Misfit, maybeUnexplained, misfitsOf, type StackLayer } from "./layer-facts/stack-fit.ts";
+import type { RecipeModel } from "./model-entry.ts";
+import type { LayerRange } from "./recipe.ts";
+import { shapeText } from "./shapes.ts";
+import type { LayerStack } from "./tensor-layout.ts";
+
+/** Where a layer of a stack came from. */
+export interface LayerOrigin {
+  readonly input: RecipeModel;
+  readonly layers: LayerStack;
+  /** Of its model, and how many that counts. */
+  readonly layer: number;
+  readonly count: number;
+  readonly range: LayerRange;
+  /** Which entry of the recipe's list, from 1. */
+  readonly slice: number;
+}
+
+/** A stack that `slices` makes. */
+export interface MadeStack {
+  readonly tower: Tower;
+  /** Whose config the output has, its layers, and how many it counts. */
+  readonly model: RecipeModel;
+  readonly prefix: string;
+  readonly layers: LayerStack;
+  readonly count: number;
+  readonly origins: readonly LayerOrigin[];
+}
+
+/**
+ * Judges a stack against the model whose config the output has, and says what the config says then: the number of layers wherever it
+ * is counted, and what it holds of single layers. Reports layers that do not fit, and facts that cannot follow.
+ */
+export function followStack(stack: MadeStack, findings: Findings): readonly ConfigValue[] {
+  const { model, count, origins, tower } = stack;
+  const [first] = origins;
+  if (first === undefined || model.adapter !== undefined) return [];
+  const views = new Map<RecipeModel, Config>();
+  const viewOf = (input: RecipeModel, of: number) => {
+    const view = views.get(input) ?? viewOfHolders(input, tower, of);
+    views.set(input, view);
+    return view;
+  };
+  const config = viewOf(model, count);
+  const followed = followLayers({
+    config,
+    count,
+    origins: origins.map(({ input, layer, count: of }): Origin => ({ config: viewOf(input, of), count: of, layer })),
+    isOther: (key) => isOfOtherTower(key, tower),
+  });
+  reportLost(stack, followed, findings);
+  reportMisfits(stack, followed, findings);
+  return valuesOf(stack, followed);
+}
+
+/** Whether each layer stands where it stood in the model whose config the output has. */
+export function isUnmoved({ model, count, origins }: MadeStack): boolean {
+  return origins.length === count && origins.every(({ input, layer }, j) => input === model && layer === j);
+}
+
+/** Where the config counts the layers of the stack; of a config that does not, the whole. */
+function holdersOf({ checkpoint }: RecipeModel, tower: Tower, count: number) {
+  const holders = countHolders(checkpoint.config ?? {}, tower, count);
+  return holders.length > 0 ? holders : [{ path: [], keys: [] }];
+}
+
+/** All that the parts of a config that count the stack say, as one. */
+function viewOfHolders(model: RecipeModel, tower: Tower, count: number): Config {
+  const config = model.checkpoint.config ?? {};
+  const parts = holdersOf(model, tower, count).map(({ path }) => partAt(config, path));
+  return Object.assign({}, ...parts) as Config;
+}
+
+function partAt(config: Config, path: readonly string[]): Config {
+  return path.reduce((part, key) => part[key] as Config, config);
+}
+
+function isOfOtherTower(key: string, tower: Tower): boolean {
+  if (tower === "encoder") return /(?:^|_)decoder_/.test(key);
+  return tower === "decoder" && /(?:^|_)encoder_/.test(key);
+}
+
+/** The new values, in every part that has them; a key that none has goes to the innermost. */
+function valuesOf({ model, tower, count, origins }: MadeStack, { values }: FollowedConfig): readonly ConfigValue[] {
+  const config = model.checkpoint.config;
+  if (config === undefined) return [];
+  const holders = holdersOf(model, tower, count);
+  const counts = holders.flatMap(({ path, keys }) =>
+    keys.map((key) => ({ path: [...path, key], value: origins.length })),
+  );
+  const facts = Object.entries(values).flatMap(([key, value]) => {
+    const having = holders.filter(({ path }) => Object.hasOwn(partAt(config, path), key));
+    return (having.length > 0 ? having : holders.slice(-1)).map(({ path }) => ({ path: [...path, key], value }));
+  });
+  return [...(origins.length === count ? [] : counts), ...facts];
+}
+
+function reportLost({ model, origins }: MadeStack, { lost }: FollowedConfig, findings: Findings): void {
+  for (const { keys, layers } of lost) {
+    const place = origins[layers[0] ?? 0]?.range.place ?? { line: 1, column: 1 };
+    const named = keys.length === 1 ? `"${keys[0]}"` : keys.map((key) => `"${key}"`).join(", ");
+    const message =
+      layers.length === 0
+        ? `${named} in the config of "${model.label}" may be about single layers, and stays as it is`
+        : `${named} in the config of "${model.label}" cannot say what the stacked layers are: of ${layersText(layers)} it says something else than of where ${layers.length === 1 ? "it" : "they"} came from`;
+    const hint = "What loads the output may build other layers there than the weights are of: look at its config.json.";
+    findings.warning("recipe/layer-facts", place, message, hint);
+  }
+}
+
+function reportMisfits(stack: MadeStack, followed: FollowedConfig, findings: Findings): void {
+  const { model, layers, count, origins, prefix } = stack;
+  const output = origins.map(
+    ({ input, layers: own, layer }, j): StackLayer => ({
+      shapes: shapesOf(input, own, layer),
+      kind: followed.kindOf(j),
+    }),
+  );
+  const reference = Array.from(
+    { length: count },
+    (_, k): StackLayer => ({ shapes: shapesOf(model, layers, k), kind: followed.kindBefore(k) }),
+  );
+  for (const misfit of misfitsOf(output, reference)) {
+    const origin = origins[misfit.layer];
+    if (origin !== undefined) reportMisfit(misfit, origin, { model, prefix }, findings);
+  }
+  const unexplained = maybeUnexplained(output, reference);
+  const origin = unexplained === undefined ? undefined : origins[unexplained];
+  if (origin === undefined) return;
+  const message = `the layers of "${model.label}" are not all of the same tensors, and nothing in its config tells why: layer ${unexplained} of the output (slice ${origin.slice}) has others than layer ${unexplained} has there`;
+  const hint = "Look whether what loads the output expects these tensors in this layer.";
+  findings.warning("recipe/layer-misfit", origin.range.place, message, hint);
+}
+
+function reportMisfit(
+  { layer, suffix, what, found, expected, like }: Misfit,
+  { input, layer: from, range, slice }: LayerOrigin,
+  { model, prefix }: Pick<MadeStack, "model" | "prefix">,
+  findings: Findings,
+): void {
+  const name = `${prefix}.${layer}.${suffix}`;
+  const origin = `layer ${from} of "${input.label}"`;
+  const owner = `"${model.label}", whose config the output has`;
+  const key = `${slice} ${what}`;
+  switch (what) {
+    case "shape": {
+      const message = `slice ${slice}: ${name} would have the shape ${shapeText(found ?? [])} (${origin}); in ${owner}, it is ${shapeText(expected ?? [])}`;
+      const hint = "All slices of a stack must be of models of one size.";
+      findings.repeated("fault", key, "recipe/shape-mismatch", range.place, message, hint);
+      return;
+    }
+    case "lacks": {
+      const message = `slice ${slice}: layer ${layer} of the output (${origin}) would lack ${name}, ${shapeText(expected ?? [])}, which ${owner}, has in such a layer (its layer ${like})`;
+      const hint =
+        "What loads the output would make up the tensor. Take a layer that has it, or leave this one where it stands in its model.";
+      findings.repeated("fault", key, "recipe/layer-misfit", range.place, message, hint);
+      return;
+    }
+    case "has":
+    case "place": {
+      const message = `slice ${slice}: layer ${layer} of the output (${origin}) has ${name}, ${shapeText(found ?? [])}, which ${owner}, has in no such layer (compared with its layer ${like})`;
+      const hint = "What loads the output would ignore the tensor, or fail.";
+      findings.repeated(what === "has" ? "fault" : "warning", key, "recipe/layer-misfit", range.place, message, hint);
+    }
+  }
+}
+
+/** Buffers that are made anew when a model is loaded, if they are stored at all. */
+const buffers = /(?:^|\.)(?:rotary_emb\..*|inv_freq|masked_bias|position_ids|num_batches_tracked)$/;
+
+function shapesOf({ checkpoint }: RecipeModel, { layers }: LayerStack, layer: number): StackLayer["shapes"] {
+  const shapes = new Map<string, readonly number[]>();
+  for (const name of layers.get(layer) ?? []) {
+    const entry = checkpoint.tensors.get(name);
+    const suffix = splitLayer(name)?.suffix;
+    if (entry === undefined || suffix === undefined || !isFloatDtype(entry.dtype) || buffers.test(name)) continue;
+    // GPT-2's causal mask is called like a bias.
+    if (/attn\.bias$/.test(name) && entry.shape.length > 2) continue;
+    shapes.set(suffix, entry.shape);
+  }
+  return shapes;
+}
+
+function layersText(layers: readonly number[]): string {
+  const shown = layers.slice(0, 6).join(", ");
+  return `layer${layers.length === 1 ? "" : "s"} ${shown}${layers.length > 6 ? `, … (${layers.length} in all)` : ""}`;
+}

@@ -1,0 +1,26 @@
+import type { Checkpoint } from "../../checkpoint/index.ts";
+import { type Binding, bindRecipe, labelsFor, referencedModels } from "../../recipe/index.ts";
+import { methods, parse, summaryOf } from "./parsing.ts";
+
+/** Binds a recipe to made-up models, by the path that names them. Faults of the text count as well. */
+export function bindModels(text: string, models: Record<string, Checkpoint>): Binding {
+  const { recipe, faults } = parse(text);
+  if (recipe === undefined) throw new Error(summaryOf(faults).join("\n"));
+  const references = referencedModels(recipe);
+  const labels = labelsFor(references);
+  const inputs = references.map((reference) => {
+    const checkpoint = models[reference.path];
+    if (checkpoint === undefined) throw new Error(`no model ${reference.path}`);
+    return { reference, label: labels.get(reference.text) ?? "", checkpoint };
+  });
+  const binding = bindRecipe(recipe, inputs, { methods });
+  return { ...binding, faults: [...faults, ...binding.faults] };
+}
+
+/** Layers `first` to `end - 1` of models, one range after another. */
+export function stackOf(...ranges: readonly (readonly [model: string, first: number, end: number])[]): string {
+  const slices = ranges.map(
+    ([model, first, end]) => `  - sources: [{ model: ${model}, layer_range: [${first}, ${end}] }]\n`,
+  );
+  return `merge_method: passthrough\nslices:\n${slices.join("")}`;
+}

@@ -1,0 +1,306 @@
+import { describe, expect, test } from "vitest";
+import type { Checkpoint } from "../../checkpoint/index.ts";
+import type { Binding } from "../../recipe/index.ts";
+import { bindModels, stackOf } from "./binding.ts";
+import { checkpointOf, type TensorShape } from "./checkpoints.ts";
+
+const said = (list: Binding["faults"]) => list.map(({ code, message }) => `${code} ${message}`);
+const codes = (list: Binding["faults"]) => list.map(({ code }) => code);
+const configValue = ({ configValues = [] }: Binding, ...path: string[]) =>
+  configValues.find((value) => value.path.join(".") === path.join("."))?.value;
+
+interface Sizes {
+  readonly hidden?: number;
+  /** Of each layer; or of all. */
+  readonly inner?: number | readonly number[];
+  readonly bias?: boolean;
+  readonly config?: Record<string, unknown>;
+}
+
+function llama(layers: number, { hidden = 4, inner = 6, bias = false, config = {} }: Sizes = {}): Checkpoint {
+  const tensors = Array.from({ length: layers }, (_, i): TensorShape[] => {
+    const width = typeof inner === "number" ? inner : (inner[i] ?? 0);
+    const own: TensorShape[] = [
+      [`model.layers.${i}.mlp.up_proj.weight`, [width, hidden]],
+      [`model.layers.${i}.self_attn.q_proj.weight`, [hidden, hidden]],
+    ];
+    return bias ? [...own, [`model.layers.${i}.self_attn.q_proj.bias`, [hidden]]] : own;
+  });
+  return checkpointOf(
+    [
+      ["model.embed_tokens.weight", [10, hidden]],
+      ...tensors.flat(),
+      ["model.norm.weight", [hidden]],
+      ["lm_head.weight", [10, hidden]],
+    ],
+    { model_type: "llama", num_hidden_layers: layers, vocab_size: 10, ...config },
+  );
+}
+
+describe("a layer must be one of the model whose config the output has", () => {
+  test.each([
+    ["wider", llama(4, { inner: 8 }), "model.layers.2.mlp.up_proj.weight would have the shape [8, 4]", "it is [6, 4]"],
+    [
+      "of another hidden size",
+      llama(4, { hidden: 2 }),
+      "model.layers.2.mlp.up_proj.weight would have the shape [6, 2]",
+      "it is [6, 4]",
+    ],
+  ])("of a layer that is %s slice, tensor and the two shapes are named", (_, b, found, expected) => {
+    const { faults } = bindModels(stackOf(["a", 0, 2], ["b", 1, 3], ["a", 2, 4]), { a: llama(4), b });
+    expect(codes(faults)).toEqual(["recipe/shape-mismatch"]);
+    expect(said(faults)[0]).toContain(`slice 2: ${found} (layer 1 of "b")`);
+    expect(said(faults)[0]).toContain(expected);
+  });
+
+  test("tensors that only some of the layers would have, and such as some would lack", () => {
+    const [plain, biased] = [llama(4), llama(4, { bias: true })];
+    const more = bindModels(stackOf(["a", 0, 2], ["b", 1, 3]), { a: plain, b: biased });
+    expect(said(more.faults)[0]).toMatch(
+      /^recipe\/layer-misfit slice 2: layer 2 .* has model.layers.2.self_attn.q_proj.bias/,
+    );
+    const less = bindModels(stackOf(["a", 0, 2], ["b", 1, 3]), { a: biased, b: plain });
+    expect(said(less.faults)[0]).toMatch(
+      /^recipe\/layer-misfit slice 2: layer 2 .* would lack model.layers.2.self_attn.q_proj.bias/,
+    );
+  });
+
+  test("the base is that model, where the recipe has one", () => {
+    const models = { a: llama(4), b: llama(4, { inner: 8 }) };
+    const text = `${stackOf(["b", 0, 2], ["b", 1, 3])}base_model: a\n`;
+    expect(codes(bindModels(text, models).faults)).toEqual(["recipe/shape-mismatch", "recipe/shape-mismatch"]);
+    expect(bindModels(text.replace("base_model: a", "base_model: b"), models).faults).toEqual([]);
+  });
+
+  test("embedding and head are compared by their widths, and all else outside of the layers", () => {
+    const [a, b] = [llama(2), llama(2, { hidden: 2 })];
+    const first = bindModels(`${stackOf(["b", 0, 1], ["a", 0, 2])}base_model: a\n`, { a, b });
+    expect(said(first.faults)).toContainEqual(
+      expect.stringMatching(/model.embed_tokens.weight would have the shape \[10, 2\]/),
+    );
+    const last = bindModels(stackOf(["a", 0, 2], ["b", 0, 1]), { a, b });
+    expect(said(last.faults)).toContainEqual(
+      expect.stringMatching(/slice 2: (?:lm_head|model.norm).weight would have the shape/),
+    );
+  });
+
+  test("layers that differ by design may stand anywhere, and the config says so of each", () => {
+    const config = (inner: readonly number[]) => ({
+      intermediate_size: inner,
+      layer_rates: inner.map((size) => size / 2),
+    });
+    const [wide, narrow] = [
+      [6, 8, 6, 8],
+      [8, 8, 6, 6],
+    ];
+    const a = llama(4, { inner: wide, config: config(wide) });
+    const b = llama(4, { inner: narrow, config: config(narrow) });
+    const binding = bindModels(stackOf(["a", 0, 3], ["b", 1, 4]), { a, b });
+    expect([...binding.faults, ...binding.warnings]).toEqual([]);
+    expect(configValue(binding, "intermediate_size")).toEqual([6, 8, 6, 8, 6, 6]);
+    expect(configValue(binding, "layer_rates")).toEqual([3, 4, 3, 4, 3, 3]);
+    const c = llama(4, { inner: 12, config: { intermediate_size: 12 } });
+    expect(codes(bindModels(stackOf(["a", 0, 3], ["c", 1, 4]), { a, c }).faults)).toContain("recipe/shape-mismatch");
+  });
+
+  test("a part for each layer outside of the layers cannot be stacked", () => {
+    const config = { model_type: "gemma3n", text_config: { num_hidden_layers: 2, hidden_size_per_layer_input: 3 } };
+    const parts: TensorShape[] = [
+      ["model.embed_tokens.weight", [10, 4]],
+      ["model.embed_tokens_per_layer.weight", [10, 6]],
+      ["model.per_layer_projection_norm.weight", [3]],
+      ["model.layers.0.w", [4, 4]],
+      ["model.layers.1.w", [4, 4]],
+      ["model.norm.weight", [4]],
+    ];
+    const a = checkpointOf(parts, config);
+    const { faults } = bindModels(stackOf(["a", 0, 2], ["a", 0, 2]), { a });
+    expect(said(faults)).toEqual([
+      expect.stringMatching(/layer-misfit model.embed_tokens_per_layer.weight of "a", \[10, 6\]/),
+    ]);
+    expect(bindModels(stackOf(["a", 0, 1], ["a", 1, 2]), { a }).faults).toEqual([]);
+  });
+});
+
+describe("what only the first layer has", () => {
+  /** Encoder and decoder with a bias in the first layer of each. */
+  function t5(layers: number): Checkpoint {
+    const stack = (tower: string) =>
+      Array.from({ length: layers }, (_, i): TensorShape[] => [
+        [`${tower}.block.${i}.layer.0.SelfAttention.q.weight`, [4, 4]],
+        ...(i === 0
+          ? [[`${tower}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`, [8, 2]] as const]
+          : []),
+      ]).flat();
+    return checkpointOf([["shared.weight", [10, 4]], ...stack("encoder"), ...stack("decoder")], {
+      ...{ model_type: "t5", num_layers: layers, num_decoder_layers: layers, vocab_size: 10 },
+    });
+  }
+
+  const encoder = (...ranges: readonly (readonly [string, number, number])[]) =>
+    `merge_method: passthrough
+modules:
+  encoder:
+    slices:
+${ranges.map(([model, first, end]) => `      - sources: [{ model: ${model}, layer_range: [${first}, ${end}] }]\n`).join("")}
+  default: { models: [{ model: a }] }
+`;
+
+  test("must be in the output's first layer", () => {
+    const { faults } = bindModels(encoder(["a", 1, 3]), { a: t5(3) });
+    expect(said(faults)).toEqual([
+      expect.stringMatching(
+        /layer 0 of the output \(layer 1 of "a"\) would lack encoder.block.0.layer.0.SelfAttention.relative/,
+      ),
+    ]);
+  });
+
+  test("is of no use in another, which is said", () => {
+    const binding = bindModels(encoder(["a", 0, 3], ["a", 0, 2]), { a: t5(3) });
+    expect(binding.faults).toEqual([]);
+    expect(said(binding.warnings)).toEqual([
+      expect.stringMatching(/layer 3 of the output \(layer 0 of "a"\) has encoder.block.3/),
+    ]);
+    expect(configValue(binding, "num_layers")).toBe(5);
+    expect(configValue(binding, "num_decoder_layers")).toBeUndefined();
+  });
+
+  test("and what only the first layer lacks", () => {
+    const tensors = [0, 1, 2, 3].flatMap((i): TensorShape[] => [
+      [`layers.${i}.attn.Wqkv.weight`, [12, 4]],
+      ...(i > 0 ? [[`layers.${i}.attn_norm.weight`, [4]] as const] : []),
+    ]);
+    const a = checkpointOf([["embeddings.tok_embeddings.weight", [10, 4]], ...tensors], {
+      ...{ model_type: "modernbert", num_hidden_layers: 4, global_attn_every_n_layers: 2 },
+    });
+    expect(said(bindModels(stackOf(["a", 0, 2], ["a", 0, 2]), { a }).faults)).toEqual([
+      expect.stringMatching(/layer 2 of the output .* would lack layers.2.attn_norm.weight/),
+    ]);
+    expect(bindModels(stackOf(["a", 0, 3], ["a", 1, 4]), { a }).faults).toEqual([]);
+    const again = { ...a.config, global_attn_every_n_layers: 4 };
+    const alone = bindModels(stackOf(["a", 0, 2], ["a", 0, 2]), { a: { ...a, config: again } });
+    expect(said(alone.warnings)).toContainEqual(
+      expect.stringMatching(/layer 2 of the output \(slice 2\) has others than layer 2/),
+    );
+    expect(codes(bindModels(stackOf(["a", 1, 3]), { a }).warnings)).toContain("recipe/layer-misfit");
+  });
+
+  /** The first layer dense, the others with experts; a further one predicts the token after the next. */
+  function moe(type: string, config: Record<string, unknown> = {}): Checkpoint {
+    const layer = (i: number): TensorShape[] =>
+      i === 0
+        ? [["model.layers.0.mlp.gate_proj.weight", [6, 4]]]
+        : [
+            [`model.layers.${i}.mlp.gate.weight`, [2, 4]],
+            [`model.layers.${i}.mlp.experts.0.gate_proj.weight`, [3, 4]],
+          ];
+    return checkpointOf(
+      [
+        ["model.embed_tokens.weight", [10, 4]],
+        ...[0, 1, 2, 3].flatMap((i): TensorShape[] => [
+          [`model.layers.${i}.self_attn.q_proj.weight`, [4, 4]],
+          ...layer(i),
+        ]),
+        ["model.layers.4.eh_proj.weight", [4, 8]],
+        ["model.norm.weight", [4]],
+      ],
+      { model_type: type, num_hidden_layers: 4, first_k_dense_replace: 1, num_nextn_predict_layers: 1, ...config },
+    );
+  }
+
+  test.each(["deepseek_v3", "of a type that nobody knows"])("a dense layer among experts is refused (%s)", (type) => {
+    const { faults, warnings } = bindModels(stackOf(["a", 0, 2], ["a", 0, 2]), { a: moe(type) });
+    expect(said(faults)[0]).toMatch(
+      /layer 2 of the output \(layer 0 of "a"\) would lack model.layers.2.mlp.(?:experts.0.gate_proj|gate).weight/,
+    );
+    expect(said(warnings)).toContainEqual(expect.stringMatching(/"first_k_dense_replace" .* layer 2/));
+  });
+
+  test("none of them is another number, where a number can say it", () => {
+    const binding = bindModels(stackOf(["a", 1, 4], ["a", 2, 4]), { a: moe("deepseek_v3") });
+    expect([...binding.faults, ...binding.warnings]).toEqual([]);
+    expect(configValue(binding, "first_k_dense_replace")).toBe(0);
+  });
+
+  test("dense layers go where a list says that they are", () => {
+    const config = { first_k_dense_replace: 1, mlp_layer_types: ["dense", "sparse", "sparse", "sparse", "sparse"] };
+    const binding = bindModels(stackOf(["a", 0, 2], ["a", 0, 2]), { a: moe("glm4_moe_lite", config) });
+    expect([...binding.faults, ...binding.warnings]).toEqual([]);
+    // The last is that of the layer beyond the count.
+    expect(configValue(binding, "mlp_layer_types")).toEqual(["dense", "sparse", "dense", "sparse", "sparse"]);
+  });
+
+  test("layers beyond the count are none of the stack, and follow it", () => {
+    const a = moe("deepseek_v3");
+    expect(said(bindModels(stackOf(["a", 0, 5]), { a }).faults)[0]).toMatch(
+      /goes past the end of "a", which has 4 layers/,
+    );
+    const binding = bindModels(stackOf(["a", 0, 3], ["a", 1, 4]), { a });
+    expect(binding.faults).toEqual([]);
+    expect(binding.layerCount).toBe(6);
+    const beyond = binding.tasks.find(({ name }) => name.includes("eh_proj"));
+    expect(beyond).toMatchObject({
+      name: "model.layers.6.eh_proj.weight",
+      models: [{ tensor: "model.layers.4.eh_proj.weight" }],
+    });
+  });
+
+  test("layers that differ without a reason that is known are a warning where they move", () => {
+    const tensors = [0, 1, 2, 3].map(
+      (i): TensorShape => [`model.layers.${i}.${i % 2 === 0 ? "mamba" : "attn"}.weight`, [4, 4]],
+    );
+    const a = checkpointOf([["model.embed_tokens.weight", [10, 4]], ...tensors], {
+      model_type: "new",
+      num_hidden_layers: 4,
+    });
+    expect(codes(bindModels(stackOf(["a", 0, 2], ["a", 0, 2]), { a }).warnings)).toEqual([]);
+    const { warnings } = bindModels(stackOf(["a", 0, 3], ["a", 2, 4]), { a });
+    expect(said(warnings)).toEqual([
+      expect.stringMatching(
+        /layer-misfit the layers of "a" are not all of the same tensors.*layer 3 of the output \(slice 2\)/,
+      ),
+    ]);
+  });
+});
+
+describe("layers that are not there", () => {
+  const without = (checkpoint: Checkpoint, layer: number) =>
+    checkpointOf(
+      [...checkpoint.tensors.values()]
+        .filter(({ name }) => !name.includes(`.${layer}.`))
+        .map(({ name, shape }): TensorShape => [name, shape]),
+      checkpoint.config,
+    );
+  const whole = "merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: a}, {model: b}]\n";
+
+  test.each([
+    [
+      "at the end",
+      llama(2, { config: { num_hidden_layers: 4 } }),
+      /"b" is incomplete: its config counts 4 layers, and of model.layers it lacks layers 2, 3/,
+    ],
+    ["in the middle", without(llama(4), 1), /its config counts 4 layers, and of model.layers it lacks layer 1$/],
+  ])("%s make a model incomplete", (_, b, message) => {
+    expect(said(bindModels(whole, { a: llama(4), b }).faults)).toContainEqual(expect.stringMatching(message));
+  });
+
+  test("may be missing where no range is of them", () => {
+    const a = without(llama(4), 3);
+    const binding = bindModels(stackOf(["a", 0, 2], ["a", 1, 3]), { a });
+    expect(binding.faults).toEqual([]);
+    expect(codes(binding.warnings)).toEqual(["recipe/missing-layers"]);
+    expect(codes(bindModels(stackOf(["a", 0, 2], ["a", 1, 4]), { a }).faults)).toContain("recipe/missing-layers");
+  });
+
+  test("groups that share their weights are fewer than the layers", () => {
+    const config = { num_hidden_layers: 12, num_hidden_groups: 1 };
+    const a = checkpointOf(
+      [
+        ["embeddings.word_embeddings.weight", [10, 4]],
+        ["encoder.albert_layer_groups.0.ffn.weight", [4, 4]],
+      ],
+      config,
+    );
+    expect(bindModels("merge_method: passthrough\nmodels: [{model: a}]\n", { a }).faults).toEqual([]);
+  });
+});
