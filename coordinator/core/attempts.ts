@@ -1,5 +1,6 @@
 import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
 import { addDeadline } from "./deadlines.ts";
+import { closeEarlier, earlierMayWrite, nameWriter } from "./earlier.ts";
 import type { Effect } from "./events.ts";
 import type { Queue } from "./queues.ts";
 import type { Attempt, JobState, Unit, Worker } from "./state.ts";
@@ -37,6 +38,7 @@ export function lend(state: JobState, unit: Unit, worker: Worker, audit: boolean
   reindex(state, worker);
   state.held++;
   addDeadline(state.deadlines, { unit: unit.id, attempt: number }, leaseEndsMs);
+  if (unit.kind === "slice" && !audit) nameWriter(state, worker, out);
   out.push({
     type: "assign",
     worker: worker.id,
@@ -97,13 +99,14 @@ export function openGrant(state: JobState, unit: Unit, attempt: Attempt): void {
 }
 
 /** This attempt writes nothing any more. */
-export function closeGrant(state: JobState, ref: AttemptRef): void {
+export function closeGrant(state: JobState, ref: AttemptRef & { readonly worker?: WorkerId }): void {
   if (state.grants.get(ref.unit)?.attempt === ref.attempt) state.grants.delete(ref.unit);
+  closeEarlier(state, ref, ref.worker);
 }
 
 /** Whether anybody may still write: leases of this epoch or of earlier ones. */
 export function mayWrite(state: JobState): boolean {
-  if (state.nowMs < state.grantsFromMs) return true;
+  if (earlierMayWrite(state)) return true;
   for (const [unit, grant] of state.grants) {
     if (state.nowMs < grant.endsMs) return true;
     state.grants.delete(unit);

@@ -6,6 +6,7 @@ import type { JobState } from "./state.ts";
 
 export function onStarted(state: JobState, _event: EventOf<"started">, out: Effect[]): void {
   state.grantsFromMs = state.nowMs + state.limits.earlierGrantsMs;
+  if (state.limits.earlierGrantsMs === 0) state.earlier.isOver = true;
   state.aloneSinceMs = state.nowMs;
   if (!isRunning(state)) return;
   for (const tensor of state.cut.values()) if (!tensor.settled) out.push({ type: "begin-round", task: tensor.task });
@@ -73,6 +74,7 @@ export function onPhaseDurable(state: JobState, event: EventOf<"phase-durable">,
     state.cancelDurable = true;
     if (state.phase === "terminating") out.push({ type: "finished", outcome: "cancelled" });
   }
+  if (event.phase === "stopped") state.closing = "over";
   if (event.phase !== "cancelled") return;
   if (state.phase === "cancelling") out.push({ type: "finished", outcome: "cancelled" });
   else if (state.phase === "terminating") out.push({ type: "discarded" });
@@ -85,6 +87,7 @@ export function onStageDiscarded(state: JobState, _event: EventOf<"stage-discard
 
 /** Storage or journal refused something that the job cannot do without. Whoever opens the journal next goes on. */
 export function onJobFailed(state: JobState, event: EventOf<"job-failed">, out: Effect[]): void {
+  if (state.closing !== undefined) state.closing = "over"; // what failed may be the last word
   if (state.phase === "cancelling" || state.phase === "terminating") {
     const isOver = state.phase === "terminating" && state.cancelDurable;
     if (isOver) out.push({ type: "discarded", failure: event.failure });

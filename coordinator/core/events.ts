@@ -26,6 +26,8 @@ export type JobEvent =
   | ({ readonly type: "started" } & Timed)
   /** Answered by "dropped" for those of `held` that are not the worker's any more. */
   | ({ readonly type: "worker-attached" } & AttachedWorker & Timed)
+  /** Of an attached worker: all attempts of the job that it may be writing, whoever granted them. */
+  | ({ readonly type: "writing-told"; readonly worker: WorkerId; readonly attempts: readonly AttemptRef[] } & Timed)
   /** Cut off, perhaps alive: its leases run on. */
   | ({ readonly type: "worker-detached"; readonly worker: WorkerId } & Timed)
   /** Certainly dead, with all that it held. */
@@ -46,6 +48,7 @@ export type JobEvent =
   /** A request begins a round: these units survey the tensor's ranges, in range order. */
   | ({ readonly type: "round-begun"; readonly task: number; readonly surveys: readonly UnitId[] } & Timed)
   | ({ readonly type: "verdict-durable"; readonly task: number } & Timed)
+  | ({ readonly type: "writer-durable"; readonly worker: WorkerId; readonly incarnation: string } & Timed)
   /** `sha256`: of what was computed; absent where the worker asks before it computes. */
   | ({ readonly type: "grant-requested"; readonly sha256?: string } & OfAttempt)
   | ({ readonly type: "surveyed" } & OfAttempt)
@@ -72,8 +75,11 @@ export type JobEvent =
   | ({ readonly type: "stop-requested" } & Timed)
   | ({ readonly type: "job-failed"; readonly failure: Failure } & Timed);
 
-/** Phases that outlive the coordinator: a job that was paused or being cancelled is so after a restart. */
-export type DurablePhase = "running" | "paused" | "cancelling" | "cancelled";
+/**
+ * Phases that outlive the coordinator: a job that was paused or being cancelled is so after a restart. "alone": nothing of earlier epochs
+ * is being written any more; "stopped": nothing of this one either, nor will be.
+ */
+export type DurablePhase = "running" | "paused" | "cancelling" | "cancelled" | "alone" | "stopped";
 
 export type EventType = JobEvent["type"];
 export type EventOf<T extends EventType> = Extract<JobEvent, { readonly type: T }>;
@@ -112,6 +118,13 @@ export type Effect =
   | { readonly type: "journal-quarantined"; readonly unit: UnitId; readonly attempt: number; readonly failure: Failure }
   | { readonly type: "journal-audited"; readonly unit: UnitId; readonly attempt: number }
   | { readonly type: "journal-lost"; readonly unit: UnitId; readonly attempt: number }
+  /** Make it durable that this run may have grants, then say writer-durable; `isGone`: that it has ended, and nothing need be said. */
+  | {
+      readonly type: "journal-writer";
+      readonly worker: WorkerId;
+      readonly incarnation: string;
+      readonly isGone?: true;
+    }
   /** Make it durable, then say phase-durable. */
   | { readonly type: "journal-phase"; readonly phase: DurablePhase; readonly reason?: Failure }
   | { readonly type: "begin-seal" }
@@ -147,4 +160,6 @@ export type Counter =
   | "audit-skipped"
   | "dispute"
   | "handed-back"
-  | "worker-set-aside";
+  | "worker-set-aside"
+  /** While leases of earlier epochs may last: none of them can write there. */
+  | "granted-early";

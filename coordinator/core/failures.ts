@@ -1,5 +1,6 @@
 import type { Failure, UnitId } from "../../merge/work/index.ts";
 import { cancel, closeGrant, currentAttempt, drop, giveBack, isHeld, reindex } from "./attempts.ts";
+import { writerIsGone } from "./earlier.ts";
 import type { Effect, EventOf } from "./events.ts";
 import { fail, pause } from "./phases.ts";
 import { leaveRun } from "./queues.ts";
@@ -141,6 +142,7 @@ export function workerLost(state: JobState, event: EventOf<"worker-lost">, out: 
 }
 
 export function removeWorker(state: JobState, worker: Worker): void {
+  writerIsGone(state, worker);
   worker.attached = false;
   reindex(state, worker);
   leaveRun(state.readySlices, worker.id);

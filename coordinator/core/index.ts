@@ -1,3 +1,4 @@
+export type { WorkerRun } from "./earlier.ts";
 export type {
   AttachedWorker,
   Counter,

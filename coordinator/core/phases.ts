@@ -74,7 +74,7 @@ function auditsAreOver(state: JobState, out: Effect[]): boolean {
 /** Stopping and failing end when nothing is held or on its way into the journal; cancelling when nothing can be written. */
 export function quiesce(state: JobState, out: Effect[]): void {
   if (state.phase === "stopping" || state.phase === "failing") {
-    if (state.held > 0 || state.journalling > 0) return;
+    if (state.held > 0 || state.journalling > 0 || !isClosed(state, out)) return;
     const outcome = state.phase === "stopping" ? "stopped" : "failed";
     state.phase = outcome;
     out.push({ type: "finished", outcome, ...(state.cause === undefined ? {} : { cause: state.cause }) });
@@ -84,4 +84,14 @@ export function quiesce(state: JobState, out: Effect[]): void {
     state.discarding = true;
     out.push({ type: "discard-stage" });
   }
+}
+
+/** Whoever opens the journal next need not wait, where it is told that nothing is being written. A journal that fails is not asked to. */
+function isClosed(state: JobState, out: Effect[]): boolean {
+  if (state.closing === undefined) {
+    const tells = state.named.size > 0 && !mayWrite(state) && state.cause?.code.startsWith("journal/") !== true;
+    state.closing = tells ? "asked" : "over";
+    if (tells) out.push({ type: "journal-phase", phase: "stopped" });
+  }
+  return state.closing === "over";
 }

@@ -13,6 +13,7 @@ import {
   onTerminateRequested,
 } from "./control.ts";
 import { dispatch, speculate } from "./dispatch.ts";
+import { noteEarlierOver, onWriterDurable, onWritingTold } from "./earlier.ts";
 import type { Effect, EventOf, EventType, JobEvent } from "./events.ts";
 import { onUnitFailed } from "./failures.ts";
 import { advance, quiesce } from "./phases.ts";
@@ -36,6 +37,7 @@ type Handler<T extends EventType> = (state: JobState, event: EventOf<T>, out: Ef
 const on: { readonly [T in EventType]: Handler<T> } = {
   started: onStarted,
   "worker-attached": onWorkerAttached,
+  "writing-told": onWritingTold,
   "worker-detached": onWorkerDetached,
   "worker-lost": onWorkerLost,
   "worker-draining": onWorkerDraining,
@@ -46,6 +48,7 @@ const on: { readonly [T in EventType]: Handler<T> } = {
   "leadership-confirmed": onLeadershipConfirmed,
   "round-begun": onRoundBegun,
   "verdict-durable": onVerdictDurable,
+  "writer-durable": onWriterDurable,
   "grant-requested": onGrantRequested,
   surveyed: onSurveyed,
   "slice-computed": onSliceComputed,
@@ -81,6 +84,7 @@ export function reduce(state: JobState, event: JobEvent): Effect[] {
   dispatch(state, out);
   if (event.type === "time-passed") speculate(state, out);
   advance(state, out);
+  noteEarlierOver(state, out);
   quiesce(state, out);
   return out;
 }

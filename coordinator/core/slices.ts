@@ -1,5 +1,6 @@
 import { cancel, closeGrant, currentAttempt, drop, giveBack, openGrant } from "./attempts.ts";
 import { closeDispute, failHopeless, judge, openDispute, vote, voteOf, votesWithDone } from "./disputes.ts";
+import { earlierMayWrite, isNamed } from "./earlier.ts";
 import type { Effect, EventOf, HeldBy } from "./events.ts";
 import { attemptFailed, praise } from "./failures.ts";
 import { addDuration } from "./pace.ts";
@@ -26,8 +27,9 @@ export function onGrantRequested(state: JobState, event: EventOf<"grant-requeste
   }
   const open = state.grants.get(unit.id);
   const another = open !== undefined && open.attempt !== attempt.number && state.nowMs < open.endsMs;
-  const mayNot = state.nowMs < state.grantsFromMs || state.nowMs >= state.leadsUntilMs;
-  if (another || mayNot) {
+  const worker = state.workers.get(event.worker);
+  const mayNot = earlierMayWrite(state, unit.id) || state.nowMs >= state.leadsUntilMs;
+  if (another || mayNot || worker === undefined || !isNamed(state, worker)) {
     out.push({ type: "later", ...who });
     return;
   }
@@ -36,6 +38,7 @@ export function onGrantRequested(state: JobState, event: EventOf<"grant-requeste
   // A new lease: the worker counts it from the moment it asked, which was before now.
   attempt.leaseEndsMs = Math.max(attempt.leaseEndsMs, state.nowMs + state.limits.leaseMs);
   openGrant(state, unit, attempt);
+  if (state.nowMs < state.grantsFromMs) out.push({ type: "count", counter: "granted-early" });
   out.push({ type: "grant", ...who });
 }
 

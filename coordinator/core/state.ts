@@ -1,5 +1,6 @@
 import type { Failure, SliceId, UnitId, WorkerId } from "../../merge/work/index.ts";
 import type { Deadlines } from "./deadlines.ts";
+import { type Earlier, earlierOf, type NamedRun, type WorkerRun } from "./earlier.ts";
 import type { Vote } from "./events.ts";
 import { newPace, type Pace } from "./pace.ts";
 import { emptyQueue, emptySliceQueue, type Queue, type SliceQueue } from "./queues.ts";
@@ -143,8 +144,12 @@ export interface JobState {
   readonly limits: Limits;
   /** Of the newest event. */
   nowMs: number;
-  /** Leases of an earlier epoch may write until then: nothing is granted. */
+  /** Leases of an earlier epoch may write until then, whatever is known of them. */
   grantsFromMs: number;
+  readonly earlier: Earlier;
+  /** Runs of workers that the journal names as having had grants in this epoch, or is about to; of these, those that have gone. */
+  readonly named: Map<string, NamedRun>;
+  readonly gone: Set<string>;
   /** Another coordinator may lead after that: nothing is granted or renewed. */
   leadsUntilMs: number;
   readonly units: Map<UnitId, Unit>;
@@ -186,6 +191,8 @@ export interface JobState {
   /** Workers that are set aside for a while. */
   readonly aside: Set<WorkerId>;
   cause?: Failure;
+  /** Stopping or failing: the journal is being told that nothing writes any more, or has been, or cannot be. */
+  closing?: "asked" | "over";
   /** Cancelling: whether the journal has it, and the stage's removal is under way. */
   cancelDurable: boolean;
   discarding: boolean;
@@ -196,7 +203,7 @@ export interface Limits {
   readonly leaseMs: number;
   /** Longest I/O call of a worker that has not ended itself: a grant is open until its lease and this are over. */
   readonly ioTimeoutMs: number;
-  /** How long leases of earlier epochs may still write after the start: their lease, I/O timeout and leadership. */
+  /** How long leases of earlier epochs may still write after the start, where it is not known better: their lease, I/O timeout and leadership. */
   readonly earlierGrantsMs: number;
   /** Failed attempts after which a unit is quarantined and the job fails. */
   readonly attemptsMax: number;
@@ -228,6 +235,8 @@ export interface JobSpecification {
   /** From the journal. */
   readonly paused?: Failure;
   readonly cancelling?: boolean;
+  /** Who may have had grants in earlier epochs; undefined: that is not known. */
+  readonly earlierWriters?: readonly WorkerRun[] | undefined;
 }
 
 export interface SliceSpecification {
@@ -281,6 +290,9 @@ export function initialState(specification: JobSpecification): JobState {
     nowMs: Number.NEGATIVE_INFINITY,
     grantsFromMs: Number.POSITIVE_INFINITY,
     leadsUntilMs: Number.POSITIVE_INFINITY,
+    earlier: earlierOf(specification.earlierWriters),
+    named: new Map(),
+    gone: new Set(),
     units,
     cut: new Map(tensors.map((tensor) => [tensor.task, { ...tensor, surveys: [], surveysOpen: 0 }])),
     workers: new Map(),

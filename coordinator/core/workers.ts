@@ -1,6 +1,7 @@
 import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
 import { closeGrant, currentAttempt, drop, giveBack, isHeld, reindex, renew } from "./attempts.ts";
 import { addDeadline, takeDeadline } from "./deadlines.ts";
+import { closeEarlier, forgetGone, writerIsHere } from "./earlier.ts";
 import type { Effect, EventOf } from "./events.ts";
 import { attemptVanished, pardon, removeWorker, requeueAudit, takeBack, workerLost } from "./failures.ts";
 import { fail, isRunning } from "./phases.ts";
@@ -35,6 +36,7 @@ export function onWorkerAttached(state: JobState, event: EventOf<"worker-attache
     else giveBack(state, unit);
   });
   reindex(state, worker);
+  writerIsHere(state, event);
   sayDropped(state, worker.id, event.held, out);
 }
 
@@ -54,13 +56,15 @@ function newWorker(event: EventOf<"worker-attached">): Worker {
   };
 }
 
-export function onWorkerDetached(state: JobState, event: EventOf<"worker-detached">): void {
+export function onWorkerDetached(state: JobState, event: EventOf<"worker-detached">, out: Effect[]): void {
   const worker = state.workers.get(event.worker);
   if (worker === undefined) return;
   worker.attached = false;
   reindex(state, worker);
   leaveRun(state.readySlices, worker.id);
   forget(state, worker);
+  // One that was told to end does not come back; a connection that breaks is not worth a record.
+  if (worker.draining) forgetGone(state, out);
 }
 
 /** Names of machines come and go: one that is away and holds nothing is forgotten, unless it is not to come back. */
@@ -112,6 +116,7 @@ export function onHeartbeat(state: JobState, event: EventOf<"heartbeat">, out: E
 export function onHandedBack(state: JobState, event: EventOf<"handed-back">, out: Effect[]): void {
   for (const ref of event.attempts) {
     if (state.grants.get(ref.unit)?.worker === event.worker) closeGrant(state, ref);
+    closeEarlier(state, ref, event.worker);
     const found = currentAttempt(state, { ...ref, worker: event.worker });
     if (found === undefined || !isHeld(found.attempt)) continue;
     drop(state, found.unit, found.attempt);
@@ -123,6 +128,7 @@ export function onHandedBack(state: JobState, event: EventOf<"handed-back">, out
 
 export function onTimePassed(state: JobState, _event: EventOf<"time-passed">, out: Effect[]): void {
   if (state.aside.size > 0) pardon(state, out);
+  forgetGone(state, out);
   for (;;) {
     const due = takeDeadline(state.deadlines, state.nowMs);
     if (due === undefined) return;

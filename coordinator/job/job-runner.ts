@@ -19,6 +19,7 @@ import {
   type Limits,
   type Phase,
   reduce,
+  type WorkerRun,
 } from "../core/index.ts";
 import type { HeldAttempt, WorkerLink, WorkerListener, WorkerSource } from "../link/index.ts";
 import type { JobControls } from "./job-controls.ts";
@@ -84,6 +85,8 @@ export interface JobOptions {
   /** Elements of a cut tensor that one worker surveys at once. */
   readonly surveyElements: number;
   readonly limits: Limits;
+  /** Runs of workers that earlier epochs may have granted something; undefined: that is not known. */
+  readonly earlierWriters?: readonly WorkerRun[] | undefined;
   readonly seams?: JobSeams;
 }
 
@@ -147,6 +150,7 @@ export class JobRunner implements WorkerListener, JobControls {
       tensors: [...cutTensors(plan)].map(([task, slices]) => ({ task, slices, settled: this.#verdicts.has(task) })),
       ...(history.paused === undefined ? {} : { paused: history.paused }),
       cancelling: history.phase === "cancelling",
+      earlierWriters: options.earlierWriters,
     });
     this.#slicesDoneBefore = plan.slices.length - this.#state.slicesOpen;
     this.#finished = new Promise((resolve) => {
@@ -205,6 +209,10 @@ export class JobRunner implements WorkerListener, JobControls {
     const { id: worker, kind, incarnation, host, memoryBytes, slots } = link;
     const nowMs = this.#now();
     return this.#ask({ type: "worker-attached", worker, kind, incarnation, host, memoryBytes, slots, held, nowMs });
+  }
+
+  writing(worker: WorkerId, attempts: readonly AttemptRef[]): void {
+    this.#post({ type: "writing-told", worker, attempts, nowMs: this.#now() });
   }
 
   detached(worker: WorkerId): void {
@@ -376,6 +384,13 @@ export class JobRunner implements WorkerListener, JobControls {
         return this.#durably(
           records.quarantined(effect.unit, effect.attempt, `${effect.failure.code}: ${effect.failure.message}`),
         );
+      case "journal-writer": {
+        const { worker, incarnation, isGone = false } = effect;
+        return this.#durably(
+          records.writer(worker, incarnation, isGone),
+          isGone ? undefined : (nowMs) => ({ type: "writer-durable", worker, incarnation, nowMs }),
+        );
+      }
       case "journal-phase": {
         const { phase, reason } = effect;
         return this.#durably(records.phase(phase, reason), (nowMs) => ({ type: "phase-durable", phase, nowMs }));

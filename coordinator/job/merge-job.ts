@@ -32,6 +32,7 @@ import {
   WORK_DIRECTORY,
 } from "../publish/index.ts";
 import { hashFile } from "../seal/index.ts";
+import { aboutEpoch, type EarlierEpochs, type EpochFacts, earlierEpochs } from "./earlier-epochs.ts";
 import { JobError } from "./errors.ts";
 import { fencedStore } from "./fenced-store.ts";
 import type { JobControls } from "./job-controls.ts";
@@ -140,7 +141,7 @@ async function runAlone(
   const claim = await claimDirectory(options, before);
   if (claim.state === "complete") return alreadyComplete(options, found);
   if (claim.state === "resume") {
-    const leader = await takeOver(found, { tool: options.toolVersion }, options.seams?.holder);
+    const leader = await takeOver(found, about(options), options.seams?.holder);
     const records = new JobRecords(leader);
     return resume(options, work, { journal: found, leader, records, isFirst: false }, await records.history());
   }
@@ -148,8 +149,10 @@ async function runAlone(
   await discard(options.store, work);
   const journal = await open();
   try {
-    const leader = await takeOver(journal, { tool: options.toolVersion }, options.seams?.holder);
-    const led = { journal, leader, records: new JobRecords(leader), isFirst: before.plan === undefined };
+    // The journal that named its workers has gone; they may have not.
+    const isFirst = before.epochs.length === 0;
+    const leader = await takeOver(journal, about(options, isFirst), options.seams?.holder);
+    const led = { journal, leader, records: new JobRecords(leader), isFirst, before: before.epochs };
     return await resume(options, work, led, await begin(options, led, claim.replaced));
   } finally {
     await journal.close();
@@ -158,7 +161,7 @@ async function runAlone(
 
 /** Others may lead, and have ended the job a moment ago: what there is to do is known to whoever has taken over. */
 async function runShared(given: MergeJobOptions, work: string, journal: OpenJournal): Promise<Outcome> {
-  const leader = await takeOver(journal, { tool: given.toolVersion }, given.seams?.holder);
+  const leader = await takeOver(journal, about(given), given.seams?.holder);
   const options = { ...given, store: fencedStore(given.store, () => leader.confirm()) };
   const records = new JobRecords(leader);
   const history = await records.history();
@@ -245,12 +248,14 @@ interface Led {
   readonly records: JobRecords;
   /** Nobody has led a job here before. */
   readonly isFirst: boolean;
+  /** Of a journal that was here before this one. */
+  readonly before?: readonly EpochFacts[];
 }
 
 async function resume(
   options: MergeJobOptions,
   work: string,
-  { journal, leader, records, isFirst }: Led,
+  { journal, leader, records, isFirst, before = [] }: Led,
   history: JobHistory,
 ): Promise<Outcome> {
   const { store, out, plan } = options;
@@ -283,16 +288,21 @@ async function resume(
     shardPaths,
   };
   const { limits = localLimits, leadershipMs, ticks } = options;
-  const leasesMs = limits.leaseMs + limits.ioTimeoutMs + (leadershipMs ?? 0);
-  // Leases of threads ended with their process.
-  const earlierGrantsMs = isFirst || leasesMs === Number.POSITIVE_INFINITY ? 0 : leasesMs;
+  const earlier = isFirst
+    ? nothingEarlier
+    : earlierGrants(
+        options,
+        [...before, ...history.epochs.filter(({ number }) => number !== leader.epoch.number)],
+        lostRecords,
+      );
   const runner = new JobRunner(
     {
       plan,
       shardPaths,
       surveyElements: options.surveyElements,
       ...(options.seams === undefined ? {} : { seams: options.seams }),
-      limits: { ...limits, attemptBase: leader.attemptBase, earlierGrantsMs },
+      limits: { ...limits, attemptBase: leader.attemptBase, earlierGrantsMs: earlier.fenceMs },
+      earlierWriters: earlier.writers,
     },
     kept,
     {
@@ -320,6 +330,28 @@ async function resume(
   // The journal must stay open for what is still to be said.
   const cause = outcome.outcome === "cancelled" ? await runner.discarded : undefined;
   return cause === undefined ? outcome : { outcome: "failed", cause };
+}
+
+function about(options: MergeJobOptions, namesAll = true): Json {
+  return aboutEpoch(options.toolVersion, namesAll ? fenceOf(options) : undefined);
+}
+
+/** How long grants of this epoch may last after its end. Leases of threads end with their process. */
+function fenceOf({ limits = localLimits, leadershipMs = 0 }: MergeJobOptions): number {
+  const { leaseMs, ioTimeoutMs } = limits;
+  return leaseMs === Number.POSITIVE_INFINITY ? 0 : leaseMs + ioTimeoutMs + leadershipMs;
+}
+
+const nothingEarlier: EarlierEpochs = { writers: [], fenceMs: 0 };
+
+/** Who may still write, and for how long. */
+function earlierGrants(options: MergeJobOptions, epochs: readonly EpochFacts[], lostRecords: number): EarlierEpochs {
+  const fenceMs = fenceOf(options);
+  if (fenceMs === 0) return nothingEarlier;
+  const earlier = earlierEpochs(epochs, fenceMs);
+  // A coordinator that was taken over may live on; and a journal that forgot what was durable may have forgotten who writes.
+  if (options.openJournal === undefined && lostRecords === 0) return earlier;
+  return { writers: undefined, fenceMs: Math.max(earlier.fenceMs, fenceMs) };
 }
 
 /** Workers hold inputs open, and go on reading a file that another has taken the place of. */

@@ -2,6 +2,7 @@ import type { Failure, InputFile, Json, Plan, SliceId, UnitId, WorkerId } from "
 import { PLAN_VERSION } from "../../merge/work/index.ts";
 import type { DurablePhase, Vote } from "../core/index.ts";
 import { type Journal, type JournalRecord, nothingYet, type Sequence } from "../journal/index.ts";
+import { type EpochFacts, EpochsSeen, WRITER } from "./earlier-epochs.ts";
 import { badRecord, dataOfJson, jsonOfData } from "./journal-data.ts";
 import { failureIn, inputFileIn, type PublishedFile, publishedFileIn, RecordFields, voteIn } from "./record-fields.ts";
 
@@ -20,6 +21,8 @@ export interface JobHistory {
   readonly slices: ReadonlyMap<SliceId, SliceHistory>;
   /** As they were settled, to the bit. */
   readonly verdicts: ReadonlyMap<number, unknown>;
+  /** Epochs that may not be over, of whichever job of the journal. */
+  readonly epochs: readonly EpochFacts[];
 }
 
 export interface SliceHistory {
@@ -91,6 +94,11 @@ export class JobRecords {
     return this.#append(`verdict/${task}`, { data: jsonOfData(verdict) });
   }
 
+  /** A run of a worker may have grants from now on; `isGone`: it has none any more. */
+  writer(worker: WorkerId, incarnation: string, isGone: boolean): Promise<void> {
+    return this.#append(`${WRITER}${worker}`, { incarnation, ...(isGone ? { gone: true } : {}) });
+  }
+
   /** "running" ends a pause. */
   phase(phase: DurablePhase, reason?: Failure): Promise<void> {
     return this.#append("job", { state: phase, ...(reason === undefined ? {} : { reason: { ...reason } }) });
@@ -129,6 +137,7 @@ const nothingBegun: JobHistory = {
   files: [],
   slices: new Map(),
   verdicts: new Map(),
+  epochs: [],
 };
 
 /**
@@ -142,10 +151,12 @@ export async function readHistory(
   let history = nothingBegun;
   const slices = new Map<SliceId, SliceHistory>();
   const verdicts = new Map<number, unknown>();
+  const epochsSeen = new EpochsSeen();
   for await (const record of journal.read()) {
     seen(record);
     const { subject, body } = record.entry;
     const fields = new RecordFields(body, subject);
+    epochsSeen.see(record);
     const [kind, name = ""] = subject.split("/");
     if (kind === "slice") slices.set(name as SliceId, sliceHistory(slices.get(name as SliceId), fields, subject));
     else if (kind === "verdict") {
@@ -163,7 +174,7 @@ export async function readHistory(
       history = jobHistory(history, fields);
     }
   }
-  return { ...history, slices, verdicts };
+  return { ...history, slices, verdicts, epochs: epochsSeen.epochs };
 }
 
 function sliceHistory(before: SliceHistory | undefined, fields: RecordFields, where: string): SliceHistory {

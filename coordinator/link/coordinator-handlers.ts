@@ -7,6 +7,7 @@ import type {
   ServerWritableStream,
   sendUnaryData,
 } from "@grpc/grpc-js";
+import type { Report } from "../../merge/work/index.ts";
 import {
   type AttachRequest,
   type AttachResponse,
@@ -85,18 +86,14 @@ export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): C
       unary(call, callback, async ({ reports }) => {
         const worker = workerOf(call);
         checkCount(reports.length);
-        const answers = await Promise.all(
-          reports.map(reportOf).map(({ key, report }) => worker.links.get(key.job)?.report(report) ?? "stale"),
-        );
+        const answers = await Promise.all(reports.map(reportOf).map(({ key, report }) => take(worker, key, report)));
         return { answers: reports.map(({ id }, k) => ({ id, decision: reportDecisions[answers[k] ?? "stale"] })) };
       }),
     reportFailures: (call, callback) =>
       unary(call, callback, async ({ reports }) => {
         const worker = workerOf(call);
         checkCount(reports.length);
-        const answers = await Promise.all(
-          reports.map(failedOf).map(({ key, report }) => worker.links.get(key.job)?.report(report) ?? "stale"),
-        );
+        const answers = await Promise.all(reports.map(failedOf).map(({ key, report }) => take(worker, key, report)));
         return { answers: reports.map(({ id }, k) => ({ id, decision: reportDecisions[answers[k] ?? "stale"] })) };
       }),
     sendResult: (call, callback) => void sendResult(call, callback, hub, workerOf),
@@ -126,6 +123,12 @@ function requestGrant(
   sha256: string | undefined,
 ): Promise<GrantAnswer> | GrantAnswer {
   return worker.links.get(key.job)?.requestGrant(key, sha256) ?? "refused";
+}
+
+/** Whatever is reported is not being written any more. */
+function take(worker: RemoteWorker, key: AttemptKey, report: Report): Promise<ReportAnswer> | ReportAnswer {
+  worker.wroteAll(key);
+  return worker.links.get(key.job)?.report(report) ?? "stale";
 }
 
 function checkCount(entries: number): void {

@@ -98,6 +98,7 @@ export class JobLink implements WorkerLink {
       this.#open.intake.allow(ref, this.#hashes.get(key));
       if (this.output === OutputAccess.OUTPUT_ACCESS_FETCH_RESULT) this.#fetch(ref);
     }
+    if (answer === "granted") this.#worker.granted({ ...ref, job: this.#open.job.id });
     if (answer === "refused") this.#forget(ref);
     if (answer !== "later") this.#hashes.delete(key);
     answerFirst(this.#grants, key, answer);

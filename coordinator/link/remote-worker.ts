@@ -1,6 +1,6 @@
 import { type Failure, failureFrom, type WorkerId } from "../../merge/work/index.ts";
 import type { AttachResponse } from "../../proto/index.ts";
-import type { StreamWriter } from "../../wire/index.ts";
+import { type AttemptKey, type StreamWriter, textOfAttempt } from "../../wire/index.ts";
 import type { JobLink } from "./job-link.ts";
 import type { WorkerReach } from "./remote-job.ts";
 
@@ -26,6 +26,7 @@ export class RemoteWorker {
   setAside: Failure | undefined;
   /** When it was last heard of, by this machine's monotonic clock. */
   heardMs: number;
+  #writing: Map<string, AttemptKey> | undefined;
   #writer: StreamWriter<AttachResponse> | undefined;
   /** Until the welcome is sent nothing else may be: what comes up meanwhile waits. */
   #held: Message[] | undefined;
@@ -64,6 +65,25 @@ export class RemoteWorker {
   detach(): void {
     this.#writer = undefined;
     this.#held = undefined;
+  }
+
+  /** As its hello says: until then whatever it said before, or was granted, may be. */
+  saysWriting(keys: readonly AttemptKey[] | undefined): void {
+    this.#writing = keys && new Map(keys.map((key) => [textOfAttempt(key), key]));
+  }
+
+  granted(key: AttemptKey): void {
+    this.#writing?.set(textOfAttempt(key), key);
+  }
+
+  /** It reported the attempt, or handed it back. */
+  wroteAll(key: AttemptKey): void {
+    this.#writing?.delete(textOfAttempt(key));
+  }
+
+  /** All that it may be writing; undefined: it does not say. */
+  get writing(): readonly AttemptKey[] | undefined {
+    return this.#writing && [...this.#writing.values()];
   }
 
   failureOf(error: unknown): Failure {

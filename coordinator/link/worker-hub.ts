@@ -94,6 +94,7 @@ export class WorkerHub {
         if (!worker.attached) continue;
         const link = this.#link(worker, open);
         listener.attached(link, []);
+        this.#tellWriting(worker, open);
         if (worker.draining) listener.draining(worker.id);
       }
       this.options.changed();
@@ -169,6 +170,7 @@ export class WorkerHub {
     worker.begin(writer);
     worker.heardMs = clock.nowMs();
     worker.draining = false;
+    worker.saysWriting(hello.writing?.ids.map(attemptOf));
     const held = hello.held.map(attemptOf);
     const dropped = [...this.#jobs.values()].flatMap((open) => this.#attachTo(worker, open, ofJob(held, open.job.id)));
     const unknown = held.filter(({ job }) => !this.#jobs.has(job)).map(messageOfAttempt);
@@ -222,6 +224,9 @@ export class WorkerHub {
 
   handBack(worker: RemoteWorker, attempts: readonly AttemptKey[]): void {
     for (const [job, link] of worker.links) link.handedBack(ofJob(attempts, job));
+    const isElsewhere = attempts.some(({ job }) => !this.#jobs.has(job));
+    for (const key of attempts) worker.wroteAll(key);
+    if (isElsewhere) for (const open of this.#jobs.values()) this.#tellWriting(worker, open);
   }
 
   draining(worker: RemoteWorker): void {
@@ -283,8 +288,19 @@ export class WorkerHub {
     const link = worker.links.get(open.job.id) ?? this.#link(worker, open);
     link.reconnected();
     const dropped = link.listener.attached(link, [...held, ...link.sealing.values()]);
+    this.#tellWriting(worker, open);
     for (const ref of dropped) link.forgetLease(ref);
     return dropped.map(({ unit, attempt }) => messageOfAttempt({ job: open.job.id, unit, attempt }));
+  }
+
+  /**
+   * What a worker says that it is writing of a job that is not open may be of the same output, under the id of an earlier submission: until
+   * that is over nothing is said.
+   */
+  #tellWriting(worker: RemoteWorker, { job, listener }: OpenJob): void {
+    const { writing } = worker;
+    if (writing?.every((key) => this.#jobs.has(key.job)) !== true) return;
+    listener.writing(worker.id, ofJob(writing, job.id));
   }
 
   #link(worker: RemoteWorker, open: OpenJob): JobLink {

@@ -58,6 +58,11 @@ export interface WorkerListener {
    * those that are not its any more: it drops them. The same incarnation goes on with the others; of a new one nothing is left.
    */
   attached(link: WorkerLink, held: readonly AttemptRef[]): readonly AttemptRef[];
+  /**
+   * All attempts of this job that the worker may be writing, whoever granted them. Said after `attached` where it is known, and again when
+   * it is known later: an epoch that begins need not wait for what the worker does not name.
+   */
+  writing(worker: WorkerId, attempts: readonly AttemptRef[]): void;
   /** The connection is gone, the worker perhaps not: its leases run on. Say `attached` when it is back. */
   detached(worker: WorkerId): void;
   /** Certainly dead, and with it all that it held: a thread that ended. */

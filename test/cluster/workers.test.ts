@@ -119,6 +119,31 @@ test("the coordinator is killed and started again: workers attach to it, and no 
   expect(again.address).toBe(address);
 });
 
+/** So long that nothing would be granted within the test, were leases of the coordinator before waited for. */
+const LONG = ["--lease", "30m", "--io-timeout", "10m"] as const;
+
+test.each([
+  ["killed", (coordinator: Cli) => coordinator.killed()],
+  [
+    "told to end",
+    (coordinator: Cli) => {
+      coordinator.terminate();
+      return coordinator.ended;
+    },
+  ],
+])("a coordinator that was %s grants again as soon as its workers are back, whatever leases last", async (_, end) => {
+  const rig = new Rig();
+  const { address, cli } = await rig.coordinator(LONG);
+  const workers = ["a", "b"].map((name) => rig.worker(address, name, DEBUG));
+  await Promise.all(workers.map(did("attached")));
+  writeFileSync(rig.path("long.yml"), RECIPE);
+  const job = rig.submit(address, rig.path("long.yml"), "long");
+  await did("report-answered", 10)(workers[0]!);
+  await end(cli);
+  await rig.coordinator([...LONG, "--listen", address]);
+  await expectDone(job, join(rig.out, "long"));
+});
+
 test("a worker that is told to end finishes what it has and hands back the rest; the job goes on without it", async () => {
   const { submit, worker, rig } = await cluster();
   const leaver = worker("leaver");

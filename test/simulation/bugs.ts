@@ -16,6 +16,9 @@ export const bugs = [
   "quota-given-twice",
   "cancel-leaves-shard",
   "attempts-reused",
+  "unheard-forgotten",
+  "writing-hidden",
+  "named-too-late",
 ] as const;
 
 /** Within so many seeds each must be found. */
@@ -71,6 +74,18 @@ export function decideWith(bug: Bug | undefined): Decide {
       return (state, event) => {
         (state.limits as Open<JobState["limits"]>).attemptBase = 0;
         return reduce(state, event);
+      };
+    case "unheard-forgotten":
+      return (state, event) => {
+        if (event.type === "writing-told") state.earlier.unheard?.clear();
+        return reduce(state, event);
+      };
+    case "writing-hidden":
+      return (state, event) => reduce(state, event.type === "writing-told" ? { ...event, attempts: [] } : event);
+    case "named-too-late":
+      return (state, event) => {
+        if (event.type === "grant-requested") for (const run of state.named.values()) run.isDurable = true;
+        return reduce(state, event).filter(({ type }) => type !== "journal-writer");
       };
     default:
       return reduce;

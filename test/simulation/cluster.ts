@@ -283,6 +283,8 @@ export class Cluster {
         return worker.process.deliver(() => worker.drain());
       case "coordinator-crash":
         if (coordinator === undefined) return;
+        // Half of them in the middle of a slice.
+        if (world.random() < 0.5 && coordinator.isServing) return this.#crashInAWrite(coordinator);
         strike(coordinator.name);
         coordinator.kill();
         this.coordinators = this.coordinators.filter((other) => other !== coordinator);
@@ -329,6 +331,35 @@ export class Cluster {
         if (kind === "cancel") job?.cancel();
         else job?.terminate();
     }
+  }
+
+  /**
+   * As soon as some worker writes: the coordinator dies, and whoever writes stands still, or its disk does, for less than its leases last. So what was granted
+   * before is being written when the next one begins.
+   */
+  #crashInAWrite(coordinator: SimulatedCoordinator): void {
+    const { world } = this;
+    if (!world.faulty || this.outcome !== undefined || !coordinator.process.alive) return;
+    const writing = this.workers.filter((worker) => worker.process?.alive === true && worker.isWriting);
+    if (writing.length === 0) return world.scheduler.after(2, () => this.#crashInAWrite(coordinator));
+    world.struck("coordinator-crash");
+    world.log(
+      "FAULT",
+      `coordinator-crash ${coordinator.name} while ${writing.map(({ name }) => name).join(" ")} write`,
+    );
+    coordinator.kill();
+    this.coordinators = this.coordinators.filter((other) => other !== coordinator);
+    for (const { process } of writing) {
+      const isStopped = world.random() < 0.5;
+      world.struck(isStopped ? "worker-stop" : "slow-io");
+      if (isStopped) process.stop();
+      else world.slowDisks.add(process);
+      world.scheduler.after(world.between(150, 300), () => {
+        if (isStopped) process.continue();
+        else world.slowDisks.delete(process);
+      });
+    }
+    world.scheduler.after(world.between(1, 30), () => this.#startIfNone());
   }
 
   /**

@@ -23,6 +23,7 @@ export interface Hello {
   readonly host: string;
   readonly slots: number;
   readonly held: readonly AttemptRef[];
+  readonly writing: readonly AttemptRef[];
 }
 
 /** A coordinator of a simulated cluster: the real driver, core, records, file journal, seal and publishing, behind a made-up link. */
@@ -195,6 +196,7 @@ export class SimulatedCoordinator {
     this.#connections.set(worker.name, connection);
     if (before !== undefined && before !== connection) before.cut(50);
     const dropped = job.attached(this.#link(connection, hello), hello.held);
+    job.writing(worker.name, hello.writing);
     connection.down(() => worker.welcomed(connection, dropped));
   }
 

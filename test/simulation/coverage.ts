@@ -26,6 +26,7 @@ export const countersWanted = [
   "dispute",
   "handed-back",
   "worker-set-aside",
+  "granted-early",
 ] as const;
 
 interface CoverageData {

@@ -12,6 +12,7 @@ import {
   mayBeginIo,
   reduceLeases,
   textOf,
+  writingKeys,
 } from "../../worker/lease/index.ts";
 import type { Bug } from "./bugs.ts";
 import type { Cluster } from "./cluster.ts";
@@ -99,6 +100,11 @@ export class SimulatedWorker {
     world.scheduler.after(world.between(50, 400), () => this.start());
   }
 
+  /** Some slice of it has a grant. */
+  get isWriting(): boolean {
+    return writingKeys(this.#leases).length > 0;
+  }
+
   drain(): void {
     if (this.#draining) return;
     this.#draining = true;
@@ -118,7 +124,14 @@ export class SimulatedWorker {
     this.#connection = connection;
     this.#attached = false;
     const held = heldKeys(this.#leases).map(refOf);
-    const hello = { incarnation: `${this.name}-${this.#incarnation}`, host: `host-${this.name}`, slots: SLOTS, held };
+    const writing = writingKeys(this.#leases).map(refOf);
+    const hello = {
+      incarnation: `${this.name}-${this.#incarnation}`,
+      host: `host-${this.name}`,
+      slots: SLOTS,
+      held,
+      writing,
+    };
     connection.up(() => coordinator.attach(connection, hello));
     // Nobody there, or one that does not answer: another may.
     this.process.after(200, () => {

@@ -42,6 +42,8 @@ export class World {
   auditor!: Auditor;
   /** Processes whose calls take long now. */
   readonly slow = new Set<Process>();
+  /** Processes whose writes take long now. */
+  readonly slowDisks = new Set<Process>();
   network!: Network;
   #stores: SimulatedStore[] = [];
 
@@ -96,6 +98,7 @@ export class World {
   }
 
   ioDelayMs(kind: string, process: Process): number {
+    if (kind === "write" && this.slowDisks.has(process)) return this.between(50, 250);
     const usual = kind === "look" ? this.between(0.2, 1) : this.between(0.5, 3);
     if (kind === "write" && process.name.startsWith("w") && this.strikes("slow-io", 0.08)) return this.between(50, 600);
     return usual;

@@ -10,4 +10,5 @@ export {
   mayBeginIo,
   type Stage,
   textOf,
+  writingKeys,
 } from "./state.ts";

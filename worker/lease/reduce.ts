@@ -80,7 +80,8 @@ function onFinished(state: LeaseState, { key }: LeaseEventOf<"finished">): void 
 
 function onGrantAnswered(state: LeaseState, event: LeaseEventOf<"grant-answered">, out: LeaseEffect[]): void {
   const lease = state.leases.get(textOf(event.key));
-  if (lease?.stage !== "asked") return;
+  // What the worker said it is writing, when it attached, must stay true: whoever leads since then relies on it.
+  if (lease?.stage !== "asked" || !state.linked || event.askedMs < state.linkedSinceMs) return;
   if (event.answer === "refused") return giveUp(state, lease, out);
   if (event.answer === "later") return offer(lease, state.nowMs + state.rules.laterMs);
   lease.writeUntilMs = Math.max(lease.writeUntilMs, event.askedMs + state.rules.leaseMs);
@@ -140,6 +141,7 @@ function onLinkLost(state: LeaseState): void {
 /** Questions and reports that were under way may be lost: they are sent again. */
 function onLinkRestored(state: LeaseState, event: LeaseEventOf<"link-restored">, out: LeaseEffect[]): void {
   state.linked = true;
+  state.linkedSinceMs = state.nowMs;
   onDropped(state, { type: "dropped", keys: event.dropped, nowMs: event.nowMs }, out);
   for (const lease of state.leases.values()) {
     if (lease.stage === "asked") offer(lease, state.nowMs);

@@ -31,6 +31,8 @@ export interface LeaseState {
   readonly rules: LeaseRules;
   nowMs: number;
   linked: boolean;
+  /** Since when. A question that is older was asked of a coordinator that may lead no more: its answer counts for nothing. */
+  linkedSinceMs: number;
   readonly leases: Map<string, Lease>;
   /** Set once no more work is taken. */
   drainUntilMs?: number;
@@ -49,7 +51,8 @@ export interface LeaseRules {
 }
 
 export function initialLeases(rules: LeaseRules): LeaseState {
-  return { rules, nowMs: Number.NEGATIVE_INFINITY, linked: false, leases: new Map(), over: false };
+  const never = Number.NEGATIVE_INFINITY;
+  return { rules, nowMs: never, linked: false, linkedSinceMs: never, leases: new Map(), over: false };
 }
 
 export function textOf({ job, unit, attempt }: AttemptKey): string {
@@ -66,4 +69,11 @@ export function mayBeginIo(state: LeaseState, key: AttemptKey, nowMs: number): b
 /** Attempts that a heartbeat or a hello names. */
 export function heldKeys(state: LeaseState): readonly AttemptKey[] {
   return [...state.leases.values()].filter(({ stage }) => stage !== "leaving").map(({ key }) => key);
+}
+
+/** Attempts of which something may be being written: what a hello says of them, a coordinator that takes over relies on. */
+export function writingKeys(state: LeaseState): readonly AttemptKey[] {
+  return [...state.leases.values()]
+    .filter(({ hadGrant, stage, ioSinceMs }) => (hadGrant && stage !== "reporting") || ioSinceMs !== undefined)
+    .map(({ key }) => key);
 }

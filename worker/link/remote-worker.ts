@@ -36,6 +36,7 @@ import {
   mayBeginIo,
   reduceLeases,
   textOf,
+  writingKeys,
 } from "../lease/index.ts";
 import { ThreadPool, type ThreadPoolListener, type ThreadPoolOptions } from "../pool/index.ts";
 import { canPass, isServiceError, type OfferedResult, persist, sendResult } from "../transfer/index.ts";
@@ -50,7 +51,7 @@ import { type ResultPlace, writeResult } from "./write-result.ts";
 export interface RemoteWorkerOptions {
   readonly connection: ConnectionOptions;
   /** What does not change from one connection to the next. */
-  readonly hello: Omit<Hello, "held">;
+  readonly hello: Omit<Hello, "held" | "writing">;
   readonly pool: ThreadPoolOptions;
   /** Memory of one thread for inputs that come over the network. */
   readonly inputCacheBytes: number;
@@ -190,7 +191,12 @@ export class RemoteWorker implements AttachListener {
   // ---- the connection
 
   hello(): Hello {
-    return { ...this.#options.hello, held: heldKeys(this.#leases).map(messageOfAttempt) };
+    const [held, writing] = [heldKeys(this.#leases), writingKeys(this.#leases)];
+    return {
+      ...this.#options.hello,
+      held: held.map(messageOfAttempt),
+      writing: { ids: writing.map(messageOfAttempt) },
+    };
   }
 
   attached(welcome: Welcome): void {

@@ -55,6 +55,8 @@ export type Loose<T extends JobEvent = JobEvent> = T extends { readonly worker: 
 export class Core {
   readonly state: JobState;
   nowMs = 0;
+  /** Whether what only the next epoch asks of the journal is in it at once, without a word: earlier.test.ts alone looks at it. */
+  namesAtOnce = true;
   readonly #owners = new Map<string, WorkerId>();
 
   constructor(specification: Partial<JobSpecification> = {}) {
@@ -76,7 +78,19 @@ export class Core {
     const owner = "attempt" in event ? { worker: this.owner(event.unit, event.attempt) } : {};
     const effects = reduce(this.state, { nowMs: this.nowMs, ...owner, ...event } as JobEvent);
     for (const { worker, unit, attempt } of only(effects, "assign")) this.#owners.set(`${unit}/${attempt}`, worker);
-    return effects;
+    return this.namesAtOnce ? effects.flatMap((effect) => this.#named(effect)) : effects;
+  }
+
+  #named(effect: Effect): readonly Effect[] {
+    if (effect.type === "journal-writer") {
+      const { worker, incarnation } = effect;
+      return effect.isGone
+        ? []
+        : reduce(this.state, { type: "writer-durable", worker, incarnation, nowMs: this.nowMs });
+    }
+    const isOfEpoch = effect.type === "journal-phase" && (effect.phase === "alone" || effect.phase === "stopped");
+    if (!isOfEpoch) return [effect];
+    return reduce(this.state, { type: "phase-durable", phase: effect.phase, nowMs: this.nowMs });
   }
 
   owner(unit: UnitId, attempt: number): WorkerId {

@@ -40,6 +40,8 @@ export const plan = {
 /** A job that writes down what it hears, and answers what it is told to. */
 export class RecordingJob implements WorkerListener {
   readonly heard: unknown[][] = [];
+  /** What workers said that they may be writing. */
+  readonly told: unknown[][] = [];
   link: WorkerLink | undefined;
   drops: readonly AttemptRef[] = [];
   onGrant: (ref: AttemptRef) => void = (ref) => this.link?.answerGrant(ref, "granted");
@@ -49,6 +51,9 @@ export class RecordingJob implements WorkerListener {
     this.heard.push(["attached", link.id, link.slots, ...held.map(({ attempt }) => attempt)]);
     this.link = link;
     return this.drops;
+  }
+  writing(worker: string, attempts: readonly AttemptRef[]) {
+    this.told.push([worker, ...attempts.map(({ attempt }) => attempt)]);
   }
   detached(worker: string) {
     this.heard.push(["detached", worker]);

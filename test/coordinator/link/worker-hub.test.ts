@@ -128,6 +128,46 @@ describe("Attach", () => {
     ]);
   });
 
+  test("what a worker says that it is writing is told to the job, now or when the job opens", async () => {
+    const worker = new HandWorker(rig.client(), "w1", { writing: { ids: [id(3)] } });
+    await worker.next("welcome");
+    // Of this job, which is not open yet.
+    await rig.hub.source(rig.job)(job);
+    expect(job.told).toEqual([["w1", 3]]);
+    const silent = new HandWorker(rig.client(), "w2");
+    await silent.next("welcome");
+    expect(job.told).toEqual([["w1", 3]]);
+  });
+
+  test("what it writes of a job that is not open may be of the same output: nothing is told before it hands that back", async () => {
+    await rig.hub.source(rig.job)(job);
+    const of = (jobId: string) => ({ jobId, unitId: "s000000", attempt: 9n });
+    const worker = new HandWorker(rig.client(), "w1", { writing: { ids: [of("before"), id(3)] } });
+    await worker.next("welcome");
+    expect(job.told).toEqual([]);
+    worker.send({ $case: "handBack", value: { ids: [of("before")] } });
+    worker.send({ $case: "heartbeat", value: Heartbeat.fromPartial({ sequence: 1n }) });
+    await worker.next("heartbeat");
+    expect(job.told).toEqual([["w1", 3]]);
+  });
+
+  test("what was granted here and not answered for is told to the next run of the job", async () => {
+    const next = new RecordingJob();
+    await rig.hub.source(rig.job)(job);
+    const worker = new HandWorker(rig.client(), "w1", { writing: { ids: [] } });
+    await worker.next("welcome");
+    for (const attempt of [3, 4]) {
+      job.link?.assign({ unit: unit("s000000"), attempt, kind: "seal-file", path: "", sizeBytes: 1 } as never, 1000);
+      job.link?.answerGrant({ unit: unit("s000000"), attempt }, "granted");
+    }
+    worker.send({ $case: "handBack", value: { ids: [id(3)] } });
+    worker.send({ $case: "heartbeat", value: Heartbeat.fromPartial({ sequence: 1n }) });
+    await worker.next("heartbeat");
+    await rig.hub.closeJob(JOB);
+    await rig.hub.source(rig.job)(next);
+    expect(next.told).toEqual([["w1", 4]]);
+  });
+
   test("a silent connection is cut off; a worker that is gone for good is forgotten", async () => {
     await rig.hub.source(rig.job)(job);
     const worker = new HandWorker(rig.client(), "w1");

@@ -7,6 +7,7 @@ import {
   type LeaseEvent,
   mayBeginIo,
   reduceLeases,
+  writingKeys,
 } from "../../../worker/lease/index.ts";
 
 const LEASE = 1000;
@@ -250,5 +251,50 @@ describe("giving up", () => {
       { type: "hand-back", keys: [B] },
     ]);
     expect(leases.on({ type: "io-ended", key: A }).map(({ type }) => type)).toEqual(["hand-back", "drop", "drained"]);
+  });
+});
+
+describe("what a hello says of writing", () => {
+  test("an attempt that had a grant is named until all of it is synced, or nothing of it is under way", () => {
+    const leases = new Leases();
+    leases.on({ type: "link-restored", dropped: [] });
+    leases.on({ type: "assigned", key: A });
+    leases.on({ type: "computed", key: A, sha256: "x" });
+    expect(writingKeys(leases.state)).toEqual([]);
+    leases.on({ type: "grant-answered", key: A, answer: "granted", askedMs: 0 });
+    expect(writingKeys(leases.state)).toEqual([A]);
+    leases.on({ type: "io-began", key: A });
+    leases.on({ type: "dropped", keys: [A] });
+    expect(writingKeys(leases.state)).toEqual([A]);
+    expect(leases.on({ type: "io-ended", key: A })).toContainEqual({ type: "hand-back", keys: [A] });
+    expect(writingKeys(leases.state)).toEqual([]);
+  });
+
+  test("one that is near its end, and asks again, is still named; one that is written is not", () => {
+    const leases = granted();
+    leases.at(LEASE - IO + 1);
+    expect(writingKeys(leases.state)).toEqual([A]);
+    const written = granted();
+    written.on({ type: "written", key: A });
+    expect(writingKeys(written.state)).toEqual([]);
+  });
+
+  test("a grant that was asked for before the link was restored counts for nothing: the hello did not name it", () => {
+    const leases = new Leases();
+    leases.on({ type: "link-restored", dropped: [] });
+    leases.on({ type: "assigned", key: A });
+    leases.on({ type: "computed", key: A, sha256: "x" });
+    leases.nowMs = 10;
+    leases.on({ type: "link-lost" });
+    const late = { type: "grant-answered", key: A, answer: "granted", askedMs: 0 } as const;
+    expect(leases.on(late)).toEqual([]);
+    leases.nowMs = 20;
+    expect(leases.on({ type: "link-restored", dropped: [] })).toContainEqual({
+      type: "ask-grant",
+      key: A,
+      sha256: "x",
+    });
+    expect(leases.on(late)).toEqual([]);
+    expect(leases.on({ ...late, askedMs: 20 })).toEqual([{ type: "write", key: A }]);
   });
 });
