@@ -51,6 +51,23 @@ export class AbsentTensors {
     }
   }
 
+  /** A required tensor that no model but the base has is the base's, whatever the method. */
+  reportBaseAlone(
+    name: string,
+    inputName: (participant: Participant) => string,
+    { participants }: TensorPlace,
+    base: Participant,
+  ): void {
+    if (this.#isOptional(name)) return;
+    for (const participant of participants) {
+      if (participant.source === base.source) continue;
+      const { input, source } = participant;
+      const message = `"${input.label}" lacks ${inputName(participant)}: it stays that of "${base.input.label}" alone`;
+      const hint = "Only models of one architecture can be merged in full; get a model that was cut short again.";
+      this.#findings.repeated("warning", input.label, "recipe/missing-tensor", source.place, message, hint);
+    }
+  }
+
   /** Too few models have an optional tensor; that a required one is missing was reported. */
   leaveOut(name: string, found: number, { range }: TensorPlace): void {
     if (!this.#isOptional(name)) return;

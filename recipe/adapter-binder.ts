@@ -7,17 +7,19 @@ import {
   type TensorEntry,
 } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
-import type { ParameterValue, PlanAdapter, TensorSource, TensorTask } from "../merge/work/index.ts";
+import type { ParameterValue, PlanAdapter, PlanUsage, TensorSource, TensorTask } from "../merge/work/index.ts";
 import type { Findings } from "./findings.ts";
 import { type RecipeModel, storedSource } from "./model-entry.ts";
 import { sameModel } from "./model-reference.ts";
 import { faulty, resolveParameter } from "./parameters.ts";
 import { type LayerRange, type LayerSource, type Recipe, settingsInOrder } from "./recipe.ts";
 import { sameShape, shapeText } from "./shapes.ts";
+import { UsageLedger } from "./usage-ledger.ts";
 
 export interface BoundAdapters {
   readonly tasks: readonly TensorTask[];
   readonly adapter?: PlanAdapter;
+  readonly usage: readonly PlanUsage[];
 }
 
 /** One adapter of the recipe. */
@@ -46,7 +48,8 @@ export function bindAdapters(
 ): BoundAdapters {
   const members = membersOf(recipe, models, method, findings);
   const [range] = recipe.layerRanges;
-  if (members === undefined || range === undefined) return { tasks: [] };
+  if (members === undefined || range === undefined) return { tasks: [], usage: [] };
+  const ledger = new UsageLedger();
   const modules = [...new Set(members.flatMap(({ adapter }) => [...adapter.pairs.keys()]))];
   const layers = 1 + Math.max(-1, ...modules.map((module) => splitLayer(`${module}.weight`)?.layer ?? -1));
   const tasks: TensorTask[] = [];
@@ -54,13 +57,15 @@ export function bindAdapters(
   for (const module of modules) {
     const layer = splitLayer(`${module}.weight`)?.layer;
     const t = layer === undefined ? 0 : layers === 1 ? 1 : layer / (layers - 1);
-    const bound = new ModuleBinder(recipe, range, method, findings, t).bind(module, members);
+    const bound = new ModuleBinder(recipe, range, method, findings, ledger, t).bind(module, members);
     if (bound === undefined) continue;
     tasks.push(...bound.tasks);
     ranks.set(module, bound.rank);
   }
-  if (members.some(({ adapter }) => adapter.config === undefined)) return { tasks };
-  return { tasks, adapter: { ranks: commonRank(ranks), ...targetsOf(members, modules) } };
+  if (findings.faults.length === 0) ledger.judge(findings);
+  const { usage } = ledger;
+  if (members.some(({ adapter }) => adapter.config === undefined)) return { tasks, usage };
+  return { tasks, usage, adapter: { ranks: commonRank(ranks), ...targetsOf(members, modules) } };
 }
 
 /** Undefined where something other than plain adapters is to be merged, which is reported. */
@@ -105,9 +110,18 @@ class ModuleBinder {
   readonly #range: LayerRange;
   readonly #method: MethodDeclaration;
   readonly #findings: Findings;
+  readonly #ledger: UsageLedger;
   readonly #t: number;
 
-  constructor(recipe: Recipe, range: LayerRange, method: MethodDeclaration, findings: Findings, t: number) {
+  constructor(
+    recipe: Recipe,
+    range: LayerRange,
+    method: MethodDeclaration,
+    findings: Findings,
+    ledger: UsageLedger,
+    t: number,
+  ) {
+    this.#ledger = ledger;
     this.#recipe = recipe;
     this.#range = range;
     this.#method = method;
@@ -119,6 +133,10 @@ class ModuleBinder {
     const terms = members.flatMap((member) => this.#term(module, member) ?? []);
     const [first] = terms;
     if (first === undefined || !terms.every((term) => this.#fits(module, term, first))) return undefined;
+    for (const { model, source, weight, a, b } of terms) {
+      for (const factor of [a, b])
+        this.#ledger.use({ input: model, source }, factor.name, factor, weight === 0 ? "weight 0" : undefined);
+    }
     const factors = this.#factors(terms, first);
     const inner = first.a.shape.slice(1);
     const ones = first.b.shape.slice(2);

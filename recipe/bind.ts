@@ -9,7 +9,7 @@ import {
   towersOf,
 } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
-import type { PlanAdapter, TensorTask } from "../merge/work/index.ts";
+import type { PlanAdapter, PlanUsage, TensorTask } from "../merge/work/index.ts";
 import { bindAdapters, maybePlainAdapter } from "./adapter-binder.ts";
 import { alignedModels } from "./aligned-models.ts";
 import { checkArchitectures, isKnownArchitecture } from "./architecture-check.ts";
@@ -66,6 +66,8 @@ export interface Binding {
   readonly configValues?: readonly ConfigValue[];
   /** What is copied, skipped or cut, and why. */
   readonly notes: readonly Note[];
+  /** What each model contributes. */
+  readonly usage: readonly PlanUsage[];
   readonly faults: readonly Fault[];
   readonly warnings: readonly Fault[];
   /** Nothing was bound: what a model holds cannot be merged at all, and is among the faults. */
@@ -117,6 +119,7 @@ export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], optio
     ...(tokenizer && { tokenizer }),
     ...(chatTemplate !== undefined && { chatTemplate }),
     notes: [...before.flatMap(({ notes }) => notes), ...own.notes],
+    usage: [...before.flatMap(({ usage }) => usage), ...own.usage],
     // What a document lacks, those that build on it lack too: that need not be said again.
     faults: faults.length > 0 ? faults : own.faults,
     warnings: [...before.flatMap(({ warnings }) => warnings), ...own.warnings],
@@ -145,7 +148,16 @@ function bindDocument(
 }
 
 function refused({ faults, warnings }: Findings): Binding {
-  return { tasks: [], layerCount: undefined, definingInput: 0, notes: [], faults, warnings, isRefused: true };
+  return {
+    tasks: [],
+    layerCount: undefined,
+    definingInput: 0,
+    notes: [],
+    usage: [],
+    faults,
+    warnings,
+    isRefused: true,
+  };
 }
 
 class RecipeBinder {
@@ -192,12 +204,13 @@ class RecipeBinder {
     const adapter = maybePlainAdapter(this.#recipe, this.#mergedModels(), this.#findings);
     const { layerRanges, form } = this.#recipe;
     const { layerCount: layers, stacks, values } = form === "modules" ? this.#bindModules() : this.#bindAll();
-    const { tasks, notes } = this.#tensors;
+    const { tasks, notes, usage } = this.#tensors;
     const embedding = tasks.find((task) => isMatrixEmbedding(task) && !isAfterLayers(task.name));
     const embeddingRows = embedding?.shape[0];
     const lastRange = layerRanges.findLast((range) => !isOfWholeModels(this.#recipe, range));
     if (lastRange !== undefined) this.#checkHead(tasks, embedding, lastRange);
     this.#tokens?.finish();
+    if (this.#findings.faults.length === 0) usage.judge(this.#findings);
     const bound = this.#tokens?.bound;
     const chatTemplate = chatTemplateOf(this.#recipe, this.#models, this.#findings);
     return {
@@ -211,13 +224,14 @@ class RecipeBinder {
       ...(chatTemplate !== undefined && { chatTemplate }),
       ...(embeddingRows !== undefined && { embeddingRows }),
       notes,
+      usage: usage.usage,
       faults: this.#findings.faults,
       warnings: this.#findings.warnings,
     };
   }
 
   #bindAdapters(): Binding {
-    const { tasks, adapter } = bindAdapters(this.#recipe, this.#models, this.#method, this.#findings);
+    const { tasks, adapter, usage } = bindAdapters(this.#recipe, this.#models, this.#method, this.#findings);
     const first = this.#recipe.layerRanges[0]?.sources[0];
     return {
       tasks,
@@ -225,6 +239,7 @@ class RecipeBinder {
       ...(adapter && { adapter }),
       definingInput: this.#filesOf(first === undefined ? 0 : this.#modelIndex(first.model)),
       notes: [],
+      usage,
       faults: this.#findings.faults,
       warnings: this.#findings.warnings,
     };

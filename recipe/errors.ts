@@ -40,6 +40,9 @@ export const recipeCodes = [
   "recipe/vocabulary-mismatch",
   "recipe/vocabulary-size",
   "recipe/tensor-skipped",
+  "recipe/unused-model",
+  "recipe/partly-used",
+  "recipe/zero-weight",
   "recipe/unknown-architecture",
   // lints
   "recipe/prunes-nothing",

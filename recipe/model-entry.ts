@@ -8,6 +8,8 @@ export interface RecipeModel extends RecipeInput {
   readonly filesOf: number;
   /** Whether any of its tensors are codes with scales. */
   readonly isScaled?: boolean;
+  /** Of a model with an adapter: the adapter, an index into the plan's inputs. */
+  readonly adapterInput?: number;
 }
 
 /** A tensor as the recipe sees it. */

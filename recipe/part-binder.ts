@@ -275,6 +275,7 @@ export class PartBinder {
       if (input === undefined) throw new Error("an input index lies within the inputs");
       const isBase = i === baseAt;
       const index = isBase && this.#method.base !== "listed" ? 0 : models++;
+      this.#tensors.usage.open({ input, source });
       return { source, input, inputIndex: this.#modelIndex(source.model), isBase, index };
     });
   }

@@ -53,7 +53,7 @@ function adapted(
     findings.repeated("warning", label, "recipe/tensor-skipped", place, message, hint);
   }
   const checkpoint = { ...model.checkpoint, tensors: new Map([...model.checkpoint.tensors, ...tensors]) };
-  return { ...model, reference, label, checkpoint };
+  return { ...model, reference, label, checkpoint, adapterInput: adapterIndex };
 }
 
 /** Where the recipe names a model first, as far as that is known. */

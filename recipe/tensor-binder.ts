@@ -13,7 +13,9 @@ import { quantisedTasks } from "./scaled-model.ts";
 import { ShapeDecision } from "./shape-decision.ts";
 import { TensorParameters } from "./tensor-parameters.ts";
 import type { TokenBinder } from "./token-binder.ts";
+import { OTHER_SHAPE, UsageLedger } from "./usage-ledger.ts";
 import type { VocabularyCheck } from "./vocabulary-check.ts";
+import { zeroReason } from "./zero-weight.ts";
 
 export interface TensorBinderParts {
   readonly recipe: Recipe;
@@ -31,6 +33,7 @@ export interface TensorBinderParts {
 export class TensorBinder {
   readonly tasks: TensorTask[] = [];
   readonly notes: Note[] = [];
+  readonly usage = new UsageLedger();
   readonly #recipe: Recipe;
   readonly #method: MethodDeclaration;
   readonly #findings: Findings;
@@ -65,6 +68,8 @@ export class TensorBinder {
     const reason = this.#reasonToCopy(place, present, defining);
     if (reason !== undefined) {
       this.#vocabularies.check(name, defining.entry.shape[0] ?? 0, [defining]);
+      if (present.length === 1) this.#absent.reportBaseAlone(name, inputName, place, defining);
+      this.usage.use(defining, name, defining.entry);
       this.#copy(name, dtype, defining, reason);
       return;
     }
@@ -74,11 +79,16 @@ export class TensorBinder {
     this.#absent.reportMissing(name, inputName, place, present);
     if (models.length < this.#method.models.min) {
       this.#absent.leaveOut(name, models.length, place);
+      for (const one of present) this.usage.leave(one, name, one.entry, "too few models have");
       return;
     }
     const agreed = this.#shapes.decide(name, apart ? defining : undefined, models);
     if (agreed === undefined) return;
     this.#vocabularies.check(name, agreed.shape[0] ?? 0, apart ? [defining, ...agreed.models] : agreed.models);
+    for (const one of models) {
+      if (!agreed.models.includes(one)) this.usage.leave(one, name, one.entry, OTHER_SHAPE);
+    }
+    if (apart) this.usage.use(defining, name, defining.entry);
     if (agreed.models.length === 0) this.#copy(name, dtype, defining, "no other model's shape fits the base's");
     else {
       const task = this.#mergeTask(name, dtype, apart ? defining : undefined, agreed.models, agreed.shape, place);
@@ -128,6 +138,8 @@ export class TensorBinder {
   /** A tensor of another model that the defining one lacks. */
   skipExtra(name: string, other: Participant, defining: Participant): void {
     this.#absent.skipExtra(name, other, defining);
+    const entry = other.input.checkpoint.tensors.get(name);
+    if (entry !== undefined) this.usage.leave(other, name, entry, `that "${defining.input.label}" lacks`);
   }
 
   /** A tensor of the defining model that no module takes. */
@@ -152,6 +164,8 @@ export class TensorBinder {
     const sources = models.map((model): ModelSource => {
       const { values, complete } = this.#parameters.resolve("tensor", name, model.entry.name, model, place);
       if (complete && global.complete) this.#parameters.check(name, model, global.values, values);
+      const nothing = zeroReason(this.#method.name, model.isBase, global.values, values);
+      this.usage.use(model, name, model.entry, nothing);
       return { ...sourceOf(model, name), index: model.index, parameters: values };
     });
     const baseIndex = models.findIndex(({ isBase }) => isBase);

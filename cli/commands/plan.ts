@@ -1,6 +1,6 @@
 import { estimateOf, largestTensorBytes } from "../../coordinator/plan/index.ts";
 import { prepare } from "../../coordinator/prepare/index.ts";
-import { beginsTensor, type Plan } from "../../merge/work/index.ts";
+import { beginsTensor, type Plan, usageOf } from "../../merge/work/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -37,7 +37,9 @@ export async function planCommand([recipePath = ""]: readonly string[], options:
     printWarnings(io, prepared.warnings, options.json);
     if (options.json) {
       const { memoryBytes, threads } = resources;
-      io.stdout(`${JSON.stringify({ digest, estimate: estimateOf(plan), memoryBytes, threads, plan })}\n`);
+      io.stdout(
+        `${JSON.stringify({ digest, estimate: estimateOf(plan), usage: usageOf(plan), memoryBytes, threads, plan })}\n`,
+      );
       return exitCodes.done;
     }
     io.stdout(`${planSummary(plan, digest)}\n${planDetails(plan, resources.memoryBytes, options.verbose)}`);
@@ -74,6 +76,7 @@ function planDetails(plan: Plan, memoryBytes: number, verbose: boolean): string 
     ],
     ["read", `${sizeText(estimate.readBytes)} (inputs hold ${sizeText(estimate.inputBytes)})`],
     ["write", `${sizeText(estimate.writeBytes)} in ${counted(plan.shards.length, "shard")}`],
+    ["uses", usesText(plan, verbose ? Number.POSITIVE_INFINITY : USES_SHOWN)],
     ["largest", `${sizeText(largestTensorBytes(plan))} for one output tensor`],
     ["memory", `at most ${sizeText(memoryBytes)} (--memory)`],
   ];
@@ -87,6 +90,25 @@ function planDetails(plan: Plan, memoryBytes: number, verbose: boolean): string 
     ...notes,
     more > 0 ? `note    and ${more} more; --verbose shows all\n` : "",
   ].join("");
+}
+
+/** Models beyond this many are counted only, unless --verbose; those that are used in part come first. */
+const USES_SHOWN = 8;
+
+/** base 100 %, tuned 97.3 %; of more models than are shown, those that are used in part first. */
+export function usesText(plan: Plan, most = USES_SHOWN): string {
+  const usage = [...usageOf(plan)];
+  if (usage.length > most) usage.sort((a, b) => a.share - b.share);
+  const shown = usage.slice(0, most).map(({ model, share, usedElements, zeroElements }) => {
+    return `${model} ${usedElements === 0 && zeroElements > 0 ? "nothing (weight 0)" : percent(share)}`;
+  });
+  const more = usage.length - shown.length;
+  return [...shown, ...(more > 0 ? [`${more} more`] : [])].join(", ");
+}
+
+/** "62.5 %": never rounded up to a whole. */
+function percent(share: number): string {
+  return `${share === 1 ? "100" : (Math.floor(share * 1000) / 10).toFixed(1)} %`;
 }
 
 function counted(count: number, what: string): string {

@@ -10,6 +10,7 @@ import {
   type PlanNote,
   type PlanOptions,
   type PlanStack,
+  type PlanUsage,
   type PlanVocabulary,
   planLines,
   sourcesOf,
@@ -34,6 +35,7 @@ export interface PlanSources {
   readonly chatTemplateSha256?: string | undefined;
   readonly tasks: readonly TensorTask[];
   readonly notes: readonly PlanNote[];
+  readonly usage?: readonly PlanUsage[] | undefined;
 }
 
 /**
@@ -71,6 +73,7 @@ export function buildPlan(sources: PlanSources): Plan {
     shards,
     slices: layOutSlices(tasks, shards, options.sliceBytes),
     notes: sources.notes,
+    ...(sources.usage === undefined ? {} : { usage: sources.usage }),
   };
 }
 

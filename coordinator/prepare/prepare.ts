@@ -148,6 +148,7 @@ export function planOpened(
     chatTemplateSha256: binding.chatTemplate && sha256Hex(Buffer.from(binding.chatTemplate, "utf8")),
     tasks: binding.tasks,
     notes: binding.notes,
+    usage: binding.usage,
   });
   const defining = opened[plan.definingInput];
   if (defining === undefined) throw new Error("the plan names no defining input");

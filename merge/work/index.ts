@@ -36,10 +36,12 @@ export {
   type PlanOptions,
   type PlanShard,
   type PlanStack,
+  type PlanUsage,
   type PlanVocabulary,
   type Slice,
   type SliceId,
   type SlicePart,
+  type UnusedTensors,
 } from "./plan.ts";
 export { planFromText, planLines, planText } from "./plan-text.ts";
 export type { Seed, Step } from "./round.ts";
@@ -59,3 +61,4 @@ export {
   type TensorSource,
 } from "./tensor-source.ts";
 export type { ModelSource, Parameters, ParameterValue, Scaling, TensorTask } from "./tensor-task.ts";
+export { type ModelUsage, usageOf } from "./usage.ts";

@@ -43,6 +43,31 @@ export interface Plan {
   readonly slices: readonly Slice[];
   /** What is copied, cut or left out, and why. */
   readonly notes: readonly PlanNote[];
+  /** What each model contributes. `usageOf` reads it. */
+  readonly usage?: readonly PlanUsage[];
+}
+
+/**
+ * How many elements the recipe's slices, modules and filters choose from a model, and how many of them are used: of the weights, or of
+ * the vocabulary (embeddings, heads) where it chooses nothing else.
+ */
+export interface PlanUsage {
+  /** The label of the model, or of model and adapter, or the name of an earlier document. */
+  readonly model: string;
+  readonly chosenElements: number;
+  readonly usedElements: number;
+  /** Elements that the recipe gives the weight 0; they are not chosen. */
+  readonly zeroElements: number;
+  /** Why the others are not used. */
+  readonly unused: readonly UnusedTensors[];
+}
+
+export interface UnusedTensors {
+  readonly reason: string;
+  readonly tensors: number;
+  readonly elements: number;
+  /** The first of them, as the defining model would call it. */
+  readonly example: string;
 }
 
 export interface PlanConfigValue {
