@@ -28,6 +28,7 @@ export { alignNames, bareName, type NameAlignment, type NamedShapes, namesInTarg
 export { type Adapter, type OpenedFiles, openAdapter, openModelOrAdapter } from "./open-adapter.ts";
 export { type OpenOptions, openCheckpoint } from "./open-checkpoint.ts";
 export { type PackedWeights, packedWeights, statedPacking } from "./packed-weights.ts";
+export { ExactNumber, parseExactJson, parsePythonJson, pythonJsonText } from "./python-json.ts";
 export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
 export { isActivationScale, type ScaledTensor, scaledTensors, scaleNameFor } from "./scaled-fp8.ts";
 export { parseShardIndex } from "./shard-index.ts";

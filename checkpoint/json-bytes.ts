@@ -5,6 +5,8 @@ export type Fail = (code: CheckpointCode, message: string, position: number) => 
 
 /** Decoded bytes of a string that are kept for whoever looks at them; the longest name allowed, and one more. */
 const KEPT_BYTES = 1025;
+/** Python itself reads no whole number of more than 4300 digits. */
+const SCALAR_BYTES_MAX = 4400;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
@@ -27,6 +29,7 @@ export class JsonBytes {
   readonly #bytes: Uint8Array;
   readonly #text: Buffer;
   readonly #fail: Fail;
+  #isPython = false;
 
   constructor(bytes: Uint8Array, fail: Fail) {
     this.#bytes = bytes;
@@ -140,8 +143,17 @@ export class JsonBytes {
     return value;
   }
 
-  /** Passes over any JSON value that nests no deeper than `depth`. Keys `__proto__` are refused. */
-  skipValue(depth: number): void {
+  /**
+   * Passes over any JSON value that nests no deeper than `depth`. Keys `__proto__` are refused. "python": what Python's json writes
+   * is let through, Infinity, NaN and halves of surrogate pairs among it.
+   */
+  skipValue(depth: number, kind: "json" | "python" = "json"): void {
+    this.#isPython = kind === "python";
+    this.#skip(depth);
+    this.#isPython = false;
+  }
+
+  #skip(depth: number): void {
     const first = this.peek();
     if (first === QUOTE) {
       this.scanString("");
@@ -161,7 +173,7 @@ export class JsonBytes {
         this.refuseProto();
         this.expect(":", "after a key");
       }
-      this.skipValue(depth - 1);
+      this.#skip(depth - 1);
     } while (this.another(close, "after a value"));
   }
 
@@ -180,9 +192,11 @@ export class JsonBytes {
   #skipScalar(): void {
     const start = this.position;
     let end = start;
-    while (end < start + 400 && !endsNumber(this.#bytes[end])) end++;
+    while (end < start + SCALAR_BYTES_MAX && !endsNumber(this.#bytes[end])) end++;
     const word = this.#text.toString("latin1", start, end);
-    const isScalar = /^(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)$/.test(word);
+    const isScalar =
+      (this.#isPython && /^(?:-?Infinity|NaN)$/.test(word)) ||
+      /^(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)$/.test(word);
     if (!isScalar) this.unexpected("a value");
     this.position = end;
   }
@@ -230,6 +244,10 @@ export class JsonBytes {
     const isPair = unit < 0xdc00 && this.#bytes[at + 6] === BACKSLASH && this.#bytes[at + 7] === 0x75;
     const low = isPair ? this.#hex4(at + 8) : 0;
     if (low < 0xdc00 || low > 0xdfff) {
+      if (this.#isPython) {
+        this.#keepCodePoint(unit);
+        return at + 6;
+      }
       this.#fail("checkpoint/json-utf8", `the escape \\u${unit.toString(16)} is half of a surrogate pair`, at);
     }
     this.#keepCodePoint(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00));

@@ -2,6 +2,7 @@ import { StorageError } from "../storage/index.ts";
 import { type CheckpointCode, CheckpointError } from "./errors.ts";
 import type { Folder } from "./folder.ts";
 import { JsonBytes } from "./json-bytes.ts";
+import { parsePythonJson } from "./python-json.ts";
 
 const MAX_JSON_BYTES = 10_000_000;
 const MAX_JSON_DEPTH = 64;
@@ -29,7 +30,7 @@ export async function readJsonObject(
   // JSON.parse alone would let through nesting on which whoever walks over the object later would choke.
   const json = new JsonBytes(bytes, fail);
   if (json.peek() !== 0x7b) fail(code, "it must be a JSON object");
-  json.skipValue(MAX_JSON_DEPTH);
+  json.skipValue(MAX_JSON_DEPTH, "python");
   if (json.peek() !== -1) json.unexpected("nothing more");
-  return JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+  return parsePythonJson(new TextDecoder().decode(bytes)) as Record<string, unknown>;
 }

@@ -31,7 +31,7 @@ export function parseShardIndex(text: Uint8Array, label: string): ReadonlyMap<st
       keys.add(key);
       json.expect(":", "after a key");
       if (key === "weight_map") shards = parseWeightMap(json, fail);
-      else json.skipValue(MAX_DEPTH);
+      else json.skipValue(MAX_DEPTH, "python");
     } while (json.another("}", "after a member of the index"));
   }
   if (json.peek() !== -1) json.unexpected("nothing more");

@@ -3,6 +3,7 @@ import { readWhole, StorageError, type Store } from "../storage/index.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { sha256Hex } from "./hash.ts";
+import { parseExactJson, parsePythonJson } from "./python-json.ts";
 
 /** Tokenizers of 250,000 tokens have some 35 MB. */
 const MAX_TOKENIZER_BYTES = 250_000_000;
@@ -195,9 +196,10 @@ function checkedId(id: unknown, token: string, label: string): number {
 
 function parseObject(bytes: Uint8Array, name: string, label: string): JsonObject {
   if (nestsDeeper(bytes, MAX_DEPTH)) throw wrong(label, name, `its values nest more than ${MAX_DEPTH} deep`);
+  const text = Buffer.from(bytes).toString("utf8");
   let value: unknown;
   try {
-    value = JSON.parse(Buffer.from(bytes).toString("utf8"));
+    value = name === TOKENIZER_NAME ? parsePythonJson(text) : parseExactJson(text);
   } catch (error) {
     throw wrong(label, name, error instanceof Error ? error.message : String(error));
   }

@@ -2,7 +2,9 @@ import {
   type AddedToken,
   type JsonObject,
   type ModelTokenizer,
+  parseExactJson,
   parseTokenizer,
+  pythonJsonText,
   SPECIAL_TOKENS_NAME,
   TOKENIZER_CONFIG_NAME,
   TOKENIZER_NAME,
@@ -55,7 +57,7 @@ export function writtenTokenizer({ output, vocabularies, pattern }: WritingReque
 
 /** What a model has beside it whose tokenizer files are these. */
 export function rereadTokenizer({ files, slowFilesHold }: WrittenTokenizer, label: string): ModelTokenizer {
-  const object = (name: string) => JSON.parse(files.get(name) ?? "null") as JsonObject | null;
+  const object = (name: string) => parseExactJson(files.get(name) ?? "null") as JsonObject | null;
   return {
     tokenizer: parseTokenizer(Buffer.from(files.get(TOKENIZER_NAME) ?? "", "utf8"), label),
     config: object(TOKENIZER_CONFIG_NAME) ?? undefined,
@@ -182,5 +184,5 @@ function contentOf(token: unknown): string {
 }
 
 function text(value: unknown): string {
-  return `${JSON.stringify(value, null, 2)}\n`;
+  return `${pythonJsonText(value, 2)}\n`;
 }

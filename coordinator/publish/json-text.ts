@@ -1,3 +1,4 @@
+import { parsePythonJson, pythonJsonText } from "../../checkpoint/index.ts";
 import type { Json } from "../../merge/work/index.ts";
 
 /** White space at the start of a line, and how many characters deeper each level stands. */
@@ -40,16 +41,13 @@ export function withJsonValue(text: string, path: readonly string[], value: Json
 /** The items of a list keep the text that equal ones had before: 0.0 stays 0.0, whose type JavaScript does not know. */
 function textOf(value: Json, before: string | undefined, indent: Indent): string {
   if (!Array.isArray(value) || value.length === 0 || before?.[0] !== "[")
-    return JSON.stringify(value, null, indent.width).replaceAll("\n", `\n${indent.text}`);
+    return pythonJsonText(value, indent.width).replaceAll("\n", `\n${indent.text}`);
   const texts = itemsOf(before);
   const known = new Map(texts.map((text) => [canonical(text), text]));
   const areFloats = texts.length > 0 && texts.every((text) => /^-?\d+[.eE]/.test(text));
   const items = (value as readonly Json[]).map((item) => {
-    const text = JSON.stringify(item, null, indent.width).replaceAll(
-      "\n",
-      `\n${indent.text}${" ".repeat(indent.width)}`,
-    );
-    return known.get(JSON.stringify(item)) ?? (areFloats && /^-?\d+$/.test(text) ? `${text}.0` : text);
+    const text = pythonJsonText(item, indent.width).replaceAll("\n", `\n${indent.text}${" ".repeat(indent.width)}`);
+    return known.get(pythonJsonText(item)) ?? (areFloats && /^-?\d+$/.test(text) ? `${text}.0` : text);
   });
   const space = indent.width === 0 ? "" : `\n${indent.text}${" ".repeat(indent.width)}`;
   return `[${space}${items.join(`,${space}`)}${indent.width === 0 ? "" : `\n${indent.text}`}]`;
@@ -68,13 +66,9 @@ function itemsOf(list: string): readonly string[] {
   return items;
 }
 
-/** As JavaScript would write it; what it cannot read, such as NaN, as it stands. */
+/** As JavaScript would write it. */
 function canonical(text: string): string {
-  try {
-    return JSON.stringify(JSON.parse(text));
-  } catch {
-    return text;
-  }
+  return pythonJsonText(parsePythonJson(text));
 }
 
 /** Takes a key out, and leaves all else as it stands. A key that is not there is no error. */

@@ -1,5 +1,11 @@
 import { join } from "node:path";
-import { CHAT_TEMPLATE_NAME, type Checkpoint, companionKind, TOKENIZER_CONFIG_NAME } from "../../checkpoint/index.ts";
+import {
+  CHAT_TEMPLATE_NAME,
+  type Checkpoint,
+  companionKind,
+  parsePythonJson,
+  TOKENIZER_CONFIG_NAME,
+} from "../../checkpoint/index.ts";
 import { readWhole, type Store } from "../../storage/index.ts";
 import { withJsonValue } from "./json-text.ts";
 import { MAX_COMPANION_BYTES, type OutputDocument, textDocument } from "./output-document.ts";
@@ -54,7 +60,7 @@ export function withChatTemplate(documents: readonly OutputDocument[], template:
   const edited = others.map((document) => {
     if (document.name !== TOKENIZER_CONFIG_NAME) return document;
     const text = Buffer.from(document.bytes).toString("utf8");
-    const config = JSON.parse(text) as Record<string, unknown>;
+    const config = parsePythonJson(text) as Record<string, unknown>;
     if (config.chat_template === undefined) return document;
     return textDocument(document.name, withJsonValue(text, ["chat_template"], template));
   });
@@ -80,7 +86,7 @@ export function withTokenIds(text: string, output: OutputText | undefined): stri
       edited = withJsonValue(edited, [...path, key], Array.isArray(value) ? moved : (moved[0] ?? null));
     }
   };
-  const config: unknown = JSON.parse(text);
+  const config: unknown = parsePythonJson(text);
   if (typeof config === "object" && config !== null) visit(config as Record<string, unknown>, []);
   return edited;
 }

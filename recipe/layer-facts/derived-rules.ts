@@ -1,3 +1,4 @@
+import { parsePythonJson, pythonJsonText } from "../../checkpoint/index.ts";
 import type { Json } from "../../merge/work/index.ts";
 import { type Config, type LayerRule, maybeCount } from "./layer-rule.ts";
 
@@ -12,12 +13,12 @@ export function derivedRule(list: string, from: readonly string[], derive: Deriv
       const entries = config[list];
       const value =
         Array.isArray(entries) && entries.length >= count ? (entries[layer] as Json) : derive(config, layer, count);
-      return value === undefined ? undefined : JSON.stringify(value);
+      return value === undefined ? undefined : pythonJsonText(value);
     },
     solve(config, wanted, [origin]) {
       const old = config[list];
       const beyond = Array.isArray(old) && origin?.config === config ? (old.slice(origin.count) as Json[]) : [];
-      return { [list]: [...wanted.map((kind) => JSON.parse(kind) as Json), ...beyond] };
+      return { [list]: [...wanted.map((kind) => parsePythonJson(kind) as Json), ...beyond] };
     },
   };
 }

@@ -1,3 +1,4 @@
+import { pythonJsonText } from "../../checkpoint/index.ts";
 import type { Json } from "../../merge/work/index.ts";
 import { familyRules } from "./families.ts";
 import type { Config, LayerRule, Origin } from "./layer-rule.ts";
@@ -53,7 +54,7 @@ export function followLayers(stack: FollowedStack): FollowedConfig {
   const claimed = new Set(rules.flatMap(({ keys }) => keys));
   lost.push(...unreadKeys(config, count, claimed).map((key) => ({ keys: [key], layers: [] })));
   const kind = (from: Config, layer: number, of: number) =>
-    JSON.stringify(rules.map((rule) => rule.at(from, layer, of) ?? null));
+    pythonJsonText(rules.map((rule) => rule.at(from, layer, of) ?? null));
   return {
     values: Object.fromEntries(Object.entries(edited).filter(([key, value]) => value !== config[key])) as Record<
       string,

@@ -1,3 +1,4 @@
+import { parsePythonJson, pythonJsonText } from "../../checkpoint/index.ts";
 import type { Json } from "../../merge/work/index.ts";
 import { type Config, isCount, type LayerRule } from "./layer-rule.ts";
 
@@ -8,14 +9,14 @@ export function listRule(key: string): LayerRule {
     at(config, layer, count) {
       const value = config[key];
       if (value === undefined) return undefined;
-      if (!Array.isArray(value)) return JSON.stringify(value);
-      return value.length >= count && layer < value.length ? JSON.stringify(value[layer]) : undefined;
+      if (!Array.isArray(value)) return pythonJsonText(value);
+      return value.length >= count && layer < value.length ? pythonJsonText(value[layer]) : undefined;
     },
     solve(config, wanted, [origin]) {
       const old = config[key];
       const before = origin?.count ?? wanted.length;
       const beyond = Array.isArray(old) && origin?.config === config ? (old.slice(before) as Json[]) : [];
-      return { [key]: [...wanted.map((entry) => JSON.parse(entry) as Json), ...beyond] };
+      return { [key]: [...wanted.map((entry) => parsePythonJson(entry) as Json), ...beyond] };
     },
   };
 }
@@ -26,9 +27,9 @@ export function lettersRule(key: string): LayerRule {
     keys: [key],
     at(config, layer) {
       const letter = typeof config[key] === "string" ? config[key][layer] : undefined;
-      return letter === undefined ? undefined : JSON.stringify(letter);
+      return letter === undefined ? undefined : pythonJsonText(letter);
     },
-    solve: (_, wanted) => ({ [key]: wanted.map((letter) => JSON.parse(letter) as string).join("") }),
+    solve: (_, wanted) => ({ [key]: wanted.map((letter) => parsePythonJson(letter) as string).join("") }),
   };
 }
 
@@ -66,11 +67,11 @@ export function numberedRule(key: string): LayerRule {
       const map = config[key];
       if (typeof map !== "object" || map === null) return undefined;
       const value = (map as Config)[String(layer)];
-      return value === undefined ? "none" : JSON.stringify(value);
+      return value === undefined ? "none" : pythonJsonText(value);
     },
     solve: (_, wanted) => {
       const entries = wanted.flatMap((value, layer) =>
-        value === "none" ? [] : [[layer, JSON.parse(value) as Json] as const],
+        value === "none" ? [] : [[layer, parsePythonJson(value) as Json] as const],
       );
       return { [key]: Object.fromEntries(entries) };
     },
@@ -84,9 +85,9 @@ export function cycleRule(key: string, canList: boolean): LayerRule {
     at(config, layer) {
       const cycle = config[key];
       const length = typeof cycle === "string" || Array.isArray(cycle) ? cycle.length : 0;
-      return length === 0 ? undefined : JSON.stringify((cycle as string | readonly unknown[])[layer % length]);
+      return length === 0 ? undefined : pythonJsonText((cycle as string | readonly unknown[])[layer % length]);
     },
-    solve: (_, wanted) => (canList ? { [key]: wanted.map((kind) => JSON.parse(kind) as Json) } : undefined),
+    solve: (_, wanted) => (canList ? { [key]: wanted.map((kind) => parsePythonJson(kind) as Json) } : undefined),
   };
 }
 
@@ -101,9 +102,9 @@ export const attentionTypesRule: LayerRule = {
         ? Array.from({ length: times }, () => names as unknown[]).flat()
         : [];
     });
-    return kinds[layer] === undefined ? undefined : JSON.stringify(kinds[layer]);
+    return kinds[layer] === undefined ? undefined : pythonJsonText(kinds[layer]);
   },
-  solve: (_, wanted) => ({ attention_types: [[wanted.map((kind) => JSON.parse(kind) as Json), 1]] }),
+  solve: (_, wanted) => ({ attention_types: [[wanted.map((kind) => parsePythonJson(kind) as Json), 1]] }),
 };
 
 /** Numbers of layers one entry a layer: whose keys and values a layer uses. The nearest place before it where that layer went. */
