@@ -1,10 +1,10 @@
 """Fills the tables of docs/fidelity.md that compare every golden case with mergekit and with a float64 reference.
 
-    python fidelity.py [--only NAME ...] [--no-mergekit] [--print]
+    python fidelity.py [--only NAME ...] [--print] [--peer VERSION=PYTHON ...]
 
 For each case of test/golden/cases: the merge by deltaworks as built in dist/, the same recipe by float64.py (float64 in
-numpy, rounded once), and by mergekit 0.1.4 in float32 where it can run it and its result is determined. Exits with 1 where a case
-lies outside the tolerance of its case.json.
+numpy, rounded once), and by releases of mergekit, each by the Python that has it, in float32 where it can run the recipe and its
+result is determined. Exits with 1 where a case cannot be compared.
 """
 import argparse
 import json
@@ -19,8 +19,9 @@ import numpy as np
 import yaml
 
 import float64
-import mergekit_run
 
+# Parameters that mergekit would read past: what it then computes is another merge.
+OWN_PARAMETERS = ("rescale_mode", "window_size", "drop_smallest", "drop_largest", "scope")
 ROOT = Path(__file__).resolve().parents[2]
 CASES = ROOT / "test" / "golden" / "cases"
 MODELS = ROOT / "examples" / "models"
@@ -96,7 +97,7 @@ def compare(tensors, others, narrow):
     return found.cells(narrow)
 
 
-def row(name, with_mergekit):
+def row(name, peers):
     folder = CASES / name
     case = json.loads((folder / "case.json").read_text())
     narrow = set(case["dtype"]) & {"BF16", "F16"}
@@ -104,55 +105,73 @@ def row(name, with_mergekit):
         tensors = ours(folder, case, out)
         truth = {n: (dtype, widened(x, dtype)) for n, (dtype, x) in reference(folder, case).items()}
         to_reference = compare(tensors, truth, narrow)
-        about = case.get("mergekit")
-        if about is None:
-            to_mergekit = ["cannot run", "–", "–"]
-        elif not with_mergekit:
-            to_mergekit = ["not run", "–", "–"]
-        else:
-            seed = case["random_seed"] if about.get("masks") else None
-            flags = {k: v for k, v in about["flags"].items() if k != "lora_merge_dtype"}
-            to_mergekit = cells_of_mergekit(folder, case, flags, seed, tensors, narrow)
+        to_peers = [cell for python in peers.values() for cell in peer_cells(python, folder, case, tensors, narrow)]
     elements = sum(x.size for _, x in tensors.values())
-    return [f"`{name}`", " ".join(case["dtype"]).lower(), f"{elements:,}", *to_reference, *to_mergekit]
+    return [f"`{name}`", " ".join(case["dtype"]).lower(), f"{elements:,}", *to_reference, *to_peers]
 
 
-def cells_of_mergekit(folder, case, flags, seed, tensors, narrow):
+def peer_cells(python, folder, case, tensors, narrow):
+    about = case.get("mergekit") or {}
     if "rows_moved" in case:  # the order of a set decides which id an added token gets there
         return ["ids differ", "–", "–"]
-    try:
-        return compare(tensors, mergekit_run.merged(recipe_of(folder), folder, flags, seed), narrow)
-    except RuntimeError as error:
-        if "Unimplemented merge method" not in str(error):
-            raise
-        return ["not in the release", "–", "–"]
+    if any(f"{name}:" in recipe_of(folder) for name in OWN_PARAMETERS):
+        return ["own parameter", "–", "–"]
+    flags = {k: v for k, v in about.get("flags", {}).items() if k != "lora_merge_dtype"}
+    with tempfile.TemporaryDirectory() as out:
+        request = {
+            "recipe": recipe_of(folder),
+            "folder": str(folder),
+            "out": out,
+            "flags": flags,
+            "cut": "--cut-embeddings" in case.get("options", []),
+            "seed": case["random_seed"] if about.get("masks") or case["method"].startswith(("dare", "della")) else None,
+        }
+        program = [python, str(Path(__file__).with_name("mergekit_run.py"))]
+        done = subprocess.run(program, input=json.dumps(request), capture_output=True, text=True)
+        if done.returncode == 3:
+            return ["not in the release", "–", "–"]
+        if done.returncode != 0:
+            said = [line for line in done.stderr.strip().splitlines() if line.strip()]
+            print(f"{case['name']}: {said[-1] if said else done.returncode}", file=sys.stderr, flush=True)
+            return ["cannot run", "–", "–"]
+        theirs = {}
+        for file in sorted(Path(out).glob("*.safetensors")):
+            theirs.update(float64.read_safetensors(file))
+        try:
+            return compare(tensors, theirs, narrow)
+        except RuntimeError as error:  # other tensors than ours
+            print(f"{case['name']}: {error}", file=sys.stderr, flush=True)
+            return ["other tensors", "–", "–"]
 
 
-def table(rows):
-    head = ["case", "dtype", "elements", "to float64: abs", "rel", "1 ulp", "to mergekit: abs", "rel", "1 ulp"]
-    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * 7]
+def table(rows, peers):
+    head = ["case", "dtype", "elements", "to float64: abs", "rel", "1 ulp"]
+    for version in peers:
+        head += [f"to mergekit {version}: abs", "rel", "1 ulp"]
+    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
     return "\n".join(lines + ["| " + " | ".join(cells) + " |" for cells in rows])
 
 
 def main():
     cli = argparse.ArgumentParser()
     cli.add_argument("--only", nargs="*")
-    cli.add_argument("--no-mergekit", action="store_true")
+    cli.add_argument("--peer", action="append", default=[], metavar="VERSION=PYTHON")
     cli.add_argument("--print", action="store_true")
     cli = cli.parse_args()
+    peers = dict(peer.split("=", 1) for peer in cli.peer)
     os.environ["HF_HUB_OFFLINE"] = "1"
     rows, failed = [], []
     for name in sorted(p.name for p in CASES.iterdir() if (p / "case.json").exists()):
         if cli.only and not any(part in name for part in cli.only):
             continue
         try:
-            rows.append(row(name, not cli.no_mergekit))
+            rows.append(row(name, peers))
             print(*rows[-1], file=sys.stderr, flush=True)
         except Exception as error:  # the other cases are compared all the same
             failed.append(name)
             traceback.print_exc()
             print(f"{name} failed: {error}", file=sys.stderr, flush=True)
-    text = table(rows)
+    text = table(rows, peers)
     print(text)
     if not cli.print and not failed and not cli.only:
         page = ROOT / "docs" / "fidelity.md"
