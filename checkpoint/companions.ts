@@ -29,6 +29,20 @@ export function isCompanion(name: string): boolean {
   return companionNames.has(name);
 }
 
+const idNames: ReadonlySet<string> = new Set([
+  "feature_extractor_config.json",
+  "generation_config.json",
+  "image_processor_config.json",
+  "preprocessor_config.json",
+  "processor_config.json",
+  "video_preprocessor_config.json",
+]);
+
+/** Whether a companion is a config that may name tokens by their ids. The tokenizer's own files are none. */
+export function mayNameTokenIds(name: string): boolean {
+  return idNames.has(name);
+}
+
 /** A folder of more chat templates (*.jinja), as transformers writes it. */
 export const CHAT_TEMPLATES_FOLDER = "additional_chat_templates";
 

@@ -16,7 +16,7 @@ export {
   vocabularySizeKeys,
 } from "./architecture.ts";
 export type { Checkpoint, CheckpointFile, TensorEntry } from "./checkpoint.ts";
-export { companionKind } from "./companions.ts";
+export { companionKind, mayNameTokenIds } from "./companions.ts";
 export { type Dtype, dtypeBytes, type FloatDtype, type IntegerDtype, isDtype, isFloatDtype } from "./dtype.ts";
 export { type CheckpointCode, CheckpointError, checkpointCodes } from "./errors.ts";
 export { sha256Hex } from "./hash.ts";

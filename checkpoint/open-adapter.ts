@@ -2,12 +2,13 @@ import type { Store } from "../storage/index.ts";
 import { ADAPTER_CONFIG_NAME, type AdapterConfig, parseAdapterConfig } from "./adapter-config.ts";
 import { type AdapterTensors, sortAdapterTensors } from "./adapter-tensors.ts";
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
+import { companionKind } from "./companions.ts";
 import { isPickleName, pickleError } from "./conversion.ts";
 import { CheckpointError } from "./errors.ts";
 import { Folder } from "./folder.ts";
 import { readJsonObject } from "./json-file.ts";
 import type { ModelLocation } from "./model-location.ts";
-import { openCheckpoint } from "./open-checkpoint.ts";
+import { findCompanions, openCheckpoint } from "./open-checkpoint.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
 
 export const ADAPTER_NAME = "adapter_model.safetensors";
@@ -81,7 +82,9 @@ export async function openAdapter(store: Store, location: ModelLocation, label: 
   const config = parseAdapterConfig(json, label);
   const header = await readSafetensorsHeader(store, await folder.resolve(name), `${label}: ${name}`, 0);
   const tensors = new Map<string, TensorEntry>(header.entries.map((entry) => [entry.name, entry]));
-  const checkpoint = { root: folder.root, files: [{ name, ...header.file }], tensors, config: json, companions: [] };
+  // Trainers write the tokenizer that they trained with beside the adapter.
+  const companions = (await findCompanions(folder)).filter((companion) => companionKind(companion) !== "other");
+  const checkpoint = { root: folder.root, files: [{ name, ...header.file }], tensors, config: json, companions };
   return { checkpoint, config, ...sortAdapterTensors(tensors, label) };
 }
 

@@ -93,7 +93,8 @@ async function readConfig(folder: Folder, label: string): Promise<Readonly<Recor
   return readJsonObject(folder, CONFIG_NAME, label, "checkpoint/config");
 }
 
-async function findCompanions(folder: Folder): Promise<readonly string[]> {
+/** The files beside the weights that belong to the model. */
+export async function findCompanions(folder: Folder): Promise<readonly string[]> {
   const names: string[] = [];
   for (const entry of folder.entries) {
     if (isCompanion(entry.name) && (await folder.exists(entry.name))) names.push(entry.name);

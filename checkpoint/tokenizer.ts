@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { readWhole, StorageError, type Store } from "../storage/index.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { mayNameTokenIds } from "./companions.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { sha256Hex } from "./hash.ts";
 import { parseExactJson, parsePythonJson } from "./python-json.ts";
@@ -96,6 +97,22 @@ export class TokenizerReader {
     if (!Array.isArray(template)) return undefined;
     const named = template.find((one: unknown) => isObject(one) && one.name === "default") ?? template[0];
     return isObject(named) && typeof named.template === "string" ? named.template : undefined;
+  }
+
+  /** Files beside the weights that may name tokens by their ids, by name; what is no JSON is left out. */
+  async idFiles(
+    checkpoint: Pick<Checkpoint, "root" | "companions">,
+    label: string,
+  ): Promise<ReadonlyMap<string, JsonObject>> {
+    const files = new Map<string, JsonObject>();
+    for (const name of checkpoint.companions.filter(mayNameTokenIds)) {
+      try {
+        files.set(name, parseObject(await this.#bytes(checkpoint, name, MAX_SETTINGS_BYTES, label), name, label));
+      } catch (error) {
+        if (!(error instanceof CheckpointError)) throw error;
+      }
+    }
+    return files;
   }
 
   async #maybeObject(

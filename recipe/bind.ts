@@ -10,10 +10,13 @@ import {
 } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { PlanAdapter, PlanUsage, TensorTask } from "../merge/work/index.ts";
+import type { TokenIds } from "../tokenizer/index.ts";
 import { bindAdapters, maybePlainAdapter } from "./adapter-binder.ts";
 import { alignedModels } from "./aligned-models.ts";
 import { checkArchitectures, isKnownArchitecture } from "./architecture-check.ts";
+import { maybeTokenIds, reportGoneIds } from "./bound-ids.ts";
 import type { ConfigValue } from "./config-value.ts";
+import { maybeCutTokenizer } from "./cut-tokenizer.ts";
 import { earlierModel } from "./earlier-model.ts";
 import type { Fault } from "./errors.ts";
 import { withExpertsLike } from "./expert-layout.ts";
@@ -52,11 +55,16 @@ export interface Binding {
   readonly layerCount: number | undefined;
   /** Of modules that are stacked from ranges of layers: the names before the number of the layer, and how many there are. */
   readonly stacks?: readonly BoundStack[];
-  /** Whose config and tokenizer the output takes: the base, else the first source. Index into the inputs. */
+  /** Whose config the output takes: the base, else the first source. Index into the inputs. */
   readonly definingInput: number;
+  /** Whose tokenizer files and chat template it takes where they are not written: an adapter's, where it has some. */
+  readonly tokenizerOf: number;
+  readonly templateOf: number;
+  /** How ids of tokens that the defining input's configs name are numbered in the output; undefined where they stay. */
+  readonly tokenIds?: TokenIds;
   /** Rows of the output's input embedding; undefined where no tensor is recognised as one. */
   readonly embeddingRows?: number;
-  /** Where the recipe asks for a vocabulary. */
+  /** Where the output's tokenizer is written anew. */
   readonly tokenizer?: BoundTokenizer;
   /** Where the output is an adapter with a config. */
   readonly adapter?: PlanAdapter;
@@ -112,18 +120,32 @@ export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], optio
   }
   const before = [...bindings.values()];
   const own = bindDocument(recipe, inputs, made, options);
-  const { tokenizer, chatTemplate } = { ...bindings.get(definingModel(recipe).text), ...own };
   const faults = [...before.flatMap((binding) => binding.faults), ...findings.faults];
+  const tokenIds = boundIds(recipe, inputs, own, findings);
   return {
     ...own,
-    ...(tokenizer && { tokenizer }),
-    ...(chatTemplate !== undefined && { chatTemplate }),
+    ...(tokenIds && { tokenIds }),
     notes: [...before.flatMap(({ notes }) => notes), ...own.notes],
     usage: [...before.flatMap(({ usage }) => usage), ...own.usage],
     // What a document lacks, those that build on it lack too: that need not be said again.
     faults: faults.length > 0 ? faults : own.faults,
-    warnings: [...before.flatMap(({ warnings }) => warnings), ...own.warnings],
+    warnings: [...before.flatMap(({ warnings }) => warnings), ...own.warnings, ...findings.warnings],
   };
+}
+
+/** An output that is an adapter has no config of a model. */
+function boundIds(
+  recipe: Recipe,
+  inputs: readonly RecipeInput[],
+  { definingInput, tokenizerOf, tokenizer, tasks, embeddingRows, adapter }: Binding,
+  findings: Findings,
+): TokenIds | undefined {
+  const defining = inputs[definingInput];
+  if (defining === undefined || adapter !== undefined) return undefined;
+  const output = { defining, bound: tokenizer, copied: inputs[tokenizerOf]?.tokenizer, tasks, embeddingRows };
+  const ids = maybeTokenIds(output);
+  if (ids !== undefined) reportGoneIds(output, ids, recipe.tokenizer?.place ?? recipe.methodPlace, findings);
+  return ids;
 }
 
 /** `made`: what the documents before it make, as models. */
@@ -152,6 +174,8 @@ function refused({ faults, warnings }: Findings): Binding {
     tasks: [],
     layerCount: undefined,
     definingInput: 0,
+    tokenizerOf: 0,
+    templateOf: 0,
     notes: [],
     usage: [],
     faults,
@@ -211,8 +235,7 @@ class RecipeBinder {
     if (lastRange !== undefined) this.#checkHead(tasks, embedding, lastRange);
     this.#tokens?.finish();
     if (this.#findings.faults.length === 0) usage.judge(this.#findings);
-    const bound = this.#tokens?.bound;
-    const chatTemplate = chatTemplateOf(this.#recipe, this.#models, this.#findings);
+    const { tokenizer, chatTemplate, ...places } = this.#text(embeddingRows);
     return {
       tasks,
       layerCount: adapter === undefined ? layers : undefined,
@@ -220,7 +243,8 @@ class RecipeBinder {
       ...(values.length > 0 && { configValues: values }),
       ...(adapter && { adapter }),
       definingInput: this.#filesOf(this.#definingModel),
-      ...(bound && { tokenizer: { ...bound, pattern: this.#filesOf(bound.pattern) } }),
+      ...places,
+      ...(tokenizer && { tokenizer }),
       ...(chatTemplate !== undefined && { chatTemplate }),
       ...(embeddingRows !== undefined && { embeddingRows }),
       notes,
@@ -233,15 +257,38 @@ class RecipeBinder {
   #bindAdapters(): Binding {
     const { tasks, adapter, usage } = bindAdapters(this.#recipe, this.#models, this.#method, this.#findings);
     const first = this.#recipe.layerRanges[0]?.sources[0];
+    const defining = this.#filesOf(first === undefined ? 0 : this.#modelIndex(first.model));
     return {
       tasks,
       layerCount: undefined,
       ...(adapter && { adapter }),
-      definingInput: this.#filesOf(first === undefined ? 0 : this.#modelIndex(first.model)),
+      definingInput: defining,
+      tokenizerOf: defining,
+      templateOf: defining,
       notes: [],
       usage,
       faults: this.#findings.faults,
       warnings: this.#findings.warnings,
+    };
+  }
+
+  /** The tokenizer and the chat template of the output: as the recipe asks, else as the defining model has them. */
+  #text(embeddingRows: number | undefined): Pick<Binding, "tokenizer" | "chatTemplate" | "tokenizerOf" | "templateOf"> {
+    const bound = this.#tokens?.bound;
+    const patternAt = bound?.pattern ?? this.#definingModel;
+    const pattern = this.#models[patternAt];
+    if (pattern === undefined) throw new Error("the pattern of a vocabulary is among the models");
+    const { tokenizerOf, templateOf, made } = pattern;
+    const { methodPlace } = this.#recipe;
+    const tokenizer = bound
+      ? { ...bound, pattern: tokenizerOf }
+      : (made?.tokenizer ??
+        maybeCutTokenizer(this.#models, this.#definingModel, embeddingRows, methodPlace, this.#findings));
+    const chatTemplate = chatTemplateOf(this.#recipe, this.#models, this.#findings) ?? made?.chatTemplate;
+    return {
+      ...{ tokenizerOf, templateOf },
+      ...(tokenizer && { tokenizer }),
+      ...(chatTemplate !== undefined && { chatTemplate }),
     };
   }
 

@@ -31,7 +31,9 @@ export function earlierModel(
     const hint = "Write it with --keep, and name its directory.";
     findings.repeated("fault", name, "recipe/not-yet", place, message, hint);
   }
-  const { checkpoint, tokenizer, tokenizerFault, chatTemplate } = defining;
+  const { checkpoint } = defining;
+  const { tokenizerOf, templateOf } = binding;
+  const { tokenizer, tokenizerFault } = inputs[tokenizerOf] ?? {};
   const config = checkpoint.config && withCounts(checkpoint.config, binding);
   const made = binding.tokenizer;
   return {
@@ -39,8 +41,14 @@ export function earlierModel(
     label: name,
     checkpoint: { ...checkpoint, tensors, config },
     ...(made === undefined ? { tokenizer, tokenizerFault } : { tokenizer: rereadTokenizer(made.written, name) }),
-    chatTemplate: binding.chatTemplate ?? chatTemplate,
+    chatTemplate: binding.chatTemplate ?? inputs[templateOf]?.chatTemplate,
     filesOf: binding.definingInput,
+    tokenizerOf,
+    templateOf,
+    made: {
+      ...(made && { tokenizer: made }),
+      ...(binding.chatTemplate !== undefined && { chatTemplate: binding.chatTemplate }),
+    },
   };
 }
 

@@ -37,6 +37,7 @@ export const recipeCodes = [
   "recipe/tokenizer",
   "recipe/token",
   "recipe/token-conflict",
+  "recipe/token-id",
   "recipe/vocabulary-mismatch",
   "recipe/vocabulary-size",
   "recipe/tensor-skipped",

@@ -1,11 +1,17 @@
 import type { ScaledTensor, TensorEntry } from "../checkpoint/index.ts";
 import type { StoredSource, TensorSource } from "../merge/work/index.ts";
 import type { RecipeInput } from "./recipe.ts";
+import type { BoundTokenizer } from "./token-binder.ts";
 
 /** A model as the recipe names it, with whatever is applied to it. Its checkpoint is a view: entries may be ModelEntry. */
 export interface RecipeModel extends RecipeInput {
   /** Index into the plan's inputs: its own files, of which its config and tokenizer are companions. */
   readonly filesOf: number;
+  /** Index of the input whose tokenizer files, and of the one whose chat template it has: its own, or an adapter's. */
+  readonly tokenizerOf: number;
+  readonly templateOf: number;
+  /** Where an earlier document made it: the tokenizer and the template that it would have been written with. */
+  readonly made?: { readonly tokenizer?: BoundTokenizer; readonly chatTemplate?: string };
   /** Whether any of its tensors are codes with scales. */
   readonly isScaled?: boolean;
   /** Of a model with an adapter: the adapter, an index into the plan's inputs. */

@@ -1,6 +1,8 @@
+import { companionKind } from "../checkpoint/index.ts";
 import { adaptedTensors } from "./adapted-tensors.ts";
 import type { Place } from "./errors.ts";
 import type { Findings } from "./findings.ts";
+import { mainEmbedding } from "./main-embedding.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel, withoutAdapter } from "./model-reference.ts";
 import { modelReferences, type Recipe, type RecipeInput } from "./recipe.ts";
@@ -23,7 +25,7 @@ export function recipeModels(
     const filesOf = inputs.findIndex((input) => sameModel(input.reference, alone));
     const input = inputs[filesOf];
     if (input === undefined) throw new Error(`the recipe's model "${alone.text}" is not among the inputs`);
-    const model = withoutScales({ ...input, filesOf });
+    const model = withoutScales({ ...input, filesOf, tokenizerOf: filesOf, templateOf: filesOf });
     return reference.adapter === undefined ? model : adapted(recipe, model, reference, inputs, findings);
   });
 }
@@ -53,7 +55,41 @@ function adapted(
     findings.repeated("warning", label, "recipe/tensor-skipped", place, message, hint);
   }
   const checkpoint = { ...model.checkpoint, tensors: new Map([...model.checkpoint.tensors, ...tensors]) };
-  return { ...model, reference, label, checkpoint, adapterInput: adapterIndex };
+  const adaptedModel = withTextOf(
+    { ...model, reference, label, checkpoint, adapterInput: adapterIndex },
+    adapterInput,
+    adapterIndex,
+  );
+  const [before, after] = [mainEmbedding(model.checkpoint)?.rows, mainEmbedding(checkpoint)?.rows];
+  if (before !== after && adaptedModel.tokenizerOf !== adapterIndex) {
+    const message = `"${adapterInput.label}" gives "${model.label}" ${after} rows instead of ${before}, and has no tokenizer beside it`;
+    const hint = "Put the tokenizer that it was trained with into its folder: new rows have no tokens otherwise.";
+    findings.repeated("warning", label, "recipe/tokenizer", place, message, hint);
+  }
+  return adaptedModel;
+}
+
+/** Trainers write the tokenizer and the chat template that an adapter was trained with beside it: they are those of the model with it. */
+function withTextOf(model: RecipeModel, adapter: RecipeInput, adapterIndex: number): RecipeModel {
+  const kinds = new Set(adapter.checkpoint.companions.map(companionKind));
+  const hasTokenizer = kinds.has("tokenizer") || kinds.has("slow-tokenizer");
+  const hasTemplate = kinds.has("chat-template") || adapter.tokenizer?.config?.chat_template !== undefined;
+  const { tokenizer, chatTemplate } = model.made ?? {};
+  return {
+    ...model,
+    ...(hasTokenizer && {
+      tokenizer: adapter.tokenizer,
+      tokenizerFault: adapter.tokenizerFault,
+      tokenizerOf: adapterIndex,
+    }),
+    ...(hasTemplate && { chatTemplate: adapter.chatTemplate, templateOf: adapterIndex }),
+    ...(model.made && {
+      made: {
+        ...(tokenizer && !hasTokenizer && { tokenizer }),
+        ...(chatTemplate !== undefined && !hasTemplate && { chatTemplate }),
+      },
+    }),
+  };
 }
 
 /** Where the recipe names a model first, as far as that is known. */

@@ -1,4 +1,4 @@
-import type { Adapter, Checkpoint, FloatDtype, ModelTokenizer } from "../checkpoint/index.ts";
+import type { Adapter, Checkpoint, FloatDtype, JsonObject, ModelTokenizer } from "../checkpoint/index.ts";
 import type { Place } from "./errors.ts";
 import { type ModelReference, withoutAdapter } from "./model-reference.ts";
 import type { Settings } from "./parameters.ts";
@@ -73,6 +73,8 @@ export interface RecipeInput {
   /** Undefined where it has none, or where it could not be read: then `tokenizerFault` says why. */
   readonly tokenizer?: ModelTokenizer | undefined;
   readonly tokenizerFault?: string | undefined;
+  /** Files beside the weights that may name ids of tokens, as parsed. */
+  readonly idFiles?: ReadonlyMap<string, JsonObject>;
   /** Read where the recipe has `chat_template: auto`. */
   readonly chatTemplate?: string | undefined;
   /** Where it is an adapter. */

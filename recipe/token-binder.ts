@@ -1,10 +1,4 @@
-import {
-  type Checkpoint,
-  isAfterLayers,
-  isEmbeddingLike,
-  type TensorEntry,
-  vocabularySize,
-} from "../checkpoint/index.ts";
+import { type Checkpoint, type TensorEntry, vocabularySize } from "../checkpoint/index.ts";
 import {
   commonestTemplate,
   type GatheredRows,
@@ -20,6 +14,7 @@ import {
   writtenTokenizer,
 } from "../tokenizer/index.ts";
 import type { Findings } from "./findings.ts";
+import { mainEmbedding } from "./main-embedding.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
 import { mergedModels, type Recipe, type RecipeInput } from "./recipe.ts";
 import type { TokenizerSettings, TokenSetting } from "./tokenizer-settings.ts";
@@ -30,8 +25,6 @@ export interface BoundTokenizer {
   /** Index of the input whose tokenizer files are the pattern of the output's. */
   readonly pattern: number;
   readonly written: WrittenTokenizer;
-  /** What ids of the defining input, which its config names, are in the output; ids whose token is gone are missing. */
-  readonly renumbered: ReadonlyMap<number, number>;
 }
 
 /** Brings embeddings into the order of the output's vocabulary. */
@@ -75,16 +68,11 @@ export function maybeVocabulary(input: RecipeInput, vocabularies: Vocabularies):
   return tokenizer && vocabularies.of(tokenizer.tokenizer, tokenCount(checkpoint));
 }
 
-function tokenCount(checkpoint: Checkpoint): number {
-  const counted = checkpoint.config === undefined ? undefined : vocabularySize(checkpoint.config);
-  return Math.min(counted ?? Number.POSITIVE_INFINITY, embeddingRows(checkpoint) ?? Number.POSITIVE_INFINITY);
-}
-
-function embeddingRows({ tensors }: Checkpoint): number | undefined {
-  for (const [name, { shape }] of tensors) {
-    if (shape.length === 2 && isEmbeddingLike(name) && !isAfterLayers(name)) return shape[0];
-  }
-  return undefined;
+/** The tokens of a model that count: those with a row. */
+export function tokenCount(checkpoint: Checkpoint): number {
+  const { config } = checkpoint;
+  const rows = mainEmbedding(checkpoint)?.rows;
+  return rows ?? (config && vocabularySize(config)) ?? Number.POSITIVE_INFINITY;
 }
 
 class Binder {
@@ -128,13 +116,8 @@ class Binder {
     const { vocabulary, conflicts } = outputVocabulary(request);
     this.#reportConflicts(conflicts);
     const written = writtenTokenizer({ output: vocabulary, vocabularies, pattern: patternTokenizer });
-    const renumbered = new Map<number, number>();
-    for (const [token, id] of vocabularies[this.#definingInput]?.ids ?? []) {
-      const output = vocabulary.ids.get(token);
-      if (output !== undefined) renumbered.set(id, output);
-    }
     const base = this.#recipe.baseModel && this.#inputOf(this.#recipe.baseModel);
-    return this.#binder({ vocabulary, pattern, written, renumbered }, (tensorRows) => {
+    return this.#binder({ vocabulary, pattern, written }, (tensorRows) => {
       return new RowGathering({ output: vocabulary, vocabularies, order, base, rules, tensorRows });
     });
   }
@@ -238,7 +221,7 @@ class Binder {
     const wanted = source.kind === "model" ? token : source.token;
     if (typeof wanted === "number") {
       const input = this.#inputs[model];
-      const count = (input && embeddingRows(input.checkpoint)) ?? 0;
+      const count = (input && mainEmbedding(input.checkpoint)?.rows) ?? 0;
       if (wanted < count) return { model, row: wanted };
       const message = `token_id ${wanted} is past the end of the embedding of "${this.#label(model)}", which has ${count} rows`;
       this.#findings.fault("recipe/token", place, message, "Ids are counted from 0.");

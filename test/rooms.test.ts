@@ -38,7 +38,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   "coordinator/plan": ["checkpoint", "recipe", "merge/work", "merge/methods", "merge/math"],
   "coordinator/seal": ["storage", "merge/work", "coordinator/plan"],
   "coordinator/publish": [
-    ...["storage", "checkpoint", "recipe", "merge/work", "merge/methods"],
+    ...["storage", "checkpoint", "tokenizer", "recipe", "merge/work", "merge/methods"],
     ...["coordinator/plan", "coordinator/seal"],
   ],
   "coordinator/prepare": [

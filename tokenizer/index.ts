@@ -7,5 +7,6 @@ export {
   type VocabularyRequest,
 } from "./output-vocabulary.ts";
 export { type GatheredRows, type GatheringRequest, RowGathering, type RowOf, type TokenRule } from "./row-gathering.ts";
+export { rolesOf, type TokenIdChange, type TokenIds, tokenIdChanges } from "./token-ids.ts";
 export { maybeMismatch, Vocabularies, type Vocabulary, type VocabularyMismatch } from "./vocabulary.ts";
 export { rereadTokenizer, type WritingRequest, type WrittenTokenizer, writtenTokenizer } from "./written-tokenizer.ts";

@@ -12,6 +12,7 @@ import {
 } from "../checkpoint/index.ts";
 import { newMerges } from "./new-merges.ts";
 import type { NewToken, OutputVocabulary } from "./output-vocabulary.ts";
+import { contentOf } from "./token-ids.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 export interface WritingRequest {
@@ -30,6 +31,8 @@ export interface WrittenTokenizer {
    * them goes added_tokens.json.
    */
   readonly slowFilesHold: boolean;
+  /** Special tokens by what they are for (`pad_token`) that the settings named and that have no row: whoever loads them would add them. */
+  readonly dropped: ReadonlyMap<string, string>;
 }
 
 /** Stands where the vocabulary goes; no JSON text holds it, since U+0000 is always escaped there. */
@@ -52,11 +55,29 @@ export function writtenTokenizer({ output, vocabularies, pattern }: WritingReque
   if (pattern.specialTokensMap !== undefined)
     files.set(SPECIAL_TOKENS_NAME, text(withSpecialTokens(pattern.specialTokensMap, added, output, true)));
   files.set("added_tokens.json", text(Object.fromEntries(added.map(({ content, id }) => [content, id]))));
-  return { files, slowFilesHold: newNormal.length === 0 && !dropped && pattern.slowFilesHold !== false };
+  return {
+    files,
+    slowFilesHold: newNormal.length === 0 && !dropped && pattern.slowFilesHold !== false,
+    dropped: new Map([
+      ...rolesWithoutRow(pattern.config, output),
+      ...rolesWithoutRow(pattern.specialTokensMap, output),
+    ]),
+  };
+}
+
+/** Keys such as `pad_token` whose token the output lacks. */
+function rolesWithoutRow(holder: JsonObject | undefined, { ids }: OutputVocabulary): (readonly [string, string])[] {
+  return Object.entries(holder ?? {}).flatMap(([key, value]) => {
+    const token = key.endsWith("_token") ? contentOf(value) : undefined;
+    return token === undefined || token === "" || ids.has(token) ? [] : [[key, token] as const];
+  });
 }
 
 /** What a model has beside it whose tokenizer files are these. */
-export function rereadTokenizer({ files, slowFilesHold }: WrittenTokenizer, label: string): ModelTokenizer {
+export function rereadTokenizer(
+  { files, slowFilesHold }: Pick<WrittenTokenizer, "files" | "slowFilesHold">,
+  label: string,
+): ModelTokenizer {
   const object = (name: string) => parseExactJson(files.get(name) ?? "null") as JsonObject | null;
   return {
     tokenizer: parseTokenizer(Buffer.from(files.get(TOKENIZER_NAME) ?? "", "utf8"), label),
@@ -96,6 +117,7 @@ function tokenizerText(
   const changed: Record<string, unknown> = {
     ...json,
     added_tokens: added,
+    ...(json.padding !== undefined && { padding: paddingOf(json.padding, output) }),
     model: {
       ...model,
       ...(kind === "Unigram" ? { vocab: unigramList(output, vocabularies, model, byId) } : { vocab: VOCAB_MARK }),
@@ -105,6 +127,14 @@ function tokenizerText(
   // Objects put keys that look like numbers first; here tokens stand in order of id, as everywhere.
   const vocab = `{${byId.map(([token, id]) => `\n      ${JSON.stringify(token)}: ${id}`).join(",")}\n    }`;
   return text(changed).replace(JSON.stringify(VOCAB_MARK), () => vocab);
+}
+
+/** What shorter texts of a batch are filled up with. */
+function paddingOf(padding: unknown, { ids }: OutputVocabulary): unknown {
+  const token = (padding as { readonly pad_token?: unknown } | null)?.pad_token;
+  if (typeof token !== "string") return padding;
+  const id = ids.get(token);
+  return id === undefined ? null : { ...(padding as object), pad_id: id };
 }
 
 function mergesOf(
@@ -161,26 +191,33 @@ const listNames = ["additional_special_tokens", "extra_special_tokens"] as const
 
 /** New special tokens join the list of special ones, and those without a row leave it. `begins`: where there is none yet, too. */
 function withSpecialTokens(
-  holder: JsonObject,
+  settings: JsonObject,
   added: readonly AddedToken[],
   output: OutputVocabulary,
   begins: boolean,
 ): Record<string, unknown> {
+  const rowless = new Set(rolesWithoutRow(settings, output).map(([role]) => role));
+  const holder = Object.fromEntries(
+    Object.entries(settings).flatMap(([key, value]) => {
+      if (rowless.has(key)) return [];
+      return [[key, key === "extra_special_tokens" ? withoutRowless(value, output) : value]];
+    }),
+  );
   const fresh = new Set(output.newTokens.map(({ token }) => token));
   const special = added.filter((token) => token.special && fresh.has(token.content)).map(({ content }) => content);
   const held = listNames.find((name) => Array.isArray(holder[name]));
   const name = held ?? (begins && special.length > 0 ? listNames[0] : undefined);
   if (name === undefined) return { ...holder };
   const before = held === undefined ? [] : (holder[held] as readonly unknown[]);
-  const kept = before.filter((token) => output.ids.has(contentOf(token)));
+  const kept = before.filter((token) => output.ids.has(contentOf(token) ?? ""));
   const known = new Set(kept.map(contentOf));
   return { ...holder, [name]: [...kept, ...special.filter((token) => !known.has(token))] };
 }
 
-function contentOf(token: unknown): string {
-  if (typeof token === "string") return token;
-  const { content } = (token ?? {}) as { readonly content?: unknown };
-  return typeof content === "string" ? content : "";
+/** By name, as newer settings have them: those that have a row. */
+function withoutRowless(special: unknown, { ids }: OutputVocabulary): unknown {
+  if (typeof special !== "object" || special === null || Array.isArray(special)) return special;
+  return Object.fromEntries(Object.entries(special).filter(([, token]) => ids.has(contentOf(token) ?? "")));
 }
 
 function text(value: unknown): string {

@@ -5,6 +5,7 @@ import {
   locateModel,
   type ModelLocation,
   type ModelReference,
+  type OpenedFiles,
   openAdapter,
   openModelOrAdapter,
   type Surroundings,
@@ -198,23 +199,22 @@ export async function openModels(
         options.findModel,
         options.recordedFolders?.[opened.length],
       );
-      if (reference.isAdapter === true) {
-        const adapter = await openAdapter(store, location, label);
-        opened.push({ reference, label, checkpoint: adapter.checkpoint, adapter });
-        continue;
-      }
-      const { checkpoint, adapter } = await openModelOrAdapter(store, location, label);
-      if (adapter !== undefined) {
-        opened.push({ reference, label, checkpoint, adapter });
-        continue;
-      }
+      const { checkpoint, adapter } =
+        reference.isAdapter === true
+          ? await adapterAt(store, location, label)
+          : await openModelOrAdapter(store, location, label);
       const text = await textOfInput(recipe, references.length, tokenizers, checkpoint, label);
-      opened.push({ reference, label, checkpoint, ...text });
+      opened.push({ reference, label, checkpoint, ...(adapter && { adapter }), ...text });
     } catch (error) {
       failures.push(failureFrom(error));
     }
   }
   return { opened, failures };
+}
+
+async function adapterAt(store: Store, location: ModelLocation, label: string): Promise<OpenedFiles> {
+  const adapter = await openAdapter(store, location, label);
+  return { checkpoint: adapter.checkpoint, adapter };
 }
 
 /** A tokenizer is read where others are to be compared with it or made of it; one that is damaged matters only then. */
@@ -224,16 +224,18 @@ async function textOfInput(
   tokenizers: TokenizerReader,
   checkpoint: Checkpoint,
   label: string,
-): Promise<Pick<RecipeInput, "tokenizer" | "tokenizerFault" | "chatTemplate">> {
+): Promise<Pick<RecipeInput, "tokenizer" | "tokenizerFault" | "chatTemplate" | "idFiles">> {
+  const idFiles = await tokenizers.idFiles(checkpoint, label);
   try {
     const isNeeded = recipe.tokenizer !== undefined || inputCount > 1;
     return {
+      idFiles,
       tokenizer: isNeeded ? await tokenizers.read(checkpoint, label) : undefined,
       chatTemplate: recipe.chatTemplate?.kind === "auto" ? await tokenizers.chatTemplate(checkpoint, label) : undefined,
     };
   } catch (error) {
     if (!(error instanceof CheckpointError)) throw error;
-    return { tokenizerFault: error.message };
+    return { idFiles, tokenizerFault: error.message };
   }
 }
 
@@ -242,13 +244,23 @@ function vocabularyOf({ pattern, vocabulary, written }: BoundTokenizer): PlanVoc
   return { pattern, size: vocabulary.size, files: Object.fromEntries(files) };
 }
 
-function textOf({ tokenizer, chatTemplate }: Binding, opened: readonly RecipeInput[]): OutputText | undefined {
-  if (tokenizer === undefined) return chatTemplate === undefined ? undefined : { chatTemplate };
-  const { pattern, written, renumbered } = tokenizer;
-  const input = opened[pattern];
-  if (input === undefined) throw new Error("the pattern of a vocabulary is among the inputs");
-  const { files, slowFilesHold } = written;
-  return { chatTemplate, tokenizer: { files, slowFilesHold, renumbered, pattern: input.checkpoint } };
+function textOf(binding: Binding, opened: readonly RecipeInput[]): OutputText {
+  const { tokenizer, chatTemplate, tokenIds: ids, definingInput, tokenizerOf, templateOf } = binding;
+  const checkpointOf = (input: number): Checkpoint => {
+    const { checkpoint } = opened[input] ?? {};
+    if (checkpoint === undefined) throw new Error("what gives the output its text is among the inputs");
+    return checkpoint;
+  };
+  if (tokenizer !== undefined) {
+    const { files, slowFilesHold } = tokenizer.written;
+    const [pattern, template] = [checkpointOf(tokenizer.pattern), checkpointOf(templateOf)];
+    return { chatTemplate, ids, tokenizer: { files, slowFilesHold, pattern, template } };
+  }
+  return {
+    ...{ chatTemplate, ids },
+    tokenizerFrom: tokenizerOf === definingInput ? undefined : checkpointOf(tokenizerOf),
+    templateFrom: templateOf === definingInput ? undefined : checkpointOf(templateOf),
+  };
 }
 
 async function locate(

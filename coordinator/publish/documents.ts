@@ -1,5 +1,5 @@
 import { dirname, join } from "node:path";
-import { ADAPTER_CONFIG_NAME, type Checkpoint, companionKind, sha256Hex } from "../../checkpoint/index.ts";
+import { ADAPTER_CONFIG_NAME, type Checkpoint, mayNameTokenIds, sha256Hex } from "../../checkpoint/index.ts";
 import type { Plan } from "../../merge/work/index.ts";
 import { readWhole, type Store, writeWhole } from "../../storage/index.ts";
 import { sizeBytesOf } from "../plan/index.ts";
@@ -9,10 +9,16 @@ import { CARD_NAME, CONFIG_NAME, INDEX_NAME, MANIFEST_NAME, RECIPE_NAME, SUMS_NA
 import { type Manifest, manifestText, type OutputFile } from "./manifest.ts";
 import { modelCard } from "./model-card.ts";
 import { MAX_COMPANION_BYTES, type OutputDocument, textDocument } from "./output-document.ts";
-import { type OutputText, tokenizerDocuments, withChatTemplate, withTokenIds } from "./output-text.ts";
+import {
+  copiedText,
+  isReplaced,
+  type OutputText,
+  tokenizerDocuments,
+  withChatTemplate,
+  withTokenIds,
+} from "./output-text.ts";
 import { sumsOf, sumsText } from "./sums.ts";
 
-const GENERATION_CONFIG_NAME = "generation_config.json";
 /** The checkpoint room lets no larger config pass. */
 const MAX_CONFIG_BYTES = 10_000_000;
 export interface DocumentSources {
@@ -37,17 +43,18 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
     documents.push(textDocument(ADAPTER_CONFIG_NAME, edited));
   } else if (config !== undefined) {
     const edited = outputConfig(await read(CONFIG_NAME, MAX_CONFIG_BYTES), config, plan);
-    documents.push(textDocument(CONFIG_NAME, withTokenIds(edited, text)));
+    documents.push(textDocument(CONFIG_NAME, withTokenIds(edited, text?.ids)));
   }
   for (const name of companions) {
-    if (text?.tokenizer !== undefined && companionKind(name) !== "other") continue;
-    if (name === GENERATION_CONFIG_NAME && text?.tokenizer !== undefined) {
-      documents.push(textDocument(name, withTokenIds(await read(name, MAX_COMPANION_BYTES), text)));
+    if (isReplaced(name, text)) continue;
+    if (mayNameTokenIds(name)) {
+      documents.push(textDocument(name, withTokenIds(await read(name, MAX_COMPANION_BYTES), text?.ids)));
       continue;
     }
     documents.push({ name, bytes: await readWhole(store, join(root, name), MAX_COMPANION_BYTES) });
   }
   if (text?.tokenizer !== undefined) documents.push(...(await tokenizerDocuments(store, text.tokenizer)));
+  else if (text !== undefined) documents.push(...(await copiedText(store, text)));
   const withTemplate = text?.chatTemplate === undefined ? documents : withChatTemplate(documents, text.chatTemplate);
   const last = [textDocument(CARD_NAME, modelCard(plan, recipeText)), textDocument(RECIPE_NAME, recipeText)];
   if (plan.shards.length > 1) last.push(textDocument(INDEX_NAME, shardIndex(plan)));

@@ -3,10 +3,12 @@ import {
   CHAT_TEMPLATE_NAME,
   type Checkpoint,
   companionKind,
+  type JsonObject,
   parsePythonJson,
   TOKENIZER_CONFIG_NAME,
 } from "../../checkpoint/index.ts";
 import { readWhole, type Store } from "../../storage/index.ts";
+import { type TokenIds, tokenIdChanges } from "../../tokenizer/index.ts";
 import { withJsonValue } from "./json-text.ts";
 import { MAX_COMPANION_BYTES, type OutputDocument, textDocument } from "./output-document.ts";
 
@@ -15,6 +17,11 @@ export interface OutputText {
   readonly tokenizer?: OutputTokenizer | undefined;
   /** Jinja. */
   readonly chatTemplate?: string | undefined;
+  /** Where the tokenizer's files, and the chat template, are copied from another input than the defining one. */
+  readonly tokenizerFrom?: Checkpoint | undefined;
+  readonly templateFrom?: Checkpoint | undefined;
+  /** How ids are numbered that the configs of the defining input name. */
+  readonly ids?: TokenIds | undefined;
 }
 
 /** The tokenizer of an output that has a vocabulary of its own. */
@@ -23,10 +30,10 @@ export interface OutputTokenizer {
   readonly files: ReadonlyMap<string, string>;
   /** The input that was the pattern: its other tokenizer files are copied. */
   readonly pattern: Checkpoint;
+  /** Whose chat template is copied. */
+  readonly template: Checkpoint;
   /** Whether its files for slow tokenizers are still right. */
   readonly slowFilesHold: boolean;
-  /** New ids of the defining input's tokens, which its configs name. */
-  readonly renumbered: ReadonlyMap<number, number>;
 }
 
 const ADDED_TOKENS_NAME = "added_tokens.json";
@@ -34,17 +41,15 @@ const ADDED_TOKENS_NAME = "added_tokens.json";
 /** The tokenizer's files: written, or copied from the pattern as far as they are still right. */
 export async function tokenizerDocuments(
   store: Store,
-  { files, pattern, slowFilesHold }: OutputTokenizer,
+  { files, pattern, template, slowFilesHold }: OutputTokenizer,
 ): Promise<OutputDocument[]> {
-  const documents: OutputDocument[] = [];
-  const copied = pattern.companions.filter((name) => {
-    const kind = companionKind(name);
-    if (kind === "other" || files.has(name)) return false;
-    return kind !== "slow-tokenizer" || slowFilesHold;
-  });
-  for (const name of copied) {
-    documents.push({ name, bytes: await readWhole(store, join(pattern.root, name), MAX_COMPANION_BYTES) });
-  }
+  const copied = companionsOf(pattern, ["tokenizer", "slow-tokenizer"]).filter(
+    (name) => !files.has(name) && (companionKind(name) !== "slow-tokenizer" || slowFilesHold),
+  );
+  const documents = [
+    ...(await copies(store, pattern, copied)),
+    ...(await copies(store, template, companionsOf(template, ["chat-template"]))),
+  ];
   const isSlow = copied.some((name) => companionKind(name) === "slow-tokenizer");
   for (const [name, text] of files) {
     // Slow tokenizers read the added tokens there; a fast one has them in tokenizer.json.
@@ -67,26 +72,54 @@ export function withChatTemplate(documents: readonly OutputDocument[], template:
   return [...edited, textDocument(CHAT_TEMPLATE_NAME, template)];
 }
 
+/** Files about text that are copied from other inputs than the defining one, and their names in place of whose they stand. */
+export async function copiedText(
+  store: Store,
+  { tokenizerFrom, templateFrom }: OutputText,
+): Promise<readonly OutputDocument[]> {
+  return [
+    ...(tokenizerFrom
+      ? await copies(store, tokenizerFrom, companionsOf(tokenizerFrom, ["tokenizer", "slow-tokenizer"]))
+      : []),
+    ...(templateFrom ? await copies(store, templateFrom, companionsOf(templateFrom, ["chat-template"])) : []),
+  ];
+}
+
+/** Whether a companion of the defining input is not to be copied, since another's takes its place. */
+export function isReplaced(name: string, text: OutputText | undefined): boolean {
+  const kind = companionKind(name);
+  if (text === undefined || kind === "other") return false;
+  if (text.tokenizer !== undefined) return true;
+  return (kind === "chat-template" ? text.templateFrom : text.tokenizerFrom) !== undefined;
+}
+
+function companionsOf(
+  { companions }: Pick<Checkpoint, "companions">,
+  kinds: readonly ReturnType<typeof companionKind>[],
+): readonly string[] {
+  return companions.filter((name) => kinds.includes(companionKind(name)));
+}
+
+async function copies(store: Store, { root }: Checkpoint, names: readonly string[]): Promise<OutputDocument[]> {
+  const documents: OutputDocument[] = [];
+  for (const name of names)
+    documents.push({ name, bytes: await readWhole(store, join(root, name), MAX_COMPANION_BYTES) });
+  return documents;
+}
+
 /** Ids of tokens (`eos_token_id`, `image_token_index`, …), also in parts of the config, as the output numbers them. */
-export function withTokenIds(text: string, output: OutputText | undefined): string {
-  const renumbered = output?.tokenizer?.renumbered;
-  if (renumbered === undefined) return text;
-  const isSame = (id: number) => (renumbered.get(id) ?? id) === id;
-  let edited = text;
-  const visit = (object: Readonly<Record<string, unknown>>, path: readonly string[]): void => {
-    for (const [key, value] of Object.entries(object)) {
-      if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-        visit(value as Record<string, unknown>, [...path, key]);
-        continue;
-      }
-      if (!/_token_(?:id|index)$/.test(key)) continue;
-      const ids = (Array.isArray(value) ? value : [value]).filter((id) => typeof id === "number");
-      if (ids.every(isSame)) continue;
-      const moved = ids.map((id) => renumbered.get(id) ?? id);
-      edited = withJsonValue(edited, [...path, key], Array.isArray(value) ? moved : (moved[0] ?? null));
-    }
-  };
-  const config: unknown = parsePythonJson(text);
-  if (typeof config === "object" && config !== null) visit(config as Record<string, unknown>, []);
-  return edited;
+export function withTokenIds(text: string, ids: TokenIds | undefined): string {
+  const config = maybeObject(text);
+  if (ids === undefined || config === undefined) return text;
+  return tokenIdChanges(config, ids).reduce((edited, { path, value }) => withJsonValue(edited, path, value), text);
+}
+
+/** Undefined for what is no JSON object: it is copied as it stands. */
+function maybeObject(text: string): JsonObject | undefined {
+  try {
+    const value: unknown = parsePythonJson(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as JsonObject) : undefined;
+  } catch {
+    return undefined;
+  }
 }

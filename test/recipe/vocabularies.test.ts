@@ -84,11 +84,13 @@ test("a bias of the head is permuted element by element, an embedding that only 
 
 test("ids of the defining model are given anew, where the vocabulary is another's", () => {
   const text = `${linear("one")}tokenizer_source: two\n`;
-  const { tokenizer } = bind(text, { one: { tokenizer: ab }, two: { tokenizer: bac } });
+  const { tokenizer, tokenIds } = bind(text, { one: { tokenizer: ab }, two: { tokenizer: bac } });
   expect(tokenizer?.pattern).toBe(1);
-  expect([...(tokenizer?.renumbered ?? [])]).toEqual([
-    [0, 1],
-    [1, 0],
+  expect(tokenIds).toMatchObject({ rows: 3, rowsBefore: 2, tokens: { before: ["a", "b"] } });
+  expect([...(tokenIds?.tokens?.after ?? [])]).toEqual([
+    ["b", 0],
+    ["a", 1],
+    ["c", 2],
   ]);
 });
 

@@ -7,6 +7,7 @@ import type { WorkerLink, WorkerListener, WorkerSource } from "../../coordinator
 import { prepareText } from "../../coordinator/prepare/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { failureFrom, type JobDescription, type Plan, type WorkerId } from "../../merge/work/index.ts";
+import type { Fault } from "../../recipe/index.ts";
 import { FileStore, type Store } from "../../storage/index.ts";
 import type { EngineChoice, WorkerBudget } from "../../worker/index.ts";
 // The door offers threads their messages; a session without a thread is for tests only.
@@ -26,6 +27,7 @@ export interface MergeSettings {
   /** Decimal. */
   readonly seed: string;
   readonly allowNonfinite: boolean;
+  readonly cutEmbeddings: boolean;
   readonly store: Store;
   readonly overwrite: boolean;
   readonly restart: boolean;
@@ -43,6 +45,7 @@ export interface MergeRun {
   readonly warnings: readonly string[];
   /** What is said of the recipe before work is done, by code. */
   readonly planWarnings: readonly string[];
+  readonly planFindings: readonly Fault[];
   readonly counters: ReadonlyMap<string, number>;
 }
 
@@ -56,6 +59,7 @@ const defaults = {
   surveyElements: 2 ** 32,
   seed: "0",
   allowNonfinite: false,
+  cutEmbeddings: false,
   overwrite: false,
   restart: false,
   onStop: () => {},
@@ -80,6 +84,7 @@ export async function runMerge(
     sliceBytes,
     shardBytes,
     allowNonfinite,
+    cutEmbeddings: chosen.cutEmbeddings,
     allowUnknownKeys: false,
     modelsRoot: chosen.models,
     cwd: chosen.models,
@@ -122,7 +127,7 @@ export async function runMerge(
     onStop: chosen.onStop,
   });
   const planWarnings = prepared.warnings.map(({ code }) => code);
-  return { outcome, plan, begun, progress: last, warnings, planWarnings, counters };
+  return { outcome, plan, begun, progress: last, warnings, planWarnings, planFindings: prepared.warnings, counters };
 }
 
 /** As `runMerge`, for merges that must succeed: the tensors that an independent reader finds. */

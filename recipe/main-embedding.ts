@@ -1,0 +1,19 @@
+import { type Checkpoint, isAfterLayers, isEmbeddingLike, vocabularySize } from "../checkpoint/index.ts";
+
+/**
+ * The embedding of a model's text: of several (a talker's, those of each layer) the one with the rows that the config counts, else
+ * the one with the most. Undefined where none is recognised by name.
+ */
+export function mainEmbedding({
+  config,
+  tensors,
+}: Pick<Checkpoint, "config" | "tensors">): { readonly name: string; readonly rows: number } | undefined {
+  const counted = config && vocabularySize(config);
+  let main: { name: string; rows: number } | undefined;
+  for (const [name, { shape }] of tensors) {
+    const [rows = 0] = shape;
+    if (shape.length !== 2 || !isEmbeddingLike(name) || isAfterLayers(name)) continue;
+    if (main === undefined || (main.rows !== counted && (rows === counted || rows > main.rows))) main = { name, rows };
+  }
+  return main;
+}
