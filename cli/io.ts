@@ -2,4 +2,6 @@
 export interface Io {
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
+  /** Width of the terminal that stdout is; undefined where it is none. */
+  readonly columns?: number | undefined;
 }

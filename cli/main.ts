@@ -21,7 +21,11 @@ setFlagsFromString("--semi-space-growth-factor=1");
 
 type Run<Options> = (args: readonly string[], options: Options, io: Io) => Promise<number>;
 
-const io: Io = { stdout: (text) => process.stdout.write(text), stderr: (text) => process.stderr.write(text) };
+const io: Io = {
+  stdout: (text) => process.stdout.write(text),
+  stderr: (text) => process.stderr.write(text),
+  columns: process.stdout.isTTY ? process.stdout.columns : undefined,
+};
 
 /** Commands are loaded when they are called: help must come at once. */
 function runs<Options>(load: () => Promise<Run<Options>>) {
@@ -155,8 +159,9 @@ program
 
 program
   .command("inspect")
-  .description("show what stands in the headers of a checkpoint")
+  .description("show what a checkpoint is: architecture, layers, vocabulary, experts, quantisation; reads headers only")
   .argument("<path>", "checkpoint directory or .safetensors file")
+  .option("--tensors", "print every tensor; without it, those that are alike in all layers stand in one line", false)
   .option("--json", "print tensors as JSON, one object a line", false)
   .action(runs(async () => (await import("./commands/inspect.ts")).inspectCommand));
 
