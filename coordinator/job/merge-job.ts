@@ -38,6 +38,7 @@ import { fencedStore } from "./fenced-store.ts";
 import type { JobControls } from "./job-controls.ts";
 import { type JobObserver, type JobPorts, JobRunner, type JobSeams, type Outcome } from "./job-runner.ts";
 import { type JobLimits, localLimits } from "./limits.ts";
+import { checkNoOwner, checkStageIsFree, noteOwner, type OutputOwner } from "./output-owner.ts";
 import { type JobHistory, JobRecords, readHistory } from "./records.ts";
 import type { SealedShards } from "./seal-pass.ts";
 import { makeDurableDirectory, prepareStage, removeTree } from "./stage.ts";
@@ -77,6 +78,8 @@ export interface MergeJobOptions {
    * what changes storage is done only while this one leads. Absent: a file in the output, and a lock.
    */
   readonly openJournal?: () => Promise<OpenJournal>;
+  /** With `openJournal`: who the job is to an output; its lock is taken in this name. Absent: no lock is taken. */
+  readonly owner?: OutputOwner;
   /** For simulations. */
   readonly seams?: JobSeams;
   readonly observer: JobObserver & { began(begun: Begun): void };
@@ -146,6 +149,7 @@ async function runAlone(
     return resume(options, work, { journal: found, leader, records, isFirst: false }, await records.history());
   }
   await found.close();
+  if (!options.restart) await checkNoOwner(options.store, options.out, join(work, STAGE_NAME));
   await discard(options.store, work);
   const journal = await open();
   try {
@@ -167,11 +171,33 @@ async function runShared(given: MergeJobOptions, work: string, journal: OpenJour
   const history = await records.history();
   // Whoever cancelled it has told everybody but us.
   if (history.phase === "cancelled" && history.plan === options.digest) return { outcome: "cancelled" };
-  const claim = await claimDirectory(options, history);
-  if (claim.state === "complete") return alreadyComplete(options, journal);
+  // Nothing is written into a directory that is not ours.
+  const found = await claimDirectory(options, history);
+  if (found.state === "complete") return alreadyComplete(options, journal);
+  if (options.owner === undefined) return runLed(options, work, { journal, leader, records }, history, found);
+  await makeDurableDirectory(options.store, options.out);
+  await makeDurableDirectory(options.store, work);
+  // Another coordinator that has it for the same job leads no more, or not for long.
+  const lock = await options.store.lock(join(options.out, LOCK_PATH), { owner: options.owner.name });
+  try {
+    const claim = await claimDirectory(options, history); // as it is now that nobody else changes it
+    return await runLed(options, work, { journal, leader, records }, history, claim);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function runLed(
+  options: MergeJobOptions,
+  work: string,
+  parts: Omit<Led, "isFirst">,
+  history: JobHistory,
+  claim: Claim,
+): Promise<Outcome> {
+  if (claim.state === "complete") return alreadyComplete(options, parts.journal);
   // A journal may have lost its beginning; what lies in the stage has not.
   const hasStage = (await options.store.identity(join(work, STAGE_NAME))) !== undefined;
-  const led = { journal, leader, records, isFirst: history.plan === undefined && !hasStage };
+  const led = { ...parts, isFirst: history.plan === undefined && !hasStage };
   if (claim.state === "resume") return resume(options, work, led, history);
   await makeFresh(options, work);
   return resume(options, work, led, await begin(options, led, claim.replaced));
@@ -189,11 +215,17 @@ function alreadyComplete({ observer, plan }: MergeJobOptions, { tornBytes, lostR
   return { outcome: "done" };
 }
 
-/** A stage that an earlier job left, whose journal goes on. */
-async function makeFresh({ store, out }: MergeJobOptions, work: string): Promise<void> {
+/** What an earlier job left is removed, if nobody will go on with it. */
+async function makeFresh(options: MergeJobOptions, work: string): Promise<void> {
+  const { store, out, owner } = options;
+  const [stage, journal] = [join(work, STAGE_NAME), join(work, JOURNAL_NAME)];
   await makeDurableDirectory(store, out);
   await makeDurableDirectory(store, work);
-  await removeTree(store, join(work, STAGE_NAME));
+  if (owner !== undefined) {
+    await checkStageIsFree(store, { out, stage, journal }, owner, options.restart || options.overwrite);
+    await store.remove(journal);
+  }
+  await removeTree(store, stage);
   await store.syncDirectory(work);
 }
 
@@ -277,6 +309,7 @@ async function resume(
   }
 
   const lost = new Set(await prepareStage(store, stage, plan));
+  if (options.owner !== undefined) await noteOwner(store, stage, options.owner);
   const kept = lost.size === 0 ? history : { ...history, slices: slicesOutside(lost, plan, history) };
   const done = [...kept.slices.values()].filter(({ doneSha256 }) => doneSha256 !== undefined).length;
   began(history.slices.size > 0 ? "resumed" : "fresh", done);

@@ -11,7 +11,7 @@ import { keepOn } from "./keep-on.ts";
 import { PlanCache } from "./plan-cache.ts";
 import { prepareJob, ServedJob, type ServedJobSurroundings } from "./served-job.ts";
 
-export interface JobCoordinatorOptions extends ServedJobSurroundings {
+export interface JobCoordinatorOptions extends Omit<ServedJobSurroundings, "hasEnded"> {
   readonly queue: JobQueue;
   /** Jobs that run at once; others wait. */
   readonly jobsMax: number;
@@ -205,6 +205,11 @@ export class JobCoordinator {
     clearTimeout(timer);
   }
 
+  async #hasEnded(id: string): Promise<boolean> {
+    const found = (await this.#options.queue.list()).find((job) => job.id === id);
+    return found === undefined || found.state === "ended";
+  }
+
   #plan(submission: Submission): Promise<Prepared> {
     const plan = this.#planning.then(() => prepareJob(this.#options, submission.recipe, submission.options));
     this.#planning = plan.catch(() => undefined);
@@ -239,7 +244,7 @@ export class JobCoordinator {
   /** A record that no job can be made of must not stay claimed. */
   async #take(claim: JobClaim): Promise<void> {
     try {
-      this.#serve(claim, new ServedJob(claim.job, this.#options));
+      this.#serve(claim, new ServedJob(claim.job, { ...this.#options, hasEnded: (id) => this.#hasEnded(id) }));
     } catch (error) {
       const failure = failureFrom(error);
       this.#options.log("job failed", { job: claim.job.name, ...failure });

@@ -42,6 +42,8 @@ export interface ServedJobSurroundings {
   readonly clock: { nowMs(): number };
   /** Where journals are that several coordinators share. Absent: in the outputs, with a lock. */
   readonly journals?: JobJournals | undefined;
+  /** Whether the job of an id has ended, or is forgotten. */
+  hasEnded(id: string): Promise<boolean>;
   log(event: string, facts: Readonly<Record<string, unknown>>): void;
 }
 
@@ -127,7 +129,11 @@ export class ServedJob implements JobObserver {
         limits,
         ...(journals === undefined
           ? {}
-          : { openJournal: () => journals.open(record.id), leadershipMs: journals.leadershipMs }),
+          : {
+              openJournal: () => journals.open(record.id),
+              leadershipMs: journals.leadershipMs,
+              owner: { name: record.id, hasEnded: (id) => this.#around.hasEnded(id) },
+            }),
         observer: this,
         onStop: () => {},
         onRunning: (running) => {

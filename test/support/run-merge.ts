@@ -2,7 +2,13 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { type Begun, type Outcome, type Progress, runMergeJob } from "../../coordinator/job/index.ts";
+import {
+  type Begun,
+  type MergeJobOptions,
+  type Outcome,
+  type Progress,
+  runMergeJob,
+} from "../../coordinator/job/index.ts";
 import type { WorkerLink, WorkerListener, WorkerSource } from "../../coordinator/link/index.ts";
 import { prepareText } from "../../coordinator/prepare/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
@@ -31,6 +37,8 @@ export interface MergeSettings {
   readonly store: Store;
   readonly overwrite: boolean;
   readonly restart: boolean;
+  /** A journal that does not lie in the output, and who the job is to it. */
+  readonly shared: Pick<MergeJobOptions, "openJournal" | "owner">;
   /** Given a function that stops the job cleanly. */
   readonly onStop: (stop: () => void) => void;
   readonly onProgress: (progress: Progress) => void;
@@ -62,6 +70,7 @@ const defaults = {
   cutEmbeddings: false,
   overwrite: false,
   restart: false,
+  shared: {},
   onStop: () => {},
   onProgress: () => {},
 } as const satisfies Partial<MergeSettings>;
@@ -125,6 +134,7 @@ export async function runMerge(
       counted: (counter) => counters.set(counter, (counters.get(counter) ?? 0) + 1),
     },
     onStop: chosen.onStop,
+    ...chosen.shared,
   });
   const planWarnings = prepared.warnings.map(({ code }) => code);
   return { outcome, plan, begun, progress: last, warnings, planWarnings, planFindings: prepared.warnings, counters };

@@ -5,6 +5,7 @@ import {
   type DirectoryEntry,
   type FileIdentity,
   type Lock,
+  type LockOptions,
   type OpenMode,
   type StorageCode,
   StorageError,
@@ -78,7 +79,8 @@ export class SimulatedStore implements Store {
     readonly fault: Fault;
     readonly isMeant?: (operation: Operation) => boolean;
   }[] = [];
-  readonly #locks = new Set<string>();
+  /** Owners by path; "" for none. */
+  readonly #locks = new Map<string, { readonly owner: string }>();
   #off = false;
 
   constructor(disk = new SimulatedDisk()) {
@@ -279,14 +281,19 @@ export class SimulatedStore implements Store {
     });
   }
 
-  async lock(path: string): Promise<Lock> {
+  async lock(path: string, { owner = "" }: LockOptions = {}): Promise<Lock> {
     const at = resolve(path);
     return this.#perform({ kind: "lock", path: at }, () => {
-      if (this.#locks.has(at)) throw refusal("storage/locked", "lock", at, "process 1 holds it", true);
+      const before = this.#locks.get(at);
+      if (before !== undefined && (owner === "" || before.owner !== owner))
+        throw refusal("storage/locked", "lock", at, "process 1 holds it", true);
       if (this.#find(at) === undefined) this.#create(at);
-      this.#locks.add(at);
+      const mine = { owner };
+      this.#locks.set(at, mine);
       const unlock = () => {
-        if (this.#locks.delete(at)) this.#unlink(at);
+        if (this.#locks.get(at) !== mine) return; // taken over
+        this.#locks.delete(at);
+        this.#unlink(at);
       };
       return { release: async () => this.#perform({ kind: "unlock", path: at }, unlock) };
     });
