@@ -14,6 +14,7 @@ import {
   attemptOf,
   checkVersions,
   delay,
+  every,
   failuresOfCall,
   numberOf,
   StreamWriter,
@@ -21,7 +22,15 @@ import {
   type Timers,
 } from "../../wire/index.ts";
 import { type ConnectionOptions, WorkerError } from "../index.ts";
-import { type BackoffOptions, backoffMs, type Connection, isServiceError, openConnection } from "../transfer/index.ts";
+import {
+  ATTEMPT_MS,
+  type BackoffOptions,
+  backoffMs,
+  type Connection,
+  dial,
+  isServiceError,
+  openConnection,
+} from "../transfer/index.ts";
 import type { WorkerLog } from "./worker-log.ts";
 
 type Sent = NonNullable<AttachRequest["message"]>;
@@ -57,13 +66,31 @@ export interface AttachmentSeams {
   readonly welcomeMs?: number;
 }
 
-const BACKOFF: BackoffOptions = { firstMs: 250, mostMs: 15_000 };
-/** A coordinator that takes a connection and says nothing. */
-const WELCOME_MS = 20_000;
+/** Between attempts that are refused. From the moment on that the coordinator listens, a worker is back after this and a connection. */
+const BACKOFF: BackoffOptions = { firstMs: 250, mostMs: 2_000 };
+/** A coordinator that takes a connection and says nothing, for another may listen there by now. */
+const WELCOME_MS = 3_000;
+/** Without a word from the other end for so long it is asked for one; where none comes for the time of an attempt, another connection is tried. */
+const QUIET_MS = 2_000;
+/** What streams of bulk bytes have left, where a connection that stands took the place of one that was silent: it may only be slow. */
+const STREAMS_MS = 20_000;
+/** While there is no session, a line in the log so often. */
+const SAY_MS = 10_000;
 /** For the other end's last word, when everything has been said. */
 const LEAVE_MS = 2_000;
-/** After so many heartbeats without an answer the connection is taken for half open, and another one is made. */
+/** After the time of so many heartbeats without an answer the connection is taken for half open. */
 const UNANSWERED_MAX = 4;
+/** How often a session looks whether it is silent. */
+const WATCH_MS = 500;
+
+/** Why a session ended: it was silent, and another connection stands. */
+class Replaced {
+  readonly connection: Connection;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+}
 
 /** Why a session ended: the certificate that it began with runs out some time, and the next one is there. */
 const RENEWED = Symbol("renewed");
@@ -94,6 +121,8 @@ export class Attachment {
   #closed = false;
   #beatNow: () => void = () => {};
   #onAnswer: () => void = () => {};
+  /** When the other end was heard of last. */
+  #heardMs = 0;
 
   constructor(options: AttachmentOptions) {
     this.#options = options;
@@ -138,25 +167,39 @@ export class Attachment {
   /** Attaches, and attaches again, until it is closed. @throws WorkerError `worker/refused`; WireError `wire/other-version` */
   async run(): Promise<void> {
     const { log, connection } = this.#options;
-    for (let failures = 1; !this.#closed; failures++) {
-      const session = this.#converseOnce(() => {
+    const timers = this.#timers;
+    let failures = 0;
+    let lostMs: number | undefined;
+    let saidMs = Number.NEGATIVE_INFINITY;
+    let next: Connection | undefined;
+    while (!this.#closed) {
+      const session = this.#converseOnce(next, () => {
         failures = 0;
+        lostMs = undefined;
+        saidMs = Number.NEGATIVE_INFINITY;
       });
       this.#session = session;
       const ended = await session;
-      if (this.#closed) return;
+      next = ended instanceof Replaced ? ended.connection : undefined;
+      if (this.#closed) return next?.close();
       if (ended === RENEWED) {
         log("info", "attaches anew: the certificate was renewed", {});
         continue;
       }
-      const failure = isServiceError(ended) ? failuresOfCall(ended, connection.address)[0] : failureFrom(ended);
-      if (isServiceError(ended) && REFUSALS.has(ended.code)) {
-        throw new WorkerError("worker/refused", failure.message, { hint: failure.hint, cause: ended });
+      lostMs ??= timers.nowMs();
+      const why = ended instanceof Replaced ? silent(timers.nowMs() - this.#heardMs) : ended;
+      const failure = isServiceError(why) ? failuresOfCall(why, connection.address)[0] : failureFrom(why);
+      if (isServiceError(why) && REFUSALS.has(why.code)) {
+        throw new WorkerError("worker/refused", failure.message, { hint: failure.hint, cause: why });
       }
-      if (!isServiceError(ended) && !failure.retryable) throw ended;
-      const waitMs = backoffMs(Math.max(1, failures), this.#timers.chance(), this.#options.seams?.backoff ?? BACKOFF);
-      log("warn", "not attached", { code: failure.code, message: failure.message, againInMs: Math.round(waitMs) });
-      await delay(this.#timers, waitMs);
+      if (!isServiceError(why) && !failure.retryable) throw why;
+      failures++;
+      const isNew = timers.nowMs() - saidMs >= SAY_MS;
+      if (isNew) saidMs = timers.nowMs();
+      const facts = { code: failure.code, message: failure.message, attempts: failures };
+      log(isNew ? "warn" : "debug", "not attached", { ...facts, forMs: Math.round(timers.nowMs() - lostMs) });
+      if (next !== undefined) continue;
+      await delay(timers, backoffMs(failures, timers.chance(), this.#options.seams?.backoff ?? BACKOFF));
     }
   }
 
@@ -165,15 +208,25 @@ export class Attachment {
     this.#connection?.close();
   }
 
-  /** One connection, from hello to its end. Resolves with why it ended. */
-  async #converseOnce(welcomed: () => void): Promise<unknown> {
-    const { store, connection, listener, seams } = this.#options;
+  /** A channel of its own: an old one may be half open, and would take a new call along. */
+  #dial(): Promise<Connection> {
+    const { store, connection, seams } = this.#options;
+    return dial(() => (seams?.connect ?? openConnection)(store, connection), this.#timers, connection.address);
+  }
+
+  /** One connection, from hello to its end. Resolves with why it ended. `next`: one that stands. */
+  async #converseOnce(next: Connection | undefined, welcomed: () => void): Promise<unknown> {
+    const { listener } = this.#options;
+    let streamsMs: number | undefined;
     try {
-      // A fresh channel: the old one may be half open, and would take the new call along.
-      this.#connection = await (seams?.connect ?? openConnection)(store, connection);
+      this.#connection = next ?? (await this.#dial());
+      if (this.#closed) return undefined;
+      this.#heardMs = this.#timers.nowMs();
       const { path, requestSerialize, responseDeserialize } = CoordinatorService.attach;
       const call = this.#connection.client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
-      return await this.#converse(call, this.#connection.renewed, welcomed);
+      const ended = await this.#converse(call, this.#connection.renewed, welcomed);
+      if (ended instanceof Replaced) streamsMs = STREAMS_MS;
+      return ended;
     } catch (error) {
       return error;
     } finally {
@@ -181,7 +234,7 @@ export class Attachment {
       this.#beatNow = () => {};
       if (this.#attached) listener.detached();
       this.#attached = false;
-      this.#connection?.close();
+      this.#connection?.close(streamsMs);
     }
   }
 
@@ -199,25 +252,50 @@ export class Attachment {
       let stopTimer = timers.after(welcomeMs, () => end(silent(welcomeMs)));
       let over = false;
       const end = (why: unknown) => {
+        if (over) return;
         over = true;
         stopTimer();
+        stopWatch();
         call.cancel();
         resolve(why);
       };
       void renewed.then(() => end(RENEWED));
       let lastSequence = 0n;
-      const beat = (everyMs: number) => {
-        stopTimer();
-        const sequence = ++lastSequence;
+      // A connection that is silent may be one of a coordinator that is gone: its next one is looked for before this one is given up.
+      let dialing = false;
+      const stopWatch = every(timers, WATCH_MS, () => {
         const oldest = beats.values().next().value;
-        if (beats.size >= UNANSWERED_MAX && oldest !== undefined) return end(silent(timers.nowMs() - oldest.sentMs));
-        const { held, memoryUsedBytes } = listener.heartbeat();
+        if (!this.#attached || over) return;
+        if (oldest === undefined && timers.nowMs() - this.#heardMs >= QUIET_MS) ask([]);
+        if (dialing || oldest === undefined || timers.nowMs() - oldest.sentMs < ATTEMPT_MS) return;
+        dialing = true;
+        const heardMs = this.#heardMs;
+        this.#dial()
+          .then((another) => {
+            if (over || this.#heardMs !== heardMs || another.isReady?.() === false) another.close();
+            else end(new Replaced(another));
+          })
+          .catch(() => undefined)
+          .finally(() => {
+            dialing = false;
+          });
+      });
+      const ask = (held: readonly AttemptProgress[], memoryUsedBytes = 0) => {
+        const sequence = ++lastSequence;
         const named = held.filter(({ alive }) => alive).map(({ id }) => attemptOf(id));
         beats.set(sequence, { sentMs: timers.nowMs(), named });
         this.send({
           $case: "heartbeat",
           value: { sequence, held: [...held], memoryUsedBytes: BigInt(memoryUsedBytes) },
         });
+      };
+      const beat = (everyMs: number) => {
+        stopTimer();
+        const oldest = beats.values().next().value;
+        const waitedMs = oldest === undefined ? 0 : timers.nowMs() - oldest.sentMs;
+        if (waitedMs >= UNANSWERED_MAX * everyMs) return end(silent(waitedMs));
+        const { held, memoryUsedBytes } = listener.heartbeat();
+        ask(held, memoryUsedBytes);
         stopTimer = timers.after(everyMs, () => beat(everyMs));
       };
       const take = (message: Received | undefined) => {
@@ -244,6 +322,7 @@ export class Attachment {
         }
       };
       call.on("data", ({ message }) => {
+        this.#heardMs = timers.nowMs();
         try {
           if (!over) take(message);
         } catch (error) {

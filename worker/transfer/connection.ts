@@ -1,7 +1,9 @@
 import {
+  type ChannelInterface,
   type ChannelOptions,
   Client,
   type ClientOptions,
+  connectivityState,
   credentials,
   InterceptingCall,
   ListenerBuilder,
@@ -22,8 +24,15 @@ export interface Connection {
   readonly client: Client;
   /** Resolves when other certificates have come in place of those that it was opened with. Never, without TLS. */
   readonly renewed: Promise<void>;
-  /** Ends the calls under way as well: at a connection that is half open they would wait for their deadlines. */
-  close(): void;
+  /** Connects. Resolves once it is known whether the other end takes it. Absent: it is known at once. */
+  tried?(): Promise<void>;
+  /** Whether it stands, as far as this end knows. Absent: it does. */
+  isReady?(): boolean;
+  /**
+   * Ends the calls under way as well: at a connection that is half open they would wait for their deadlines. `streamsMs`: how long those have
+   * that carry bulk bytes, where the connection may only be slow.
+   */
+  close(streamsMs?: number): void;
 }
 
 /** Nothing is sent before the first call. @throws TrustError, StorageError for certificates that cannot be used */
@@ -39,16 +48,18 @@ export async function openConnection(
   });
   const certificates =
     trust === undefined ? undefined : await CertificateStore.open(store, trust, { onChange: () => tellRenewed() });
-  const underWay = new Set<InterceptingCall>();
+  const underWay = new Map<InterceptingCall, "call" | "stream">();
   const options: ClientOptions = {
     "grpc-node.flow_control_window": FLOW_CONTROL_WINDOW_BYTES,
     "grpc.max_receive_message_length": CONTROL_MESSAGE_MAX_BYTES,
     "grpc.max_send_message_length": CONTROL_MESSAGE_MAX_BYTES,
     // Each thread its own: one connection has one window, and one event loop at the other end.
     "grpc.use_local_subchannel_pool": 1,
-    // Back soon when the coordinator is; calls bring their own back-off.
+    // Whoever needs a connection dials anew (dial.ts); this one must not lie in wait for long.
     "grpc.initial_reconnect_backoff_ms": 200,
-    "grpc.max_reconnect_backoff_ms": 5_000,
+    "grpc.max_reconnect_backoff_ms": 1_000,
+    // Nobody's DNS says how calls are made.
+    "grpc.service_config_disable_resolution": 1,
     ...(certificates === undefined ? {} : channelOptions(host)),
     ...more,
     interceptors: [
@@ -62,7 +73,8 @@ export async function openConnection(
         const requester = new RequesterBuilder()
           .withStart((metadata, _, proceed) => {
             metadata.set(WORKER_KEY, workerName);
-            underWay.add(call);
+            const { requestStream, responseStream } = options.method_definition;
+            underWay.set(call, requestStream || responseStream ? "stream" : "call");
             proceed(metadata, ended);
           })
           .build();
@@ -84,16 +96,33 @@ export async function openConnection(
   return {
     client,
     renewed,
-    close: () => {
+    tried: () => tried(client.getChannel()),
+    isReady: () => client.getChannel().getConnectivityState(false) === connectivityState.READY,
+    close: (streamsMs = GIVE_UP_MS) => {
       client.close();
       // Not at once: with a connection that is just being destroyed its calls end by themselves. To cancel them meanwhile was seen
       // to send the process (Node 20) into a loop without end, outside of JavaScript.
-      setTimeout(() => {
-        for (const call of [...underWay]) call.cancelWithStatus(status.UNAVAILABLE, "the connection was given up");
-      }, GIVE_UP_MS);
+      for (const [kind, afterMs] of Object.entries({ call: GIVE_UP_MS, stream: streamsMs })) {
+        setTimeout(() => {
+          for (const [call, ofKind] of [...underWay]) {
+            if (ofKind === kind) call.cancelWithStatus(status.UNAVAILABLE, "the connection was given up");
+          }
+        }, afterMs).unref();
+      }
       certificates?.close();
     },
   };
+}
+
+async function tried(channel: ChannelInterface): Promise<void> {
+  for (;;) {
+    const state = channel.getConnectivityState(true);
+    const { READY, TRANSIENT_FAILURE, SHUTDOWN } = connectivityState;
+    if (state === READY || state === TRANSIENT_FAILURE || state === SHUTDOWN) return;
+    await new Promise<void>((resolve) =>
+      channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => resolve()),
+    );
+  }
 }
 
 /** A call on a connection that was given up meanwhile fails like one that could not be made: the next connection may take it. */

@@ -3,6 +3,7 @@ import type { JobToBegin } from "../index.ts";
 import { openConnection } from "./connection.ts";
 import { InputStore } from "./input-store.ts";
 import { readInput } from "./read-input.ts";
+import { Redialed } from "./redialed.ts";
 
 export interface RemoteInputStore {
   open(path: string, mode: OpenMode): Promise<StoredFile>;
@@ -15,7 +16,8 @@ export async function openRemoteInputs(
   { job, description, remoteInputs }: JobToBegin,
 ): Promise<RemoteInputStore> {
   if (remoteInputs === undefined) throw new Error(`the inputs of job ${job} are on this machine`);
-  const { client, close } = await openConnection(store, remoteInputs.connection);
-  const inputs = new InputStore(description, remoteInputs.cacheBytes, (range) => readInput(client, job, range));
-  return { open: (path) => inputs.open(path), close };
+  const { connection, cacheBytes } = remoteInputs;
+  const redialed = new Redialed(() => openConnection(store, connection), connection.address);
+  const inputs = new InputStore(description, cacheBytes, (range) => readInput(redialed, job, range));
+  return { open: (path) => inputs.open(path), close: () => redialed.close() };
 }

@@ -1,5 +1,6 @@
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { delay, systemTimers, type Timers } from "../../wire/index.ts";
+import { WorkerError } from "../index.ts";
 
 /** Codes with which a call may be made again: the other end is away, busy or slow. */
 const PASSING: ReadonlySet<number> = new Set([
@@ -18,6 +19,7 @@ export function isServiceError(error: unknown): error is ServiceError {
 
 /** Whether the call, made again later, may succeed with nobody doing anything. */
 export function canPass(error: unknown): boolean {
+  if (error instanceof WorkerError) return error.code === "worker/unreachable";
   return isServiceError(error) && PASSING.has(error.code);
 }
 

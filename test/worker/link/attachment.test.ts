@@ -1,0 +1,156 @@
+/** A worker's session by a clock of the test's own: when it asks, when it looks for another connection, what it says meanwhile. */
+import { Duplex } from "node:stream";
+import { setImmediate as turn } from "node:timers/promises";
+import { expect, onTestFinished, test } from "vitest";
+import { type AttachRequest, AttachResponse, Hello, Welcome } from "../../../proto/index.ts";
+import { FileStore } from "../../../storage/index.ts";
+import { PROTOCOL_VERSION } from "../../../wire/index.ts";
+import { Attachment } from "../../../worker/link/attachment.ts";
+import type { Connection } from "../../../worker/transfer/index.ts";
+import { ToldClock } from "../../support/told-clock.ts";
+
+/** The coordinator's end of one connection. */
+class Call extends Duplex {
+  readonly heard: string[] = [];
+  /** Answers what it hears; else it takes everything and says nothing. */
+  answers = true;
+  closed = false;
+
+  constructor() {
+    super({ objectMode: true, read: () => {} });
+  }
+  override _write({ message }: AttachRequest, _: string, done: () => void): void {
+    this.heard.push(message?.$case ?? "");
+    if (this.answers && message?.$case === "hello") {
+      const value = Welcome.fromPartial({ protocolVersion: PROTOCOL_VERSION, leaseMs: 30_000n, heartbeatMs: 5_000n });
+      this.say({ $case: "welcome", value });
+    }
+    if (this.answers && message?.$case === "heartbeat") {
+      this.say({ $case: "heartbeat", value: { sequence: message.value.sequence, dropped: [] } });
+    }
+    done();
+  }
+  say(message: NonNullable<AttachResponse["message"]>): void {
+    this.push(AttachResponse.fromPartial({ message }));
+  }
+  cancel(): void {}
+}
+
+class Rig {
+  readonly clock = new ToldClock();
+  readonly calls: Call[] = [];
+  readonly log: string[] = [];
+  isThere: () => boolean = () => true;
+  welcomes = true;
+  readonly attachment: Attachment;
+  #begun: Promise<void> | undefined;
+
+  constructor() {
+    this.attachment = new Attachment({
+      connection: { address: "c:7410", workerName: "w" },
+      store: new FileStore(),
+      log: (level, event) => this.log.push(`${level} ${event}`),
+      seams: { timers: this.clock, connect: async () => this.#connection() },
+      listener: {
+        hello: () => Hello.fromPartial({ protocolVersion: PROTOCOL_VERSION, workerName: "w" }),
+        heartbeat: () => ({ held: [], memoryUsedBytes: 0 }),
+        attached: () => this.log.push("attached"),
+        detached: () => this.log.push("detached"),
+        answered: () => {},
+        received: () => {},
+      },
+    });
+    onTestFinished(() => this.attachment.close());
+  }
+
+  #connection(): Connection {
+    const call = new Call();
+    call.answers = this.welcomes;
+    const isThere = this.isThere();
+    const refused = Object.assign(new Error("refused"), { code: 14, details: "refused" });
+    return {
+      client: {
+        makeBidiStreamRequest: () => {
+          if (!isThere) throw refused;
+          this.calls.push(call);
+          return call;
+        },
+      } as never,
+      renewed: new Promise(() => {}),
+      tried: async () => {},
+      isReady: () => isThere,
+      close: () => {
+        call.closed = true;
+      },
+    };
+  }
+
+  async pass(untilMs: number): Promise<void> {
+    this.#begun ??= this.attachment.run();
+    await turn();
+    await this.clock.pass(untilMs);
+    await turn();
+  }
+}
+
+test("a session that is answered goes on on its connection, and asks no more often than it must", async () => {
+  const rig = new Rig();
+  await rig.pass(60_000);
+  expect(rig.calls).toHaveLength(1);
+  expect(rig.log).toEqual(["attached"]);
+  expect(rig.calls[0]?.heard.filter((kind) => kind === "heartbeat").length).toBeLessThanOrEqual(40);
+});
+
+test("a silent connection is left for another one within 5 s, and not before that stands", async () => {
+  const rig = new Rig();
+  await rig.pass(1);
+  const [first] = rig.calls;
+  first!.answers = false;
+  rig.isThere = () => false;
+  await rig.pass(9_000);
+  expect([rig.calls.length, first?.closed, rig.log]).toEqual([1, false, ["attached"]]);
+  rig.isThere = () => true;
+  await rig.pass(14_000);
+  expect(rig.calls).toHaveLength(2);
+  expect(first?.closed).toBe(true);
+  expect(rig.log).toEqual(["attached", "detached", "warn not attached", "attached"]);
+});
+
+test("one that answers after all is kept", async () => {
+  const rig = new Rig();
+  await rig.pass(1);
+  const [first] = rig.calls;
+  first!.answers = false;
+  rig.isThere = () => false;
+  await rig.pass(9_000);
+  first!.answers = true;
+  first!.say({ $case: "heartbeat", value: { sequence: 1n << 60n, dropped: [] } });
+  await rig.pass(10_000);
+  rig.isThere = () => true;
+  await rig.pass(30_000);
+  expect(rig.calls).toHaveLength(1);
+});
+
+test("a coordinator that is not there is tried at least every 2 s, and said so every 10 s, for as long as it takes", async () => {
+  const rig = new Rig();
+  rig.isThere = () => false;
+  await rig.pass(600_000);
+  const said = rig.log.filter((line) => line === "warn not attached").length;
+  expect(said).toBeGreaterThanOrEqual(50);
+  expect(said).toBeLessThanOrEqual(61);
+  expect(rig.log.filter((line) => line.endsWith("not attached")).length).toBeGreaterThanOrEqual(300);
+  rig.isThere = () => true;
+  await rig.pass(602_001);
+  expect(rig.log.at(-1)).toBe("attached");
+});
+
+test("a coordinator that takes a connection and says nothing has 3 s for its welcome", async () => {
+  const rig = new Rig();
+  rig.welcomes = false;
+  await rig.pass(2_999);
+  expect(rig.calls).toHaveLength(1);
+  rig.welcomes = true;
+  await rig.pass(3_000 + 250); // the first pause
+  expect(rig.calls).toHaveLength(2);
+  expect(rig.log).toEqual(["warn not attached", "attached"]);
+});
