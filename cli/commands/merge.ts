@@ -10,13 +10,13 @@ import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { openJobLog } from "../job-log.ts";
 import { workerThreads } from "../local.ts";
+import { outlineText, planSummary } from "../plan-text.ts";
 import { ProgressReport } from "../progress.ts";
 import { printFailure, printWarnings, reportError } from "../report-error.ts";
 import { resourcesFor } from "../resources.ts";
 import { Signals } from "../signals.ts";
 import { toolVersion } from "../version.ts";
 import type { PlanningOptions } from "./merge-options.ts";
-import { planSummary, usesText } from "./plan.ts";
 
 export interface MergeOptions extends PlanningOptions {
   readonly threads?: number;
@@ -99,7 +99,7 @@ async function mergeText(
     const resources = resourcesFor({ threads: options.threads, memoryBytes: options.memory });
     const { budget, threads } = resources;
     const engine = { name: options.engine, maximumBytes: resources.engineMaximumBytes };
-    if (!options.quiet && !options.json) io.stderr(`${planSummary(plan, digest)}\nuses  ${usesText(plan)}\n`);
+    if (!options.quiet && !options.json) io.stderr(`${planSummary(plan, digest)}\n${outlineText(prepared)}`);
     const progress = new ProgressReport({
       io,
       terminal: process.stderr.isTTY === true,

@@ -1,4 +1,5 @@
 export { InputsError } from "./errors.ts";
+export { type Outline, type OutlineSources, outlineOf } from "./outline.ts";
 export {
   type FindModel,
   type OpenModelsOptions,

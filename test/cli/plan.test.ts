@@ -1,0 +1,72 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { planCommand } from "../../cli/commands/plan.ts";
+import { CapturedIo } from "./captured-io.ts";
+
+const root = join(import.meta.dirname, "../..");
+const options = {
+  randomSeed: "0",
+  sliceSize: 2 ** 25,
+  shardSize: 5e9,
+  allowNonfinite: false,
+  allowUnknownKeys: false,
+  allowVocabularyMismatch: false,
+  cutEmbeddings: false,
+  modelsRoot: undefined,
+  json: false,
+  verbose: false,
+};
+
+async function planned(recipe: string, changes: object = {}): Promise<CapturedIo> {
+  const io = new CapturedIo();
+  const path = join(root, "examples/recipes", recipe);
+  expect(await planCommand([path], { ...options, ...changes } as never, io), io.err).toBe(0);
+  return io;
+}
+
+describe("deltaworks plan says in a few lines", () => {
+  test("what goes in, what comes out and what was decided", async () => {
+    const { out } = await planned("ties.yml");
+    expect(out.split("\n").slice(0, 4)).toEqual([
+      expect.stringMatching(/^plan \w{4}…\w\w {2}ties, 3 models, 57 tensors, 1 slice, 18\.5 MiB to read$/),
+      "uses    tiny-python 100 %, tiny-prose 100 %, tiny-base 100 %",
+      "makes   LlamaForCausalLM, 1.62 M parameters, 6 layers, 2,000 rows of vocabulary, BF16, 3.1 MiB in 1 shard",
+      "decided config from tiny-base",
+    ]);
+  });
+
+  test.each([
+    ["passthrough-stack.yml", /^makes .* 8 layers,/m],
+    ["experts.yml", /^makes {3}MixtralForCausalLM, .* 4 experts a layer, BF16/m],
+    ["modules-vision.yml", /^makes .* 4 and 2 layers,/m],
+    ["della.yml", /^decided .*masks from seed 0 \(--random-seed\)$/m],
+    [
+      "adapters-cat.yml",
+      /^makes {3}an adapter,.*\ndecided adapter_config\.json from tiny-lora-go; F32 as tiny-lora-go has it/m,
+    ],
+    ["tokenizer-union.yml", /2,048 rows of vocabulary/],
+  ])("%s", async (recipe, line) => {
+    expect((await planned(recipe)).out).toMatch(line);
+  });
+
+  test("the same in JSON", async () => {
+    const [line] = (await planned("experts.yml", { json: true })).objects();
+    expect(line).toMatchObject({
+      output: { architecture: "MixtralForCausalLM", elements: 16080, experts: { count: 4, layout: "apart" } },
+      decisions: ["config and tokenizer from experts-a"],
+      usage: [{ model: "experts-b", share: 1 }, { model: "experts-a" }],
+    });
+  });
+});
+
+test("README and guide show what the first plan really prints", async () => {
+  const { out } = await planned("ties.yml");
+  const withoutDigest = (text: string) => text.replaceAll(/^plan \w{4}…\w\w/gm, "plan");
+  const shown = withoutDigest(out.split("\n").slice(0, 4).join("\n"));
+  for (const page of ["README.md", "docs/guide.md"])
+    expect(
+      withoutDigest(readFileSync(join(root, page), "utf8")).includes(`\n${shown}\n`),
+      `${page} should show\n${shown}`,
+    ).toBe(true);
+});
