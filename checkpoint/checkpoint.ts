@@ -15,6 +15,23 @@ export interface Checkpoint {
    * sorted; only those present. config.json is not among them.
    */
   readonly companions: readonly string[];
+  /** config.json (of an adapter adapter_config.json) and the companions, by name: where they are, and in which state they were found. */
+  readonly sidecars?: ReadonlyMap<string, Sidecar>;
+  /**
+   * What else lies in the folder that a loader may need and that is not carried along: files, and folders with "/" at the end; and
+   * files that the config names and that are not there.
+   */
+  readonly leftBehind?: readonly string[];
+  readonly missingCode?: readonly string[];
+}
+
+/** A file beside the weights, as it was found. */
+export interface Sidecar {
+  /** Where to open it: absolute, links resolved. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly mtimeNs: bigint;
+  readonly inode: bigint;
 }
 
 export interface CheckpointFile {

@@ -25,8 +25,64 @@ const companionNames: ReadonlySet<string> = new Set([
   "vocab.txt",
 ]);
 
-export function isCompanion(name: string): boolean {
-  return companionNames.has(name);
+/** Vocabularies of slow tokenizers, and of those that come with their own code, under whatever name. */
+const vocabularyName =
+  /(?:\.(?:tiktoken|spm|vocab|bpe|codes|dict)|\.model(?:\.v\d+)?|^(?:[\w-]*_)?(?:vocab|merges|bpe)[\w.-]*\.(?:txt|json)|^dict(?:ionary)?(?:\.\w+)?\.txt)$/;
+
+/** What a loader may look for beside the weights, under whatever name: settings, processors, tokenizers, prompts, licences. */
+const carriedNames: readonly RegExp[] = [
+  vocabularyName,
+  /(?:config|processor|token|template|prompt|normalizer|special|modules|router|id2label|label)[\w-]*\.json$/i,
+  /^configuration\.json$/, // ModelScope
+  /\.jinja2?$/,
+  /^(?:licen[cs]es?|notice|copying|copyright|use_policy|acceptable_use|terms|third[-_ ]?party|attribution)[\w .-]*$/i,
+];
+
+/** Of training, of other programs, of pages on the Hub: a loader of the model looks for none of these. */
+const passedOverNames: readonly RegExp[] = [
+  /^\./,
+  /^(?:readme|model_?card|changelog|contributing|citation|security)[\w.-]*$/i,
+  /\.(?:md|rst|png|jpe?g|gif|svg|webp|ico|bmp|pdf|mp4|mov|webm|wav|mp3|flac|ogg|ipynb|html|css|sh|bat|log|csv|tsv|parquet|jsonl|zip|gz|tar|lock)$/i,
+  // Weights in other formats, or the same in another split
+  /\.(?:h5|msgpack|ot|onnx|onnx_data|gguf|ggml|tflite|mlmodel|npz|npy|engine|pdparams|nemo|mar|tract)$/i,
+  /\.index\.json$|\.index\.\w+\.json$/,
+  /^(?:pytorch_model|tf_model|flax_model|rust_model|consolidated|adapter_model)[\w.-]*$/,
+  /^model(?:\.[\w-]+)?(?:-\d+-of-\d+)?\.safetensors$/,
+  /^(?:params|adapter_config|quantization_map)\.json$/,
+  // Training
+  /^(?:training_args|optimizer|scheduler|scaler|rng_state|random_states|trainer_state|trainer|latest|zero_to_fp32|global_step|pytorch_model_fsdp|args|all_results|train_results|eval_results|predict_results|runs|events)[\w.-]*$/,
+  /^(?:ds|deepspeed|zero\d?|train|training|trainer|accelerate|axolotl|sft|dpo|eval|peft|finetun\w*)[\w-]*config[\w-]*\.(?:json|ya?ml)$/i,
+  /\.(?:ya?ml|toml|ini)$/i,
+  /^requirements[\w-]*\.txt$|^setup\.(?:py|cfg)$|^dockerfile|^makefile/i,
+  // Of merges
+  /^(?:mergekit_config\.yml|deltaworks\.manifest\.json|SHA256SUMS|sha256sums?(?:\.txt)?|checksums?(?:\.\w+)?)$/,
+];
+
+const passedOverFolders =
+  /^(?:\..*|onnx|openvino|coreml|tflite|gguf|mlx|original|metal|runs|logs?|wandb|mlruns|tensorboard|checkpoint-\d+|global_step\d+|epoch_?\d+|assets?|images?|imgs?|figures?|figs?|pictures?|media|docs?|examples?|samples?|demos?|tests?|scripts?|eval\w*|results?|benchmarks?|__pycache__|\.git)$/i;
+
+/** What is to become of a file beside the weights, by its name alone. "code": carried where the model comes with code. */
+export function judgeFile(name: string): "carried" | "code" | "passed over" | "hidden" | "unknown" {
+  const own = name.slice(name.lastIndexOf("/") + 1);
+  if (name.split("/").some((part) => part.startsWith(".") || part === "__pycache__")) return "hidden";
+  if (companionNames.has(own)) return "carried";
+  if (passedOverNames.slice(2).some((pattern) => pattern.test(own)) && !isLicence(own)) return "passed over";
+  if (carriedNames.some((pattern) => pattern.test(own))) return "carried";
+  if (passedOverNames.some((pattern) => pattern.test(own))) return "passed over";
+  return /\.(?:py|pyi|cu|cuh|cpp|cc|c|h|hpp)$/.test(own) ? "code" : "unknown";
+}
+
+export function judgeFolder(name: string): "passed over" | "unknown" {
+  return passedOverFolders.test(name) ? "passed over" : "unknown";
+}
+
+/** Whether a file is code that a loader may run. */
+export function isCode(name: string): boolean {
+  return judgeFile(name) === "code";
+}
+
+function isLicence(name: string): boolean {
+  return carriedNames.at(-1)?.test(name) === true;
 }
 
 const idNames: ReadonlySet<string> = new Set([
@@ -70,7 +126,7 @@ const tokenizerNames: ReadonlySet<string> = new Set([
 
 /** What a companion of a checkpoint is about. */
 export function companionKind(name: string): "tokenizer" | "slow-tokenizer" | "chat-template" | "other" {
-  if (slowTokenizerNames.has(name)) return "slow-tokenizer";
+  if (slowTokenizerNames.has(name) || (!name.includes("/") && vocabularyName.test(name))) return "slow-tokenizer";
   if (tokenizerNames.has(name)) return "tokenizer";
   return name.startsWith("chat_template.") || name.startsWith(`${CHAT_TEMPLATES_FOLDER}/`) ? "chat-template" : "other";
 }

@@ -47,6 +47,7 @@ export const checkpointCodes = [
   "checkpoint/config",
   "checkpoint/tokenizer",
   "checkpoint/link-out",
+  "checkpoint/changed",
   "checkpoint/block-scaled",
   // Where a model is
   "checkpoint/not-found",

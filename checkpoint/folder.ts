@@ -1,7 +1,9 @@
 import { join, sep } from "node:path";
 import { type DirectoryEntry, readWhole, type Store } from "../storage/index.ts";
+import type { Sidecar } from "./checkpoint.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import type { ModelLocation } from "./model-location.ts";
+import { readWithState } from "./read-with-state.ts";
 
 /** A model's folder, from which no link leads out but into the blobs of its own repository in the Hub's cache. */
 export class Folder {
@@ -50,12 +52,30 @@ export class Folder {
     return readWhole(this.#store, await this.resolve(name), limitBytes);
   }
 
-  /** Files and links to files of a folder inside, sorted; none if it is not there. */
-  async listInside(name: string): Promise<readonly string[]> {
-    const isThere = this.entries.some((entry) => entry.name === name && entry.kind === "directory");
-    if (!isThere) return [];
-    const entries = await this.#store.list(await this.resolve(name));
-    return entries.filter((entry) => entry.kind !== "directory").map((entry) => `${name}/${entry.name}`);
+  /** The state of a file, and where it really is; undefined for what is none. @throws CheckpointError `checkpoint/link-out` */
+  async state(name: string): Promise<Sidecar | undefined> {
+    const path = await this.resolve(name);
+    const found = await this.#store.identity(path);
+    if (found?.kind !== "file") return undefined;
+    const { sizeBytes, mtimeNs, inode } = found;
+    return { path, sizeBytes, mtimeNs, inode };
+  }
+
+  /** A file's bytes and its state while they were read. */
+  async readWithState(name: string, limitBytes: number) {
+    return readWithState(this.#store, await this.resolve(name), limitBytes);
+  }
+
+  /** Files, and links to files, of a folder inside and those in it, sorted; the first `limit` of them. Links to folders are not followed. */
+  async filesBelow(name: string, depth: number, limit: number): Promise<readonly string[]> {
+    const files: string[] = [];
+    for (const entry of await this.#store.list(await this.resolve(name))) {
+      const path = `${name}/${entry.name}`;
+      if (entry.kind !== "directory") files.push(path);
+      else if (depth > 1) files.push(...(await this.filesBelow(path, depth - 1, limit)));
+      if (files.length >= limit) break;
+    }
+    return files.slice(0, limit);
   }
 }
 

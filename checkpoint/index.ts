@@ -15,10 +15,11 @@ export {
   vocabularySize,
   vocabularySizeKeys,
 } from "./architecture.ts";
-export type { Checkpoint, CheckpointFile, TensorEntry } from "./checkpoint.ts";
-export { companionKind, mayNameTokenIds } from "./companions.ts";
+export type { Checkpoint, CheckpointFile, Sidecar, TensorEntry } from "./checkpoint.ts";
+export { companionKind, isCode, mayNameTokenIds } from "./companions.ts";
 export { type Dtype, dtypeBytes, type FloatDtype, type IntegerDtype, isDtype, isFloatDtype } from "./dtype.ts";
 export { type CheckpointCode, CheckpointError, checkpointCodes } from "./errors.ts";
+export { MAX_COMPANION_BYTES } from "./folder-files.ts";
 export { sha256Hex } from "./hash.ts";
 export { type ScannedHeader, scanHeader } from "./header-scan.ts";
 export { type CountHolder, countHolders } from "./layer-counts.ts";
@@ -33,6 +34,7 @@ export { ExactNumber, parseExactJson, parsePythonJson, pythonJsonText } from "./
 export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
 export { isActivationScale, type ScaledTensor, scaledTensors, scaleNameFor } from "./scaled-fp8.ts";
 export { parseShardIndex } from "./shard-index.ts";
+export { readSidecar } from "./sidecars.ts";
 export {
   type AddedToken,
   CHAT_TEMPLATE_NAME,

@@ -1,4 +1,5 @@
 import { StorageError } from "../storage/index.ts";
+import type { Sidecar } from "./checkpoint.ts";
 import { type CheckpointCode, CheckpointError } from "./errors.ts";
 import type { Folder } from "./folder.ts";
 import { JsonBytes } from "./json-bytes.ts";
@@ -13,24 +14,25 @@ export async function readJsonObject(
   name: string,
   label: string,
   code: "checkpoint/config" | "checkpoint/adapter-config",
-): Promise<Readonly<Record<string, unknown>>> {
+): Promise<{ readonly json: Readonly<Record<string, unknown>>; readonly state: Sidecar }> {
   const fail = (fault: CheckpointCode, message: string, position?: number): never => {
     const place = position === undefined ? "" : ` (byte ${position})`;
     throw new CheckpointError(fault, `${label}: ${name}: ${message}${place}`, {
       hint: `Correct ${name} or get it again.`,
     });
   };
-  let bytes: Uint8Array;
+  let found: { readonly bytes: Uint8Array; readonly state: Sidecar };
   try {
-    bytes = await folder.readWhole(name, MAX_JSON_BYTES);
+    found = await folder.readWithState(name, MAX_JSON_BYTES);
   } catch (error) {
     if (!(error instanceof StorageError) || error.code !== "storage/too-large") throw error;
     return fail(code, `the file has more than the ${MAX_JSON_BYTES} bytes allowed`);
   }
+  const { bytes, state } = found;
   // JSON.parse alone would let through nesting on which whoever walks over the object later would choke.
   const json = new JsonBytes(bytes, fail);
   if (json.peek() !== 0x7b) fail(code, "it must be a JSON object");
   json.skipValue(MAX_JSON_DEPTH, "python");
   if (json.peek() !== -1) json.unexpected("nothing more");
-  return parsePythonJson(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+  return { json: parsePythonJson(new TextDecoder().decode(bytes)) as Record<string, unknown>, state };
 }

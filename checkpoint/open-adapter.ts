@@ -6,9 +6,10 @@ import { companionKind } from "./companions.ts";
 import { isPickleName, pickleError } from "./conversion.ts";
 import { CheckpointError } from "./errors.ts";
 import { Folder } from "./folder.ts";
+import { folderFiles } from "./folder-files.ts";
 import { readJsonObject } from "./json-file.ts";
 import type { ModelLocation } from "./model-location.ts";
-import { findCompanions, openCheckpoint } from "./open-checkpoint.ts";
+import { openCheckpoint } from "./open-checkpoint.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
 
 export const ADAPTER_NAME = "adapter_model.safetensors";
@@ -78,13 +79,17 @@ export async function openAdapter(store: Store, location: ModelLocation, label: 
   if (!(await folder.exists(ADAPTER_CONFIG_NAME))) {
     throw missing(label, ADAPTER_CONFIG_NAME, "It says rank and scale, and belongs beside the adapter's weights.");
   }
-  const json = await readJsonObject(folder, ADAPTER_CONFIG_NAME, label, "checkpoint/adapter-config");
+  const { json, state } = await readJsonObject(folder, ADAPTER_CONFIG_NAME, label, "checkpoint/adapter-config");
   const config = parseAdapterConfig(json, label);
   const header = await readSafetensorsHeader(store, await folder.resolve(name), `${label}: ${name}`, 0);
   const tensors = new Map<string, TensorEntry>(header.entries.map((entry) => [entry.name, entry]));
   // Trainers write the tokenizer that they trained with beside the adapter.
-  const companions = (await findCompanions(folder)).filter((companion) => companionKind(companion) !== "other");
-  const checkpoint = { root: folder.root, files: [{ name, ...header.file }], tensors, config: json, companions };
+  const found = await folderFiles(folder, undefined, [name]);
+  const texts = [...found.companions].filter(([companion]) => companionKind(companion) !== "other");
+  const files = [{ name, ...header.file }];
+  const companions = texts.map(([companion]) => companion);
+  const sidecars = new Map([[ADAPTER_CONFIG_NAME, state], ...texts]);
+  const checkpoint = { root: folder.root, files, tensors, config: json, companions, sidecars };
   return { checkpoint, config, ...sortAdapterTensors(tensors, label) };
 }
 

@@ -1,8 +1,8 @@
 import type { Store } from "../storage/index.ts";
 import type { Checkpoint, CheckpointFile, TensorEntry } from "./checkpoint.ts";
-import { CHAT_TEMPLATES_FOLDER, isCompanion } from "./companions.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { Folder } from "./folder.ts";
+import { folderFiles } from "./folder-files.ts";
 import { readJsonObject } from "./json-file.ts";
 import type { ModelLocation } from "./model-location.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
@@ -50,9 +50,8 @@ export async function openCheckpoint(
       hint: "Check that this is the right model.",
     });
   }
-  const [config, companions] =
-    location.file === undefined ? [await readConfig(folder, label), await findCompanions(folder)] : [undefined, []];
-  const checkpoint = { root: folder.root, files, tensors, config, companions };
+  const beside = location.file === undefined ? await besideWeights(folder, weights.files, label) : nothingBeside;
+  const checkpoint = { root: folder.root, files, tensors, ...beside };
   // Codes that cannot be made values are refused now, whatever becomes of them.
   if (options.allowScaledFp8 !== true) {
     scaledTensors(checkpoint, label, { packed: options.allowPacked === true ? "leave" : "refuse" });
@@ -88,20 +87,14 @@ function checkAllFound(
   }
 }
 
-async function readConfig(folder: Folder, label: string): Promise<Readonly<Record<string, unknown>> | undefined> {
-  if (!(await folder.exists(CONFIG_NAME))) return undefined;
-  return readJsonObject(folder, CONFIG_NAME, label, "checkpoint/config");
-}
+type Beside = Omit<Checkpoint, "root" | "files" | "tensors">;
 
-/** The files beside the weights that belong to the model. */
-export async function findCompanions(folder: Folder): Promise<readonly string[]> {
-  const names: string[] = [];
-  for (const entry of folder.entries) {
-    if (isCompanion(entry.name) && (await folder.exists(entry.name))) names.push(entry.name);
-  }
-  for (const name of await folder.listInside(CHAT_TEMPLATES_FOLDER)) {
-    if (name.endsWith(".jinja") && (await folder.exists(name))) names.push(name);
-  }
-  for (const name of names) await folder.resolve(name); // throws where a link leads out
-  return names.sort();
+const nothingBeside: Beside = { config: undefined, companions: [] };
+
+async function besideWeights(folder: Folder, weights: readonly string[], label: string): Promise<Beside> {
+  const hasConfig = await folder.exists(CONFIG_NAME);
+  const config = hasConfig ? await readJsonObject(folder, CONFIG_NAME, label, "checkpoint/config") : undefined;
+  const { companions, leftBehind, missing } = await folderFiles(folder, config?.json, weights);
+  const sidecars = new Map(config === undefined ? companions : [...companions, [CONFIG_NAME, config.state]]);
+  return { config: config?.json, companions: [...companions.keys()], sidecars, leftBehind, missingCode: missing };
 }

@@ -1,10 +1,10 @@
-import { join } from "node:path";
-import { readWhole, StorageError, type Store } from "../storage/index.ts";
+import { StorageError, type Store } from "../storage/index.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { mayNameTokenIds } from "./companions.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { sha256Hex } from "./hash.ts";
 import { parseExactJson, parsePythonJson } from "./python-json.ts";
+import { readSidecar } from "./sidecars.ts";
 
 /** Tokenizers of 250,000 tokens have some 35 MB. */
 const MAX_TOKENIZER_BYTES = 250_000_000;
@@ -70,7 +70,10 @@ export class TokenizerReader {
    * Undefined for a model without tokenizer.json.
    * @throws CheckpointError `checkpoint/tokenizer` naming file and what is wrong; StorageError
    */
-  async read(checkpoint: Pick<Checkpoint, "root" | "companions">, label: string): Promise<ModelTokenizer | undefined> {
+  async read(
+    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars">,
+    label: string,
+  ): Promise<ModelTokenizer | undefined> {
     if (!checkpoint.companions.includes(TOKENIZER_NAME)) return undefined;
     const bytes = await this.#bytes(checkpoint, TOKENIZER_NAME, MAX_TOKENIZER_BYTES, label);
     const sha256 = sha256Hex(bytes);
@@ -87,7 +90,10 @@ export class TokenizerReader {
   }
 
   /** A model's chat template: of chat_template.jinja, else of tokenizer_config.json. Of several, the one called "default". */
-  async chatTemplate(checkpoint: Pick<Checkpoint, "root" | "companions">, label: string): Promise<string | undefined> {
+  async chatTemplate(
+    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars">,
+    label: string,
+  ): Promise<string | undefined> {
     if (checkpoint.companions.includes(CHAT_TEMPLATE_NAME)) {
       const bytes = await this.#bytes(checkpoint, CHAT_TEMPLATE_NAME, MAX_SETTINGS_BYTES, label);
       return Buffer.from(bytes).toString("utf8");
@@ -116,7 +122,7 @@ export class TokenizerReader {
   }
 
   async #maybeObject(
-    checkpoint: Pick<Checkpoint, "root" | "companions">,
+    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars">,
     name: string,
     label: string,
   ): Promise<JsonObject | undefined> {
@@ -125,13 +131,13 @@ export class TokenizerReader {
   }
 
   async #bytes(
-    checkpoint: Pick<Checkpoint, "root">,
+    checkpoint: Pick<Checkpoint, "root" | "sidecars">,
     name: string,
     limitBytes: number,
     label: string,
   ): Promise<Uint8Array> {
     try {
-      return await readWhole(this.#store, join(checkpoint.root, name), limitBytes);
+      return await readSidecar(this.#store, checkpoint, name, limitBytes);
     } catch (error) {
       if (!(error instanceof StorageError) || error.code !== "storage/too-large") throw error;
       throw wrong(label, name, `the file has more than the ${limitBytes} bytes allowed`);

@@ -45,6 +45,10 @@ export const recipeCodes = [
   "recipe/partly-used",
   "recipe/zero-weight",
   "recipe/unknown-architecture",
+  // what lies beside the weights
+  "recipe/files-left-behind",
+  "recipe/code-carried",
+  "recipe/weights-copied",
   // lints
   "recipe/prunes-nothing",
   "recipe/opposed-weights",

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Checkpoint } from "../../checkpoint/index.ts";
 import {
   checkSameState,
+  type InputDocument,
   inputChanged,
   type JobDescription,
   type Json,
@@ -47,6 +48,9 @@ import { makeDurableDirectory, prepareStage, removeTree } from "./stage.ts";
 export const JOURNAL_NAME = "journal";
 const STAGE_NAME = "stage";
 
+/** An input, and the files beside its weights that the plan was made with, or that are copied into the output. */
+export type JobInput = JobDescription["inputs"][number] & { readonly documents?: readonly InputDocument[] };
+
 export interface MergeJobOptions {
   readonly store: Store;
   /** The output directory, absolute. */
@@ -56,7 +60,7 @@ export interface MergeJobOptions {
   readonly recipeText: string;
   readonly definingCheckpoint: Checkpoint;
   readonly text?: OutputText | undefined;
-  readonly inputs: JobDescription["inputs"];
+  readonly inputs: readonly JobInput[];
   readonly seed: Seed;
   readonly overwrite: boolean;
   /** Discards what an earlier run computed. */
@@ -206,7 +210,8 @@ async function runLed(
 async function begin(options: MergeJobOptions, { records }: Led, replaced: readonly string[]): Promise<JobHistory> {
   const files = options.inputs.map((input) => input.files);
   await records.history();
-  await records.begun(options.plan, options.digest, factsOf(options.plan), files, replaced);
+  const documents = options.inputs.map((input) => input.documents ?? []);
+  await records.begun(options.plan, options.digest, factsOf(options.plan), files, replaced, documents);
   return records.history();
 }
 
@@ -317,7 +322,7 @@ async function resume(
   const job: JobDescription = {
     seed: options.seed,
     allowNonfinite: plan.options.allowNonfinite,
-    inputs: options.inputs,
+    inputs: options.inputs.map(({ label, files }) => ({ label, files })),
     shardPaths,
   };
   const { limits = localLimits, leadershipMs, ticks } = options;
@@ -389,8 +394,8 @@ function earlierGrants(options: MergeJobOptions, epochs: readonly EpochFacts[], 
 
 /** Workers hold inputs open, and go on reading a file that another has taken the place of. */
 async function checkInputsInPlace({ store, inputs }: MergeJobOptions): Promise<void> {
-  for (const { label, files } of inputs) {
-    for (const file of files) {
+  for (const { label, files, documents = [] } of inputs) {
+    for (const file of [...files, ...documents]) {
       const found = await store.identity(file.path);
       if (found === undefined) throw inputChanged(`${label}: ${file.path} was removed while the merge ran`);
       checkSameState(label, file, found);
@@ -483,7 +488,23 @@ function checkSameInputs({ inputs }: MergeJobOptions, history: JobHistory): void
       checkSameState(label, { ...before, path: file.path }, file);
     }
   }
+  // Journals of earlier versions do not tell of them.
+  for (const [k, before] of history.documents?.entries() ?? []) checkSameDocuments(inputs[k], before);
 }
+
+function checkSameDocuments({ label, documents = [] }: JobInput = noInput, before: readonly InputDocument[]): void {
+  const now = new Map(documents.map((document) => [document.name, document]));
+  for (const document of before) {
+    const found = now.get(document.name);
+    if (found === undefined) throw inputChanged(`${label}: ${document.path} was removed since the merge began`);
+    checkSameState(label, { ...document, path: found.path }, found);
+    now.delete(document.name);
+  }
+  const [added] = now.values();
+  if (added !== undefined) throw inputChanged(`${label}: ${added.path} was not there when the merge began`);
+}
+
+const noInput: JobInput = { label: "an input", files: [] };
 
 /** What the journal tells of slices whose shards are as they were left. */
 function slicesOutside(lost: ReadonlySet<number>, plan: Plan, { slices }: JobHistory): JobHistory["slices"] {

@@ -1,4 +1,13 @@
-import type { Failure, InputFile, Json, Plan, SliceId, UnitId, WorkerId } from "../../merge/work/index.ts";
+import type {
+  Failure,
+  InputDocument,
+  InputFile,
+  Json,
+  Plan,
+  SliceId,
+  UnitId,
+  WorkerId,
+} from "../../merge/work/index.ts";
 import { PLAN_VERSION } from "../../merge/work/index.ts";
 import type { DurablePhase, Vote } from "../core/index.ts";
 import { type Journal, type JournalRecord, nothingYet, type Sequence } from "../journal/index.ts";
@@ -13,6 +22,8 @@ export interface JobHistory {
   readonly planVersion?: number;
   readonly facts?: Json;
   readonly inputs?: readonly (readonly InputFile[])[];
+  /** By input; undefined in journals of earlier versions. */
+  readonly documents?: readonly (readonly InputDocument[])[];
   readonly replaced: readonly string[];
   readonly phase: "planned" | "publishing" | "done" | "cancelling" | "cancelled";
   /** Why it was paused, if nobody has resumed it since. */
@@ -55,16 +66,16 @@ export class JobRecords {
     facts: Json,
     inputs: readonly (readonly InputFile[])[],
     replaced: readonly string[],
+    documents: readonly (readonly InputDocument[])[] = [],
   ): Promise<void> {
-    const files = inputs.map((input) =>
-      input.map((file) => ({ ...file, mtimeNs: String(file.mtimeNs), inode: String(file.inode) })),
-    );
+    const files = inputs.map((input) => input.map(stateRecord));
     return this.#append("job", {
       state: "begun",
       plan: digest,
       planVersion: plan.version,
       facts,
       inputs: files,
+      documents: documents.map((input) => input.map((one) => ({ name: one.name, ...stateRecord(one) }))),
       replaced,
     });
   }
@@ -207,6 +218,7 @@ function jobHistory(before: JobHistory, fields: RecordFields): JobHistory {
         planVersion: fields.has("planVersion") ? fields.count("planVersion") : PLAN_VERSION,
         facts: fields.value("facts") ?? null,
         inputs: fields.has("inputs") ? fields.list("inputs").map(inputIn) : [],
+        ...(fields.has("documents") && { documents: fields.list("documents").map(documentsIn) }),
         replaced: fields.has("replaced") ? fields.texts("replaced") : [],
       };
     case "publishing":
@@ -231,4 +243,16 @@ function jobHistory(before: JobHistory, fields: RecordFields): JobHistory {
 function inputIn(files: Json, k: number): InputFile[] {
   if (!Array.isArray(files)) throw badRecord("job", `inputs[${k}] is no list`);
   return files.map((file: Json, f) => inputFileIn(new RecordFields(file, `job, inputs[${k}][${f}]`)));
+}
+
+function documentsIn(documents: Json, k: number): InputDocument[] {
+  if (!Array.isArray(documents)) throw badRecord("job", `documents[${k}] is no list`);
+  return documents.map((document: Json, d) => {
+    const fields = new RecordFields(document, `job, documents[${k}][${d}]`);
+    return { name: fields.text("name"), ...inputFileIn(fields) };
+  });
+}
+
+function stateRecord({ path, sizeBytes, mtimeNs, inode }: InputFile) {
+  return { path, sizeBytes, mtimeNs: String(mtimeNs), inode: String(inode) };
 }

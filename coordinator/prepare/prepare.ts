@@ -2,6 +2,7 @@ import { basename, dirname, resolve } from "node:path";
 import {
   type Checkpoint,
   CheckpointError,
+  companionKind,
   locateModel,
   type ModelLocation,
   type ModelReference,
@@ -16,6 +17,7 @@ import { methodDeclarations } from "../../merge/methods/index.ts";
 import {
   type Failure,
   failureFrom,
+  type InputDocument,
   type InputFile,
   type Json,
   type Plan,
@@ -38,6 +40,7 @@ import {
 import { readWhole, type Store } from "../../storage/index.ts";
 import { buildPlan, planDigest } from "../plan/index.ts";
 import { checkLayerCount, type OutputText } from "../publish/index.ts";
+import { besideWarnings } from "./beside-warnings.ts";
 import { InputsError } from "./errors.ts";
 
 /** A recipe is text that people write; a longer one is something else. */
@@ -70,7 +73,11 @@ export interface Prepared {
   readonly definingCheckpoint: Checkpoint;
   readonly text?: OutputText | undefined;
   /** As plan.inputs, with places and states. */
-  readonly inputs: readonly { readonly label: string; readonly files: readonly InputFile[] }[];
+  readonly inputs: readonly {
+    readonly label: string;
+    readonly files: readonly InputFile[];
+    readonly documents: readonly InputDocument[];
+  }[];
   readonly warnings: readonly Fault[];
 }
 
@@ -161,8 +168,12 @@ export function planOpened(
     digest: planDigest(plan),
     definingCheckpoint: defining.checkpoint,
     text: textOf(binding, opened),
-    inputs: opened.map(({ label, checkpoint }) => ({ label, files: checkpoint.files.map(inputFileOf) })),
-    warnings: [...warnings, ...binding.warnings],
+    inputs: opened.map(({ label, checkpoint }, input) => ({
+      label,
+      files: checkpoint.files.map(inputFileOf),
+      documents: documentsOf(checkpoint, input === binding.definingInput || input === binding.tokenizer?.pattern),
+    })),
+    warnings: [...warnings, ...binding.warnings, ...besideWarnings(recipe, opened, binding)],
   };
 }
 
@@ -277,6 +288,14 @@ async function locate(
     const isFile = reference.path.endsWith(".safetensors");
     return { root: recordedFolder, ...(isFile ? { file: basename(reference.path) } : {}) };
   }
+}
+
+/** Files beside the weights that the plan was made with; of models whose files are copied, all that are. */
+function documentsOf({ sidecars }: Checkpoint, isCopied: boolean): readonly InputDocument[] {
+  return [...(sidecars ?? [])].flatMap(([name, state]) => {
+    const counts = isCopied || name.endsWith("config.json") || companionKind(name) !== "other";
+    return counts ? [{ name, ...state }] : [];
+  });
 }
 
 function inputFileOf({ path, sizeBytes, mtimeNs, inode }: InputFile): InputFile {

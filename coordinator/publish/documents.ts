@@ -1,14 +1,22 @@
 import { dirname, join } from "node:path";
-import { ADAPTER_CONFIG_NAME, type Checkpoint, mayNameTokenIds, sha256Hex } from "../../checkpoint/index.ts";
+import {
+  ADAPTER_CONFIG_NAME,
+  type Checkpoint,
+  MAX_COMPANION_BYTES,
+  mayNameTokenIds,
+  readSidecar,
+  sha256Hex,
+} from "../../checkpoint/index.ts";
 import type { Plan } from "../../merge/work/index.ts";
-import { readWhole, type Store, writeWhole } from "../../storage/index.ts";
+import { type Store, writeWhole } from "../../storage/index.ts";
 import { sizeBytesOf } from "../plan/index.ts";
 import { outputAdapterConfig } from "./adapter-config.ts";
+import { isDequantised } from "./config/dtype.ts";
 import { outputConfig } from "./config/output-config.ts";
 import { CARD_NAME, CONFIG_NAME, INDEX_NAME, MANIFEST_NAME, RECIPE_NAME, SUMS_NAME } from "./layout.ts";
 import { type Manifest, manifestText, type OutputFile } from "./manifest.ts";
 import { modelCard } from "./model-card.ts";
-import { MAX_COMPANION_BYTES, type OutputDocument, textDocument } from "./output-document.ts";
+import { type OutputDocument, textDocument } from "./output-document.ts";
 import {
   copiedText,
   isReplaced,
@@ -34,9 +42,9 @@ export interface DocumentSources {
 /** All files beside the shards but the manifest and SHA256SUMS: a function of the plan, the recipe's text and the inputs. */
 export async function outputDocuments(plan: Plan, sources: DocumentSources): Promise<readonly OutputDocument[]> {
   const { store, recipeText, definingCheckpoint, text } = sources;
-  const { root, config, companions } = definingCheckpoint;
+  const { config, companions } = definingCheckpoint;
   const read = async (name: string, limitBytes: number) =>
-    Buffer.from(await readWhole(store, join(root, name), limitBytes)).toString("utf8");
+    Buffer.from(await readSidecar(store, definingCheckpoint, name, limitBytes)).toString("utf8");
   const documents: OutputDocument[] = [];
   if (plan.adapter !== undefined) {
     const edited = outputAdapterConfig(await read(ADAPTER_CONFIG_NAME, MAX_CONFIG_BYTES), plan.adapter);
@@ -46,12 +54,12 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
     documents.push(textDocument(CONFIG_NAME, withTokenIds(edited, text?.ids)));
   }
   for (const name of companions) {
-    if (isReplaced(name, text)) continue;
+    if (isReplaced(name, text) || (isDequantised(plan) && tellsOfCodes(name))) continue;
     if (mayNameTokenIds(name)) {
       documents.push(textDocument(name, withTokenIds(await read(name, MAX_COMPANION_BYTES), text?.ids)));
       continue;
     }
-    documents.push({ name, bytes: await readWhole(store, join(root, name), MAX_COMPANION_BYTES) });
+    documents.push({ name, bytes: await readSidecar(store, definingCheckpoint, name, MAX_COMPANION_BYTES) });
   }
   if (text?.tokenizer !== undefined) documents.push(...(await tokenizerDocuments(store, text.tokenizer)));
   else if (text !== undefined) documents.push(...(await copiedText(store, text)));
@@ -59,6 +67,11 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
   const last = [textDocument(CARD_NAME, modelCard(plan, recipeText)), textDocument(RECIPE_NAME, recipeText)];
   if (plan.shards.length > 1) last.push(textDocument(INDEX_NAME, shardIndex(plan)));
   return [...withTemplate, ...last];
+}
+
+/** What quantisers write beside config.json of the codes, which are not there any more where values are written. */
+function tellsOfCodes(name: string): boolean {
+  return /^(?:hf_quant|quantize|quant|recipe|quantization)_config\.json$/.test(name);
 }
 
 /** Writes documents into the stage, durably, and says what they are. */

@@ -1,16 +1,17 @@
-import { join } from "node:path";
 import {
   CHAT_TEMPLATE_NAME,
   type Checkpoint,
   companionKind,
   type JsonObject,
+  MAX_COMPANION_BYTES,
   parsePythonJson,
+  readSidecar,
   TOKENIZER_CONFIG_NAME,
 } from "../../checkpoint/index.ts";
-import { readWhole, type Store } from "../../storage/index.ts";
+import type { Store } from "../../storage/index.ts";
 import { type TokenIds, tokenIdChanges } from "../../tokenizer/index.ts";
 import { withJsonValue } from "./json-text.ts";
-import { MAX_COMPANION_BYTES, type OutputDocument, textDocument } from "./output-document.ts";
+import { type OutputDocument, textDocument } from "./output-document.ts";
 
 /** What the output has about text that is not simply the defining input's. */
 export interface OutputText {
@@ -100,10 +101,9 @@ function companionsOf(
   return companions.filter((name) => kinds.includes(companionKind(name)));
 }
 
-async function copies(store: Store, { root }: Checkpoint, names: readonly string[]): Promise<OutputDocument[]> {
+async function copies(store: Store, from: Checkpoint, names: readonly string[]): Promise<OutputDocument[]> {
   const documents: OutputDocument[] = [];
-  for (const name of names)
-    documents.push({ name, bytes: await readWhole(store, join(root, name), MAX_COMPANION_BYTES) });
+  for (const name of names) documents.push({ name, bytes: await readSidecar(store, from, name, MAX_COMPANION_BYTES) });
   return documents;
 }
 

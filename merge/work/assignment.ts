@@ -33,6 +33,12 @@ export interface InputFile {
   readonly inode: bigint;
 }
 
+/** A file beside an input's weights (config, tokenizer, what is carried along), and the state in which the plan was made with it. */
+export interface InputDocument extends InputFile {
+  /** Relative to the input's folder, "/" as separator. */
+  readonly name: string;
+}
+
 /** Same unit, same attempt: the same assignment. */
 export type Assignment = AttemptRef & (SliceWork | SurveyWork | SealWork);
 

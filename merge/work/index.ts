@@ -2,6 +2,7 @@ export type {
   Assignment,
   AttemptRef,
   Failure,
+  InputDocument,
   InputFile,
   JobDescription,
   Report,

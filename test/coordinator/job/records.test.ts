@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { JobRecords, readHistory } from "../../../coordinator/job/index.ts";
-import { type JournalRecord, openFileJournal, type Sequence } from "../../../coordinator/journal/index.ts";
+import { type JournalRecord, nothingYet, openFileJournal, type Sequence } from "../../../coordinator/journal/index.ts";
 import type { Json, Plan, SliceId, UnitId, WorkerId } from "../../../merge/work/index.ts";
 import { SimulatedStore } from "../../support/simulated-store.ts";
 
@@ -31,6 +31,18 @@ describe("the history of a job", () => {
     const history = await historyAfter((records) => records.begun(plan, "digest", { a: 1 }, [[file]], ["old"]));
     expect(history).toMatchObject({ plan: "digest", planVersion: 1, facts: { a: 1 }, replaced: ["old"] });
     expect(history.inputs).toEqual([[file]]);
+  });
+
+  test("gives back the files beside the weights, by name; a journal of an earlier version does not tell of them", async () => {
+    const document = { name: "config.json", path: "/m/config.json", sizeBytes: 3, mtimeNs: 1n, inode: 2n ** 60n + 1n };
+    const plan = { version: 1 } as Plan;
+    const history = await historyAfter((records) => records.begun(plan, "digest", {}, [[]], [], [[document]]));
+    expect(history.documents).toEqual([[document]]);
+    const store = new SimulatedStore();
+    const journal = await openFileJournal(store, "/journal");
+    const body = { state: "begun", plan: "digest", planVersion: 1, facts: {}, inputs: [[]], replaced: [] };
+    await journal.append({ subject: "job", body }, nothingYet);
+    expect((await new JobRecords(journal).history()).documents).toBeUndefined();
   });
 
   test("a slice is done by its last word, and attempts only rise", async () => {

@@ -1,0 +1,144 @@
+import type { Checkpoint, Sidecar } from "./checkpoint.ts";
+import { CHAT_TEMPLATES_FOLDER, judgeFile, judgeFolder } from "./companions.ts";
+import type { Folder } from "./folder.ts";
+import { parsePythonJson } from "./python-json.ts";
+
+/** Companions are read whole when they are copied; a larger file is no companion. */
+export const MAX_COMPANION_BYTES = 1_000_000_000;
+/** Of files that say which others a loader needs. */
+const MAX_TELLING_BYTES = 10_000_000;
+/** Folders in folders that are carried along, and files in them. */
+const MAX_DEPTH = 4;
+const MAX_FILES = 10_000;
+const CODE_FOLDER = "custom_generate";
+
+export interface FolderFiles {
+  /** Sorted, with their states. */
+  readonly companions: ReadonlyMap<string, Sidecar>;
+  /** Neither weights nor companions, and not known to be of no use to a loader; folders end in "/". Sorted. */
+  readonly leftBehind: readonly string[];
+  /** Files that auto_map names and that are not there. */
+  readonly missing: readonly string[];
+}
+
+/**
+ * Judges every entry of a model's folder: what belongs to the model is carried along, what is of no use to who loads it is passed
+ * over, and what is neither is named. `weights`: the files whose tensors are merged.
+ * @throws CheckpointError `checkpoint/link-out` for a companion that is a link out of the folder
+ */
+export async function folderFiles(
+  folder: Folder,
+  config: Checkpoint["config"],
+  weights: readonly string[],
+): Promise<FolderFiles> {
+  const told = await whatFilesTell(folder, config);
+  const candidates: string[] = [];
+  const leftBehind: string[] = [];
+  for (const { name, kind } of folder.entries) {
+    if (kind === "directory") {
+      const isNeeded = told.folders.has(name) || name === CHAT_TEMPLATES_FOLDER || name === CODE_FOLDER;
+      const mayHoldCode = told.hasCode && judgeFolder(name) === "unknown";
+      const files = isNeeded || mayHoldCode ? await folder.filesBelow(name, MAX_DEPTH, MAX_FILES) : [];
+      const carried = files.filter((file) => {
+        if (weights.includes(file) || judgeFile(file) === "hidden") return false;
+        if (name === CHAT_TEMPLATES_FOLDER) return file.endsWith(".jinja");
+        return isNeeded || /\.py$/.test(file);
+      });
+      candidates.push(...carried);
+      const holdsWeights = weights.some((weight) => weight.startsWith(`${name}/`));
+      if (carried.length === 0 && !isNeeded && !holdsWeights && judgeFolder(name) === "unknown")
+        leftBehind.push(`${name}/`);
+      continue;
+    }
+    if (weights.includes(name) || name === "config.json") continue;
+    if (!(await folder.exists(name))) {
+      // A link to a folder is not followed.
+      if (kind === "link" && judgeFolder(name) === "unknown" && judgeFile(name) === "unknown")
+        leftBehind.push(`${name}/`);
+      continue;
+    }
+    const judged = told.names.has(name) ? "carried" : judgeFile(name);
+    if (judged === "carried" || (judged === "code" && told.hasCode)) candidates.push(name);
+    else if (judged === "unknown" || judged === "code") leftBehind.push(name);
+  }
+  const companions = new Map<string, Sidecar>();
+  for (const name of candidates.sort()) {
+    const state = await folder.state(name);
+    if (state === undefined) continue;
+    if (state.sizeBytes > MAX_COMPANION_BYTES) leftBehind.push(name);
+    else companions.set(name, state);
+  }
+  const missing = told.code.filter((name) => !companions.has(name));
+  return { companions, leftBehind: leftBehind.sort(), missing };
+}
+
+interface Told {
+  /** Files that auto_map names, of this folder. */
+  readonly code: readonly string[];
+  readonly hasCode: boolean;
+  /** Files of the folder that stand as values in a config. */
+  readonly names: ReadonlySet<string>;
+  /** Folders that sentence-transformers' modules.json names. */
+  readonly folders: ReadonlySet<string>;
+}
+
+async function whatFilesTell(folder: Folder, config: Checkpoint["config"]): Promise<Told> {
+  const present = new Set(folder.entries.filter(({ kind }) => kind !== "directory").map(({ name }) => name));
+  const inFolder = new Set(folder.entries.filter(({ kind }) => kind !== "file").map(({ name }) => name));
+  const told: unknown[] = [config];
+  const modules = await maybeJson(folder, "modules.json", present);
+  for (const name of present) {
+    if (
+      /^(?:tokenizer|processor|preprocessor|video_preprocessor|image_processor|feature_extractor)_?config\.json$/.test(
+        name,
+      )
+    )
+      told.push(await maybeJson(folder, name, present));
+  }
+  const code = new Set<string>();
+  const names = new Set<string>();
+  for (const value of told) {
+    for (const reference of autoMaps(value)) {
+      const module = /^([A-Za-z_][\w.]*)\.\w+$/.exec(reference)?.[1];
+      if (module !== undefined) code.add(`${module.replaceAll(".", "/")}.py`);
+    }
+    for (const text of stringsIn(value)) if (present.has(text)) names.add(text);
+  }
+  const folders = new Set(
+    stringsIn(modules).flatMap((path) => {
+      const [top = ""] = path.split("/");
+      return inFolder.has(top) ? [top] : [];
+    }),
+  );
+  for (const name of ["README.md", "config.json"]) names.delete(name);
+  return { code: [...code].sort(), hasCode: code.size > 0, names, folders };
+}
+
+async function maybeJson(folder: Folder, name: string, present: ReadonlySet<string>): Promise<unknown> {
+  if (!present.has(name) || !(await folder.exists(name))) return undefined;
+  if (((await folder.state(name))?.sizeBytes ?? 0) > MAX_TELLING_BYTES) return undefined;
+  try {
+    return parsePythonJson(Buffer.from(await folder.readWhole(name, MAX_TELLING_BYTES)).toString("utf8"));
+  } catch (error) {
+    // Whoever needs the file will say that it is damaged.
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** Every `module.Class` under an auto_map; those of another repository have its name before them, and two dashes. */
+function autoMaps(value: unknown): string[] {
+  return objectsIn(value).flatMap((object) => ("auto_map" in object ? stringsIn(object.auto_map) : []));
+}
+
+function objectsIn(value: unknown, depth = 8): Readonly<Record<string, unknown>>[] {
+  if (typeof value !== "object" || value === null || depth === 0) return [];
+  const own = Array.isArray(value) ? [] : [value as Readonly<Record<string, unknown>>];
+  return [...own, ...Object.values(value).flatMap((inner: unknown) => objectsIn(inner, depth - 1))];
+}
+
+function stringsIn(value: unknown, depth = 8): string[] {
+  if (typeof value === "string") return value.length <= 1000 ? [value] : [];
+  if (typeof value !== "object" || value === null || depth === 0) return [];
+  return Object.values(value).flatMap((inner: unknown) => stringsIn(inner, depth - 1));
+}

@@ -1,0 +1,66 @@
+import { type Checkpoint, isCode } from "../../checkpoint/index.ts";
+import type { Binding, Fault, Recipe, RecipeInput } from "../../recipe/index.ts";
+
+/** What is worth a word of the files beside the weights of the model whose folder the output takes after. */
+export function besideWarnings(
+  { fileName, methodPlace }: Pick<Recipe, "fileName" | "methodPlace">,
+  inputs: readonly Pick<RecipeInput, "label" | "checkpoint">[],
+  binding: Pick<Binding, "definingInput">,
+): readonly Fault[] {
+  const defining = inputs[binding.definingInput];
+  if (defining === undefined) return [];
+  const { label, checkpoint } = defining;
+  const { companions, leftBehind = [], missingCode = [] } = checkpoint;
+  const warning = (code: Fault["code"], message: string, hint: string): Fault => {
+    return { code, message: `"${label}": ${message}`, hint, file: fileName, ...methodPlace };
+  };
+  const code = companions.filter(isCode);
+  const weights = inputs.length > 1 ? companions.filter(isWeights) : [];
+  return [
+    ...(leftBehind.length === 0
+      ? []
+      : [
+          warning(
+            "recipe/files-left-behind",
+            `left behind, as no loader is known to need ${leftBehind.length === 1 ? "it" : "them"}: ${some(leftBehind)}`,
+            "Copy into the output what it needs to be loaded.",
+          ),
+        ]),
+    ...(missingCode.length === 0
+      ? []
+      : [
+          warning(
+            "recipe/files-left-behind",
+            `its auto_map names code that is not there: ${some(missingCode)}`,
+            "Get the files: neither this model nor the output can be loaded without them.",
+          ),
+        ]),
+    ...(code.length === 0
+      ? []
+      : [
+          warning(
+            "recipe/code-carried",
+            `code is carried along, which runs where the output is loaded with trust_remote_code: ${some(code)}`,
+            "It is as trustworthy as the model it comes from: read it.",
+          ),
+        ]),
+    ...(weights.length === 0
+      ? []
+      : [
+          warning(
+            "recipe/weights-copied",
+            `weights in folders are copied, not merged: ${some(weights)}`,
+            "Where the other models have such weights of their own, these are kept as they stand in this one.",
+          ),
+        ]),
+  ];
+}
+
+function isWeights(name: Checkpoint["companions"][number]): boolean {
+  return /\.(?:safetensors|bin|pt|pth|ckpt)$/.test(name);
+}
+
+function some(names: readonly string[]): string {
+  const shown = names.slice(0, 6).join(", ");
+  return names.length > 6 ? `${shown} and ${names.length - 6} more` : shown;
+}

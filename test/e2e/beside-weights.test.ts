@@ -1,0 +1,46 @@
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { expect, test } from "vitest";
+import { runMerge } from "../support/run-merge.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+function modelsWith(files: Readonly<Record<string, string>>): string {
+  const folder = temporaryFolder();
+  for (const name of ["a", "b"]) cpSync("examples/models/tiny-prose", join(folder, name), { recursive: true });
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, "a", name)), { recursive: true });
+    writeFileSync(join(folder, "a", name), content);
+  }
+  return folder;
+}
+
+const models = "models: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {weight: 1}}]";
+
+test("what a loader needs is in the output, byte by byte, and the rest is named", async () => {
+  const modules = JSON.stringify([{ path: "" }, { path: "1_Pooling" }, { path: "2_Dense" }]);
+  const carried = {
+    "modules.json": modules,
+    "1_Pooling/config.json": "{}",
+    "2_Dense/model.safetensors": "copied as it stands",
+    "modeling_x.py": "import torch",
+    LICENSE: "do what you like",
+    "preprocessor_config.json": '{"auto_map": {"AutoProcessor": "modeling_x.Processor"}, "s": [Infinity]}',
+  };
+  const folder = modelsWith({ ...carried, "mtp.safetensors": "x", "README.md": "y" });
+  const out = join(folder, "out");
+  const run = await runMerge(`merge_method: linear\n${models}`, out, { models: folder });
+  expect(run.outcome.outcome).toBe("done");
+  for (const [name, content] of Object.entries(carried)) expect(readFileSync(join(out, name), "utf8")).toBe(content);
+  expect(run.planWarnings.filter((code) => /files|code|copied/.test(code)).sort()).toEqual([
+    "recipe/code-carried",
+    "recipe/files-left-behind",
+    "recipe/weights-copied",
+  ]);
+});
+
+test("nothing is said of a model with the usual files only, and nothing of other models' files", async () => {
+  const folder = modelsWith({ "README.md": "x", "training_args.bin": "x" });
+  writeFileSync(join(folder, "b", "stats.dat"), "x");
+  const run = await runMerge(`merge_method: linear\n${models}`, join(folder, "out"), { models: folder });
+  expect([run.outcome.outcome, run.planWarnings]).toEqual(["done", []]);
+});
