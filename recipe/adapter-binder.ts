@@ -8,6 +8,7 @@ import {
 } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { ParameterValue, PlanAdapter, PlanUsage, TensorSource, TensorTask } from "../merge/work/index.ts";
+import { ConditionUse } from "./condition-use.ts";
 import type { Findings } from "./findings.ts";
 import { type RecipeModel, storedSource } from "./model-entry.ts";
 import { sameModel } from "./model-reference.ts";
@@ -54,15 +55,17 @@ export function bindAdapters(
   const layers = 1 + Math.max(-1, ...modules.map((module) => splitLayer(`${module}.weight`)?.layer ?? -1));
   const tasks: TensorTask[] = [];
   const ranks = new Map<string, number>();
+  const conditions = new ConditionUse();
   for (const module of modules) {
     const layer = splitLayer(`${module}.weight`)?.layer;
     const t = layer === undefined ? 0 : layers === 1 ? 1 : layer / (layers - 1);
-    const bound = new ModuleBinder(recipe, range, method, findings, ledger, t).bind(module, members);
+    const bound = new ModuleBinder(recipe, range, method, findings, ledger, conditions, t).bind(module, members);
     if (bound === undefined) continue;
     tasks.push(...bound.tasks);
     ranks.set(module, bound.rank);
   }
   if (findings.faults.length === 0) ledger.judge(findings);
+  conditions.report(recipe, method, findings);
   const { usage } = ledger;
   if (members.some(({ adapter }) => adapter.config === undefined)) return { tasks, usage };
   return { tasks, usage, adapter: { ranks: commonRank(ranks), ...targetsOf(members, modules) } };
@@ -112,6 +115,7 @@ class ModuleBinder {
   readonly #findings: Findings;
   readonly #ledger: UsageLedger;
   readonly #t: number;
+  readonly #conditions: ConditionUse;
 
   constructor(
     recipe: Recipe,
@@ -119,8 +123,10 @@ class ModuleBinder {
     method: MethodDeclaration,
     findings: Findings,
     ledger: UsageLedger,
+    conditions: ConditionUse,
     t: number,
   ) {
+    this.#conditions = conditions;
     this.#ledger = ledger;
     this.#recipe = recipe;
     this.#range = range;
@@ -252,6 +258,7 @@ class ModuleBinder {
     const declaration = this.#method.parameters[parameter];
     if (declaration === undefined) throw new Error(`${this.#method.name} has no parameter ${parameter}`);
     const levels = settingsInOrder(this.#recipe, this.#range, source);
+    this.#conditions.add(levels, declaration.scope, name);
     const value = resolveParameter(parameter, declaration, levels, name, this.#t);
     if (value === faulty) return undefined;
     if (value !== undefined || declaration.required !== true) return value;

@@ -1,8 +1,7 @@
 import { type Adapter, alignNames, namesInTarget } from "../checkpoint/index.ts";
 import type { Findings } from "./findings.ts";
 import { type ModelEntry, type RecipeModel, storedSource } from "./model-entry.ts";
-import type { Recipe } from "./recipe.ts";
-import { placeOf } from "./recipe-models.ts";
+import { placeOfModel, type Recipe } from "./recipe.ts";
 import { quotedList } from "./suggestion.ts";
 
 /**
@@ -23,7 +22,7 @@ function alignedModel(recipe: Recipe, model: RecipeModel, defining: RecipeModel,
   for (const { name, candidates } of alignment.ambiguous) {
     const message = `${name} of "${defining.label}" could be ${quotedList(candidates, "or")} in "${model.label}"`;
     const hint = "Rename the tensors of one of the models, so that equal names mean the same.";
-    const place = placeOf(recipe, model.reference);
+    const place = placeOfModel(recipe, model.reference);
     findings.repeated("fault", model.label, "recipe/ambiguous-name", place, message, hint);
   }
   if ([...alignment.names].every(([name, stored]) => name === stored)) return model;

@@ -1,8 +1,7 @@
 import { isAfterLayers, isEmbeddingLike, splitLayer } from "../checkpoint/index.ts";
 import type { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
-import { sameModel } from "./model-reference.ts";
-import type { Recipe } from "./recipe.ts";
+import { placeOfModel, type Recipe } from "./recipe.ts";
 
 /**
  * Tensors are merged by their names. Whether the names are those of a language model that is known here is seen by its layers and its
@@ -26,9 +25,7 @@ export function checkArchitectures(
   defining: RecipeModel,
   findings: Findings,
 ): void {
-  const placeOf = (model: RecipeModel) =>
-    recipe.layerRanges.flatMap(({ sources }) => sources).find((source) => sameModel(source.model, model.reference))
-      ?.place ?? recipe.methodPlace;
+  const placeOf = (model: RecipeModel) => placeOfModel(recipe, model.reference);
   const type = typeOf(defining);
   // Without a config, a bare state dict does not claim to be a model.
   const claimsToBe = defining.checkpoint.config !== undefined && defining.adapter === undefined;

@@ -15,6 +15,7 @@ import { bindAdapters, maybePlainAdapter } from "./adapter-binder.ts";
 import { alignedModels } from "./aligned-models.ts";
 import { checkArchitectures, isKnownArchitecture } from "./architecture-check.ts";
 import { maybeTokenIds, reportGoneIds } from "./bound-ids.ts";
+import { checkAdapterBases, checkConfigs } from "./config-check.ts";
 import type { ConfigValue } from "./config-value.ts";
 import { maybeCutTokenizer } from "./cut-tokenizer.ts";
 import { earlierModel } from "./earlier-model.ts";
@@ -213,6 +214,8 @@ class RecipeBinder {
     const models = aligned.map((model) => withPackedMarked(withExpertsLike(model, defining)));
     this.#models = models;
     checkArchitectures(recipe, models, defining, findings);
+    checkConfigs(recipe, models, defining, findings);
+    checkAdapterBases(recipe, models, findings);
     checkMissingLayers(recipe, this.#mergedModels(), findings);
     const tokens = maybeTokenBinder(recipe, models, this.#definingModel, findings);
     this.#tokens = tokens;
@@ -234,6 +237,7 @@ class RecipeBinder {
     const lastRange = layerRanges.findLast((range) => !isOfWholeModels(this.#recipe, range));
     if (lastRange !== undefined) this.#checkHead(tasks, embedding, lastRange);
     this.#tokens?.finish();
+    this.#tensors.finish();
     if (this.#findings.faults.length === 0) usage.judge(this.#findings);
     const { tokenizer, chatTemplate, ...places } = this.#text(embeddingRows);
     return {

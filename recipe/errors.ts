@@ -52,6 +52,9 @@ export const recipeCodes = [
   // lints
   "recipe/prunes-nothing",
   "recipe/opposed-weights",
+  "recipe/configs-disagree",
+  "recipe/dead-condition",
+  "recipe/extrapolates",
   "recipe/large-gamma",
   "recipe/base-listed",
 ] as const;

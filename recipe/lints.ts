@@ -16,7 +16,10 @@ export function lintRecipe(recipe: Recipe, method: MethodDeclaration, findings: 
     lintWeights(recipe, range, method, findings);
     for (const source of range.sources) lintGamma(source.parameters.get("gamma"), findings);
     lintGamma(range.parameters.get("gamma"), findings);
+    lintT(range.parameters.get("t"), method, findings);
+    lintT(range.module?.parameters.get("t"), method, findings);
   }
+  lintT(recipe.parameters.get("t"), method, findings);
   lintGamma(recipe.parameters.get("gamma"), findings);
 }
 
@@ -86,6 +89,15 @@ function lintWeights(recipe: Recipe, range: LayerRange, method: MethodDeclaratio
   const message = `weights of both signs with normalize: their sum, which divides the result, may come near 0`;
   const hint = `Set normalize: false${setting === undefined ? ` (${method.name} takes true by default)` : ""}, or see that the sum is what you want.`;
   findings.warning("recipe/opposed-weights", negative.place, message, hint);
+}
+
+/** Slerp goes on along the arc beyond its ends; whoever writes such a t mostly meant a share, or a percentage. */
+function lintT(placed: PlacedSetting | undefined, method: MethodDeclaration, findings: Findings): void {
+  if (placed === undefined || method.name !== "slerp") return;
+  const value = valuesOf(placed.setting).find((t) => typeof t === "number" && (t < 0 || t > 1));
+  if (typeof value !== "number") return;
+  const message = `t is ${value}: the result lies beyond the two models, outside of the arc between them`;
+  findings.warning("recipe/extrapolates", placed.place, message, "0 is base_model, 1 the other model.");
 }
 
 function lintGamma(placed: PlacedSetting | undefined, findings: Findings): void {

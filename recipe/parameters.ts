@@ -1,5 +1,6 @@
 import type { ParameterDeclaration } from "../merge/methods/index.ts";
 import type { ParameterValue } from "../merge/work/index.ts";
+import { applies } from "./condition-use.ts";
 import type { Place } from "./errors.ts";
 
 /** The value of a parameter as the recipe gives it, of the type its declaration asks for. spec: "Parameters". */
@@ -15,6 +16,8 @@ export interface Condition {
   /** Part of the tensor's name; left out: every tensor. */
   readonly filter?: string;
   readonly value: Setting;
+  /** Of the filter. */
+  readonly place?: Place;
 }
 
 export interface PlacedSetting {
@@ -47,8 +50,7 @@ export function evaluateSetting(
     case "words":
       return setting.words[Math.trunc(t * (setting.words.length - 1))];
     case "conditions": {
-      const applies = ({ filter }: Condition) => filter === undefined || filter === "*" || tensorName.includes(filter);
-      const first = setting.conditions.find(applies);
+      const first = setting.conditions.find((condition) => applies(condition, tensorName));
       return first === undefined ? undefined : evaluateSetting(first.value, tensorName, t);
     }
   }

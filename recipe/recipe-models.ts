@@ -1,11 +1,11 @@
 import { companionKind } from "../checkpoint/index.ts";
 import { adaptedTensors } from "./adapted-tensors.ts";
-import type { Place } from "./errors.ts";
+import { checkAdapterBase } from "./config-check.ts";
 import type { Findings } from "./findings.ts";
 import { mainEmbedding } from "./main-embedding.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel, withoutAdapter } from "./model-reference.ts";
-import { modelReferences, type Recipe, type RecipeInput } from "./recipe.ts";
+import { modelReferences, placeOfModel, type Recipe, type RecipeInput } from "./recipe.ts";
 import { withoutScales } from "./scaled-model.ts";
 
 /**
@@ -43,7 +43,8 @@ function adapted(
     throw new Error(`the adapter of "${reference.text}" is not among the inputs`);
   const { tensors, faults, unused } = adaptedTensors(model, adapterInput.adapter, adapterIndex);
   const label = `${model.label}+${adapterInput.label}`;
-  const place = placeOf(recipe, reference);
+  checkAdapterBase(recipe, reference, model, adapterInput, findings);
+  const place = placeOfModel(recipe, reference);
   for (const fault of faults) {
     const message = `"${adapterInput.label}" does not fit "${model.label}": it ${fault}`;
     const hint = "Name the model that the adapter was trained on; its adapter_config.json has base_model_name_or_path.";
@@ -90,10 +91,4 @@ function withTextOf(model: RecipeModel, adapter: RecipeInput, adapterIndex: numb
       },
     }),
   };
-}
-
-/** Where the recipe names a model first, as far as that is known. */
-export function placeOf(recipe: Recipe, model: ModelReference): Place {
-  const sources = recipe.layerRanges.flatMap((range) => range.sources);
-  return sources.find((source) => sameModel(source.model, model))?.place ?? recipe.methodPlace;
 }

@@ -1,6 +1,6 @@
 import type { Adapter, Checkpoint, FloatDtype, JsonObject, ModelTokenizer } from "../checkpoint/index.ts";
 import type { Place } from "./errors.ts";
-import { type ModelReference, withoutAdapter } from "./model-reference.ts";
+import { type ModelReference, sameModel, withoutAdapter } from "./model-reference.ts";
 import type { Settings } from "./parameters.ts";
 import { type ChatTemplateSetting, modelsInTokenizer, type TokenizerSettings } from "./tokenizer-settings.ts";
 
@@ -90,6 +90,12 @@ export function baseOf(recipe: Recipe, range: LayerRange): ModelReference | unde
 export function settingsInOrder(recipe: Recipe, range: LayerRange, source: LayerSource | undefined): Settings[] {
   const shared = [range.parameters, ...(range.module ? [range.module.parameters] : []), recipe.parameters];
   return source === undefined ? shared : [source.parameters, ...shared];
+}
+
+/** Where a recipe names a model first, as far as that is known. */
+export function placeOfModel(recipe: Recipe, model: ModelReference): Place {
+  const sources = recipe.layerRanges.flatMap((range) => range.sources);
+  return sources.find((source) => sameModel(source.model, model))?.place ?? recipe.methodPlace;
 }
 
 /** Whether a range stands for whole models. */

@@ -93,7 +93,8 @@ function condition(
   }
   const value = valueNode === undefined ? faultySetting : parseSetting(entry, valueNode, declaration, context);
   if (filter === undefined) return { value };
-  if (filter.kind === "scalar" && typeof filter.value === "string") return { filter: filter.value, value };
+  if (filter.kind === "scalar" && typeof filter.value === "string")
+    return { filter: filter.value, value, place: filter.place };
   const message = `${described(filter)} stands where a filter, a text, is expected`;
   findings.fault(
     "recipe/wrong-type",
@@ -153,13 +154,15 @@ function maybeNumber(
   const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = declaration.range ?? {};
   if (Number.isFinite(number) && number >= min && number <= max) return number + 0; // + 0: no negative zero
   const allowed = Number.isFinite(number) ? `allowed is ${rangeText(min, max)}` : "a finite number is expected";
-  findings.fault(
-    "recipe/wrong-value",
-    node.place,
-    `"${entry.key}" is ${node.text}, ${allowed}`,
-    declaration.documentation,
-  );
+  const hint = `${shareHint(number, min, max)}${declaration.documentation}`;
+  findings.fault("recipe/wrong-value", node.place, `"${entry.key}" is ${node.text}, ${allowed}`, hint);
   return undefined;
+}
+
+/** A share that is written as a percentage. */
+function shareHint(number: number, min: number, max: number): string {
+  const share = Number((number / 100).toPrecision(12));
+  return number > 1 && share <= max && share >= min && max <= 1 ? `Did you mean ${share}? ` : "";
 }
 
 function rangeText(min: number, max: number): string {

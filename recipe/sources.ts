@@ -105,7 +105,11 @@ function maybeLayers(source: YamlMap, findings: Findings): LayerSource["layers"]
   }
   if (end <= first) {
     const what = end === first ? "is empty" : "runs backwards";
-    findings.fault("recipe/layer-range", node.place, `layer_range [${first}, ${end}] ${what}`, hint);
+    const way =
+      end === first
+        ? `${hint} Norm and head come with the last slice, the embedding with the first; to weigh their models otherwise than those of its layers, give the weight a condition: weight: [{filter: lm_head, value: 1}, {value: 0.5}].`
+        : hint;
+    findings.fault("recipe/layer-range", node.place, `layer_range [${first}, ${end}] ${what}`, way);
     return undefined;
   }
   return { first, end, place: node.place };

@@ -56,6 +56,11 @@ export class TensorBinder {
     this.#absent = new AbsentTensors(method, findings, this.notes, knowsArchitecture);
   }
 
+  /** Called once all tensors are bound: warns of conditions that fit none. */
+  finish(): void {
+    this.#parameters.conditions.report(this.#recipe, this.#method, this.#findings);
+  }
+
   /** `name`: of the output tensor; `inputName`: of the same tensor in a participant. */
   bind(name: string, inputName: (participant: Participant) => string, place: TensorPlace): void {
     const present = place.participants.flatMap((participant): Present[] => {

@@ -1,5 +1,6 @@
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { Parameters, ParameterValue } from "../merge/work/index.ts";
+import { ConditionUse } from "./condition-use.ts";
 import type { Findings } from "./findings.ts";
 import { faulty, resolveParameter } from "./parameters.ts";
 import type { Present, TensorPlace } from "./participant.ts";
@@ -7,6 +8,7 @@ import { isOfWholeModels, type LayerRange, type Recipe, settingsInOrder } from "
 
 /** The parameters of one tensor after another; says which are missing or do not go together. */
 export class TensorParameters {
+  readonly conditions = new ConditionUse();
   readonly #recipe: Recipe;
   readonly #method: MethodDeclaration;
   readonly #findings: Findings;
@@ -27,6 +29,7 @@ export class TensorParameters {
     { range, t }: TensorPlace,
   ): { values: Parameters; complete: boolean } {
     const levels = settingsInOrder(this.#recipe, range, model?.source);
+    this.conditions.add(levels, scope, filteredName);
     const values: Record<string, ParameterValue> = {};
     let complete = true;
     for (const [parameter, declaration] of Object.entries(this.#method.parameters)) {

@@ -71,6 +71,17 @@ export function maybeTokenizerSettings(root: YamlMap, context: ReadingContext): 
 
 function maybeVocabularySource(node: YamlNode, context: ReadingContext): TokenizerSettings["source"] | undefined {
   if (node.kind === "scalar" && (node.value === "union" || node.value === "base")) return node.value;
+  const [, named] = (node.kind === "scalar" && /^model:\s*(.+)$/.exec(node.text)) || [];
+  if (named !== undefined) {
+    const message = `"${node.kind === "scalar" ? node.text : ""}" is how older versions of mergekit name the model whose tokenizer is taken`;
+    context.findings.fault(
+      "recipe/wrong-value",
+      node.place,
+      message,
+      `Write the model alone: tokenizer_source: ${named}.`,
+    );
+    return undefined;
+  }
   return maybeModelReference(node, context);
 }
 

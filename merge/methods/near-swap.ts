@@ -21,7 +21,13 @@ export const nearSwap = defineMethod<never, null, null>({
   prunes: false,
   elementsMax: Number.POSITIVE_INFINITY,
   parameters: {
-    t: { scope: "global", type: "number", required: true, documentation: "How far an element may move." },
+    t: {
+      scope: "global",
+      type: "number",
+      required: true,
+      range: { min: 0 },
+      documentation: "How far an element may move.",
+    },
   },
   refused: {},
   begin: () => ({ verdict: null }),

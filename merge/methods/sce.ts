@@ -62,7 +62,7 @@ export const sce = defineMethod<Request, Summary, Verdict>({
       scope: "global",
       type: "number",
       default: 1,
-      range: { min: 0 },
+      range: { min: 0, max: 1 },
       documentation: "Share of the elements that differ among the models which is kept; 1 keeps every element.",
     },
     ...(sumParameters.int8_mask && { int8_mask: sumParameters.int8_mask }),

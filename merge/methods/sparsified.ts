@@ -60,6 +60,7 @@ function sparsified(choice: Choice): MethodDefinition {
         scope: "tensor",
         type: "number",
         default: 1,
+        range: { min: 0, max: 1 },
         documentation: "Share of the delta's elements that is kept; 1 keeps all, unmasked.",
       },
       ...choice.parameters,
@@ -211,12 +212,14 @@ const dellaParameters: Readonly<Record<string, ParameterDeclaration>> = {
     scope: "tensor",
     type: "number",
     default: 0.15,
+    range: { min: 0, max: 1 },
     documentation:
       "Keep probabilities run from density - epsilon (smallest in its row) to density + epsilon (largest).",
   },
   window_size: {
     scope: "tensor",
     type: "number",
+    range: { min: 0, max: 2 },
     documentation: "2 * epsilon, the paper's parameter; in place of epsilon.",
   },
 };

@@ -190,7 +190,10 @@ parameters: {normalize: 1, weight: 0.25}
   expect(weights).toEqual([
     { kind: "scalar", value: 1e-5 },
     { kind: "gradient", values: [0.5, 1, 16] },
-    { kind: "conditions", conditions: [{ filter: "mlp", value: { kind: "scalar", value: 1 } }] },
+    {
+      kind: "conditions",
+      conditions: [{ filter: "mlp", value: { kind: "scalar", value: 1 }, place: { line: 5, column: 46 } }],
+    },
   ]);
   expect(recipe.parameters.get("normalize")?.setting).toEqual({ kind: "scalar", value: true });
 });

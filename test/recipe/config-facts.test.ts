@@ -1,0 +1,115 @@
+import { expect, test } from "vitest";
+import { disagreements } from "../../recipe/config-check.ts";
+import { type Config, configFacts } from "../../recipe/config-facts.ts";
+
+const llama: Config = {
+  model_type: "llama",
+  hidden_size: 64,
+  num_attention_heads: 8,
+  num_key_value_heads: 2,
+  hidden_act: "silu",
+  rms_norm_eps: 1e-5,
+  rope_theta: 10_000,
+  tie_word_embeddings: false,
+  max_position_embeddings: 128,
+  vocab_size: 32,
+  num_hidden_layers: 4,
+};
+
+/** Keys with what was found and what was expected. */
+function between(a: Config, b: Config) {
+  return disagreements(configFacts(a), configFacts(b)).map(({ key, found, expected }) => [key, found, expected]);
+}
+
+test.each([
+  [{ num_attention_heads: 4 }, [["num_attention_heads", 4, 8]]],
+  [{ num_key_value_heads: 8 }, [["num_key_value_heads", 8, 2]]],
+  [{ head_dim: 16 }, [["head_dim", 16, 8]]],
+  [{ rope_theta: 1e6 }, [["rope_theta", 1e6, 10_000]]],
+  [{ rope_scaling: { rope_type: "linear", factor: 2 } }, [["rope_scaling", { type: "linear", factor: 2 }, null]]],
+  [{ partial_rotary_factor: 0.5 }, []],
+  [{ hidden_act: "gelu" }, [["hidden_act", "gelu", "silu"]]],
+  [{ rms_norm_eps: 1e-6 }, [["rms_norm_eps", 1e-6, 1e-5]]],
+  [{ sliding_window: 16 }, [["sliding_window", 16, null]]],
+  [
+    { residual_multiplier: 0.22, logits_scaling: 8 },
+    [
+      ["residual_multiplier", 0.22, 1],
+      ["logits_scaling", 8, 1],
+    ],
+  ],
+  [{ final_logit_softcapping: 30 }, [["final_logit_softcapping", 30, null]]],
+  [{ tie_word_embeddings: true }, [["tie_word_embeddings", true, false]]],
+  [{ max_position_embeddings: 256 }, [["max_position_embeddings", 256, 128]]],
+  [{ is_causal: false }, [["is_causal", false, true]]],
+])("%j is told", (change, expected) => {
+  expect(between(llama, { ...llama, ...change })).toEqual(expected);
+  expect(between(llama, llama)).toEqual([]);
+});
+
+test.each<[string, Config, Config]>([
+  ["as many key and value heads as heads", { num_key_value_heads: 8 }, { num_key_value_heads: undefined }],
+  ["a head's size that follows from the others", { head_dim: 8 }, {}],
+  [
+    "rope in its newer form",
+    { rope_parameters: { rope_theta: 10_000, rope_type: "default" }, rope_theta: undefined },
+    {},
+  ],
+  ["rope that nobody scales", { rope_scaling: null }, {}],
+  [
+    "two words for one scaling",
+    { rope_scaling: { type: "linear", factor: 2 } },
+    { rope_scaling: { rope_type: "linear", factor: 2 } },
+  ],
+  ["the theta that the type has", { rope_theta: undefined }, {}],
+  ["the activation that the type has", { hidden_act: undefined }, {}],
+  ["two words for one activation", { hidden_act: "swish" }, {}],
+  ["multipliers of 1", { residual_multiplier: 1, embedding_multiplier: 1 }, {}],
+  ["another size of vocabulary, another depth", { vocab_size: 64, num_hidden_layers: 8 }, {}],
+  ["labels that stand in for names", { id2label: { 0: "LABEL_0" } }, { id2label: { 0: "good" } }],
+  ["lists of layers of other depths", { layer_types: ["a"] }, { layer_types: ["a", "b"] }],
+])("%s is no disagreement", (_, a, b) => {
+  expect(between({ ...llama, ...a }, { ...llama, ...b })).toEqual([]);
+});
+
+test("names of one fact in different families are one fact", () => {
+  const gpt = { model_type: "gpt2", n_embd: 64, n_head: 8, activation_function: "gelu_new", layer_norm_epsilon: 1e-5 };
+  expect(between(gpt, { ...gpt, n_head: 4 })).toEqual([["n_head", 4, 8]]);
+  expect(between(gpt, { ...gpt, activation_function: "gelu_pytorch_tanh" })).toEqual([]);
+  expect(between(gpt, { ...gpt, scale_attn_by_inverse_layer_idx: true })).toEqual([
+    ["scale_attn_by_inverse_layer_idx", true, false],
+  ]);
+});
+
+test("what a type takes for granted differs between types", () => {
+  const gemma = { model_type: "gemma2", hidden_size: 64, num_attention_heads: 8 };
+  expect(between(gemma, { ...gemma, attn_logit_softcapping: 50, sliding_window: 4096 })).toEqual([]);
+  expect(between(gemma, { ...gemma, attn_logit_softcapping: null })).toEqual([["attn_logit_softcapping", null, 50]]);
+  const qwen = { ...llama, model_type: "qwen2", sliding_window: 4096 };
+  expect(between(qwen, { ...qwen, sliding_window: 128 })).toEqual([]);
+  expect(between({ ...qwen, use_sliding_window: true }, qwen)).toEqual([["sliding_window", null, 4096]]);
+  const experts = { ...llama, model_type: "mixtral", rope_theta: undefined };
+  expect(between(experts, { ...experts, rope_theta: 1e6, num_experts_per_tok: 2 })).toEqual([]);
+  expect(between(experts, { ...experts, num_experts_per_tok: 1 })).toEqual([["num_experts_per_tok", 1, 2]]);
+});
+
+test("parts of a config count, the language model's as if it stood alone", () => {
+  const vision = { hidden_size: 32, num_attention_heads: 4, patch_size: 14, hidden_act: "quick_gelu" };
+  const both = { model_type: "llava", text_config: llama, vision_config: vision, vision_feature_layer: -2 };
+  expect(between(both, { ...both, text_config: { ...llama, rope_theta: 5e5 } })).toEqual([["rope_theta", 5e5, 10_000]]);
+  expect(between(both, { ...both, vision_config: { ...vision, patch_size: 16 } })).toEqual([
+    ["vision_config.patch_size", 16, 14],
+  ]);
+  expect(between(both, { ...both, vision_feature_layer: -1 })).toEqual([["vision_feature_layer", -1, -2]]);
+  expect(between(llama, { ...both, text_config: { ...llama, rms_norm_eps: 1e-6 } })).toEqual([
+    ["rms_norm_eps", 1e-6, 1e-5],
+  ]);
+});
+
+test("one set of rope for each type of layer is compared type by type", () => {
+  const sets = { full: { rope_theta: 1e6, rope_type: "default" }, sliding: { rope_theta: 1e4, rope_type: "default" } };
+  const other = { ...sets, sliding: { rope_theta: 1e5, rope_type: "default" } };
+  expect(between({ ...llama, rope_parameters: sets }, { ...llama, rope_parameters: other })).toEqual([
+    ["rope_parameters.sliding", { theta: 1e5 }, { theta: 1e4 }],
+  ]);
+});
