@@ -23,6 +23,12 @@ export function reportError(io: Io, error: unknown, json = false): number {
   return wrongInput ? exitCodes.usage : exitCodes.failed;
 }
 
+/** Settings that exclude each other, all of them. */
+export function reportFaults(io: Io, faults: readonly Omit<Failure, "retryable">[], json: boolean): number {
+  for (const fault of faults) printFailure(io, fault, json);
+  return exitCodes.usage;
+}
+
 /** Refusals before any work, which another command line would avoid. */
 function isUsage(code: string): boolean {
   return [

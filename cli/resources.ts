@@ -4,6 +4,8 @@ import type { WorkerBudget } from "../worker/index.ts";
 const MIB = 1024 * 1024;
 /** What Node, the plan and the coordinator take before any worker begins. */
 const PROCESS_BYTES = 160 * MIB;
+/** What Node takes with nothing loaded. */
+const NODE_BYTES = 64 * MIB;
 /** What a worker thread takes before it computes: its isolate and code. */
 const THREAD_BYTES = 24 * MIB;
 /** Default of --memory: more brings nothing, tensors stream. */
@@ -56,6 +58,11 @@ export function workerResourcesFor(options: {
   const inputCacheBytes = Math.floor(each * INPUT_SHARE);
   const computing = PROCESS_BYTES + threads * (THREAD_BYTES + each - inputCacheBytes);
   return { ...resourcesFor({ threads, memoryBytes: computing }), memoryBytes, resultBytes, inputCacheBytes };
+}
+
+/** Node itself, and the isolate and code of each thread: with less a worker is killed, or never gets to compute. */
+export function leastMemoryFor(threads: number): number {
+  return NODE_BYTES + threads * THREAD_BYTES;
 }
 
 function threadsDefault(): number {

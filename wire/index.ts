@@ -20,6 +20,7 @@ export { dataOf, messageOfData } from "./data.ts";
 export { malformed, type WireCode, WireError, wireCodes } from "./errors.ts";
 export { countsOf, failureOf, messageOfCounts, messageOfFailure } from "./failure.ts";
 export { Gatherer, type GathererOptions } from "./gatherer.ts";
+export { heartbeatFor, ioTimeoutMax, type LeaseTimes, leaseMin } from "./lease-times.ts";
 export { bytesOfHex, hexOf, numberOf } from "./numbers.ts";
 export {
   type FailedReport,

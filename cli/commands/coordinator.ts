@@ -28,14 +28,15 @@ import {
   type Role,
 } from "../../trust/index.ts";
 import { redact } from "../../trust/secrets/index.ts";
-import { readInputMethod, sendResultMethod } from "../../wire/index.ts";
+import { heartbeatFor, readInputMethod, sendResultMethod } from "../../wire/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import type { NatsCommandOptions } from "../nats-options.ts";
 import { openEnrollment } from "../open-enrollment.ts";
 import { maybeNatsOptions } from "../open-nats.ts";
 import { type Listened, openListen } from "../open-peer.ts";
-import { reportError } from "../report-error.ts";
+import { reportError, reportFaults } from "../report-error.ts";
+import { brokenRules, coordinatorRules } from "../settings.ts";
 import type { EnrollingOptions, TrustOptions } from "../trust-options.ts";
 import { toolVersion } from "../version.ts";
 import { SHARD_BYTES_DEFAULT, SLICE_BYTES_DEFAULT } from "./merge-options.ts";
@@ -56,8 +57,6 @@ export interface CoordinatorOptions extends TrustOptions, EnrollingOptions, Nats
   readonly logLevel: string;
 }
 
-/** Heartbeats in a lease: some may get lost. */
-const HEARTBEATS_PER_LEASE = 6;
 /** One is computed while the one before it becomes durable. */
 const SLOTS_PER_THREAD = 2;
 /** Elements of a cut tensor that one worker surveys at once: workers differ, and the ranges must not depend on which one comes. */
@@ -89,6 +88,8 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
   const store = new FileStore({ blocking: false });
   const open: (() => unknown)[] = [];
   try {
+    const faults = brokenRules(coordinatorRules, options);
+    if (faults.length > 0) return reportFaults(io, faults, options.json);
     const state = resolve(options.state);
     await store.makeDirectory(state);
     const lock = await store.lock(join(state, "lock"));
@@ -114,7 +115,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
     );
     open.push(() => fetcher.close());
     let coordinator: JobCoordinator | undefined;
-    const heartbeatMs = Math.ceil(options.lease / HEARTBEATS_PER_LEASE);
+    const heartbeatMs = heartbeatFor(options.lease);
     const hub = new WorkerHub({
       softwareVersion: toolVersion,
       startNumber,

@@ -22,3 +22,11 @@ export function parseDays(text: string): number {
 export function parseGrace(text: string): number {
   return text === "0" ? 0 : parseDuration(text);
 }
+
+/** As `parseDuration` reads it: in the largest unit of which it is a whole number. */
+export function formatDuration(durationMs: number): string {
+  for (const [unit, unitMs] of Object.entries(units).reverse()) {
+    if (durationMs >= unitMs && durationMs % unitMs === 0) return `${durationMs / unitMs}${unit}`;
+  }
+  return `${durationMs}ms`;
+}

@@ -18,8 +18,9 @@ import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { openJoinedTrust } from "../joined-trust.ts";
 import { trustFiles } from "../open-peer.ts";
-import { printFailure, reportError } from "../report-error.ts";
+import { printFailure, reportError, reportFaults } from "../report-error.ts";
 import { workerResourcesFor } from "../resources.ts";
+import { brokenRules, workerRules } from "../settings.ts";
 import type { JoiningOptions, TrustOptions } from "../trust-options.ts";
 import { toolVersion } from "../version.ts";
 import { openWorkerLog } from "../worker-log.ts";
@@ -43,6 +44,8 @@ export async function workerCommand(_: readonly string[], options: WorkerOptions
   const { log, write } = openWorkerLog(io, options);
   const closing: (() => void)[] = [];
   try {
+    const faults = brokenRules(workerRules, options);
+    if (faults.length > 0) return reportFaults(io, faults, options.json);
     const store = new FileStore();
     const joined = await openJoinedTrust(store, options.coordinator, options, wishedName(options), (fields, message) =>
       log.info(fields, message),

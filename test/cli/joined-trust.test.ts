@@ -171,8 +171,6 @@ describe("a coordinator", () => {
 
   test("without the authority's key gives no certificates", async () => {
     expect(await openEnrollment(store, { certificateTtl: 1 }, await place())).toBeUndefined();
-    const wrong = openEnrollment(store, { certificateTtl: 1, joinListen: "127.0.0.1:0" }, await place());
-    await expect(wrong).rejects.toThrow("--join-listen needs --ca-key");
   });
 
   test("with the key of another authority does not start", async () => {

@@ -16,6 +16,8 @@ import {
   delay,
   every,
   failuresOfCall,
+  ioTimeoutMax,
+  leaseMin,
   numberOf,
   StreamWriter,
   systemTimers,
@@ -336,10 +338,21 @@ export class Attachment {
   }
 }
 
-/** @throws WireError `wire/other-version` */
-function checkWelcome(hello: Hello, { protocolVersion, softwareVersion }: Welcome): void {
+/** @throws WireError `wire/other-version`; WorkerError `worker/refused` where this end could never write with the other's times */
+function checkWelcome(hello: Hello, welcome: Welcome): void {
+  const { protocolVersion, softwareVersion } = welcome;
   const own = { role: "worker", protocolVersion: hello.protocolVersion, softwareVersion: hello.softwareVersion };
   checkVersions(own, { role: "coordinator", protocolVersion, softwareVersion });
+  const leaseMs = numberOf(welcome.leaseMs, "a lease of ms");
+  const heartbeatMs = numberOf(welcome.heartbeatMs, "ms between heartbeats");
+  const ioTimeoutMs = numberOf(welcome.ioTimeoutMs, "a timeout of ms");
+  if (ioTimeoutMs <= ioTimeoutMax({ leaseMs, heartbeatMs })) return;
+  throw new WorkerError(
+    "worker/refused",
+    `the coordinator lends for ${leaseMs} ms with a heartbeat each ${heartbeatMs} ms, and its I/O timeout is ${ioTimeoutMs} ms: ` +
+      "a worker begins no call that could end after its lease, so that it would never write",
+    { hint: `Start the coordinator with --lease ${leaseMin(ioTimeoutMs)}ms or more, or with a shorter --io-timeout.` },
+  );
 }
 
 function silent(ms: number): WorkerError {

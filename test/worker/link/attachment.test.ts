@@ -15,6 +15,7 @@ class Call extends Duplex {
   /** Answers what it hears; else it takes everything and says nothing. */
   answers = true;
   closed = false;
+  times: Partial<Welcome> = {};
 
   constructor() {
     super({ objectMode: true, read: () => {} });
@@ -22,7 +23,8 @@ class Call extends Duplex {
   override _write({ message }: AttachRequest, _: string, done: () => void): void {
     this.heard.push(message?.$case ?? "");
     if (this.answers && message?.$case === "hello") {
-      const value = Welcome.fromPartial({ protocolVersion: PROTOCOL_VERSION, leaseMs: 30_000n, heartbeatMs: 5_000n });
+      const times = { leaseMs: 30_000n, heartbeatMs: 5_000n, ioTimeoutMs: 20_000n, ...this.times };
+      const value = Welcome.fromPartial({ protocolVersion: PROTOCOL_VERSION, ...times });
       this.say({ $case: "welcome", value });
     }
     if (this.answers && message?.$case === "heartbeat") {
@@ -42,8 +44,9 @@ class Rig {
   readonly log: string[] = [];
   isThere: () => boolean = () => true;
   welcomes = true;
+  times: Partial<Welcome> = {};
   readonly attachment: Attachment;
-  #begun: Promise<void> | undefined;
+  #begun: Promise<string> | undefined;
 
   constructor() {
     this.attachment = new Attachment({
@@ -66,6 +69,7 @@ class Rig {
   #connection(): Connection {
     const call = new Call();
     call.answers = this.welcomes;
+    call.times = this.times;
     const isThere = this.isThere();
     const refused = Object.assign(new Error("refused"), { code: 14, details: "refused" });
     return {
@@ -85,8 +89,15 @@ class Rig {
     };
   }
 
+  get ended(): Promise<string> | undefined {
+    return this.#begun;
+  }
+
   async pass(untilMs: number): Promise<void> {
-    this.#begun ??= this.attachment.run();
+    this.#begun ??= this.attachment.run().then(
+      () => "ended",
+      (error: Error & { code?: string }) => `${error.code} ${error.message}`,
+    );
     await turn();
     await this.clock.pass(untilMs);
     await turn();
@@ -153,4 +164,11 @@ test("a coordinator that takes a connection and says nothing has 3 s for its wel
   await rig.pass(3_000 + 250); // the first pause
   expect(rig.calls).toHaveLength(2);
   expect(rig.log).toEqual(["warn not attached", "attached"]);
+});
+
+test("a coordinator whose times would never let it write is refused, with the rule", async () => {
+  const rig = new Rig();
+  rig.times = { leaseMs: 5_000n, heartbeatMs: 834n };
+  await rig.pass(1);
+  expect(await rig.ended).toMatch(/^worker\/refused .* 5000 ms .* 20000 ms.*never write/);
 });

@@ -1,0 +1,134 @@
+import { parseAddress } from "../trust/index.ts";
+import { heartbeatFor, ioTimeoutMax, leaseMin } from "../wire/index.ts";
+import type { CoordinatorOptions } from "./commands/coordinator.ts";
+import { formatDuration } from "./commands/duration.ts";
+import type { WorkerOptions } from "./commands/worker.ts";
+import { leastMemoryFor } from "./resources.ts";
+
+/** Settings that exclude each other: what is wrong, with the values, and others that would do. */
+export interface SettingFault {
+  readonly code: "service/option" | "worker/option" | "trust/option" | "nats/option";
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** One rule: undefined where the settings keep it. */
+type Rule<Options> = (options: Options) => SettingFault | undefined;
+
+const SECOND_MS = 1000;
+/** Workers look at their leases ten times a second, and a question takes its time. */
+const LEASE_MIN_MS = SECOND_MS;
+const IO_TIMEOUT_MIN_MS = 100;
+/** Timers of Node go to 24 days; beyond that they fire at once. */
+const TIME_MAX_MS = 7 * 24 * 3600 * SECOND_MS;
+const PORT_MAX = 65_535;
+
+export const coordinatorRules: readonly Rule<CoordinatorOptions>[] = [
+  ({ lease }) => within("--lease", lease, LEASE_MIN_MS, TIME_MAX_MS, "service/option"),
+  ({ ioTimeout }) => within("--io-timeout", ioTimeout, IO_TIMEOUT_MIN_MS, TIME_MAX_MS, "service/option"),
+  ({ grace }) => within("--grace", grace, 0, TIME_MAX_MS, "service/option"),
+  ({ lease, ioTimeout }) => {
+    const most = ioTimeoutMax({ leaseMs: lease, heartbeatMs: heartbeatFor(lease) });
+    if (lease < LEASE_MIN_MS || ioTimeout <= most) return undefined;
+    return {
+      code: "service/option",
+      message:
+        `--io-timeout ${formatDuration(ioTimeout)} does not fit --lease ${formatDuration(lease)}: a worker begins no call that could end ` +
+        "after its lease, so that it would never write; an I/O timeout is at most two thirds of a lease",
+      hint: `Give --io-timeout ${formatDuration(most)} or less, or --lease ${formatDuration(leaseMin(ioTimeout))} or more.`,
+    };
+  },
+  ({ caKey, cert, key, ca }) =>
+    caKey === undefined || [cert, key, ca].some((file) => file !== undefined)
+      ? undefined
+      : {
+          code: "trust/option",
+          message:
+            "--ca-key needs --cert, --key and --ca: without them nothing is spoken by TLS, and there is nothing to join",
+          hint: "Give the coordinator's own certificate, its key and the authority; `deltaworks certs` makes them.",
+        },
+  ({ caKey, joinListen }) =>
+    joinListen === undefined || caKey !== undefined
+      ? undefined
+      : {
+          code: "trust/option",
+          message: "--join-listen needs --ca-key: without it there is nothing to join with",
+          hint: "Give the ca-key.pem that `deltaworks certs init` made.",
+        },
+  ({ caKey, joinListen, listen }) => {
+    if (caKey === undefined) return undefined;
+    const { host, port } = parseAddress(listen);
+    if (joinListen === undefined) {
+      if (port < PORT_MAX) return undefined;
+      return {
+        code: "trust/option",
+        message: `--listen ${listen} has the last port: there is none after it for machines to join at`,
+        hint: "Say where they join with --join-listen HOST:PORT.",
+      };
+    }
+    const joining = parseAddress(joinListen);
+    if (port === 0 || joining.port !== port || joining.host !== host) return undefined;
+    return {
+      code: "trust/option",
+      message: `--join-listen ${joinListen} is where the coordinator listens itself`,
+      hint: "Joining has a port of its own: leave the option away, and it is the next one.",
+    };
+  },
+  (options) => {
+    const given = Object.entries({
+      "--nats-creds": options.natsCreds,
+      "--nats-nkey": options.natsNkey,
+      "--nats-user-file": options.natsUserFile,
+      "--nats-ca": options.natsCa,
+      "--nats-cert": options.natsCert,
+      "--nats-key": options.natsKey,
+    }).filter(([, file]) => file !== undefined);
+    if (given.length === 0 || (options.nats ?? "") !== "") return undefined;
+    return {
+      code: "nats/option",
+      message: `${given.map(([name]) => name).join(" and ")} without --nats: no server is named, and jobs would be kept in --state`,
+      hint: "Give --nats nats://host:4222, or take the others away (they may come from DELTAWORKS_NATS_…).",
+    };
+  },
+];
+
+export const workerRules: readonly Rule<WorkerOptions>[] = [
+  ({ grace }) => within("--grace", grace, 0, TIME_MAX_MS, "worker/option"),
+  ({ memory, threads }) => {
+    if (memory === undefined || threads === undefined) return undefined;
+    const least = leastMemoryFor(threads);
+    if (memory >= least) return undefined;
+    const mib = (bytes: number) => `${Math.floor(bytes / 2 ** 20)}MiB`;
+    return {
+      code: "worker/option",
+      message: `--memory ${mib(memory)} does not fit --threads ${threads}, which take ${mib(least)} before they compute anything`,
+      hint: `Give --memory ${mib(least)} or more, or fewer threads.`,
+    };
+  },
+  ({ listen, coordinator }) =>
+    listen === undefined || listen !== coordinator
+      ? undefined
+      : {
+          code: "worker/option",
+          message: `--listen ${listen} is where the coordinator listens`,
+          hint: "Give a port of this machine that is free.",
+        },
+];
+
+/** All rules that the settings break, in the order of the rules. */
+export function brokenRules<Options>(rules: readonly Rule<Options>[], options: Options): readonly SettingFault[] {
+  return rules.map((rule) => rule(options)).filter((fault) => fault !== undefined);
+}
+
+function within(
+  name: string,
+  valueMs: number,
+  leastMs: number,
+  mostMs: number,
+  code: SettingFault["code"],
+): SettingFault | undefined {
+  if (valueMs >= leastMs && valueMs <= mostMs) return undefined;
+  const [least, most] = [formatDuration(leastMs), formatDuration(mostMs)];
+  const message = `${name} ${formatDuration(valueMs)} is ${valueMs < leastMs ? `shorter than ${least}` : `longer than ${most}`}`;
+  return { code, message, hint: `Give ${name} from ${least} to ${most}.` };
+}

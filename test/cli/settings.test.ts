@@ -1,0 +1,142 @@
+/** Settings that exclude each other are refused before anything begins; those that are taken let every worker write. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { CoordinatorOptions } from "../../cli/commands/coordinator.ts";
+import { formatDuration, parseDuration } from "../../cli/commands/duration.ts";
+import type { WorkerOptions } from "../../cli/commands/worker.ts";
+import { brokenRules, coordinatorRules, workerRules } from "../../cli/settings.ts";
+import type { UnitId } from "../../merge/work/index.ts";
+import { heartbeatFor, ioTimeoutMax, leaseMin } from "../../wire/index.ts";
+import { initialLeases, mayBeginIo, reduceLeases } from "../../worker/lease/index.ts";
+import { run } from "../e2e/cli-process.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+const S = 1000;
+const MIB = 2 ** 20;
+const COORDINATOR: CoordinatorOptions = {
+  ...{ listen: "127.0.0.1:7410", state: "/s", root: [], audit: 0, lease: 30 * S, ioTimeout: 20 * S, grace: 20 * S },
+  ...{ jobs: 4, reflection: false, json: false, logLevel: "info", insecure: false, certificateTtl: 86_400 * S },
+  natsPrefix: "deltaworks",
+};
+const WORKER: WorkerOptions = {
+  ...{ coordinator: "c:7410", root: [], grace: 20 * S, engine: "wasm", json: false, logLevel: "info", insecure: false },
+};
+const TLS = { cert: "c.pem", key: "k.pem", ca: "ca.pem" };
+
+const messages = (options: Partial<CoordinatorOptions>) =>
+  brokenRules(coordinatorRules, { ...COORDINATOR, ...options }).map(({ message, hint }) => `${message}. ${hint}`);
+
+describe("a coordinator's settings", () => {
+  test.each<[string, Partial<CoordinatorOptions>]>([
+    ["the defaults", {}],
+    ["a short lease with an I/O timeout that fits", { lease: 5 * S, ioTimeout: 2 * S }],
+    ["the longest I/O timeout", { lease: 60 * S, ioTimeout: 40 * S }],
+    ["an authority with certificates", { ...TLS, caKey: "ca-key.pem" }],
+    ["a port for joining", { ...TLS, caKey: "k", joinListen: "127.0.0.1:7411" }],
+    ["ports that the system chooses", { ...TLS, caKey: "k", listen: "127.0.0.1:0", joinListen: "127.0.0.1:0" }],
+    ["NATS with credentials", { nats: "nats://n:4222", natsCreds: "c" }],
+    ["a prefix alone, which has a default", { natsPrefix: "x" }],
+  ])("%s are taken", (_, options) => {
+    expect(messages(options)).toEqual([]);
+  });
+
+  test.each<[string, Partial<CoordinatorOptions>, RegExp]>([
+    [
+      "the default I/O timeout with a short lease",
+      { lease: 5 * S },
+      /--io-timeout 20s .* --lease 5s.*3332ms or less.*--lease 30s/,
+    ],
+    ["equal ones", { lease: 20 * S, ioTimeout: 20 * S }, /two thirds/],
+    ["one beyond the longest", { lease: 60 * S, ioTimeout: 40 * S + 1 }, /--io-timeout 40s or less/],
+    ["a lease of no time", { lease: 200, ioTimeout: 100 }, /--lease 200ms is shorter than 1s/],
+    ["a lease that no timer holds", { lease: 30 * 86_400 * S }, /--lease 30d is longer than 7d/],
+    ["an I/O timeout of no time", { ioTimeout: 1 }, /--io-timeout 1ms is shorter than 100ms/],
+    ["a grace that no timer holds", { grace: 8 * 86_400 * S }, /--grace 8d/],
+    ["an authority without TLS", { caKey: "k" }, /--ca-key needs --cert, --key and --ca/],
+    ["joining without an authority", { ...TLS, joinListen: "c:1" }, /--join-listen needs --ca-key/],
+    [
+      "joining where it listens",
+      { ...TLS, caKey: "k", joinListen: "127.0.0.1:7410" },
+      /is where the coordinator listens/,
+    ],
+    ["no port after its own", { ...TLS, caKey: "k", listen: "c:65535" }, /the last port/],
+    ["credentials for no server", { natsCreds: "c", natsCa: "a" }, /--nats-creds and --nats-ca without --nats/],
+  ])("%s are refused, with values that do", (_, options, said) => {
+    expect(messages(options)).toEqual([expect.stringMatching(said)]);
+  });
+
+  test("all faults are said at once, and the process ends with 2 before it makes anything", async () => {
+    const state = `${temporaryFolder()}/state`;
+    const wrong = ["--lease", "5s", "--grace", "30d", "--state", state];
+    const { code, stderr } = await run(["coordinator", ...wrong, "--listen", "127.0.0.1:0"]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/--grace 30d.*\n.*\n.*--io-timeout 20s does not fit --lease 5s/);
+    const { code: missing } = await run(["status", "x", "--coordinator", "127.0.0.1:9", "--json"]);
+    expect(missing).toBe(1);
+  });
+
+  test("what a hint says is taken", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: S, max: 3600 * S }),
+        fc.integer({ min: 100, max: 3600 * S }),
+        (lease, ioTimeout) => {
+          const most = ioTimeoutMax({ leaseMs: lease, heartbeatMs: heartbeatFor(lease) });
+          expect(messages({ lease, ioTimeout: Math.max(100, most) })).toEqual([]);
+          expect(messages({ lease: leaseMin(ioTimeout), ioTimeout })).toEqual([]);
+          expect(messages({ lease, ioTimeout }).length).toBe(ioTimeout > most ? 1 : 0);
+        },
+      ),
+    );
+  });
+});
+
+describe("a worker's settings", () => {
+  test.each<[Partial<WorkerOptions>, RegExp | undefined]>([
+    [{}, undefined],
+    [{ grace: 0 }, undefined],
+    [{ threads: 1, memory: 160 * MIB }, undefined],
+    [{ threads: 16, memory: 160 * MIB }, /--memory 160MiB does not fit --threads 16/],
+    [{ grace: 8 * 86_400 * S }, /--grace 8d is longer than 7d/],
+    [{ listen: "c:7410" }, /where the coordinator listens/],
+  ])("%j", (options, said) => {
+    const found = brokenRules(workerRules, { ...WORKER, ...options }).map(({ message }) => message);
+    expect(found).toEqual(said === undefined ? [] : [expect.stringMatching(said)]);
+  });
+});
+
+test("durations are written as they are read", () => {
+  for (const text of ["90s", "2h", "7d", "100ms", "40001ms", "1m"]) {
+    expect(parseDuration(formatDuration(parseDuration(text)))).toBe(parseDuration(text));
+  }
+  expect([formatDuration(90 * S), formatDuration(120 * S), formatDuration(86_400 * S)]).toEqual(["90s", "2m", "1d"]);
+});
+
+test("with any settings that are taken, a granted slice may be written at every moment while heartbeats are answered", () => {
+  const key = { job: "j", unit: "s" as UnitId, attempt: 1 };
+  fc.assert(
+    fc.property(
+      fc.integer({ min: S, max: 600 * S }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 8, maxLength: 8 }),
+      (leaseMs, share, delays) => {
+        const heartbeatMs = heartbeatFor(leaseMs);
+        const ioTimeoutMs = Math.max(1, Math.floor(share * ioTimeoutMax({ leaseMs, heartbeatMs })));
+        const leases = initialLeases({ leaseMs, ioTimeoutMs, answerMs: 5000, laterMs: 500 });
+        const on = (event: object, nowMs: number) => reduceLeases(leases, { ...event, nowMs } as never);
+        on({ type: "link-restored", dropped: [] }, 0);
+        on({ type: "assigned", key }, 0);
+        on({ type: "computed", key, sha256: "x" }, 0);
+        on({ type: "grant-answered", key, answer: "granted", askedMs: 0 }, 0);
+        for (const [k, delay] of delays.entries()) {
+          // Answered before the next one is sent.
+          const sentMs = k * heartbeatMs;
+          const answeredMs = sentMs + delay * heartbeatMs;
+          on({ type: "time-passed" }, answeredMs);
+          expect(mayBeginIo(leases, key, answeredMs)).toBe(true);
+          on({ type: "heartbeat-answered", sentMs, named: [key], dropped: [] }, answeredMs);
+        }
+      },
+    ),
+  );
+});
