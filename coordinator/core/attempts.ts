@@ -1,7 +1,7 @@
 import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
 import { addDeadline } from "./deadlines.ts";
 import { closeEarlier, earlierMayWrite, nameWriter } from "./earlier.ts";
-import type { Effect } from "./events.ts";
+import type { Effect, HeldBy } from "./events.ts";
 import type { Queue } from "./queues.ts";
 import type { Attempt, JobState, Unit, Worker } from "./state.ts";
 
@@ -34,6 +34,7 @@ export function lend(state: JobState, unit: Unit, worker: Worker, audit: boolean
   unit.attempts.push({ number, worker: worker.id, audit, status: "leased", leaseEndsMs, startedMs: state.nowMs });
   if (!audit && unit.status === "pending") unit.status = "leased";
   noteSingle(state, unit);
+  if (unit.kind === "slice") unit.holders = [...unit.holders, { attempt: number, worker: worker.id }];
   worker.units.add(unit.id);
   reindex(state, worker);
   state.held++;
@@ -98,10 +99,11 @@ export function openGrant(state: JobState, unit: Unit, attempt: Attempt): void {
   state.grants.set(unit.id, { attempt: attempt.number, worker: attempt.worker, endsMs });
 }
 
-/** This attempt writes nothing any more. */
-export function closeGrant(state: JobState, ref: AttemptRef & { readonly worker?: WorkerId }): void {
-  if (state.grants.get(ref.unit)?.attempt === ref.attempt) state.grants.delete(ref.unit);
-  closeEarlier(state, ref, ref.worker);
+/** This attempt writes nothing any more, as its worker says: nobody else can know. */
+export function closeGrant(state: JobState, { worker, unit, attempt }: HeldBy): void {
+  const grant = state.grants.get(unit);
+  if (grant?.attempt === attempt && grant.worker === worker) state.grants.delete(unit);
+  closeEarlier(state, { unit, attempt }, worker);
 }
 
 /** Whether anybody may still write: leases of this epoch or of earlier ones. */

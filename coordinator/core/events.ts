@@ -152,6 +152,8 @@ export interface Vote {
 
 export type Counter =
   | "stale-report"
+  /** Of something else than was lent. */
+  | "refused-report"
   | "lapsed-lease"
   | "failed-attempt"
   | "lost-slice"

@@ -12,7 +12,7 @@ const ofTheData = ["merge/nonfinite", "merge/input-changed"];
 /** An attempt said that it failed: nothing of it is being written any more. */
 export function attemptFailed(state: JobState, unit: Unit, attempt: Attempt, failure: Failure, out: Effect[]): void {
   drop(state, unit, attempt);
-  closeGrant(state, { unit: unit.id, attempt: attempt.number });
+  closeGrant(state, { worker: attempt.worker, unit: unit.id, attempt: attempt.number });
   out.push({ type: "count", counter: "failed-attempt" });
   if (state.limits.pausingCodes.includes(failure.code)) {
     giveBack(state, unit);
@@ -51,6 +51,28 @@ export function quarantine(state: JobState, unit: Unit, failure: Failure, out: E
   fail(state, failure, out);
 }
 
+/**
+ * A worker speaks of an attempt of its as of something else than it was lent: it, or its release, is not to be relied on. It may still be
+ * writing. Others take its units, where there are others; where not, the unit fails in the end, and says why.
+ */
+export function misreported(state: JobState, unit: Unit, attempt: Attempt, failure: Failure, out: Effect[]): void {
+  drop(state, unit, attempt);
+  const worker = state.workers.get(attempt.worker);
+  if (attempt.audit) requeueAudit(state, unit);
+  else {
+    unit.failures++;
+    state.failures++;
+    unit.failedOn = [...new Set([...(unit.failedOn ?? []), attempt.worker])];
+    const { attemptsMax, workersFailedMax, failuresMax } = state.limits;
+    if (unit.failures >= attemptsMax || unit.failedOn.length >= workersFailedMax) {
+      return quarantine(state, unit, failure, out);
+    }
+    giveBack(state, unit);
+    if (state.failures >= failuresMax) fail(state, failure, out);
+  }
+  if (worker?.kind === "remote" && state.able > (worker.able ? 1 : 0)) setAsideForAWhile(state, worker, failure, out);
+}
+
 /** How many leases a worker is set aside on which everything failed: what was wrong with it may have passed. */
 const ASIDE_LEASES = 40;
 
@@ -65,6 +87,11 @@ export function blame(state: JobState, worker: Worker, unit: UnitId, failure: Fa
   const othersFinish = state.finished > worker.finishedBefore;
   // The last one is better than none.
   if (!othersFinish || state.able <= (worker.able ? 1 : 0)) return;
+  setAsideForAWhile(state, worker, failure, out);
+}
+
+function setAsideForAWhile(state: JobState, worker: Worker, failure: Failure, out: Effect[]): void {
+  if (worker.setAside !== undefined) return;
   worker.pardonMs = state.nowMs + ASIDE_LEASES * state.limits.leaseMs;
   state.aside.add(worker.id);
   setAside(state, worker, failure, out);

@@ -10,6 +10,7 @@ export type {
   JobEvent,
   Vote,
 } from "./events.ts";
+export { brokenInvariants } from "./invariants.ts";
 export { type PoolJob, type PoolWorker, type Shares, type SlotChange, shareSlots, slotChanges } from "./pool.ts";
 export { reduce } from "./reduce.ts";
 export {

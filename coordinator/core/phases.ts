@@ -1,5 +1,5 @@
 import type { Failure } from "../../merge/work/index.ts";
-import { cancel, mayWrite } from "./attempts.ts";
+import { cancel, giveBack, mayWrite } from "./attempts.ts";
 import type { Effect } from "./events.ts";
 import { isEmpty } from "./queues.ts";
 import type { JobState } from "./state.ts";
@@ -25,6 +25,7 @@ export function fail(state: JobState, failure: Failure, out: Effect[]): void {
       const remote = state.workers.get(attempt.worker)?.kind !== "local";
       if (attempt.status === "leased" && remote) cancel(state, unit, attempt, out);
     }
+    giveBack(state, unit);
   }
 }
 
@@ -38,6 +39,7 @@ export function pause(state: JobState, reason: Failure, out: Effect[]): void {
 export function cancelAll(state: JobState, out: Effect[]): void {
   for (const unit of state.units.values()) {
     for (const attempt of unit.attempts) cancel(state, unit, attempt, out);
+    giveBack(state, unit);
   }
 }
 

@@ -12,6 +12,7 @@ import {
   onStopRequested,
   onTerminateRequested,
 } from "./control.ts";
+import { isMisreport, refuse } from "./counterparts.ts";
 import { dispatch, speculate } from "./dispatch.ts";
 import { noteEarlierOver, onWriterDurable, onWritingTold } from "./earlier.ts";
 import type { Effect, EventOf, EventType, JobEvent } from "./events.ts";
@@ -74,13 +75,13 @@ const on: { readonly [T in EventType]: Handler<T> } = {
  * One step of a job: a deterministic function of state and event. The state handed in is consumed: it is changed in place and given
  * back, since a job has up to 100,000 slices and copying them at each event would cost more than the event.
  *
- * After the handler come, in this order and whatever the event was: work for free slots, the next phase, the end.
+ * What speaks of a unit as of something else than it is, is refused before any handler sees it. After the handler come, in this order and whatever the event was: work for free slots, the next phase, the end.
  */
 export function reduce(state: JobState, event: JobEvent): Effect[] {
   const out: Effect[] = [];
   state.nowMs = Math.max(state.nowMs, event.nowMs);
-  const handler = on[event.type] as Handler<EventType>;
-  handler(state, event, out);
+  if (isMisreport(state, event)) refuse(state, event, out);
+  else (on[event.type] as Handler<EventType>)(state, event, out);
   dispatch(state, out);
   if (event.type === "time-passed") speculate(state, out);
   advance(state, out);

@@ -73,7 +73,7 @@ function agrees(state: JobState, unit: Unit, attempt: Attempt, sha256: string, o
 export function onSliceComputed(state: JobState, event: EventOf<"slice-computed">, out: Effect[]): void {
   const who = { worker: event.worker, unit: event.unit, attempt: event.attempt };
   const found = currentAttempt(state, event);
-  if (found === undefined || found.attempt.audit) return lateReport(state, event, out);
+  if (found === undefined) return lateReport(state, event, out);
   const { unit, attempt } = found;
   if (attempt.status === "reported") {
     out.push(repeated); // answered once it is durable
@@ -114,7 +114,8 @@ function lateReport(state: JobState, event: EventOf<"slice-computed">, out: Effe
   const who = { worker: event.worker, unit: event.unit, attempt: event.attempt };
   closeGrant(state, who);
   const unit = state.units.get(event.unit);
-  if (unit?.doneBy?.attempt === event.attempt && unit.sha256 === event.sha256) {
+  const isDoers = unit?.doneBy?.attempt === event.attempt && unit.doneBy.worker === event.worker;
+  if (unit !== undefined && isDoers && unit.sha256 === event.sha256) {
     out.push(repeated);
     if (unit.status === "done") out.push({ type: "accept", ...who });
     return;
@@ -122,8 +123,14 @@ function lateReport(state: JobState, event: EventOf<"slice-computed">, out: Effe
   out.push({ type: "count", counter: "stale-report" }, { type: "stale", ...who });
   // What is being published has been sealed, and cannot be taken back.
   if (unit?.status !== "done" || !isRunning(state) || state.phase === "publishing") return;
-  if (unit.sha256 === event.sha256 || event.attempt > unit.attempt) return;
+  if (unit.sha256 === event.sha256 || !mayContradict(state, unit, who)) return;
   contradict(state, unit, who, event.sha256, out);
+}
+
+/** Whoever was lent that very attempt, and is still relied on. Of earlier epochs nobody knows who was lent what. */
+function mayContradict(state: JobState, unit: Unit, { worker, attempt }: HeldBy): boolean {
+  const held = unit.holders.some((holder) => holder.attempt === attempt && holder.worker === worker);
+  return held && state.workers.get(worker)?.setAside === undefined;
 }
 
 /** A slice that is done, and another hash of it. */
@@ -137,7 +144,7 @@ function contradict(state: JobState, unit: Unit, who: HeldBy, sha256: string, ou
 export function onAudited(state: JobState, event: EventOf<"audited">, out: Effect[]): void {
   const who = { worker: event.worker, unit: event.unit, attempt: event.attempt };
   const found = currentAttempt(state, event);
-  if (found?.attempt.audit !== true) {
+  if (found === undefined) {
     out.push({ type: "count", counter: "stale-report" }, { type: "stale", ...who });
     return;
   }

@@ -57,6 +57,8 @@ export interface Unit {
         readonly local: boolean;
       }
     | undefined;
+  /** Slices: who was lent which attempt in this epoch, current or not: nobody else may speak of it. */
+  holders: readonly Holder[];
   /** Hashes of attempts, where there is more than one to compare. */
   votes: readonly Vote[] | undefined;
   /** Of attempts that failed. */
@@ -73,6 +75,13 @@ export interface Unit {
   /** Seals: hosts that wrote what it reads. */
   readonly writtenOn: ReadonlySet<string> | undefined;
 }
+
+export interface Holder {
+  readonly attempt: number;
+  readonly worker: WorkerId;
+}
+
+const NOBODY: readonly Holder[] = [];
 
 /** One lease of a unit. */
 export interface Attempt {
@@ -343,6 +352,7 @@ export function newUnit(id: UnitId, kind: UnitKind, facts: UnitFacts): Unit {
     position,
     sha256: undefined,
     doneBy: undefined,
+    holders: NOBODY,
     votes: undefined,
     failures: 0,
     failedOn: undefined,

@@ -1,7 +1,7 @@
 import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
 import { closeGrant, currentAttempt, drop, giveBack, isHeld, reindex, renew } from "./attempts.ts";
 import { addDeadline, takeDeadline } from "./deadlines.ts";
-import { closeEarlier, forgetGone, writerIsHere } from "./earlier.ts";
+import { forgetGone, writerIsHere } from "./earlier.ts";
 import type { Effect, EventOf } from "./events.ts";
 import { attemptVanished, pardon, removeWorker, requeueAudit, takeBack, workerLost } from "./failures.ts";
 import { fail, isRunning } from "./phases.ts";
@@ -31,7 +31,7 @@ export function onWorkerAttached(state: JobState, event: EventOf<"worker-attache
     if (named.has(keyOf(ref))) return;
     // The assignment never came to it, or it has given it up: it is not writing.
     drop(state, unit, attempt);
-    closeGrant(state, ref);
+    closeGrant(state, { ...ref, worker: worker.id });
     if (attempt.audit) requeueAudit(state, unit);
     else giveBack(state, unit);
   });
@@ -115,9 +115,9 @@ export function onHeartbeat(state: JobState, event: EventOf<"heartbeat">, out: E
 
 export function onHandedBack(state: JobState, event: EventOf<"handed-back">, out: Effect[]): void {
   for (const ref of event.attempts) {
-    if (state.grants.get(ref.unit)?.worker === event.worker) closeGrant(state, ref);
-    closeEarlier(state, ref, event.worker);
-    const found = currentAttempt(state, { ...ref, worker: event.worker });
+    const who = { unit: ref.unit, attempt: ref.attempt, worker: event.worker };
+    closeGrant(state, who);
+    const found = currentAttempt(state, who);
     if (found === undefined || !isHeld(found.attempt)) continue;
     drop(state, found.unit, found.attempt);
     if (found.attempt.audit) requeueAudit(state, found.unit);

@@ -1,4 +1,4 @@
-/** Every code of the room; the last four travel as failures of the core. */
+/** Every code of the room; the last five travel as failures of the core. */
 export const jobCodes = [
   "coordinator/other-job",
   "coordinator/incomplete",
@@ -7,6 +7,7 @@ export const jobCodes = [
   "coordinator/storage-damages",
   "coordinator/workers-vanish",
   "coordinator/not-as-granted",
+  "coordinator/other-than-lent",
 ] as const;
 
 export type JobCode = (typeof jobCodes)[number];

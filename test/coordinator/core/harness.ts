@@ -1,6 +1,8 @@
 /** A job's core with the hands of a test on it: events in, effects out, no driver. */
+import { expect } from "vitest";
 import {
   type AttachedWorker,
+  brokenInvariants,
   type Effect,
   initialState,
   type JobEvent,
@@ -77,6 +79,7 @@ export class Core {
   all(event: Loose): readonly Effect[] {
     const owner = "attempt" in event ? { worker: this.owner(event.unit, event.attempt) } : {};
     const effects = reduce(this.state, { nowMs: this.nowMs, ...owner, ...event } as JobEvent);
+    expect(brokenInvariants(this.state), `after ${event.type}`).toEqual([]);
     for (const { worker, unit, attempt } of only(effects, "assign")) this.#owners.set(`${unit}/${attempt}`, worker);
     return this.namesAtOnce ? effects.flatMap((effect) => this.#named(effect)) : effects;
   }
