@@ -16,8 +16,8 @@ export interface OpenJob {
   readonly outlet: InputOutlet;
   /** Whose each attempt is that was lent since this coordinator began and has not been answered for. */
   readonly owners: Map<string, WorkerId>;
-  /** What is in storage: SHA-256 of each range of a seal, read here. */
-  readBack(work: SealWork): Promise<readonly string[]>;
+  /** What is in storage: SHA-256 of each range of a seal, read here when its turn comes. Undefined: nobody wants it any more. */
+  readBack(work: SealWork, isWanted: () => boolean): Promise<readonly string[] | undefined>;
   /** Brings the bytes of a granted attempt from a worker that offers them; rejects where they do not come. */
   fetch(worker: RemoteWorker, ref: AttemptRef): Promise<void>;
 }
@@ -101,17 +101,23 @@ export class JobLink implements WorkerLink {
     if (answer === "granted") this.#worker.granted({ ...ref, job: this.#open.job.id });
     if (answer === "refused") this.#forget(ref);
     if (answer !== "later") this.#hashes.delete(key);
-    answerFirst(this.#grants, key, answer);
+    answerAll(this.#grants, key, answer);
   }
 
+  /** Everybody who waits: of a report that was repeated, earlier calls may be dead, and the answer is the same to each. */
   answerReport(ref: AttemptRef, answer: ReportAnswer): void {
     this.#forget(ref);
-    answerFirst(this.#reports, keyOf(ref), answer);
+    answerAll(this.#reports, keyOf(ref), answer);
   }
 
   cancel(attempts: readonly AttemptRef[]): void {
     if (attempts.length === 0) return;
-    for (const ref of attempts) this.forgetLease(ref);
+    for (const ref of attempts) {
+      this.forgetLease(ref);
+      // Nothing else is going to be said of them.
+      answerAll(this.#grants, keyOf(ref), "refused");
+      answerAll(this.#reports, keyOf(ref), "stale");
+    }
     const ids = attempts.map((ref) => messageOfAttempt({ job: this.#open.job.id, ...ref }));
     this.#send({ $case: "cancel", value: { ids } });
   }
@@ -210,13 +216,14 @@ export class JobLink implements WorkerLink {
   /** What the worker cannot see is read back here in its stead, for as long as it is attached: heartbeats name it too. */
   async #sealHere(assignment: Assignment & SealWork): Promise<void> {
     const { unit, attempt } = assignment;
+    const isWanted = () => !this.#closed && this.#lent.has(keyOf(assignment));
     this.sealing.set(keyOf(assignment), { unit, attempt });
-    const report = await this.#open.readBack(assignment).then(
-      (sha256): Report => ({ unit, attempt, kind: "seal", sha256 }),
+    const report = await this.#open.readBack(assignment, isWanted).then(
+      (sha256): Report | undefined => sha256 && { unit, attempt, kind: "seal", sha256 },
       (error: unknown): Report => ({ unit, attempt, kind: "failed", failure: this.#worker.failureOf(error) }),
     );
     this.sealing.delete(keyOf(assignment));
-    if (!this.#closed) this.listener.reported(this.id, report);
+    if (report !== undefined && isWanted()) this.listener.reported(this.id, report);
   }
 
   #fetch(ref: AttemptRef): void {
@@ -248,9 +255,8 @@ function push<A>(waiting: Waiting<A>, key: string, asked: Asked<A>): void {
   else known.push(asked);
 }
 
-function answerFirst<A>(waiting: Waiting<A>, key: string, answer: A): void {
-  const known = waiting.get(key);
-  const asked = known?.shift();
-  if (known?.length === 0) waiting.delete(key);
-  asked?.answer(answer);
+function answerAll<A>(waiting: Waiting<A>, key: string, answer: A): void {
+  const known = waiting.get(key) ?? [];
+  waiting.delete(key);
+  for (const asked of known) asked.answer(answer);
 }

@@ -11,6 +11,7 @@ import {
   messageOfAttempt,
 } from "../../wire/index.ts";
 import { LinkError } from "./errors.ts";
+import { Limiter } from "./limiter.ts";
 import type { RemoteJob } from "./remote-job.ts";
 import type { RemoteWorker } from "./remote-worker.ts";
 import type { ResultIntake, ResultStream } from "./result-intake.ts";
@@ -32,17 +33,15 @@ const IDLE_MS = 20_000;
 export class ResultFetcher {
   readonly #dial: DialWorker;
   readonly #clients = new Map<string, WorkerClient>();
-  #running = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #limiter = new Limiter({ count: FETCHES_MAX });
 
   constructor(dial: DialWorker) {
     this.#dial = dial;
   }
 
   /** Resolves when the bytes are in storage, synced. */
-  async fetch(worker: RemoteWorker, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void> {
-    await this.#acquire();
-    try {
+  fetch(worker: RemoteWorker, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void> {
+    return this.#limiter.run(0, async () => {
       for (let tries = 1; ; tries++) {
         try {
           return await this.#try(worker, job, intake, ref);
@@ -51,9 +50,7 @@ export class ResultFetcher {
           if (!passing || tries === TRIES) throw error;
         }
       }
-    } finally {
-      this.#release();
-    }
+    });
   }
 
   close(): void {
@@ -103,20 +100,6 @@ export class ResultFetcher {
     });
     this.#clients.set(key, client);
     return client;
-  }
-
-  #acquire(): Promise<void> | undefined {
-    if (this.#running < FETCHES_MAX) {
-      this.#running++;
-      return undefined;
-    }
-    return new Promise((resolve) => this.#waiting.push(resolve));
-  }
-
-  #release(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#running--;
-    else next();
   }
 }
 

@@ -96,8 +96,9 @@ export class ResultIntake {
             throw badOffset(`${ref.unit} has ${sizeBytes} bytes, more came`);
           file ??= await this.#store.open(this.#shardPaths[slice.shard] ?? "", "write");
           check();
-          arrival.hash.update(bytes);
           await file.write(slice.offsetBytes + arrival.receivedBytes, bytes);
+          // What was not written comes again.
+          arrival.hash.update(bytes);
           arrival.receivedBytes += bytes.length;
         }),
       finish: (sha256) =>

@@ -13,6 +13,7 @@ import {
 import { LinkError } from "./errors.ts";
 import { InputOutlet } from "./input-outlet.ts";
 import { JobLink, type OpenJob } from "./job-link.ts";
+import { Limiter } from "./limiter.ts";
 import { accessOf, type RemoteJob } from "./remote-job.ts";
 import { RemoteWorker, type WorkerFacts } from "./remote-worker.ts";
 import { ResultIntake } from "./result-intake.ts";
@@ -33,9 +34,9 @@ export interface HubOptions {
   readonly times: HubTimes;
   readonly store: Store;
   readonly clock: { nowMs(): number };
-  /** Brings a granted result from a worker that listens into the intake. */
   /** What is in storage: SHA-256 of each range of a seal, through a fresh handle. */
   readBack(work: SealWork): Promise<readonly string[]>;
+  /** Brings a granted result from a worker that listens into the intake. */
   fetch(worker: RemoteWorker, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void>;
   /** Workers or jobs have come, gone or changed: slots are to be shared out anew. */
   changed(): void;
@@ -46,6 +47,11 @@ export interface HubOptions {
 const HEARTBEATS_MISSED_MAX = 4;
 /** A worker that is gone for so many leases is forgotten. */
 const LEASES_GONE_MAX = 10;
+
+/** Parts of the seal that are read back here at once, for workers that cannot see the output. */
+const READ_BACKS_MAX = { count: 8, bytes: 64 * 1024 * 1024 } as const;
+/** Most that reading one part back takes: two buffers of coordinator/seal. */
+const READ_BACK_BYTES = 16 * 1024 * 1024;
 
 type Attached = Pick<AttachResponse, "message">;
 
@@ -59,6 +65,7 @@ export class WorkerHub {
   readonly #jobs = new Map<string, OpenJob>();
   /** How each connection is ended by this end. */
   readonly #cut = new Map<StreamWriter<Attached>, (error: Error) => void>();
+  readonly #readBacks = new Limiter(READ_BACKS_MAX);
   #stopping = false;
 
   constructor(options: HubOptions) {
@@ -78,7 +85,7 @@ export class WorkerHub {
   /** A job's source of workers: those that are attached and those that come. */
   source(job: RemoteJob): WorkerSource {
     return async (listener) => {
-      const { store, fetch, readBack } = this.options;
+      const { store, fetch } = this.options;
       const intake = new ResultIntake(store, job.plan, job.shardPaths);
       const open: OpenJob = {
         job,
@@ -86,7 +93,7 @@ export class WorkerHub {
         intake,
         outlet: new InputOutlet(store, job.inputs),
         owners: new Map(),
-        readBack,
+        readBack: (work, isWanted) => this.#readBack(work, isWanted),
         fetch: (worker, ref) => fetch(worker, job, intake, ref),
       };
       this.#jobs.set(job.id, open);
@@ -144,7 +151,7 @@ export class WorkerHub {
   // ---- workers
 
   /**
-   * A worker's hello on a new connection.
+   * A worker's hello on a new connection. Where it throws, nobody is attached by it.
    * @throws WireError `wire/other-version`, `wire/malformed`; LinkError `link/name-taken`, `link/stopping`
    */
   attach(hello: Hello, writer: StreamWriter<Attached>, peerHost: string, cut: (error: Error) => void): RemoteWorker {
@@ -156,6 +163,9 @@ export class WorkerHub {
       softwareVersion: hello.softwareVersion,
     });
     if (this.#stopping) throw stopping();
+    const facts = factsOf(hello, peerHost);
+    const held = hello.held.map(attemptOf);
+    const writing = hello.writing?.ids.map(attemptOf);
     const id = hello.workerName as WorkerId;
     const before = this.#workers.get(id);
     const same = before !== undefined && before.facts.incarnation === hello.incarnation;
@@ -163,16 +173,22 @@ export class WorkerHub {
       if (!same) throw nameTaken(id, before.facts.host);
       this.#cutOff(before, new LinkError("link/silent", `worker ${id} attached again`, { hint: "", retryable: true }));
     }
-    const worker = same ? before : new RemoteWorker(id, factsOf(hello, peerHost), clock.nowMs());
+    const worker = same ? before : new RemoteWorker(id, facts, clock.nowMs());
     if (before !== undefined && !same) for (const link of before.links.values()) link.end();
     this.#workers.set(id, worker);
     this.#cut.set(writer, cut);
     worker.begin(writer);
     worker.heardMs = clock.nowMs();
     worker.draining = false;
-    worker.saysWriting(hello.writing?.ids.map(attemptOf));
-    const held = hello.held.map(attemptOf);
-    const dropped = [...this.#jobs.values()].flatMap((open) => this.#attachTo(worker, open, ofJob(held, open.job.id)));
+    worker.saysWriting(writing);
+    let dropped: AttemptId[];
+    try {
+      dropped = [...this.#jobs.values()].flatMap((open) => this.#attachTo(worker, open, ofJob(held, open.job.id)));
+    } catch (error) {
+      if (!same) this.#forget(worker);
+      this.detach(worker, writer);
+      throw error;
+    }
     const unknown = held.filter(({ job }) => !this.#jobs.has(job)).map(messageOfAttempt);
     worker.welcome({
       $case: "welcome",
@@ -264,16 +280,27 @@ export class WorkerHub {
         const message = `worker ${worker.id} was silent for ${Math.round(silentMs)} ms`;
         this.#cutOff(worker, new LinkError("link/silent", message, { hint: "Attach again.", retryable: true }));
       } else if (!worker.attached && silentMs > leaseMs * LEASES_GONE_MAX) {
-        for (const link of worker.links.values()) link.end();
-        this.#workers.delete(worker.id);
+        this.#forget(worker);
       }
     }
+  }
+
+  #forget(worker: RemoteWorker): void {
+    for (const link of worker.links.values()) link.end();
+    this.#workers.delete(worker.id);
   }
 
   /** Nobody attaches any more, and those who are attached are cut off: they come back to whoever listens next. */
   stop(): void {
     this.#stopping = true;
     for (const worker of this.#workers.values()) this.#cutOff(worker, stopping());
+  }
+
+  #readBack(work: SealWork, isWanted: () => boolean): Promise<readonly string[] | undefined> {
+    const bytes = work.kind === "seal-file" ? work.sizeBytes : sum(work.ranges.map(({ sizeBytes }) => sizeBytes));
+    return this.#readBacks.run(Math.min(bytes, READ_BACK_BYTES), async () => {
+      return isWanted() ? this.options.readBack(work) : undefined;
+    });
   }
 
   #cutOff(worker: RemoteWorker, error: Error): void {
@@ -312,6 +339,10 @@ export class WorkerHub {
     }
     return link;
   }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0);
 }
 
 function ofJob<A extends AttemptKey>(attempts: readonly A[], job: string): A[] {

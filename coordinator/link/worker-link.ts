@@ -11,9 +11,9 @@ export interface WorkerLink extends WorkerTraits {
   readonly slots: number;
   /** Lends an attempt for `leaseMs` from now. Receiving it twice is receiving it once. */
   assign(assignment: Assignment, leaseMs: number): void;
-  /** Answers each `grantRequested`, once, in the order asked. A grant also renews the lease: the worker counts from when it asked. */
+  /** Answers `grantRequested`: all calls of this attempt that wait. A grant also renews the lease: the worker counts from when it asked. */
   answerGrant(attempt: AttemptRef, answer: GrantAnswer): void;
-  /** Answers each `reported`, once; not at once where something must become durable first. */
+  /** Answers `reported`: all calls of this attempt that wait; not at once where something must become durable first. */
   answerReport(attempt: AttemptRef, answer: ReportAnswer): void;
   /** Stop working on these and write nothing more of them. */
   cancel(attempts: readonly AttemptRef[]): void;

@@ -2,6 +2,7 @@ import { type ClientDuplexStream, credentials, Metadata, ServerCredentials } fro
 import type { WorkerLink, WorkerListener } from "../../../coordinator/link/index.ts";
 import {
   coordinatorHandlers,
+  type HubOptions,
   type HubTimes,
   LinkError,
   type RemoteJob,
@@ -89,10 +90,17 @@ export interface RigOptions {
   readonly inputPath?: string;
   readonly shardPath?: string;
   readonly store?: Store;
+  readonly readBack?: HubOptions["readBack"];
 }
 
 /** A hub behind a real port. */
-export async function openRig({ times, inputPath = "", shardPath = "", store = new FileStore() }: RigOptions = {}) {
+export async function openRig({
+  times,
+  inputPath = "",
+  shardPath = "",
+  store = new FileStore(),
+  readBack = async () => [],
+}: RigOptions = {}) {
   const identity = inputPath === "" ? undefined : await store.identity(inputPath);
   const job: RemoteJob = {
     id: JOB,
@@ -114,7 +122,7 @@ export async function openRig({ times, inputPath = "", shardPath = "", store = n
     times: { leaseMs: 60_000, heartbeatMs: 5_000, ioTimeoutMs: 20_000, ...times },
     store,
     clock,
-    readBack: async () => [],
+    readBack,
     fetch: (worker, of, intake, ref) => fetcher.fetch(worker, of, intake, ref),
     changed: () => {
       for (const worker of hub.workers) for (const id of hub.jobs.keys()) hub.setSlots(worker, id, 2);

@@ -24,13 +24,20 @@ let shard: string;
 let job: RecordingJob;
 let rig: Awaited<ReturnType<typeof openRig>>;
 
-/** Fails the next syncs. */
+/** Fails the next syncs, and the writes after so many. */
 class FaultyStore extends FileStore {
   failingSyncs = 0;
+  writesBeforeFailure = Number.POSITIVE_INFINITY;
   override async open(path: string, mode: "read" | "write"): Promise<StoredFile> {
     const file = await super.open(path, mode);
     const sync = file.sync.bind(file);
+    const write = file.write.bind(file);
     return Object.assign(file, {
+      write: async (offsetBytes: number, of: Uint8Array) => {
+        if (this.writesBeforeFailure-- === 0)
+          throw Object.assign(new Error("EIO"), { code: "storage/io", hint: "", retryable: true });
+        return write(offsetBytes, of);
+      },
       sync: async () => {
         if (this.failingSyncs-- > 0)
           throw Object.assign(new Error("EIO"), { code: "storage/io", hint: "", retryable: true });
@@ -206,6 +213,20 @@ describe("SendResult", () => {
     expect(await received(worker, 1)).toBe(0n);
     expect(await report(worker, 1)).toBe(ReportDecision.REPORT_DECISION_STALE);
     await sendResult(worker, whole);
+    expect(await report(worker, 1)).toBe(ReportDecision.REPORT_DECISION_ACCEPTED);
+  });
+});
+
+describe("a write that failed half way", () => {
+  test("is written and hashed once when the stream is taken up again", async () => {
+    const worker = await attached();
+    await granted(worker, 1);
+    store.writesBeforeFailure = 2;
+    await expect(sendResult(worker, [header(1), ...chunks(0), end()])).rejects.toMatchObject({ code: "storage/io" });
+    const offset = Number(await received(worker, 1));
+    expect(offset).toBe(2 * CHUNK_BYTES);
+    await sendResult(worker, [header(1, offset), ...chunks(offset), end()]);
+    expect(written().equals(bytes)).toBe(true);
     expect(await report(worker, 1)).toBe(ReportDecision.REPORT_DECISION_ACCEPTED);
   });
 });

@@ -168,6 +168,35 @@ describe("Attach", () => {
     expect(next.told).toEqual([["w1", 4]]);
   });
 
+  test("where a job does not take the worker nobody is attached, and the next try is a first one", async () => {
+    const { attached } = job;
+    job.attached = () => {
+      throw Object.assign(new Error("not now"), { code: "x/not-now", hint: "", retryable: true });
+    };
+    await rig.hub.source(rig.job)(job);
+    const refused = await new HandWorker(rig.client(), "w1").ended;
+    expect(refused.code).toBe(status.UNAVAILABLE);
+    expect([...rig.hub.workers]).toEqual([]);
+    expect(() => rig.hub.attachedWorker("w1")).toThrow("not attached");
+    job.attached = attached;
+    await new HandWorker(rig.client(), "w1", { incarnation: "two" }).next("welcome");
+    expect(job.heard).toEqual([
+      ["detached", "w1"],
+      ["attached", "w1", 0],
+      ["slotsChanged", "w1", 2],
+    ]);
+  });
+
+  test("a hello that cannot be read leaves the connection before it as it is", async () => {
+    const first = new HandWorker(rig.client(), "w1");
+    await first.next("welcome");
+    const nameless = { jobId: JOB, unitId: "", attempt: 1n };
+    const refused = await new HandWorker(rig.client(), "w1", { held: [nameless] }).ended;
+    expect(refused.code).toBe(status.INVALID_ARGUMENT);
+    first.send({ $case: "heartbeat", value: { sequence: 1n, held: [], memoryUsedBytes: 0n } });
+    expect((await first.next("heartbeat")).value.sequence).toBe(1n);
+  });
+
   test("a silent connection is cut off; a worker that is gone for good is forgotten", async () => {
     await rig.hub.source(rig.job)(job);
     const worker = new HandWorker(rig.client(), "w1");
@@ -262,6 +291,33 @@ describe("grants and reports", () => {
     expect(answered).toBe(false);
     accept();
     expect(decisions(await answer)).toEqual([ReportDecision.REPORT_DECISION_ACCEPTED]);
+  });
+
+  test("a report that is repeated while it becomes durable is answered each time, and each time after that", async () => {
+    const worker = await attached();
+    const heard: (() => void)[] = [];
+    const next = () => new Promise<void>((resolve) => heard.push(resolve));
+    job.onReport = () => heard.shift()?.();
+    const [first, second] = [next(), next()];
+    const waiting = [report(worker, 1), report(worker, 1)];
+    await Promise.all([first, second]);
+    job.link!.answerReport({ unit: unit("s000000"), attempt: 1 }, "accepted");
+    const accepted = [ReportDecision.REPORT_DECISION_ACCEPTED];
+    expect((await Promise.all(waiting)).map(decisions)).toEqual([accepted, accepted]);
+    job.onReport = (of) => job.link!.answerReport(of, "accepted");
+    expect(decisions(await report(worker, 1))).toEqual(accepted);
+    expect(decisions(await report(worker, 1))).toEqual(accepted);
+  });
+
+  test("what waits for an answer when its attempt is cancelled is stale", async () => {
+    const worker = await attached();
+    const reported = new Promise<void>((resolve) => {
+      job.onReport = () => resolve();
+    });
+    const waiting = report(worker, 1);
+    await reported;
+    job.link!.cancel([{ unit: unit("s000000"), attempt: 1 }]);
+    expect(decisions(await waiting)).toEqual([ReportDecision.REPORT_DECISION_STALE]);
   });
 
   test("of what was lent to another worker nobody else may speak", async () => {
