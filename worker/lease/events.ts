@@ -25,6 +25,8 @@ export type LeaseEvent =
   /** A call that may change storage begins; only after `mayBeginIo`. */
   | ({ readonly type: "io-began" } & OfLease)
   | ({ readonly type: "io-ended" } & OfLease)
+  /** The write was given up, for the lease was nearly over; no call is under way. It may have been renewed meanwhile. */
+  | ({ readonly type: "write-stopped" } & OfLease)
   /** Written and synced, the file closed. */
   | ({ readonly type: "written" } & OfLease)
   | ({ readonly type: "report-answered"; readonly answer: "accepted" | "stale" } & OfLease)

@@ -11,6 +11,7 @@ const on: { readonly [T in LeaseEventType]: Handler<T> } = {
   "grant-answered": onGrantAnswered,
   "io-began": onIoBegan,
   "io-ended": onIoEnded,
+  "write-stopped": onWriteStopped,
   written: onWritten,
   "report-answered": onReportAnswered,
   dropped: onDropped,
@@ -101,6 +102,12 @@ function onIoEnded(state: LeaseState, { key }: LeaseEventOf<"io-ended">, out: Le
   if (lease === undefined) return;
   delete lease.ioSinceMs;
   if (lease.stage === "leaving") leave(state, lease, out);
+}
+
+/** A renewed lease alone would not begin it again: whoever gave up waits for a grant. */
+function onWriteStopped(state: LeaseState, { key }: LeaseEventOf<"write-stopped">): void {
+  const lease = state.leases.get(textOf(key));
+  if (lease?.stage === "granted") offer(lease, state.nowMs);
 }
 
 function onWritten(state: LeaseState, { key }: LeaseEventOf<"written">): void {

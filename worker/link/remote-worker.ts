@@ -72,10 +72,11 @@ export type WorkerPool = Pick<
 /** Where a simulation sets itself between the link and what it runs on. */
 export interface WorkerSeams extends AttachmentSeams {
   readonly startPool?: (options: ThreadPoolOptions, listener: ThreadPoolListener) => Promise<WorkerPool>;
-  /** How often leases are looked at, when unanswered questions are asked again, and those that were answered "later". */
+  /** How often leases are looked at; when unanswered questions are asked again, and "later" ones; how long a result may take to be sent. */
   readonly tickMs?: number;
   readonly answerMs?: number;
   readonly laterMs?: number;
+  readonly sendMs?: number;
 }
 
 /** One attempt and what there is of it. */
@@ -412,7 +413,9 @@ export class RemoteWorker implements AttachListener {
     const write = { fenced: false };
     work.write = write;
     try {
-      if (!(await this.#bring(work, job, place, result, write)) || write.fenced) return;
+      const isThere = await this.#bring(work, job, place, result, write);
+      if (write.fenced) return;
+      if (!isThere) return this.#post({ type: "write-stopped", key, nowMs: this.#timers.nowMs() });
       // What may be fetched must stay until the coordinator says that it has it.
       if (job.output !== OutputAccess.OUTPUT_ACCESS_FETCH_RESULT) this.#release(work);
       this.#post({ type: "written", key, nowMs: this.#timers.nowMs() });
@@ -439,8 +442,9 @@ export class RemoteWorker implements AttachListener {
         ended: () => this.#post({ type: "io-ended", key, nowMs: nowMs() }),
       });
     }
-    const send = () => sendResult(this.#attachment.client, { id: key, ...result }, SEND_DEADLINE_MS, mayGoOn);
-    const patience = { ...PLAN_BACKOFF, timers: this.#timers, untilMs: nowMs() + SEND_DEADLINE_MS, mayGoOn };
+    const { sendMs = SEND_DEADLINE_MS } = this.#options.seams ?? {};
+    const send = () => sendResult(this.#attachment.client, { id: key, ...result }, sendMs, mayGoOn);
+    const patience = { ...PLAN_BACKOFF, timers: this.#timers, untilMs: nowMs() + sendMs, mayGoOn };
     return persist(send, patience).then(
       () => true,
       (error: unknown) => {

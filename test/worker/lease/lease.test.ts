@@ -128,6 +128,20 @@ describe("the end of a lease", () => {
     expect(leases.mayBegin()).toBe(false);
   });
 
+  test("a write that was given up before it is begun again by a new grant, though the lease was renewed meanwhile", () => {
+    const leases = granted();
+    leases.nowMs = LEASE - IO + 1;
+    expect(leases.mayBegin()).toBe(false);
+    // The heartbeat's answer comes before anything else that would see it.
+    leases.on({ type: "heartbeat-answered", sentMs: LEASE - IO, named: [A], dropped: [] });
+    expect(leases.mayBegin()).toBe(true);
+    expect(leases.on({ type: "write-stopped", key: A })).toMatchObject([{ type: "ask-grant", key: A }]);
+    const askedMs = leases.nowMs;
+    expect(leases.on({ type: "grant-answered", key: A, answer: "granted", askedMs })).toEqual([
+      { type: "write", key: A },
+    ]);
+  });
+
   test("is fenced one I/O timeout before it, and asks for a new one", () => {
     const leases = granted();
     expect(leases.at(LEASE - IO)).toEqual([]);
