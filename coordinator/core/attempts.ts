@@ -106,6 +106,15 @@ export function closeGrant(state: JobState, { worker, unit, attempt }: HeldBy): 
   closeEarlier(state, { unit, attempt }, worker);
 }
 
+/**
+ * Whether a call that writes may begin now for this attempt, by whoever carries it out in the worker's stead: its lease is not over. A
+ * process that was stopped asks when it wakes up, and another may lead by then.
+ */
+export function mayBeginWrite(state: JobState, { unit, attempt }: AttemptRef, nowMs: number): boolean {
+  const grant = state.grants.get(unit);
+  return grant?.attempt === attempt && nowMs < grant.endsMs - state.limits.ioTimeoutMs;
+}
+
 /** Whether anybody may still write: leases of this epoch or of earlier ones. */
 export function mayWrite(state: JobState): boolean {
   if (earlierMayWrite(state)) return true;

@@ -1,3 +1,4 @@
+export { mayBeginWrite } from "./attempts.ts";
 export type { WorkerRun } from "./earlier.ts";
 export type {
   AttachedWorker,

@@ -17,6 +17,7 @@ import {
   type JobEvent,
   type JobState,
   type Limits,
+  mayBeginWrite,
   type Phase,
   reduce,
   type WorkerRun,
@@ -235,6 +236,10 @@ export class JobRunner implements WorkerListener, JobControls {
 
   draining(worker: WorkerId): void {
     this.#post({ type: "worker-draining", worker, nowMs: this.#now() });
+  }
+
+  mayWrite(attempt: AttemptRef): boolean {
+    return mayBeginWrite(this.#state, attempt, this.#now());
   }
 
   slotsChanged(worker: WorkerId, slots: number): void {

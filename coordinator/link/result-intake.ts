@@ -24,15 +24,23 @@ export class ResultIntake {
   readonly #store: Store;
   readonly #slices: ReadonlyMap<string, Slice>;
   readonly #shardPaths: readonly string[];
+  readonly #mayWrite: (ref: AttemptRef) => boolean;
   /** By unit: the attempt that holds the grant. */
   readonly #arrivals = new Map<string, Arrival>();
   /** Writers of one unit go one after another: a write under way when a grant passes on is over before the next one begins. */
   readonly #turns = new Map<string, Promise<unknown>>();
 
-  constructor(store: Store, plan: Plan, shardPaths: readonly string[]) {
+  /** `mayWrite`: asked before each call that writes, whether the attempt's lease still lasts. */
+  constructor(
+    store: Store,
+    plan: Plan,
+    shardPaths: readonly string[],
+    mayWrite: (ref: AttemptRef) => boolean = () => true,
+  ) {
     this.#store = store;
     this.#slices = new Map(plan.slices.map((slice) => [slice.id, slice]));
     this.#shardPaths = shardPaths;
+    this.#mayWrite = mayWrite;
   }
 
   /** The attempt may write from now on, and no other of its unit. Saying it again changes nothing. */
@@ -92,10 +100,12 @@ export class ResultIntake {
           check();
           // A repeated result is a fine one: it has been written, and is only compared in the end.
           if (arrival.durableSha256 !== undefined) return;
+          if (!this.#mayWrite(ref)) throw notGranted(ref);
           if (arrival.receivedBytes + bytes.length > sizeBytes)
             throw badOffset(`${ref.unit} has ${sizeBytes} bytes, more came`);
           file ??= await this.#store.open(this.#shardPaths[slice.shard] ?? "", "write");
           check();
+          if (!this.#mayWrite(ref)) throw notGranted(ref);
           await file.write(slice.offsetBytes + arrival.receivedBytes, bytes);
           // What was not written comes again.
           arrival.hash.update(bytes);

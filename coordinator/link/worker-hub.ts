@@ -86,7 +86,7 @@ export class WorkerHub {
   source(job: RemoteJob): WorkerSource {
     return async (listener) => {
       const { store, fetch } = this.options;
-      const intake = new ResultIntake(store, job.plan, job.shardPaths);
+      const intake = new ResultIntake(store, job.plan, job.shardPaths, (ref) => listener.mayWrite(ref));
       const open: OpenJob = {
         job,
         listener,

@@ -77,6 +77,8 @@ export interface WorkerListener {
   grantRequested(worker: WorkerId, unit: UnitId, attempt: number, sha256?: string): void;
   /** Answered by `answerReport`. */
   reported(worker: WorkerId, report: Report): void;
+  /** Whether a call may begin now that writes for this attempt, on its way through the coordinator. Changes nothing. */
+  mayWrite(attempt: AttemptRef): boolean;
   /** The pool gives the worker more or fewer slots for this job. What is assigned already stays. */
   slotsChanged(worker: WorkerId, slots: number): void;
 }

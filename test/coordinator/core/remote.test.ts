@@ -1,6 +1,6 @@
 /** Workers on other machines: leases, grants, second attempts, audits, disputes, quarantine, and what people ask of a job. */
 import { describe, expect, test } from "vitest";
-import type { Effect } from "../../../coordinator/core/index.ts";
+import { type Effect, mayBeginWrite } from "../../../coordinator/core/index.ts";
 import type { UnitId, WorkerId } from "../../../merge/work/index.ts";
 import { A, B, C, Core, failure, LIMITS, only, slice, W1, W2 } from "./harness.ts";
 
@@ -44,6 +44,19 @@ describe("grants", () => {
     expect(types(core.grant(A, 2, W2, "x"))).toEqual(["later"]);
     core.nowMs = LEASE + IO;
     expect(types(core.grant(A, 2, W2, "x"))).toEqual(["grant"]);
+  });
+
+  test("what is written in the worker's stead begins only while the lease lasts", () => {
+    const core = cluster([A], [W1]);
+    const mayBegin = (attempt: number, nowMs: number) => mayBeginWrite(core.state, { unit: A, attempt }, nowMs);
+    expect(mayBegin(1, 0)).toBe(false);
+    core.grant(A, 1, W1, "x");
+    expect([mayBegin(1, 0), mayBegin(1, LEASE - 1), mayBegin(1, LEASE), mayBegin(2, 0)]).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ]);
   });
 
   test("a grant is a new lease", () => {

@@ -80,6 +80,7 @@ export class RecordingJob implements WorkerListener {
     this.heard.push(["reported", worker, report.kind, report.attempt]);
     this.onReport(report);
   }
+  mayWrite = () => true;
   slotsChanged(worker: string, slots: number) {
     this.heard.push(["slotsChanged", worker, slots]);
   }

@@ -184,6 +184,22 @@ describe("SendResult", () => {
     expect(written().every((byte) => byte === 0)).toBe(true);
   });
 
+  test("an attempt whose lease is over writes nothing more, in the middle of its stream either: another may lead by then", async () => {
+    const worker = await attached();
+    await granted(worker, 1);
+    let asked = 0;
+    job.mayWrite = () => ++asked <= 4; // before the file is opened and before it is written, each time
+    await expect(sendResult(worker, [header(1), ...chunks(0), end()])).rejects.toMatchObject({
+      code: "link/not-granted",
+    });
+    expect(await received(worker, 1)).toBe(BigInt(2 * CHUNK_BYTES));
+    expect(
+      written()
+        .subarray(2 * CHUNK_BYTES)
+        .every((byte) => byte === 0),
+    ).toBe(true);
+  });
+
   test("a cancelled attempt writes nothing more, in the middle of its stream either", async () => {
     const worker = await attached();
     await granted(worker, 1);
