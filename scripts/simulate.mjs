@@ -32,7 +32,8 @@ process.exit(await runMany(Number(values.first), Number(values.seeds), Number(va
 /** One seed, all of what happened on stdout. */
 async function replay(seed, bug) {
   const { simulate } = await import(join(compiled, "cluster.js"));
-  const finding = await simulate(seed, { trace: true, bug });
+  const { provokedBy } = await import(join(compiled, "bugs.js"));
+  const finding = await simulate(seed, { trace: true, bug, provoked: provokedBy[bug] });
   console.log(finding.trace.join("\n"));
   console.log(`seed ${seed}: ${finding.outcome}, ${finding.turns} turns, ${finding.endedMs.toFixed(0)} simulated ms`);
   for (const violation of finding.violations) console.log(`VIOLATION  ${violation}`);
@@ -42,11 +43,11 @@ async function replay(seed, bug) {
 /** The first seed that finds each planted fault, written where the tests look for it. */
 async function findBugs() {
   const { simulate } = await import(join(compiled, "cluster.js"));
-  const { bugs, SEEDS_MAX } = await import(join(compiled, "bugs.js"));
+  const { bugs, provokedBy, SEEDS_MAX } = await import(join(compiled, "bugs.js"));
   const found = {};
   for (const bug of bugs) {
     for (let seed = 1; seed <= SEEDS_MAX && found[bug] === undefined; seed++) {
-      const { violations } = await simulate(seed, { bug });
+      const { violations } = await simulate(seed, { bug, provoked: provokedBy[bug] });
       if (violations.length > 0) found[bug] = { seed, violation: violations[0] };
     }
     console.log(

@@ -24,7 +24,8 @@ export class Auditor {
   readonly #stage: string;
   readonly #out: string;
   readonly #slices: ReadonlyMap<string, Slice>;
-  readonly #assigned = new Set<string>();
+  /** Who was lent which attempt, by whichever coordinator. */
+  readonly #assigned = new Map<string, WorkerId>();
   readonly #attempts = new Map<string, number>();
   /** The newest grant of each slice, of whichever coordinator. */
   readonly #granted = new Map<UnitId, number>();
@@ -67,7 +68,7 @@ export class Auditor {
     for (const effect of effects) {
       switch (effect.type) {
         case "assign":
-          this.#assign(effect.unit, effect.attempt);
+          this.#assign(effect.unit, effect.attempt, effect.worker);
           break;
         case "grant":
           this.#granted.set(effect.unit, effect.attempt);
@@ -83,17 +84,24 @@ export class Auditor {
           this.#asked.set(`${coordinator}/${unit}`, { attempt });
           break;
         }
-        case "journal-lost":
         case "journal-disputed":
+          for (const { attempt, worker } of effect.votes) {
+            const holder = this.#assigned.get(`${effect.unit}/${attempt}`);
+            if (holder !== worker)
+              this.violated(`${worker} disputes ${effect.unit} by attempt ${attempt} of ${holder}`);
+          }
+          this.#done.delete(effect.unit);
+          break;
+        case "journal-lost":
           this.#done.delete(effect.unit);
       }
     }
   }
 
-  #assign(unit: UnitId, attempt: number): void {
+  #assign(unit: UnitId, attempt: number, worker: WorkerId): void {
     const key = `${unit}/${attempt}`;
     if (this.#assigned.has(key)) this.violated(`attempt ${attempt} of ${unit} was given out twice`);
-    this.#assigned.add(key);
+    this.#assigned.set(key, worker);
     const count = (this.#attempts.get(unit) ?? 0) + 1;
     this.#attempts.set(unit, count);
     if (count === ATTEMPTS_MAX) this.violated(`${unit} was tried ${count} times`);
@@ -121,10 +129,13 @@ export class Auditor {
   writing(path: string, offsetBytes: number, bytes: Uint8Array, writer: Writer | undefined): void {
     const coverage = this.#readBack.get(path);
     coverage?.fill(0, offsetBytes, offsetBytes + bytes.length);
-    if (writer === undefined) return;
+    if (writer !== undefined) this.#noteWritten(writer, offsetBytes, bytes);
+  }
+
+  /** Asked where a write cannot be held back any more. */
+  mayWrite(path: string, writer: Writer): void {
     const who = `attempt ${writer.attempt} of ${writer.unit} (${writer.worker})`;
     if (this.#discarded.has(path)) this.violated(`${who} wrote after the stage was discarded`);
-    this.#noteWritten(writer, offsetBytes, bytes);
     const granted = this.#granted.get(writer.unit);
     if (granted !== writer.attempt) this.violated(`${who} wrote while the grant was ${granted}'s`);
     const done = this.#done.get(writer.unit);

@@ -2,7 +2,16 @@
  * Faults that are planted to see whether the auditor finds them. Each is a patch of a decision or of what a worker does, made here and
  * nowhere in the program.
  */
-import { type Effect, type JobEvent, type JobState, reduce } from "../../coordinator/core/index.ts";
+import {
+  type Effect,
+  type JobEvent,
+  type JobState,
+  reduce,
+  type Unit,
+  type UnitKind,
+} from "../../coordinator/core/index.ts";
+import type { CoordinatorServer } from "../../proto/index.ts";
+import type { FaultKind } from "./faults.ts";
 
 export const bugs = [
   "late-report-accepted",
@@ -19,12 +28,27 @@ export const bugs = [
   "unheard-forgotten",
   "writing-hidden",
   "named-too-late",
+  "kinds-not-compared",
+  "anybody-contradicts",
+  "answered-once",
 ] as const;
 
 /** Within so many seeds each must be found. */
 export const SEEDS_MAX = 2000;
 
 export type Bug = (typeof bugs)[number];
+
+/** Faults without which some of them do no harm: they are looked for where these strike. */
+export const provokedBy: { readonly [B in Bug]?: readonly FaultKind[] } = {
+  "first-hash-wins": ["lie-bytes"],
+  "cancel-leaves-shard": ["cancel", "slow-io", "reset", "partition"],
+  "grant-without-epoch": ["coordinator-crash", "coordinator-stop"],
+  "unheard-forgotten": ["coordinator-crash", "slow-io"],
+  "writing-hidden": ["coordinator-crash", "slow-io"],
+  "named-too-late": ["coordinator-crash", "slow-io"],
+  "kinds-not-compared": ["lie-kind"],
+  "anybody-contradicts": ["lie-owner"],
+};
 
 type Decide = (state: JobState, event: JobEvent) => readonly Effect[];
 
@@ -87,9 +111,49 @@ export function decideWith(bug: Bug | undefined): Decide {
         if (event.type === "grant-requested") for (const run of state.named.values()) run.isDurable = true;
         return reduce(state, event).filter(({ type }) => type !== "journal-writer");
       };
+    case "kinds-not-compared":
+      return (state, event) => {
+        const kind = speaksOf[event.type];
+        const unit = "unit" in event ? (state.units.get(event.unit) as Open<Unit> | undefined) : undefined;
+        if (kind === undefined || unit === undefined) return reduce(state, event);
+        const was = unit.kind;
+        unit.kind = kind;
+        const effects = reduce(state, event);
+        unit.kind = was;
+        return effects;
+      };
+    case "anybody-contradicts":
+      return (state, event) => {
+        const unit = event.type === "slice-computed" ? state.units.get(event.unit) : undefined;
+        if (unit !== undefined && event.type === "slice-computed") {
+          const { attempt, worker } = event;
+          if (attempt <= unit.attempt) unit.holders = [...unit.holders, { attempt, worker }];
+        }
+        return reduce(state, event);
+      };
     default:
       return reduce;
   }
+}
+
+const speaksOf: { readonly [T in JobEvent["type"]]?: UnitKind } = { surveyed: "survey", sealed: "seal" };
+
+/**
+ * Of calls that report the same attempt only the first is answered when the job answers: the planted fault of a link that takes each
+ * answer for the oldest question.
+ */
+export function answeringOnce(handlers: CoordinatorServer, turn: () => number): CoordinatorServer {
+  const answered = new Map<string, number>();
+  return {
+    ...handlers,
+    reportSlices: (call, callback) =>
+      handlers.reportSlices(call, (error, response, ...more) => {
+        const key = call.request.reports.map(({ id }) => `${id?.unitId}/${id?.attempt}`).join();
+        if (answered.get(key) === turn()) return;
+        answered.set(key, turn());
+        callback(error, response, ...more);
+      }),
+  };
 }
 
 /** Whoever reports, it is taken for the one who may. */

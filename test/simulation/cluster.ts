@@ -5,8 +5,11 @@ import { Auditor } from "./auditor.ts";
 import type { Bug } from "./bugs.ts";
 import { Network } from "./connection.ts";
 import { isPassing, SimulatedCoordinator } from "./coordinator.ts";
-import { chooseFaults, type FaultKind, momentKinds } from "./faults.ts";
+import { chooseFaults, type FaultKind, lieKinds, liesOfBytes, momentKinds } from "./faults.ts";
+import type { LentAttempt } from "./liar.ts";
 import { type MadeUpMerge, makeUpMerge } from "./made-up-merge.ts";
+import { OpenCalls } from "./open-calls.ts";
+import type { CallWatch } from "./rpc.ts";
 import { SimulatedWorker } from "./worker.ts";
 import { times, World } from "./world.ts";
 
@@ -41,6 +44,10 @@ export class Cluster {
   readonly phases = new Set<string>();
   readonly counters = new Map<string, number>();
   coordinators: SimulatedCoordinator[] = [];
+  /** Every attempt that was lent, in order. */
+  readonly lent: LentAttempt[] = [];
+  /** Calls that wait for their answer. */
+  readonly calls: CallWatch;
   /** What somebody asked of the job, until it has happened. */
   wanted: "cancel" | "terminate" | undefined;
   outcome: "done" | "cancelled" | "failed" | undefined;
@@ -51,21 +58,27 @@ export class Cluster {
   #journalLost = false;
   #lastFailure: Failure | undefined;
 
-  constructor(seed: number, bug: Bug | undefined, trace: string[] | undefined) {
+  /** `provoked`: faults that are on whatever the seed says. */
+  constructor(seed: number, bug: Bug | undefined, trace: string[] | undefined, provoked: readonly FaultKind[] = []) {
     const random = seededRandom(seed);
     for (let k = 0; k < 5; k++) random(); // neighbouring seeds begin alike
     this.bug = bug;
     this.isShared = random() < 0.5;
-    const faults = chooseFaults(random, this.isShared);
+    const faults = chooseFaults(random, this.isShared, provoked);
     this.world = new World(random, faults, trace);
     this.world.network = new Network(this.world);
     this.merge = makeUpMerge(random);
     this.world.auditor = new Auditor(this.world, this.merge, this.out);
-    const lies = faults.has("lie-bytes") || faults.has("lie-hash") || faults.has("lie-write");
-    this.audits = lies ? 1 : ([0, 0.4, 1][Math.floor(random() * 3)] ?? 0);
+    this.calls = new OpenCalls(this.world);
+    const lies = lieKinds.some((kind) => faults.has(kind));
+    const misreports = liesOfBytes.every((kind) => !faults.has(kind));
+    this.audits = lies && !misreports ? 1 : ([0, 0.4, 1][Math.floor(random() * 3)] ?? 0);
     this.surveyElements = random() < 0.5 ? 1 : 40;
     const count = 3 + Math.floor(random() * 2) + (lies ? 1 : 0);
-    for (let k = 0; k < count; k++) this.workers.push(new SimulatedWorker(this, `w${k + 1}`));
+    for (let k = 0; k < count; k++) {
+      const reach = (["roots", "roots", "roots", "send", "fetch"] as const)[Math.floor(random() * 5)] ?? "roots";
+      this.workers.push(new SimulatedWorker(this, `w${k + 1}`, reach));
+    }
     if (lies) this.workers[0]!.isLiar = true;
     this.#poison = this.#choosePoison();
     this.world.log("seed", `${seed}: ${[...faults].join(" ")}; ${this.isShared ? "shared journal" : "file journal"}`);
@@ -390,7 +403,7 @@ export class Cluster {
   }
 
   /** Why a worker cannot compute something now. */
-  computeFault(unit: UnitId, _isLiar: boolean): Failure | undefined {
+  computeFault(unit: UnitId): Failure | undefined {
     const { world } = this;
     if (this.#poison?.unit === unit) {
       world.struck(this.#poison.failure.retryable ? "poison-slice" : "bad-data");
@@ -401,19 +414,15 @@ export class Cluster {
     }
     return undefined;
   }
-
-  shardPath(shard: number): string {
-    return `${this.out}/.deltaworks/stage/${this.merge.plan.shards[shard]!.name}`;
-  }
 }
 
 /** Runs one seed, with a planted fault perhaps. */
 export async function simulate(
   seed: number,
-  options: { bug?: Bug | undefined; trace?: boolean } = {},
+  options: { bug?: Bug | undefined; trace?: boolean; provoked?: readonly FaultKind[] | undefined } = {},
 ): Promise<Finding> {
   const trace: string[] = [];
-  const cluster = new Cluster(seed, options.bug, options.trace === true ? trace : undefined);
+  const cluster = new Cluster(seed, options.bug, options.trace === true ? trace : undefined, options.provoked);
   await cluster.run();
   const { world, outcome, counters, phases } = cluster;
   return {

@@ -1,5 +1,5 @@
 import type { SimulatedCoordinator } from "./coordinator.ts";
-import type { SimulatedWorker } from "./worker.ts";
+import type { Process } from "./process.ts";
 import type { World } from "./world.ts";
 
 /** Workers that are cut off from everybody. */
@@ -26,10 +26,20 @@ export class Network {
     for (const connection of this.#connections) if (connection.worker.name === worker) connection.cut(20);
   }
 
-  connect(worker: SimulatedWorker, coordinator: SimulatedCoordinator): Connection {
+  connect(worker: Process, coordinator: SimulatedCoordinator): Connection {
     const connection = new Connection(this.#world, worker, coordinator);
     this.#connections.add(connection);
     return connection;
+  }
+
+  /** The coordinator's process is gone, or will not hear of anybody. */
+  cutFrom(coordinator: SimulatedCoordinator, noticeMs: number): void {
+    for (const connection of this.#connections) if (connection.coordinator === coordinator) connection.cut(noticeMs);
+  }
+
+  /** The process that had the name is gone. */
+  cutOffProcess(worker: Process, noticeMs: number): void {
+    for (const connection of this.#connections) if (connection.worker === worker) connection.cut(noticeMs);
   }
 
   closed(connection: Connection): void {
@@ -54,7 +64,6 @@ export class Network {
     const world = this.#world;
     const isLost = () => this.isCutOff(worker.name) || world.strikes("lost-message", 0.12);
     const late = () => (world.strikes("reordered-message", 0.15) ? world.between(30, 300) : this.delayMs());
-    const process = worker.process;
     const target = coordinator.process;
     const send = () => {
       if (isLost()) return;
@@ -62,7 +71,7 @@ export class Network {
         target.deliver(() =>
           ask((value) => {
             if (isLost()) return;
-            world.scheduler.after(late(), () => process.deliver(() => answered(value)));
+            world.scheduler.after(late(), () => worker.deliver(() => answered(value)));
           }),
         ),
       );
@@ -72,16 +81,18 @@ export class Network {
   }
 }
 
-/** A worker's stream to a coordinator, each direction in order, until it is cut; either side learns of that when it learns of it. */
+/** A worker's connection to a coordinator, each direction in order, until it is cut; either side learns of that when it learns of it. */
 export class Connection {
-  readonly worker: SimulatedWorker;
+  readonly worker: Process;
   readonly coordinator: SimulatedCoordinator;
   readonly #world: World;
+  readonly #onLost = { worker: [] as (() => void)[], coordinator: [] as (() => void)[] };
+  readonly #noticed = { worker: false, coordinator: false };
   #lastUpMs = 0;
   #lastDownMs = 0;
   #isCut = false;
 
-  constructor(world: World, worker: SimulatedWorker, coordinator: SimulatedCoordinator) {
+  constructor(world: World, worker: Process, coordinator: SimulatedCoordinator) {
     this.#world = world;
     this.worker = worker;
     this.coordinator = coordinator;
@@ -89,6 +100,16 @@ export class Connection {
 
   get isCut(): boolean {
     return this.#isCut || this.#world.network.isCutOff(this.worker.name);
+  }
+
+  /** Called once a side has noticed that the connection is gone. */
+  onLost(side: "worker" | "coordinator", act: () => void): void {
+    if (this.#noticed[side]) this.#world.scheduler.after(0, () => this.#deliver(side, act));
+    else this.#onLost[side].push(act);
+  }
+
+  #deliver(side: "worker" | "coordinator", act: () => void): void {
+    (side === "worker" ? this.worker : this.coordinator.process).deliver(act);
   }
 
   up(act: () => void): void {
@@ -105,9 +126,8 @@ export class Connection {
     if (this.isCut) return;
     const { scheduler, network } = this.#world;
     this.#lastDownMs = Math.max(this.#lastDownMs, scheduler.nowMs + network.delayMs());
-    const { process } = this.worker;
     scheduler.after(this.#lastDownMs - scheduler.nowMs, () => {
-      if (!this.isCut) process.deliver(act);
+      if (!this.isCut) this.worker.deliver(act);
     });
   }
 
@@ -116,13 +136,12 @@ export class Connection {
     if (this.#isCut) return;
     this.#isCut = true;
     this.#world.network.closed(this);
-    const { worker, coordinator } = this;
-    const [workerProcess, coordinatorProcess] = [worker.process, coordinator.process];
-    this.#world.scheduler.after(this.#world.between(0, noticeMs), () =>
-      workerProcess.deliver(() => worker.connectionLost(this)),
-    );
-    this.#world.scheduler.after(this.#world.between(0, noticeMs), () =>
-      coordinatorProcess.deliver(() => coordinator.connectionLost(this)),
-    );
+    const { scheduler } = this.#world;
+    const tell = (side: "worker" | "coordinator") => {
+      this.#noticed[side] = true;
+      for (const act of this.#onLost[side].splice(0)) act();
+    };
+    scheduler.after(this.#world.between(0, noticeMs), () => this.#deliver("worker", () => tell("worker")));
+    scheduler.after(this.#world.between(0, noticeMs), () => this.#deliver("coordinator", () => tell("coordinator")));
   }
 }

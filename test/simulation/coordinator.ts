@@ -1,4 +1,5 @@
-import type { Effect, JobEvent, JobState } from "../../coordinator/core/index.ts";
+import { createHash } from "node:crypto";
+import { brokenInvariants, type Effect, type JobEvent, type JobState } from "../../coordinator/core/index.ts";
 import {
   type Outcome,
   type Progress,
@@ -7,35 +8,39 @@ import {
   runMergeJob,
   TensorRounds,
 } from "../../coordinator/job/index.ts";
-import type { GrantAnswer, HeldAttempt, ReportAnswer, WorkerLink } from "../../coordinator/link/index.ts";
-import { type AttemptRef, type Failure, failureFrom, type Report, type WorkerId } from "../../merge/work/index.ts";
-import { decideWith } from "./bugs.ts";
+import {
+  coordinatorHandlers,
+  LinkError,
+  type RemoteJob,
+  type RemoteWorker,
+  type ResultIntake,
+  WorkerHub,
+} from "../../coordinator/link/index.ts";
+import { hashRanges } from "../../coordinator/seal/index.ts";
+import { type AttemptRef, type Failure, failureFrom, planText, type SealWork } from "../../merge/work/index.ts";
+import type { CoordinatorServer } from "../../proto/index.ts";
+import { answeringOnce, decideWith } from "./bugs.ts";
 import type { Cluster } from "./cluster.ts";
-import type { Connection } from "./connection.ts";
 import { journalOf } from "./journal-server.ts";
 import { madeUpMethod, RoundsByArrival } from "./made-up-merge.ts";
 import { Process } from "./process.ts";
 import { ProcessStore } from "./process-store.ts";
+import { writerOfCall } from "./rpc.ts";
 import { times } from "./world.ts";
 
-export interface Hello {
-  readonly incarnation: string;
-  readonly host: string;
-  readonly slots: number;
-  readonly held: readonly AttemptRef[];
-  readonly writing: readonly AttemptRef[];
-}
-
-/** A coordinator of a simulated cluster: the real driver, core, records, file journal, seal and publishing, behind a made-up link. */
+/** A coordinator of a simulated cluster: the real driver, core, records, file journal, seal and publishing, behind the real link. */
 export class SimulatedCoordinator {
   readonly name: string;
   readonly process: Process;
   readonly #cluster: Cluster;
   readonly #store: ProcessStore;
   #job: RunningJob | undefined;
-  readonly #connections = new Map<WorkerId, Connection>();
-  readonly #grants = new Map<string, ((answer: GrantAnswer) => void)[]>();
-  readonly #reports = new Map<string, ((answer: ReportAnswer) => void)[]>();
+  readonly #hub: WorkerHub;
+  /** What workers call. */
+  readonly handlers: CoordinatorServer;
+  /** Of the newest decision. */
+  state: JobState | undefined;
+  #sharing = false;
   #ended = false;
 
   constructor(cluster: Cluster, name: string) {
@@ -45,11 +50,14 @@ export class SimulatedCoordinator {
     const drift = world.faults.has("clock-drift") ? world.between(-0.02, 0.02) : 0;
     this.process = new Process(name, world.scheduler, { startMs: world.between(0, 1e6), rate: 1 + drift });
     this.#store = new ProcessStore(world, this.process);
+    this.#hub = this.#openHub();
+    const handlers = coordinatorHandlers(this.#hub, (_, claimed) => claimed);
+    this.handlers = cluster.bug === "answered-once" ? answeringOnce(handlers, () => world.scheduler.turns) : handlers;
   }
 
-  /** Whether workers find a job here. */
+  /** Whether workers find somebody here. */
   get isServing(): boolean {
-    return this.#job !== undefined && this.process.alive && !this.#ended;
+    return this.process.alive && !this.#ended;
   }
 
   get job(): RunningJob | undefined {
@@ -58,6 +66,13 @@ export class SimulatedCoordinator {
 
   start(): void {
     this.#cluster.world.log(this.name, "starts");
+    this.process.every(
+      () => times.heartbeatMs,
+      () => {
+        this.#hub.tick();
+        return true;
+      },
+    );
     this.#run().then(
       (outcome) => this.#over(outcome),
       (error: unknown) => this.#over({ outcome: "failed", cause: failureFrom(error) }),
@@ -67,14 +82,14 @@ export class SimulatedCoordinator {
   kill(): void {
     this.#cluster.world.log(this.name, "is killed");
     this.process.kill();
-    for (const connection of [...this.#connections.values()]) connection.cut(100);
+    this.#cluster.world.network.cutFrom(this, 100);
   }
 
   #over(outcome: Outcome): void {
     if (!this.process.alive) return;
     this.#ended = true;
     this.process.kill();
-    for (const connection of [...this.#connections.values()]) connection.cut(100);
+    this.#cluster.world.network.cutFrom(this, 100);
     const { cause } = outcome;
     this.#cluster.world.log(
       this.name,
@@ -83,7 +98,15 @@ export class SimulatedCoordinator {
     this.#cluster.coordinatorEnded(this, outcome);
   }
 
-  #run(): Promise<Outcome> {
+  async #run(): Promise<Outcome> {
+    try {
+      return await this.#merge();
+    } finally {
+      await this.#hub.closeJob(JOB);
+    }
+  }
+
+  #merge(): Promise<Outcome> {
     const { cluster, world } = { cluster: this.#cluster, world: this.#cluster.world };
     const { merge, out, audits, bug, isShared } = cluster;
     const { leaseMs, ioTimeoutMs, leadershipMs } = times;
@@ -103,6 +126,7 @@ export class SimulatedCoordinator {
       hashInputs: false,
       toolVersion: "0.0.0-simulated",
       surveyElements: cluster.surveyElements,
+      workers: () => this.#hub.source(this.#remoteJob()),
       clock: { nowMs: () => this.process.nowMs() },
       ticks: (tick) => {
         let on = true;
@@ -128,7 +152,11 @@ export class SimulatedCoordinator {
         progress: (progress) => this.#progressed(progress),
         warning: () => {},
         counted: (counter) => cluster.counted(counter),
-        workerSetAside: (worker, failure) => world.log(this.name, `sets ${worker} aside: ${failure.message}`),
+        workerSetAside: (worker, failure) => {
+          world.log(this.name, `sets ${worker} aside: ${failure.message}`);
+          this.#hub.setAside(worker, failure);
+        },
+        workerPardoned: (worker) => this.#hub.pardon(worker),
       },
       onStop: () => {},
       onRunning: (job) => {
@@ -154,9 +182,16 @@ export class SimulatedCoordinator {
     event: JobEvent,
   ): readonly Effect[] {
     const effects = decide(state, event);
+    this.state = state;
     const { world } = this.#cluster;
+    for (const effect of effects) {
+      if (effect.type === "assign") this.#cluster.lent.push(effect);
+    }
     if (world.trace !== undefined) this.#note(event, effects);
     world.auditor.decided(this.name, event, effects);
+    for (const broken of brokenInvariants(state)) {
+      world.auditor.violated(`${this.name} after ${event.type}: ${broken}`);
+    }
     return effects;
   }
 
@@ -186,75 +221,94 @@ export class SimulatedCoordinator {
     else if (wanted === "terminate") this.#job?.terminate();
   }
 
-  // ---- what workers call
+  // ---- the link
 
-  attach(connection: Connection, hello: Hello): void {
-    const { worker } = connection;
-    const job = this.#job;
-    if (job === undefined || this.#ended) return connection.cut(10);
-    const before = this.#connections.get(worker.name);
-    this.#connections.set(worker.name, connection);
-    if (before !== undefined && before !== connection) before.cut(50);
-    const dropped = job.attached(this.#link(connection, hello), hello.held);
-    job.writing(worker.name, hello.writing);
-    connection.down(() => worker.welcomed(connection, dropped));
-  }
-
-  connectionLost(connection: Connection): void {
-    const { name } = connection.worker;
-    if (this.#connections.get(name) !== connection) return;
-    this.#connections.delete(name);
-    if (!this.#ended) this.#job?.detached(name);
-  }
-
-  heartbeat(connection: Connection, sequence: number, held: readonly HeldAttempt[]): void {
-    const { worker } = connection;
-    if (this.#connections.get(worker.name) !== connection || this.#ended) return;
-    const dropped = this.#job?.heartbeat(worker.name, held) ?? [];
-    connection.down(() => worker.heartbeatAnswered(sequence, dropped));
-  }
-
-  handedBack(worker: WorkerId, attempts: readonly AttemptRef[]): void {
-    if (!this.#ended) this.#job?.handedBack(worker, attempts);
-  }
-
-  draining(worker: WorkerId): void {
-    if (!this.#ended) this.#job?.draining(worker);
-  }
-
-  grantRequested(worker: WorkerId, attempt: AttemptRef, sha256: string, answer: (answer: GrantAnswer) => void): void {
-    if (this.#job === undefined || this.#ended) return;
-    const key = `${worker}/${attempt.unit}/${attempt.attempt}`;
-    this.#grants.set(key, [...(this.#grants.get(key) ?? []), answer]);
-    this.#job.grantRequested(worker, attempt.unit, attempt.attempt, sha256);
-  }
-
-  reported(worker: WorkerId, report: Report, answer: (answer: ReportAnswer) => void): void {
-    if (this.#job === undefined || this.#ended) return;
-    const key = `${worker}/${report.unit}/${report.attempt}`;
-    this.#reports.set(key, [...(this.#reports.get(key) ?? []), answer]);
-    this.#job.reported(worker, report);
-  }
-
-  #link(connection: Connection, { incarnation, host, slots }: Hello): WorkerLink {
-    const { worker } = connection;
-    const keyOf = ({ unit, attempt }: AttemptRef) => `${worker.name}/${unit}/${attempt}`;
-    return {
-      id: worker.name,
-      kind: "remote",
-      incarnation,
-      host,
-      memoryBytes: 1e9,
-      slots,
-      assign: (assignment) => connection.down(() => worker.assigned(assignment)),
-      answerGrant: (attempt, answer) => this.#grants.get(keyOf(attempt))?.shift()?.(answer),
-      answerReport: (attempt, answer) => {
-        for (const respond of this.#reports.get(keyOf(attempt))?.splice(0) ?? []) respond(answer);
+  #openHub(): WorkerHub {
+    const { world } = this.#cluster;
+    return new WorkerHub({
+      softwareVersion: "0.0.0-simulated",
+      startNumber: 1,
+      times: { leaseMs: times.leaseMs, heartbeatMs: times.heartbeatMs, ioTimeoutMs: times.ioTimeoutMs },
+      store: this.#store,
+      clock: { nowMs: () => this.process.nowMs() },
+      readBack: (work) => hashRanges(this.#store, work.path, rangesOf(work)),
+      fetch: (worker, _job, intake, ref) => this.#fetch(worker, intake, ref),
+      changed: () => this.#share(),
+      log: (event, facts) => {
+        if (world.trace !== undefined) world.log(this.name, `${event} ${JSON.stringify(facts)}`);
       },
-      cancel: (attempts) => connection.down(() => worker.cancelled(attempts)),
-      close: async () => connection.down(() => worker.jobEnded()),
+    });
+  }
+
+  #remoteJob(): RemoteJob {
+    const { merge, out } = this.#cluster;
+    const { plan, digest } = merge;
+    return {
+      id: JOB,
+      plan,
+      planDigest: digest,
+      planText: planText(plan),
+      inputs: [{ label: "made up", files: [] }],
+      shardPaths: plan.shards.map(({ name }) => `${out}/.deltaworks/stage/${name}`),
+      inputPlaces: [[]],
+      shardPlaces: plan.shards.map(({ name }) => ({ root: "out", path: `.deltaworks/stage/${name}` })),
     };
   }
+
+  /** All slots of all workers that are there are the one job's. */
+  #share(): void {
+    if (this.#sharing) return;
+    this.#sharing = true;
+    this.process.after(0, () => {
+      this.#sharing = false;
+      const sound = [...this.#hub.workers].filter(({ setAside }) => setAside === undefined);
+      for (const worker of this.#hub.workers) {
+        const gets = worker.attached && !worker.draining && (sound.length === 0 || worker.setAside === undefined);
+        this.#hub.setSlots(worker, JOB, gets ? 2 * worker.facts.threads : 0);
+      }
+    });
+  }
+
+  /** Comes for a result: question and answer take their time, and get lost. */
+  async #fetch(worker: RemoteWorker, intake: ResultIntake, { unit, attempt }: AttemptRef): Promise<void> {
+    const { world, workers } = this.#cluster;
+    const holder = workers.find(({ name }) => name === worker.id);
+    const lost = new LinkError("link/unreachable", `worker ${worker.id} cannot be reached (simulated)`, {
+      hint: "Simulated.",
+      retryable: true,
+    });
+    const bytes = await new Promise<Uint8Array>((resolve, reject) => {
+      this.process.after(times.callMs, () => reject(lost));
+      if (holder === undefined || world.network.isCutOff(holder.name)) return;
+      world.scheduler.after(world.network.delayMs(), () =>
+        holder.process.deliver(() => {
+          const offered = holder.resultOf(unit, attempt);
+          const answer = () => (offered === undefined ? reject(lost) : resolve(offered));
+          if (!world.network.isCutOff(holder.name))
+            world.scheduler.after(world.network.delayMs(), () => this.process.deliver(answer));
+        }),
+      );
+    });
+    await writerOfCall.run({ writer: { worker: worker.id, unit, attempt } }, async () => {
+      const result = intake.begin({ unit, attempt }, intake.receivedBytes({ unit, attempt }), bytes.length);
+      try {
+        const rest = bytes.subarray(intake.receivedBytes({ unit, attempt }));
+        const middle = Math.ceil(rest.length / 2);
+        for (const piece of [rest.subarray(0, middle), rest.subarray(middle)]) {
+          if (piece.length > 0) await result.write(piece);
+        }
+        await result.finish(createHash("sha256").update(bytes).digest("hex"));
+      } finally {
+        await result.close();
+      }
+    });
+  }
+}
+
+const JOB = "job";
+
+function rangesOf(work: SealWork): readonly { readonly offsetBytes: number; readonly sizeBytes: number }[] {
+  return work.kind === "seal-slices" ? work.ranges : [{ offsetBytes: 0, sizeBytes: work.sizeBytes }];
 }
 
 /** Causes that pass, or that another start gets past. */

@@ -18,6 +18,7 @@ export const phases = [
 /** What the core counts, of which each must happen somewhere. */
 export const countersWanted = [
   "stale-report",
+  "refused-report",
   "lapsed-lease",
   "failed-attempt",
   "lost-slice",

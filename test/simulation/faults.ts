@@ -30,6 +30,10 @@ export const faultKinds = [
   "lie-bytes",
   "lie-hash",
   "lie-write",
+  "lie-seal",
+  "lie-kind",
+  "lie-attempt",
+  "lie-owner",
   "failing-attempt",
   "poison-slice",
   "bad-data",
@@ -73,10 +77,18 @@ const rare: Partial<Record<FaultKind, number>> = {
   "lie-bytes": 0.1,
   "lie-hash": 0.08,
   "lie-write": 0.05,
+  "lie-seal": 0.03,
+  "lie-kind": 0.08,
+  "lie-attempt": 0.08,
+  "lie-owner": 0.08,
   "power-loss": 0.12,
   stop: 0.1,
 };
 const USUAL = 0.2;
+
+/** Of bytes and their hashes; the others are lies about what was lent. */
+export const liesOfBytes = ["lie-bytes", "lie-hash", "lie-write"] as const satisfies readonly FaultKind[];
+export const lieKinds: readonly FaultKind[] = [...liesOfBytes, "lie-seal", "lie-kind", "lie-attempt", "lie-owner"];
 
 /** Kinds that need a journal that coordinators share. */
 const ofSharedJournals: readonly FaultKind[] = [
@@ -86,14 +98,19 @@ const ofSharedJournals: readonly FaultKind[] = [
   "journal-message-lost",
 ];
 
-export function chooseFaults(random: () => number, sharedJournal: boolean): Set<FaultKind> {
-  const chosen = new Set<FaultKind>();
+export function chooseFaults(
+  random: () => number,
+  sharedJournal: boolean,
+  provoked: readonly FaultKind[] = [],
+): Set<FaultKind> {
+  const chosen = new Set<FaultKind>(provoked);
   for (const kind of faultKinds) {
     const wanted = random() < (rare[kind] ?? USUAL);
     if (wanted && (sharedJournal || !ofSharedJournals.includes(kind))) chosen.add(kind);
   }
   // One liar at most; whoever writes what it does not hash is found by the seal, others by votes.
-  const liars = (["lie-bytes", "lie-hash", "lie-write"] as const).filter((kind) => chosen.has(kind));
-  for (const kind of liars.slice(1)) chosen.delete(kind);
+  const liars = lieKinds.filter((kind) => chosen.has(kind));
+  const kept = liars.find((kind) => provoked.includes(kind)) ?? liars[0];
+  for (const kind of liars) if (kind !== kept) chosen.delete(kind);
   return chosen;
 }

@@ -8,8 +8,8 @@ import { shardPreamble } from "../../coordinator/plan/index.ts";
 import type { Steps } from "../../merge/methods/index.ts";
 import {
   type Assignment,
-  canonicalJson,
   type Plan,
+  planText,
   type Slice,
   type SliceId,
   type SlicePart,
@@ -93,7 +93,7 @@ export function makeUpMerge(random: Random): MadeUpMerge {
     slices,
     notes: [],
   };
-  const digest = createHash("sha256").update(canonicalJson(plan)).digest("hex");
+  const digest = createHash("sha256").update(planText(plan)).digest("hex");
   return { plan, digest, shards: referenceShards(plan) };
 }
 

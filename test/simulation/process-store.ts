@@ -11,10 +11,18 @@ import {
 import { PowerLoss, type SimulatedStore } from "../support/simulated-store.ts";
 import type { Writer } from "./auditor.ts";
 import type { Process } from "./process.ts";
+import { writerOfCall } from "./rpc.ts";
 import { times, type World } from "./world.ts";
 
 /** A call that a process had begun when it died is carried out within this time, or not at all. */
 const ABANDONED_MS = 50;
+
+export interface StoreMarks {
+  /** Whose these bytes are. */
+  writerOf?(bytes: Uint8Array): Writer | undefined;
+  /** In the place of a sync. */
+  syncing?(sync: () => Promise<void>): Promise<void>;
+}
 
 /** Calls that may fail, and how. */
 type Kind = "read" | "write" | "sync" | "name" | "look";
@@ -28,27 +36,23 @@ export class ProcessStore implements Store {
   readonly #process: Process;
   #inner: SimulatedStore;
   #innerDisk: unknown;
+  readonly #marks: StoreMarks;
 
-  constructor(world: World, process: Process) {
+  /** `marks`: whose bytes are written, and planted faults of a worker's. */
+  constructor(world: World, process: Process, marks: StoreMarks = {}) {
     this.#world = world;
     this.#process = process;
+    this.#marks = marks;
     this.#inner = world.newStore();
     this.#innerDisk = world.disk;
   }
 
   async open(path: string, mode: OpenMode): Promise<StoredFile> {
     const store = this.#current();
-    return this.#handle(
-      store,
-      await this.#call(store, mode === "read" ? "look" : "name", path, () => store.open(path, mode)),
-    );
-  }
-
-  /** To be written by a worker, but only if it is there. */
-  async reopen(path: string, writer: Writer): Promise<StoredFile> {
-    const store = this.#current();
-    const file = await this.#call(store, "look", path, () => store.open(path, "rewrite"));
-    return this.#handle(store, file, writer);
+    // Bytes that came through a call are its sender's.
+    const sender = writerOfCall.getStore();
+    const file = await this.#call(store, mode === "write" ? "name" : "look", path, () => store.open(path, mode));
+    return this.#handle(store, file, sender);
   }
 
   identity(path: string): Promise<FileIdentity | undefined> {
@@ -113,8 +117,10 @@ export class ProcessStore implements Store {
     };
   }
 
-  #handle(store: SimulatedStore, file: StoredFile, writer?: Writer): StoredFile {
+  #handle(store: SimulatedStore, file: StoredFile, sender?: { readonly writer?: Writer }): StoredFile {
     const { path } = file;
+    const { auditor } = this.#world;
+    const { writerOf, syncing = (sync) => sync() } = this.#marks;
     return {
       path,
       identity: () => this.#call(store, "look", path, () => file.identity()),
@@ -123,13 +129,18 @@ export class ProcessStore implements Store {
           await file.read(offsetBytes, into);
           this.#world.auditor.readBack(path, offsetBytes, into.length);
         }),
-      write: (offsetBytes, bytes) =>
-        this.#call(store, "write", path, () => {
-          this.#world.auditor.writing(path, offsetBytes, bytes, writer);
+      write: (offsetBytes, bytes) => {
+        // A coordinator writes for several, one after another: what it has begun is over before the next may begin.
+        if (sender?.writer !== undefined) auditor.mayWrite(path, sender.writer);
+        const writer = sender?.writer ?? writerOf?.(bytes);
+        return this.#call(store, "write", path, () => {
+          if (sender === undefined && writer !== undefined) auditor.mayWrite(path, writer);
+          auditor.writing(path, offsetBytes, bytes, writer);
           return file.write(offsetBytes, bytes);
-        }),
+        });
+      },
       truncate: (sizeBytes) => this.#call(store, "write", path, () => file.truncate(sizeBytes)),
-      sync: () => this.#call(store, "sync", path, () => file.sync()),
+      sync: () => syncing(() => this.#call(store, "sync", path, () => file.sync())),
       close: () => this.#call(store, "look", path, () => file.close()),
     };
   }

@@ -38,9 +38,17 @@ export class Process {
     else act();
   }
 
-  /** A timer of the process. */
-  after(delayMs: number, act: () => void): void {
-    this.#scheduler.after(delayMs, () => this.deliver(act));
+  /** A timer of the process; the returned function takes it back. */
+  after(delayMs: number, act: () => void): () => void {
+    let on = true;
+    this.#scheduler.after(delayMs, () => {
+      this.deliver(() => {
+        if (on) act();
+      });
+    });
+    return () => {
+      on = false;
+    };
   }
 
   every(intervalMs: () => number, act: () => boolean): void {

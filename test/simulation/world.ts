@@ -16,6 +16,8 @@ export const times = {
   heartbeatMs: 100,
   answerMs: 150,
   laterMs: 30,
+  /** Then a call has failed whose answer did not come. */
+  callMs: 200,
   /** Faults end here; what is slow, stopped or full is well again. */
   faultsEndMs: 2000,
   /** By then a job must have ended, whatever happened before the faults ended. */
@@ -99,8 +101,10 @@ export class World {
 
   ioDelayMs(kind: string, process: Process): number {
     if (kind === "write" && this.slowDisks.has(process)) return this.between(50, 250);
-    const usual = kind === "look" ? this.between(0.2, 1) : this.between(0.5, 3);
-    if (kind === "write" && process.name.startsWith("w") && this.strikes("slow-io", 0.08)) return this.between(50, 600);
+    // A result is one call: long enough that things happen meanwhile.
+    const isResult = kind === "write" && process.name.startsWith("w");
+    const usual = kind === "look" ? this.between(0.2, 1) : this.between(0.5, isResult ? 25 : 3);
+    if (isResult && this.strikes("slow-io", 0.15)) return this.between(50, 600);
     return usual;
   }
 
