@@ -1,4 +1,5 @@
 import type { Dtype } from "./dtype.ts";
+import type { ModelOrigin } from "./model-card.ts";
 
 /** What a model on disk is, known from headers alone: no tensor byte has been read. Plain data. */
 export interface Checkpoint {
@@ -23,6 +24,8 @@ export interface Checkpoint {
    */
   readonly leftBehind?: readonly string[];
   readonly missingCode?: readonly string[];
+  /** What its card says of its licence and its parents. */
+  readonly origin?: ModelOrigin | undefined;
 }
 
 /** A file beside the weights, as it was found. */

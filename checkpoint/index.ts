@@ -24,6 +24,7 @@ export { sha256Hex } from "./hash.ts";
 export { type ScannedHeader, scanHeader } from "./header-scan.ts";
 export { type CountHolder, countHolders } from "./layer-counts.ts";
 export { locateModel, type ModelReference, type Surroundings } from "./locate-model.ts";
+export type { ModelOrigin } from "./model-card.ts";
 export { type ExpertFacts, type ModelFacts, modelFacts, type StackFacts, type VocabularyFacts } from "./model-facts.ts";
 export type { ModelLocation } from "./model-location.ts";
 export { alignNames, bareName, type NameAlignment, type NamedShapes, namesInTarget } from "./name-alignment.ts";

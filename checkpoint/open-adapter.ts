@@ -8,6 +8,7 @@ import { CheckpointError } from "./errors.ts";
 import { Folder } from "./folder.ts";
 import { folderFiles } from "./folder-files.ts";
 import { readJsonObject } from "./json-file.ts";
+import { readOrigin } from "./model-card.ts";
 import type { ModelLocation } from "./model-location.ts";
 import { openCheckpoint } from "./open-checkpoint.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
@@ -89,7 +90,16 @@ export async function openAdapter(store: Store, location: ModelLocation, label: 
   const files = [{ name, ...header.file }];
   const companions = texts.map(([companion]) => companion);
   const sidecars = new Map([[ADAPTER_CONFIG_NAME, state], ...texts]);
-  const checkpoint = { root: folder.root, files, tensors, config: json, companions, sidecars };
+  const origin = await readOrigin(folder, location);
+  const checkpoint = {
+    root: folder.root,
+    files,
+    tensors,
+    config: json,
+    companions,
+    sidecars,
+    ...(origin && { origin }),
+  };
   return { checkpoint, config, ...sortAdapterTensors(tensors, label) };
 }
 

@@ -4,6 +4,7 @@ import { CheckpointError, quoted } from "./errors.ts";
 import { Folder } from "./folder.ts";
 import { folderFiles } from "./folder-files.ts";
 import { readJsonObject } from "./json-file.ts";
+import { readOrigin } from "./model-card.ts";
 import type { ModelLocation } from "./model-location.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
 import { scaledTensors } from "./scaled-fp8.ts";
@@ -51,7 +52,8 @@ export async function openCheckpoint(
     });
   }
   const beside = location.file === undefined ? await besideWeights(folder, weights.files, label) : nothingBeside;
-  const checkpoint = { root: folder.root, files, tensors, ...beside };
+  const origin = location.file === undefined ? await readOrigin(folder, location) : undefined;
+  const checkpoint = { root: folder.root, files, tensors, ...beside, ...(origin && { origin }) };
   // Codes that cannot be made values are refused now, whatever becomes of them.
   if (options.allowScaledFp8 !== true) {
     scaledTensors(checkpoint, label, { packed: options.allowPacked === true ? "leave" : "refuse" });

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { Checkpoint } from "../../checkpoint/index.ts";
+import type { Checkpoint, ModelOrigin } from "../../checkpoint/index.ts";
 import {
   checkSameState,
   type InputDocument,
@@ -49,7 +49,11 @@ export const JOURNAL_NAME = "journal";
 const STAGE_NAME = "stage";
 
 /** An input, and the files beside its weights that the plan was made with, or that are copied into the output. */
-export type JobInput = JobDescription["inputs"][number] & { readonly documents?: readonly InputDocument[] };
+export type JobInput = JobDescription["inputs"][number] & {
+  readonly documents?: readonly InputDocument[];
+  /** For the model card. */
+  readonly origin?: ModelOrigin | undefined;
+};
 
 export interface MergeJobOptions {
   readonly store: Store;
@@ -411,10 +415,11 @@ async function stageRest(options: MergeJobOptions, stage: string, sealed: Sealed
     sizeBytes,
     sha256: sealed.shardSha256s[k] ?? "",
   }));
+  const origins = options.inputs.map(({ origin }) => origin);
   const documents = await stageDocuments(
     store,
     stage,
-    await outputDocuments(plan, { store, recipeText, definingCheckpoint, text }),
+    await outputDocuments(plan, { store, recipeText, definingCheckpoint, text, origins }),
   );
   const manifest = buildManifest({
     plan,

@@ -5,6 +5,7 @@ import {
   companionKind,
   locateModel,
   type ModelLocation,
+  type ModelOrigin,
   type ModelReference,
   type OpenedFiles,
   openAdapter,
@@ -77,6 +78,7 @@ export interface Prepared {
     readonly label: string;
     readonly files: readonly InputFile[];
     readonly documents: readonly InputDocument[];
+    readonly origin?: ModelOrigin | undefined;
   }[];
   readonly warnings: readonly Fault[];
 }
@@ -172,6 +174,7 @@ export function planOpened(
       label,
       files: checkpoint.files.map(inputFileOf),
       documents: documentsOf(checkpoint, input === binding.definingInput || input === binding.tokenizer?.pattern),
+      origin: checkpoint.origin,
     })),
     warnings: [...warnings, ...binding.warnings, ...besideWarnings(recipe, opened, binding)],
   };

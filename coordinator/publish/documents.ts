@@ -3,6 +3,7 @@ import {
   ADAPTER_CONFIG_NAME,
   type Checkpoint,
   MAX_COMPANION_BYTES,
+  type ModelOrigin,
   mayNameTokenIds,
   readSidecar,
   sha256Hex,
@@ -37,11 +38,13 @@ export interface DocumentSources {
   readonly definingCheckpoint: Checkpoint;
   /** Where the output does not simply have the defining input's tokenizer and chat template. */
   readonly text?: OutputText | undefined;
+  /** Per input of the plan, what its card says. */
+  readonly origins?: readonly (ModelOrigin | undefined)[];
 }
 
 /** All files beside the shards but the manifest and SHA256SUMS: a function of the plan, the recipe's text and the inputs. */
 export async function outputDocuments(plan: Plan, sources: DocumentSources): Promise<readonly OutputDocument[]> {
-  const { store, recipeText, definingCheckpoint, text } = sources;
+  const { store, recipeText, definingCheckpoint, text, origins = [] } = sources;
   const { config, companions } = definingCheckpoint;
   const read = async (name: string, limitBytes: number) =>
     Buffer.from(await readSidecar(store, definingCheckpoint, name, limitBytes)).toString("utf8");
@@ -64,7 +67,10 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
   if (text?.tokenizer !== undefined) documents.push(...(await tokenizerDocuments(store, text.tokenizer)));
   else if (text !== undefined) documents.push(...(await copiedText(store, text)));
   const withTemplate = text?.chatTemplate === undefined ? documents : withChatTemplate(documents, text.chatTemplate);
-  const last = [textDocument(CARD_NAME, modelCard(plan, recipeText)), textDocument(RECIPE_NAME, recipeText)];
+  const last = [
+    textDocument(CARD_NAME, modelCard({ plan, recipeText, config, origins })),
+    textDocument(RECIPE_NAME, recipeText),
+  ];
   if (plan.shards.length > 1) last.push(textDocument(INDEX_NAME, shardIndex(plan)));
   return [...withTemplate, ...last];
 }

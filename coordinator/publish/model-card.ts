@@ -1,28 +1,33 @@
+import type { Checkpoint, ModelOrigin } from "../../checkpoint/index.ts";
 import { methodDeclarations } from "../../merge/methods/index.ts";
 import type { Plan, TensorTask } from "../../merge/work/index.ts";
 
 const FENCE = /^(`{3,})yaml\r?\n/m;
 
+export interface CardSources {
+  readonly plan: Plan;
+  readonly recipeText: string;
+  /** Of the defining input. */
+  readonly config: Checkpoint["config"];
+  /** Per input of the plan, what its own card says. */
+  readonly origins: readonly (ModelOrigin | undefined)[];
+}
+
 /**
- * README.md: what the Hub shows. Models stand by label, so no path of the machine gets out but those of the recipe.
- * Nothing in it depends on the version of the tool: repair must make the same bytes later.
+ * README.md: what the Hub shows. Models stand by their names on the Hub or by label, so no path of the machine gets out but those of
+ * the recipe. Nothing in it depends on the version of the tool: repair must make the same bytes later.
  */
-export function modelCard(plan: Plan, recipeText: string): string {
-  const labels = plan.inputs.map(({ label }) => label);
+export function modelCard({ plan, recipeText, config, origins }: CardSources): string {
+  const parents = plan.inputs.map(({ label }, k) => ({ name: origins[k]?.hubId ?? label, ...origins[k] }));
   const names = new Set(plan.tasks.flatMap((task) => (isMerged(task) ? [task.method] : [])));
   const methods = [...names].sort().map(methodLine);
   const fence = fenceFor(recipeText);
   const newline = recipeText.endsWith("\n") ? "" : "\n";
   return [
     "---",
-    "base_model:",
-    ...labels.map((label) => `- ${JSON.stringify(label)}`),
-    `library_name: ${plan.adapter === undefined ? "transformers" : "peft"}`,
-    "tags:",
-    "- merge",
-    "- deltaworks",
+    ...frontMatter(parents, plan.adapter === undefined ? undefined : config),
     "---",
-    `# Merge of ${listed(labels)}`,
+    `# Merge of ${listed(parents.map(({ name }) => name))}`,
     "",
     "A merge of language models made by deltaworks.",
     "",
@@ -32,10 +37,13 @@ export function modelCard(plan: Plan, recipeText: string): string {
     "",
     "## Models",
     "",
-    ...labels.map(
-      (label, k) =>
-        `- ${code(label)}${k === plan.definingInput ? ` (${plan.adapter === undefined ? "config and tokenizer" : "config"})` : ""}`,
-    ),
+    ...parents.map((parent, k) => `- ${parentText(parent, k === plan.definingInput ? whatItGives(plan) : undefined)}`),
+    "",
+    "## How to load it",
+    "",
+    "```python",
+    ...loadingLines(config, plan.adapter !== undefined),
+    "```",
     "",
     "## Recipe",
     "",
@@ -43,6 +51,96 @@ export function modelCard(plan: Plan, recipeText: string): string {
     `${recipeText}${newline}${fence}`,
     "",
   ].join("\n");
+}
+
+interface Parent extends ModelOrigin {
+  readonly name: string;
+}
+
+/** https://huggingface.co/docs/hub/model-cards: base_model, base_model_relation, library_name, license, tags. */
+function frontMatter(parents: readonly Parent[], adapterConfig: Checkpoint["config"]): string[] {
+  const ofAdapters = adapterConfig?.base_model_name_or_path;
+  const bases = typeof ofAdapters === "string" && isHubId(ofAdapters) ? [ofAdapters] : parents.map(({ name }) => name);
+  const isAdapter = adapterConfig !== undefined;
+  return [
+    "base_model:",
+    ...bases.map((base) => `- ${JSON.stringify(base)}`),
+    `base_model_relation: ${isAdapter ? "adapter" : "merge"}`,
+    `library_name: ${isAdapter ? "peft" : "transformers"}`,
+    ...licenseLines(parents),
+    "tags:",
+    "- merge",
+    "- deltaworks",
+  ];
+}
+
+/** Only where all parents name the same licence: what holds for a mixture, nobody can say here. */
+function licenseLines(parents: readonly Parent[]): string[] {
+  const [first] = parents;
+  if (first?.license === undefined) return [];
+  const keys = ["license", "licenseName", "licenseLink"] as const;
+  if (!parents.every((parent) => keys.every((key) => parent[key] === first[key]))) return [];
+  const names = { license: "license", licenseName: "license_name", licenseLink: "license_link" };
+  return keys.flatMap((key) => (first[key] === undefined ? [] : [`${names[key]}: ${JSON.stringify(first[key])}`]));
+}
+
+function parentText({ name, license, licenseName, baseModels }: Parent, gives: string | undefined): string {
+  const facts = [
+    ...(gives === undefined ? [] : [gives]),
+    ...(license === undefined ? [] : [`licence ${code(license === "other" ? (licenseName ?? license) : license)}`]),
+    ...(baseModels === undefined ? [] : [`itself made from ${baseModels.map(code).join(", ")}`]),
+  ];
+  return `${code(name)}${facts.length > 0 ? ` (${facts.join("; ")})` : ""}`;
+}
+
+function whatItGives(plan: Plan): string {
+  return plan.adapter === undefined ? "config and tokenizer" : "config";
+}
+
+function isHubId(text: string): boolean {
+  return /^[\w.-]+\/[\w.-]+$/.test(text) && !text.startsWith(".");
+}
+
+const FOLDER = '"path/to/this/folder"';
+
+/** By the end of what the config calls its architecture; AutoModel loads what is left. */
+const autoClasses: readonly (readonly [RegExp, string])[] = [
+  [/ForCausalLM$|LMHeadModel$/, "AutoModelForCausalLM"],
+  [/MaskedLM$/, "AutoModelForMaskedLM"],
+  [/SequenceClassification$/, "AutoModelForSequenceClassification"],
+  [/TokenClassification$/, "AutoModelForTokenClassification"],
+  [/QuestionAnswering$/, "AutoModelForQuestionAnswering"],
+];
+
+function loadingLines(config: Checkpoint["config"], isAdapter: boolean): string[] {
+  if (isAdapter) {
+    const base = config?.base_model_name_or_path;
+    const name =
+      typeof base === "string" && isHubId(base) ? JSON.stringify(base) : '"the model that the adapters were made for"';
+    return [
+      "from peft import PeftModel",
+      "from transformers import AutoModelForCausalLM",
+      "",
+      `model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(${name}), ${FOLDER})`,
+    ];
+  }
+  const [architecture] = Array.isArray(config?.architectures) ? config.architectures : [];
+  const auto = autoClassOf(String(architecture ?? ""), config ?? {});
+  const isSeen = auto === "AutoModelForImageTextToText";
+  const reader = isSeen ? "AutoProcessor" : "AutoTokenizer";
+  return [
+    `from transformers import ${[auto, reader].sort().join(", ")}`,
+    "",
+    `model = ${auto}.from_pretrained(${FOLDER}, dtype="auto")`,
+    `${isSeen ? "processor" : "tokenizer"} = ${reader}.from_pretrained(${FOLDER})`,
+  ];
+}
+
+function autoClassOf(architecture: string, config: Readonly<Record<string, unknown>>): string {
+  const found = autoClasses.find(([pattern]) => pattern.test(architecture))?.[1];
+  if (found !== undefined) return found;
+  if (!architecture.endsWith("ForConditionalGeneration")) return "AutoModel";
+  return Object.hasOwn(config, "vision_config") ? "AutoModelForImageTextToText" : "AutoModelForSeq2SeqLM";
 }
 
 /**

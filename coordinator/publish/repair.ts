@@ -219,7 +219,14 @@ class Repair {
     const wanted = [...damaged].filter((name) => !isShard.has(name) && !others.includes(name));
     const definingCheckpoint = inputs[plan.definingInput]?.checkpoint;
     if (wanted.length === 0 || definingCheckpoint === undefined) return;
-    const documents = await outputDocuments(plan, { store: this.#store, recipeText, definingCheckpoint, text });
+    const origins = inputs.map(({ checkpoint }) => checkpoint.origin);
+    const documents = await outputDocuments(plan, {
+      store: this.#store,
+      recipeText,
+      definingCheckpoint,
+      text,
+      origins,
+    });
     for (const name of wanted) {
       const document = documents.find((candidate) => candidate.name === name);
       if (document === undefined)

@@ -125,6 +125,7 @@ describe("other documents", () => {
     const [, frontMatter = ""] = /^---\n(.*?)\n---\n/s.exec(card) ?? [];
     expect(parse(frontMatter)).toEqual({
       base_model: ["base"],
+      base_model_relation: "merge",
       library_name: "transformers",
       tags: ["merge", "deltaworks"],
     });
@@ -134,7 +135,8 @@ describe("other documents", () => {
   test.each(["a: 1", "a: 1\n", "a: 1\n\n", "a: |\n  ```yaml\n  ````\n", "# é\r\na: 1\r\n", "```"])(
     "the recipe %j is found again in the card",
     (recipe) => {
-      expect(recipeInCard(modelCard(fakePlan(), recipe))).toContain(recipe);
+      const card = modelCard({ plan: fakePlan(), recipeText: recipe, config: undefined, origins: [] });
+      expect(recipeInCard(card)).toContain(recipe);
     },
   );
 
