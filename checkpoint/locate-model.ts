@@ -51,8 +51,14 @@ export async function locateModel(
   if (isHubId(path)) return locateInCache(store, path, revision, surroundings.environment);
   const places = isAbsolute(path) ? "" : `, neither in ${surroundings.cwd} nor in ${surroundings.recipeDirectory}`;
   throw new CheckpointError("checkpoint/not-found", `${path}: nothing is there${places}`, {
-    hint: "Relative paths count from the working directory, then from the recipe's folder.",
+    hint: /^~/.test(path)
+      ? `~ is spelled out by the shell alone, and stands for nothing in a recipe: write the whole path${homeHint(path, surroundings.environment)}.`
+      : "Relative paths count from the working directory, then from the recipe's folder.",
   });
+}
+
+function homeHint(path: string, { HOME }: Surroundings["environment"]): string {
+  return HOME !== undefined && path.startsWith("~/") ? `, ${HOME}${path.slice(1)}` : "";
 }
 
 async function findUnder(store: Store, modelsRoot: string | undefined, path: string): Promise<string | undefined> {

@@ -31,9 +31,22 @@ const io: Io = {
 function runs<Options>(load: () => Promise<Run<Options>>) {
   return async (...all: unknown[]) => {
     const command = all.at(-1) as Command;
+    const tilde = unexpandedTilde([...command.args, ...Object.values(command.opts()).flat()]);
+    if (tilde !== undefined) {
+      io.stderr(
+        `error: ${tilde}: ~ is spelled out by the shell alone, and not inside of quotes or after = or :\n  hint  Write the whole path.\n`,
+      );
+      process.exitCode = exitCodes.usage;
+      return;
+    }
     const run = await load();
     process.exitCode = await run(command.args, command.opts() as Options, io);
   };
+}
+
+/** A path that begins with ~, alone or after a name: as it stands it would be a folder called "~". */
+function unexpandedTilde(values: readonly unknown[]): string | undefined {
+  return values.find((value): value is string => typeof value === "string" && /^(?:[\w.-]+[=:])?~(?:\/|$)/.test(value));
 }
 
 function withPlanning(command: Command): Command {

@@ -35,6 +35,7 @@ function isUsage(code: string): boolean {
     "coordinator/other-job",
     "publish/not-empty",
     "publish/foreign-file",
+    "publish/output-is-input",
     "publish/layer-count",
     "plan/option",
     "worker/option",

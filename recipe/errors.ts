@@ -5,6 +5,7 @@ export const recipeCodes = [
   "recipe/too-large",
   "recipe/duplicate-key",
   "recipe/not-yet",
+  "recipe/other-program",
   "recipe/unknown-key",
   "recipe/missing-key",
   "recipe/wrong-type",

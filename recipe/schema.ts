@@ -5,6 +5,7 @@ import { maybeDtype } from "./dtype-names.ts";
 import type { Findings } from "./findings.ts";
 import { lintRecipe } from "./lints.ts";
 import { maybeModelReference } from "./model-reference.ts";
+import { isForOther } from "./other-programs.ts";
 import { checkRange, needsBase } from "./range-checks.ts";
 import type { Recipe } from "./recipe.ts";
 import { parseSettings } from "./settings.ts";
@@ -41,6 +42,7 @@ export function readRecipe(
     );
     return undefined;
   }
+  if (isForOther(root, findings)) return undefined;
   const method = maybeMethod(root, options.methods, findings);
   const context: ReadingContext = { findings, allowUnknownKeys: options.allowUnknownKeys, method };
   reportUnknownKeys(context, root, recipeKeys);

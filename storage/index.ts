@@ -1,5 +1,6 @@
 export { type StorageCode, StorageError, storageCodes } from "./errors.ts";
 export { FileStore } from "./file-store.ts";
+export { freeBytes } from "./free-bytes.ts";
 export type {
   DirectoryEntry,
   FileIdentity,

@@ -4,7 +4,7 @@ import { prepareText, readRecipe } from "../../coordinator/prepare/index.ts";
 import { WORK_DIRECTORY } from "../../coordinator/publish/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { recipeTextUpTo } from "../../recipe/index.ts";
-import { FileStore, type Store } from "../../storage/index.ts";
+import { FileStore, freeBytes, type Store } from "../../storage/index.ts";
 import type { EngineChoice } from "../../worker/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -138,6 +138,7 @@ async function mergeText(
         return workerThreads({ threads, job, budget, engine });
       },
       clock: { nowMs: () => performance.now() },
+      freeBytes,
       observer: progress,
       onStop: (stop) => signals.listen(io, stop),
     });

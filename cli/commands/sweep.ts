@@ -4,7 +4,7 @@ import { type Prepared, prepareText, readRecipe } from "../../coordinator/prepar
 import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
 import { checkFaults, type Fault, filledRecipe, parseSweep, type Sweep, type SweepPoint } from "../../recipe/index.ts";
-import { FileStore, type Store } from "../../storage/index.ts";
+import { FileStore, freeBytes, type Store } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { ProgressReport } from "../progress.ts";
@@ -177,6 +177,7 @@ async function runBatch(
           surveyElements: each.budget.rangeElements,
           workers: (job) => pool.workersFor(one.point.name, job),
           clock: { nowMs: () => performance.now() },
+          freeBytes,
           observer: progress,
           onStop: (stop) => signals.listen(io, stop),
         });

@@ -2,6 +2,7 @@
 export const jobCodes = [
   "coordinator/other-job",
   "coordinator/incomplete",
+  "coordinator/no-space",
   "coordinator/bad-record",
   "coordinator/nondeterministic",
   "coordinator/storage-damages",

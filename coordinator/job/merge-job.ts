@@ -9,6 +9,7 @@ import {
   type Json,
   type Plan,
   type Seed,
+  type SliceId,
 } from "../../merge/work/index.ts";
 import type { Store } from "../../storage/index.ts";
 import {
@@ -23,6 +24,7 @@ import type { WorkerListener, WorkerSource } from "../link/index.ts";
 import {
   buildManifest,
   checkOutputDirectory,
+  checkOutputIsNoInput,
   LOCK_PATH,
   type OutputFile,
   type OutputText,
@@ -36,6 +38,7 @@ import { hashFile } from "../seal/index.ts";
 import { aboutEpoch, type EarlierEpochs, type EpochFacts, earlierEpochs } from "./earlier-epochs.ts";
 import { JobError } from "./errors.ts";
 import { fencedStore } from "./fenced-store.ts";
+import { bytesToWrite, spaceWarning } from "./free-space.ts";
 import type { JobControls } from "./job-controls.ts";
 import { type JobObserver, type JobPorts, JobRunner, type JobSeams, type Outcome } from "./job-runner.ts";
 import { type JobLimits, localLimits } from "./limits.ts";
@@ -88,6 +91,8 @@ export interface MergeJobOptions {
   readonly openJournal?: () => Promise<OpenJournal>;
   /** With `openJournal`: who the job is to an output; its lock is taken in this name. Absent: no lock is taken. */
   readonly owner?: OutputOwner;
+  /** What the disk of a directory has left; absent, or undefined, where nobody knows. */
+  readonly freeBytes?: (directory: string) => Promise<number | undefined>;
   /** For simulations. */
   readonly seams?: JobSeams;
   readonly observer: JobObserver & { began(begun: Begun): void };
@@ -117,6 +122,7 @@ export async function runMergeJob(options: MergeJobOptions): Promise<Outcome> {
   const { store, out, digest: planDigest, overwrite, openJournal } = options;
   const work = join(out, WORK_DIRECTORY);
   const path = join(work, JOURNAL_NAME);
+  await checkOutputIsNoInput(store, out, options.inputs);
   if (openJournal !== undefined) return runLocked(options, work, openJournal);
   // Nothing is written into a directory that is not ours.
   const hasJournal = (await store.identity(path)) !== undefined;
@@ -317,9 +323,13 @@ async function resume(
     return { outcome: "done" };
   }
 
+  // Before the shards are made: not every file system leaves their space to be taken later.
+  const free = await options.freeBytes?.(out);
+  if (history.slices.size === 0) reportSpace(options, free, history);
   const lost = new Set(await prepareStage(store, stage, plan));
   if (options.owner !== undefined) await noteOwner(store, stage, options.owner);
   const kept = lost.size === 0 ? history : { ...history, slices: slicesOutside(lost, plan, history) };
+  if (history.slices.size > 0) reportSpace(options, free, kept);
   const done = [...kept.slices.values()].filter(({ doneSha256 }) => doneSha256 !== undefined).length;
   began(history.slices.size > 0 ? "resumed" : "fresh", done);
   const shardPaths = plan.shards.map(({ name }) => join(stage, name));
@@ -394,6 +404,15 @@ function earlierGrants(options: MergeJobOptions, epochs: readonly EpochFacts[], 
   // A coordinator that was taken over may live on; and a journal that forgot what was durable may have forgotten who writes.
   if (options.openJournal === undefined && lostRecords === 0) return earlier;
   return { writers: undefined, fenceMs: Math.max(earlier.fenceMs, fenceMs) };
+}
+
+/** @throws JobError `coordinator/no-space` where nothing has been computed yet */
+function reportSpace({ out, plan, inputs, observer }: MergeJobOptions, free: number | undefined, history: JobHistory) {
+  const isDone = (id: SliceId) => history.slices.get(id)?.doneSha256 !== undefined;
+  const copied = inputs[plan.definingInput]?.documents ?? [];
+  const documentBytes = copied.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const warning = spaceWarning(out, bytesToWrite(plan, isDone, documentBytes), free, history.slices.size > 0);
+  if (warning !== undefined) observer.warning(warning);
 }
 
 /** Workers hold inputs open, and go on reading a file that another has taken the place of. */

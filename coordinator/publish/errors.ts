@@ -3,6 +3,7 @@ export const publishCodes = [
   // Whether an output directory may be used
   "publish/not-empty",
   "publish/foreign-file",
+  "publish/output-is-input",
   "publish/unsafe-name",
   // Making and placing the files
   "publish/layer-count",

@@ -30,6 +30,7 @@ export {
 } from "./manifest.ts";
 export { checkOutputDirectory, type OutputClaim, type OutputState } from "./output-directory.ts";
 export type { OutputDocument } from "./output-document.ts";
+export { checkOutputIsNoInput } from "./output-is-input.ts";
 export type { OutputText, OutputTokenizer } from "./output-text.ts";
 export { type Publication, type PublishStep, publish } from "./publish.ts";
 export type { RepairChoices } from "./recorded-facts.ts";

@@ -245,3 +245,22 @@ slices:
     ["recipe/no-effect", 5],
   ]);
 });
+
+test.each([
+  [
+    "mergekit-moe",
+    "base_model: a\ngate_mode: hidden\ndtype: bfloat16\nexperts:\n  - source_model: b\n    positive_prompts: [code]\n  - source_model: c\n    positive_prompts: [maths]\n",
+  ],
+  ["mergekit-moe", "base_model: a\nexperts: [{source_model: b}]\n"],
+  ["mergekit-evolve", "genome:\n  models: [a, b]\n  merge_method: slerp\ntasks:\n  - name: x\n"],
+  ["mergekit-tokensurgeon", "model: a\ndonor: b\nk: 8\n"],
+])("a file of %s is answered with one sentence", (program, text) => {
+  const { faults, recipe } = parse(text);
+  expect(recipe).toBeUndefined();
+  expect(faults).toMatchObject([{ code: "recipe/other-program", message: expect.stringContaining(program) }]);
+});
+
+test("a key of another program in a recipe with a merge method is an unknown key like any other", () => {
+  const { faults } = parse(`${ties}gate_mode: hidden\nmodels: [{model: a, parameters: {weight: 1}}]\n`);
+  expect(faults.map(({ code }) => code)).toContain("recipe/unknown-key");
+});

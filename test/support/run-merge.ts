@@ -37,6 +37,8 @@ export interface MergeSettings {
   readonly store: Store;
   readonly overwrite: boolean;
   readonly restart: boolean;
+  /** What the output's disk has left; unknown unless given. */
+  readonly freeBytes: () => Promise<number | undefined>;
   /** A journal that does not lie in the output, and who the job is to it. */
   readonly shared: Pick<MergeJobOptions, "openJournal" | "owner">;
   /** Given a function that stops the job cleanly. */
@@ -70,6 +72,7 @@ const defaults = {
   cutEmbeddings: false,
   overwrite: false,
   restart: false,
+  freeBytes: async () => undefined,
   shared: {},
   onStop: () => {},
   onProgress: () => {},
@@ -117,6 +120,7 @@ export async function runMerge(
     seed: parseSeed(plan.seed),
     overwrite: chosen.overwrite,
     restart: chosen.restart,
+    freeBytes: chosen.freeBytes,
     hashInputs: false,
     toolVersion: "0.0.0-test",
     surveyElements: chosen.surveyElements,
