@@ -39,6 +39,8 @@ export {
   SealResult,
   SendResultRequest,
   SendResultResponse,
+  SendSummaryRequest,
+  SendSummaryResponse,
   SliceReport,
   Welcome,
   WorkerClient,

@@ -3,6 +3,7 @@ import {
   FetchResultResponse,
   type ReadInputResponse,
   SendResultRequest,
+  SendSummaryRequest,
   WorkerService,
 } from "../proto/index.ts";
 
@@ -35,6 +36,20 @@ export const fetchResultMethod = {
     return chunk === undefined
       ? WorkerService.fetchResult.responseDeserialize(bytes)
       : { chunk, sha256: Buffer.alloc(0) };
+  },
+} as const;
+
+export const sendSummaryMethod = {
+  ...CoordinatorService.sendSummary,
+  requestSerialize: (request: SendSummaryRequest): Buffer =>
+    request.message?.$case === "chunk"
+      ? lengthDelimited(CHUNK_TAG_SEND, request.message.value)
+      : Buffer.from(SendSummaryRequest.encode(request).finish()),
+  requestDeserialize: (bytes: Buffer): SendSummaryRequest => {
+    const value = loneChunk(CHUNK_TAG_SEND, bytes);
+    return value === undefined
+      ? CoordinatorService.sendSummary.requestDeserialize(bytes)
+      : { message: { $case: "chunk", value } };
   },
 } as const;
 

@@ -6,6 +6,8 @@ export const CHUNK_MESSAGE_MAX_BYTES = 2 * CHUNK_BYTES;
 export const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
 /** Most bytes of a control message: a verdict or summary of a tensor with a million rows has room. */
 export const CONTROL_MESSAGE_MAX_BYTES = 64 * 1024 * 1024;
+/** A summary of at most so many bytes goes with other reports; a larger one in pieces, by itself. */
+export const SUMMARY_MESSAGE_MAX_BYTES = 256 * 1024;
 /** How long entries of unary calls are gathered. */
 export const GATHER_MS = 5;
 

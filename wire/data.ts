@@ -1,4 +1,4 @@
-import { type Data, ElementType } from "../proto/index.ts";
+import { type Data, ElementType, type TypedArray } from "../proto/index.ts";
 import { malformed } from "./errors.ts";
 
 type TypedArrayConstructor = new (buffer: ArrayBuffer) => ArrayBufferView;
@@ -21,12 +21,19 @@ const DEPTH_MAX = 64;
  * Requests, summaries and verdicts as messages, bit for bit: -0, NaN and typed arrays come back as they went. Entries that are
  * undefined are left out. A Buffer comes back as a Uint8Array. Anything but plain data is a defect of its method.
  */
-export function messageOfData(value: unknown, depth = 0): Data {
-  if (depth > DEPTH_MAX) throw new Error(`data nested ${depth} deep cannot travel`);
-  return { kind: kindOf(value, depth) };
+export function messageOfData(value: unknown): Data {
+  return messageOf(value, 0, (bytes) => ({ bytes, followingBytes: 0n }));
 }
 
-function kindOf(value: unknown, depth: number): NonNullable<Data["kind"]> {
+/** How the bytes of an array travel. */
+export type Packing = (bytes: Buffer) => Pick<TypedArray, "bytes" | "followingBytes">;
+
+export function messageOf(value: unknown, depth: number, packing: Packing): Data {
+  if (depth > DEPTH_MAX) throw new Error(`data nested ${depth} deep cannot travel`);
+  return { kind: kindOf(value, depth, packing) };
+}
+
+function kindOf(value: unknown, depth: number, packing: Packing): NonNullable<Data["kind"]> {
   switch (typeof value) {
     case "boolean":
       return { $case: "boolValue", value };
@@ -37,21 +44,21 @@ function kindOf(value: unknown, depth: number): NonNullable<Data["kind"]> {
     case "bigint":
       return { $case: "bigintValue", value: String(value) };
     case "object":
-      return value === null ? { $case: "nullValue", value: true } : kindOfObject(value, depth);
+      return value === null ? { $case: "nullValue", value: true } : kindOfObject(value, depth, packing);
     default:
       throw new Error(`a ${typeof value} cannot travel`);
   }
 }
 
-function kindOfObject(value: object, depth: number): NonNullable<Data["kind"]> {
+function kindOfObject(value: object, depth: number, packing: Packing): NonNullable<Data["kind"]> {
   if (ArrayBuffer.isView(value)) {
     const known = arrays.find(([, Numbers]) => value instanceof Numbers);
     if (known === undefined) throw new Error(`a ${value.constructor.name} cannot travel`);
     const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-    return { $case: "arrayValue", value: { type: known[0], bytes } };
+    return { $case: "arrayValue", value: { type: known[0], ...packing(bytes) } };
   }
   if (Array.isArray(value)) {
-    return { $case: "listValue", value: { values: value.map((item) => messageOfData(item, depth + 1)) } };
+    return { $case: "listValue", value: { values: value.map((item) => messageOf(item, depth + 1, packing)) } };
   }
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) {
@@ -59,12 +66,22 @@ function kindOfObject(value: object, depth: number): NonNullable<Data["kind"]> {
   }
   const entries = Object.entries(value)
     .filter(([, item]) => item !== undefined)
-    .map(([name, item]) => ({ name, value: messageOfData(item, depth + 1) }));
+    .map(([name, item]) => ({ name, value: messageOf(item, depth + 1, packing) }));
   return { $case: "mapValue", value: { entries } };
 }
 
 /** @throws WireError `wire/malformed` */
-export function dataOf(message: Data | undefined, depth = 0): unknown {
+export function dataOf(message: Data | undefined): unknown {
+  return plainOf(message, 0, (array) => {
+    if (array.followingBytes !== 0n) throw malformed("an array whose bytes are to follow where none do");
+    return arrayOf(array);
+  });
+}
+
+export type Unpacking = (array: TypedArray) => ArrayBufferView;
+
+/** @throws WireError `wire/malformed` */
+export function plainOf(message: Data | undefined, depth: number, unpacking: Unpacking): unknown {
   if (depth > DEPTH_MAX) throw malformed(`data nested more than ${DEPTH_MAX} deep`);
   const kind = message?.kind;
   if (kind === undefined) throw malformed("data without a value");
@@ -72,14 +89,16 @@ export function dataOf(message: Data | undefined, depth = 0): unknown {
     case "nullValue":
       return null;
     case "listValue":
-      return kind.value.values.map((value) => dataOf(value, depth + 1));
+      return kind.value.values.map((value) => plainOf(value, depth + 1, unpacking));
     case "mapValue": {
       const names = new Set(kind.value.entries.map(({ name }) => name));
       if (names.size !== kind.value.entries.length) throw malformed("data that names an entry twice");
-      return Object.fromEntries(kind.value.entries.map(({ name, value }) => [name, dataOf(value, depth + 1)]));
+      return Object.fromEntries(
+        kind.value.entries.map(({ name, value }) => [name, plainOf(value, depth + 1, unpacking)]),
+      );
     }
     case "arrayValue":
-      return arrayOf(kind.value);
+      return unpacking(kind.value);
     case "bigintValue":
       if (!/^-?[0-9]{1,1000}$/.test(kind.value)) throw malformed(`${JSON.stringify(kind.value)} as a whole number`);
       return BigInt(kind.value);
@@ -88,11 +107,16 @@ export function dataOf(message: Data | undefined, depth = 0): unknown {
   }
 }
 
-function arrayOf({ type, bytes }: { readonly type: ElementType; readonly bytes: Uint8Array }): ArrayBufferView {
+function arrayOf({ type, bytes }: Pick<TypedArray, "type" | "bytes">): ArrayBufferView {
+  // A copy: what was received lies anywhere in a larger buffer, typed arrays must be aligned.
+  return numbersOf(type, new Uint8Array(bytes).buffer);
+}
+
+export function numbersOf(type: ElementType, buffer: ArrayBuffer): ArrayBufferView {
   const known = arrays.find(([known]) => known === type);
   if (known === undefined) throw malformed(`numbers of type ${type}, which is unknown here`);
   const [, Numbers, elementBytes] = known;
-  if (bytes.length % elementBytes !== 0) throw malformed(`${bytes.length} bytes of numbers of ${elementBytes} bytes`);
-  // A copy: what was received lies anywhere in a larger buffer, typed arrays must be aligned.
-  return new Numbers(new Uint8Array(bytes).buffer);
+  if (buffer.byteLength % elementBytes !== 0)
+    throw malformed(`${buffer.byteLength} bytes of numbers of ${elementBytes} bytes`);
+  return new Numbers(buffer);
 }

@@ -1,5 +1,5 @@
 /** Every code of the room. docs/errors.md explains each. */
-export const wireCodes = ["wire/malformed", "wire/other-version", "wire/disconnected"] as const;
+export const wireCodes = ["wire/malformed", "wire/other-version", "wire/disconnected", "wire/too-large"] as const;
 
 export type WireCode = (typeof wireCodes)[number];
 

@@ -7,7 +7,7 @@ export {
   type ReceivedAssignment,
 } from "./assignment.ts";
 export { type AttemptKey, attemptOf, messageOfAttempt, textOfAttempt } from "./attempt-id.ts";
-export { fetchResultMethod, readInputMethod, sendResultMethod } from "./chunk-codec.ts";
+export { fetchResultMethod, readInputMethod, sendResultMethod, sendSummaryMethod } from "./chunk-codec.ts";
 export {
   CHUNK_BYTES,
   CHUNK_MESSAGE_MAX_BYTES,
@@ -15,8 +15,10 @@ export {
   chunksOf,
   FLOW_CONTROL_WINDOW_BYTES,
   GATHER_MS,
+  SUMMARY_MESSAGE_MAX_BYTES,
 } from "./chunks.ts";
 export { dataOf, messageOfData } from "./data.ts";
+export { DataIntake, dataBytes, type PackedData, packedData } from "./data-pieces.ts";
 export { malformed, type WireCode, WireError, wireCodes } from "./errors.ts";
 export { countsOf, failureOf, messageOfCounts, messageOfFailure } from "./failure.ts";
 export { Gatherer, type GathererOptions } from "./gatherer.ts";
@@ -34,6 +36,7 @@ export {
   type CallStatus,
   FAILURES_KEY,
   failuresOfCall,
+  isTooLarge,
   type StatusCode,
   statusOf,
   WORKER_KEY,

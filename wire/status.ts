@@ -60,6 +60,11 @@ function codeFor(error: unknown): StatusCode {
   return retryable ? status.UNAVAILABLE : status.FAILED_PRECONDITION;
 }
 
+const tooLarge = {
+  hint: "This is a defect of deltaworks: please report it. Meanwhile, smaller slices (--slice-size) make smaller messages.",
+  retryable: false,
+};
+
 /** Statuses after which the same call may succeed a little later. */
 const passing: readonly StatusCode[] = [
   status.UNAVAILABLE,
@@ -68,6 +73,14 @@ const passing: readonly StatusCode[] = [
   status.DEADLINE_EXCEEDED,
 ];
 
+/**
+ * Whether the call's message is larger than one of the two ends takes, as grpc-js found by itself: it always will be. (A proxy may say
+ * RESOURCE_EXHAUSTED of its load, which passes.)
+ */
+export function isTooLarge({ code, details }: Pick<ServiceError, "code" | "details">): boolean {
+  return code === status.RESOURCE_EXHAUSTED && /^(Attempted to send|Sent|Received) message .*larger than/.test(details);
+}
+
 /** What went wrong with a call, as the other end put it; where it did not (nobody there, a proxy), as gRPC does. `peer`: for messages. */
 export function failuresOfCall(error: ServiceError, peer: string): readonly [Failure, ...Failure[]] {
   const [bytes] = error.metadata?.get(FAILURES_KEY) ?? [];
@@ -75,6 +88,7 @@ export function failuresOfCall(error: ServiceError, peer: string): readonly [Fai
     const [first, ...others] = Failures.decode(bytes).failures.map(failureOf);
     if (first !== undefined) return [first, ...others];
   }
+  if (isTooLarge(error)) return [{ code: "wire/too-large", message: `${peer}: ${error.details}`, ...tooLarge }];
   const retryable = passing.some((code) => code === error.code);
   const hint =
     error.code === status.UNAVAILABLE

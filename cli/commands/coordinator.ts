@@ -28,7 +28,7 @@ import {
   type Role,
 } from "../../trust/index.ts";
 import { redact } from "../../trust/secrets/index.ts";
-import { heartbeatFor, readInputMethod, sendResultMethod } from "../../wire/index.ts";
+import { heartbeatFor, readInputMethod, sendResultMethod, sendSummaryMethod } from "../../wire/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import type { NatsCommandOptions } from "../nats-options.ts";
@@ -154,7 +154,12 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
       {
         name: "deltaworks.v1.Coordinator",
         // Bulk bytes with as few copies as can be.
-        definition: { ...CoordinatorService, readInput: readInputMethod, sendResult: sendResultMethod },
+        definition: {
+          ...CoordinatorService,
+          readInput: readInputMethod,
+          sendResult: sendResultMethod,
+          sendSummary: sendSummaryMethod,
+        },
         handlers: coordinatorHandlers(hub, (call, claimed) => identities.worker(call, claimed)),
       },
       {

@@ -38,6 +38,7 @@ import {
   WORKER_KEY,
 } from "../../wire/index.ts";
 import type { RemoteWorker } from "./remote-worker.ts";
+import { SummaryIntake } from "./summary-intake.ts";
 import type { WorkerHub } from "./worker-hub.ts";
 import type { GrantAnswer, ReportAnswer } from "./worker-link.ts";
 
@@ -66,6 +67,7 @@ const reportDecisions: Readonly<Record<ReportAnswer, ReportDecision>> = {
 
 /** The service that workers call, on top of the hub. */
 export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): CoordinatorServer {
+  const summaries = new SummaryIntake();
   const workerOf = (call: Caller) => hub.attachedWorker(identity(call, claimedName(call)));
   return {
     attach: (call) => attach(call, hub, identity),
@@ -89,6 +91,15 @@ export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): C
         const answers = await Promise.all(reports.map(reportOf).map(({ key, report }) => take(worker, key, report)));
         return { answers: reports.map(({ id }, k) => ({ id, decision: reportDecisions[answers[k] ?? "stale"] })) };
       }),
+    sendSummary: (call, callback) => {
+      const received = async () => ({ decision: await summaries.receive(call, workerOf(call)) });
+      received().then(
+        (response) => callback(null, response),
+        (error: unknown) => {
+          if (!call.cancelled) callback(statusOf(error) as Partial<ServerErrorResponse>);
+        },
+      );
+    },
     reportFailures: (call, callback) =>
       unary(call, callback, async ({ reports }) => {
         const worker = workerOf(call);

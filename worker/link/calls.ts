@@ -6,18 +6,23 @@ import {
   type GrantAnswer,
   type GrantRequest,
   type ReportAnswer,
-  SliceReport,
+  type SliceReport,
 } from "../../proto/index.ts";
 import { Gatherer, systemTimers, type Timers } from "../../wire/index.ts";
 
 /** Every call ends, also where nobody answers. Reports wait for the journal, and for results to be fetched. */
 const DEADLINES_MS = { grants: 20_000, reports: 120_000, failures: 20_000, plan: 120_000 } as const;
 
+interface SizedReport {
+  readonly report: SliceReport;
+  readonly bytes: number;
+}
+
 /** The worker's calls, but for Attach and bulk bytes; small ones are gathered for some milliseconds. All of them are safe to repeat. @throws ServiceError */
 export class CoordinatorCalls {
   readonly #client: () => Client;
   readonly #grants: Gatherer<GrantRequest, GrantAnswer>;
-  readonly #reports: Gatherer<SliceReport, ReportAnswer>;
+  readonly #reports: Gatherer<SizedReport, ReportAnswer>;
   readonly #failures: Gatherer<FailureReport, ReportAnswer>;
 
   /** `client`: of the connection that is used now. */
@@ -27,8 +32,7 @@ export class CoordinatorCalls {
     this.#reports = new Gatherer({
       timers,
       send: (entries) => this.#reportSlices(entries),
-      bytesOf: ({ result }) =>
-        result?.$case === "summary" ? SliceReport.encode(SliceReport.fromPartial({ result })).finish().length : 0,
+      bytesOf: ({ bytes }) => bytes,
     });
     this.#failures = new Gatherer({ timers, send: (entries) => this.#reportFailures(entries) });
   }
@@ -37,8 +41,9 @@ export class CoordinatorCalls {
     return this.#grants.add(request);
   }
 
-  reportSlice(report: SliceReport): Promise<ReportAnswer> {
-    return this.#reports.add(report);
+  /** `bytes`: about its size, where that is worth a word. */
+  reportSlice(report: SliceReport, bytes = 0): Promise<ReportAnswer> {
+    return this.#reports.add({ report, bytes });
   }
 
   reportFailure(report: FailureReport): Promise<ReportAnswer> {
@@ -50,9 +55,10 @@ export class CoordinatorCalls {
     return (await this.#unary(method, { requests: [...requests] }, DEADLINES_MS.grants)).answers;
   }
 
-  async #reportSlices(reports: readonly SliceReport[]): Promise<readonly ReportAnswer[]> {
+  async #reportSlices(entries: readonly SizedReport[]): Promise<readonly ReportAnswer[]> {
     const method = CoordinatorService.reportSlices;
-    return (await this.#unary(method, { reports: [...reports] }, DEADLINES_MS.reports)).answers;
+    const reports = entries.map(({ report }) => report);
+    return (await this.#unary(method, { reports }, DEADLINES_MS.reports)).answers;
   }
 
   async #reportFailures(reports: readonly FailureReport[]): Promise<readonly ReportAnswer[]> {

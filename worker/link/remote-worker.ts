@@ -15,12 +15,16 @@ import {
   attemptOf,
   attemptOfAssignment,
   bytesOfHex,
+  dataBytes,
   every,
   failuresOfCall,
+  isTooLarge,
   messageOfAttempt,
   messageOfFailed,
   messageOfReport,
   numberOf,
+  packedData,
+  SUMMARY_MESSAGE_MAX_BYTES,
   systemTimers,
   type Timers,
 } from "../../wire/index.ts";
@@ -39,7 +43,7 @@ import {
   writingKeys,
 } from "../lease/index.ts";
 import { ThreadPool, type ThreadPoolListener, type ThreadPoolOptions } from "../pool/index.ts";
-import { canPass, isServiceError, type OfferedResult, persist, sendResult } from "../transfer/index.ts";
+import { canPass, isServiceError, type OfferedResult, persist, sendResult, sendSummary } from "../transfer/index.ts";
 import { type AttachListener, Attachment, type AttachmentSeams } from "./attachment.ts";
 import { CoordinatorCalls } from "./calls.ts";
 import { JobShelf } from "./job-shelf.ts";
@@ -92,6 +96,8 @@ interface Work {
   /** What is to be said of it. */
   report?: Report;
   reporting: boolean;
+  /** Questions and reports that got no answer. */
+  unanswered: number;
   /** Of the write that is under way: set when it must not go on. */
   write?: { fenced: boolean };
 }
@@ -104,6 +110,10 @@ const ANSWER_MS = 5_000;
 const LATER_MS = 500;
 /** A whole result goes up in this time, or the stream is begun anew from where it was. */
 const SEND_DEADLINE_MS = 120_000;
+/** A summary waits until the coordinator has room for it. */
+const SUMMARY_DEADLINE_MS = 600_000;
+/** Every so many calls without an answer somebody should hear of it. */
+const UNANSWERED_SHOWN = 10;
 const PLAN_BACKOFF = { firstMs: 200, mostMs: 2_000 };
 const PLAN_PATIENCE_MS = 60_000;
 /** A coordinator that never let the worker in has no times either; nothing is leased before it does. */
@@ -280,7 +290,7 @@ export class RemoteWorker implements AttachListener {
   #assigned(message: AssignmentMessage): void {
     const key = attemptOfAssignment(message);
     if (!this.#work.has(textOf(key))) {
-      this.#work.set(textOf(key), { key, message, computing: true, reporting: false });
+      this.#work.set(textOf(key), { key, message, computing: true, reporting: false, unanswered: 0 });
     }
     this.#post({ type: "assigned", key, nowMs: this.#timers.nowMs() });
     if (this.#leases.leases.has(textOf(key))) return;
@@ -459,23 +469,39 @@ export class RemoteWorker implements AttachListener {
     if (work.reporting || report === undefined) return;
     work.reporting = true;
     try {
-      const { decision } =
-        report.kind === "failed"
-          ? await this.#calls.reportFailure(messageOfFailed(key.job, report))
-          : await this.#calls.reportSlice(messageOfReport(key.job, report));
+      const decision = await this.#sent(key, report);
       const answer = decision === ReportDecision.REPORT_DECISION_ACCEPTED ? "accepted" : "stale";
       this.#post({ type: "report-answered", key, answer, nowMs: this.#timers.nowMs() });
     } catch (error) {
-      this.#notAnswered("report", key, error);
+      if (report.kind !== "failed" && isServiceError(error) && isTooLarge(error)) {
+        // It would be so each time: the job must hear of it.
+        work.report = { ...attemptIn(key), kind: "failed", failure: this.#failureOf(error) };
+      } else this.#notAnswered("report", key, error);
     } finally {
       work.reporting = false;
     }
+    if (work.report !== report && this.#isCurrent(work)) await this.#report(work);
+  }
+
+  async #sent(key: AttemptKey, report: Report): Promise<ReportDecision> {
+    if (report.kind === "failed") return (await this.#calls.reportFailure(messageOfFailed(key.job, report))).decision;
+    if (report.kind !== "survey") return (await this.#calls.reportSlice(messageOfReport(key.job, report))).decision;
+    const { summary, counts } = report;
+    const bytes = dataBytes(summary);
+    if (bytes <= SUMMARY_MESSAGE_MAX_BYTES)
+      return (await this.#calls.reportSlice(messageOfReport(key.job, report), bytes)).decision;
+    const data = packedData(summary);
+    this.#options.log("debug", "a summary in pieces", { unit: key.unit, bytes });
+    return sendSummary(this.#attachment.client, { id: key, counts, data }, SUMMARY_DEADLINE_MS);
   }
 
   /** What can pass is asked again in a while; else the coordinator knows nothing of the attempt, nor ever will. */
   #notAnswered(what: string, key: AttemptKey, error: unknown): void {
     const failure = this.#failureOf(error);
-    this.#options.log(canPass(error) ? "debug" : "warn", `no answer to a ${what}`, { unit: key.unit, ...failure });
+    const work = this.#work.get(textOf(key));
+    const times = work === undefined ? 1 : ++work.unanswered;
+    const isNews = !canPass(error) || times % UNANSWERED_SHOWN === 0;
+    this.#options.log(isNews ? "warn" : "debug", `no answer to a ${what}`, { unit: key.unit, times, ...failure });
     if (!canPass(error)) this.#post({ type: "dropped", keys: [key], nowMs: this.#timers.nowMs() });
   }
 

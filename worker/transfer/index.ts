@@ -6,4 +6,5 @@ export { openRemoteInputs } from "./remote-inputs.ts";
 export { type OfferedResult, type ResultServer, type ResultServerOptions, serveResults } from "./result-server.ts";
 export { type BackoffOptions, backoffMs, canPass, isServiceError, persist } from "./retry.ts";
 export { type ResultToSend, sendResult } from "./send-result.ts";
+export { piecesOf, type SummaryToSend, sendSummary } from "./send-summary.ts";
 export { type Pieces, WindowCache, type WindowCacheOptions } from "./window-cache.ts";

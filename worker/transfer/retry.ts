@@ -1,5 +1,5 @@
 import { type ServiceError, status } from "@grpc/grpc-js";
-import { delay, systemTimers, type Timers } from "../../wire/index.ts";
+import { delay, isTooLarge, systemTimers, type Timers } from "../../wire/index.ts";
 import { WorkerError } from "../index.ts";
 
 /** Codes with which a call may be made again: the other end is away, busy or slow. */
@@ -20,7 +20,7 @@ export function isServiceError(error: unknown): error is ServiceError {
 /** Whether the call, made again later, may succeed with nobody doing anything. */
 export function canPass(error: unknown): boolean {
   if (error instanceof WorkerError) return error.code === "worker/unreachable";
-  return isServiceError(error) && PASSING.has(error.code);
+  return isServiceError(error) && PASSING.has(error.code) && !isTooLarge(error);
 }
 
 export interface BackoffOptions {

@@ -21,6 +21,8 @@ export class MemoryTensor {
   readonly calls = new Map<string, number>();
   /** Chunks of models that were read, of every range. */
   readonly reads: Chunk[] = [];
+  /** How often a chunk of the base was. */
+  baseReads = 0;
 
   private constructor(engine: Engine, models: readonly Float32Array[]) {
     this.engine = { ...bound(engine), kernels: this.#counting(engine.kernels) };
@@ -121,8 +123,10 @@ class MemoryRange implements RangeContext {
     const raw = this.buffer("raw", this.chunkCapacity * 4);
     const bytes = this.engine.stage(raw, elementCount * 4);
     const model = this.#tensor.models[source.input - 1];
-    if (model === undefined) bytes.fill(0);
-    else {
+    if (model === undefined) {
+      this.#tensor.baseReads++;
+      bytes.fill(0);
+    } else {
       this.#tensor.reads.push(chunk);
       bytes.set(new Uint8Array(model.buffer, model.byteOffset + firstElement * 4, elementCount * 4));
     }

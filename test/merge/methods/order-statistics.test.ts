@@ -10,6 +10,7 @@ import {
   settleOrder,
   surveyOrder,
 } from "../../../merge/methods/order-statistics.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
 import { f32Of, finiteValues, type Values } from "../engines/awkward-values.ts";
 import { MemoryTensor, type RangeShape } from "./memory-range.ts";
 
@@ -158,4 +159,52 @@ describe("a tensor whose sample is nothing like the rest of it", () => {
     expect(await statisticsOf(dishonest, queries, road)).toEqual(sortedStatistics(dishonest, queries, road.cuts));
     expect(dishonest.calls.get("histogram") ?? 0).toBeGreaterThan(0);
   });
+});
+
+describe("ties in parts of which only some bins are told", () => {
+  const cuts = cutsEvery(50_000);
+  const road: Roads = { ...AMPLE, blockElements: 10_000, cuts, partsPerRange: 1 };
+  // All in one bin of the first round; every part has far more values than it tells of.
+  const within = (share: number) => 1 + share * 2 ** -8;
+
+  async function checkAnswers(tensor: MemoryTensor, queries: readonly Query[]): Promise<void> {
+    expect(await statisticsOf(tensor, queries, road)).toEqual(sortedStatistics(tensor, queries, cuts));
+  }
+
+  test("are known after two rounds where the parts resemble each other", async () => {
+    const random = seededRandom(3);
+    const tensor = await MemoryTensor.of([Float32Array.from({ length: ELEMENTS }, () => within(random()))]);
+    await checkAnswers(tensor, queriesFor(tensor));
+    expect(passesOver(tensor)).toBe(2);
+  });
+
+  test("are asked for a third time where they do not", async () => {
+    const random = seededRandom(4);
+    const part = (k: number) => Math.floor(k / 50_000);
+    const lopsided = Float32Array.from({ length: ELEMENTS }, (_, k) => within((part(k) + random()) / 4));
+    const tensor = await MemoryTensor.of([lopsided]);
+    await checkAnswers(tensor, [{ model: 0, position: 70_000 }]);
+    expect(passesOver(tensor)).toBe(3);
+  });
+
+  function passesOver({ reads }: MemoryTensor): number {
+    return reads.filter(({ firstElement }) => firstElement === 0).length;
+  }
+});
+
+test("the base is read once a round for all models, as long as there is memory for their counters", async () => {
+  const models = Array.from({ length: 20 }, (_, seed) => f32Of({ style: "ordinary", equal: false, seed }, 3000));
+  const shape = { blockElements: 1000, pieceElements: 1000, cuts: cutsEvery(1000, 3000), partsPerRange: 1 };
+  const queries = models.flatMap((_, model) => [0.3, 0.8].map((share) => ({ model, position: share * 3000 })));
+  const baseReads = async (spareBytes: number) => {
+    const tensor = await MemoryTensor.of(models);
+    expect(await statisticsOf(tensor, queries, { ...shape, spareBytes })).toEqual(
+      sortedStatistics(tensor, queries, shape.cuts),
+    );
+    expect(tensor.reads).toHaveLength(2 * 3 * models.length);
+    return tensor.baseReads;
+  };
+  // Two rounds over three pieces; with nothing to spare groups of eight.
+  expect(await baseReads(2 ** 25)).toBe(2 * 3);
+  expect(await baseReads(0)).toBe(3 * 2 * 3);
 });

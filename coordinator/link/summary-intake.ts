@@ -1,0 +1,54 @@
+import type { ServerReadableStream } from "@grpc/grpc-js";
+import type { Report } from "../../merge/work/index.ts";
+import { ReportDecision, type SendSummaryRequest, type SendSummaryResponse } from "../../proto/index.ts";
+import { attemptOf, countsOf, DataIntake, malformed, numberOf } from "../../wire/index.ts";
+import type { RemoteWorker } from "./remote-worker.ts";
+import { Room } from "./room.ts";
+
+/** Of summaries that are on their way in, of all workers together; others wait, and their connections with them. */
+const AT_ONCE_BYTES = 128 * 1024 * 1024;
+
+type Call = ServerReadableStream<SendSummaryRequest, SendSummaryResponse>;
+
+/** Receives summaries of any size. Reading waits for room, so no more lies in memory than has been admitted and been reported. */
+export class SummaryIntake {
+  readonly #room: Room;
+
+  constructor(atOnceBytes = AT_ONCE_BYTES) {
+    this.#room = new Room(atOnceBytes);
+  }
+
+  /** Resolves when the summary is taken, or is of no use. @throws WireError `wire/malformed` */
+  async receive(call: Call, worker: RemoteWorker): Promise<ReportDecision> {
+    let giveBack = () => {};
+    try {
+      const messages = call[Symbol.asyncIterator]() as AsyncIterator<SendSummaryRequest>;
+      const first = await messages.next();
+      const header = first.done === true ? undefined : first.value.message;
+      if (header?.$case !== "header") throw malformed("a summary without its beginning");
+      const key = attemptOf(header.value.id);
+      const link = worker.links.get(key.job);
+      // What will not be taken need not be sent.
+      if (link?.isOwn(key) !== true) return ReportDecision.REPORT_DECISION_STALE;
+      const structureBytes = numberOf(header.value.structureBytes, "a size");
+      const arrayBytes = numberOf(header.value.arrayBytes, "a size");
+      giveBack = await this.#room.take(structureBytes + arrayBytes);
+      const summary = await received(messages, new DataIntake(structureBytes, arrayBytes));
+      const { unit, attempt } = key;
+      const report: Report = { unit, attempt, kind: "survey", summary, counts: countsOf(header.value.counts) };
+      const answer = await link.report(report);
+      return answer === "accepted" ? ReportDecision.REPORT_DECISION_ACCEPTED : ReportDecision.REPORT_DECISION_STALE;
+    } finally {
+      giveBack();
+    }
+  }
+}
+
+async function received(messages: AsyncIterator<SendSummaryRequest>, data: DataIntake): Promise<unknown> {
+  for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
+    const { message } = next.value;
+    if (message?.$case !== "chunk") throw malformed("parts of a summary in an order that is unknown here");
+    data.write(message.value);
+  }
+  return data.finish();
+}
