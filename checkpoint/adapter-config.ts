@@ -13,6 +13,8 @@ export interface AdapterConfig {
   readonly rslora: boolean;
   /** Weights of the base are stored as [in, out]. */
   readonly fanInFanOut: boolean;
+  /** Rows of embeddings that were trained, in the order of their tensor: by the end of the module's name; "" is the input embedding. */
+  readonly tokenRows: ReadonlyMap<string, readonly number[]>;
 }
 
 /** What changes the meaning of A and B, or adds to them, by its key. A value of null, false or nothing leaves a key out. */
@@ -22,7 +24,6 @@ const refused: ReadonlyMap<string, string> = new Map([
   ["use_bdlora", "block-diagonal LoRA"],
   ["lora_bias", "a bias in B"],
   ["target_parameters", "LoRA on parameters instead of modules"],
-  ["trainable_token_indices", "trained rows of the embedding"],
   ["layer_replication", "layers that stand several times in the model"],
   ["alora_invocation_tokens", "aLoRA: the adapter is on for a part of the text only"],
   ["arrow_config", "Arrow: experts chosen by token"],
@@ -56,6 +57,7 @@ export function parseAdapterConfig(config: Json, label: string): AdapterConfig {
     alphaPattern: pattern(config.alpha_pattern, "alpha_pattern", label, finite),
     rslora: config.use_rslora === true,
     fanInFanOut: config.fan_in_fan_out === true,
+    tokenRows: tokenRowsOf(config.trainable_token_indices, label),
   };
 }
 
@@ -117,6 +119,19 @@ function pattern(
   if (value === undefined || value === null) return new Map();
   if (typeof value !== "object" || Array.isArray(value)) throw faulty(label, key, value, "a map of module names");
   return new Map(Object.entries(value).map(([name, entry]) => [name, number(entry, `${key}.${name}`, label)]));
+}
+
+/** A list for the input embedding, or lists by module. */
+function tokenRowsOf(value: unknown, label: string): ReadonlyMap<string, readonly number[]> {
+  if (!isSet(value)) return new Map();
+  const lists = Array.isArray(value) ? { "": value } : (value as Json);
+  return new Map(
+    Object.entries(lists).map(([module, list]) => {
+      const isSound = Array.isArray(list) && list.every((row) => Number.isSafeInteger(row) && row >= 0);
+      if (!isSound) throw faulty(label, "trainable_token_indices", value, "lists of rows, counted from 0,");
+      return [module, list as readonly number[]];
+    }),
+  );
 }
 
 function positive(value: unknown, key: string, label: string): number {

@@ -14,18 +14,22 @@ export interface AdapterTensors {
   readonly pairs: ReadonlyMap<string, LoraPair>;
   /** Tensors that take the place of the base's (modules_to_save, trained biases), by the name they have in the base. */
   readonly saved: ReadonlyMap<string, TensorEntry>;
+  /** Trained rows of an embedding, by its module's path; which rows they are, the config says. */
+  readonly tokenRows: ReadonlyMap<string, TensorEntry>;
 }
 
 /** PEFT puts the model two levels down. */
 const prefix = "base_model.model.";
 const factorName = /^(.+)\.lora_([AB])(?:\.[^.]+)?\.weight$/;
+/** Despite their name they are rows, and no differences. */
+const tokenRowsName = /^(.+)\.token_adapter\.trainable_tokens_delta(?:\.[^.]+)?$/;
 /** What else PEFT calls parts of adapters, and what they are. */
 const otherParts: readonly (readonly [RegExp, string])[] = [
   [/\.lora_magnitude_vector(?:\.|$)/, "DoRA: magnitudes beside A and B"],
   [/\.lora_embedding_[AB](?:\.|$)/, "LoRA on an embedding"],
   [/\.lora_[AB](?:\.[^.]+)?\.bias$/, "a bias in A or B"],
   [/\.lora_[a-zA-Z_]+(?:\.|$)/, "parts beside A and B"],
-  [/\.(?:token_adapter|trainable_tokens\w*)\./, "trained rows of the embedding"],
+  [/\.trainable_tokens\w*(?:\.|$)/, "trained rows of the embedding in a form of their own"],
   [/\.(?:ia3_|hada_|lokr_|oft_|vera_|boft_|hra_|fourierft_|ln_tuning_)/, "adapters that are no LoRA"],
 ];
 const kohyaName = /\.lora_(?:down|up)\.weight$|\.alpha$|^lora_(?:unet|te\d?)_/;
@@ -38,6 +42,7 @@ const kohyaName = /\.lora_(?:down|up)\.weight$|\.alpha$|^lora_(?:unet|te\d?)_/;
 export function sortAdapterTensors(tensors: ReadonlyMap<string, TensorEntry>, label: string): AdapterTensors {
   const halves = new Map<string, { a?: TensorEntry; b?: TensorEntry }>();
   const saved = new Map<string, TensorEntry>();
+  const tokenRows = new Map<string, TensorEntry>();
   for (const [name, entry] of tensors) {
     if (kohyaName.test(name)) throw unsupported(label, `it holds ${quoted(name)}`, "adapters not written by PEFT");
     const own = name.startsWith(prefix) ? name.slice(prefix.length) : name;
@@ -45,6 +50,11 @@ export function sortAdapterTensors(tensors: ReadonlyMap<string, TensorEntry>, la
     if (factor !== null) {
       const [, module = "", which] = factor;
       addHalf(halves, module, which === "A" ? "a" : "b", entry, label);
+      continue;
+    }
+    const [, embedding] = tokenRowsName.exec(own) ?? [];
+    if (embedding !== undefined) {
+      tokenRows.set(embedding, entry);
       continue;
     }
     for (const [part, what] of otherParts) {
@@ -60,7 +70,7 @@ export function sortAdapterTensors(tensors: ReadonlyMap<string, TensorEntry>, la
     pairs.set(module, { a, b });
   }
   if (pairs.size === 0) throw odd(label, "it holds no lora_A and lora_B");
-  return { pairs, saved };
+  return { pairs, saved, tokenRows };
 }
 
 /** The path in the base model, as the adapter's own files call it, of the module that a pair adapts. */
@@ -89,6 +99,7 @@ function addHalf(
 function baseName(own: string): string {
   return own
     .replace(/\.modules_to_save(?:\.[^.]+)?(?=\.[^.]+$)/, "")
+    .replace(/\.token_adapter(?=\.base_layer\.)/, "")
     .replace(/\.(?:original_module|base_layer)(?=\.)/, "");
 }
 

@@ -1,5 +1,5 @@
 import type { Store } from "../storage/index.ts";
-import { ADAPTER_CONFIG_NAME, type AdapterConfig, parseAdapterConfig } from "./adapter-config.ts";
+import { ADAPTER_CONFIG_NAME, type AdapterConfig, parseAdapterConfig, unsupported } from "./adapter-config.ts";
 import { type AdapterTensors, sortAdapterTensors } from "./adapter-tensors.ts";
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
 import { companionKind } from "./companions.ts";
@@ -100,7 +100,15 @@ export async function openAdapter(store: Store, location: ModelLocation, label: 
     sidecars,
     ...(origin && { origin }),
   };
-  return { checkpoint, config, ...sortAdapterTensors(tensors, label) };
+  const sorted = sortAdapterTensors(tensors, label);
+  if (config.tokenRows.size > 0 && sorted.tokenRows.size === 0) {
+    throw unsupported(
+      label,
+      "trainable_token_indices is set",
+      "trained rows of the embedding that are not in its file",
+    );
+  }
+  return { checkpoint, config, ...sorted };
 }
 
 function missing(label: string, name: string, hint: string): CheckpointError {

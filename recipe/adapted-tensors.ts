@@ -1,5 +1,5 @@
-import { type Adapter, alignNames, rankAndScale, towersOf } from "../checkpoint/index.ts";
-import type { AdapterSource } from "../merge/work/index.ts";
+import { type Adapter, alignNames, rankAndScale, type TensorEntry, towersOf } from "../checkpoint/index.ts";
+import type { AdapterSource, RowRun, RowsSource } from "../merge/work/index.ts";
 import { type ModelEntry, type RecipeModel, sourceOfEntry, storedSource } from "./model-entry.ts";
 import { shapeText } from "./shapes.ts";
 
@@ -15,7 +15,8 @@ export interface AdaptedTensors {
 
 /** `adapterIndex`: into the plan's inputs. */
 export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex: number): AdaptedTensors {
-  const wanted = [...adapter.saved.keys(), ...[...adapter.pairs.keys()].map((module) => `${module}.weight`)];
+  const modules = [...adapter.pairs.keys(), ...adapter.tokenRows.keys()];
+  const wanted = [...adapter.saved.keys(), ...modules.map((module) => `${module}.weight`)];
   const nameInBase = baseNames(base.checkpoint.tensors, wanted);
   const tensors = new Map<string, ModelEntry>();
   const faults: string[] = [];
@@ -25,6 +26,24 @@ export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex
     const entry = target === undefined ? undefined : base.checkpoint.tensors.get(target);
     if (entry === undefined) unused.push(name);
     else tensors.set(entry.name, { ...saved, name: entry.name, source: storedSource(saved, adapterIndex) });
+  }
+  for (const [module, rows] of adapter.tokenRows) {
+    const target = nameInBase(`${module}.weight`);
+    const own = target === undefined ? undefined : base.checkpoint.tensors.get(target);
+    const entry = own && (tensors.get(own.name) ?? own);
+    const indices = rowsOfModule(adapter, module);
+    const wrong = entry === undefined ? `there is no ${module}.weight` : maybeMisfit(entry, rows, indices);
+    if (entry === undefined || wrong !== undefined) {
+      faults.push(`has trained rows of ${module}, and ${wrong}`);
+      continue;
+    }
+    const width = entry.shape[1] ?? 1;
+    const source: RowsSource = {
+      ...{ kind: "rows", dtype: "F32", tensor: entry.name, storedRowLength: width, width },
+      parts: [sourceOfEntry(entry, base.filesOf), storedSource(rows, adapterIndex)],
+      runs: runsWith(indices, entry.shape[0] ?? 0),
+    };
+    tensors.set(entry.name, { ...entry, source });
   }
   for (const [module, { a, b }] of adapter.pairs) {
     const target = nameInBase(`${module}.weight`);
@@ -54,6 +73,37 @@ export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex
     tensors.set(entry.name, { ...entry, source });
   }
   return { tensors, faults, unused };
+}
+
+/** Of a list for the input embedding, that; of lists by module, the one whose name the module's ends with. */
+function rowsOfModule({ config }: Adapter, module: string): readonly number[] {
+  const lists = [...(config?.tokenRows ?? [])];
+  const [, own] = lists.find(([key]) => key === module || module.endsWith(`.${key}`)) ?? [];
+  return own ?? config?.tokenRows.get("") ?? [];
+}
+
+/** A sentence that says why rows cannot stand in an embedding. */
+function maybeMisfit(embedding: ModelEntry, rows: TensorEntry, indices: readonly number[]): string | undefined {
+  const [count = 0, width] = embedding.shape;
+  if (rows.shape[0] !== indices.length) return `there are ${rows.shape[0]} for ${indices.length} indices`;
+  if (embedding.shape.length !== 2 || rows.shape.length !== 2 || rows.shape[1] !== width)
+    return `they are ${shapeText(rows.shape)} for a matrix ${shapeText(embedding.shape)}`;
+  const beyond = indices.find((row) => row >= count);
+  return beyond === undefined ? undefined : `the row ${beyond} is past the end of its ${count}`;
+}
+
+/** All rows of part 0, those at the indices out of part 1. Of an index that stands twice the last counts. */
+function runsWith(indices: readonly number[], count: number): RowRun[] {
+  const trained = [...new Map(indices.map((row, k) => [row, k]))].sort(([a], [b]) => a - b);
+  const runs: RowRun[] = [];
+  let done = 0;
+  for (const [row, k] of trained) {
+    if (row > done) runs.push({ part: 0, first: done, count: row - done });
+    runs.push({ part: 1, first: k, count: 1 });
+    done = row + 1;
+  }
+  if (done < count) runs.push({ part: 0, first: done, count: count - done });
+  return runs;
 }
 
 /** The adapted weight as a matrix, or a sentence that says what does not fit. */

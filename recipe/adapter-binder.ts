@@ -97,7 +97,7 @@ function membersOf(
       continue;
     }
     const { adapter } = model;
-    const [saved, ...others] = adapter.saved.keys();
+    const [saved, ...others] = [...adapter.saved.keys(), ...adapter.tokenRows.keys()];
     if (saved !== undefined) {
       const also = others.length === 0 ? "" : ` and ${others.length} more`;
       const message = `"${model.label}" holds ${saved}${also} besides A and B, which ${method.name} cannot merge`;
@@ -310,6 +310,12 @@ export function maybePlainAdapter(
     return undefined;
   }
   for (const other of others) {
+    const [rows, others] = [first, other].map(({ adapter }) => JSON.stringify([...(adapter?.config?.tokenRows ?? [])]));
+    if (rows !== others) {
+      const message = `"${first.label}" and "${other.label}" hold trained rows of different tokens: ${recipe.method} merges them row by row as they stand`;
+      const hint = "Apply the adapters to their model (model+adapter) and merge the models.";
+      findings.fault("recipe/adapter-mismatch", place, message, hint);
+    }
     for (const [module, own] of first.adapter.pairs) {
       const pair = other.adapter?.pairs.get(module);
       if (pair === undefined) continue;

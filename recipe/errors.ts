@@ -19,6 +19,7 @@ export const recipeCodes = [
   "recipe/conflicting-parameters",
   "recipe/model-count",
   "recipe/missing-base",
+  "recipe/base-unlisted",
   "recipe/layer-range",
   "recipe/missing-layers",
   "recipe/layer-misfit",

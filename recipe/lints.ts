@@ -27,6 +27,13 @@ function lintUnusedBase(recipe: Recipe, method: MethodDeclaration, findings: Fin
   const { baseModel } = recipe;
   if (method.base !== "listed" || baseModel === undefined) return;
   if (recipe.layerRanges.some(({ sources }) => sources.some((source) => sameModel(source.model, baseModel)))) return;
+  const forAll = recipe.parameters.get("weight");
+  if (method.name === "linear" && forAll !== undefined) {
+    const message = `base_model "${baseModel.text}" is not among the models, and "weight" is given for all: it is not clear whether the base is merged`;
+    const hint = "List the base among the models to merge it; to leave it out, give each model its own weight.";
+    findings.fault("recipe/base-unlisted", forAll.place, message, hint);
+    return;
+  }
   const message = `base_model "${baseModel.text}" is not among the models, and takes no part in ${method.name}`;
   const hint = "It gives config and tokenizer only. List it among the models if it should be merged.";
   findings.warning("recipe/no-effect", recipe.methodPlace, message, hint);

@@ -1,4 +1,4 @@
-import { companionKind } from "../checkpoint/index.ts";
+import { companionKind, TOKENIZER_NAME } from "../checkpoint/index.ts";
 import { adaptedTensors } from "./adapted-tensors.ts";
 import { checkAdapterBase } from "./config-check.ts";
 import type { Findings } from "./findings.ts";
@@ -73,7 +73,8 @@ function adapted(
 /** Trainers write the tokenizer and the chat template that an adapter was trained with beside it: they are those of the model with it. */
 function withTextOf(model: RecipeModel, adapter: RecipeInput, adapterIndex: number): RecipeModel {
   const kinds = new Set(adapter.checkpoint.companions.map(companionKind));
-  const hasTokenizer = kinds.has("tokenizer") || kinds.has("slow-tokenizer");
+  // Settings alone are none: the vocabulary counts.
+  const hasTokenizer = adapter.checkpoint.companions.includes(TOKENIZER_NAME) || kinds.has("slow-tokenizer");
   const hasTemplate = kinds.has("chat-template") || adapter.tokenizer?.config?.chat_template !== undefined;
   const { tokenizer, chatTemplate } = model.made ?? {};
   return {

@@ -31,7 +31,9 @@ export const linear = defineMethod<never, null, Coefficients>({
   documentation:
     "Adds the models, each times its weight, and divides by the sum of the weights unless normalize is false.",
   formula: "out = Σ wᵢ xᵢ / Σ wᵢ      (normalize: false: out = Σ wᵢ xᵢ)",
-  deviations: ["mergekit fails on a base_model that is not among the models; here it takes no part."],
+  deviations: [
+    "A base_model that is not among the models takes no part, and with a weight at the top is refused; mergekit 0.1.4 fails on it, 0.1.5 merges it with that weight.",
+  ],
   base: "listed",
   appendsBase: false,
   needsBase: false,

@@ -109,7 +109,9 @@ function afterBands(task: TensorTask, masks: Masks): TaskVectorStep {
 }
 
 function verdict(task: TensorTask, masks: Masks, scales: readonly number[]): TaskVectorStep {
-  const dropped = masks.plans.flatMap((plan, i) => (plan.kind === "none" ? [i] : []));
+  // A density of 0 that the recipe writes was told, once.
+  const isWritten = (i: number) => task.models[i]?.parameters.density === 0;
+  const dropped = masks.plans.flatMap((plan, i) => (plan.kind === "none" && !isWritten(i) ? [i] : []));
   const warnings = dropped.map(
     (i) => `${task.name}: the mask of model ${i + 1} keeps none of its elements; its delta is dropped`,
   );

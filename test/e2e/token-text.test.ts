@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { numbersOf } from "../golden/compare.ts";
 import { readCheckpoint } from "../support/read-safetensors.ts";
 import { runMerge } from "../support/run-merge.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
@@ -81,6 +82,7 @@ beforeAll(() => {
   writeAdapter("rows-only", {}, 8);
   writeAdapter("more-tokens", text);
   writeAdapter("template-only", { "chat_template.jinja": "{{ own }}" });
+  writeAdapter("settings-only", { "tokenizer_config.json": { eos_token: "t1" } });
 });
 
 async function merge(recipe: string, settings: { readonly cutEmbeddings?: boolean } = {}) {
@@ -97,6 +99,7 @@ async function merge(recipe: string, settings: { readonly cutEmbeddings?: boolea
     added,
     warnings: planFindings.map(({ code, message }) => `${code} ${message}`),
     rows: readCheckpoint(out).get("model.embed_tokens.weight")?.shape[0],
+    embedding: [...numbersOf(readCheckpoint(out).get("model.embed_tokens.weight")!)],
     template: existsSync(template) ? readFileSync(template, "utf8") : undefined,
   };
 }
@@ -145,6 +148,35 @@ test("a model with an adapter has the tokenizer, the template and the rows that 
   expect([union.rows, union.added]).toEqual([8, all]);
   const named = await merge(`${linear("plain", "plain+grown")}tokenizer_source: grown\n`);
   expect([named.rows, named.added, named.template]).toEqual([8, all, "{{ messages }}"]);
+});
+
+test("settings beside an adapter without a vocabulary are no tokenizer", async () => {
+  const { added, json } = await merge("merge_method: passthrough\nmodels: [{model: plain+settings-only}]\n");
+  expect(added).toEqual(["4 <s>", "5 </s>"]);
+  expect(json("tokenizer_config.json")).toEqual({ pad_token: "</s>" });
+});
+
+test.each([
+  ["a list", [5, 1]],
+  ["lists by module", { embed_tokens: [5, 1], lm_head: [9] }],
+])("trained rows of an embedding stand in the rows that the adapter's config lists: %s", async (_, indices) => {
+  const config = {
+    peft_type: "LORA",
+    r: 1,
+    lora_alpha: 1,
+    target_modules: ["q_proj"],
+    trainable_token_indices: indices,
+  };
+  const factor = `base_model.model.${q.replace(".weight", "")}.lora_`;
+  const name = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta";
+  const shapes = { [`${factor}A.weight`]: [1, 2], [`${factor}B.weight`]: [2, 1], [name]: [2, 2] };
+  write("trained", { "adapter_config.json": config }, shapes, "adapter_model.safetensors");
+  const { embedding } = await merge("merge_method: passthrough\nmodels: [{model: plain+trained}]\n");
+  // Of the base all are 1, of the adapter's third tensor 3.
+  expect(embedding).toEqual([1, 1, 3, 3, 1, 1, 1, 1, 1, 1, 3, 3]);
+  const union = await merge(`${linear("plain", "plain+trained")}tokenizer_source: turned\n`);
+  // The rows of </s> and <s> change places; the trained one is that of </s>.
+  expect(union.embedding).toEqual([1, 1, 2, 2, 1, 1, 1, 1, 2, 2, 1, 1]);
 });
 
 test("a later document takes them from an earlier one", async () => {

@@ -11,6 +11,7 @@ const config: AdapterConfig = {
   alphaPattern: new Map(),
   rslora: false,
   fanInFanOut: false,
+  tokenRows: new Map(),
 };
 
 /** Pairs by module: shapes of A and B. Saved tensors by name. */
@@ -38,6 +39,7 @@ function adapterOf(
       ]),
     ),
     saved: new Map(Object.keys(saved).map((name) => [name, entry(name)])),
+    tokenRows: new Map(),
   };
 }
 

@@ -21,7 +21,7 @@ function adapterOf({ rank, alpha, modules, saved = false, targets = ["q"] }: Mad
   const checkpoint = checkpointOf([...shapes, ["lm_head.weight", [2, 2], "F32"]], { target_modules: targets });
   const entry = (name: string) => checkpoint.tensors.get(name)!;
   const config: AdapterConfig = {
-    ...{ rank, alpha, rslora: false, fanInFanOut: false },
+    ...{ rank, alpha, rslora: false, fanInFanOut: false, tokenRows: new Map() },
     ...{ rankPattern: new Map(), alphaPattern: new Map() },
   };
   return {
@@ -34,6 +34,7 @@ function adapterOf({ rank, alpha, modules, saved = false, targets = ["q"] }: Mad
       ]),
     ),
     saved: new Map(saved ? [["lm_head.weight", entry("lm_head.weight")]] : []),
+    tokenRows: new Map(),
   };
 }
 

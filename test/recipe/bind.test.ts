@@ -451,7 +451,8 @@ test("the output's dtype is out_dtype, else dtype, else that of the base or firs
   const dtypeOf = (text: string) => taskOf(bind(text, models), "model.norm.weight")?.dtype;
   expect(dtypeOf(taskArithmetic("a"))).toBe("F16");
   expect(dtypeOf(linear("a", "base"))).toBe("F32");
-  expect(dtypeOf(`${linear("a")}base_model: base\n`)).toBe("F16");
+  const own = "merge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}]\nbase_model: base\n";
+  expect(dtypeOf(own)).toBe("F16");
   expect(dtypeOf(`${linear("a")}dtype: bfloat16\n`)).toBe("BF16");
   expect(dtypeOf(`${linear("a")}dtype: bfloat16\nout_dtype: float64\n`)).toBe("F64");
 });

@@ -176,12 +176,19 @@ test("adapters of different models, and an adapter on another model than its own
         alphaPattern: new Map(),
         rslora: false,
         fanInFanOut: false,
+        tokenRows: new Map(),
       };
       return {
         reference,
         label,
         checkpoint,
-        adapter: { checkpoint, config: rank, pairs: new Map([[module, { a: a!, b: b! }]]), saved: new Map() },
+        adapter: {
+          checkpoint,
+          config: rank,
+          pairs: new Map([[module, { a: a!, b: b! }]]),
+          saved: new Map(),
+          tokenRows: new Map(),
+        },
       };
     });
     const { warnings } = bindRecipe(recipe!, inputs, { methods });

@@ -81,3 +81,10 @@ test("a base_model that takes no part is pointed out", () => {
   const text = "merge_method: linear\nbase_model: base\nmodels: [{model: a, parameters: {weight: 1}}]\n";
   expect(warningsOf(text)).toEqual([expect.stringMatching(/^no-effect 1:1 base_model "base" is not among the models/)]);
 });
+
+test("linear with a base that is not listed and a weight for all is refused: the base could be meant as well", () => {
+  const text = (models: string) =>
+    `merge_method: linear\nbase_model: base\nparameters: {weight: 1}\nmodels: [${models}]\n`;
+  expect(parse(text("{model: a}")).faults).toMatchObject([{ code: "recipe/base-unlisted", line: 3 }]);
+  expect(parse(text("{model: a}, {model: base}")).faults).toEqual([]);
+});
