@@ -31,7 +31,13 @@ export function jsonOfJob(job: Job): Record<string, unknown> {
     submittedAt: new Date(Number(job.submittedAtMs)).toISOString(),
     ...(job.endedAtMs === 0n ? {} : { endedAt: new Date(Number(job.endedAtMs)).toISOString() }),
     ...(job.cause === undefined ? {} : { cause: failureOfMessage(job) }),
+    ...(job.stalled === undefined ? {} : { stalled: stallOf(job) }),
   };
+}
+
+/** Why a job stands still, if it does. */
+export function stallOf({ stalled }: Pick<Job, "stalled">) {
+  return failureOfMessage({ cause: stalled });
 }
 
 export function failureOfMessage({ cause }: Pick<Job, "cause">) {
@@ -42,5 +48,6 @@ export function failureOfMessage({ cause }: Pick<Job, "cause">) {
 export function progressText(job: Job): string {
   const percent = job.slices === 0 ? 0 : Math.floor((100 * job.slicesDone) / job.slices);
   const phase = stateName(job) === "running" ? job.phase : stateName(job);
-  return `${phase}  ${job.slicesDone}/${job.slices} slices  ${percent} %`;
+  const stands = job.stalled === undefined ? "" : "  stands still";
+  return `${phase}  ${job.slicesDone}/${job.slices} slices  ${percent} %${stands}`;
 }

@@ -84,7 +84,8 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
     },
     { write: io.stderr },
   );
-  const say = (event: string, facts: Readonly<Record<string, unknown>>) => log.info(facts, event);
+  const say = (event: string, facts: Readonly<Record<string, unknown>>, level: "info" | "warn" = "info") =>
+    log[level](facts, event);
   const store = new FileStore({ blocking: false });
   const open: (() => unknown)[] = [];
   try {

@@ -2,7 +2,7 @@ import { type Job, JobState } from "../../proto/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
-import { failureOfMessage, jsonOfJob, progressText, stateName } from "../job-table.ts";
+import { failureOfMessage, jsonOfJob, progressText, stallOf, stateName } from "../job-table.ts";
 import { CallFailure, type ClientOptions, JobsConnection } from "../jobs-client.ts";
 import { printFailure, reportError } from "../report-error.ts";
 import { textTable } from "./text-table.ts";
@@ -45,7 +45,7 @@ export function listCommand(_: readonly string[], options: ListOptions, io: Io):
     else if (jobs.length > 0) {
       const rows = jobs.map((job) => [
         job.name,
-        stateName(job),
+        job.stalled === undefined ? stateName(job) : `${stateName(job)}, stands still`,
         `${job.slicesDone}/${job.slices}`,
         String(job.priority),
         job.output === undefined ? "" : `${job.output.root}:${job.output.path}`,
@@ -143,6 +143,8 @@ function printJob(job: Job | undefined, { json }: ClientOptions, io: Io): void {
   if (job.output !== undefined) io.stdout(`  output  ${job.output.root}:${job.output.path}\n`);
   const cause = failureOfMessage(job);
   if (cause !== undefined) io.stdout(`  ${stateName(job)}  ${cause.code}  ${cause.message}\n  hint  ${cause.hint}\n`);
+  const stall = stallOf(job);
+  if (stall !== undefined) io.stdout(`  stands still  ${stall.code}  ${stall.message}\n  hint  ${stall.hint}\n`);
 }
 
 /** How a job's end ends the command: as `deltaworks merge` would. */

@@ -14,6 +14,7 @@ export type {
 export { brokenInvariants } from "./invariants.ts";
 export { type PoolJob, type PoolWorker, type Shares, type SlotChange, shareSlots, slotChanges } from "./pool.ts";
 export { reduce } from "./reduce.ts";
+export { stalled } from "./stalled.ts";
 export {
   type Attempt,
   initialState,

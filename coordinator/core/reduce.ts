@@ -80,8 +80,12 @@ const on: { readonly [T in EventType]: Handler<T> } = {
 export function reduce(state: JobState, event: JobEvent): Effect[] {
   const out: Effect[] = [];
   state.nowMs = Math.max(state.nowMs, event.nowMs);
+  const { finished, held, phase, paused } = state;
   if (isMisreport(state, event)) refuse(state, event, out);
   else (on[event.type] as Handler<EventType>)(state, event, out);
+  if (held === 0 || finished !== state.finished || phase !== state.phase || paused !== state.paused) {
+    state.movedMs = state.nowMs;
+  }
   dispatch(state, out);
   if (event.type === "time-passed") speculate(state, out);
   advance(state, out);

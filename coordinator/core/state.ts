@@ -197,6 +197,8 @@ export interface JobState {
   failures: number;
   /** Units that anybody finished. */
   finished: number;
+  /** When somebody finished a unit last, or nobody held any. */
+  movedMs: number;
   /** Workers that are set aside for a while. */
   readonly aside: Set<WorkerId>;
   cause?: Failure;
@@ -328,6 +330,7 @@ export function initialState(specification: JobSpecification): JobState {
     auditsOpen: readyAudits.items.length,
     failures: 0,
     finished: 0,
+    movedMs: Number.NEGATIVE_INFINITY,
     aside: new Set(),
     cancelDurable: specification.cancelling === true,
     discarding: false,

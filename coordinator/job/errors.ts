@@ -7,6 +7,7 @@ export const jobCodes = [
   "coordinator/nondeterministic",
   "coordinator/storage-damages",
   "coordinator/workers-vanish",
+  "coordinator/stalled",
   "coordinator/not-as-granted",
   "coordinator/other-than-lent",
 ] as const;

@@ -20,6 +20,7 @@ import {
   mayBeginWrite,
   type Phase,
   reduce,
+  stalled,
   type WorkerRun,
 } from "../core/index.ts";
 import type { HeldAttempt, WorkerLink, WorkerListener, WorkerSource } from "../link/index.ts";
@@ -76,6 +77,8 @@ export interface Progress {
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly tensorsCut: number;
+  /** Why it stands still although workers hold units of it. */
+  readonly stalled?: Failure;
   /** Units that could be lent, or are: what the pool shares slots by. */
   readonly wanted: number;
 }
@@ -133,6 +136,9 @@ export class JobRunner implements WorkerListener, JobControls {
   #tellDiscarded: (failure?: Failure) => void = () => {};
   /** Resolves when the stage of a job that was cancelled or terminated is gone; to the reason where it is not. */
   readonly discarded: Promise<Failure | undefined>;
+  #stalled: Failure | undefined;
+  /** When that was looked at. */
+  #stalledMs = 0;
   #bytesRead = 0;
   #bytesWritten = 0;
   #tensorsCut = 0;
@@ -299,6 +305,9 @@ export class JobRunner implements WorkerListener, JobControls {
   }
 
   #tick(): void {
+    this.#stalledMs = this.#now();
+    // Looks at all that is held: not at each event.
+    this.#stalled = stalled(this.#state, this.#stalledMs);
     this.#post({ type: "time-passed", nowMs: this.#now() });
     this.#confirm();
   }
@@ -327,8 +336,10 @@ export class JobRunner implements WorkerListener, JobControls {
     const { plan } = this.#options;
     const { phase, paused, slicesOpen, sealsOpen, auditsOpen } = this.#state;
     const slicesDone = plan.slices.length - slicesOpen;
+    const stall = this.#state.movedMs > this.#stalledMs ? undefined : this.#stalled;
     return {
       phase,
+      ...(stall === undefined ? {} : { stalled: stall }),
       ...(paused === undefined ? {} : { paused }),
       slices: plan.slices.length,
       slicesDone,

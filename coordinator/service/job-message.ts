@@ -25,6 +25,7 @@ export function messageOfRecord(record: JobRecord, served: ServedJob | undefined
     submittedAtMs: BigInt(Date.parse(record.submittedAt)),
     endedAtMs: BigInt(detail.endedAtMs ?? 0),
     phase: record.state === "claimed" ? (progress?.phase ?? "planning") : "",
+    stalled: progress?.stalled === undefined ? undefined : messageOfFailure(progress.stalled),
   };
 }
 

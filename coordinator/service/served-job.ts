@@ -44,7 +44,7 @@ export interface ServedJobSurroundings {
   readonly journals?: JobJournals | undefined;
   /** Whether the job of an id has ended, or is forgotten. */
   hasEnded(id: string): Promise<boolean>;
-  log(event: string, facts: Readonly<Record<string, unknown>>): void;
+  log(event: string, facts: Readonly<Record<string, unknown>>, level?: "info" | "warn"): void;
 }
 
 /** Of the warnings that are kept for those who ask later. */
@@ -52,6 +52,8 @@ const WARNINGS_MAX = 100;
 /** How many times in a lease the core looks at its deadlines. */
 const TICKS_PER_LEASE = 10;
 const TICK_MS_MAX = 1000;
+/** Between lines in the log that say that a job stands still. */
+const STALLED_EVERY_MS = 60_000;
 /** Code of a pause that somebody asked for. */
 export const PAUSED = "service/paused";
 
@@ -60,6 +62,7 @@ export class ServedJob implements JobObserver {
   readonly record: JobRecord;
   readonly options: JobOptions;
   progressNow: Progress | undefined;
+  #stalledSaidMs: number | undefined;
   plan: { readonly digest: string; readonly slices: number } | undefined;
   readonly warnings: string[] = [];
   /** The last one that was carried out. */
@@ -203,6 +206,7 @@ export class ServedJob implements JobObserver {
 
   progress(progress: Progress): void {
     this.progressNow = progress;
+    this.#sayStalled(progress.stalled);
     this.#tell();
   }
 
@@ -221,6 +225,18 @@ export class ServedJob implements JobObserver {
 
   workerPardoned(worker: WorkerId): void {
     this.#around.hub.pardon(worker);
+  }
+
+  /** As it begins and each minute, at a level at which somebody may be woken up. */
+  #sayStalled(failure: Failure | undefined): void {
+    const nowMs = this.#around.clock.nowMs();
+    if (failure === undefined) {
+      if (this.#stalledSaidMs !== undefined) this.#around.log("job goes on", { job: this.record.name });
+      this.#stalledSaidMs = undefined;
+    } else if (this.#stalledSaidMs === undefined || nowMs - this.#stalledSaidMs >= STALLED_EVERY_MS) {
+      this.#stalledSaidMs = nowMs;
+      this.#around.log("job stands still", { job: this.record.name, ...failure }, "warn");
+    }
   }
 
   #tell(): void {

@@ -1,0 +1,56 @@
+import type { Failure } from "../../merge/work/index.ts";
+import { earlierMayWrite } from "./earlier.ts";
+import { medianOf } from "./pace.ts";
+import { isRunning } from "./phases.ts";
+import type { JobState } from "./state.ts";
+
+/** So many leases without a unit that anybody finished are too many, and never less than a minute. */
+const LEASES = 4;
+const LEAST_MS = 60_000;
+/** And so many times what a slice of that size usually takes: slow is not stalled. */
+const SLOWNESS = 10;
+
+/** Why a job stands still although workers hold units of it; undefined: it does not, as far as can be told. */
+export function stalled(state: JobState, nowMs: number): Failure | undefined {
+  if (!isRunning(state) || state.paused !== undefined || state.held === 0) return undefined;
+  const standsMs = nowMs - state.movedMs;
+  if (standsMs < patienceOf(state)) return undefined;
+  const holders = [...state.workers.values()].filter(({ units }) => units.size > 0).length;
+  const message =
+    `nothing was finished for ${Math.round(standsMs / 1000)} s, though ${holders} ${holders === 1 ? "worker holds" : "workers hold"} ` +
+    `${state.held} ${state.held === 1 ? "unit" : "units"}`;
+  return { code: "coordinator/stalled", ...reasonFor(state, nowMs, message), retryable: true };
+}
+
+function patienceOf(state: JobState): number {
+  const { leaseMs } = state.limits;
+  if (leaseMs === Number.POSITIVE_INFINITY) return leaseMs; // threads of this process
+  let longestMs = 0;
+  // What is held is little: a worker has a handful of slots.
+  for (const worker of state.workers.values()) {
+    for (const id of worker.units) {
+      const unit = state.units.get(id);
+      if (unit !== undefined) longestMs = Math.max(longestMs, (medianOf(state.paces[unit.kind]) ?? 0) * unit.sizeBytes);
+    }
+  }
+  return Math.max(LEAST_MS, LEASES * leaseMs, SLOWNESS * longestMs);
+}
+
+function reasonFor(state: JobState, nowMs: number, message: string): Pick<Failure, "message" | "hint"> {
+  if (earlierMayWrite({ ...state, nowMs })) {
+    const leftS = Math.ceil((state.grantsFromMs - nowMs) / 1000);
+    const names = [...(state.earlier.unheard ?? [])].map((run) => run.slice(0, run.lastIndexOf("/")));
+    const who = names.length === 0 ? "workers of an earlier coordinator" : names.slice(0, 5).join(", ");
+    return {
+      message: `${message}: ${who} may still be writing, for ${leftS} s at most`,
+      hint: "Start those workers again, or wait: nothing is written twice at a time.",
+    };
+  }
+  if (nowMs >= state.leadsUntilMs) {
+    return {
+      message: `${message}: the journal does not confirm that this coordinator leads`,
+      hint: "Look whether NATS answers; the log of the coordinator says more.",
+    };
+  }
+  return { message, hint: "Look into the logs of the workers, and at the storage that they read from and write to." };
+}
