@@ -1,4 +1,4 @@
-import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 
 /** A tensor of a layer: `<prefix>.<layer>.<suffix>`. */
 export interface LayerName {
@@ -94,38 +94,6 @@ const vocabularyTensors: readonly RegExp[] = [
 /** Whether a tensor's first dimension is the vocabulary: input and output embeddings and what goes with them. */
 export function isEmbeddingLike(name: string): boolean {
   return vocabularyTensors.some((pattern) => pattern.test(name));
-}
-
-/** Output heads that many checkpoints tie to the input embedding and leave out. */
-const tiedHeads: readonly RegExp[] = [
-  /(?:^|\.)lm_head\.(?:decoder\.)?weight$/,
-  /(?:^|\.)embed_out\.weight$/,
-  /(?:^|\.)cls\.predictions\.decoder\.weight$/,
-  /(?:^|\.)predictions\.decoder\.weight$/,
-  /(?:^|\.)vocab_projector\.weight$/,
-  /(?:^|\.)generator_lm_head\.weight$/,
-  /(?:^|\.)output_layer\.weight$/,
-  /^(?:model\.)?(?:output|head|decoder)\.weight$/,
-];
-
-/**
- * A model's tensor; of an output head that is tied to the input embedding, and therefore not stored, the embedding under the head's
- * name. Undefined where the model has neither.
- */
-export function maybeTensor(
-  checkpoint: Pick<Checkpoint, "config" | "tensors"> | undefined,
-  name: string,
-): TensorEntry | undefined {
-  if (checkpoint === undefined) return undefined;
-  const { config, tensors } = checkpoint;
-  const own = tensors.get(name);
-  if (own !== undefined || config?.tie_word_embeddings !== true) return own;
-  if (!tiedHeads.some((pattern) => pattern.test(name))) return undefined;
-  for (const entry of tensors.values()) {
-    if (entry.shape.length === 2 && isEmbeddingLike(entry.name) && !isAfterLayers(entry.name))
-      return { ...entry, name };
-  }
-  return undefined;
 }
 
 /**
@@ -231,7 +199,7 @@ interface ConfigPart {
 }
 
 /** A config and the parts of it that are about the language model, from the outside in. */
-function textConfigs(config: Readonly<Record<string, unknown>>, path: readonly string[] = []): ConfigPart[] {
+export function textConfigs(config: Readonly<Record<string, unknown>>, path: readonly string[] = []): ConfigPart[] {
   const inside = nestedConfigs.flatMap((key) => {
     const nested = ownValue(config, key);
     if (typeof nested !== "object" || nested === null || Array.isArray(nested)) return [];

@@ -26,6 +26,10 @@ export interface Checkpoint {
   readonly missingCode?: readonly string[];
   /** What its card says of its licence and its parents. */
   readonly origin?: ModelOrigin | undefined;
+  /** Names that the files' metadata gives to tensors that are stored under others. By the name: what it is stored as. */
+  readonly aliases?: ReadonlyMap<string, string>;
+  /** Of tensors that may be second copies of others (`copyNames`): whether they are. Undefined where nobody has looked. */
+  readonly copies?: ReadonlyMap<string, boolean>;
 }
 
 /** A file beside the weights, as it was found. */

@@ -9,7 +9,6 @@ export {
   type LayerName,
   layerCount,
   layerCountKey,
-  maybeTensor,
   renumbered,
   splitLayer,
   vocabularySize,
@@ -36,6 +35,16 @@ export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts"
 export { isActivationScale, type ScaledTensor, scaledTensors, scaleNameFor } from "./scaled-fp8.ts";
 export { parseShardIndex } from "./shard-index.ts";
 export { readSidecar } from "./sidecars.ts";
+export {
+  type CopyName,
+  copyNames,
+  headBeside,
+  inputEmbedding,
+  isFlagOfScaling,
+  isTiedHead,
+  saysTied,
+  tiedPaths,
+} from "./tied-weights.ts";
 export {
   type AddedToken,
   CHAT_TEMPLATE_NAME,

@@ -9,6 +9,7 @@ import type { ModelLocation } from "./model-location.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
 import { scaledTensors } from "./scaled-fp8.ts";
 import { INDEX_NAME } from "./shard-index.ts";
+import { storedCopies } from "./stored-copies.ts";
 import { chooseWeights, type Weights } from "./weights.ts";
 
 const CONFIG_NAME = "config.json";
@@ -21,7 +22,7 @@ export interface OpenOptions {
 }
 
 /**
- * Reads what a model is: headers, index, config; no tensor byte. Everything in it has been checked.
+ * Reads what a model is: headers, index, config; of tensors a few KiB at most, where two may be one. Everything in it has been checked.
  * `label` names the model in messages.
  * @throws CheckpointError, StorageError
  */
@@ -36,6 +37,7 @@ export async function openCheckpoint(
     location.file === undefined ? await chooseWeights(folder, label) : { files: [location.file], shards: undefined };
   const files: CheckpointFile[] = [];
   const tensors = new Map<string, TensorEntry>();
+  const named: (readonly [alias: string, stored: string])[] = [];
   for (const name of weights.files) {
     const path = await folder.resolve(name);
     const header = await readSafetensorsHeader(store, path, `${label}: ${name}`, files.length);
@@ -43,6 +45,7 @@ export async function openCheckpoint(
       if (weights.shards !== undefined) checkIndexed(tensor.name, name, weights.shards, label);
       tensors.set(tensor.name, tensor);
     }
+    for (const [alias, stored] of header.metadata) named.push([alias, stored]);
     files.push({ name, ...header.file });
   }
   if (weights.shards !== undefined) checkAllFound(weights.shards, tensors, label);
@@ -53,7 +56,14 @@ export async function openCheckpoint(
   }
   const beside = location.file === undefined ? await besideWeights(folder, weights.files, label) : nothingBeside;
   const origin = location.file === undefined ? await readOrigin(folder, location) : undefined;
-  const checkpoint = { root: folder.root, files, tensors, ...beside, ...(origin && { origin }) };
+  const aliases = new Map(named.filter(([alias, stored]) => !tensors.has(alias) && tensors.has(stored)));
+  const copies = await storedCopies(store, files, tensors);
+  const checkpoint = {
+    ...{ root: folder.root, files, tensors, ...beside },
+    ...(origin && { origin }),
+    ...(aliases.size > 0 && { aliases }),
+    ...(copies.size > 0 && { copies }),
+  };
   // Codes that cannot be made values are refused now, whatever becomes of them.
   if (options.allowScaledFp8 !== true) {
     scaledTensors(checkpoint, label, { packed: options.allowPacked === true ? "leave" : "refuse" });

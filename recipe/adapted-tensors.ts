@@ -1,4 +1,12 @@
-import { type Adapter, alignNames, rankAndScale, type TensorEntry, towersOf } from "../checkpoint/index.ts";
+import {
+  type Adapter,
+  alignNames,
+  headBeside,
+  isTiedHead,
+  rankAndScale,
+  type TensorEntry,
+  towersOf,
+} from "../checkpoint/index.ts";
 import type { AdapterSource, RowRun, RowsSource } from "../merge/work/index.ts";
 import { type ModelEntry, type RecipeModel, sourceOfEntry, storedSource } from "./model-entry.ts";
 import { shapeText } from "./shapes.ts";
@@ -11,6 +19,8 @@ export interface AdaptedTensors {
   readonly faults: readonly string[];
   /** Tensors the adapter would replace, and the base lacks. */
   readonly unused: readonly string[];
+  /** The output head that it gives to a model whose head was its embedding: the output is no longer tied. */
+  readonly head?: string;
 }
 
 /** `adapterIndex`: into the plan's inputs. */
@@ -19,11 +29,21 @@ export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex
   const wanted = [...adapter.saved.keys(), ...modules.map((module) => `${module}.weight`)];
   const nameInBase = baseNames(base.checkpoint.tensors, wanted);
   const tensors = new Map<string, ModelEntry>();
+  let head: string | undefined;
+  /** A head that is tied is the embedding until the adapter makes it one of its own. */
+  const entryFor = (name: string): ModelEntry | undefined => {
+    const found = nameInBase(name);
+    if (found !== undefined) return base.checkpoint.tensors.get(found);
+    const embedding = base.ties?.isTied === true && isTiedHead(name) ? base.ties.embedding : undefined;
+    const entry = embedding === undefined ? undefined : base.checkpoint.tensors.get(embedding);
+    if (entry === undefined || embedding === undefined) return undefined;
+    head = headBeside(embedding, name);
+    return { ...entry, name: head, source: sourceOfEntry(entry, base.filesOf) };
+  };
   const faults: string[] = [];
   const unused: string[] = [];
   for (const [name, saved] of adapter.saved) {
-    const target = nameInBase(name);
-    const entry = target === undefined ? undefined : base.checkpoint.tensors.get(target);
+    const entry = entryFor(name);
     if (entry === undefined) unused.push(name);
     else tensors.set(entry.name, { ...saved, name: entry.name, source: storedSource(saved, adapterIndex) });
   }
@@ -46,8 +66,7 @@ export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex
     tensors.set(entry.name, { ...entry, source });
   }
   for (const [module, { a, b }] of adapter.pairs) {
-    const target = nameInBase(`${module}.weight`);
-    const entry = target === undefined ? undefined : base.checkpoint.tensors.get(target);
+    const entry = entryFor(`${module}.weight`);
     if (entry === undefined) {
       faults.push(`adapts ${module}, and there is no ${module}.weight`);
       continue;
@@ -72,7 +91,7 @@ export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex
     };
     tensors.set(entry.name, { ...entry, source });
   }
-  return { tensors, faults, unused };
+  return { tensors, faults, unused, ...(head !== undefined && { head }) };
 }
 
 /** Of a list for the input embedding, that; of lists by module, the one whose name the module's ends with. */

@@ -2,6 +2,7 @@ import { type Adapter, alignNames, namesInTarget } from "../checkpoint/index.ts"
 import type { Findings } from "./findings.ts";
 import { type ModelEntry, type RecipeModel, storedSource } from "./model-entry.ts";
 import { placeOfModel, type Recipe } from "./recipe.ts";
+import type { Ties } from "./stored-ties.ts";
 import { quotedList } from "./suggestion.ts";
 
 /**
@@ -30,13 +31,25 @@ function alignedModel(recipe: Recipe, model: RecipeModel, defining: RecipeModel,
   const otherwise = namesInTarget(alignment);
   const isTaken = (name: string) => defining.checkpoint.tensors.has(name) || model.checkpoint.tensors.has(name);
   const tensors = new Map<string, ModelEntry>();
+  const named = new Map<string, string>();
   for (const [stored, entry] of model.checkpoint.tensors) {
     const free = otherwise(stored);
     const name = renamed.get(stored) ?? (tensors.has(free) || isTaken(free) ? stored : free);
+    named.set(stored, name);
     tensors.set(name, name === stored ? entry : underName(entry, name, model.filesOf));
   }
   const adapter = model.adapter && alignedAdapter(model.adapter, defining.adapter);
-  return { ...model, checkpoint: { ...model.checkpoint, tensors }, ...(adapter && { adapter }) };
+  const ties = model.ties && renamedTies(model.ties, (name) => named.get(name) ?? name);
+  const view = { ...model, checkpoint: { ...model.checkpoint, tensors } };
+  return { ...view, ...(adapter && { adapter }), ...(ties && { ties }) };
+}
+
+function renamedTies({ embedding, head, ...rest }: Ties, nameOf: (name: string) => string): Ties {
+  return {
+    ...rest,
+    ...(embedding !== undefined && { embedding: nameOf(embedding) }),
+    ...(head !== undefined && { head: nameOf(head) }),
+  };
 }
 
 /** An entry called otherwise; it is read from where it is stored. */

@@ -12,22 +12,22 @@ import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { PlanAdapter, PlanUsage, TensorTask } from "../merge/work/index.ts";
 import type { TokenIds } from "../tokenizer/index.ts";
 import { bindAdapters, maybePlainAdapter } from "./adapter-binder.ts";
-import { alignedModels } from "./aligned-models.ts";
 import { checkArchitectures, isKnownArchitecture } from "./architecture-check.ts";
 import { maybeTokenIds, reportGoneIds } from "./bound-ids.ts";
+import { comparableModels } from "./comparable-models.ts";
 import { checkAdapterBases, checkConfigs } from "./config-check.ts";
 import type { ConfigValue } from "./config-value.ts";
 import { maybeCutTokenizer } from "./cut-tokenizer.ts";
 import { earlierModel } from "./earlier-model.ts";
 import type { Fault } from "./errors.ts";
-import { withExpertsLike } from "./expert-layout.ts";
 import { Findings } from "./findings.ts";
+import { withCopies } from "./kept-copies.ts";
 import { checkMissingLayers } from "./missing-layers.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
 import { assignModules, type ModuleAssignment, REST } from "./modules.ts";
 import type { Note } from "./note.ts";
-import { checkPacked, withPackedMarked } from "./packed-models.ts";
+import { checkPacked } from "./packed-models.ts";
 import { type BoundPartStack, type Part, PartBinder } from "./part-binder.ts";
 import type { Participant, TensorPlace } from "./participant.ts";
 import {
@@ -38,9 +38,9 @@ import {
   type RecipeInput,
   type RecipeModule,
 } from "./recipe.ts";
-import { recipeModels } from "./recipe-models.ts";
 import { withoutScales } from "./scaled-model.ts";
 import { followStack, isUnmoved } from "./stack-follower.ts";
+import { withoutCopies } from "./stored-ties.ts";
 import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
 import { TensorBinder } from "./tensor-binder.ts";
 import { layoutOf, mainStackOf, type TensorLayout } from "./tensor-layout.ts";
@@ -114,13 +114,14 @@ export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], optio
   const bindings = new Map<string, Binding>();
   const findings = new Findings(recipe.fileName);
   for (const named of recipe.earlier ?? []) {
-    const binding = bindDocument(named.recipe, inputs, made, options);
+    const binding = withInherited(bindDocument(named.recipe, inputs, made, options), named.recipe, bindings);
     if (binding.isRefused === true) return binding;
     bindings.set(named.name, binding);
-    made.set(named.name, withoutScales(earlierModel(named, binding, inputs, findings)));
+    const model = withoutScales(earlierModel(named, binding, inputs, findings));
+    made.set(named.name, withoutCopies(model, named.place, findings));
   }
   const before = [...bindings.values()];
-  const own = bindDocument(recipe, inputs, made, options);
+  const own = withInherited(bindDocument(recipe, inputs, made, options), recipe, bindings);
   const faults = [...before.flatMap((binding) => binding.faults), ...findings.faults];
   const tokenIds = boundIds(recipe, inputs, own, findings);
   return {
@@ -147,6 +148,12 @@ function boundIds(
   const ids = maybeTokenIds(output);
   if (ids !== undefined) reportGoneIds(output, ids, recipe.tokenizer?.place ?? recipe.methodPlace, findings);
   return ids;
+}
+
+/** With what the config of an earlier document says otherwise than the file that it was made from, where this one takes after it. */
+function withInherited(own: Binding, recipe: Recipe, before: ReadonlyMap<string, Binding>): Binding {
+  const { configValues = [] } = before.get(definingModel(recipe).text) ?? {};
+  return configValues.length === 0 ? own : { ...own, configValues: [...configValues, ...(own.configValues ?? [])] };
 }
 
 /** `made`: what the documents before it make, as models. */
@@ -193,6 +200,8 @@ class RecipeBinder {
   readonly #findings: Findings;
   readonly #tensors: TensorBinder;
   readonly #definingModel: number;
+  /** Whether the output's config ties embedding and head. */
+  readonly #headValues: readonly ConfigValue[];
   readonly #tokens: TokenBinder | undefined;
 
   constructor(
@@ -206,12 +215,11 @@ class RecipeBinder {
     this.#method = method;
     const findings = new Findings(recipe.fileName);
     this.#findings = findings;
-    const asStored = recipeModels(recipe, inputs, made, findings);
-    this.#definingModel = asStored.findIndex(({ reference }) => sameModel(reference, definingModel(recipe)));
-    const defining = asStored[this.#definingModel];
+    const { models, defining: at, values } = comparableModels(recipe, inputs, made, definingModel(recipe), findings);
+    this.#definingModel = at;
+    this.#headValues = values;
+    const defining = models[at];
     if (defining === undefined) throw new Error("the defining model is among the models");
-    const aligned = alignedModels(recipe, asStored, defining, findings);
-    const models = aligned.map((model) => withPackedMarked(withExpertsLike(model, defining)));
     this.#models = models;
     checkArchitectures(recipe, models, defining, findings);
     checkConfigs(recipe, models, defining, findings);
@@ -231,7 +239,9 @@ class RecipeBinder {
     const adapter = maybePlainAdapter(this.#recipe, this.#mergedModels(), this.#findings);
     const { layerRanges, form } = this.#recipe;
     const { layerCount: layers, stacks, values } = form === "modules" ? this.#bindModules() : this.#bindAll();
-    const { tasks, notes, usage } = this.#tensors;
+    const { notes, usage } = this.#tensors;
+    const tasks = withCopies(this.#tensors.tasks, form === "slices" ? new Map() : this.#copies);
+    const configValues = [...values, ...this.#headValues];
     const embedding = tasks.find((task) => isMatrixEmbedding(task) && !isAfterLayers(task.name));
     const embeddingRows = embedding?.shape[0];
     const lastRange = layerRanges.findLast((range) => !isOfWholeModels(this.#recipe, range));
@@ -244,7 +254,7 @@ class RecipeBinder {
       tasks,
       layerCount: adapter === undefined ? layers : undefined,
       ...(stacks.length > 0 && { stacks }),
-      ...(values.length > 0 && { configValues: values }),
+      ...(configValues.length > 0 && { configValues }),
       ...(adapter && { adapter }),
       definingInput: this.#filesOf(this.#definingModel),
       ...places,
@@ -256,6 +266,11 @@ class RecipeBinder {
       faults: this.#findings.faults,
       warnings: this.#findings.warnings,
     };
+  }
+
+  /** Second names in the defining model. */
+  get #copies(): ReadonlyMap<string, string> {
+    return this.#models[this.#definingModel]?.ties?.copies ?? new Map();
   }
 
   #bindAdapters(): Binding {

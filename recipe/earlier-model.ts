@@ -31,7 +31,8 @@ export function earlierModel(
     const hint = "Write it with --keep, and name its directory.";
     findings.repeated("fault", name, "recipe/not-yet", place, message, hint);
   }
-  const { checkpoint } = defining;
+  // What is stored twice in the files of the defining model is written once.
+  const { aliases: _, copies: __, ...checkpoint } = defining.checkpoint;
   const { tokenizerOf, templateOf } = binding;
   const { tokenizer, tokenizerFault } = inputs[tokenizerOf] ?? {};
   const config = checkpoint.config && withCounts(checkpoint.config, binding);

@@ -1,6 +1,7 @@
 import type { ScaledTensor, TensorEntry } from "../checkpoint/index.ts";
 import type { StoredSource, TensorSource } from "../merge/work/index.ts";
 import type { RecipeInput } from "./recipe.ts";
+import type { Ties } from "./stored-ties.ts";
 import type { BoundTokenizer } from "./token-binder.ts";
 
 /** A model as the recipe names it, with whatever is applied to it. Its checkpoint is a view: entries may be ModelEntry. */
@@ -16,6 +17,8 @@ export interface RecipeModel extends RecipeInput {
   readonly isScaled?: boolean;
   /** Of a model with an adapter: the adapter, an index into the plan's inputs. */
   readonly adapterInput?: number;
+  /** Of a model with a config: which of its tensors are one parameter. */
+  readonly ties?: Ties;
 }
 
 /** A tensor as the recipe sees it. */

@@ -7,6 +7,7 @@ import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel, withoutAdapter } from "./model-reference.ts";
 import { modelReferences, placeOfModel, type Recipe, type RecipeInput } from "./recipe.ts";
 import { withoutScales } from "./scaled-model.ts";
+import { withoutCopies } from "./stored-ties.ts";
 
 /**
  * Every model that the recipe names, adapters applied; what an adapter does not fit is reported. `made`: by earlier documents, by name.
@@ -25,7 +26,8 @@ export function recipeModels(
     const filesOf = inputs.findIndex((input) => sameModel(input.reference, alone));
     const input = inputs[filesOf];
     if (input === undefined) throw new Error(`the recipe's model "${alone.text}" is not among the inputs`);
-    const model = withoutScales({ ...input, filesOf, tokenizerOf: filesOf, templateOf: filesOf });
+    const stored = withoutScales({ ...input, filesOf, tokenizerOf: filesOf, templateOf: filesOf });
+    const model = withoutCopies(stored, placeOfModel(recipe, reference), findings);
     return reference.adapter === undefined ? model : adapted(recipe, model, reference, inputs, findings);
   });
 }
@@ -41,7 +43,7 @@ function adapted(
   const adapterInput = inputs[adapterIndex];
   if (adapterInput?.adapter === undefined)
     throw new Error(`the adapter of "${reference.text}" is not among the inputs`);
-  const { tensors, faults, unused } = adaptedTensors(model, adapterInput.adapter, adapterIndex);
+  const { tensors, faults, unused, head } = adaptedTensors(model, adapterInput.adapter, adapterIndex);
   const label = `${model.label}+${adapterInput.label}`;
   checkAdapterBase(recipe, reference, model, adapterInput, findings);
   const place = placeOfModel(recipe, reference);
@@ -56,8 +58,9 @@ function adapted(
     findings.repeated("warning", label, "recipe/tensor-skipped", place, message, hint);
   }
   const checkpoint = { ...model.checkpoint, tensors: new Map([...model.checkpoint.tensors, ...tensors]) };
+  const ties = model.ties && head !== undefined ? { ...model.ties, head, isTied: false } : model.ties;
   const adaptedModel = withTextOf(
-    { ...model, reference, label, checkpoint, adapterInput: adapterIndex },
+    { ...model, reference, label, checkpoint, adapterInput: adapterIndex, ...(ties && { ties }) },
     adapterInput,
     adapterIndex,
   );

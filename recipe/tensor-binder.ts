@@ -1,4 +1,4 @@
-import { isEmbeddingLike, isFloatDtype, maybeTensor, type TensorEntry } from "../checkpoint/index.ts";
+import { isEmbeddingLike, isFloatDtype, type TensorEntry } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { ModelSource, TensorTask } from "../merge/work/index.ts";
 import { AbsentTensors } from "./absent-tensors.ts";
@@ -64,7 +64,7 @@ export class TensorBinder {
   /** `name`: of the output tensor; `inputName`: of the same tensor in a participant. */
   bind(name: string, inputName: (participant: Participant) => string, place: TensorPlace): void {
     const present = place.participants.flatMap((participant): Present[] => {
-      const entry = maybeTensor(participant.input.checkpoint, inputName(participant));
+      const entry = participant.input.checkpoint.tensors.get(inputName(participant));
       return entry === undefined ? [] : [this.#gathered(name, { ...participant, entry })];
     });
     const defining = present.find(({ source }) => source === place.defining.source);
@@ -106,7 +106,7 @@ export class TensorBinder {
     const { entry, inputIndex } = present;
     if (this.#tokens === undefined || !isEmbeddingLike(name) || !isFloatDtype(entry.dtype)) return present;
     const entryOf = (input: number) =>
-      input === inputIndex ? entry : maybeTensor(this.#inputs[input]?.checkpoint, name);
+      input === inputIndex ? entry : this.#inputs[input]?.checkpoint.tensors.get(name);
     const { runs, others } = this.#tokens.rows(inputIndex, entryOf);
     const parts = [inputIndex, ...others].flatMap((input) => {
       const part = entryOf(input);

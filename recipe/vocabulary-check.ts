@@ -1,4 +1,4 @@
-import { isAfterLayers, isEmbeddingLike, maybeTensor, type TensorEntry } from "../checkpoint/index.ts";
+import { isAfterLayers, isEmbeddingLike, type TensorEntry } from "../checkpoint/index.ts";
 import { maybeMismatch, Vocabularies, type Vocabulary } from "../tokenizer/index.ts";
 import type { Findings } from "./findings.ts";
 import type { LayerSource, RecipeInput } from "./recipe.ts";
@@ -74,7 +74,7 @@ export class VocabularyCheck {
     }
     // Heads are compared with the output's embedding where they come from elsewhere.
     if (definingAt >= 0 || source === undefined || isAfterLayers(name)) return;
-    const own = maybeTensor(this.#inputs[this.#definingInput]?.checkpoint, name)?.shape[0];
+    const own = this.#inputs[this.#definingInput]?.checkpoint.tensors.get(name)?.shape[0];
     if (own !== undefined && own !== rows)
       this.#reportSize(
         name,

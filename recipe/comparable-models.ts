@@ -1,0 +1,53 @@
+import { alignedModels, underName } from "./aligned-models.ts";
+import type { ConfigValue } from "./config-value.ts";
+import { withExpertsLike } from "./expert-layout.ts";
+import type { Findings } from "./findings.ts";
+import type { ModelEntry, RecipeModel } from "./model-entry.ts";
+import { type ModelReference, sameModel } from "./model-reference.ts";
+import { withOneHead } from "./output-head.ts";
+import { withPackedMarked } from "./packed-models.ts";
+import type { Recipe, RecipeInput } from "./recipe.ts";
+import { recipeModels } from "./recipe-models.ts";
+
+/** Every model of a recipe, such that equal names mean the same tensor. */
+export interface ComparableModels {
+  readonly models: readonly RecipeModel[];
+  /** Index of the model whose config the output has. */
+  readonly defining: number;
+  /** What the output's config says otherwise than that of the defining model. */
+  readonly values: readonly ConfigValue[];
+}
+
+/**
+ * Models as views of what is stored: every parameter once, adapters applied, names and experts' layout those of the defining model,
+ * heads that are tied under the name of those that are not.
+ */
+export function comparableModels(
+  recipe: Recipe,
+  inputs: readonly RecipeInput[],
+  made: ReadonlyMap<string, RecipeModel>,
+  definingReference: ModelReference,
+  findings: Findings,
+): ComparableModels {
+  const asStored = recipeModels(recipe, inputs, made, findings);
+  const at = asStored.findIndex(({ reference }) => sameModel(reference, definingReference));
+  const defining = asStored[at];
+  if (defining === undefined) throw new Error("the defining model is among the models");
+  const aligned = alignedModels(recipe, asStored, defining, findings).map((model) => underStoredNames(model, defining));
+  const { models, values } = withOneHead(recipe, aligned, defining, findings);
+  const like = models[at] ?? defining;
+  return { models: models.map((model) => withPackedMarked(withExpertsLike(model, like))), defining: at, values };
+}
+
+/** What the defining model stores under one of two names, another may store under the other. */
+function underStoredNames(model: RecipeModel, { ties }: RecipeModel): RecipeModel {
+  const { tensors } = model.checkpoint;
+  const turned = [...(ties?.copies ?? [])].filter(([copy, stored]) => tensors.has(copy) && !tensors.has(stored));
+  if (turned.length === 0) return model;
+  const names = new Map(turned);
+  const renamed = [...tensors].map(([name, entry]): [string, ModelEntry] => {
+    const stored = names.get(name);
+    return stored === undefined ? [name, entry] : [stored, underName(entry, stored, model.filesOf)];
+  });
+  return { ...model, checkpoint: { ...model.checkpoint, tensors: new Map(renamed) } };
+}

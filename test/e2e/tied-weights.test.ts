@@ -1,0 +1,297 @@
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { numbersOf } from "../golden/compare.ts";
+import { mergedTensors } from "../support/run-merge.ts";
+import { writeSafetensors } from "../support/write-safetensors.ts";
+
+const scratch = mkdtempSync(join(realpathSync(tmpdir()), "deltaworks-ties-"));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+/** Every element of a tensor has one value. Embeddings and heads are [4, 2], all else [2, 2]. */
+type Values = Readonly<Record<string, number>>;
+interface Model {
+  readonly config?: Readonly<Record<string, unknown>>;
+  readonly tensors: Values;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+const isVocabulary = (name: string) =>
+  /embed|lm_head|shared|wte|decoder\.weight|head\.weight/.test(name) && !/proj/.test(name);
+
+function tensorOf(name: string, value: number, shape: readonly number[]) {
+  const values = Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => value);
+  return { name, dtype: "F32", shape, bytes: new Uint8Array(values.buffer) };
+}
+
+function writeModel(name: string, { config, tensors, metadata = {} }: Model): void {
+  const folder = join(scratch, name);
+  mkdirSync(folder, { recursive: true });
+  if (config !== undefined) writeFileSync(join(folder, "config.json"), JSON.stringify({ vocab_size: 4, ...config }));
+  const written = Object.entries(tensors).map(([tensor, value]) => {
+    const shape = /bias$/.test(tensor) ? [4] : isVocabulary(tensor) ? [4, 2] : [2, 2];
+    return tensorOf(tensor, value, shape);
+  });
+  writeSafetensors(join(folder, "model.safetensors"), written, { format: "pt", ...metadata });
+}
+
+let count = 0;
+async function merged(text: string, models: Readonly<Record<string, Model>>) {
+  const run = `run-${count++}`;
+  const inRun = Object.keys(models).reduce((recipe, name) => recipe.replaceAll(`{${name}}`, `${run}/${name}`), text);
+  for (const [name, model] of Object.entries(models)) writeModel(`${run}/${name}`, model);
+  const out = join(scratch, run, "out");
+  const { tensors, run: done } = await mergedTensors(inRun, out, { models: scratch });
+  const values: Record<string, number> = {};
+  for (const [name, tensor] of tensors) {
+    const numbers = [...numbersOf(tensor)];
+    expect(new Set(numbers).size, name).toBe(1);
+    values[name] = numbers[0]!;
+  }
+  return { values, config: JSON.parse(readFileSync(join(out, "config.json"), "utf8")), warnings: done.planWarnings };
+}
+
+const llama = (value: number, head?: number, prefix = "model.", headPrefix = ""): Values => ({
+  [`${prefix}embed_tokens.weight`]: value,
+  [`${prefix}layers.0.mlp.up_proj.weight`]: value,
+  [`${prefix}layers.1.mlp.up_proj.weight`]: value,
+  ...(head === undefined ? {} : { [`${headPrefix}lm_head.weight`]: head }),
+});
+const config = { model_type: "llama", num_hidden_layers: 2 };
+const untied: Model = { config: { ...config, tie_word_embeddings: false }, tensors: llama(1, 10) };
+const tied: Model = { config: { ...config, tie_word_embeddings: true }, tensors: llama(3) };
+const linear = "merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: '{a}'}, {model: '{b}'}]\n";
+const ties = "merge_method: ties\nbase_model: '{a}'\nmodels: [{model: '{b}', parameters: {weight: 1, density: 1}}]\n";
+
+const gemma = { model_type: "gemma2", num_hidden_layers: 2 };
+const nested = (top: object, text: object) => ({
+  model_type: "gemma3",
+  ...top,
+  text_config: { model_type: "gemma3_text", num_hidden_layers: 2, vocab_size: 4, ...text },
+});
+const inTower = (value: number, head?: number) => llama(value, head, "language_model.model.", "language_model.");
+
+test.each<[string, Model, string]>([
+  ["at the top of its config", tied, "lm_head.weight"],
+  ["by the default of its type", { config: gemma, tensors: llama(3) }, "lm_head.weight"],
+  ["in text_config", { config: nested({}, { tie_word_embeddings: true }), tensors: inTower(3) }, "lm_head.weight"],
+  ["in text_config by default", { config: nested({}, {}), tensors: inTower(3) }, "lm_head.weight"],
+  ["with a copy of it stored", { ...tied, tensors: llama(3, 3) }, "lm_head.weight"],
+  [
+    "with a copy in the metadata",
+    { ...tied, metadata: { "lm_head.weight": "model.embed_tokens.weight" } },
+    "lm_head.weight",
+  ],
+])("a model that is tied %s takes part in a head with its embedding, first or second", async (_, model, head) => {
+  for (const models of [
+    { a: untied, b: model },
+    { a: model, b: untied },
+  ]) {
+    const { values, config: written } = await merged(linear, models);
+    const heads = Object.entries(values).filter(([name]) => name.endsWith(head));
+    expect(heads.map(([, value]) => value)).toEqual([6.5]);
+    const embedding = Object.entries(values).find(([name]) => name.endsWith("embed_tokens.weight"));
+    expect(embedding?.[1]).toBe(2);
+    expect(written.tie_word_embeddings).toBe(false);
+    expect(written.text_config?.tie_word_embeddings ?? false).toBe(false);
+    // The head lies beside the embedding, as the output's names have it.
+    expect(heads[0]?.[0].startsWith("language_model.")).toBe(embedding?.[0].startsWith("language_model."));
+  }
+});
+
+test("a head that differs from the embedding of a model that says it is tied is its own, with a warning", async () => {
+  const own: Model = { config: gemma, tensors: llama(1, 10) };
+  const {
+    values,
+    config: written,
+    warnings,
+  } = await merged(linear, { a: own, b: { config: gemma, tensors: llama(3) } });
+  expect([values["lm_head.weight"], values["model.embed_tokens.weight"], written.tie_word_embeddings]).toEqual([
+    6.5,
+    2,
+    false,
+  ]);
+  expect(warnings).toEqual(["recipe/tied-weights"]);
+});
+
+test("where all are tied the output is, whatever copies are stored", async () => {
+  const copied: Model = { ...tied, tensors: llama(1, 1) };
+  for (const [a, b] of [
+    [copied, tied],
+    [tied, copied],
+    [copied, copied],
+  ] as const) {
+    const { values, config: written, warnings } = await merged(ties, { a, b });
+    expect([Object.keys(values).filter((name) => name.includes("head")), warnings]).toEqual([[], []]);
+    expect(written.tie_word_embeddings).toBe(true);
+    expect(values["model.embed_tokens.weight"]).toBe(b.tensors["model.embed_tokens.weight"]);
+  }
+});
+
+test("a stack takes its head from the last slice, as the embedding where that is tied, and says so", async () => {
+  const stack = `merge_method: passthrough
+slices:
+  - sources: [{model: '{a}', layer_range: [0, 1]}]
+  - sources: [{model: '{b}', layer_range: [1, 2]}]
+`;
+  const first = await merged(stack, { a: untied, b: tied });
+  expect([first.values["model.embed_tokens.weight"], first.values["lm_head.weight"]]).toEqual([1, 3]);
+  expect(first.config.tie_word_embeddings).toBe(false);
+  const last = await merged(stack, { a: tied, b: untied });
+  expect([last.values["model.embed_tokens.weight"], last.values["lm_head.weight"]]).toEqual([3, 10]);
+  expect(last.config.tie_word_embeddings).toBe(false);
+  const both = await merged(stack, { a: tied, b: { ...tied, tensors: llama(4) } });
+  expect([both.values["lm_head.weight"], both.config.tie_word_embeddings]).toEqual([undefined, true]);
+});
+
+test("a base that only gives the config does not promise a head that nobody has", async () => {
+  const text = "merge_method: passthrough\nbase_model: '{b}'\nmodels: [{model: '{a}'}]\n";
+  const { values, config: written } = await merged(text, { a: tied, b: untied });
+  expect([values["lm_head.weight"], written.tie_word_embeddings]).toEqual([undefined, true]);
+});
+
+const t5 = (value: number, copies: number | undefined): Model => ({
+  config: { model_type: "t5", num_layers: 1, num_decoder_layers: 1 },
+  tensors: {
+    "shared.weight": value,
+    ...(copies === undefined ? {} : { "encoder.embed_tokens.weight": copies, "decoder.embed_tokens.weight": copies }),
+    "encoder.block.0.layer.0.SelfAttention.q.weight": value,
+    "decoder.block.0.layer.0.SelfAttention.q.weight": value,
+  },
+});
+const bart = (value: number, stored: string, aliases: readonly string[]): Model => ({
+  config: { model_type: "bart", encoder_layers: 1, decoder_layers: 1, num_hidden_layers: 1 },
+  metadata: Object.fromEntries(aliases.map((alias) => [alias, stored])),
+  tensors: { [stored]: value, "model.encoder.layers.0.fc1.weight": value, "model.decoder.layers.0.fc1.weight": value },
+});
+const [shared, ofEncoder, ofDecoder] = [
+  "model.shared.weight",
+  "model.encoder.embed_tokens.weight",
+  "model.decoder.embed_tokens.weight",
+];
+const falcon = (value: number, stored: string, alias?: string): Model => ({
+  config: { model_type: "falcon", num_hidden_layers: 1 },
+  ...(alias && { metadata: { [alias]: stored } }),
+  tensors: { [stored]: value, "transformer.h.0.mlp.dense_4h_to_h.weight": value },
+});
+const words = "transformer.word_embeddings.weight";
+
+test.each<[string, Model, Model, string]>([
+  ["T5 with copies and without", t5(1, 1), t5(3, undefined), "shared.weight"],
+  ["BART by alias and by name", bart(1, ofDecoder, [shared, ofEncoder]), bart(3, shared, []), shared],
+  [
+    "BART under the names of either tower",
+    bart(1, shared, [ofEncoder, ofDecoder]),
+    bart(3, ofEncoder, [shared, ofDecoder]),
+    shared,
+  ],
+  ["Falcon under the head's name, with an alias", falcon(1, words), falcon(3, "lm_head.weight", words), words],
+  ["Falcon under the head's name alone", falcon(1, words), falcon(3, "lm_head.weight"), words],
+])("%s: one parameter is merged once, under the name that loaders know", async (_, one, two, name) => {
+  for (const [a, b] of [
+    [one, two],
+    [two, one],
+  ] as const) {
+    const { values, warnings } = await merged(linear, { a, b });
+    const vocabulary = Object.entries(values).filter(([tensor]) => isVocabulary(tensor));
+    expect([vocabulary, warnings]).toEqual([[[name, 2]], []]);
+  }
+});
+
+test("copies that differ are merged by themselves, with a warning that names both", async () => {
+  const { values, warnings } = await merged(linear, { a: t5(1, 5), b: t5(3, 7) });
+  expect([values["shared.weight"], values["encoder.embed_tokens.weight"]]).toEqual([2, 6]);
+  expect(warnings).toContain("recipe/tied-weights");
+});
+
+test("copies that are read by their own names get the values of the first, masks and gradients included", async () => {
+  const deepseek = (value: number): Model => ({
+    config: { model_type: "deepseek_v3", num_hidden_layers: 1 },
+    tensors: {
+      "model.embed_tokens.weight": value,
+      "model.layers.0.mlp.up_proj.weight": value,
+      "model.layers.1.mlp.up_proj.weight": value,
+      "model.layers.1.embed_tokens.weight": value,
+      "model.layers.1.shared_head.head.weight": value + 4,
+      "lm_head.weight": value + 4,
+    },
+  });
+  const text =
+    "merge_method: linear\nmodels: [{model: '{a}', parameters: {weight: [{filter: layers, value: 1}, {value: 3}]}}, {model: '{b}', parameters: {weight: 1}}]\n";
+  const { values } = await merged(text, { a: deepseek(1), b: deepseek(3) });
+  expect(values["model.layers.1.embed_tokens.weight"]).toBe(1.5);
+  expect(values["model.layers.1.embed_tokens.weight"]).toBe(values["model.embed_tokens.weight"]);
+  expect(values["model.layers.1.shared_head.head.weight"]).toBe(values["lm_head.weight"]);
+});
+
+test("an alias of any other tensor is written too, with the merged values", async () => {
+  const aliased: Model = { ...untied, metadata: { "model.twin.weight": "model.layers.1.mlp.up_proj.weight" } };
+  const { values } = await merged(linear, { a: aliased, b: { ...untied, tensors: llama(3, 10) } });
+  expect([values["model.twin.weight"], values["model.layers.1.mlp.up_proj.weight"]]).toEqual([2, 2]);
+});
+
+test("BERT's head is its embedding, and its bias is one", async () => {
+  const bert = (value: number, more: Values): Model => ({
+    config: { model_type: "bert", num_hidden_layers: 1, architectures: ["BertForMaskedLM"] },
+    tensors: {
+      "bert.embeddings.word_embeddings.weight": value,
+      "bert.encoder.layer.0.output.dense.weight": value,
+      "cls.predictions.bias": value,
+      ...more,
+    },
+  });
+  const stored = bert(1, { "cls.predictions.decoder.weight": 1, "cls.predictions.decoder.bias": 1 });
+  for (const [a, b] of [
+    [stored, bert(3, {})],
+    [bert(3, {}), stored],
+  ] as const) {
+    const { values, warnings } = await merged(linear, { a, b });
+    expect([Object.keys(values).sort(), warnings]).toEqual([Object.keys(bert(3, {}).tensors).sort(), []]);
+    expect(values["cls.predictions.bias"]).toBe(2);
+  }
+});
+
+test("heads of two names are one: embed_out of GPT-NeoX, and what transformers 5 calls it", async () => {
+  const neox = (value: number, head: string): Model => ({
+    config: { model_type: "gpt_neox", num_hidden_layers: 1 },
+    tensors: { "gpt_neox.embed_in.weight": value, "gpt_neox.layers.0.mlp.dense.weight": value, [head]: value + 4 },
+  });
+  const { values, warnings } = await merged(linear, { a: neox(1, "embed_out.weight"), b: neox(3, "lm_head.weight") });
+  expect([values["embed_out.weight"], values["lm_head.weight"], warnings]).toEqual([6, undefined, []]);
+});
+
+test("a LoRA on a tied head unties the output", async () => {
+  writeModel("tied-base", tied);
+  const folder = join(scratch, "on-head");
+  mkdirSync(folder, { recursive: true });
+  const settings = { peft_type: "LORA", r: 1, lora_alpha: 1, target_modules: ["lm_head"], bias: "none" };
+  writeFileSync(join(folder, "adapter_config.json"), JSON.stringify(settings));
+  writeSafetensors(join(folder, "adapter_model.safetensors"), [
+    tensorOf("base_model.model.lm_head.lora_A.weight", 1, [1, 2]),
+    tensorOf("base_model.model.lm_head.lora_B.weight", 0.5, [4, 1]),
+  ]);
+  const text = "merge_method: passthrough\nmodels: [{model: tied-base+on-head}]\n";
+  const { values, config: written } = await merged(text, {});
+  expect([values["model.embed_tokens.weight"], values["lm_head.weight"], written.tie_word_embeddings]).toEqual([
+    3,
+    3.5,
+    false,
+  ]);
+});
+
+test("of a chain, what a later document builds on is tied as its config would say", async () => {
+  const text = `name: first
+${linear}---
+merge_method: linear
+parameters: {weight: 1}
+models: [{model: first}, {model: '{c}'}]
+`;
+  const { values, config: written } = await merged(text, { a: tied, b: untied, c: tied });
+  // The mean of (3 + 10) / 2 and the embedding of c.
+  expect([values["lm_head.weight"], values["model.embed_tokens.weight"], written.tie_word_embeddings]).toEqual([
+    4.75,
+    2.5,
+    false,
+  ]);
+});
