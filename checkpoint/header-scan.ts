@@ -17,6 +17,7 @@ const MIN_ENTRY_BYTES = 48;
 
 const dtypeNames = Object.keys(dtypeBytes).filter(isDtype);
 /** Types of safetensors that exist but are not merged or copied here. */
+const packedHint = "Merge the model that was packed, in bf16 or f16, and pack the result.";
 const unsupportedDtypes = ["F4", "F6_E2M3", "F6_E3M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64", "C128"];
 const dtypeBit = { index: 0x7f, nameEscaped: 0x80 };
 
@@ -234,8 +235,11 @@ class HeaderScan {
     const allowed = dtypeNames.join(", ");
     for (const dtype of unsupportedDtypes) {
       if (json.isKept(dtype)) {
-        const packed = /^F[46]|E8M0/.test(dtype) ? " (codes of MXFP4, NVFP4, MXFP8 and the like, or their scales)" : "";
-        this.#refuseTensor("checkpoint/dtype-unsupported", `dtype ${dtype}${packed} is not supported; ${allowed} are`);
+        const isPacked = /^F[46]|E8M0/.test(dtype);
+        const packed = isPacked ? " (codes of MXFP4, NVFP4, MXFP8 and the like, or their scales)" : "";
+        const message = this.#placed(`dtype ${dtype}${packed} is not supported; ${allowed} are`);
+        const hint = isPacked ? packedHint : "Convert the tensor to one of these dtypes.";
+        throw new CheckpointError("checkpoint/dtype-unsupported", message, { hint });
       }
     }
     const found = quoted(Buffer.from(json.kept).toString("utf8", 0, Math.min(json.decodedBytes, 100)));

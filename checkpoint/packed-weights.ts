@@ -37,6 +37,7 @@ const small: ReadonlySet<Dtype> = new Set<Dtype>(["I8", "U8", "I16", "U16", "I32
  */
 export function packedWeights(checkpoint: Entries): PackedWeights | undefined {
   const { tensors } = checkpoint;
+  if (![...tensors.values()].some(({ dtype }) => mayBeCodes(dtype))) return undefined;
   const siblings = siblingsIn(tensors);
   const scaled = scaledTensors(checkpoint, "", { packed: "leave" });
   const isCodes = (entry: TensorEntry): boolean => {
@@ -73,6 +74,10 @@ function isPackedInteger({ dtype, shape, elementCount }: TensorEntry, leaf: stri
 /** Codes B and scales s in one module. */
 function isMarlin(leaf: string, around: ReadonlySet<string>): boolean {
   return leaf === "B" && around.has("s");
+}
+
+function mayBeCodes(dtype: Dtype): boolean {
+  return isFp8(dtype) || !(isFloatDtype(dtype) || dtype === "BOOL");
 }
 
 function isFp8(dtype: Dtype): boolean {

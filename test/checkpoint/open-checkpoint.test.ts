@@ -416,6 +416,17 @@ describe("openCheckpoint", () => {
     },
   );
 
+  test.each(["F4", "F6_E2M3", "F8_E8M0"])("%s is named as what packs with it, and not as damage", async (dtype) => {
+    const folder = temporaryFolder();
+    const bytes = new Uint8Array(4);
+    writeSafetensors(join(folder, "model.safetensors"), [{ name: "w.weight", dtype, shape: [4], bytes }]);
+    await expect(open(folder)).rejects.toMatchObject({
+      code: "checkpoint/dtype-unsupported",
+      message: expect.stringMatching(/"w\.weight".*MXFP4/),
+      hint: expect.stringContaining("Merge the model that was packed"),
+    });
+  });
+
   test.each([
     [["model-Q4_K_M.gguf"], ""],
     [["model-00001-of-00002.gguf", "model-00002-of-00002.gguf"], "llama-gguf-split --merge"],
