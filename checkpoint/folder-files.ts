@@ -1,6 +1,7 @@
 import type { Checkpoint, Sidecar } from "./checkpoint.ts";
 import { CHAT_TEMPLATES_FOLDER, judgeFile, judgeFolder } from "./companions.ts";
 import type { Folder } from "./folder.ts";
+import { CARD_NAME } from "./model-card.ts";
 import { parsePythonJson } from "./python-json.ts";
 
 /** Companions are read whole when they are copied; a larger file is no companion. */
@@ -15,6 +16,8 @@ const CODE_FOLDER = "custom_generate";
 export interface FolderFiles {
   /** Sorted, with their states. */
   readonly companions: ReadonlyMap<string, Sidecar>;
+  /** The model's own card, of which the output's card tells. */
+  readonly card: ReadonlyMap<string, Sidecar>;
   /** Neither weights nor companions, and not known to be of no use to a loader; folders end in "/". Sorted. */
   readonly leftBehind: readonly string[];
   /** Files that auto_map names and that are not there. */
@@ -68,8 +71,9 @@ export async function folderFiles(
     if (state.sizeBytes > MAX_COMPANION_BYTES) leftBehind.push(name);
     else companions.set(name, state);
   }
+  const card = (await folder.exists(CARD_NAME)) ? await folder.state(CARD_NAME) : undefined;
   const missing = told.code.filter((name) => !companions.has(name));
-  return { companions, leftBehind: leftBehind.sort(), missing };
+  return { companions, card: new Map(card && [[CARD_NAME, card]]), leftBehind: leftBehind.sort(), missing };
 }
 
 interface Told {

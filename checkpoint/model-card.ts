@@ -16,7 +16,7 @@ export interface ModelOrigin {
   readonly baseModels?: readonly string[];
 }
 
-const CARD_NAME = "README.md";
+export const CARD_NAME = "README.md";
 /** Cards have tens of kilobytes; what matters stands in the first lines. */
 const MAX_CARD_BYTES = 4_000_000;
 const MAX_HEAD_LINES = 500;

@@ -89,7 +89,7 @@ export async function openAdapter(store: Store, location: ModelLocation, label: 
   const texts = [...found.companions].filter(([companion]) => companionKind(companion) !== "other");
   const files = [{ name, ...header.file }];
   const companions = texts.map(([companion]) => companion);
-  const sidecars = new Map([[ADAPTER_CONFIG_NAME, state], ...texts]);
+  const sidecars = new Map([[ADAPTER_CONFIG_NAME, state], ...texts, ...found.card]);
   const origin = await readOrigin(folder, location);
   const checkpoint = {
     root: folder.root,

@@ -296,7 +296,7 @@ async function locate(
 /** Files beside the weights that the plan was made with; of models whose files are copied, all that are. */
 function documentsOf({ sidecars }: Checkpoint, isCopied: boolean): readonly InputDocument[] {
   return [...(sidecars ?? [])].flatMap(([name, state]) => {
-    const counts = isCopied || name.endsWith("config.json") || companionKind(name) !== "other";
+    const counts = isCopied || name === "README.md" || name.endsWith("config.json") || companionKind(name) !== "other";
     return counts ? [{ name, ...state }] : [];
   });
 }

@@ -14,6 +14,7 @@ function models(): string {
   const folder = temporaryFolder();
   for (const name of ["tiny-prose", "tiny-json"]) {
     cpSync("examples/models/tiny-prose", join(folder, name), { recursive: true });
+    writeFileSync(join(folder, name, "README.md"), "---\nlicense: mit\n---\n");
     writeFileSync(join(folder, name, "LICENSE"), "do what you like");
   }
   return folder;
@@ -41,6 +42,7 @@ const changes: [file: string, how: string, change: (path: string) => void][] = [
   ["tiny-prose/generation_config.json", "is touched", touch],
   ["tiny-prose/LICENSE", "grows", append],
   ["tiny-json/config.json", "grows", append],
+  ["tiny-json/README.md", "grows", append],
   ["tiny-json/tokenizer.json", "grows", append],
 ];
 
