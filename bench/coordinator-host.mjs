@@ -82,6 +82,9 @@ hub = new WorkerHub({
   fetch: () => Promise.reject(new Error("nothing is fetched here")),
   changed: share,
   log: () => {},
+  defect: (error) => {
+    throw error;
+  },
 });
 
 let server;

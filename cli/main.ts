@@ -12,6 +12,7 @@ import {
 } from "./commands/merge-options.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
+import { endOnUnheardErrors } from "./last-net.ts";
 import { addNatsCommands } from "./nats-commands.ts";
 import { withTrust } from "./trust-options.ts";
 import { toolVersion } from "./version.ts";
@@ -26,6 +27,8 @@ const io: Io = {
   stderr: (text) => process.stderr.write(text),
   columns: process.stdout.isTTY ? process.stdout.columns : undefined,
 };
+
+endOnUnheardErrors(io);
 
 /** Commands are loaded when they are called: help must come at once. */
 function runs<Options>(load: () => Promise<Run<Options>>) {

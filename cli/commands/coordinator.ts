@@ -127,6 +127,10 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
       fetch: (worker, job, intake, ref) => fetcher.fetch(worker, job, intake, ref),
       changed: () => coordinator?.share(),
       log: say,
+      defect: (error, where) => {
+        log.fatal({ ...failureFrom(error), where }, "an invariant is broken: the process ends");
+        process.exit(exitCodes.failed);
+      },
     });
     const ticking = setInterval(() => hub.tick(), heartbeatMs);
     open.push(() => clearInterval(ticking));

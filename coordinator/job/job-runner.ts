@@ -12,6 +12,7 @@ import {
 import {
   type Counter,
   type Effect,
+  type EventOf,
   type HeldBy,
   initialState,
   type JobEvent,
@@ -126,12 +127,14 @@ export class JobRunner implements WorkerListener, JobControls {
   readonly #events: JobEvent[] = [];
   readonly #slicesDoneBefore: number;
   #reducing = false;
+  #isBroken = false;
   #dropped: readonly AttemptRef[] = [];
   #seal: SealPass;
   #sealPasses = 0;
   #confirming = false;
   #stopTicks = () => {};
   #finish: (outcome: Outcome) => void = () => {};
+  #fail: (error: unknown) => void = () => {};
   readonly #finished: Promise<Outcome>;
   #tellDiscarded: (failure?: Failure) => void = () => {};
   /** Resolves when the stage of a job that was cancelled or terminated is gone; to the reason where it is not. */
@@ -160,9 +163,11 @@ export class JobRunner implements WorkerListener, JobControls {
       earlierWriters: options.earlierWriters,
     });
     this.#slicesDoneBefore = plan.slices.length - this.#state.slicesOpen;
-    this.#finished = new Promise((resolve) => {
+    this.#finished = new Promise((resolve, reject) => {
       this.#finish = resolve;
+      this.#fail = reject;
     });
+    this.#finished.catch(() => undefined); // `run` waits for workers first
     this.discarded = new Promise((resolve) => {
       this.#tellDiscarded = resolve;
     });
@@ -181,10 +186,13 @@ export class JobRunner implements WorkerListener, JobControls {
     } catch (error) {
       this.#post({ type: "job-failed", failure: failureFrom(error), nowMs: this.#now() });
     }
-    const outcome = await this.#finished;
-    if (this.#state.phase !== "terminating") this.#stopTicks();
-    await Promise.all([...this.#links.values()].map((link) => link.close()));
-    return outcome;
+    try {
+      const outcome = await this.#finished;
+      if (this.#state.phase !== "terminating") this.#stopTicks();
+      return outcome;
+    } finally {
+      await Promise.all([...this.#links.values()].map((link) => link.close()));
+    }
   }
 
   // ---- JobControls
@@ -286,22 +294,51 @@ export class JobRunner implements WorkerListener, JobControls {
 
   /** Events are taken one after another, also those that effects cause at once. */
   #post(event: JobEvent): void {
+    if (this.#isBroken) return;
     this.#events.push(event);
     if (this.#reducing) return;
     this.#reducing = true;
-    for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-      for (const effect of this.#decide(this.#state, next)) this.#perform(effect);
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        for (const effect of this.#decide(this.#state, next)) this.#perform(effect);
+      }
+      this.#reducing = false;
+      this.#ports.observer.progress(this.progress());
+    } catch (error) {
+      this.#break(error);
+    } finally {
+      this.#reducing = false;
     }
-    this.#reducing = false;
-    this.#ports.observer.progress(this.progress());
+  }
+
+  /**
+   * An invariant is broken, so nothing that this run knows can be relied on: it ends with the error, and takes no more events. Whoever
+   * called hears nothing of it, for it is none of its fault. What the journal has is as it was; the next run starts from that.
+   */
+  #break(error: unknown): void {
+    if (this.#isBroken) return;
+    this.#isBroken = true;
+    this.#events.length = 0;
+    this.#stopTicks();
+    this.#fail(error);
+    this.#tellDiscarded(failureFrom(error));
+  }
+
+  /** What goes on by itself must end somewhere, too. */
+  #guard(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#break(error);
+    }
   }
 
   /** An event whose answer the caller waits for: attempts that are not the worker's any more. */
-  #ask(event: JobEvent): readonly AttemptRef[] {
+  #ask(event: EventOf<"worker-attached" | "heartbeat">): readonly AttemptRef[] {
     if (this.#reducing) throw new Error("a link called its job from within a call of the job");
     this.#dropped = [];
     this.#post(event);
-    return this.#dropped;
+    return this.#isBroken ? event.held : this.#dropped;
   }
 
   #tick(): void {
@@ -326,8 +363,8 @@ export class JobRunner implements WorkerListener, JobControls {
       (error: unknown) => {
         this.#confirming = false;
         const failure = failureFrom(error);
-        // A journal that cannot be reached is asked again; grants wait meanwhile.
-        if (failure.code === "journal/superseded") this.#post({ type: "job-failed", failure, nowMs: this.#now() });
+        // A journal that cannot be reached is asked again; grants wait meanwhile. Whatever else it says does not pass.
+        if (failure.code !== "journal/unavailable") this.#post({ type: "job-failed", failure, nowMs: this.#now() });
       },
     );
   }
@@ -490,7 +527,8 @@ export class JobRunner implements WorkerListener, JobControls {
     this.#folding.add(rounds);
     void othersTurn().then(() => {
       this.#folding.delete(rounds);
-      if (this.#rounds.get(rounds.index) === rounds && isSurveying(this.#state)) this.#fold(rounds);
+      if (this.#rounds.get(rounds.index) !== rounds || !isSurveying(this.#state)) return;
+      this.#guard(() => this.#fold(rounds));
     });
   }
 

@@ -69,6 +69,7 @@ const reportDecisions: Readonly<Record<ReportAnswer, ReportDecision>> = {
 export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): CoordinatorServer {
   const summaries = new SummaryIntake();
   const workerOf = (call: Caller) => hub.attachedWorker(identity(call, claimedName(call)));
+  const { unary, stream } = callsOf(hub);
   return {
     attach: (call) => attach(call, hub, identity),
     readPlan: (call) => stream(call, () => planPieces(hub, workerOf(call), call)),
@@ -148,33 +149,41 @@ function checkCount(entries: number): void {
 
 // ---- kinds of calls
 
-function unary<Request, Response>(
-  call: ServerUnaryCall<Request, Response>,
-  callback: sendUnaryData<Response>,
-  answer: (request: Request) => Promise<Response>,
-): void {
-  answer(call.request).then(
-    (response) => callback(null, response),
-    (error: unknown) => callback(statusOf(error) as Partial<ServerErrorResponse>),
-  );
-}
+/** What ends a call is told to whoever called; what no caller can have caused, to the hub as well. */
+function callsOf(hub: WorkerHub) {
+  return {
+    unary<Request, Response>(
+      call: ServerUnaryCall<Request, Response>,
+      callback: sendUnaryData<Response>,
+      answer: (request: Request) => Promise<Response>,
+    ): void {
+      answer(call.request)
+        .then((response) => callback(null, response))
+        .catch((error: unknown) => {
+          hub.noteDefect(error, call.getPath());
+          callback(statusOf(error) as Partial<ServerErrorResponse>);
+        });
+    },
 
-/** Sends what comes out, as fast as the other end takes it, until it loses interest. */
-function stream<Request, Response>(
-  call: ServerWritableStream<Request, Response>,
-  messages: () => AsyncIterable<Response>,
-): void {
-  const writer = new StreamWriter<Response>(call, CHUNKS_IN_FLIGHT_MAX);
-  const send = async () => {
-    for await (const message of messages()) {
-      if (call.cancelled) return;
-      await writer.write(message);
-    }
-    await writer.end();
+    /** Sends what comes out, as fast as the other end takes it, until it loses interest. */
+    stream<Request, Response>(
+      call: ServerWritableStream<Request, Response>,
+      messages: () => AsyncIterable<Response>,
+    ): void {
+      const writer = new StreamWriter<Response>(call, CHUNKS_IN_FLIGHT_MAX);
+      const send = async () => {
+        for await (const message of messages()) {
+          if (call.cancelled) return;
+          await writer.write(message);
+        }
+        await writer.end();
+      };
+      send().catch((error: unknown) => {
+        hub.noteDefect(error, call.getPath());
+        if (!writer.ended) call.emit("error", asStatus(error));
+      });
+    },
   };
-  send().catch((error: unknown) => {
-    if (!writer.ended) call.emit("error", asStatus(error));
-  });
 }
 
 /**
@@ -223,6 +232,7 @@ function attach(
   };
   const cut = (error: unknown) => {
     end();
+    hub.noteDefect(error, call.getPath());
     if (!writer.ended) call.emit("error", asStatus(error));
   };
   call.on("data", ({ message }: AttachRequest) => {
@@ -243,7 +253,7 @@ function attach(
   });
   call.on("end", () => {
     end();
-    void writer.end();
+    writer.end().catch(cut);
   });
   call.on("error", end);
   call.on("cancelled", end);
@@ -297,6 +307,7 @@ async function sendResult(
   try {
     callback(null, { receivedBytes: BigInt(await receive(call, hub, workerOf(call))) });
   } catch (error) {
+    hub.noteDefect(error, call.getPath());
     if (!call.cancelled) callback(statusOf(error) as Partial<ServerErrorResponse>);
   }
 }

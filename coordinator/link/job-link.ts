@@ -18,6 +18,8 @@ export interface OpenJob {
   readonly owners: Map<string, WorkerId>;
   /** What is in storage: SHA-256 of each range of a seal, read here when its turn comes. Undefined: nobody wants it any more. */
   readBack(work: SealWork, isWanted: () => boolean): Promise<readonly string[] | undefined>;
+  /** What goes on by itself has failed in a way that nobody's input explains. */
+  defect(error: unknown): void;
   /** Brings the bytes of a granted attempt from a worker that offers them; rejects where they do not come. */
   fetch(worker: RemoteWorker, ref: AttemptRef): Promise<void>;
 }
@@ -83,7 +85,7 @@ export class JobLink implements WorkerLink {
     owners.set(keyOf(assignment), this.id);
     const isSeal = assignment.kind === "seal-slices" || assignment.kind === "seal-file";
     if (isSeal && this.output !== OutputAccess.OUTPUT_ACCESS_ROOTS) {
-      void this.#sealHere(assignment);
+      this.#sealHere(assignment).catch((error: unknown) => this.#open.defect(error));
       return;
     }
     const value = messageOfAssignment(job.id, assignment, leaseMs, job.shardPaths);

@@ -41,6 +41,8 @@ export interface HubOptions {
   /** Workers or jobs have come, gone or changed: slots are to be shared out anew. */
   changed(): void;
   log(event: string, facts: Readonly<Record<string, unknown>>): void;
+  /** An invariant of the link is broken, so that nothing here can be relied on: the process must end, with this error. */
+  defect(error: unknown, where: string): void;
 }
 
 /** A worker that was not heard of for so many heartbeats is cut off: the connection may be half open. */
@@ -94,6 +96,7 @@ export class WorkerHub {
         outlet: new InputOutlet(store, job.inputs),
         owners: new Map(),
         readBack: (work, isWanted) => this.#readBack(work, isWanted),
+        defect: (error) => this.options.defect(error, `seal of ${job.id}`),
         fetch: (worker, ref) => fetch(worker, job, intake, ref),
       };
       this.#jobs.set(job.id, open);
@@ -268,6 +271,12 @@ export class WorkerHub {
     throw new LinkError("link/unknown-job", `job ${JSON.stringify(id)} is not running here`, {
       hint: "It has ended, or this coordinator has not taken it up yet. Drop what you hold of it.",
     });
+  }
+
+  /** Of the errors that end calls, those that nobody's input explains: they carry no code. */
+  noteDefect(error: unknown, where: string): void {
+    if (error instanceof Error && "code" in error) return;
+    this.options.defect(error, where);
   }
 
   /** To be called every heartbeat or so: cuts off connections that are silent, forgets workers that are gone for good. */

@@ -234,6 +234,9 @@ export class SimulatedCoordinator {
       readBack: (work) => hashRanges(this.#store, work.path, rangesOf(work)),
       fetch: (worker, _job, intake, ref) => this.#fetch(worker, intake, ref),
       changed: () => this.#share(),
+      defect: (error, where) => {
+        world.auditor.violated(`a defect in ${where}: ${error instanceof Error ? error.stack : String(error)}`);
+      },
       log: (event, facts) => {
         if (world.trace !== undefined) world.log(this.name, `${event} ${JSON.stringify(facts)}`);
       },

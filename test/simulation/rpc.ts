@@ -64,13 +64,19 @@ class ServerCall extends EventEmitter {
   readonly request: unknown;
   cancelled = false;
   readonly #host: string;
+  readonly #path: string;
 
-  constructor(connection: Connection, request?: unknown) {
+  constructor(connection: Connection, path: string, request?: unknown) {
     super();
+    this.#path = path;
     this.#host = connection.worker.name;
     this.metadata.set(WORKER_KEY, connection.worker.name);
     this.request = request;
     connection.onLost("coordinator", () => this.cancel());
+  }
+
+  getPath(): string {
+    return this.#path;
   }
 
   getPeer(): string {
@@ -97,7 +103,7 @@ class ServerStream extends ServerCall {
   #over = false;
 
   constructor(connection: Connection, method: Method, client: () => ClientStream, request?: unknown) {
-    super(connection, request);
+    super(connection, method.path, request);
     this.#connection = connection;
     this.#method = method;
     this.#client = client;
@@ -151,7 +157,8 @@ class ServerReader extends ServerCall implements AsyncIterable<unknown> {
   async *[Symbol.asyncIterator]() {
     for (;;) {
       if (this.#arrived.length > 0) yield this.#arrived.shift();
-      else if (this.cancelled) throw new Error("the call was cancelled");
+      else if (this.cancelled)
+        throw Object.assign(new Error("the call was cancelled"), { code: "ERR_STREAM_PREMATURE_CLOSE" });
       else if (this.#ended) return;
       else
         await new Promise<void>((resolve) => {
@@ -235,7 +242,7 @@ export function clientOf(
         (respond) => {
           const received = method.requestDeserialize(bytes);
           const answered = watch?.began(method.name, received, connection);
-          const call = new ServerCall(connection, received);
+          const call = new ServerCall(connection, path, received);
           const handler = handlers()[method.name] as unknown as (
             call: ServerCall,
             callback: (error: CallStatus | null, response?: unknown) => void,
@@ -307,7 +314,7 @@ export function clientOf(
         callback(error, response);
         if (error !== null) stream.emit("close");
       });
-      const server = connection === undefined ? undefined : new ServerReader(connection);
+      const server = connection === undefined ? undefined : new ServerReader(connection, path);
       const context: { writer?: Writer } = {};
       const stream: ClientStream = new ClientStream(
         (message) => {

@@ -353,13 +353,29 @@ export class RemoteWorker implements AttachListener {
     this.#events.push(event);
     if (this.#reducing) return;
     this.#reducing = true;
-    for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-      if ("key" in next && next.type !== "io-began" && next.type !== "io-ended") {
-        this.#options.log("debug", next.type, { ...next.key });
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        if ("key" in next && next.type !== "io-began" && next.type !== "io-ended") {
+          this.#options.log("debug", next.type, { ...next.key });
+        }
+        for (const effect of reduceLeases(this.#leases, next)) this.#perform(effect);
       }
-      for (const effect of reduceLeases(this.#leases, next)) this.#perform(effect);
+    } catch (error) {
+      this.#defect(error);
+    } finally {
+      this.#reducing = false;
     }
-    this.#reducing = false;
+  }
+
+  /** An invariant is broken, so that nothing that is known of the leases can be relied on: the process must end. */
+  #defect(error: unknown): void {
+    this.#events.length = 0;
+    this.#options.fatal(failureFrom(error));
+  }
+
+  /** What goes on by itself says so where it fails, unless it has been said already. */
+  #goesOn(work: Promise<void>): void {
+    work.catch((error: unknown) => this.#defect(error));
   }
 
   #perform(effect: LeaseEffect): void {
@@ -375,20 +391,16 @@ export class RemoteWorker implements AttachListener {
     if (work === undefined) return;
     switch (effect.type) {
       case "compute":
-        void this.#compute(work);
-        return;
+        return this.#goesOn(this.#compute(work));
       case "ask-grant":
-        void this.#askForGrant(work, effect.sha256);
-        return;
+        return this.#goesOn(this.#askForGrant(work, effect.sha256));
       case "write":
-        void this.#store(work);
-        return;
+        return this.#goesOn(this.#store(work));
       case "fence":
         if (work.write !== undefined) work.write.fenced = true;
         return;
       case "report":
-        void this.#report(work);
-        return;
+        return this.#goesOn(this.#report(work));
       case "drop":
         if (work.write !== undefined) work.write.fenced = true;
         if (work.computing && work.job !== undefined) this.#pool?.drop(work.key);

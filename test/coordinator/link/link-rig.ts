@@ -116,6 +116,7 @@ export async function openRig({
     shardPlaces: [{ root: "out", path: "merged/.deltaworks/stage/model.safetensors" }],
   };
   const fetcher = new ResultFetcher(() => ({ credentials: credentials.createInsecure(), options: {} }));
+  const defects: [error: unknown, where: string][] = [];
   const clock = { ms: 0, nowMs: () => clock.ms };
   const hub = new WorkerHub({
     softwareVersion: "0.0.0",
@@ -129,6 +130,7 @@ export async function openRig({
       for (const worker of hub.workers) for (const id of hub.jobs.keys()) hub.setSlots(worker, id, 2);
     },
     log: () => {},
+    defect: (error, where) => defects.push([error, where]),
   });
   /** Names that are nobody's (any more). */
   const refused = new Set(["submitter"]);
@@ -142,6 +144,7 @@ export async function openRig({
   const clients: CoordinatorClient[] = [];
   return {
     hub,
+    defects,
     clock,
     refused,
     server,

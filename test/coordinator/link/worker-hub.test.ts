@@ -249,6 +249,37 @@ describe("Attach", () => {
   });
 });
 
+describe("an error without a code", () => {
+  test.each([
+    ["in Attach", "heartbeat"],
+    ["in a call", "reported"],
+  ] as const)("%s ends the call, and is told as a defect: nobody's input explains it", async (_, what) => {
+    await rig.hub.source(rig.job)(job);
+    const worker = new HandWorker(rig.client(), "w1", { roots });
+    await worker.next("welcome");
+    const broken = new Error("a count is -1");
+    job[what] = () => {
+      throw broken;
+    };
+    if (what === "heartbeat") {
+      worker.send({
+        $case: "heartbeat",
+        value: { sequence: 1n, held: [{ id: id(1), bytesDone: 0n, alive: true }], memoryUsedBytes: 0n },
+      });
+      expect((await worker.ended).code).toBe(status.INTERNAL);
+    } else await expect(report(worker, 1)).rejects.toMatchObject({ code: status.INTERNAL });
+    expect(rig.defects).toEqual([[broken, expect.stringContaining("/deltaworks.v1.Coordinator/")]]);
+  });
+
+  test("is none where the caller is wrong", async () => {
+    const worker = new HandWorker(rig.client(), "w1");
+    await worker.next("welcome");
+    worker.send({ $case: "handBack", value: { ids: [{ jobId: "", unitId: "", attempt: 0n }] } });
+    expect((await worker.ended).code).toBe(status.INVALID_ARGUMENT);
+    expect(rig.defects).toEqual([]);
+  });
+});
+
 describe("grants and reports", () => {
   async function attached(name = "w1") {
     await rig.hub.source(rig.job)(job);
