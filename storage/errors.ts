@@ -10,6 +10,7 @@ export const storageCodes = [
   "storage/short-read",
   "storage/too-large",
   "storage/locked",
+  "storage/link",
   "storage/io",
 ] as const;
 
@@ -46,6 +47,10 @@ const meanings: Readonly<Record<string, Meaning>> = {
   EEXIST: { code: "storage/exists", hint: "Remove what is there, or choose another name." },
   EISDIR: { code: "storage/not-a-file", hint: "A file was expected here, not a folder." },
   ENOTDIR: { code: "storage/not-a-directory", hint: "A folder was expected here, not a file." },
+  ELOOP: {
+    code: "storage/link",
+    hint: "Nothing is written through a link here: remove it, or put the file itself there.",
+  },
   ENOTEMPTY: { code: "storage/not-empty", hint: "Move or remove what the folder holds." },
   ENOSPC: { code: "storage/full", hint: "Free some space and run the same command again." },
   EDQUOT: { code: "storage/full", hint: "The quota is used up. Free some space and run the same command again." },

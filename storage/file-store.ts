@@ -22,6 +22,7 @@ const fchmod = promisify(fs.fchmod);
 // O_NONBLOCK: opening a named pipe that somebody put in a model's folder must not wait for a writer. Files ignore it.
 const READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0);
 const REWRITE_FLAGS = fs.constants.O_RDWR | (fs.constants.O_NONBLOCK ?? 0);
+const NO_FOLLOW = fs.constants.O_NOFOLLOW ?? 0;
 const openFlags = { read: READ_FLAGS, write: REWRITE_FLAGS | fs.constants.O_CREAT, rewrite: REWRITE_FLAGS } as const;
 
 const OWNER_ONLY = 0o600;
@@ -35,9 +36,13 @@ export class FileStore implements Store {
     this.#blocking = options.blocking ?? false;
   }
 
-  async open(path: string, mode: OpenMode, { ownerOnly = false }: OpenOptions = {}): Promise<StoredFile> {
+  async open(
+    path: string,
+    mode: OpenMode,
+    { ownerOnly = false, links = "follow" }: OpenOptions = {},
+  ): Promise<StoredFile> {
     const action = mode === "read" ? "open" : "open for writing";
-    const flags = openFlags[mode];
+    const flags = openFlags[mode] | (links === "refuse" ? NO_FOLLOW : 0);
     const descriptor = await attempt(action, path, () => open(path, flags, ownerOnly ? OWNER_ONLY : 0o666));
     const file = new DescriptorFile(path, descriptor, this.#blocking);
     try {

@@ -1,6 +1,7 @@
 export { type StorageCode, StorageError, storageCodes } from "./errors.ts";
 export { FileStore } from "./file-store.ts";
 export { freeBytes } from "./free-bytes.ts";
+export { linkless } from "./linkless-store.ts";
 export type {
   DirectoryEntry,
   FileIdentity,

@@ -10,7 +10,7 @@ export interface Store {
    * Opens a file. "read": it must exist. "write": read and write, made if missing, its contents kept. "rewrite": as "write", but it
    * must exist.
    * `ownerOnly`, for what is secret: a file that is written is readable by its owner alone, also if it was there before.
-   * @throws StorageError `storage/not-found`, `storage/denied`, `storage/io`
+   * @throws StorageError `storage/not-found`, `storage/denied`, `storage/link`, `storage/io`
    */
   open(path: string, mode: OpenMode, options?: OpenOptions): Promise<StoredFile>;
   /** What identifies a file's state, following links; undefined where nothing is there. */
@@ -41,6 +41,8 @@ export type OpenMode = "read" | "write" | "rewrite";
 
 export interface OpenOptions {
   readonly ownerOnly?: boolean;
+  /** Of the last part of the path; "follow" is the default. "refuse" is for files that are written. */
+  readonly links?: "follow" | "refuse";
 }
 
 export interface LockOptions {

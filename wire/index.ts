@@ -32,6 +32,7 @@ export {
   type ResultReport,
   reportOf,
 } from "./report.ts";
+export { isPathBelow, isRootName, maybePlace, ROOT_NAME_RULE } from "./rooted-path.ts";
 export {
   type CallStatus,
   FAILURES_KEY,

@@ -321,7 +321,7 @@ export class SliceWorker {
   async #output(path: string): Promise<Output> {
     const known = this.#outputs.get(path);
     if (known !== undefined) return known;
-    const output: Output = { file: await this.#store.open(path, "write"), failure: undefined };
+    const output: Output = { file: await this.#store.open(path, "write", { links: "refuse" }), failure: undefined };
     this.#outputs.set(path, output);
     return output;
   }

@@ -18,7 +18,7 @@ import { JobCoordinator, type JobJournals, jobsHandlers, parseRoot, Roots } from
 import type { SealRange, SealWork } from "../../merge/work/index.ts";
 import { failureFrom } from "../../merge/work/index.ts";
 import { CoordinatorService, EnrollmentService, JobsService } from "../../proto/index.ts";
-import { FileStore, readWhole, type Store, writeWhole } from "../../storage/index.ts";
+import { FileStore, linkless, readWhole, type Store, writeWhole } from "../../storage/index.ts";
 import {
   channelCredentials,
   checkRole,
@@ -121,7 +121,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
       softwareVersion: toolVersion,
       startNumber,
       times: { leaseMs: options.lease, heartbeatMs, ioTimeoutMs: options.ioTimeout },
-      store,
+      store: linkless(store),
       clock,
       readBack: (work) => hashRanges(store, work.path, rangesOf(work)),
       fetch: (worker, job, intake, ref) => fetcher.fetch(worker, job, intake, ref),
@@ -251,7 +251,7 @@ async function openShared(
         }
       },
     };
-    return { nats, queue: openNatsQueue(nats), journals };
+    return { nats, queue: openNatsQueue(nats, { log: say }), journals };
   } catch (error) {
     await nats.close();
     throw error;

@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { readRecipe } from "../../coordinator/prepare/index.ts";
 import type { Job, MergeOptions } from "../../proto/index.ts";
 import { FileStore } from "../../storage/index.ts";
+import { maybePlace } from "../../wire/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { failureOfMessage, jsonOfJob, progressText, stateName } from "../job-table.ts";
@@ -81,8 +82,7 @@ async function submitted(connection: JobsConnection, request: Request, io: Io, o
 
 /** "root:path"; the coordinator resolves anything else. */
 function outputOf(text: string): { root: string; path: string } {
-  const [, root = "", path = text] = /^([a-z0-9][a-z0-9._-]*):(.+)$/.exec(text) ?? [];
-  return { root, path: path.replace(/\/+$/, "") };
+  return maybePlace(text) ?? { root: "", path: text.replace(/(?<=.)\/+$/, "") };
 }
 
 function mergeOptionsOf(options: SubmitOptions): MergeOptions {

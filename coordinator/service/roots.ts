@@ -2,6 +2,7 @@ import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { locateModel, type ModelLocation, type ModelReference } from "../../checkpoint/index.ts";
 import type { RootedPath } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
+import { isPathBelow, isRootName, maybePlace, ROOT_NAME_RULE } from "../../wire/index.ts";
 import { ServiceError } from "./errors.ts";
 
 export interface Root {
@@ -10,15 +11,13 @@ export interface Root {
   readonly path: string;
 }
 
-const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
-
 /** "models=/mnt/a". @throws ServiceError `service/root` */
 export function parseRoot(text: string, cwd: string): Root {
   const at = text.indexOf("=");
   const [name, path] = [text.slice(0, Math.max(0, at)), text.slice(at + 1)];
-  if (!NAME.test(name) || path === "") {
+  if (!isRootName(name) || path === "") {
     throw new ServiceError("service/root", `${JSON.stringify(text)} is no root`, {
-      hint: 'Write NAME=DIRECTORY, the name in small letters, digits, "-", "_" and "."; for example models=/mnt/models.',
+      hint: `Write NAME=DIRECTORY, for example models=/mnt/models. Names have ${ROOT_NAME_RULE}.`,
     });
   }
   return { name, path: resolve(cwd, path) };
@@ -62,13 +61,12 @@ export class Roots {
   pathOf({ root, path }: RootedPath): string {
     const found = this.#roots.get(root);
     if (found === undefined) throw this.#unknown(root);
-    const parts = path.split("/");
-    if (path === "" || isAbsolute(path) || parts.some((part) => part === "" || part === "." || part === "..")) {
+    if (!isPathBelow(path)) {
       throw new ServiceError("service/root", `${root}:${path} names no place below root ${root}`, {
         hint: 'Write ROOT:PATH, with "/" between the parts of a relative path, without "." and "..".',
       });
     }
-    return join(found, ...parts);
+    return join(found, ...path.split("/"));
   }
 
   /**
@@ -121,9 +119,8 @@ export class Roots {
 
   /** "out:merged/x", a path below a root's directory, or, where there is one root alone, a relative path. @throws ServiceError */
   placeOfText(text: string): RootedPath {
-    const [, root, path] = /^([a-z0-9][a-z0-9._-]*):(.+)$/.exec(text) ?? [];
-    if (root !== undefined && path !== undefined) {
-      const place = { root, path: path.replace(/\/+$/, "") };
+    const place = maybePlace(text);
+    if (place !== undefined) {
       this.pathOf(place);
       return place;
     }
@@ -151,8 +148,8 @@ export class Roots {
       this.placeOf(text);
       return text;
     }
-    const [, root, path] = /^([a-z0-9][a-z0-9._-]*):(.+)$/.exec(text) ?? [];
-    if (root !== undefined && path !== undefined && this.#roots.has(root)) return this.pathOf({ root, path });
+    const place = maybePlace(text);
+    if (place !== undefined && this.#roots.has(place.root)) return this.pathOf(place);
     const found: string[] = [];
     for (const directory of this.#roots.values()) {
       const candidate = resolve(directory, text);

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, planText, type WorkerId } from "../../merge/work/index.ts";
 import type { RootedPath } from "../../proto/index.ts";
-import type { Store } from "../../storage/index.ts";
+import { linkless, type Store } from "../../storage/index.ts";
 import {
   type Begun,
   type JobObserver,
@@ -108,7 +108,7 @@ export class ServedJob implements JobObserver {
     });
     try {
       return await runMergeJob({
-        store,
+        store: linkless(store),
         out,
         plan: planned.plan,
         digest: planned.digest,

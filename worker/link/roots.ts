@@ -1,6 +1,7 @@
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import type { RootedPath } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
+import { isPathBelow, isRootName, ROOT_NAME_RULE } from "../../wire/index.ts";
 import { WorkerError } from "../index.ts";
 
 /** A folder that the coordinator may name, as the worker was started with it. */
@@ -11,7 +12,6 @@ export interface Root {
   readonly writable: boolean;
 }
 
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const READ_ONLY = ":ro";
 
 /** `NAME=PATH`, or `NAME=PATH:ro`. @throws WorkerError `worker/option` */
@@ -20,9 +20,9 @@ export function parseRoot(text: string): Root {
   const name = text.slice(0, Math.max(0, at));
   const writable = !text.endsWith(READ_ONLY);
   const path = text.slice(at + 1, writable ? undefined : -READ_ONLY.length);
-  if (NAME.test(name) && path !== "") return { name, path: resolve(path), writable };
+  if (isRootName(name) && path !== "") return { name, path: resolve(path), writable };
   throw new WorkerError("worker/option", `${JSON.stringify(text)} is no root`, {
-    hint: "Write --root NAME=PATH, or --root NAME=PATH:ro for a folder that is only read. Names have letters, digits, '.', '_', '-'.",
+    hint: `Write --root NAME=PATH, or --root NAME=PATH:ro for a folder that is only read. Names have ${ROOT_NAME_RULE}.`,
   });
 }
 
@@ -66,17 +66,13 @@ export class Roots {
         `Take :ro away from --root ${root.name}=…`,
       );
     }
-    const parts = place.path.split("/");
-    if (
-      isAbsolute(place.path) ||
-      parts.some((part) => part === "" || part === "." || part === ".." || part.includes("\0"))
-    ) {
+    if (!isPathBelow(place.path)) {
       throw refused(
         `${shown(place)} is no path inside of a root`,
         "Nothing of deltaworks makes such a path: look at who runs the coordinator.",
       );
     }
-    const realPath = await this.#store.realPath(join(root.path, ...parts));
+    const realPath = await this.#store.realPath(join(root.path, ...place.path.split("/")));
     if (isInside(realPath, await this.#realPathOf(root))) return realPath;
     throw refused(
       `${shown(place)} is a link to ${realPath}, outside of root ${root.name}`,

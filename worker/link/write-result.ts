@@ -31,7 +31,7 @@ export async function writeResult(
   let file: StoredFile | undefined;
   const calls = [
     async () => {
-      file = await store.open(path, "rewrite");
+      file = await store.open(path, "rewrite", { links: "refuse" });
     },
     ...piecesOf(bytes).map(
       ({ at, piece }) =>

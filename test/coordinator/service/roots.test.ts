@@ -61,6 +61,38 @@ describe("roots", () => {
     );
   });
 
+  test("an output is where its links lead, inside its root, and has one name", async () => {
+    mkdirSync(at("out", "real"));
+    symlinkSync(at("out", "real"), at("out", "link"));
+    expect(await roots.outputPath({ root: "out", path: "link/a/b" })).toBe(at("out", "real", "a", "b"));
+    expect(await roots.outputPath({ root: "out", path: "new/a" })).toBe(at("out", "new", "a"));
+    for (const path of ["link/a", "real/a"]) {
+      expect(await roots.placeFor({ root: "out", path })).toEqual({ root: "out", path: "real/a" });
+    }
+  });
+
+  test.each([
+    ["away", "a link out of it"],
+    ["away/there/x", "a link out of it, and what lies behind"],
+    ["inner/away/x", "a link out of it further in"],
+    ["dangling", "a link to nothing"],
+    ["dangling/x", "a link to nothing, and what would lie behind"],
+    ["up/x", "a link to the folder above"],
+    ["neighbour/x", "a link to a folder whose name begins as the root's"],
+  ])("%s: no output leaves its root through %s", async (path) => {
+    mkdirSync(at("out", "inner"));
+    mkdirSync(at("secret", "there"));
+    mkdirSync(at("out-2"));
+    symlinkSync(at("secret"), at("out", "away"));
+    symlinkSync("../../secret", at("out", "inner", "away"));
+    symlinkSync(at("secret", "nothing"), at("out", "dangling"));
+    symlinkSync("..", at("out", "up"));
+    symlinkSync(at("out-2"), at("out", "neighbour"));
+    const place = { root: "out", path };
+    await expect(roots.outputPath(place)).rejects.toMatchObject({ code: "service/outside-roots" });
+    await expect(roots.placeFor(place)).rejects.toMatchObject({ code: "service/outside-roots" });
+  });
+
   test("roots are written NAME=DIRECTORY, and must be there", async () => {
     expect(parseRoot("models=mnt/a=b", "/srv")).toEqual({ name: "models", path: "/srv/mnt/a=b" });
     for (const text of ["models", "=x", "Mo=x", "a="]) {

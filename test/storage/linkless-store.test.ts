@@ -1,0 +1,78 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeEach, describe, expect, test } from "vitest";
+import { FileStore, linkless, type Store, writeWhole } from "../../storage/index.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+let out: string;
+let secret: string;
+const store = linkless(new FileStore());
+const refused = { code: "storage/link" };
+
+beforeEach(() => {
+  const folder = temporaryFolder();
+  [out, secret] = [join(folder, "out"), join(folder, "secret")];
+  mkdirSync(join(out, "job"), { recursive: true });
+  mkdirSync(secret);
+  writeFileSync(join(secret, "file"), "secret");
+});
+
+/** Somebody puts a link in the place of the job's folder. */
+function swap(): void {
+  renameSync(join(out, "job"), join(out, "moved"));
+  symlinkSync(secret, join(out, "job"));
+}
+
+test("without links it changes files as any other", async () => {
+  await store.makeDirectory(join(out, "job/a/b"));
+  await writeWhole(store, join(out, "job/a/b/file"), Buffer.from("x"));
+  await store.rename(join(out, "job/a/b/file"), join(out, "job/file"));
+  expect(readFileSync(join(out, "job/file"), "latin1")).toBe("x");
+  await store.remove(join(out, "job/file"));
+  await store.removeDirectory(join(out, "job/a/b"));
+  const lock = await store.lock(join(out, "job/lock"));
+  await lock.release();
+  expect(readdirSync(join(out, "job"))).toEqual(["a"]);
+});
+
+describe("through a folder that became a link", () => {
+  test.each<[string, (path: string) => Promise<unknown>]>([
+    ["opens no file to write", (path) => store.open(join(path, "file"), "write")],
+    ["makes no file", (path) => store.open(join(path, "new"), "write")],
+    ["opens no file to rewrite", (path) => store.open(join(path, "file"), "rewrite")],
+    ["makes no folder", (path) => store.makeDirectory(join(path, "new"))],
+    ["renames nothing away", (path) => store.rename(join(path, "file"), join(out, "stolen"))],
+    ["renames nothing to there", (path) => store.rename(join(out, "own"), join(path, "file"))],
+    ["removes no file", (path) => store.remove(join(path, "file"))],
+    ["removes no folder", (path) => store.removeDirectory(join(path, "folder"))],
+    ["locks nothing", (path) => store.lock(join(path, "lock"))],
+  ])("it %s", async (_, act) => {
+    mkdirSync(join(secret, "folder"));
+    writeFileSync(join(out, "own"), "own");
+    swap();
+    await expect(act(join(out, "job"))).rejects.toMatchObject(refused);
+    expect(readdirSync(secret)).toEqual(["file", "folder"]);
+    expect(readFileSync(join(secret, "file"), "latin1")).toBe("secret");
+  });
+});
+
+test("a file that is itself a link is not written", async () => {
+  symlinkSync(join(secret, "file"), join(out, "job/file"));
+  for (const mode of ["write", "rewrite"] as const) {
+    await expect(store.open(join(out, "job/file"), mode)).rejects.toMatchObject(refused);
+  }
+  const plain = await new FileStore().open(join(out, "job/file"), "rewrite");
+  await plain.close();
+});
+
+test("a folder that becomes a link just as a file is opened: nothing is written there", async () => {
+  const racing: Store = Object.assign(new FileStore(), {});
+  const open = racing.open.bind(racing);
+  racing.open = (path, mode, options) => {
+    swap();
+    return open(path, mode, options);
+  };
+  await expect(linkless(racing).open(join(out, "job/file"), "write")).rejects.toMatchObject(refused);
+  expect(readFileSync(join(secret, "file"), "latin1")).toBe("secret");
+  expect(existsSync(join(out, "moved/file"))).toBe(false);
+});
