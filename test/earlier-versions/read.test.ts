@@ -1,0 +1,155 @@
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { headers } from "@nats-io/transport-node";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { type JobHistory, readHistory } from "../../coordinator/job/index.ts";
+import { lookAt, openFileJournal, openNatsJournal } from "../../coordinator/journal/index.ts";
+import type { WorkerHub } from "../../coordinator/link/index.ts";
+import { connectNats, createStreams } from "../../coordinator/nats/index.ts";
+import { type JobRecord, openFileQueue, openNatsQueue } from "../../coordinator/queue/index.ts";
+import { JobCoordinator, Roots } from "../../coordinator/service/index.ts";
+import { FileStore } from "../../storage/index.ts";
+import { Rig } from "../cluster/rig.ts";
+import { run } from "../e2e/cli-process.ts";
+import { NatsServer, natsVersions } from "../support/nats-server.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+const versions = readdirSync(import.meta.dirname).filter((name) => /^\d/.test(name));
+const store = new FileStore();
+
+function byName(jobs: readonly JobRecord[]): Record<string, JobRecord> {
+  return Object.fromEntries(jobs.map((job) => [job.name, job]));
+}
+
+function doneSlices({ slices }: JobHistory): number {
+  return [...slices.values()].filter(({ doneSha256 }) => doneSha256 !== undefined).length;
+}
+
+test("there is something of an earlier version", () => expect(versions).toContain("0.1.0"));
+
+describe.each(versions)("what version %s left", (version) => {
+  const place = join(import.meta.dirname, version);
+
+  function copied(name: string): string {
+    const folder = join(temporaryFolder(), name);
+    cpSync(join(place, name), folder, { recursive: true });
+    return folder;
+  }
+
+  test("a queue: jobs are as they were, one that ran is due again, and requests are known", async () => {
+    const queue = await openFileQueue(store, copied("queue"));
+    onTestFinished(() => queue.close());
+    const { done, running, paused, cancelled } = byName(await queue.list());
+    expect(done).toMatchObject({ state: "ended", outcome: "done", wish: "none" });
+    expect(running).toMatchObject({ state: "queued", claims: 1, out: { root: "out", path: "running" } });
+    expect(paused).toMatchObject({ wish: "pause", priority: 0 });
+    expect(cancelled).toMatchObject({ state: "ended", outcome: "cancelled" });
+    for (const job of [done, running, paused, cancelled]) expect(job?.requestId).toMatch(/^[0-9a-f-]{36}$/);
+    const repeated = { ...running, name: "again", nameTaken: "refuse" } as Parameters<typeof queue.reserve>[0];
+    expect(await queue.reserve(repeated, "c")).toMatchObject({ state: "repeated", job: { id: running?.id } });
+    expect((await queue.claim("c"))?.job.id).toBe(running?.id);
+  });
+
+  test("a job that waits: it is planned and run with the options that it was submitted with", async () => {
+    const out = temporaryFolder();
+    const roots = await Roots.open(store, [
+      { name: "models", path: resolve("examples/models") },
+      { name: "out", path: out },
+    ]);
+    const queue = await openFileQueue(store, copied("queue"));
+    onTestFinished(() => queue.close());
+    const begun: unknown[] = [];
+    const hub = { workers: [], jobs: new Map(), source: () => async () => {}, closeJob: async () => {} };
+    const coordinator = new JobCoordinator({
+      ...{ store, roots, queue, hub: hub as unknown as WorkerHub, jobsMax: 1, slotsPerThread: 2, toolVersion: "0" },
+      ...{ leaseMs: 1000, ioTimeoutMs: 1000, surveyElements: 2 ** 20, clock: { nowMs: () => performance.now() } },
+      log: (event, facts) => begun.push({ event, ...facts }),
+    });
+    onTestFinished(() => coordinator.stop(1000));
+    coordinator.start();
+    await expect
+      .poll(() => begun, { timeout: 20_000 })
+      .toContainEqual(expect.objectContaining({ event: "job began", job: "running", state: "fresh" }));
+  });
+
+  test("journals of outputs: what they told is told", async () => {
+    const folder = copied("journals");
+    const histories: Record<string, JobHistory> = {};
+    for (const name of readdirSync(folder)) {
+      const journal = await openFileJournal(store, join(folder, name));
+      histories[name] = await readHistory(lookAt(journal));
+      expect([journal.tornBytes, journal.lostRecords]).toEqual([0, 0]);
+      await journal.close();
+    }
+    const { done, running, paused, cancelled } = histories;
+    expect(done).toMatchObject({ phase: "done", planVersion: 2 });
+    expect(doneSlices(done as JobHistory)).toBe(63);
+    // Its verdicts are not used: NaN had become null in them. The tensors are surveyed again.
+    expect(done?.verdicts.size).toBe(0);
+    expect(done?.files.map(({ name }) => name)).toContain("model.safetensors");
+    expect(done?.inputs?.flat()[0]).toMatchObject({ sizeBytes: expect.any(Number), mtimeNs: expect.any(BigInt) });
+    expect(running).toMatchObject({ phase: "planned", plan: done?.plan });
+    expect(paused?.paused).toMatchObject({ code: "service/paused" });
+    expect(cancelled?.phase).toMatch(/^cancell(?:ing|ed)$/);
+  });
+
+  describe("a state directory whose coordinator was killed", { timeout: 60_000 }, () => {
+    function stateOf(rig: Rig, boot: string): void {
+      mkdirSync(rig.state);
+      for (const name of ["starts", "queue", "lock"])
+        cpSync(join(place, name), join(rig.state, name), { recursive: true });
+      for (const lock of ["lock", "queue/lock"].map((name) => join(rig.state, name))) {
+        writeFileSync(lock, readFileSync(lock, "latin1").replace("00000000", boot));
+      }
+    }
+
+    test("before the machine was started anew: a coordinator goes on with it", async () => {
+      const rig = new Rig();
+      stateOf(rig, "00000000");
+      const { address } = await rig.coordinator();
+      const { stdout } = await run(["list", "--all", "--coordinator", address, "--json"]);
+      const names = stdout
+        .split("\n")
+        .filter(Boolean)
+        .map((line) => (JSON.parse(line) as { name: string }).name);
+      expect(names.sort()).toEqual(["cancelled", "done", "paused", "running"]);
+    });
+
+    test("since: it is refused, and the file is named that must go if the coordinator has", async () => {
+      const rig = new Rig();
+      stateOf(rig, readFileSync("/proc/sys/kernel/random/boot_id", "latin1").slice(0, 8));
+      const { code, stderr } = await run(["coordinator", "--listen", "127.0.0.1:0", "--state", rig.state, "--json"]);
+      expect(code).toBe(1);
+      expect(stderr).toContain("storage/locked");
+      expect(stderr).toContain(`remove ${join(rig.state, "lock")}`);
+    });
+  });
+
+  test("NATS: queue and journals", async () => {
+    const server = await NatsServer.start({ version: natsVersions[0] ?? "" });
+    const nats = await connectNats(store, { servers: [server.url] });
+    onTestFinished(() => nats.close());
+    await createStreams(nats, { replicas: 1, journalBytes: 2 ** 24 });
+    for (const line of readFileSync(join(place, "nats.jsonl"), "utf8").split("\n").filter(Boolean)) {
+      const message = JSON.parse(line) as { subject: string; headers: Record<string, string>; data: string };
+      const own = headers();
+      for (const [name, value] of Object.entries(message.headers)) own.set(name, value);
+      await nats.client.publish(nats.names.prefix + message.subject, message.data, { headers: own });
+    }
+    const queue = openNatsQueue(nats, {
+      log: (event, facts) => expect.unreachable(`${event} ${JSON.stringify(facts)}`),
+    });
+    const { done, queued, paused } = byName(await queue.list());
+    expect([done?.state, queued?.name, paused?.wish]).toEqual(["ended", "queued", "pause"]);
+    const repeated = { ...queued, name: "again", nameTaken: "refuse" } as Parameters<typeof queue.reserve>[0];
+    expect(await queue.reserve(repeated, "c")).toMatchObject({ state: "repeated", job: { id: queued?.id } });
+    const claim = await queue.claim("c");
+    expect(claim?.job).toMatchObject({ id: queued?.id, claims: (queued?.claims ?? 0) + 1 });
+    const journal = await openNatsJournal(nats, done?.id ?? "");
+    const history = await readHistory(lookAt(journal));
+    expect(history.phase).toBe("done");
+    expect(doneSlices(history)).toBe(63);
+    await journal.close();
+    await queue.close();
+  });
+});
