@@ -14,6 +14,8 @@ const LEASE_MS_DEFAULT = 30_000;
 const IO_TIMEOUT_MS_DEFAULT = 20_000;
 const GRACE_MS_DEFAULT = 20_000;
 const PRIORITY_MAX = 4;
+/** Of submit: a coordinator that starts, or is started anew, is there by then. */
+const CONNECT_MS_DEFAULT = 30_000;
 
 /** Of an option that may be given again. */
 function gather(value: string, before: readonly string[]): readonly string[] {
@@ -36,10 +38,16 @@ function wholeNumber(least: number, most: number) {
   };
 }
 
-/** Of a command that asks a coordinator. */
-function asking(command: Command): Command {
+/** Of a command that asks a coordinator; for so long it waits for one that does not answer. */
+function asking(command: Command, connectMs = 0): Command {
   return withTrust(command)
     .addOption(new Option("--coordinator <host:port>", "where the coordinator listens").env("DELTAWORKS_COORDINATOR"))
+    .option(
+      "--connect-timeout <time>",
+      "how long a coordinator that does not answer is asked again; 0: it is asked once",
+      parseGrace,
+      connectMs,
+    )
     .option("--json", "print events or results as JSON, one object a line", false);
 }
 
@@ -95,7 +103,7 @@ export function addClusterCommands(program: Command, runs: Runs): void {
     )
     .action(runs(async () => (await import("./commands/worker.ts")).workerCommand));
 
-  asking(program.command("submit"))
+  asking(program.command("submit"), CONNECT_MS_DEFAULT)
     .description("have a coordinator merge models; shows the progress until the end")
     .argument("<recipe>", "mergekit recipe, YAML")
     .argument("<out>", "output directory: ROOT:PATH")

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { type CallOptions, Metadata, type ServiceError } from "@grpc/grpc-js";
 import type { Failure } from "../merge/work/index.ts";
 import { JobsClient } from "../proto/index.ts";
@@ -10,6 +11,8 @@ import type { TrustOptions } from "./trust-options.ts";
 /** Of every command that asks a coordinator. */
 export interface ClientOptions extends TrustOptions {
   readonly coordinator?: string | undefined;
+  /** Milliseconds for which a coordinator that does not answer is asked again; 0: it is asked once. */
+  readonly connectTimeout: number;
   readonly json: boolean;
 }
 
@@ -21,8 +24,10 @@ export class CallFailure extends Error {
   readonly retryable: boolean;
   readonly failures: readonly Failure[];
 
-  constructor(error: ServiceError, peer: string) {
-    const failures = failuresOfCall(error, peer);
+  /** `tried`: what was done about it, for the message. */
+  constructor(error: ServiceError, peer: string, tried = "") {
+    const [first, ...others] = failuresOfCall(error, peer);
+    const failures = [{ ...first, message: `${first.message}${tried}` }, ...others] as const;
     super(failures.map(({ message }) => message).join("\n"), { cause: error });
     this.failures = failures;
     ({ code: this.code, hint: this.hint } = failures[0]);
@@ -34,6 +39,13 @@ const DEADLINE_MS = 60_000;
 /** Planning of hundreds of models reads their headers. */
 export const SUBMIT_DEADLINE_MS = 600_000;
 const MESSAGE_MAX_BYTES = 64 * 1024 * 1024;
+/** Between two tries: growing, so that a coordinator that starts is found at once, and one that is away is left alone. */
+const FIRST_WAIT_MS = 100;
+const WAIT_MAX_MS = 2000;
+/** A call that lasted so long had somebody at the other end: what follows is another outage. */
+const CONNECTED_MS = 5000;
+/** They will not let us in however long we wait. */
+const HOPELESS = /certificate|handshake|\balert\b|\bSSL\b|\bTLS\b|wrong version number/i;
 
 type Unary<Request, Response> = (
   client: JobsClient,
@@ -48,11 +60,13 @@ type Unary<Request, Response> = (
 export class JobsConnection {
   readonly client: JobsClient;
   readonly address: string;
+  readonly #patienceMs: number;
   readonly #close: () => void;
 
-  private constructor(client: JobsClient, address: string, close: () => void) {
+  private constructor(client: JobsClient, address: string, patienceMs: number, close: () => void) {
     this.client = client;
     this.address = address;
+    this.#patienceMs = patienceMs;
     this.#close = close;
   }
 
@@ -68,20 +82,46 @@ export class JobsConnection {
     const client = new JobsClient(coordinator, dialed.credentials, {
       ...dialed.options,
       "grpc.max_receive_message_length": MESSAGE_MAX_BYTES,
+      "grpc.initial_reconnect_backoff_ms": FIRST_WAIT_MS,
+      "grpc.max_reconnect_backoff_ms": WAIT_MAX_MS,
     });
-    return new JobsConnection(client, coordinator, () => dialed.close());
+    return new JobsConnection(client, coordinator, options.connectTimeout, () => dialed.close());
   }
 
-  /** @throws CallFailure */
-  call<Request, Response>(
+  /**
+   * Calls, and calls again where nobody answers, or what is wrong may pass, until the connection's patience is over. So the call must
+   * be safe to repeat. `waits` is told why. @throws CallFailure
+   */
+  async call<Request, Response>(
     method: Unary<Request, Response>,
     request: Request,
-    deadlineMs = DEADLINE_MS,
+    { deadlineMs = DEADLINE_MS, waits = () => {} }: { deadlineMs?: number; waits?: (why: string) => void } = {},
   ): Promise<Response> {
-    return new Promise((resolve, reject) => {
+    let outage: { readonly sinceMs: number; tries: number } | undefined;
+    for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, WAIT_MAX_MS)) {
+      const begunMs = performance.now();
+      const outcome = await this.#once(method, request, deadlineMs);
+      if ("response" in outcome) return outcome.response;
+      const nowMs = performance.now();
+      if (outage === undefined || nowMs - begunMs > CONNECTED_MS) outage = { sinceMs: nowMs, tries: 0 };
+      outage.tries++;
+      const failure = new CallFailure(outcome.error, this.address, triedText(outage.tries, nowMs - outage.sinceMs));
+      const leftMs = this.#patienceMs - (nowMs - outage.sinceMs);
+      if (!failure.retryable || leftMs <= 0 || HOPELESS.test(failure.message)) throw failure;
+      waits(new CallFailure(outcome.error, this.address).message);
+      await delay(Math.min(waitMs, leftMs));
+    }
+  }
+
+  #once<Request, Response>(
+    method: Unary<Request, Response>,
+    request: Request,
+    deadlineMs: number,
+  ): Promise<{ readonly response: Response } | { readonly error: ServiceError }> {
+    return new Promise((resolve) => {
       const options = { deadline: Date.now() + deadlineMs };
       method(this.client).call(this.client, request, new Metadata(), options, (error, response) =>
-        error === null ? resolve(response) : reject(new CallFailure(error, this.address)),
+        resolve(error === null ? { response } : { error }),
       );
     });
   }
@@ -90,4 +130,9 @@ export class JobsConnection {
     this.client.close();
     this.#close();
   }
+}
+
+function triedText(tries: number, lastedMs: number): string {
+  if (tries === 1) return "";
+  return `; tried ${tries} times in ${Math.max(1, Math.round(lastedMs / 1000))} s (--connect-timeout)`;
 }

@@ -67,17 +67,20 @@ export function submitCommand(
 
 type Request = Parameters<JobsConnection["client"]["submit"]>[0];
 
-/** A refused recipe is the user's, as with merge: exit 2. Where nobody answers, the call is repeated once: it makes no second job. */
-async function submitted(connection: JobsConnection, request: Request, io: Io, options: SubmitOptions) {
-  const call = () => connection.call((client) => client.submit, request, SUBMIT_DEADLINE_MS);
-  try {
-    return await call();
-  } catch (error) {
-    if (!(error instanceof CallFailure && error.retryable)) throw error;
-    if (!options.quiet && !options.json) io.stderr(`waiting  ${error.message}\n`);
-    await delay(AGAIN_MS);
-    return call();
-  }
+/**
+ * A refused recipe is the user's, as with merge: exit 2. Where nobody answers, one that starts for instance, the call is repeated: with the
+ * same request id it makes no second job.
+ */
+function submitted(connection: JobsConnection, request: Request, io: Io, options: SubmitOptions) {
+  let said = "";
+  return connection.call((client) => client.submit, request, {
+    deadlineMs: SUBMIT_DEADLINE_MS,
+    waits: (why) => {
+      if (why === said || options.quiet || options.json) return;
+      said = why;
+      io.stderr(`waiting  ${why}\n`);
+    },
+  });
 }
 
 /** "root:path"; the coordinator resolves anything else. */
