@@ -47,6 +47,7 @@ export function partsOf(identity: ProcessIdentity): IdentityParts | undefined {
 /** What can be seen of a process by the numbers of this namespace. */
 export function sightOf(parts: IdentityParts): Sight {
   const own = here();
+  // A number that a namespace had before ours is free only once all processes of that have ended.
   if (parts.boot !== own.boot || parts.namespace !== own.namespace) return "hidden";
   if (own.boot === "") return isThere(parts.number) ? "running" : "ended";
   // The numbers that /proc shows may be another namespace's, which mounted it.
