@@ -248,7 +248,10 @@ export class JobCoordinator {
     } catch (error) {
       const failure = failureFrom(error);
       this.#options.log("job failed", { job: claim.job.name, ...failure });
-      this.#sawEnd(await claim.end("failed", { endedAtMs: Date.now(), cause: { ...failure } }));
+      await claim
+        .end("failed", { endedAtMs: Date.now(), cause: { ...failure } })
+        .then((record) => this.#sawEnd(record))
+        .catch((error: unknown) => this.#giveBack(claim, failureFrom(error)));
     }
   }
 

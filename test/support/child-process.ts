@@ -28,6 +28,8 @@ export interface SpawnOptions {
   readonly cwd?: string;
   readonly environment?: Readonly<Record<string, string>>;
   readonly faults?: readonly StorageFault[];
+  /** A command that runs it, with its own arguments: see namespaces.ts. */
+  readonly prefix?: readonly string[];
   /** Whether `jumpClock` will be used. */
   readonly movableClock?: boolean;
 }
@@ -61,7 +63,8 @@ export class Cli {
       ...(this.#clockFile === undefined ? [] : preload("clock-jump.mjs")),
       ...(options.faults === undefined ? [] : preload("storage-faults.mjs")),
     ];
-    this.#process = spawn(process.execPath, [...preloads, MAIN, ...args], {
+    const [command = process.execPath, ...before] = [...(options.prefix ?? []), process.execPath];
+    this.#process = spawn(command, [...before, ...preloads, MAIN, ...args], {
       cwd: options.cwd,
       stdio: ["ignore", "pipe", "pipe"],
       env: {

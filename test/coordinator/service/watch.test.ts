@@ -1,0 +1,112 @@
+/** What people see who watch a job whose name, or output, another job has by now. */
+import { mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { credentials, Server, ServerCredentials } from "@grpc/grpc-js";
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { openFileJournal, takeOver } from "../../../coordinator/journal/index.ts";
+import type { WorkerHub } from "../../../coordinator/link/index.ts";
+import { type JobQueue, openFileQueue } from "../../../coordinator/queue/index.ts";
+import { JobCoordinator, jobsHandlers, Roots } from "../../../coordinator/service/index.ts";
+import { type Job, JobState, JobsClient, JobsService, type WatchResponse } from "../../../proto/index.ts";
+import { FileStore } from "../../../storage/index.ts";
+import { temporaryFolder } from "../../support/temporary-folder.ts";
+
+const store = new FileStore();
+const RECIPE = "merge_method: linear\nmodels:\n  - {model: tiny-base, parameters: {weight: 1}}\n";
+let folder: string;
+let client: JobsClient;
+let coordinator: JobCoordinator;
+let queue: JobQueue;
+
+beforeEach(async () => {
+  folder = temporaryFolder();
+  mkdirSync(join(folder, "out"));
+  const roots = await Roots.open(store, [
+    { name: "models", path: resolve("examples/models") },
+    { name: "out", path: join(folder, "out") },
+  ]);
+  queue = await openFileQueue(store, join(folder, "queue"));
+  const hub = { workers: [], jobs: new Map() } as unknown as WorkerHub;
+  coordinator = new JobCoordinator({
+    ...{ store, roots, queue, hub, jobsMax: 0, slotsPerThread: 2, toolVersion: "0", leaseMs: 1000, ioTimeoutMs: 1000 },
+    ...{ surveyElements: 2 ** 20, clock: { nowMs: () => performance.now() }, log: () => {} },
+  });
+  coordinator.start();
+  const server = new Server();
+  const defaults = { sliceBytes: 2 ** 25, shardBytes: 2 ** 32, auditShare: 0 };
+  server.addService(
+    JobsService,
+    jobsHandlers({ coordinator, hub, roots, store, defaults, submitter: () => "anna" }) as never,
+  );
+  const port = await new Promise<number>((done, failed) =>
+    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? done(bound) : failed(error),
+    ),
+  );
+  client = new JobsClient(`127.0.0.1:${port}`, credentials.createInsecure());
+  onTestFinished(async () => {
+    client.close();
+    await coordinator.stop(100);
+    server.forceShutdown();
+    await queue.close();
+  });
+});
+
+let requests = 0;
+
+function submit(name: string, path = name): Promise<Job> {
+  const output = { root: "out", path };
+  const request = {
+    requestId: `r${requests++}`,
+    name,
+    recipe: RECIPE,
+    recipeName: "r.yml",
+    output,
+    options: undefined,
+  };
+  return new Promise((done, failed) =>
+    client.submit(request as Parameters<JobsClient["submit"]>[0], (error, response) =>
+      error === null ? done(response.job as Job) : failed(error),
+    ),
+  );
+}
+
+/** Every message until the end; `seen` is called with each. */
+async function watched(job: string, follow: boolean, seen: (message: WatchResponse["message"]) => Promise<void>) {
+  const messages: NonNullable<WatchResponse["message"]>[] = [];
+  for await (const { message } of client.watch({ job, afterSequence: 0n, follow })) {
+    await seen(message);
+    if (message !== undefined) messages.push(message);
+  }
+  return messages;
+}
+
+describe("whoever watches a job", () => {
+  test("by its name, which another one has by now, sees how it ended and nothing of the other", async () => {
+    const first = await submit("a");
+    let reused = false;
+    const messages = await watched("a", true, async () => {
+      if (reused) return;
+      reused = true;
+      await coordinator.wish("a", "cancel");
+      await submit("a");
+    });
+    const shown = messages.flatMap((message) => (message.$case === "progress" ? [message.value] : []));
+    expect(new Set(shown.map(({ jobId }) => jobId))).toEqual(new Set([first.jobId]));
+    expect(shown.at(-1)?.state).toBe(JobState.JOB_STATE_CANCELLED);
+  });
+
+  test("by its id, and its output is another one's by now, sees no record of the other's journal", async () => {
+    const first = await submit("a", "x");
+    await coordinator.wish("a", "cancel");
+    await submit("b", "x");
+    mkdirSync(join(folder, "out/x/.deltaworks"), { recursive: true });
+    const journal = await takeOver(await openFileJournal(store, join(folder, "out/x/.deltaworks/journal")), {});
+    await journal.append({ subject: "job", body: { state: "begun" } }, journal.epoch.number);
+    await journal.close();
+    const entries = async (job: string) =>
+      (await watched(job, false, async () => {})).filter(({ $case }) => $case === "entry").length;
+    expect(await entries(first.jobId)).toBe(0);
+    expect(await entries("b")).toBe(2);
+  });
+});
