@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { connectNats, createStreams, type Nats } from "../../../coordinator/nats/index.ts";
-import { type NatsQueueOptions, openNatsQueue } from "../../../coordinator/queue/index.ts";
+import { type JobReservation, type NatsQueueOptions, openNatsQueue } from "../../../coordinator/queue/index.ts";
 import { FileStore } from "../../../storage/index.ts";
 import { NatsServer, natsVersions } from "../../support/nats-server.ts";
 import { claimOf, jobNamed, queueContract, reservationIn } from "../queue.contract.ts";
@@ -91,6 +91,27 @@ describe.each(natsVersions)("nats-server %s", (version) => {
     );
     expect(outcomes.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
     expect(await queues[0].list()).toHaveLength(3);
+  });
+
+  test("whatever changes between reading all and reserving, the decision is made anew", async () => {
+    const { one, queues } = await twoQueues();
+    const [slow, fast] = queues;
+    const before = reservationIn(await fast.reserve({ ...jobNamed("z"), requestId: "z" }, "c2"));
+    const wanted = (name: string) => ({ ...jobNamed(name), out: { root: "out", path: "one" }, requestId: name });
+    const publish = one.client.publish.bind(one.client);
+    let others: JobReservation | undefined;
+    one.client.publish = async (subject, ...rest) => {
+      if (others === undefined && subject.includes(".r.=p")) {
+        // The other's record takes a place that was not free as this one read.
+        await before.release();
+        others = reservationIn(await fast.reserve(wanted("b"), "c2"));
+      }
+      return publish(subject, ...rest);
+    };
+    const submitted = slow.reserve(wanted("a"), "c1");
+    while (others === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+    const { id } = await (others as JobReservation).confirm({});
+    expect(await submitted).toMatchObject({ state: "output-taken", job: { id } });
   });
 
   test("what a coordinator was planning that is gone is free after a while, and its late word does not count", async () => {
