@@ -22,6 +22,7 @@ import { earlierModel } from "./earlier-model.ts";
 import type { Fault } from "./errors.ts";
 import { Findings } from "./findings.ts";
 import { withCopies } from "./kept-copies.ts";
+import { mainEmbedding } from "./main-embedding.ts";
 import { checkMissingLayers } from "./missing-layers.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
@@ -47,6 +48,7 @@ import { layoutOf, mainStackOf, type TensorLayout } from "./tensor-layout.ts";
 import { type BoundTokenizer, chatTemplateOf, maybeTokenBinder, type TokenBinder } from "./token-binder.ts";
 import { checkPerLayerParts } from "./unlayered-fit.ts";
 import { VocabularyCheck, type VocabularyOptions } from "./vocabulary-check.ts";
+import { countsRows, perLayerCounts } from "./vocabulary-counts.ts";
 
 /** What a recipe means for the models it names: one task per output tensor. Tasks are to be run only if there are no faults. */
 export interface Binding {
@@ -63,7 +65,7 @@ export interface Binding {
   readonly templateOf: number;
   /** How ids of tokens that the defining input's configs name are numbered in the output; undefined where they stay. */
   readonly tokenIds?: TokenIds;
-  /** Rows of the output's input embedding; undefined where no tensor is recognised as one. */
+  /** Rows of the output's input embedding, where the config is to count them: no tensor may be one, or the config counts otherwise. */
   readonly embeddingRows?: number;
   /** Where the output's tokenizer is written anew. */
   readonly tokenizer?: BoundTokenizer;
@@ -196,6 +198,7 @@ class RecipeBinder {
   readonly #recipe: Recipe;
   /** Every model as the recipe names it. */
   readonly #models: readonly RecipeModel[];
+  readonly #inputs: readonly RecipeInput[];
   readonly #method: MethodDeclaration;
   readonly #findings: Findings;
   readonly #tensors: TensorBinder;
@@ -212,6 +215,7 @@ class RecipeBinder {
     vocabularyOptions: VocabularyOptions,
   ) {
     this.#recipe = recipe;
+    this.#inputs = inputs;
     this.#method = method;
     const findings = new Findings(recipe.fileName);
     this.#findings = findings;
@@ -241,9 +245,16 @@ class RecipeBinder {
     const { layerCount: layers, stacks, values } = form === "modules" ? this.#bindModules() : this.#bindAll();
     const { notes, usage } = this.#tensors;
     const tasks = withCopies(this.#tensors.tasks, form === "slices" ? new Map() : this.#copies);
-    const configValues = [...values, ...this.#headValues];
-    const embedding = tasks.find((task) => isMatrixEmbedding(task) && !isAfterLayers(task.name));
+    const defining = this.#models[this.#definingModel];
+    const main = defining && mainEmbedding(defining.checkpoint)?.name;
+    const embedding =
+      tasks.find((task) => task.name === main && isMatrixEmbedding(task)) ??
+      tasks.find((task) => isMatrixEmbedding(task) && !isAfterLayers(task.name));
     const embeddingRows = embedding?.shape[0];
+    const files = this.#inputs[this.#filesOf(this.#definingModel)];
+    const isCounted = embeddingRows !== undefined && files !== undefined && countsRows(files, embeddingRows);
+    const perLayer = perLayerCounts(files?.checkpoint.config ?? {}, tasks);
+    const configValues = [...values, ...this.#headValues, ...perLayer];
     const lastRange = layerRanges.findLast((range) => !isOfWholeModels(this.#recipe, range));
     if (lastRange !== undefined) this.#checkHead(tasks, embedding, lastRange);
     this.#tokens?.finish();
@@ -260,7 +271,7 @@ class RecipeBinder {
       ...places,
       ...(tokenizer && { tokenizer }),
       ...(chatTemplate !== undefined && { chatTemplate }),
-      ...(embeddingRows !== undefined && { embeddingRows }),
+      ...(isCounted && { embeddingRows }),
       notes,
       usage: usage.usage,
       faults: this.#findings.faults,
@@ -414,6 +425,10 @@ class RecipeBinder {
     const head = tasks.find((task) => isMatrixEmbedding(task) && isAfterLayers(task.name));
     const [rows, headRows] = [embedding?.shape[0], head?.shape[0]];
     if (embedding === undefined || head === undefined || rows === headRows) return;
+    const [own, ownHead] = [embedding, head].map(
+      ({ name }) => this.#models[this.#definingModel]?.checkpoint.tensors.get(name)?.shape[0],
+    );
+    if (rows === own && headRows === ownHead) return; // by design: see countsRows
     const message = `the stack's embedding ${embedding.name} would have ${rows} rows, its output head ${head.name} ${headRows}`;
     const hint = "Take both from models of one vocabulary, or make it one: tokenizer_source: union.";
     this.#findings.fault("recipe/embedding-rows", lastRange.place, message, hint);

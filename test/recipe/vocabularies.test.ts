@@ -3,7 +3,7 @@ import type { Checkpoint, Tokenizer } from "../../checkpoint/index.ts";
 import type { RowsSource } from "../../merge/work/index.ts";
 import { type BindOptions, bindRecipe, labelsFor, type RecipeInput, referencedModels } from "../../recipe/index.ts";
 import { bpe } from "../tokenizer/tokenizers.ts";
-import { checkpointOf, tinyLlama } from "./checkpoints.ts";
+import { checkpointOf, type TensorShape, tinyLlama } from "./checkpoints.ts";
 import { methods, parse, summaryOf } from "./parsing.ts";
 
 interface Model {
@@ -155,7 +155,8 @@ test("without a tokenizer key an id that names two tokens is a fault where the r
 });
 
 test("the tokens of the model that only gives config and tokenizer count as well", () => {
-  const text = `${linear("one", "two")}base_model: named\n`;
+  const weighted = ["one", "two"].map((model) => `{model: ${model}, parameters: {weight: 1}}`);
+  const text = `merge_method: linear\nbase_model: named\nmodels: [${weighted.join(", ")}]\n`;
   const own = { tokenizer: bpe(["a", "b"]) };
   const { faults } = bind(text, { one: own, two: own, named: { tokenizer: bpe(["a", "x"]) } });
   expect(summaryOf(faults)).toContain(
@@ -205,4 +206,36 @@ test("chat_template: auto takes what most models have, of as many what comes fir
   expect(summaryOf(auto(undefined).warnings)).toEqual([
     expect.stringMatching(/^no-effect 4:1 "chat_template" has no effect/),
   ]);
+});
+
+test("a config that counts fewer tokens than rows by design keeps its count; its head may be smaller", () => {
+  const tensors = tinyLlama(2, 12).map(
+    ([name, shape]): TensorShape => [name, name === "lm_head.weight" ? [8, 4] : shape],
+  );
+  const checkpoint = checkpointOf(tensors, { num_hidden_layers: 2, vocab_size: 8 });
+  expect(bind(linear("one"), { one: { checkpoint } }).embeddingRows).toBeUndefined();
+  const stack = bind("merge_method: passthrough\nslices: [{sources: [{model: one, layer_range: [0, 1]}]}]\n", {
+    one: { checkpoint },
+  });
+  expect([stack.faults, stack.embeddingRows]).toEqual([[], undefined]);
+  const cut = bind(
+    linear("one", "two"),
+    { one: { checkpoint }, two: { checkpoint: rowed(10) } },
+    { cutEmbeddings: true },
+  );
+  expect(cut.embeddingRows).toBe(10);
+});
+
+test("of several embeddings the one that the config counts says how many tokens there are; those of layers are counted apart", () => {
+  const shapes: TensorShape[] = [
+    ["talker.model.embed_tokens.weight", [5, 4]],
+    ...tinyLlama(1, 8),
+    ["model.embed_tokens_per_layer.weight", [6, 4]],
+  ];
+  const config = { num_hidden_layers: 1, vocab_size: 8, vocab_size_per_layer_input: 6 };
+  const one = { checkpoint: checkpointOf(shapes, config), tokenizer: bpe(["a", "b"]) };
+  expect(bind(linear("one"), { one }).embeddingRows).toBe(8);
+  const asked = bind(`${linear("one")}tokenizer_source: base\n`, { one });
+  expect(asked.configValues).toEqual([{ path: ["vocab_size_per_layer_input"], value: 2 }]);
+  expect(bind(linear("one"), { one }).configValues).toBeUndefined();
 });

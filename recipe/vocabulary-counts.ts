@@ -1,0 +1,30 @@
+import { vocabularySize, vocabularySizeKeys } from "../checkpoint/index.ts";
+import type { TensorTask } from "../merge/work/index.ts";
+import type { ConfigValue } from "./config-value.ts";
+import { mainEmbedding } from "./main-embedding.ts";
+import type { RecipeInput } from "./recipe.ts";
+
+type Config = Readonly<Record<string, unknown>>;
+
+/** How many tokens some families count apart for the embeddings of each layer (Gemma 3n). */
+const PER_LAYER_KEY = "vocab_size_per_layer_input";
+
+/**
+ * Whether `vocab_size` is to be the rows of the output's embedding: not where the model has as many, and counts another number by
+ * design (Mllama has eight rows more, for pictures).
+ */
+export function countsRows({ checkpoint }: RecipeInput, rows: number): boolean {
+  const counted = checkpoint.config && vocabularySize(checkpoint.config);
+  return counted === undefined || counted === rows || mainEmbedding(checkpoint)?.rows !== rows;
+}
+
+/** Counts of the config besides `vocab_size` that follow the rows of the output. */
+export function perLayerCounts(config: Config, tasks: readonly TensorTask[]): ConfigValue[] {
+  const rows = tasks.find(({ name }) => /(?:^|\.)embed_tokens_per_layer\.weight$/.test(name))?.shape[0];
+  if (rows === undefined) return [];
+  return vocabularySizeKeys(config).flatMap((path): ConfigValue[] => {
+    const at = [...path.slice(0, -1), PER_LAYER_KEY];
+    const count = at.reduce<unknown>((value, key) => (value as Config | undefined)?.[key], config);
+    return typeof count === "number" && count !== rows ? [{ path: at, value: rows }] : [];
+  });
+}
