@@ -35,7 +35,7 @@ const carriedNames: readonly RegExp[] = [
   /(?:config|processor|token|template|prompt|normalizer|special|modules|router|id2label|label)[\w-]*\.json$/i,
   /^configuration\.json$/, // ModelScope
   /\.jinja2?$/,
-  /^(?:licen[cs]es?|notice|copying|copyright|use_policy|acceptable_use|terms|third[-_ ]?party|attribution)[\w .-]*$/i,
+  /licen[cs]e|^(?:notice|copying|copyright|use_policy|acceptable_use|terms|third[-_ ]?party|attribution)[\w .-]*$/i,
 ];
 
 /** Of training, of other programs, of pages on the Hub: a loader of the model looks for none of these. */
@@ -59,7 +59,7 @@ const passedOverNames: readonly RegExp[] = [
 ];
 
 const passedOverFolders =
-  /^(?:\..*|onnx|openvino|coreml|tflite|gguf|mlx|original|metal|runs|logs?|wandb|mlruns|tensorboard|checkpoint-\d+|global_step\d+|epoch_?\d+|assets?|images?|imgs?|figures?|figs?|pictures?|media|docs?|examples?|samples?|demos?|tests?|scripts?|eval\w*|results?|benchmarks?|__pycache__|\.git)$/i;
+  /^(?:\..*|onnx|openvino|coreml|tflite|gguf|mlx|original|metal|runs|logs?|wandb|mlruns|tensorboard|checkpoint-\d+|global_step\d+|epoch_?\d+|assets?|images?|imgs?|figures?|figs?|pictures?|media|docs?|examples?|samples?|demos?|tests?|scripts?|eval\w*|results?|benchmarks?|inference|finetun\w*|train\w*|cookbook|__pycache__|\.git)$/i;
 
 /** What is to become of a file beside the weights, by its name alone. "code": carried where the model comes with code. */
 export function judgeFile(name: string): "carried" | "code" | "passed over" | "hidden" | "unknown" {

@@ -40,8 +40,7 @@ export async function folderFiles(
   for (const { name, kind } of folder.entries) {
     if (kind === "directory") {
       const isNeeded = told.folders.has(name) || name === CHAT_TEMPLATES_FOLDER || name === CODE_FOLDER;
-      const mayHoldCode = told.hasCode && judgeFolder(name) === "unknown";
-      const files = isNeeded || mayHoldCode ? await folder.filesBelow(name, MAX_DEPTH, MAX_FILES) : [];
+      const files = isNeeded || told.packages.has(name) ? await folder.filesBelow(name, MAX_DEPTH, MAX_FILES) : [];
       const carried = files.filter((file) => {
         if (weights.includes(file) || judgeFile(file) === "hidden") return false;
         if (name === CHAT_TEMPLATES_FOLDER) return file.endsWith(".jinja");
@@ -80,6 +79,8 @@ interface Told {
   /** Files that auto_map names, of this folder. */
   readonly code: readonly string[];
   readonly hasCode: boolean;
+  /** Folders that the code imports, or that auto_map names modules of. */
+  readonly packages: ReadonlySet<string>;
   /** Files of the folder that stand as values in a config. */
   readonly names: ReadonlySet<string>;
   /** Folders that sentence-transformers' modules.json names. */
@@ -115,7 +116,25 @@ async function whatFilesTell(folder: Folder, config: Checkpoint["config"]): Prom
     }),
   );
   for (const name of ["README.md", "config.json"]) names.delete(name);
-  return { code: [...code].sort(), hasCode: code.size > 0, names, folders };
+  const packages = code.size === 0 ? new Set<string>() : await importedFolders(folder, present, [...code]);
+  return { code: [...code].sort(), hasCode: code.size > 0, packages, names, folders };
+}
+
+/** `named`: files of code that auto_map names. Of what the code in the folder imports, the folders beside it. */
+async function importedFolders(
+  folder: Folder,
+  present: ReadonlySet<string>,
+  named: readonly string[],
+): Promise<Set<string>> {
+  const folders = folder.entries.filter(({ kind }) => kind === "directory").map(({ name }) => name);
+  const found = new Set(folders.filter((name) => named.some((file) => file.startsWith(`${name}/`))));
+  for (const name of folders.length === 0 ? [] : present) {
+    if (!name.endsWith(".py") || ((await folder.state(name))?.sizeBytes ?? Infinity) > MAX_TELLING_BYTES) continue;
+    const text = Buffer.from(await folder.readWhole(name, MAX_TELLING_BYTES)).toString("utf8");
+    for (const [, module = ""] of text.matchAll(/^[ \t]*(?:from|import)[ \t]+\.?([A-Za-z_]\w*)/gm))
+      if (folders.includes(module)) found.add(module);
+  }
+  return found;
 }
 
 async function maybeJson(folder: Folder, name: string, present: ReadonlySet<string>): Promise<unknown> {

@@ -52,22 +52,32 @@ describe("carried along", () => {
     expect(await judged(files)).toEqual({ companions: carried, leftBehind: [], missingCode: [] });
   });
 
-  test("the code that auto_map names, what lies beside it, and its folders", async () => {
-    const code = [
-      "configuration_x.py",
-      "modeling_x.py",
-      "helpers.py",
-      "kernels.cu",
-      "layers/attention.py",
-      "layers/__init__.py",
-    ];
-    const config = { auto_map: { AutoConfig: "configuration_x.XConfig", AutoModel: "modeling_x.XModel" } };
+  test("the code that auto_map names, what lies beside it, and the folders that it imports", async () => {
+    const code = {
+      "configuration_x.py": "from transformers import PretrainedConfig",
+      "modeling_x.py": "import torch\nfrom .layers.attention import Attention\nfrom . import helpers",
+      "helpers.py": "#",
+      "kernels.cu": "//",
+      "layers/attention.py": "#",
+      "layers/__init__.py": "",
+      "towers/vision.py": "#",
+    };
+    const config = {
+      auto_map: {
+        AutoConfig: "configuration_x.XConfig",
+        AutoModel: "modeling_x.XModel",
+        AutoProcessor: "towers.vision.P",
+      },
+    };
     const files = {
       "config.json": config,
-      ...Object.fromEntries(code.map((name) => [name, "#"])),
-      "examples/run.py": "#",
+      ...code,
+      "inference/run.py": "#",
+      "layers/notes.txt": "x",
+      "other/run.py": "#",
     };
-    expect(await judged(files)).toEqual({ companions: [...code].sort(), leftBehind: [], missingCode: [] });
+    const expected = { companions: Object.keys(code).sort(), leftBehind: ["other/"], missingCode: [] };
+    expect(await judged(files)).toEqual(expected);
   });
 
   test("code of a tokenizer or processor, and vocabularies that its config names", async () => {
@@ -116,6 +126,8 @@ describe("carried along", () => {
       "LICENSE",
       "LICENCE.md",
       "LICENSE-MODEL.txt",
+      "MODEL_LICENSE",
+      "Community License for X Model.pdf",
       "NOTICE",
       "Notice.txt",
       "USE_POLICY.md",
