@@ -21,7 +21,7 @@ export { type CheckpointCode, CheckpointError, checkpointCodes } from "./errors.
 export { MAX_COMPANION_BYTES } from "./folder-files.ts";
 export { sha256Hex } from "./hash.ts";
 export { type ScannedHeader, scanHeader } from "./header-scan.ts";
-export { type CountHolder, countHolders } from "./layer-counts.ts";
+export { type CountHolder, countedInConfig, countHolders, ownPart, type StackPlace } from "./layer-counts.ts";
 export { locateModel, type ModelReference, type Surroundings } from "./locate-model.ts";
 export type { ModelOrigin } from "./model-card.ts";
 export { type ExpertFacts, type ModelFacts, modelFacts, type StackFacts, type VocabularyFacts } from "./model-facts.ts";

@@ -17,9 +17,22 @@ const decoderLayers = ["decoder_layers", "num_decoder_layers", "decoder_num_hidd
 const encoderConfigs = ["encoder", "encoder_config", "text_encoder", "encoder_text_config"];
 const decoderConfigs = ["decoder", "decoder_config"];
 
-/** Every part of a config that counts `count` layers of a tower, from the outside in. */
-export function countHolders(config: Config, tower: Tower, count: number): readonly CountHolder[] {
-  const found = candidates(config, tower).flatMap(({ path, config: part, keys }) => {
+/** Which stack of a model is meant. */
+export interface StackPlace {
+  /** Of the names of its tensors, before the number of the layer. */
+  readonly prefix: string;
+  readonly tower: Tower;
+  /** Of several stacks of one tower, or one part, the one that the config's number is about. */
+  readonly isMain: boolean;
+}
+
+/**
+ * Every part of a config that counts `count` layers of a stack, from the outside in: a part that is called as one of the modules on the
+ * way to the stack (`qformer_config`, `protein_encoder_config`), else those of its tower.
+ */
+export function countHolders(config: Config, place: StackPlace, count: number): readonly CountHolder[] {
+  const parts = partsFor(config, place);
+  const found = parts.flatMap(({ path, config: part, keys }) => {
     const counting = keys.filter((key) => Object.hasOwn(part, key) && part[key] === count);
     return counting.length === 0 ? [] : [{ path, keys: counting }];
   });
@@ -31,6 +44,53 @@ export function countHolders(config: Config, tower: Tower, count: number): reado
   });
 }
 
+/** How many layers a config counts of a stack, by the first key that counts any. */
+export function countedInConfig(config: Config, place: StackPlace): number | undefined {
+  const parts = partsFor(config, place);
+  for (const { config: part, keys } of parts) {
+    for (const key of keys) {
+      const count = Object.hasOwn(part, key) ? part[key] : undefined;
+      if (typeof count === "number" && Number.isSafeInteger(count) && count >= 0) return count;
+    }
+  }
+  return undefined;
+}
+
+/** The part of a config that is called as one of the modules on the way to a stack, and counts layers. */
+export function ownPart(config: Config, prefix: string): readonly string[] | undefined {
+  return namedParts(config, prefix)[0]?.path;
+}
+
+function partsFor(config: Config, { prefix, tower, isMain }: StackPlace): readonly Candidate[] {
+  if (!isMain) return [];
+  const named = namedParts(config, prefix);
+  if (named.length > 0) return named;
+  const found = candidates(config, tower);
+  // Beside an encoder that the same part counts, a decoder has keys of its own.
+  const isDecoder = tower === "text" && /(?:^|\.)decoder(?:\.|$)/.test(prefix);
+  const own = isDecoder ? found.map((part) => ({ ...part, keys: decoderLayers })) : [];
+  return own.some(({ config: part, keys }) => keys.some((key) => typeof part[key] === "number")) ? own : found;
+}
+
+/** Of parts that are called as different modules those of the outermost. */
+function namedParts(config: Config, prefix: string): readonly Candidate[] {
+  const modules = prefix.split(".");
+  const keys = [...anyLayers, "depth", "layers", ...encoderLayers, ...decoderLayers];
+  const search = (part: Config, path: readonly string[]): readonly (Candidate & { readonly at: number })[] =>
+    Object.keys(part).flatMap((key) => {
+      const inner = partOf(part, key);
+      if (inner === undefined) return [];
+      const name = key.replace(/_(?:config|cfg)$/, "");
+      const isNamed = name.length > 3 && keys.some((count) => typeof inner[count] === "number");
+      const at = isNamed ? modules.findIndex((module) => module.startsWith(name)) : -1;
+      const own = { path: [...path, key], config: inner, keys, at };
+      return [...(at >= 0 ? [own] : []), ...search(inner, own.path)];
+    });
+  const found = search(config, []);
+  const outermost = Math.min(...found.map(({ at }) => at));
+  return found.filter(({ at }) => at === outermost);
+}
+
 interface Candidate {
   readonly path: readonly string[];
   readonly config: Config;
@@ -40,9 +100,10 @@ interface Candidate {
 function candidates(config: Config, tower: Tower): readonly Candidate[] {
   const top = (keys: readonly string[]) => [{ path: [], config, keys }];
   switch (tower) {
-    case "text":
     case "shared":
     case "projector":
+      return [];
+    case "text":
       return withNested(config, [...anyLayers, "depth", "layers", ...decoderLayers, ...encoderLayers], nestedConfigs);
     case "vision":
       return inside(config, visionConfigs, [...anyLayers, "depth", "layers"]);

@@ -8,7 +8,8 @@ export type Tower = "text" | "vision" | "audio" | "projector" | "encoder" | "dec
 
 // A component of a name, between dots. The projector comes first: it often lies inside the vision tower (`visual.merger`).
 const projector = /project(?:or|ion)|connector|merger|aligner|resampler|abstractor|adaptor|^mm_|_mm_|multi_modal_proj/;
-const vision = /^(?:vision|visual|vit|clip|siglip|image|img|pixtral)(?:_|$)|_vision_|vision_(?:tower|model|encoder)$/;
+const vision =
+  /^(?:vision|visual|video|vit|clip|siglip|image|img|pixtral)(?:_|$)|_vision_|vision_(?:tower|model|encoder)$/;
 const audio = /^(?:audio|speech|sound|whisper)(?:_|$)/;
 
 /** Says of every tensor of a model what it is a part of. By names alone, as all else here. `names`: of all its tensors. */

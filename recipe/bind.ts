@@ -1,11 +1,9 @@
 import {
-  countHolders,
   isAfterLayers,
   isEmbeddingLike,
   layerCount,
+  type StackPlace,
   splitLayer,
-  type Tower,
-  towerLayerKeys,
   towersOf,
 } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
@@ -18,6 +16,7 @@ import { comparableModels } from "./comparable-models.ts";
 import { checkAdapterBases, checkConfigs } from "./config-check.ts";
 import type { ConfigValue } from "./config-value.ts";
 import { maybeCutTokenizer } from "./cut-tokenizer.ts";
+import { withDecoderCount, withDecoderCounted } from "./decoder-count.ts";
 import { earlierModel } from "./earlier-model.ts";
 import type { Fault } from "./errors.ts";
 import { Findings } from "./findings.ts";
@@ -40,6 +39,7 @@ import {
   type RecipeModule,
 } from "./recipe.ts";
 import { withoutScales } from "./scaled-model.ts";
+import { StackCounts } from "./stack-counts.ts";
 import { followStack, isUnmoved } from "./stack-follower.ts";
 import { withoutCopies } from "./stored-ties.ts";
 import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
@@ -205,6 +205,8 @@ class RecipeBinder {
   readonly #definingModel: number;
   /** Whether the output's config ties embedding and head. */
   readonly #headValues: readonly ConfigValue[];
+  /** Of that model, as it stands in its file. */
+  readonly #storedConfig: Readonly<Record<string, unknown>> | undefined;
   readonly #tokens: TokenBinder | undefined;
 
   constructor(
@@ -219,9 +221,12 @@ class RecipeBinder {
     this.#method = method;
     const findings = new Findings(recipe.fileName);
     this.#findings = findings;
-    const { models, defining: at, values } = comparableModels(recipe, inputs, made, definingModel(recipe), findings);
+    const comparable = comparableModels(recipe, inputs, made, definingModel(recipe), findings);
+    const { defining: at, values } = comparable;
     this.#definingModel = at;
     this.#headValues = values;
+    this.#storedConfig = comparable.models[at]?.checkpoint.config;
+    const models = comparable.models.map(withDecoderCounted);
     const defining = models[at];
     if (defining === undefined) throw new Error("the defining model is among the models");
     this.#models = models;
@@ -337,19 +342,33 @@ class RecipeBinder {
       configuredLayers: ({ checkpoint }) => layerCount(checkpoint),
     });
     const { layerCount: count, stack } = part.bind();
-    return { layerCount: count, stacks: [], values: stack === undefined ? [] : this.#followed(stack, "text") };
+    return {
+      layerCount: count,
+      stacks: [],
+      values: stack === undefined ? [] : this.#followed(stack, { prefix: stack.prefix, tower: "text", isMain: true }),
+    };
   }
 
   /** What the config says of a stack, if it is another than the model's own. */
-  #followed(stack: BoundPartStack, tower: Tower): readonly ConfigValue[] {
+  #followed(stack: BoundPartStack, place: StackPlace): readonly ConfigValue[] {
     const model = this.#models[this.#definingModel];
     if (model === undefined) throw new Error("the defining model is among the models");
-    const made = { ...stack, tower, model, count: stack.layersBefore };
+    const made = { ...stack, place, model, count: stack.layersBefore };
     if (isUnmoved(made)) return [];
+    this.#reportTwins(model, stack);
     const [range] = this.#recipe.layerRanges;
     const unlayered = [...model.checkpoint.tensors.keys()].filter((name) => splitLayer(name) === undefined);
     if (range !== undefined) checkPerLayerParts(model, unlayered, made.count, range, this.#findings);
     return followStack(made, this.#findings);
+  }
+
+  #reportTwins(model: RecipeModel, { prefix, layersBefore, origins }: BoundPartStack): void {
+    const twins = new StackCounts(model.checkpoint).twinsOf(prefix);
+    const [range] = this.#recipe.layerRanges;
+    if (twins.length === 0 || range === undefined || origins.length === layersBefore) return;
+    const message = `"${model.label}" has ${quotedList(twins)} beside ${prefix}, as many as it has layers (${layersBefore}), and they stay so many`;
+    const hint = "What loads the output may want as many of them as there are layers now.";
+    this.#findings.warning("recipe/layer-misfit", range.place, message, hint);
   }
 
   #wholeLayout({ checkpoint }: RecipeModel): TensorLayout {
@@ -367,7 +386,8 @@ class RecipeBinder {
     const defining = this.#models[this.#definingModel];
     const ofDefining = assignments[this.#definingModel];
     if (defining === undefined || ofDefining === undefined) throw new Error("the defining model is among the models");
-    const towerOf = towersOf(defining.checkpoint.tensors.keys());
+    const counts = new Map(this.#models.map(({ checkpoint }) => [checkpoint, new StackCounts(checkpoint)]));
+    const countsOf = ({ checkpoint }: RecipeModel) => counts.get(checkpoint) ?? new StackCounts(checkpoint);
     const stacks: BoundStack[] = [];
     const values: ConfigValue[] = [];
     const parts = modules.map(({ module, layerRanges: ranges }, k) => {
@@ -378,25 +398,26 @@ class RecipeBinder {
       const isEmpty = pre.length + post.length + own.size === 0;
       // Nothing left for the module of the rest is no mistake.
       if (isEmpty && module.name !== REST) this.#reportEmptyModule(module, defining, ofDefining);
-      const layerKeys = (input: RecipeModel, prefix: string) =>
-        towerLayerKeys(input.checkpoint.config ?? {}, towerOf(`${prefix}.0.weight`));
-      const configuredLayers: Part["configuredLayers"] = (input, prefix) => layerKeys(input, prefix)[0]?.count;
+      const configuredLayers: Part["configuredLayers"] = (input, prefix) => countsOf(input).configured(prefix);
       const binder = this.#partBinder({ ranges, layouts, reference: this.#definingModel, configuredLayers });
       const { layerCount: count, stack } = binder.bind();
       if (stack !== undefined && count !== undefined) {
         const { prefix, layersBefore } = stack;
-        const tower = towerOf(`${prefix}.0.weight`);
-        const holders = countHolders(defining.checkpoint.config ?? {}, tower, layersBefore);
+        const holders = countsOf(defining).holders(prefix, layersBefore);
         const configKeys = holders.flatMap(({ path, keys }) => keys.map((key) => [...path, key]));
         stacks.push({ prefix, layersBefore, layerCount: count, configKeys });
-        values.push(...this.#followed(stack, tower));
+        values.push(...this.#followed(stack, countsOf(defining).placeOf(prefix)));
       }
       return binder;
     });
     const rest = [...defining.checkpoint.tensors.keys()].filter((name) => ofDefining.moduleOf(name) === undefined);
     const [place] = parts.map((part) => part.unlayeredPlace());
     if (place !== undefined) this.#copyRest(rest, place, defining, ofDefining);
-    return { layerCount: undefined, stacks, values };
+    return {
+      layerCount: undefined,
+      stacks,
+      values: withDecoderCount(this.#storedConfig, defining.checkpoint.config, values),
+    };
   }
 
   #copyRest(names: readonly string[], place: TensorPlace, model: RecipeModel, { known }: ModuleAssignment): void {

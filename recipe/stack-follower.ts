@@ -1,4 +1,4 @@
-import { countHolders, isFloatDtype, splitLayer, type Tower } from "../checkpoint/index.ts";
+import { countHolders, isFloatDtype, type StackPlace, splitLayer, type Tower } from "../checkpoint/index.ts";
 import type { ConfigValue } from "./config-value.ts";
 import type { Findings } from "./findings.ts";
 import { type FollowedConfig, followLayers } from "./layer-facts/follow-layers.ts";
@@ -23,7 +23,7 @@ export interface LayerOrigin {
 
 /** A stack that `slices` makes. */
 export interface MadeStack {
-  readonly tower: Tower;
+  readonly place: StackPlace;
   /** Whose config the output has, its layers, and how many it counts. */
   readonly model: RecipeModel;
   readonly prefix: string;
@@ -37,12 +37,12 @@ export interface MadeStack {
  * is counted, and what it holds of single layers. Reports layers that do not fit, and facts that cannot follow.
  */
 export function followStack(stack: MadeStack, findings: Findings): readonly ConfigValue[] {
-  const { model, count, origins, tower } = stack;
+  const { model, count, origins, place } = stack;
   const [first] = origins;
   if (first === undefined || model.adapter !== undefined) return [];
   const views = new Map<RecipeModel, Config>();
   const viewOf = (input: RecipeModel, of: number) => {
-    const view = views.get(input) ?? viewOfHolders(input, tower, of);
+    const view = views.get(input) ?? viewOfHolders(input, place, of);
     views.set(input, view);
     return view;
   };
@@ -51,7 +51,7 @@ export function followStack(stack: MadeStack, findings: Findings): readonly Conf
     config,
     count,
     origins: origins.map(({ input, layer, count: of }): Origin => ({ config: viewOf(input, of), count: of, layer })),
-    isOther: (key) => isOfOtherTower(key, tower),
+    isOther: (key) => isOfOtherTower(key, place.tower),
   });
   reportLost(stack, followed, findings);
   reportMisfits(stack, followed, findings);
@@ -64,15 +64,15 @@ export function isUnmoved({ model, count, origins }: MadeStack): boolean {
 }
 
 /** Where the config counts the layers of the stack; of a config that does not, the whole. */
-function holdersOf({ checkpoint }: RecipeModel, tower: Tower, count: number) {
-  const holders = countHolders(checkpoint.config ?? {}, tower, count);
+function holdersOf({ checkpoint }: RecipeModel, place: StackPlace, count: number) {
+  const holders = countHolders(checkpoint.config ?? {}, place, count);
   return holders.length > 0 ? holders : [{ path: [], keys: [] }];
 }
 
 /** All that the parts of a config that count the stack say, as one. */
-function viewOfHolders(model: RecipeModel, tower: Tower, count: number): Config {
+function viewOfHolders(model: RecipeModel, place: StackPlace, count: number): Config {
   const config = model.checkpoint.config ?? {};
-  const parts = holdersOf(model, tower, count).map(({ path }) => partAt(config, path));
+  const parts = holdersOf(model, place, count).map(({ path }) => partAt(config, path));
   return Object.assign({}, ...parts) as Config;
 }
 
@@ -86,10 +86,10 @@ function isOfOtherTower(key: string, tower: Tower): boolean {
 }
 
 /** The new values, in every part that has them; a key that none has goes to the innermost. */
-function valuesOf({ model, tower, count, origins }: MadeStack, { values }: FollowedConfig): readonly ConfigValue[] {
+function valuesOf({ model, place, count, origins }: MadeStack, { values }: FollowedConfig): readonly ConfigValue[] {
   const config = model.checkpoint.config;
   if (config === undefined) return [];
-  const holders = holdersOf(model, tower, count);
+  const holders = holdersOf(model, place, count);
   const counts = holders.flatMap(({ path, keys }) =>
     keys.map((key) => ({ path: [...path, key], value: origins.length })),
   );
@@ -104,10 +104,12 @@ function reportLost({ model, origins }: MadeStack, { lost }: FollowedConfig, fin
   for (const { keys, layers } of lost) {
     const place = origins[layers[0] ?? 0]?.range.place ?? { line: 1, column: 1 };
     const named = keys.length === 1 ? `"${keys[0]}"` : keys.map((key) => `"${key}"`).join(", ");
-    const message =
-      layers.length === 0
+    const what = `of ${layersText(layers)} it says something else than of where ${layers.length === 1 ? "it" : "they"} came from`;
+    const message = keys.includes("model_type")
+      ? `"model_type" in the config of "${model.label}": such layers depend on their place in the whole, and ${layersText(layers)} of the output came from other places`
+      : layers.length === 0
         ? `${named} in the config of "${model.label}" may be about single layers, and stays as it is`
-        : `${named} in the config of "${model.label}" cannot say what the stacked layers are: of ${layersText(layers)} it says something else than of where ${layers.length === 1 ? "it" : "they"} came from`;
+        : `${named} in the config of "${model.label}" cannot say what the stacked layers are: ${what}`;
     const hint = "What loads the output may build other layers there than the weights are of: look at its config.json.";
     findings.warning("recipe/layer-facts", place, message, hint);
   }

@@ -62,6 +62,7 @@ export function checkPerLayerParts(
     const shape = tensors.get(name)?.shape ?? [];
     const isOfLayers =
       (/per_layer/.test(name) && shape.some((size) => widths.some((width) => size === count * width))) ||
+      (/mid_position_embeddings$/.test(name) && shape[0] === count - 1) ||
       (/lambdas?$|layer_weights$|layer_scal(?:ar|e)s?$/.test(name) && (shape[0] === count || shape[0] === count + 1));
     if (!isOfLayers) continue;
     const message = `${name} of "${model.label}", ${shapeText(shape)}, holds a part for each of its ${count} layers, and would not fit the stack`;

@@ -53,7 +53,7 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
     const edited = outputAdapterConfig(await read(ADAPTER_CONFIG_NAME, MAX_CONFIG_BYTES), plan.adapter);
     documents.push(textDocument(ADAPTER_CONFIG_NAME, edited));
   } else if (config !== undefined) {
-    const edited = outputConfig(await read(CONFIG_NAME, MAX_CONFIG_BYTES), config, plan);
+    const edited = outputConfig(await read(CONFIG_NAME, MAX_CONFIG_BYTES), definingCheckpoint, plan);
     documents.push(textDocument(CONFIG_NAME, withTokenIds(edited, text?.ids)));
   }
   for (const name of companions) {

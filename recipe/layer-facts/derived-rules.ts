@@ -5,11 +5,15 @@ import { type Config, type LayerRule, maybeCount } from "./layer-rule.ts";
 /** What a layer is where a config has no list; undefined: what the family does then is not known. */
 export type Derivation = (config: Config, layer: number, count: number) => Json | undefined;
 
-/** A list of one entry a layer that a family reads, and makes by itself from other keys where the config lacks it. */
-export function derivedRule(list: string, from: readonly string[], derive: Derivation): LayerRule {
+/**
+ * A list of one entry a layer that a family reads, and makes by itself from other keys where the config lacks it. `last`: what it takes
+ * the last layer for, whatever the list says.
+ */
+export function derivedRule(list: string, from: readonly string[], derive: Derivation, last?: Json): LayerRule {
   return {
     keys: [list, ...from],
     at(config, layer, count) {
+      if (last !== undefined && layer === count - 1) return pythonJsonText(last);
       const entries = config[list];
       const value =
         Array.isArray(entries) && entries.length >= count ? (entries[layer] as Json) : derive(config, layer, count);

@@ -2,14 +2,28 @@ import type { Json } from "../../merge/work/index.ts";
 import { type Derivation, derivedNumbersRule, derivedRule, each, firstOf } from "./derived-rules.ts";
 import { type Config, type LayerRule, maybeCount } from "./layer-rule.ts";
 import { attentionTypesRule, cycleRule, lettersRule, listRule, sourceLayerRule } from "./listed-rules.ts";
-import { everyRule, lastRule, periodRule, placeRule, positionRule, thresholdRule } from "./position-rules.ts";
+import {
+  countRule,
+  everyRule,
+  lastRule,
+  periodRule,
+  placeRule,
+  positionRule,
+  thresholdRule,
+  withinRule,
+} from "./position-rules.ts";
 
 /**
  * What families read of their layers that does not show in their configs: lists that they make by themselves where config.json lacks
  * them, and numbers whose meaning their names do not tell. By `model_type`; from the configurations of transformers 5.24.
  */
 export function familyRules(modelType: unknown): readonly LayerRule[] {
-  return typeof modelType === "string" ? (rulesByType.get(modelType) ?? []) : [];
+  if (typeof modelType !== "string") return [];
+  // The first layer of SAM's decoders of masks adds no positions, and they are as deep as their small networks.
+  return (
+    rulesByType.get(modelType) ??
+    (modelType.endsWith("_mask_decoder") ? [placeRule("model_type", () => true, true)] : [])
+  );
 }
 
 const [full, sliding, linear, chunked] = [
@@ -26,6 +40,9 @@ const mlpTypes = (from: readonly string[], derive: Derivation) => derivedRule("m
 /** Full attention in every nth layer, counted from 1, sliding windows between. */
 const fullEach = (every: number, key?: string, shift = 1, between: Json = sliding) =>
   layerTypes(key === undefined ? [] : [key], each(key ?? every, every, full, between, shift));
+
+const fullEachAndLast = (every: number) =>
+  layerTypes([], (_, layer, count) => ((layer + 1) % every === 0 || layer === count - 1 ? full : sliding));
 
 const linearEach = (every: number, key = "full_attention_interval") => fullEach(every, key, 1, linear);
 
@@ -183,11 +200,7 @@ const rulesByType: ReadonlyMap<string, readonly LayerRule[]> = byType([
   [
     ["gemma4", "gemma4_text", "gemma4_unified_text", "diffusion_gemma_text", "embedding_gemma2_text"],
     [
-      layerTypes(["sliding_window_pattern"], (config, layer, count) =>
-        layer === count - 1
-          ? full
-          : (each("sliding_window_pattern", 6, full, sliding)(config, layer, count) ?? sliding),
-      ),
+      derivedRule("layer_types", ["sliding_window_pattern"], each("sliding_window_pattern", 6, full, sliding), full),
       kvShared,
     ],
   ],
@@ -211,10 +224,10 @@ const rulesByType: ReadonlyMap<string, readonly LayerRule[]> = byType([
     ],
   ],
   [["olmo3", "muse_spark_text", "muse_glimmer_text", "dory"], [fullEach(4)]],
-  [["beam"], [fullEach(6), mlpTypes([], (_, layer) => (layer < 3 ? dense : sparse))]],
+  [["beam"], [fullEachAndLast(6), mlpTypes([], (_, layer) => (layer < 3 ? dense : sparse))]],
   [["kolibri1"], [fullEach(5)]],
   [["ultrabert"], [fullEach(3)]],
-  [["neomme"], [layerTypes([], (_, layer, count) => ((layer + 1) % 6 === 0 || layer === count - 1 ? full : sliding))]],
+  [["neomme"], [fullEachAndLast(6)]],
   [["granite_swa", "granitemoe_swa"], [fullEach(4, undefined, 0)]],
   [["cwm"], [fullEach(4, "window_pattern", 0)]],
   [["modernbert", "modernbert-decoder"], [fullEach(3, "global_attn_every_n_layers", 0)]],
@@ -226,7 +239,14 @@ const rulesByType: ReadonlyMap<string, readonly LayerRule[]> = byType([
       listedDense,
     ],
   ],
-  [["inkling2_text", "inkling2_loop_text"], [layerTypes([], each(6, 6, "hybrid", "hybrid_sliding"))]],
+  [
+    ["inkling2_text", "inkling2_loop_text"],
+    [
+      layerTypes([], each(6, 6, "hybrid", "hybrid_sliding")),
+      everyRule("n_layers_per_attn_res_block", 0, 6),
+      withinRule("loop_layer_index_start", "loop_layer_index_end"),
+    ],
+  ],
   [
     ["inkling_text"],
     [
@@ -247,7 +267,8 @@ const rulesByType: ReadonlyMap<string, readonly LayerRule[]> = byType([
   [["qwen3_moe", "qwen3_vl_moe_text", "qwen3_omni_moe_text", "qwen3_omni_moe_talker_text"], [listedDense]],
   [["qwen3_next"], [linearEach(4), listedDense]],
   [["qwen3_5_text", "qwen3_5_moe_text", "qwen3_5", "qwen3_5_moe", "olmo_hybrid"], [linearEach(4)]],
-  [["minimax"], [layerTypes([], each(2, 2, linear, full))]],
+  // How fast linear attention forgets depends on the place, in the whole.
+  [["minimax"], [layerTypes([], each(2, 2, linear, full)), placeRule("model_type", () => true, true)]],
   [
     ["bailing_hybrid"],
     [
@@ -314,6 +335,27 @@ const rulesByType: ReadonlyMap<string, readonly LayerRule[]> = byType([
   ],
   [["gpt2", "decision_transformer", "imagegpt"], [placeRule("scale_attn_by_inverse_layer_idx")]],
   [["pegasus_x"], [placeRule("stagger_local_blocks")]],
+  // The layer's number seeds its random blocks, or sets how its two attentions are weighed.
+  [
+    ["big_bird", "bigbird_pegasus"],
+    [placeRule("attention_type", ({ attention_type: type }) => type !== "original_full")],
+  ],
+  [["diffllama"], [placeRule("model_type", () => true)]],
+  // How far a layer's result counts depends on how many there are.
+  [
+    ["qwen2_5_omni_dit"],
+    [
+      derivedNumbersRule("look_ahead_layers", [], (_, layer) => layer === 10),
+      derivedNumbersRule("look_backward_layers", [], (_, layer) => layer === 0 || layer === 20),
+    ],
+  ],
+  [["muse_glimmer_vision", "muse_spark_vision"], [fullEach(4, undefined, 1, "window_attention")]],
+  [
+    ["granite_speech5_encoder", "granite_speech_encoder", "granite_speech_plus_encoder"],
+    [placeRule("model_type", () => true, true)],
+  ],
+  [["esmc"], [countRule("model_type")]],
+  [["minicpm3"], [countRule("scale_depth")]],
 ]);
 
 function byType(

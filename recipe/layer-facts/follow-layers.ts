@@ -49,12 +49,16 @@ export function followLayers(stack: FollowedStack): FollowedConfig {
     if (misses().length === 0 && !isOfAnotherLength(edited[rule.keys[0] ?? ""], count, origins.length)) continue;
     const values = isWhole ? rule.solve(config, wanted, origins) : undefined;
     if (values !== undefined) edited = { ...edited, ...values };
-    else lost.push({ keys: namedKeys(rule, config), layers: misses() });
+    // Not even what is written need hold: some families make their last layer what they like.
+    const layers = misses();
+    if (layers.length > 0 && !(rule.isRelative && values !== undefined))
+      lost.push({ keys: namedKeys(rule, config), layers });
   }
   const claimed = new Set(rules.flatMap(({ keys }) => keys));
   lost.push(...unreadKeys(config, count, claimed).map((key) => ({ keys: [key], layers: [] })));
+  const kinds = rules.filter(({ isOfPlace }) => isOfPlace !== true);
   const kind = (from: Config, layer: number, of: number) =>
-    pythonJsonText(rules.map((rule) => rule.at(from, layer, of) ?? null));
+    pythonJsonText(kinds.map((rule) => rule.at(from, layer, of) ?? null));
   return {
     values: Object.fromEntries(Object.entries(edited).filter(([key, value]) => value !== config[key])) as Record<
       string,

@@ -7,6 +7,10 @@ export type Config = Readonly<Record<string, unknown>>;
 export interface LayerRule {
   /** The key that is written comes first. */
   readonly keys: readonly string[];
+  /** It is about the place alone, and makes no layer one of another kind. */
+  readonly isOfPlace?: true;
+  /** What is solved holds, though its text differs: it names other layers, which moved as well. */
+  readonly isRelative?: true;
   /** What holds for a layer of `count`, as JSON text that can be compared; undefined where the config does not say. */
   at(config: Config, layer: number, count: number): string | undefined;
   /** Values of keys that make `wanted` hold for the layers of the output, one entry a layer; undefined where none can. */

@@ -49,6 +49,7 @@ export function numbersRule(key: string, first = 0): LayerRule {
 export function outputsRule(key: string): LayerRule {
   return {
     ...numbersRule(key),
+    isRelative: true,
     solve(config, wanted, origins) {
       const places = (config[key] as readonly number[]).map((number) => {
         const [at, ...others] = wanted.flatMap((_, j) => (origins[j]?.layer === number ? [j] : []));
@@ -111,6 +112,7 @@ export const attentionTypesRule: LayerRule = {
 export function sourceLayerRule(key: string): LayerRule {
   return {
     keys: [key],
+    isRelative: true,
     at(config, layer, count) {
       const sources = config[key];
       if (!Array.isArray(sources) || sources.length < count) return undefined;

@@ -12,7 +12,8 @@ import { lastRule, phaseRule, thresholdRule } from "./position-rules.ts";
 
 /** Lists of numbers of layers, counted from 0: `mlp_only_layers`, `attn_layer_indices`, `full_attn_idxs`, `fullatt_block_indexes`. */
 const numbersName =
-  /(?:^|_)(?:layers|layer_(?:ids?|idxs?|indices|indexes|numbers|list)|idxs|indices|indexes|block_ids|attention_blocks)$/;
+  /(?:^|_)(?:layers|layer_(?:ids?|idxs?|indices|indexes|numbers|list)|block_ids|attention_blocks)$|(?:^out|attn|attention|layer|block|window|global|local|full|mlp|moe|expert|mamba|hybrid|cross|deepstack|feature|hidden_state).*_(?:idxs?|indices|indexes)$/;
+const noNumbers = /proj|summary|^num_|^n_/;
 
 /** Whose outputs are read, or at which something is fed. */
 const outputsName = /(?:^out_|deepstack|feature|extract|intermediate|hidden_state|target|aux|insert|cat_|spatial)/;
@@ -30,7 +31,7 @@ const lastName = /^(?:n_|num_)?(?:last|final|trailing)_.*(?:layers?|blocks?)$|^n
 
 /** Lists that have nothing to do with layers, however many entries they have. */
 const otherLists =
-  /token|architectures|(?<!layer_)(?<!layer)_ids?$|labels?$|_mean$|_std$|languages|stop|suppress|keys_to_ignore|mrope|^conv_|kernel|stride|dilation|resblock|upsample|patch|image_size|spatial|time_step|stage_names|out_features|_sections?$|norm_topk|tags|betas|downsample|bias_u|resolution/;
+  /token|architectures|(?<!layer_)(?<!layer)_ids?$|labels?$|_mean$|_std$|languages|stop|suppress|keys_to_ignore|mrope|^conv_|kernel|stride|dilation|resblock|upsample|patch|image_size|spatial|time_step|stage_names|out_features|_sections?$|norm_topk|tags|betas|downsample|bias_u|resolution|level|codebook|quantiz/;
 
 /** Names that say that a list is one of layers, also in models of so few that chance must be reckoned with. */
 const layerLists =
@@ -44,7 +45,8 @@ const ownParts = /rope|_config$|quantization|task_specific/;
 /** What a part of a config says of the layers that it counts, known by what it looks like. `claimed`: keys that are known already. */
 export function lookRules(config: Config, count: number, claimed: ReadonlySet<string>): readonly LayerRule[] {
   return Object.keys(config).flatMap((key) => {
-    const rule = claimed.has(key) ? undefined : maybeRule(key, config[key], count);
+    // What begins with an underscore is a family's own note, and is not read again.
+    const rule = claimed.has(key) || key.startsWith("_") ? undefined : maybeRule(key, config[key], count);
     return rule === undefined ? [] : [rule];
   });
 }
@@ -67,8 +69,10 @@ function maybeRule(key: string, value: unknown, count: number): LayerRule | unde
 
 function maybeListRule(key: string, list: readonly unknown[], count: number): LayerRule | undefined {
   if (key === "attention_types" && list.every(Array.isArray)) return attentionTypesRule;
-  const isOfNumbers = list.every((value) => isCount(value) && value < count) && new Set(list).size === list.length;
-  if (isOfNumbers && numbersName.test(key) && list.length > 0)
+  // Numbers past the end are of nothing: lists are often made for deeper models.
+  const isOfNumbers =
+    list.every(isCount) && new Set(list).size === list.length && list.some((value) => Number(value) < count);
+  if (isOfNumbers && numbersName.test(key) && !noNumbers.test(key))
     return outputsName.test(key) ? outputsRule(key) : numbersRule(key);
   if (otherLists.test(key)) return undefined;
   if (list.length === count) return count > fewLayers || layerLists.test(key) ? listRule(key) : undefined;

@@ -85,6 +85,21 @@ export function lastRule(key: string): LayerRule {
   });
 }
 
+/** The layers from one number on, and before another, are of a kind of their own. */
+export function withinRule(startKey: string, endKey: string): LayerRule {
+  return positionRule({
+    keys: [startKey, endKey],
+    is(config, layer) {
+      const [start, end] = [maybeCount(config, startKey), maybeCount(config, endKey)];
+      return start === undefined || end === undefined ? undefined : layer >= start && layer < end;
+    },
+    *trials(_, count) {
+      for (let start = 0; start <= count; start++)
+        for (let end = start; end <= count; end++) yield { [startKey]: start, [endKey]: end };
+    },
+  });
+}
+
 /** A period of which it is not known what it counts from: it holds where every layer keeps its place in it. */
 export function phaseRule(key: string): LayerRule {
   return {
@@ -97,11 +112,26 @@ export function phaseRule(key: string): LayerRule {
   };
 }
 
-/** Whatever depends on the place itself, where the key is on. */
-export function placeRule(key: string): LayerRule {
+/** Whatever depends on the place itself, in models that are so: named by the key that makes them so, or by their type; `ofCount`: and on how many there are. */
+export function placeRule(
+  key: string,
+  isSo: (config: Config) => boolean = (config) => config[key] === true,
+  ofCount = false,
+): LayerRule {
   return {
     keys: [key],
-    at: (config, layer) => (config[key] === true ? String(layer) : undefined),
+    isOfPlace: true,
+    at: (config, layer, count) => (isSo(config) ? `${layer}${ofCount ? ` of ${count}` : ""}` : undefined),
+    solve: () => undefined,
+  };
+}
+
+/** Whatever depends on how many layers there are. */
+export function countRule(key: string): LayerRule {
+  return {
+    keys: [key],
+    isOfPlace: true,
+    at: (config, _, count) => (config[key] === undefined || config[key] === null ? undefined : `of ${count}`),
     solve: () => undefined,
   };
 }

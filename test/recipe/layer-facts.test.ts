@@ -52,6 +52,9 @@ describe("lists of one entry a layer", () => {
     { id2label: { 0: "a", 1: "b" } },
     { hidden_act: "gelu", model_name: "abcd" },
     { rope_theta: [1, 2, 3, 4, 5] },
+    { quantization_levels: [4, 4, 4, 4] },
+    { summary_idxs: [0, 2] },
+    { encode_proj_layers: [2] },
   ])("%j is about something else", (facts) => {
     expect(followed(facts)).toMatchObject({ values: {}, lost: [] });
   });
@@ -102,6 +105,13 @@ describe("lists of numbers of layers", () => {
   ])("%s", (key) => {
     expect(followed({ [key]: [1, 3] })).toMatchObject({ values: { [key]: [1, 3, 5] }, lost: [] });
     expect(followed({ [key]: [0, 1, 2, 3] }).values).toEqual({ [key]: [0, 1, 2, 3, 4, 5] });
+  });
+
+  test("past the end are of nothing", () => {
+    expect(followed({ global_attn_indexes: [1, 7, 15] })).toMatchObject({
+      values: { global_attn_indexes: [1, 3] },
+      lost: [],
+    });
   });
 
   test("of layers whose outputs are read point to the one place where these went, or are named", () => {
@@ -212,6 +222,26 @@ describe("what follows from the place", () => {
     ],
   ])("%j", (facts, layers, values) => {
     expect(followed(facts as Config, layers as number[])).toMatchObject({ values, lost: [] });
+  });
+
+  test("is named by the type where a family makes of the place what no key says", () => {
+    for (const type of ["diffllama", "minimax", "sam_mask_decoder"])
+      expect(lostKeys({ model_type: type }, [0, 1, 1, 2])).toEqual(["model_type"]);
+    // The number of layers alone is enough.
+    expect(lostKeys({ model_type: "esmc" }, [0, 1, 2])).toEqual(["model_type"]);
+    expect(lostKeys({ model_type: "minicpm3", scale_depth: 1.4 }, [0, 1, 2])).toEqual(["scale_depth"]);
+    expect(lostKeys({ model_type: "diffllama" }, [0, 1, 2])).toEqual([]);
+  });
+
+  test("a last layer that a family takes for another than its list says is named", () => {
+    const types = { layer_types: [sliding, full, sliding, full] };
+    expect(followed({ model_type: "gemma4_text", ...types }, [0, 1, 2])).toMatchObject({
+      lost: [{ keys: ["layer_types"], layers: [2] }],
+    });
+    expect(followed({ model_type: "gemma4_text", ...types }, [0, 3])).toMatchObject({
+      values: { layer_types: [sliding, full] },
+      lost: [],
+    });
   });
 
   test("of a family, and no value can say it", () => {

@@ -163,6 +163,10 @@ ${ranges.map(([model, first, end]) => `      - sources: [{ model: ${model}, laye
     ]);
     expect(configValue(binding, "num_layers")).toBe(5);
     expect(configValue(binding, "num_decoder_layers")).toBeUndefined();
+    // Without the key the decoder has as many layers as the encoder had.
+    const { num_decoder_layers: _, ...config } = t5(3).config ?? {};
+    const implied = { ...t5(3), config };
+    expect(configValue(bindModels(encoder(["a", 0, 3], ["a", 1, 3]), { a: implied }), "num_decoder_layers")).toBe(3);
   });
 
   test("and what only the first layer lacks", () => {
@@ -302,5 +306,50 @@ describe("layers that are not there", () => {
       config,
     );
     expect(bindModels("merge_method: passthrough\nmodels: [{model: a}]\n", { a }).faults).toEqual([]);
+  });
+});
+
+describe("of several stacks in one model", () => {
+  /** Layers of a language model, and of a part with a name of its own. */
+  const model = (config: Record<string, unknown>) =>
+    checkpointOf(
+      [
+        ["model.embed_tokens.weight", [10, 4]],
+        ...[0, 1].flatMap((i): TensorShape[] => [
+          [`model.layers.${i}.mlp.up_proj.weight`, [6, 4]],
+          [`protein_encoder.layer.${i}.dense.weight`, [4, 4]],
+        ]),
+        ["model.norm.weight", [4]],
+      ],
+      { model_type: "new", num_hidden_layers: 2, ...config },
+    );
+  const recipe = `merge_method: passthrough
+modules:
+  protein_encoder:
+    slices:
+      - sources: [{ model: a, layer_range: [0, 2] }]
+      - sources: [{ model: a, layer_range: [0, 1] }]
+  default: { models: [{ model: a }] }
+`;
+
+  test("the part of the config counts that is called as the module is", () => {
+    const binding = bindModels(recipe, { a: model({ protein_encoder_config: { num_hidden_layers: 2 } }) });
+    expect(binding.configValues).toEqual([{ path: ["protein_encoder_config", "num_hidden_layers"], value: 3 }]);
+  });
+
+  test("the number of another stack is not taken for one that has none", () => {
+    const { stacks } = bindModels(recipe, { a: model({}) });
+    expect(stacks).toMatchObject([{ prefix: "protein_encoder.layer", layersBefore: 2, layerCount: 3, configKeys: [] }]);
+  });
+
+  test("a list of as many modules beside the layers is pointed out", () => {
+    const config = { protein_encoder_config: { num_hidden_layers: 2 } };
+    const plain = model(config);
+    const heads = [0, 1].map((i): TensorShape => [`protein_encoder.heads.${i}.weight`, [4, 4]]);
+    const shapes = [...plain.tensors.values()].map(({ name, shape }): TensorShape => [name, shape]);
+    const { warnings } = bindModels(recipe, { a: checkpointOf([...shapes, ...heads], plain.config) });
+    expect(said(warnings)).toContainEqual(
+      expect.stringMatching(/"a" has "protein_encoder.heads" beside protein_encoder.layer/),
+    );
   });
 });

@@ -1,11 +1,24 @@
-import { layerCountKey, vocabularySizeKeys } from "../../../checkpoint/index.ts";
+import {
+  type Checkpoint,
+  isAfterLayers,
+  isEmbeddingLike,
+  layerCountKey,
+  vocabularySizeKeys,
+} from "../../../checkpoint/index.ts";
 import type { Plan } from "../../../merge/work/index.ts";
 import { withJsonValue, withoutJsonKey } from "../json-text.ts";
 import { type Config, has } from "./config-part.ts";
 import { isDequantised, withDtype } from "./dtype.ts";
 
-/** The defining input's config for the output: what the plan says of its layers, dtype and vocabulary size set, all else as it stands. */
-export function outputConfig(text: string, config: Config, plan: Plan): string {
+/**
+ * The defining input's config for the output: what the plan says of its layers, dtype and vocabulary size set, all else as it stands.
+ * `tensors`: of the defining input.
+ */
+export function outputConfig(
+  text: string,
+  { config = {}, tensors }: Pick<Checkpoint, "config" | "tensors">,
+  plan: Plan,
+): string {
   const key = layerCountKey(config);
   let edited = text;
   for (const { path, value } of plan.configValues ?? []) edited = withJsonValue(edited, path, value);
@@ -13,25 +26,34 @@ export function outputConfig(text: string, config: Config, plan: Plan): string {
   const nested = key === undefined || key.path.length === 1 ? undefined : key.path.slice(0, -1);
   edited = withDtype(edited, config, nested, plan);
   if (isDequantised(plan)) edited = withoutJsonKeys(edited, config, ["quantization_config", "compression_config"]);
-  for (const { path, value } of rowValues(config, plan)) edited = withJsonValue(edited, path, value);
+  for (const { path, value } of rowValues(config, tensors, plan)) edited = withJsonValue(edited, path, value);
   return edited;
 }
 
 /** How many tokens there are, wherever the config counts them; a table of its own for each layer (Gemma 3n) has its own count. */
 function rowValues(
   config: Config,
+  tensors: Checkpoint["tensors"],
   { embeddingRows, tasks }: Plan,
 ): readonly { path: readonly string[]; value: number }[] {
   if (embeddingRows === undefined) return [];
-  const keys = vocabularySizeKeys(config);
   const perLayer = tasks.find(({ name }) => /(?:^|\.)embed_tokens_per_layer\.weight$/.test(name))?.shape[0];
+  const keys = vocabularySizeKeys(config);
+  // A config need not count rows at all: where a table is for several codebooks, each has its own. What stays needs no word.
+  const isAsBefore = keys.some((path) => has(config, path)) && rowsBefore(tensors) === embeddingRows;
   const ofTables = keys
     .map((path) => [...path.slice(0, -1), "vocab_size_per_layer_input"])
     .filter((path) => perLayer !== undefined && has(config, path));
   return [
-    ...keys.map((path) => ({ path, value: embeddingRows })),
+    ...keys.flatMap((path) => (isAsBefore ? [] : [{ path, value: embeddingRows }])),
     ...ofTables.map((path) => ({ path, value: perLayer ?? embeddingRows })),
   ];
+}
+
+function rowsBefore(tensors: Checkpoint["tensors"]): number | undefined {
+  for (const { name, shape } of tensors.values())
+    if (shape.length === 2 && isEmbeddingLike(name) && !isAfterLayers(name)) return shape[0];
+  return undefined;
 }
 
 /** Keys at the top, and in the language model's part of a config of several towers. */
