@@ -35,6 +35,7 @@ export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts"
 export { isActivationScale, type ScaledTensor, scaledTensors, scaleNameFor } from "./scaled-fp8.ts";
 export { parseShardIndex } from "./shard-index.ts";
 export { readSidecar } from "./sidecars.ts";
+export { haveSameBytes, type StoredBytes } from "./stored-copies.ts";
 export {
   type CopyName,
   copyNames,

@@ -21,21 +21,26 @@ export async function storedCopies(
     const [copy, original] = [tensors.get(name), tensors.get(of)];
     if (copy === undefined || original === undefined) continue;
     const isAlike = copy.dtype === original.dtype && copy.shape.join() === original.shape.join();
-    answers.set(name, isAlike && (await haveSameBytes(store, files, copy, original)));
+    const [first, second] = [files[copy.file], files[original.file]];
+    if (first === undefined || second === undefined) throw new Error("a tensor lies in a file of its checkpoint");
+    const bytes = [
+      { ...copy, path: first.path },
+      { ...original, path: second.path },
+    ] as const;
+    answers.set(name, isAlike && (await haveSameBytes(store, ...bytes)));
   }
   return answers;
 }
 
-/** Whether two tensors of one size have the same bytes, as far as samples tell. */
-async function haveSameBytes(
-  store: Store,
-  files: readonly CheckpointFile[],
-  one: TensorEntry,
-  two: TensorEntry,
-): Promise<boolean> {
-  const [first, second] = [files[one.file], files[two.file]];
-  if (first === undefined || second === undefined) throw new Error("a tensor lies in a file of its checkpoint");
-  const [left, right] = [await store.open(first.path, "read"), await store.open(second.path, "read")];
+/** Where the bytes of a tensor lie. */
+export interface StoredBytes extends Pick<TensorEntry, "offsetBytes" | "sizeBytes"> {
+  readonly path: string;
+}
+
+/** Whether two tensors have the same bytes, as far as 64 KiB of each tell. @throws StorageError */
+export async function haveSameBytes(store: Store, one: StoredBytes, two: StoredBytes): Promise<boolean> {
+  if (one.sizeBytes !== two.sizeBytes) return false;
+  const [left, right] = [await store.open(one.path, "read"), await store.open(two.path, "read")];
   try {
     for (const [offset, length] of samplesOf(one.sizeBytes)) {
       const [a, b] = [new Uint8Array(length), new Uint8Array(length)];

@@ -20,6 +20,7 @@ import { withDecoderCount, withDecoderCounted } from "./decoder-count.ts";
 import { earlierModel } from "./earlier-model.ts";
 import type { Fault } from "./errors.ts";
 import { Findings } from "./findings.ts";
+import type { IntegerCopy } from "./integer-copies.ts";
 import { withCopies } from "./kept-copies.ts";
 import { mainEmbedding } from "./main-embedding.ts";
 import { checkMissingLayers } from "./missing-layers.ts";
@@ -79,6 +80,8 @@ export interface Binding {
   readonly notes: readonly Note[];
   /** What each model contributes. */
   readonly usage: readonly PlanUsage[];
+  /** Integer tensors that are copied from one of several models. */
+  readonly integers?: readonly IntegerCopy[];
   readonly faults: readonly Fault[];
   readonly warnings: readonly Fault[];
   /** Nothing was bound: what a model holds cannot be merged at all, and is among the faults. */
@@ -131,6 +134,7 @@ export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], optio
     ...(tokenIds && { tokenIds }),
     notes: [...before.flatMap(({ notes }) => notes), ...own.notes],
     usage: [...before.flatMap(({ usage }) => usage), ...own.usage],
+    integers: [...before, own].flatMap(({ integers = [] }) => integers),
     // What a document lacks, those that build on it lack too: that need not be said again.
     faults: faults.length > 0 ? faults : own.faults,
     warnings: [...before.flatMap(({ warnings }) => warnings), ...own.warnings, ...findings.warnings],
@@ -279,6 +283,7 @@ class RecipeBinder {
       ...(isCounted && { embeddingRows }),
       notes,
       usage: usage.usage,
+      integers: this.#tensors.integers,
       faults: this.#findings.faults,
       warnings: this.#findings.warnings,
     };

@@ -4,6 +4,7 @@ import type { ModelSource, TensorTask } from "../merge/work/index.ts";
 import { AbsentTensors } from "./absent-tensors.ts";
 import { perExpert } from "./experts.ts";
 import type { Findings } from "./findings.ts";
+import { type IntegerCopy, integerCopies } from "./integer-copies.ts";
 import type { ModelEntry, RecipeModel } from "./model-entry.ts";
 import type { Note } from "./note.ts";
 import { outputDtype } from "./output-dtype.ts";
@@ -34,6 +35,7 @@ export class TensorBinder {
   readonly tasks: TensorTask[] = [];
   readonly notes: Note[] = [];
   readonly usage = new UsageLedger();
+  readonly integers: IntegerCopy[] = [];
   readonly #recipe: Recipe;
   readonly #method: MethodDeclaration;
   readonly #findings: Findings;
@@ -73,6 +75,7 @@ export class TensorBinder {
     const reason = this.#reasonToCopy(place, present, defining);
     if (reason !== undefined) {
       this.#vocabularies.check(name, defining.entry.shape[0] ?? 0, [defining]);
+      if (!isFloatDtype(defining.entry.dtype)) this.integers.push(...integerCopies(name, defining, present));
       if (present.length === 1) this.#absent.reportBaseAlone(name, inputName, place, defining);
       this.usage.use(defining, name, defining.entry);
       this.#copy(name, dtype, defining, reason);

@@ -32,6 +32,7 @@ import {
   canonicalRecipe,
   checkFaults,
   type Fault,
+  type IntegerCopy,
   labelsFor,
   parseRecipe,
   type Recipe,
@@ -42,6 +43,7 @@ import { readWhole, type Store } from "../../storage/index.ts";
 import { buildPlan, planDigest } from "../plan/index.ts";
 import { checkLayerCount, type OutputText } from "../publish/index.ts";
 import { besideWarnings } from "./beside-warnings.ts";
+import { differingIntegers } from "./differing-integers.ts";
 import { InputsError } from "./errors.ts";
 
 /** A recipe is text that people write; a longer one is something else. */
@@ -81,6 +83,8 @@ export interface Prepared {
     readonly origin?: ModelOrigin | undefined;
   }[];
   readonly warnings: readonly Fault[];
+  /** Integer tensors that are copied from one of several models. */
+  readonly integers: readonly IntegerCopy[];
 }
 
 export async function readRecipe(store: Store, path: string): Promise<string> {
@@ -110,7 +114,9 @@ export async function prepareText(
     checkFaults(parsed.faults);
     throw new InputsError([failure, ...others]);
   }
-  return planOpened(parsed, opened, options);
+  const prepared = planOpened(parsed, opened, options);
+  const more = await differingIntegers(store, prepared.integers, parsed.recipe.fileName);
+  return more.length === 0 ? prepared : { ...prepared, warnings: [...prepared.warnings, ...more] };
 }
 
 /** A recipe whose structure could be read; it may have faults all the same. */
@@ -177,6 +183,7 @@ export function planOpened(
       origin: checkpoint.origin,
     })),
     warnings: [...warnings, ...binding.warnings, ...besideWarnings(recipe, opened, binding)],
+    integers: binding.integers ?? [],
   };
 }
 
