@@ -12,6 +12,7 @@ import {
   WorkerHub,
 } from "../../coordinator/link/index.ts";
 import { checkStreams, connectNats, serverOf } from "../../coordinator/nats/index.ts";
+import { SURVEY_ELEMENTS } from "../../coordinator/plan/index.ts";
 import { openFileQueue, openNatsQueue } from "../../coordinator/queue/index.ts";
 import { hashRanges } from "../../coordinator/seal/index.ts";
 import { JobCoordinator, type JobJournals, jobsHandlers, parseRoot, Roots } from "../../coordinator/service/index.ts";
@@ -59,8 +60,6 @@ export interface CoordinatorOptions extends TrustOptions, EnrollingOptions, Nats
 
 /** One is computed while the one before it becomes durable. */
 const SLOTS_PER_THREAD = 2;
-/** Elements of a cut tensor that one worker surveys at once: workers differ, and the ranges must not depend on which one comes. */
-const SURVEY_ELEMENTS = 64 * 1024 * 1024;
 const COUNTER_BYTES_MAX = 64;
 /** A coordinator that could not reach the journal for so long grants nothing; whoever takes over waits as long. */
 const LEADERSHIP_MS = 10_000;

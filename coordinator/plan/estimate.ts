@@ -1,5 +1,5 @@
 import { dtypeBytes } from "../../checkpoint/index.ts";
-import { methodNamed } from "../../merge/methods/index.ts";
+import { type Cutting, methodNamed, type Reads } from "../../merge/methods/index.ts";
 import {
   beginsTensor,
   geometryOf,
@@ -16,7 +16,10 @@ import { sizeBytesOf } from "./layout.ts";
 export interface Estimate {
   /** Bytes of the tensors that go in, each counted once. */
   readonly inputBytes: number;
-  /** Bytes that will be read from the inputs, all rounds together, for tensors that are not cut for want of memory. */
+  /**
+   * Bytes that will be read from the inputs, all rounds together, for tensors that are not cut for want of memory, and where values are
+   * ordinary: that thresholds lie where samples say, and no delta is nothing.
+   */
   readonly readBytes: number;
   readonly writeBytes: number;
   readonly mergedTensors: number;
@@ -24,17 +27,19 @@ export interface Estimate {
   readonly cutTensors: number;
 }
 
-export function estimateOf(plan: Plan): Estimate {
+/** Elements of a cut tensor that one worker of a cluster surveys at once: workers differ, the ranges must not depend on which comes. */
+export const SURVEY_ELEMENTS = 64 * 1024 * 1024;
+
+/** `surveyElements`: elements of a cut tensor that are surveyed at once. */
+export function estimateOf(plan: Plan, surveyElements = SURVEY_ELEMENTS): Estimate {
   let inputBytes = 0;
   let readBytes = 0;
-  for (const task of plan.tasks) {
-    const bytes = taskBytes(task);
+  const cut = cuttings(plan, surveyElements);
+  for (const [index, task] of plan.tasks.entries()) {
+    const bytes = taskBytes(task, cut.get(index) ?? UNCUT);
     inputBytes += bytes.input;
     readBytes += Math.round(bytes.read);
   }
-  const cut = new Set(
-    plan.slices.flatMap(({ parts }) => parts.filter(({ partCount }) => partCount > 1).map(({ task }) => task)),
-  );
   return {
     inputBytes,
     readBytes,
@@ -46,33 +51,65 @@ export function estimateOf(plan: Plan): Estimate {
   };
 }
 
-/** Of one task: bytes of the stored tensors that go into it, each counted once; bytes read in all of its rounds. */
-function taskBytes(task: TensorTask): { readonly input: number; readonly read: number } {
-  const { elementCount } = geometryOf(task.shape);
-  const counted = new Map<string, number>();
-  const reads = new Map<string, number>();
-  for (const [source, times] of partsOf(task)) {
-    for (const { stored, bytes, repeats } of storedBytes(source, elementCount)) {
-      const key = `${stored.input}/${stored.file}/${stored.offsetBytes}`;
-      counted.set(key, Math.max(counted.get(key) ?? 0, bytes));
-      // A tensor that several sources share is read once for all of them.
-      reads.set(key, Math.max(reads.get(key) ?? 0, bytes * repeats * times));
+const UNCUT: Cutting = { parts: 1, ranges: 1 };
+
+/** Of the tensors that several slices share. */
+function cuttings(plan: Plan, surveyElements: number): Map<number, Cutting> {
+  const cut = new Map<number, { parts: number; ranges: number; elements: number }>();
+  for (const { parts } of plan.slices) {
+    for (const { task, partCount, elementCount } of parts) {
+      if (partCount === 1) continue;
+      const known = cut.get(task) ?? { parts: partCount, ranges: 0, elements: Number.POSITIVE_INFINITY };
+      // As a job groups them: as many whole parts as may be surveyed at once.
+      if (known.elements + elementCount > surveyElements) {
+        known.ranges++;
+        known.elements = 0;
+      }
+      known.elements += elementCount;
+      cut.set(task, known);
     }
   }
+  return cut;
+}
+
+/** Of one task: bytes of the stored tensors that go into it, each counted once; bytes read in all of its rounds. */
+function taskBytes(task: TensorTask, cutting: Cutting): { readonly input: number; readonly read: number } {
+  const { elementCount } = geometryOf(task.shape);
+  const counted = new Map<string, number>();
+  const reads = new Map<string, { bytes: number; most: number; sources: number }>();
+  const { sources, shared, ranges = cutting.parts } = partsOf(task, cutting);
+  for (const [source, times] of sources) {
+    for (const { stored, bytes, repeats, isKept } of storedBytes(source, elementCount)) {
+      const key = `${stored.input}/${stored.file}/${stored.offsetBytes}`;
+      counted.set(key, Math.max(counted.get(key) ?? 0, bytes));
+      const known = reads.get(key) ?? { bytes: 0, most: 0, sources: 0 };
+      const most = Math.max(known.most, repeats * (isKept ? ranges : times));
+      reads.set(key, { bytes: Math.max(known.bytes, bytes), most, sources: known.sources + 1 });
+    }
+  }
+  // A tensor that several sources share is read once for all of them.
+  const read = [...reads.values()].reduce((sum, { bytes, most, sources }) => {
+    return sum + bytes * (sources > 1 && shared !== undefined ? Math.min(most, shared) : most);
+  }, 0);
   const total = (bytes: ReadonlyMap<string, number>) => [...bytes.values()].reduce((sum, each) => sum + each, 0);
-  return { input: total(counted), read: total(reads) };
+  return { input: total(counted), read };
 }
 
 /** The sources of a task, and how often each is read. */
-function partsOf(task: TensorTask): [TensorSource, number][] {
+function partsOf(
+  task: TensorTask,
+  cutting: Cutting,
+): Pick<Reads, "shared" | "ranges"> & { readonly sources: readonly (readonly [TensorSource, number])[] } {
   if (task.kind !== "merge") {
     const copied = task.base ?? task.models[0];
     // Codes are written once the largest magnitudes are known.
-    return copied === undefined ? [] : [[copied, task.kind === "codes" ? 2 : 1]];
+    return { sources: copied === undefined ? [] : [[copied, task.kind === "codes" ? 2 : 1]] };
   }
-  const reads = methodNamed(task.method).reads(task);
-  const models = task.models.map((model): [TensorSource, number] => [model, reads.models]);
-  return task.base === undefined ? models : [[task.base, reads.base], ...models];
+  const { base, models, ...rest } = methodNamed(task.method).reads(task, cutting);
+  const sources = task.models.map((model, i) => {
+    return [model, typeof models === "number" ? models : (models[i] ?? 0)] as const;
+  });
+  return { ...rest, sources: task.base === undefined ? sources : [[task.base, base] as const, ...sources] };
 }
 
 interface StoredBytes {
@@ -80,6 +117,8 @@ interface StoredBytes {
   readonly bytes: number;
   /** How often it is read where the source is read once: more than once below a merged source with rounds. */
   readonly repeats: number;
+  /** Read whole, once, and kept for the range. */
+  readonly isKept: boolean;
 }
 
 /** What reading all of a source, `elementCount` elements, takes from files. */
@@ -88,13 +127,16 @@ function storedBytes(source: TensorSource, elementCount: number): StoredBytes[] 
     stored,
     bytes: elements * dtypeBytes[stored.dtype],
     repeats: 1,
+    isKept: false,
   });
   if (source.kind === undefined) return [of(source, elementCount)];
   switch (source.kind) {
     case "adapter": {
       const { a, b, rank, rows, columns } = source;
       const [ofA, ofB] = source.transposed ? [rows, columns] : [columns, rows];
-      return [...storedBytes(source.base, elementCount), of(a, rank * ofA), of(b, rank * ofB)];
+      const right = { ...of(a, rank * ofA), isKept: true };
+      const left = { ...of(b, rank * ofB), isKept: source.transposed };
+      return [...storedBytes(source.base, elementCount), right, left];
     }
     case "scaled": {
       const { codes, scales, rows, blockRows, blockColumns, storedRowLength } = source;
@@ -108,7 +150,7 @@ function storedBytes(source: TensorSource, elementCount: number): StoredBytes[] 
     case "product":
       return source.terms.flatMap(({ a, b, rank }) => [of(b, source.rows * rank), of(a, rank * source.columns)]);
     case "merged":
-      return partsOf(source.task).flatMap(([inner, times]) =>
+      return partsOf(source.task, UNCUT).sources.flatMap(([inner, times]) =>
         storedBytes(inner, geometryOf(source.task.shape).elementCount).map((bytes) => ({
           ...bytes,
           repeats: bytes.repeats * times,

@@ -1,13 +1,14 @@
 import type { Address } from "../engines/index.ts";
 import { geometryOfTask, type TensorSource, type TensorTask } from "../work/index.ts";
 import { type PlainNumber, plainNumber } from "./combination.ts";
-import { defineMethod } from "./definition.ts";
+import { defineMethod, rangesOf } from "./definition.ts";
 import {
   foldOrder,
   type OrderRequest,
   type OrderSummary,
   type Query,
   type RankedValues,
+  readsOfOrder,
   settleOrder,
   surveyOrder,
 } from "./order-statistics.ts";
@@ -71,7 +72,14 @@ export const arceeFusion = defineMethod<OrderRequest, OrderSummary, Verdict>({
       await context.emit(chunk, d);
     }
   },
-  reads: () => ({ base: 3, models: 3 }),
+  reads(task, cutting) {
+    const order = readsOfOrder(task, cutting, 1);
+    const ranges = rangesOf(cutting, order.rounds);
+    // Divergences are made anew in each range: of its own rows, or of the one that there is.
+    const divergences = cutting.parts === 1 ? 1 : isOneRow(task) ? ranges : order.rounds + 1;
+    const reads = order.base + divergences + 1;
+    return { base: reads, models: reads, shared: order.shared + divergences + 1, ranges };
+  },
 });
 
 /** The quantile q is the element at trunc(q (E - 1)) of all in order. */

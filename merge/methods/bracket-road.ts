@@ -1,4 +1,5 @@
 import type { Address } from "../engines/index.ts";
+import { geometryOfTask, type TensorTask } from "../work/index.ts";
 import {
   downloadU32,
   groupQueries,
@@ -20,6 +21,8 @@ const SAMPLE_RUNS_MIN = 4;
 const SAMPLE_RUNS_MAX = 256;
 /** A tensor up to this size is sampled from its first piece, in runs of this length: separate reads would cost more than the pass. */
 const NEAR_SAMPLE_ELEMENTS = 131_072;
+/** Of the first piece, as workers cut them; for the estimate only. */
+const PIECE_ELEMENTS = 32_768;
 const NEAR_RUNS = 8;
 const NEAR_RUN_ELEMENTS = 512;
 /** Half the bracket's width in standard deviations of a sample quantile; runs are correlated, hence wide. */
@@ -154,15 +157,28 @@ interface Sample {
   readonly values: Address;
 }
 
+/** How much of a tensor is read once more for its sample; whether that is what the pass begins with, too. */
+export function sampled(task: TensorTask): { readonly share: number; readonly isAtHand: boolean } {
+  const { elementCount, blockElements } = geometryOfTask(task);
+  if (elementCount <= COLLECT_ALL_ELEMENTS) return { share: 0, isAtHand: true };
+  const isAtHand = elementCount <= NEAR_SAMPLE_ELEMENTS;
+  const elements = isAtHand
+    ? Math.min(PIECE_ELEMENTS, blockElements, elementCount)
+    : runsOver(elementCount) * SAMPLE_RUN_ELEMENTS;
+  return { share: elements / elementCount, isAtHand };
+}
+
+function runsOver(elements: number): number {
+  return Math.min(SAMPLE_RUNS_MAX, Math.max(SAMPLE_RUNS_MIN, Math.floor(elements / SAMPLE_EVERY_ELEMENTS)));
+}
+
 async function sampleOf(context: RangeContext, model: number, ranked: RankedValues): Promise<Sample> {
   const { kernels } = context.engine;
   const elements = context.elementCount;
   const counts = context.buffer("sample/counts", 20);
   kernels.zero(counts, 20);
   const near = elements <= NEAR_SAMPLE_ELEMENTS;
-  const runs = near
-    ? NEAR_RUNS
-    : Math.min(SAMPLE_RUNS_MAX, Math.max(SAMPLE_RUNS_MIN, Math.floor(elements / SAMPLE_EVERY_ELEMENTS)));
+  const runs = near ? NEAR_RUNS : runsOver(elements);
   const values = context.buffer("sample/values", runs * SAMPLE_RUN_ELEMENTS * 4);
   if (elements <= COLLECT_ALL_ELEMENTS) return { size: 0, zeros: 0, values };
   const size = await (near

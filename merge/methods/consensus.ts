@@ -75,5 +75,5 @@ export const consensus = defineMethod<never, null, null>({
       await context.emit(chunk, total);
     }
   },
-  reads: () => ({ base: 1, models: 2 }),
+  reads: () => ({ base: 1, models: 2, shared: 1 }),
 });

@@ -79,8 +79,29 @@ export interface MethodDefinition<Request = unknown, Summary = unknown, Verdict 
   settle(task: TensorTask, request: Request, whole: Summary): Step<Request, Verdict>;
   /** Computes one range and emits it chunk by chunk, in order. */
   merge(context: RangeContext, verdict: Verdict): Promise<void>;
-  /** For the plan: how often the bytes of base and models are read in all rounds together, for a tensor that is not cut. */
-  reads(task: TensorTask): { readonly base: number; readonly models: number };
+  /** For the plan: how often the bytes of base and models are read in all rounds together, of ordinary values. */
+  reads(task: TensorTask, cutting: Cutting): Reads;
+}
+
+/** How a tensor is taken in: in how many parts it is merged, and in how many ranges it is surveyed. One and one: it is not cut. */
+export interface Cutting {
+  readonly parts: number;
+  readonly ranges: number;
+}
+
+export interface Reads {
+  readonly base: number;
+  /** Of each model, or of all alike. */
+  readonly models: number | readonly number[];
+  /** Of a stored tensor that several sources share; absent: as often as the source among them that is read most. */
+  readonly shared?: number;
+  /** In how many ranges, over all rounds, the sources are opened anew: what is kept for a range is read as often. Absent: as merged. */
+  readonly ranges?: number;
+}
+
+/** Ranges of all rounds: surveys of so many rounds and the merge. A tensor that is not cut stays one range from round to round. */
+export function rangesOf({ parts, ranges }: Cutting, rounds: number): number {
+  return parts === 1 ? 1 : rounds * ranges + parts;
 }
 
 /**

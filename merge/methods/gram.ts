@@ -9,11 +9,9 @@ import type { RangeContext } from "./range.ts";
  */
 const GROUP_MODELS = 8;
 
-/** How often each model is read for the Gram matrix of `count` of them, on average. */
-export function gramReads(count: number): number {
-  let reads = 0;
-  for (let j = 0; j < count; j++) reads += Math.floor(j / GROUP_MODELS) + 1;
-  return reads / count;
+/** How often model `j` is read for the Gram matrix: once for its own group, once for each before it. */
+export function gramReadsOf(j: number): number {
+  return Math.floor(j / GROUP_MODELS) + 1;
 }
 
 /** Dots of all pairs of models, or of their deltas where there is a base apart: float64 block sums, a column per pair i <= j. */

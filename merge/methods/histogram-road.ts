@@ -69,6 +69,8 @@ export type OrderStep = { readonly request: OrderRequest } | { readonly statisti
 
 /** The upper half of the 31 bits of a magnitude, and what is left of it. */
 const LOWER_BITS = 15;
+/** Of which there is one more where the parts do not tell of the ties. */
+export const HISTOGRAM_ROUNDS = 2;
 const WHOLE: Interval = { lo: 0, shift: LOWER_BITS };
 /** Counters may take so many times the memory that is spared: nothing else of size lies in a thread's memory meanwhile. */
 const COUNTERS_TO_SPARE = 4;

@@ -15,9 +15,11 @@ import * as slerpFamily from "./slerp.ts";
 import * as sparsifiedFamily from "./sparsified.ts";
 
 export {
+  type Cutting,
   type MethodDeclaration,
   type MethodDefinition,
   type ParameterDeclaration,
+  type Reads,
   resultOf,
   type Steps,
 } from "./definition.ts";

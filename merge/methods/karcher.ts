@@ -1,8 +1,8 @@
 import { acos, cos, sin } from "../math/index.ts";
 import { type BlockSums, foldBlockSums } from "./block-sums.ts";
 import { type Combination, mergeCombination, plainNumber, theOnlyModel } from "./combination.ts";
-import { defineMethod } from "./definition.ts";
-import { gramOf, gramReads, surveyGram } from "./gram.ts";
+import { defineMethod, rangesOf } from "./definition.ts";
+import { gramOf, gramReadsOf, surveyGram } from "./gram.ts";
 import { number, scopeParameter } from "./parameters.ts";
 
 /**
@@ -59,7 +59,11 @@ export const karcher = defineMethod<"gram", BlockSums, Combination>({
     return { verdict: { models: karcherCoefficients(gramOf(whole, count), count, options).map(plainNumber) } };
   },
   merge: mergeCombination,
-  reads: ({ models }) => ({ base: 0, models: models.length === 1 ? 1 : 1 + gramReads(models.length) }),
+  reads: ({ models }, cutting) => {
+    if (models.length === 1) return { base: 0, models: 1 };
+    const reads = models.map((_, j) => 1 + gramReadsOf(j));
+    return { base: 0, models: reads, shared: 2, ranges: rangesOf(cutting, 1) };
+  },
 });
 
 /** Coefficients of the models in their Karcher mean. `gram(i, j)`: dot of models i and j, float64. */

@@ -1,6 +1,6 @@
 import type { TensorTask } from "../work/index.ts";
 import { BlockSummer, type BlockSums, float64Copy, foldBlockSums, totals } from "./block-sums.ts";
-import { defineMethod } from "./definition.ts";
+import { defineMethod, rangesOf } from "./definition.ts";
 import { baseOf, flag, floatDtype, scopeParameter } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
 
@@ -70,7 +70,10 @@ export const modelStock = defineMethod<Request, BlockSums, Verdict>({
     };
   },
   merge: (context, { ratio }) => (ratio === undefined ? mergeRows(context) : mergeWhole(context, ratio)),
-  reads: (task) => (perRow(task) ? { base: 1, models: 3 } : { base: 3, models: 3 }),
+  reads: (task, cutting) =>
+    perRow(task)
+      ? { base: 2, models: 3, shared: 1, ranges: rangesOf(cutting, 0) }
+      : { base: 3, models: 3, ranges: rangesOf(cutting, 2) },
 });
 
 /** A 1-D tensor is one row: that is the whole tensor. */

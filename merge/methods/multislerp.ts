@@ -10,7 +10,7 @@ import {
   readVector,
   theOnlyModel,
 } from "./combination.ts";
-import { defineMethod } from "./definition.ts";
+import { defineMethod, rangesOf } from "./definition.ts";
 import { MethodError } from "./errors.ts";
 import { weightsSumToZero } from "./linear.ts";
 import { flag, number, scopeParameter, weightDocumentation } from "./parameters.ts";
@@ -76,8 +76,10 @@ export const multislerp = defineMethod<Request, BlockSums, Combination>({
     return { verdict: { models: coefficientsOf(task, norms, Math.sqrt(square)).map(plainNumber) } };
   },
   merge: mergeCombination,
-  reads: ({ models, base }) =>
-    models.length === 1 ? { base: 0, models: 1 } : { base: base === undefined ? 0 : 3, models: 3 },
+  reads: ({ models, base }, cutting) =>
+    models.length === 1
+      ? { base: 0, models: 1 }
+      : { base: base === undefined ? 0 : 3, models: 3, ranges: rangesOf(cutting, 2) },
 });
 
 /** @throws MethodError where they are to be normalized and sum to zero */

@@ -10,7 +10,7 @@ import {
   plainNumber,
   readVector,
 } from "./combination.ts";
-import { defineMethod } from "./definition.ts";
+import { defineMethod, rangesOf } from "./definition.ts";
 import { MethodError } from "./errors.ts";
 import { flag, number, scopeParameter, weightDocumentation } from "./parameters.ts";
 import type { RangeContext } from "./range.ts";
@@ -102,9 +102,9 @@ export const nuslerp = defineMethod<Vectors, Summary, Verdict>({
     if (verdict === "rows") return mergeRows(context);
     return "columns" in verdict ? mergeColumns(context, verdict.columns) : mergeCombination(context, verdict);
   },
-  reads(task) {
+  reads(task, cutting) {
     const models = vectorsOf(task) === "rows" ? 1 : 2;
-    return { base: task.base === undefined ? 0 : models, models };
+    return { base: task.base === undefined ? 0 : models, models, ranges: rangesOf(cutting, models - 1) };
   },
 });
 

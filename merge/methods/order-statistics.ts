@@ -1,8 +1,9 @@
 import type { TensorTask } from "../work/index.ts";
-import { bracketRoad, GROUP_MODELS } from "./bracket-road.ts";
-import type { Steps } from "./definition.ts";
+import { bracketRoad, GROUP_MODELS, sampled } from "./bracket-road.ts";
+import type { Cutting, Steps } from "./definition.ts";
 import {
   foldHistograms,
+  HISTOGRAM_ROUNDS,
   type HistogramSummary,
   type OrderRequest,
   type OrderStep,
@@ -40,9 +41,19 @@ export type { Position, Query, RankedValues, Statistic } from "./order-queries.t
 
 export type OrderSummary = { readonly road: "bracket"; readonly statistics: readonly Statistic[] } | HistogramSummary;
 
-/** How often the base is read for a bracket pass over this many models. */
-export function orderBaseReads(models: number): number {
-  return Math.ceil(models / GROUP_MODELS);
+/** How often base and models are read for statistics of so many models, and in how many rounds. */
+export function readsOfOrder(
+  task: TensorTask,
+  { ranges }: Cutting,
+  models: number,
+): { readonly base: number; readonly models: number; readonly shared: number; readonly rounds: number } {
+  if (models === 0) return { base: 0, models: 0, shared: 0, rounds: 0 };
+  const rounds = HISTOGRAM_ROUNDS;
+  if (ranges > 1) return { base: rounds, models: rounds, shared: rounds, rounds };
+  const { share, isAtHand } = sampled(task);
+  const passes = Math.ceil(models / GROUP_MODELS);
+  const base = passes + models * share;
+  return { base, models: 1 + share, shared: isAtHand ? passes : base, rounds: 1 };
 }
 
 export async function surveyOrder(

@@ -1,5 +1,5 @@
 import type { TensorTask } from "../work/index.ts";
-import { defineMethod, type MethodDefinition, type ParameterDeclaration } from "./definition.ts";
+import { defineMethod, type MethodDefinition, type ParameterDeclaration, rangesOf } from "./definition.ts";
 import { noRounds } from "./no-rounds.ts";
 import { baseOf, floatDtype, number, scopeParameter } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
@@ -88,7 +88,7 @@ export const ramPlus = defineMethod<"counts", Counts, Verdict>({
     verdict: { factors: task.models.map((_, i) => factorOf(task, changed[i] ?? 0, unique[i] ?? 0)) },
   }),
   merge: mergeChanges,
-  reads: () => ({ base: 2, models: 2 }),
+  reads: (_task, cutting) => ({ base: 2, models: 2, ranges: rangesOf(cutting, 1) }),
 });
 
 function factorOf({ parameters }: TensorTask, changed: number, unique: number): number {

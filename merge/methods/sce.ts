@@ -2,13 +2,14 @@ import { type Address, EVERYTHING } from "../engines/index.ts";
 import { geometryOfTask, type TensorTask } from "../work/index.ts";
 import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
 import { type PlainNumber, plainNumber } from "./combination.ts";
-import { defineMethod } from "./definition.ts";
+import { defineMethod, rangesOf } from "./definition.ts";
 import { type Band, bandFrom } from "./masks.ts";
 import {
   foldOrder,
   type OrderRequest,
   type OrderSummary,
   type RankedValues,
+  readsOfOrder,
   settleOrder,
   surveyOrder,
 } from "./order-statistics.ts";
@@ -104,7 +105,18 @@ export const sce = defineMethod<Request, Summary, Verdict>({
     throw new Error("a summary of another round was settled");
   },
   merge,
-  reads: (task) => (number(task.parameters, "select_topk") >= 1 ? { base: 2, models: 2 } : { base: 3, models: 4 }),
+  reads(task, cutting) {
+    if (number(task.parameters, "select_topk") >= 1) return { base: 2, models: 2, ranges: rangesOf(cutting, 1) };
+    const order = readsOfOrder(task, cutting, 1);
+    // Variances are made for the sizes once more; for the merge their mask is kept, unless that is another range.
+    const merge = cutting.parts === 1 ? 1 : 2;
+    return {
+      base: order.base + 2,
+      models: order.models + 2 + merge,
+      shared: order.shared + 2,
+      ranges: rangesOf(cutting, order.rounds + 1),
+    };
+  },
 });
 
 /** From the sums of the models' masked squares. */

@@ -1,6 +1,6 @@
 import { acos, sin } from "../math/index.ts";
 import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
-import { defineMethod } from "./definition.ts";
+import { defineMethod, rangesOf } from "./definition.ts";
 import { floatDtype, number, scopeParameter } from "./parameters.ts";
 
 /** Coefficient per model of the task, in its order. */
@@ -70,7 +70,8 @@ export const slerp = defineMethod<"dots", BlockSums, Combination>({
       await context.emit(chunk, sum);
     }
   },
-  reads: (task) => ({ base: 1, models: task.models.length === 1 ? 1 : 2 }),
+  reads: (task, cutting) =>
+    task.models.length === 1 ? { base: 0, models: 1 } : { base: 0, models: 2, ranges: rangesOf(cutting, 1) },
 });
 
 /**

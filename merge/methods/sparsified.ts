@@ -94,7 +94,7 @@ function sparsified(choice: Choice): MethodDefinition {
     fold: foldTaskVectors,
     settle: settleTaskVectors,
     merge: (context, verdict) => mergeTaskVectors(context, verdict, consensus),
-    reads: (task) => readsOfTaskVectors(task, planMasks(mask, task)),
+    reads: (task, cutting) => readsOfTaskVectors(task, planMasks(mask, task), cutting),
   });
 }
 

@@ -2,14 +2,14 @@ import { type Address, EVERYTHING, type RandomStream, type SumKind } from "../en
 import { fnv1a64, randomThreshold, rankedThresholds } from "../math/index.ts";
 import { elementsBefore, geometryOfTask, type ModelSource, type Step, type TensorTask } from "../work/index.ts";
 import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
-import type { Steps } from "./definition.ts";
+import { type Cutting, type Reads, rangesOf, type Steps } from "./definition.ts";
 import { divisorOf } from "./linear.ts";
 import { type Band, bandQueries, bandsFrom, type MaskPlan } from "./masks.ts";
 import {
   foldOrder,
   type OrderRequest,
   type OrderSummary,
-  orderBaseReads,
+  readsOfOrder,
   settleOrder,
   surveyOrder,
 } from "./order-statistics.ts";
@@ -196,13 +196,27 @@ export async function mergeTaskVectors(
   }
 }
 
-export function readsOfTaskVectors(task: TensorTask, plans: readonly MaskPlan[]): { base: number; models: number } {
-  const { elementCount } = geometryOfTask(task);
-  const banded = new Set(bandQueries(plans, elementCount).map((query) => query.model)).size;
-  const order = banded > 0 ? 1 : 0;
+export function readsOfTaskVectors(task: TensorTask, plans: readonly MaskPlan[], cutting: Cutting): Reads {
+  const { elementCount, blockElements, rowLength } = geometryOfTask(task);
+  const banded = new Set(bandQueries(plans, elementCount).map((query) => query.model));
+  const order = readsOfOrder(task, cutting, banded.size);
   const mode = rescaleMode(task);
-  const sizes = mode !== undefined && mode !== "inverse_keep" && plans.some(isMasked) ? 1 : 0;
-  return { base: 1 + sizes + orderBaseReads(banded), models: 1 + order + sizes };
+  const hasSizes = mode !== undefined && mode !== "inverse_keep" && plans.some(isMasked);
+  const ranges = rangesOf(cutting, order.rounds + (hasSizes ? 1 : 0));
+  // A row that has many blocks is ranked whole, once a range; for inverse_keep it is read again for each block.
+  const ofRow = rowLength > blockElements;
+  const rowRanges = cutting.parts === 1 ? 1 : (hasSizes ? cutting.ranges : 0) + cutting.parts;
+  const rows = rowRanges + (mode === "inverse_keep" ? Math.ceil(elementCount / blockElements) : 0);
+  const ranked = ofRow ? plans.filter(({ kind }) => kind === "ranked").length : 0;
+  return {
+    base: order.base + (hasSizes ? 1 : 0) + 1 + ranked * rows,
+    models: plans.map((plan, i) => {
+      const surveyed = (banded.has(i) ? order.models : 0) + (hasSizes && isMasked(plan) ? 1 : 0);
+      return surveyed + (plan.kind === "none" ? 0 : 1) + (ofRow && plan.kind === "ranked" ? rows : 0);
+    }),
+    shared: order.shared + (hasSizes ? 1 : 0) + 1 + ranked * rows,
+    ranges,
+  };
 }
 
 /** Ranks need whole rows, and so whole blocks. */
