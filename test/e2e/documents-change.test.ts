@@ -97,6 +97,20 @@ test("a file that is new since the merge began is named where it goes on", async
   });
 });
 
+test("a file that is new since a merge was done is no part of it, and one that changed is named", async () => {
+  const folder = models();
+  const out = join(folder, "out");
+  const merge = async () => (await runMerge(recipe, out, { models: folder })).begun.state;
+  expect(await merge()).toBe("fresh");
+  writeFileSync(join(folder, "tiny-prose", "NOTICE"), "new");
+  expect(await merge()).toBe("complete");
+  append(join(folder, "tiny-prose", "LICENSE"));
+  await expect(merge()).rejects.toMatchObject({
+    code: "merge/input-changed",
+    message: expect.stringContaining("LICENSE"),
+  });
+});
+
 test("a merge that was stopped goes on where nothing changed", async () => {
   const folder = models();
   const out = join(folder, "out");
