@@ -70,10 +70,9 @@ function reportChange(file: string, { path, value, gone }: TokenIdChange, place:
   if (first === undefined) return;
   const key = path.join(".");
   const token = first.token === undefined ? "" : ` ("${first.token}")`;
-  const more = others.length === 0 ? "" : ` and ${others.length} more ids`;
+  const more = others.length === 0 ? "" : ` and ${others.length} more`;
   const message = `${key} in ${file} names the id ${first.id}${token}${more}, which the output has no token for`;
-  const now =
-    value === null ? "null" : first.now === undefined ? "without it" : `${first.now}, as its tokenizer has it`;
-  const hint = `In the output it is ${now}. tokenizer_source: union keeps the tokens of all models.`;
+  const now = value === null ? "it is null" : first.now === undefined ? "the list is without it" : `it is ${first.now}`;
+  const hint = `In the output ${now}. tokenizer_source: union keeps the tokens of all models.`;
   findings.warning("recipe/token-id", place, message, hint);
 }

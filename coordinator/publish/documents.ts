@@ -53,8 +53,9 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
     const edited = outputAdapterConfig(await read(ADAPTER_CONFIG_NAME, MAX_CONFIG_BYTES), plan.adapter);
     documents.push(textDocument(ADAPTER_CONFIG_NAME, edited));
   } else if (config !== undefined) {
-    const edited = outputConfig(await read(CONFIG_NAME, MAX_CONFIG_BYTES), definingCheckpoint, plan);
-    documents.push(textDocument(CONFIG_NAME, withTokenIds(edited, text?.ids)));
+    // Whose vocabulary a part counts is known by its number, before that is the output's.
+    const renumbered = withTokenIds(await read(CONFIG_NAME, MAX_CONFIG_BYTES), text?.ids);
+    documents.push(textDocument(CONFIG_NAME, outputConfig(renumbered, definingCheckpoint, plan)));
   }
   for (const name of companions) {
     if (isReplaced(name, text) || (isDequantised(plan) && tellsOfCodes(name))) continue;

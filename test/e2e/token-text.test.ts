@@ -42,7 +42,13 @@ const q = "model.layers.0.self_attn.q_proj.weight";
 /** A llama of one layer whose added tokens have the last rows. */
 function writeModel(folder: string, added: readonly string[], ids: Json, settings: Json = {}): void {
   const rows = 4 + added.length;
-  const config = { model_type: "llama", num_hidden_layers: 1, vocab_size: rows, text_config: ids, ...ids };
+  const config = {
+    model_type: "llama",
+    num_hidden_layers: 1,
+    vocab_size: rows,
+    text_config: { vocab_size: rows, ...ids },
+    ...ids,
+  };
   const files = {
     "config.json": config,
     "generation_config.json": ids,
@@ -112,7 +118,7 @@ test("ids in config.json and generation_config.json are the output's; of tokens 
   expect(added).toEqual(["4 </s>", "5 <s>"]);
   const ids = { bos_token_id: 5, eos_token_id: [4], pad_token_id: null };
   expect(json("generation_config.json")).toEqual(ids);
-  expect(json("config.json")).toMatchObject({ vocab_size: 6, ...ids, text_config: ids });
+  expect(json("config.json")).toMatchObject({ vocab_size: 6, ...ids, text_config: { vocab_size: 6, ...ids } });
   expect(warnings).toContain(
     'recipe/token-id pad_token_id in config.json names the id 6 ("<pad>"), which the output has no token for',
   );
