@@ -17,7 +17,7 @@ export function messageOfRecord(record: JobRecord, served: ServedJob | undefined
     state: stateOf(record, served),
     cause: cause === undefined ? undefined : messageOfFailure(cause),
     output: { ...record.out },
-    planSha256: plan === undefined ? Buffer.alloc(0) : bytesOfHex(plan),
+    planSha256: plan === undefined || !/^[0-9a-f]{64}$/.test(plan) ? Buffer.alloc(0) : bytesOfHex(plan),
     slices: progress?.slices ?? served?.plan?.slices ?? detail.slices ?? 0,
     slicesDone: progress?.slicesDone ?? detail.slicesDone ?? 0,
     bytesRead: BigInt(progress?.bytesRead ?? detail.bytesRead ?? 0),
@@ -38,9 +38,34 @@ interface Detail {
   readonly cause?: Failure;
 }
 
-/** As the coordinator that ended the job wrote it. */
+/** As a coordinator wrote it, of another version maybe: what is not as it should be is left out, and the job is still told of. */
 function detailOf(detail: Json | undefined): Detail {
-  return typeof detail === "object" && detail !== null && !Array.isArray(detail) ? (detail as unknown as Detail) : {};
+  const fields = objectOf(detail);
+  const cause = failureIn(fields.cause);
+  return {
+    ...Object.fromEntries(COUNTS.flatMap((name) => (isCount(fields[name]) ? [[name, fields[name]]] : []))),
+    ...(cause === undefined ? {} : { cause }),
+  };
+}
+
+const COUNTS = ["endedAtMs", "slices", "slicesDone", "bytesRead", "bytesWritten"] as const;
+
+function failureIn(value: Json | undefined): Failure | undefined {
+  const { code, message, hint, retryable } = objectOf(value);
+  if (typeof code !== "string" || typeof message !== "string" || typeof hint !== "string") return undefined;
+  return { code, message, hint, retryable: retryable === true };
+}
+
+function objectOf(value: Json | undefined): { readonly [name: string]: Json } {
+  return isObject(value) ? value : {};
+}
+
+function isObject(value: Json | undefined): value is { readonly [name: string]: Json } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isCount(value: Json | undefined): boolean {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 
 function stateOf({ state, wish, outcome }: JobRecord, served: ServedJob | undefined): JobState {

@@ -1,4 +1,4 @@
-import type { Store, StoredFile } from "../../storage/index.ts";
+import { linkless, type Store, type StoredFile } from "../../storage/index.ts";
 
 /** One call writes so much: seldom enough to cost nothing, small enough that a slow disk takes one within its time. */
 const PIECE_BYTES = 4 * 1024 * 1024;
@@ -31,7 +31,7 @@ export async function writeResult(
   let file: StoredFile | undefined;
   const calls = [
     async () => {
-      file = await store.open(path, "rewrite", { links: "refuse" });
+      file = await linkless(store).open(path, "rewrite");
     },
     ...piecesOf(bytes).map(
       ({ at, piece }) =>

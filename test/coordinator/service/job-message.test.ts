@@ -1,0 +1,63 @@
+import { describe, expect, test } from "vitest";
+import type { JobId, JobRecord } from "../../../coordinator/queue/index.ts";
+import { messageOfRecord } from "../../../coordinator/service/job-message.ts";
+import type { Json } from "../../../merge/work/index.ts";
+
+function record(detail: Json): JobRecord {
+  const job = { name: "a", priority: 2, recipe: "", options: {}, out: { root: "out", path: "a" }, submitter: "" };
+  const state = {
+    state: "ended",
+    wish: "none",
+    claims: 1,
+    outcome: "failed",
+    submittedAt: "2026-01-02T03:04:05Z",
+  } as const;
+  return { ...job, ...state, id: "1" as JobId, detail };
+}
+
+const CAUSE = { code: "storage/full", message: "m", hint: "h", retryable: true };
+
+test("what a coordinator noted of a job is told", () => {
+  const detail = {
+    endedAtMs: 5,
+    slices: 4,
+    slicesDone: 3,
+    bytesRead: 2,
+    bytesWritten: 1,
+    warnings: ["w"],
+    cause: CAUSE,
+  };
+  expect(messageOfRecord(record(detail), undefined)).toMatchObject({
+    ...{ endedAtMs: 5n, slices: 4, slicesDone: 3, bytesRead: 2n, bytesWritten: 1n },
+    cause: { code: "storage/full", retryable: true },
+  });
+});
+
+describe("a record whose detail is not as it should be is told of all the same", () => {
+  test.each<[string, Json]>([
+    ["no object", ["x"]],
+    ["a text", "x"],
+    ["numbers as text", { slices: "4", bytesRead: "2" }],
+    ["half numbers", { bytesRead: 0.5, endedAtMs: 1.5 }],
+    ["numbers below 0", { bytesWritten: -1, slicesDone: -1 }],
+    ["nothing where something was", { slices: null, cause: null }],
+    ["a cause without its parts", { cause: { code: "x" } }],
+    ["a cause that is a text", { cause: "x" }],
+  ])("%s", (_, detail) => {
+    const message = messageOfRecord(record(detail), undefined);
+    expect(message).toMatchObject({
+      name: "a",
+      slices: 0,
+      slicesDone: 0,
+      bytesRead: 0n,
+      bytesWritten: 0n,
+      endedAtMs: 0n,
+    });
+    expect(message.cause).toBeUndefined();
+  });
+
+  test("a plan that is no digest", () => {
+    const planned = { ...record({}), plan: "digest" };
+    expect(messageOfRecord(planned, undefined).planSha256).toEqual(Buffer.alloc(0));
+  });
+});
