@@ -1,6 +1,7 @@
 import { homedir } from "node:os";
 import { join as joinPath } from "node:path";
 import { join, joinedFiles, keepRenewed, renew } from "../enrollment/index.ts";
+import { failureFrom } from "../merge/work/index.ts";
 import type { Store } from "../storage/index.ts";
 import {
   type Address,
@@ -13,7 +14,12 @@ import {
   TrustError,
   type TrustFiles,
 } from "../trust/index.ts";
+import { delay, systemTimers, type Timers } from "../wire/index.ts";
 import type { JoiningOptions } from "./trust-options.ts";
+
+/** Between tries to join a coordinator that is not there, and between lines in the log that say so. */
+const AGAIN_MS = 2_000;
+const SAY_MS = 10_000;
 
 /** What is logged of joining and renewal; no secret is in it. */
 export type TellJoined = (fields: Readonly<Record<string, unknown>>, message: string) => void;
@@ -49,12 +55,13 @@ export async function openJoinedTrust(
       });
     }
     await store.makeDirectory(directory);
-    await join(store, files, {
+    const wish = {
       address: joinAddress(address, options.joinAddress),
       authoritySha256: fingerprint(options.caSha256),
       token: new Secret(options.join),
       name: wishedName,
-    });
+    };
+    await untilAnswered(() => join(store, files, wish), tell);
     tell({ directory }, "joined");
   }
   const certificates = await CertificateStore.open(store, files, {
@@ -77,6 +84,28 @@ export async function openJoinedTrust(
       certificates.close();
     },
   };
+}
+
+/** A coordinator that is not there yet is waited for, as by a worker that has a certificate; what it refuses is refused. */
+async function untilAnswered(
+  call: () => Promise<void>,
+  tell: TellJoined,
+  timers: Timers = systemTimers,
+): Promise<void> {
+  let saidMs = Number.NEGATIVE_INFINITY;
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      const { code, message, retryable } = failureFrom(error);
+      if (!retryable) throw error;
+      if (timers.nowMs() - saidMs >= SAY_MS) {
+        saidMs = timers.nowMs();
+        tell({ code, message }, "not joined yet");
+      }
+      await delay(timers, AGAIN_MS);
+    }
+  }
 }
 
 /** systemd gives services a state directory of their own. */

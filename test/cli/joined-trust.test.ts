@@ -37,13 +37,19 @@ beforeEach(async () => {
   await startCoordinator({ certificateTtl: 24 * HOUR_MS });
 });
 
-async function startCoordinator({ certificateTtl }: { readonly certificateTtl: number }): Promise<void> {
+async function startCoordinator({
+  certificateTtl = 24 * HOUR_MS,
+  joinListen,
+}: {
+  readonly certificateTtl?: number;
+  readonly joinListen?: string;
+}): Promise<void> {
   const files = writeFiles(folder, "c", authority, await issueFor(authority, { role: "coordinator", name: "c" }));
   writeFileSync(join(folder, "ca-key.pem"), authority.key.reveal());
   const certificates = await CertificateStore.open(store, files, { pollMs: HOUR_MS });
   const opened = await openEnrollment(
     store,
-    { caKey: join(folder, "ca-key.pem"), certificateTtl },
+    { caKey: join(folder, "ca-key.pem"), certificateTtl, ...(joinListen === undefined ? {} : { joinListen }) },
     {
       listenAddress: "127.0.0.1:0",
       certificates,
@@ -96,6 +102,22 @@ const nameIn = async (files: Parameters<typeof loadCredentials>[1]) =>
   (await loadCredentials(store, files, Date.now())).identity.name;
 
 describe("a worker with a token", () => {
+  test("waits for a coordinator that is not there yet, and says so", async () => {
+    const token = await withToken();
+    const { joinAddress } = enrollment;
+    enrollment.close();
+    let isSaid: () => void = () => {};
+    const said = new Promise<void>((resolve) => {
+      isSaid = resolve;
+    });
+    const waiting = joined({ join: token, joinAddress }, (_, message) => {
+      if (message === "not joined yet") isSaid();
+    });
+    await said;
+    await startCoordinator({ joinListen: joinAddress });
+    expect(await nameIn((await waiting)!.files)).toMatch(/^gpu-1-/);
+  });
+
   test("joins once; started again with the same command line, it uses what it has", async () => {
     const token = await withToken();
     const first = await joined({ join: token });
