@@ -1,9 +1,7 @@
-import cliProgress from "cli-progress";
 import type { Begun, JobObserver, Progress } from "../coordinator/job/index.ts";
 import type { Io } from "./io.ts";
+import { LINE_EVERY_MS, ProgressLine } from "./progress-line.ts";
 
-/** Where a line of progress is printed when nobody watches a terminal. */
-const LINE_EVERY_MS = 10_000;
 const GIB = 1024 ** 3;
 
 export interface ProgressOptions {
@@ -18,7 +16,7 @@ export interface ProgressOptions {
 export class ProgressReport implements JobObserver {
   readonly #options: ProgressOptions;
   readonly #began: number;
-  readonly #bar: cliProgress.SingleBar | undefined;
+  readonly #shown: ProgressLine;
   readonly counters = new Map<string, number>();
   readonly #timer: NodeJS.Timeout | undefined;
   #last: Progress | undefined;
@@ -26,19 +24,9 @@ export class ProgressReport implements JobObserver {
   constructor(options: ProgressOptions) {
     this.#options = options;
     this.#began = options.nowMs();
-    if (options.json || options.quiet) return;
-    if (!options.terminal) {
-      this.#timer = setInterval(() => this.#line(), LINE_EVERY_MS).unref();
-      return;
-    }
-    const format = "{phase}  {value}/{total} slices  {percentage} %  {speed}  {left}";
-    this.#bar = new cliProgress.SingleBar({
-      format,
-      clearOnComplete: true,
-      hideCursor: true,
-      stopOnComplete: false,
-      stream: process.stderr,
-    });
+    this.#shown = new ProgressLine(options.io, options.terminal, options.nowMs);
+    if (options.json || options.quiet || options.terminal) return;
+    this.#timer = setInterval(() => this.#line(), LINE_EVERY_MS).unref();
   }
 
   began({ state, slicesDone, tornBytes, lostRecords }: Begun): void {
@@ -59,10 +47,7 @@ export class ProgressReport implements JobObserver {
     if (before?.phase === progress.phase && before.slicesDone === progress.slicesDone) return;
     const { phase, slicesDone, slices, bytesRead, bytesWritten } = progress;
     this.#event("progress", { phase, slicesDone, slices, bytesRead, bytesWritten });
-    if (this.#bar === undefined) return;
-    const payload = { phase, speed: this.#speed(progress), left: this.#left(progress) };
-    if (before === undefined) this.#bar.start(slices, slicesDone, payload);
-    else this.#bar.update(slicesDone, payload);
+    if (this.#options.terminal) this.#line();
   }
 
   warning(text: string): void {
@@ -75,7 +60,7 @@ export class ProgressReport implements JobObserver {
   }
 
   end(): Progress | undefined {
-    this.#bar?.stop();
+    this.#shown.clear();
     clearInterval(this.#timer);
     return this.#last;
   }
@@ -85,9 +70,12 @@ export class ProgressReport implements JobObserver {
     if (progress === undefined) return;
     const { phase, slicesDone, slices } = progress;
     const percent = slices === 0 ? 100 : Math.floor((100 * slicesDone) / slices);
-    this.#say(
-      `${phase}  ${slicesDone}/${slices} slices  ${percent} %  ${this.#speed(progress)}  ${this.#left(progress)}`,
-    );
+    const text = `${phase}  ${slicesDone}/${slices} slices  ${percent} %  ${this.#speed(progress)}  ${this.#left(progress)}`;
+    if (this.#isTold) this.#shown.show(text.trimEnd());
+  }
+
+  get #isTold(): boolean {
+    return !this.#options.quiet && !this.#options.json;
   }
 
   #speed({ bytesRead }: Progress): string {
@@ -103,7 +91,7 @@ export class ProgressReport implements JobObserver {
   }
 
   #say(text: string): void {
-    if (!this.#options.quiet && !this.#options.json) this.#options.io.stderr(`${text}\n`);
+    if (this.#isTold) this.#shown.say(text);
   }
 
   #event(event: string, fields: Record<string, unknown>): void {

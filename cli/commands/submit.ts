@@ -9,6 +9,7 @@ import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { failureOfMessage, jsonOfJob, progressText, stateName } from "../job-table.ts";
 import { CallFailure, type ClientOptions, type JobsConnection, SUBMIT_DEADLINE_MS } from "../jobs-client.ts";
+import { ProgressLine } from "../progress-line.ts";
 import { printFailure } from "../report-error.ts";
 import { exitCodeOf, withJobs } from "./jobs.ts";
 
@@ -32,8 +33,6 @@ export interface SubmitOptions extends ClientOptions {
 
 /** Between tries to go on watching after the coordinator went away. */
 const AGAIN_MS = 2000;
-/** A line of progress where nobody watches a terminal. */
-const LINE_EVERY_MS = 10_000;
 
 /** `deltaworks submit RECIPE OUT` */
 export function submitCommand(
@@ -142,39 +141,31 @@ function warn(message: string, { json, quiet }: SubmitOptions, io: Io): void {
 class Report {
   readonly #options: SubmitOptions;
   readonly #io: Io;
-  #shown = "";
-  #shownMs = Number.NEGATIVE_INFINITY;
-  readonly #terminal = process.stderr.isTTY === true;
+  readonly #line: ProgressLine;
+  #told = "";
 
   constructor(options: SubmitOptions, io: Io) {
     this.#options = options;
     this.#io = io;
+    this.#line = new ProgressLine(io, process.stderr.isTTY === true, () => performance.now());
   }
 
   progress(job: Job): void {
     const text = progressText(job);
-    if (text === this.#shown) return;
-    const nowMs = performance.now();
-    if (this.#options.json) {
+    if (!this.#options.json) {
+      if (!this.#options.quiet) this.#line.show(text);
+    } else if (text !== this.#told) {
+      this.#told = text;
       this.#io.stdout(`${JSON.stringify({ event: "progress", ...jsonOfJob(job) })}\n`);
-    } else if (this.#options.quiet) {
-      return;
-    } else if (this.#terminal) {
-      this.#io.stderr(`\r\x1b[K${text}`);
-    } else {
-      if (nowMs - this.#shownMs < LINE_EVERY_MS) return;
-      this.#io.stderr(`${text}\n`);
     }
-    this.#shown = text;
-    this.#shownMs = nowMs;
   }
 
   say(text: string): void {
-    if (!this.#options.json && !this.#options.quiet) this.#io.stderr(`${this.#terminal ? "\r\x1b[K" : ""}${text}\n`);
+    if (!this.#options.json && !this.#options.quiet) this.#line.say(text);
   }
 
   ended(job: Job): number {
-    if (this.#terminal && !this.#options.json && !this.#options.quiet) this.#io.stderr("\r\x1b[K");
+    this.#line.clear();
     const cause = failureOfMessage(job);
     if (this.#options.json) this.#io.stdout(`${JSON.stringify({ event: "ended", ...jsonOfJob(job) })}\n`);
     else if (cause !== undefined) printFailure(this.#io, cause, false);
