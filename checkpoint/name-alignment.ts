@@ -49,6 +49,8 @@ export function bareName(name: string): string {
 export function alignNames(target: NamedShapes, other: NamedShapes): NameAlignment {
   const names = new Map<string, string>();
   for (const name of other.keys()) if (target.has(name)) names.set(name, name);
+  // Mostly, and of hundreds of adapters on one model: nothing is left to look for.
+  if (names.size === other.size) return { names, ambiguous: [] };
   const ambiguous: { name: string; candidates: readonly string[] }[] = [];
   const left = byBareName([...target.keys()].filter((name) => !names.has(name)));
   const right = byBareName([...other.keys()].filter((name) => !names.has(name)));

@@ -161,22 +161,28 @@ function baseNames(
   const found = new Map([...aligned.names].map(([name, asked]) => [asked, name]));
   const towerInBase = towersOf(base.keys());
   const towerInAdapter = towersOf(wanted);
-  const endings = new Map<string, string[]>();
-  for (const name of base.keys()) {
-    for (const ending of endingsOf(name)) {
-      const same = endings.get(ending);
-      if (same === undefined) endings.set(ending, [name]);
-      else same.push(name);
-    }
-  }
+  let endings: ReadonlyMap<string, readonly string[]> | undefined;
   return (name) => {
     const known = found.get(name);
     if (known !== undefined) return known;
+    endings ??= namesByEnding(base.keys());
     // One of the two lies deeper, in modules that are not known as wrappers; those of another tower are no wrappers.
     const candidates = [...endingsOf(name).filter((ending) => base.has(ending)), ...(endings.get(name) ?? [])];
     const [only, another] = candidates.filter((candidate) => towerInBase(candidate) === towerInAdapter(name));
     return another === undefined ? only : undefined;
   };
+}
+
+function namesByEnding(names: Iterable<string>): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const name of names) {
+    for (const ending of endingsOf(name)) {
+      const same = found.get(ending);
+      if (same === undefined) found.set(ending, [name]);
+      else same.push(name);
+    }
+  }
+  return found;
 }
 
 /** What is left of a name without its first module, without its first two, … as long as there are two. */

@@ -1,6 +1,7 @@
-import { companionKind, TOKENIZER_NAME } from "../checkpoint/index.ts";
+import { type Adapter, companionKind, isEmbeddingLike, type TensorEntry, TOKENIZER_NAME } from "../checkpoint/index.ts";
 import { adaptedTensors } from "./adapted-tensors.ts";
 import { checkAdapterBase } from "./config-check.ts";
+import type { Place } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import { mainEmbedding } from "./main-embedding.ts";
 import type { RecipeModel } from "./model-entry.ts";
@@ -8,6 +9,7 @@ import { type ModelReference, sameModel, withoutAdapter } from "./model-referenc
 import { modelReferences, placeOfModel, type Recipe, type RecipeInput } from "./recipe.ts";
 import { withoutScales } from "./scaled-model.ts";
 import { withoutCopies } from "./stored-ties.ts";
+import { LEAST_SHARE, percent } from "./usage-ledger.ts";
 
 /**
  * Every model that the recipe names, adapters applied; what an adapter does not fit is reported. `made`: by earlier documents, by name.
@@ -57,6 +59,7 @@ function adapted(
     const hint = "The tensors of the base, or of the first model, are the output's.";
     findings.repeated("warning", label, "recipe/tensor-skipped", place, message, hint);
   }
+  checkAdapterIsUsed(adapterInput.adapter, unused, { base: model.label, adapter: adapterInput.label }, place, findings);
   const checkpoint = { ...model.checkpoint, tensors: new Map([...model.checkpoint.tensors, ...tensors]) };
   const ties = model.ties && head !== undefined ? { ...model.ties, head, isTied: false } : model.ties;
   const adaptedModel = withTextOf(
@@ -95,4 +98,26 @@ function withTextOf(model: RecipeModel, adapter: RecipeInput, adapterIndex: numb
       },
     }),
   };
+}
+
+/** Tensors that fit nowhere are skipped; an adapter of which most are is one for another model. */
+function checkAdapterIsUsed(
+  { pairs, saved }: Adapter,
+  unused: readonly string[],
+  labels: { readonly base: string; readonly adapter: string },
+  place: Place,
+  findings: Findings,
+): void {
+  const entries = [...[...pairs.values()].flatMap(({ a, b }) => [a, b]), ...saved.values()];
+  const weights = entries.filter(({ name }) => !isEmbeddingLike(name));
+  const skipped = new Set(unused.map((name) => saved.get(name)));
+  const elements = (counted: readonly TensorEntry[]) =>
+    counted.reduce((sum, { elementCount }) => sum + elementCount, 0);
+  const [all, left] = [elements(weights), elements(weights.filter((entry) => skipped.has(entry)))];
+  if (left === 0) return;
+  const share = (all - left) / all;
+  const message = `${share < LEAST_SHARE ? "only " : ""}${percent(share)} of "${labels.adapter}" is used: "${labels.base}" lacks ${unused.length} of its tensors (the first ${unused[0] ?? ""})`;
+  const hint = "Name the model that the adapter was trained on; its adapter_config.json has base_model_name_or_path.";
+  if (share < LEAST_SHARE) findings.fault("recipe/unused-model", place, message, hint);
+  else findings.warning("recipe/partly-used", place, message, hint);
 }

@@ -6,7 +6,7 @@ import type { LayerSource } from "./recipe.ts";
 import { shapeText } from "./shapes.ts";
 
 /** Below this share of a model the merge is not what the recipe says. */
-const LEAST_SHARE = 0.5;
+export const LEAST_SHARE = 0.5;
 
 interface Tally {
   used: number;

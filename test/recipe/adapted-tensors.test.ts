@@ -150,6 +150,7 @@ test("what would replace a tensor that the base lacks is skipped with a warning"
   );
   expect(summaryOf(binding.warnings)).toEqual([
     'tensor-skipped 3:25 "tuned" holds score.weight, which "base" lacks: skipped',
+    'partly-used 3:25 71.4 % of "tuned" is used: "base" lacks 1 of its tensors (the first score.weight)',
   ]);
 });
 
@@ -289,4 +290,37 @@ test("a model takes one adapter", () => {
   expect(summaryOf(parse("merge_method: linear\nmodels: [{model: a+b+c}]\n").faults).join()).toContain('holds 2 "+"');
   const twice = "merge_method: linear\nmodels: [{model: {model: a+b, lora: c}}]\n";
   expect(summaryOf(parse(twice).faults).join()).toContain('"a+b" has an adapter already');
+});
+
+test("of an adapter that is used in part the share is said; one that is used by less than half is refused", () => {
+  const factors = [
+    [2, 4],
+    [6, 2],
+  ] as const;
+  // The factors have 20 elements.
+  const withSaved = (elements: number) =>
+    bind(adapterOf({ "model.layers.0.q": factors }, { "model.strange.weight": [elements] }));
+  const half = withSaved(20);
+  expect(half.faults).toEqual([]);
+  expect(summaryOf(half.warnings)).toContain(
+    'partly-used 3:25 50.0 % of "tuned" is used: "base" lacks 1 of its tensors (the first model.strange.weight)',
+  );
+  expect(withSaved(21).faults.map(({ code }) => code)).toEqual(["recipe/unused-model"]);
+});
+
+test("an adapter that alters nothing of what the recipe takes is refused", () => {
+  const factors = [
+    [2, 4],
+    [6, 2],
+  ] as const;
+  const two = [...base, ["model.layers.1.q.weight", [6, 4]], ["model.layers.1.o.weight", [4, 4]]] as TensorShape[];
+  const slices = (end: number) => `merge_method: passthrough
+slices:
+  - sources: [{model: base+tuned, layer_range: [0, ${end}]}]
+`;
+  const adapter = adapterOf({ "model.layers.1.q": factors });
+  expect(bind(adapter, slices(2), two).faults).toEqual([]);
+  expect(summaryOf(bind(adapter, slices(1), two).faults)).toEqual([
+    'unused-model 3:15 nothing that the recipe takes of "base+tuned" is altered by its adapter',
+  ]);
 });
