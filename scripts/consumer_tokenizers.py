@@ -141,6 +141,7 @@ def check_chat_templates(scratch: Path) -> list[str]:
             "merge_method": "linear",
             "parameters": {"weight": 0.5},
             "models": [{"model": str(models / name)} for name in ("tiny-base", "tiny-prose")],
+            "tokenizer_source": "base",
             "chat_template": template,
         }
         path, output = scratch / f"chat-{k}.yml", scratch / f"chat-{k}"
