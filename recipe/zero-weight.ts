@@ -13,6 +13,7 @@ export function zeroReason(
   if (tensor.weight === 0) return "weight 0";
   if (tensor.scale === 0) return "scale 0";
   if (method === "slerp" && global.t === (isBase ? 1 : 0)) return `t ${global.t}`;
+  if (method === "nearswap" && !isBase && global.t === 0) return "t 0";
   if (global.lambda === 0) return "lambda 0";
   return tensor.density === 0 ? "density 0" : undefined;
 }

@@ -143,6 +143,7 @@ test.each([
   ["lambda 0", `${recipeOf("ties", ", density: 0.5")}parameters: {lambda: 0}\n`],
   ["density 0", recipeOf("ties", ", density: 0")],
   ["t 0", "merge_method: slerp\nbase_model: base\nparameters: {t: 0}\nmodels: [{model: base}, {model: a}]\n"],
+  ["t 0", "merge_method: nearswap\nbase_model: base\nparameters: {t: 0}\nmodels: [{model: a}]\n"],
   ["t 1", "merge_method: slerp\nbase_model: a\nparameters: {t: 1}\nmodels: [{model: base}, {model: a}]\n"],
 ])("%s: a model to which the recipe gives nothing is a warning", (why, text) => {
   const { faults, warnings } = bind(text, { base: tinyLlama(2), a: tinyLlama(2) });
