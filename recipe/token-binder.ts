@@ -107,6 +107,7 @@ class Binder {
     if (!order.includes(pattern)) order.push(pattern);
     const rules = this.#rules(vocabularies);
     if (rules === undefined) return undefined;
+    this.#reportIdle(vocabularies, order);
     const listed = [...tokens].map(([token, setting]) => ({
       token,
       like: this.#like(token, setting, vocabularies, order),
@@ -120,6 +121,15 @@ class Binder {
     return this.#binder({ vocabulary, pattern, written }, (tensorRows) => {
       return new RowGathering({ output: vocabulary, vocabularies, order, base, rules, tensorRows });
     });
+  }
+
+  /** A source is for models that lack the token, unless it is forced. */
+  #reportIdle(vocabularies: readonly (Vocabulary | undefined)[], order: readonly number[]): void {
+    for (const [token, { source, force, place }] of this.#settings.tokens) {
+      if (source === undefined || force || !order.every((model) => vocabularies[model]?.ids.has(token))) continue;
+      const message = `every model has the token "${token}": its source has no effect`;
+      this.#findings.warning("recipe/no-effect", place, message, "force: true overrides the models' own rows.");
+    }
   }
 
   #reportConflicts(conflicts: readonly TokenConflict[]): void {

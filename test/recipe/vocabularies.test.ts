@@ -239,3 +239,12 @@ test("of several embeddings the one that the config counts says how many tokens 
   expect(asked.configValues).toEqual([{ path: ["vocab_size_per_layer_input"], value: 2 }]);
   expect(bind(linear("one"), { one }).configValues).toBeUndefined();
 });
+
+test("a source for a token that every model has does nothing unless it is forced", () => {
+  const text = (entry: string) => `${linear("one", "two")}tokenizer: {source: union, tokens: {${entry}}}\n`;
+  const models = { one: { tokenizer: ab }, two: { tokenizer: bac } };
+  const told = (entry: string) => summaryOf(bind(text(entry), models).warnings);
+  expect(told("a: {source: two}")).toEqual(['no-effect 4:37 every model has the token "a": its source has no effect']);
+  expect(told("a: {source: two, force: true}")).toEqual([]);
+  expect(told("c: {source: two}")).toEqual([]);
+});
