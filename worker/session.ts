@@ -93,7 +93,7 @@ export class WorkerSession {
     const worker = new SliceWorker(engine, store, description, budget, {
       grant: (unit, attempt) => this.#askForGrant({ job, unit, attempt }),
       pause: () => this.#breathe(),
-      moved: (bytes) => this.#moved(bytes),
+      moved: () => this.#moved(),
     });
     this.#jobs.set(job, { worker, store });
   }
@@ -183,13 +183,13 @@ export class WorkerSession {
     });
   }
 
-  #moved(bytes: number): Promise<void> | undefined {
-    this.#started?.signs?.step(bytes);
+  #moved(): Promise<void> | undefined {
+    this.#started?.signs?.step();
     return performance.now() < this.#turnEndsMs ? undefined : this.#breathe();
   }
 
   async #breathe(): Promise<void> {
-    this.#started?.signs?.step(0);
+    this.#started?.signs?.step();
     await setImmediate();
     this.#turnEndsMs = performance.now() + TURN_MS;
     if (this.#dropped) throw new Dropped("nobody wants this attempt any more");

@@ -4,30 +4,22 @@
  */
 export class SignsOfLife {
   readonly #steps: Int32Array;
-  readonly #bytes: BigInt64Array;
 
   constructor(memory: SharedArrayBuffer) {
-    this.#bytes = new BigInt64Array(memory, 0, 1);
-    this.#steps = new Int32Array(memory, 8, 1);
+    this.#steps = new Int32Array(memory, 0, 1);
   }
 
   static memory(): SharedArrayBuffer {
-    return new SharedArrayBuffer(16);
+    return new SharedArrayBuffer(4);
   }
 
-  /** By the thread: one step of work, which moved this many bytes. */
-  step(bytes: number): void {
+  /** By the thread: one step of work. */
+  step(): void {
     Atomics.add(this.#steps, 0, 1);
-    Atomics.add(this.#bytes, 0, BigInt(bytes));
   }
 
   /** Steps so far; it wraps around. Two equal values: nothing was done in between. */
   get steps(): number {
     return Atomics.load(this.#steps, 0);
-  }
-
-  /** Bytes that the thread has moved since it began. */
-  get bytes(): number {
-    return Number(Atomics.load(this.#bytes, 0));
   }
 }

@@ -75,7 +75,8 @@ const on: { readonly [T in EventType]: Handler<T> } = {
  * One step of a job: a deterministic function of state and event. The state handed in is consumed: it is changed in place and given
  * back, since a job has up to 100,000 slices and copying them at each event would cost more than the event.
  *
- * What speaks of a unit as of something else than it is, is refused before any handler sees it. After the handler come, in this order and whatever the event was: work for free slots, the next phase, the end.
+ * What speaks of a unit as of something else than it is, is refused before any handler sees it. After the handler come, in this order
+ * and whatever the event was: work for free slots, the next phase, the end.
  */
 export function reduce(state: JobState, event: JobEvent): Effect[] {
   const out: Effect[] = [];

@@ -53,11 +53,6 @@ export function attemptBaseOf({ number, holder }: Epoch): number {
   return Number(number) * ATTEMPTS_PER_EPOCH + offset * ATTEMPTS_OF_A_UNIT;
 }
 
-/** The epoch that an attempt's number was given out in. */
-export function epochNumberOf(attempt: number): Sequence {
-  return BigInt(Math.floor(attempt / ATTEMPTS_PER_EPOCH)) as Sequence;
-}
-
 /** Applies the rule to records, which must come in the order of their sequences. */
 export class EpochView {
   #current: Epoch = noEpoch;

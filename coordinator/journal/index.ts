@@ -3,7 +3,6 @@ export {
   attemptBaseOf,
   type Epoch,
   EpochView,
-  epochNumberOf,
   JOB_SUBJECT,
   maybeHolder,
   noEpoch,

@@ -288,11 +288,7 @@ function hear(hub: WorkerHub, worker: RemoteWorker, message: AttachRequest["mess
 }
 
 function answerHeartbeat(hub: WorkerHub, worker: RemoteWorker, { sequence, held }: Heartbeat) {
-  const attempts = held.map(({ id, bytesDone, alive }) => ({
-    ...attemptOf(id),
-    bytesDone: numberOf(bytesDone, "a count of bytes"),
-    alive,
-  }));
+  const attempts = held.map(({ id, alive }) => ({ ...attemptOf(id), alive }));
   return { sequence, dropped: hub.heartbeat(worker, attempts) };
 }
 

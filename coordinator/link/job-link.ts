@@ -26,7 +26,7 @@ export interface OpenJob {
 
 interface Asked<A> {
   readonly answer: (answer: A) => void;
-  readonly fail: (error: LinkError) => void;
+  readonly fail: (error: unknown) => void;
 }
 
 type Waiting<A> = Map<string, Asked<A>[]>;
@@ -168,14 +168,20 @@ export class JobLink implements WorkerLink {
   }
 
   /** Resolves when what was reported is durable, or is of no use. */
-  async report(report: Report): Promise<ReportAnswer> {
-    if (this.#closed || this.#isAnothers(report)) return "stale";
-    const arrived = report.kind === "slice" ? await this.#arrived(report, report.sha256) : report;
-    if (arrived === undefined || this.#closed) return "stale";
+  report(report: Report): Promise<ReportAnswer> {
+    if (this.#closed || this.#isAnothers(report)) return Promise.resolve("stale");
     return new Promise((answer, fail) => {
+      // Waits from now on: what is cancelled while its bytes are on their way is answered at once.
       push(this.#reports, keyOf(report), { answer, fail });
-      this.listener.reported(this.id, arrived);
+      this.#pass(report).catch(fail);
     });
+  }
+
+  /** To the job, once the bytes are there that it speaks of. */
+  async #pass(report: Report): Promise<void> {
+    const arrived = report.kind === "slice" ? await this.#arrived(report, report.sha256) : report;
+    if (arrived === undefined || this.#closed) answerAll(this.#reports, keyOf(report), "stale");
+    else this.listener.reported(this.id, arrived);
   }
 
   handedBack(attempts: readonly AttemptRef[]): void {

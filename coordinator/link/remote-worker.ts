@@ -9,6 +9,8 @@ export interface WorkerFacts extends WorkerReach {
   readonly incarnation: string;
   readonly softwareVersion: string;
   readonly engine: string;
+  /** SHA-256 of its kernels, hex: tells builds apart. */
+  readonly kernels: string;
   readonly host: string;
   readonly threads: number;
   readonly memoryBytes: number;

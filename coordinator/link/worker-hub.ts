@@ -205,7 +205,8 @@ export class WorkerHub {
         dropped: [...dropped, ...unknown],
       },
     });
-    log("worker attached", { worker: id, host: worker.facts.host, threads: worker.facts.threads, again: same });
+    const { softwareVersion: version, host, threads, engine, kernels } = worker.facts;
+    log("worker attached", { worker: id, host, threads, version, engine, kernels: kernels.slice(0, 12), again: same });
     this.options.changed();
     return worker;
   }
@@ -230,7 +231,7 @@ export class WorkerHub {
     for (const [job, { sealing }] of worker.links) if (sealing.size > 0 && !byJob.has(job)) byJob.set(job, []);
     for (const [job, named] of byJob) {
       const link = worker.links.get(job);
-      const sealing = [...(link?.sealing.values() ?? [])].map((ref) => ({ ...ref, job, bytesDone: 0, alive: true }));
+      const sealing = [...(link?.sealing.values() ?? [])].map((ref) => ({ ...ref, job, alive: true }));
       const attempts = [...named, ...sealing];
       const gone = link === undefined ? attempts : link.listener.heartbeat(worker.id, attempts);
       for (const { unit, attempt } of gone) {
@@ -374,6 +375,7 @@ function factsOf(hello: Hello, peerHost: string): WorkerFacts {
     incarnation: hello.incarnation,
     softwareVersion: hello.softwareVersion,
     engine: hello.engine,
+    kernels: Buffer.from(hello.kernelId).toString("hex"),
     host: hello.host === "" ? peerHost : hello.host,
     threads: Math.max(1, hello.threads),
     memoryBytes: numberOf(hello.memoryBytes, "memory"),

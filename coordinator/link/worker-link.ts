@@ -44,9 +44,8 @@ export type GrantAnswer = "granted" | "refused" | "later";
 /** "accepted": taken, and durable where it must be; also said of a repeated report. "stale": of an attempt that is not current; changed nothing. */
 export type ReportAnswer = "accepted" | "stale";
 
-/** How far an attempt is, in a heartbeat. */
+/** An attempt in a heartbeat. */
 export interface HeldAttempt extends AttemptRef {
-  readonly bytesDone: number;
   /** Whether its thread has answered since the last heartbeat: where not, the lease is not renewed. */
   readonly alive: boolean;
 }

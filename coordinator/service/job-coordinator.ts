@@ -284,7 +284,8 @@ export class JobCoordinator {
     const prepared = this.#plans.take(id);
     try {
       const { outcome, cause } = await job.run(prepared);
-      log("job ended", { job: name, outcome, ...(cause === undefined ? {} : { cause }) });
+      const counts = Object.fromEntries(job.counters);
+      log("job ended", { job: name, outcome, counts, ...(cause === undefined ? {} : { cause }) });
       if (outcome === "stopped") {
         if (claim.lost.aborted) return;
         await claim.update({ detail: progressOf(job) });

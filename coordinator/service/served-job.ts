@@ -3,6 +3,7 @@ import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, planText, type WorkerId } from "../../merge/work/index.ts";
 import type { RootedPath } from "../../proto/index.ts";
 import { linkless, type Store } from "../../storage/index.ts";
+import type { Counter } from "../core/index.ts";
 import {
   type Begun,
   type JobObserver,
@@ -65,6 +66,8 @@ export class ServedJob implements JobObserver {
   #stalledSaidMs: number | undefined;
   plan: { readonly digest: string; readonly slices: number } | undefined;
   readonly warnings: string[] = [];
+  /** What the core counted in this run. */
+  readonly counters = new Map<Counter, number>();
   /** The last one that was carried out. */
   wish: Wish;
   /** What was asked before it ran. */
@@ -216,7 +219,9 @@ export class ServedJob implements JobObserver {
     this.#tell();
   }
 
-  counted(): void {}
+  counted(counter: Counter): void {
+    this.counters.set(counter, (this.counters.get(counter) ?? 0) + 1);
+  }
 
   workerSetAside(worker: WorkerId, failure: Failure): void {
     this.#around.hub.setAside(worker, failure);

@@ -71,7 +71,7 @@ export class SimulatedPool implements WorkerPool {
 
   look() {
     return [...this.#waiting, ...this.#running].map(({ job, assignment: { unit, attempt } }) => {
-      return { job, unit, attempt, alive: true, bytesDone: 0 };
+      return { job, unit, attempt, alive: true };
     });
   }
 

@@ -1,1 +1,1 @@
-export { redact, Secret, withoutCredentials } from "./secret.ts";
+export { redact, Secret } from "./secret.ts";

@@ -53,8 +53,3 @@ export const redact: { readonly paths: string[]; readonly censor: string } = {
   paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]),
   censor: SHOWN,
 };
-
-/** The text with user and password taken out of every URL: `nats://me:word@host` becomes `nats://[secret]@host`. */
-export function withoutCredentials(text: string): string {
-  return text.replaceAll(/([a-z][a-z0-9+.-]*:\/\/)[^\s/@?#"']+(?:@[^\s/@?#"']+)*@/gi, `$1${SHOWN}@`);
-}

@@ -229,8 +229,8 @@ export class RemoteWorker implements AttachListener {
     const hungAfterMs = this.#rules.leaseMs + this.#rules.ioTimeoutMs;
     const progress = new Map(this.#pool?.look(this.#timers.nowMs(), hungAfterMs).map((unit) => [textOf(unit), unit]));
     const held = heldKeys(this.#leases).map((key) => {
-      const { alive = true, bytesDone = 0 } = progress.get(textOf(key)) ?? {};
-      return { id: messageOfAttempt(key), alive, bytesDone: BigInt(bytesDone) };
+      const { alive = true } = progress.get(textOf(key)) ?? {};
+      return { id: messageOfAttempt(key), alive, bytesDone: 0n };
     });
     return { held, memoryUsedBytes: process.memoryUsage.rss() };
   }

@@ -75,7 +75,7 @@ export class PoolThread {
   }
 
   /** Steps and bytes that the thread has shown to have done. */
-  get signs(): Pick<SignsOfLife, "steps" | "bytes"> {
+  get signs(): Pick<SignsOfLife, "steps"> {
     return this.#signs;
   }
 

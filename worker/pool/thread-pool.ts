@@ -28,11 +28,10 @@ export interface ThreadPoolListener {
   broken(failure: Failure): void;
 }
 
-/** How far one attempt is that is computed or waits to be. */
+/** One attempt that is computed or waits to be. */
 export interface UnitProgress extends HeldUnit {
   /** Whether it waits, or its thread has taken a step since the last look. */
   readonly alive: boolean;
-  readonly bytesDone: number;
 }
 
 interface Order {
@@ -50,7 +49,6 @@ interface Slot {
   steps: number;
   stillSinceMs: number;
   alive: boolean;
-  bytesAtBegin: number;
 }
 
 /** A thread that cannot be started so often in a row never will be. */
@@ -79,7 +77,6 @@ export class ThreadPool {
       steps: 0,
       stillSinceMs: 0,
       alive: true,
-      bytesAtBegin: 0,
     }));
   }
 
@@ -144,12 +141,10 @@ export class ThreadPool {
       if (nowMs - slot.stillSinceMs > hungAfterMs) this.#replaceHung(k, nowMs - slot.stillSinceMs);
     }
     return [
-      ...this.#slots.flatMap(({ thread, order, alive, bytesAtBegin }): UnitProgress[] =>
-        order === undefined || thread === undefined
-          ? []
-          : [{ ...order.unit, alive, bytesDone: Math.max(0, thread.signs.bytes - bytesAtBegin) }],
+      ...this.#slots.flatMap(({ thread, order, alive }): UnitProgress[] =>
+        order === undefined || thread === undefined ? [] : [{ ...order.unit, alive }],
       ),
-      ...this.#waiting.map(({ unit }) => ({ ...unit, alive: true, bytesDone: 0 })),
+      ...this.#waiting.map(({ unit }) => ({ ...unit, alive: true })),
     ];
   }
 
@@ -214,7 +209,6 @@ export class ThreadPool {
     slot.lentBytes = buffer?.byteLength ?? 0;
     slot.alive = true;
     slot.stillSinceMs = performance.now();
-    slot.bytesAtBegin = thread.signs.bytes;
     thread.send(
       {
         type: "assign",

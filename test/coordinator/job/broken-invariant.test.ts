@@ -86,7 +86,7 @@ test.each([
   const ended = job.run();
   const ref = { unit: "s0" as UnitId, attempt: 1 };
   job.attached(link(W1, log), []);
-  job.heartbeat(W1, [{ ...ref, bytesDone: 0, alive: true }]);
+  job.heartbeat(W1, [{ ...ref, alive: true }]);
   job.grantRequested(W1, ref.unit, 1, "ab");
   job.reported(W1, {
     ...{ ...ref, kind: "slice", sha256: "ab", warnings: [] },
@@ -98,7 +98,7 @@ test.each([
   await expect(ended).rejects.toThrow(`the count of ${type} is -1`);
   // Nothing of it lives on: what workers say is theirs to drop.
   expect(job.attached(link("w2" as WorkerId, log), [ref])).toEqual([ref]);
-  expect(job.heartbeat(W1, [{ ...ref, bytesDone: 0, alive: true }])).toMatchObject([ref]);
+  expect(job.heartbeat(W1, [{ ...ref, alive: true }])).toMatchObject([ref]);
   expect(isTicking()).toBe(false);
 });
 

@@ -5,7 +5,6 @@ import {
   type Entry,
   type Epoch,
   EpochView,
-  epochNumberOf,
   noEpoch,
   type Sequence,
   stamped,
@@ -58,7 +57,7 @@ describe("an entry", () => {
 test("attempts of a later epoch lie above all of an earlier one, as far as numbers are exact", () => {
   expect(attemptBaseOf(A) + ATTEMPTS_PER_EPOCH - 1).toBeLessThan(attemptBaseOf(epoch(2, "")));
   expect(attemptBaseOf(noEpoch)).toBe(0);
-  expect(epochNumberOf(attemptBaseOf(B) + 12_345)).toBe(3n);
+  expect(Math.floor((attemptBaseOf(B) + 12_345) / ATTEMPTS_PER_EPOCH)).toBe(3);
   const last = epoch(2 ** 33 - 2, "");
   expect(Number.isSafeInteger(attemptBaseOf(last) + ATTEMPTS_PER_EPOCH)).toBe(true);
   expect(() => attemptBaseOf(epoch(2 ** 33, ""))).toThrow("no numbers left");
