@@ -286,6 +286,9 @@ export class JobRunner implements WorkerListener, JobControls {
         this.#summaries.set(keyOf(who), report.summary);
         return this.#post({ type: "surveyed", ...who });
       case "seal":
+        if (!this.#seal.fits(unit, report.sha256)) {
+          return this.#post({ type: "unit-failed", ...who, failure: incomplete(who, report.sha256.length) });
+        }
         return this.#post({ type: "sealed", ...who, damaged: this.#damagedIn(who, report.sha256) });
     }
   }
@@ -638,6 +641,15 @@ function refOf({ unit, attempt }: AttemptRef): AttemptRef {
 
 function keyOf({ worker, unit, attempt }: HeldBy): string {
   return `${worker}/${unit}/${attempt}`;
+}
+
+function incomplete({ worker, unit }: HeldBy, hashes: number): Failure {
+  return {
+    code: "coordinator/other-than-lent",
+    message: `${worker} read ${unit} back and gave ${hashes} ${hashes === 1 ? "hash" : "hashes"}, not one for each range`,
+    hint: "Run the coordinator's release on that machine; if it is the same one, this is a defect: please report it.",
+    retryable: true,
+  };
 }
 
 function damagedHeader(path: string): Failure {

@@ -40,6 +40,12 @@ export class SealPass {
     return this.#units.get(unit)?.work;
   }
 
+  /** Whether an answer has a hash for each range that was asked for: one that is missing would be published as empty. */
+  fits(unit: UnitId, found: readonly string[]): boolean {
+    const work = this.work(unit);
+    return work === undefined || found.length === (work.kind === "seal-file" ? 1 : work.ranges.length);
+  }
+
   /** Takes what was found; slices that are damaged, and the path of a shard whose header is. */
   answer(
     unit: UnitId,

@@ -129,6 +129,30 @@ test("in an effect, or in whoever watches: the run ends with the error as well",
   await expect(watched).rejects.toThrow("nobody can watch this");
 });
 
+test("a seal without a hash for each range is a failure of its attempt, and lent again; it is not published as empty", async () => {
+  const log: string[] = [];
+  const { job } = runner((state, event) => {
+    if (event.type === "unit-failed") log.push(`failed ${event.failure.code}`);
+    return reduce(state, event);
+  });
+  const ended = job.run();
+  const of = { unit: "s0" as UnitId, attempt: 1 };
+  job.attached(link(W1, log), []);
+  await new Promise((resolve) => setImmediate(resolve)); // its name is in the journal
+  job.grantRequested(W1, of.unit, 1, "ab");
+  const counts = { bytesRead: 0, bytesWritten: 0, tensorsCut: 0 };
+  job.reported(W1, { ...of, kind: "slice", sha256: "ab", warnings: [], counts });
+  await new Promise((resolve) => setImmediate(resolve));
+  const seal = log.find((line) => line.startsWith("assign seal-1-0#")) ?? "";
+  expect(seal).not.toBe("");
+  job.reported(W1, { unit: "seal-1-0" as UnitId, attempt: Number(seal.split("#")[1]), kind: "seal", sha256: [] });
+  expect(log).toContain("failed coordinator/other-than-lent");
+  expect(log.filter((line) => line.startsWith("assign seal-1-0#"))).toHaveLength(2);
+  job.stop();
+  job.detached(W1);
+  void ended;
+});
+
 test("links that the run still has are closed", async () => {
   const log: string[] = [];
   const { job } = runner(throwsAt("heartbeat"));
