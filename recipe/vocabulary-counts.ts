@@ -11,11 +11,11 @@ const PER_LAYER_KEY = "vocab_size_per_layer_input";
 
 /**
  * Whether `vocab_size` is to be the rows of the output's embedding: not where the model has as many, and counts another number by
- * design (Mllama has eight rows more, for pictures).
+ * design (Mllama has eight rows more, for pictures). Fewer rows than are counted are never by design.
  */
 export function countsRows({ checkpoint }: RecipeInput, rows: number): boolean {
   const counted = checkpoint.config && vocabularySize(checkpoint.config);
-  return counted === undefined || counted === rows || mainEmbedding(checkpoint)?.rows !== rows;
+  return counted === undefined || counted >= rows || mainEmbedding(checkpoint)?.rows !== rows;
 }
 
 /** Counts of the config besides `vocab_size` that follow the rows of the output. */

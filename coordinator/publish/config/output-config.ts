@@ -7,7 +7,7 @@ import {
 } from "../../../checkpoint/index.ts";
 import type { Plan } from "../../../merge/work/index.ts";
 import { withJsonValue, withoutJsonKey } from "../json-text.ts";
-import { type Config, has } from "./config-part.ts";
+import { type Config, has, valueAt } from "./config-part.ts";
 import { isDequantised, withDtype } from "./dtype.ts";
 
 /**
@@ -39,13 +39,15 @@ function rowValues(
   if (embeddingRows === undefined) return [];
   const perLayer = tasks.find(({ name }) => /(?:^|\.)embed_tokens_per_layer\.weight$/.test(name))?.shape[0];
   const keys = vocabularySizeKeys(config);
-  // A config need not count rows at all: where a table is for several codebooks, each has its own. What stays needs no word.
+  // A config need not count rows at all: where a table is for several codebooks, each has its own. What stays needs no word, also where
+  // there are more rows than it counts by design (Mllama); fewer rows than it counts are never right.
   const isAsBefore = keys.some((path) => has(config, path)) && rowsBefore(tensors) === embeddingRows;
+  const stays = (path: readonly string[]) => isAsBefore && !(Number(valueAt(config, path)) > embeddingRows);
   const ofTables = keys
     .map((path) => [...path.slice(0, -1), "vocab_size_per_layer_input"])
     .filter((path) => perLayer !== undefined && has(config, path));
   return [
-    ...keys.flatMap((path) => (isAsBefore ? [] : [{ path, value: embeddingRows }])),
+    ...keys.flatMap((path) => (stays(path) ? [] : [{ path, value: embeddingRows }])),
     ...ofTables.map((path) => ({ path, value: perLayer ?? embeddingRows })),
   ];
 }
