@@ -141,6 +141,7 @@ export const nestedConfigs = [
   "language_config",
   "language_model_config",
   "thinker_config",
+  "vlm_config",
 ];
 
 /** Where a config holds its number of layers: at the top, else in the language model's part. */

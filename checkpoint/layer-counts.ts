@@ -98,7 +98,6 @@ interface Candidate {
 }
 
 function candidates(config: Config, tower: Tower): readonly Candidate[] {
-  const top = (keys: readonly string[]) => [{ path: [], config, keys }];
   switch (tower) {
     case "shared":
     case "projector":
@@ -112,11 +111,11 @@ function candidates(config: Config, tower: Tower): readonly Candidate[] {
     case "encoder":
       // num_hidden_layers says the same as encoder_layers in BART, and as num_layers in T5.
       return [
-        ...top([...encoderLayers, "num_layers", "num_hidden_layers"]),
+        ...withNested(config, [...encoderLayers, "num_layers", "num_hidden_layers"], nestedConfigs),
         ...inside(config, encoderConfigs, anyLayers),
       ];
     case "decoder":
-      return [...top(decoderLayers), ...inside(config, decoderConfigs, anyLayers)];
+      return [...withNested(config, decoderLayers, nestedConfigs), ...inside(config, decoderConfigs, anyLayers)];
   }
 }
 
@@ -136,7 +135,7 @@ function withNested(
 
 /** The parts of a config under these names, at the top or in the part of a model that thinks and talks, at any depth. */
 function inside(config: Config, names: readonly string[], keys: readonly string[]): readonly Candidate[] {
-  const wholes = withNested(config, keys, ["thinker_config"]);
+  const wholes = withNested(config, keys, ["thinker_config", "vlm_config"]);
   return wholes.flatMap(({ path, config: whole }) =>
     names.flatMap((name) => {
       const part = partOf(whole, name);

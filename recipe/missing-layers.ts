@@ -1,4 +1,5 @@
-import { layerCountKey, type Tower, towerLayerKeys, towersOf } from "../checkpoint/index.ts";
+import { countHolders, layerCountKey, type Tower, towerLayerKeys, towersOf } from "../checkpoint/index.ts";
+import { isKnownArchitecture } from "./architecture-check.ts";
 import type { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { sameModel } from "./model-reference.ts";
@@ -11,13 +12,19 @@ export interface MissingLayers {
   readonly prefix: string;
   readonly count: number;
   readonly layers: readonly number[];
+  /** Whether it is the only list that may be that of the layers. */
+  readonly isSure: boolean;
 }
 
-/** By tower; of several stacks in one the largest is that of the layers. Towers of which the config counts nothing are passed over. */
+/** Families that count a layer more than once: by its parts, or by how often it is passed. */
+const countsTwice: ReadonlySet<string> = new Set(["dory", "hrm_text"]);
+
+/** By tower, where none of its stacks has all layers. Towers of which the config counts nothing are passed over. */
 export function missingLayersOf({ checkpoint }: Pick<RecipeModel, "checkpoint">): readonly MissingLayers[] {
   const { config, tensors } = checkpoint;
   // Where groups of layers share their weights, there are fewer than are counted.
-  if (config === undefined || config.num_hidden_groups !== undefined) return [];
+  if (config === undefined || config.num_hidden_groups !== undefined || countsTwice.has(String(config.model_type)))
+    return [];
   const towerOf = towersOf(tensors.keys());
   const { stacks } = layoutOf(tensors.keys());
   const byTower = new Map<Tower, [string, LayerStack][]>();
@@ -26,12 +33,20 @@ export function missingLayersOf({ checkpoint }: Pick<RecipeModel, "checkpoint">)
     byTower.set(tower, [...(byTower.get(tower) ?? []), stack]);
   }
   return [...byTower].flatMap(([tower, ofTower]) => {
-    const largest = ofTower.reduce((best, other) => (other[1].layerCount > best[1].layerCount ? other : best));
-    const [prefix, stack] = largest;
+    const usual = ofTower.filter(([prefix]) => /(?:^|\.)(?:layers?|blocks?|h)$/.test(prefix));
+    const candidates = usual.length > 0 ? usual : ofTower;
+    const [prefix, stack] = candidates.reduce((best, other) =>
+      other[1].layerCount > best[1].layerCount ? other : best,
+    );
     const key = towerLayerKeys(config, tower)[0] ?? (byTower.size === 1 ? layerCountKey(config) : undefined);
     if (key === undefined) return [];
+    const isCounted = ([prefix, { layerCount }]: [string, LayerStack]) =>
+      countHolders(config, { prefix, tower, isMain: true }, layerCount).length > 0;
+    if (ofTower.some((other) => isCounted(other) && missingLayers(other[1], other[1].layerCount).length === 0))
+      return [];
+    if (ofTower.some(([, other]) => missingLayers(other, key.count).length === 0)) return [];
     const layers = missingLayers(stack, key.count);
-    return layers.length === 0 ? [] : [{ tower, prefix, count: key.count, layers }];
+    return [{ tower, prefix, count: key.count, layers, isSure: candidates.length === 1 }];
   });
 }
 
@@ -43,7 +58,7 @@ export function checkMissingLayers(recipe: Recipe, models: readonly RecipeModel[
       range.sources.filter((source) => sameModel(source.model, model.reference)).map((source) => ({ range, source })),
     );
     const place = named[0]?.source.place ?? recipe.methodPlace;
-    for (const { tower, prefix, count, layers } of missingLayersOf(model)) {
+    for (const { tower, prefix, count, layers, isSure } of missingLayersOf(model)) {
       const isUsed = named.some(
         ({ range, source }) =>
           isOfWholeModels(recipe, range) ||
@@ -54,7 +69,11 @@ export function checkMissingLayers(recipe: Recipe, models: readonly RecipeModel[
       const message = `"${model.label}" is incomplete: its config counts ${count} layers, and of ${prefix} it lacks ${what}`;
       const hint = "Fetch the model again; or put the number of layers that it has into its config.json.";
       // Towers that see and hear are often stored without the layers that nobody reads.
-      const isFault = isUsed && (tower === "text" || tower === "encoder" || tower === "decoder");
+      const isFault =
+        isUsed &&
+        isSure &&
+        isKnownArchitecture(model) &&
+        (tower === "text" || tower === "encoder" || tower === "decoder");
       if (isFault) findings.fault("recipe/missing-layers", place, message, hint);
       else findings.warning("recipe/missing-layers", place, message, hint);
     }

@@ -56,7 +56,12 @@ export class StackCounts {
   /** Lists of as many modules in the same tower or part: something for each of the layers, it may be. */
   twinsOf(prefix: string): readonly string[] {
     const group = this.#groups.find((prefixes) => prefixes.includes(prefix)) ?? [];
-    return group.filter((other) => other !== prefix && this.#sizes.get(other) === this.#sizes.get(prefix));
+    const shared = [...this.#sizes.keys()].filter(
+      (other) => this.#tower(other) === "shared" && ownPart(this.#config, other) === undefined,
+    );
+    return [...new Set([...group, ...shared])].filter(
+      (other) => other !== prefix && this.#sizes.get(other) === this.#sizes.get(prefix),
+    );
   }
 
   holders(prefix: string, count: number): readonly CountHolder[] {

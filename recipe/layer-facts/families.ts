@@ -10,6 +10,7 @@ import {
   placeRule,
   positionRule,
   thresholdRule,
+  unsolved,
   withinRule,
 } from "./position-rules.ts";
 
@@ -243,8 +244,9 @@ const rulesByType: ReadonlyMap<string, readonly LayerRule[]> = byType([
     ["inkling2_text", "inkling2_loop_text"],
     [
       layerTypes([], each(6, 6, "hybrid", "hybrid_sliding")),
-      everyRule("n_layers_per_attn_res_block", 0, 6),
-      withinRule("loop_layer_index_start", "loop_layer_index_end"),
+      // The numbers must fit each other, and what spans several layers was trained as it is.
+      unsolved(everyRule("n_layers_per_attn_res_block", 0, 6)),
+      unsolved(withinRule("loop_layer_index_start", "loop_layer_index_end")),
     ],
   ],
   [

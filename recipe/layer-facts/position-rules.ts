@@ -135,3 +135,8 @@ export function countRule(key: string): LayerRule {
     solve: () => undefined,
   };
 }
+
+/** A rule of which no other numbers are tried. */
+export function unsolved(rule: LayerRule): LayerRule {
+  return { ...rule, solve: () => undefined };
+}

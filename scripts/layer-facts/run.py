@@ -175,10 +175,17 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("types", nargs="*")
     parser.add_argument("--variants", default="full,bare")
-    parser.add_argument("--json")
+    parser.add_argument("--json", help="writes what was found, in full")
+    parser.add_argument("--found", nargs="*", help="what earlier runs wrote with --json, instead of looking; later ones count more")
     parser.add_argument("--command-line", action="store_true", help="merge with the command line: slower, and the same")
     parser.add_argument("--part", default="0/1")
     options = parser.parse_args()
+    if options.found:
+        table = {}
+        for path in options.found:
+            with open(path) as file:
+                table.update(json.load(file))
+        sys.exit(1 if summarise(table, docs=True) else 0)
     part, parts = map(int, options.part.split("/"))
     chosen = options.types or config_classes()[part::parts]
     table, merges = {}, Merges(options.command_line)
@@ -197,22 +204,50 @@ def main():
             if options.json:
                 with open(options.json, "w") as file:
                     json.dump(table, file, indent=1)
-    summarise(table)
+    sys.exit(1 if summarise(table, docs=not options.types and parts == 1) else 0)
 
 
 ORDER = ("silent", "failed", "said", "refused", "same")
+WORDS = {
+    "same": "every layer as it came",
+    "said": "some are not, and a warning says so",
+    "refused": "refused, with the reason",
+    "failed": "failed for another reason",
+    "silent": "some are not, and nothing was said",
+}
+DOCS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "fidelity.md")
 
 
-def summarise(table):
-    print(f"transformers {transformers.__version__}, torch {torch.__version__}")
+def summarise(table, docs):
+    """The share of the classes in each outcome, by the worst of a class's stacks, and the classes that were not looked at, with why."""
+    counts = {}
     for variant in ("full", "bare"):
-        kinds = collections.Counter()
+        counts[variant] = collections.Counter()
         for entry in table.values():
             found = {kind for key, (kind, _) in entry["results"].items() if key.startswith(variant)}
             if found:
-                kinds[next(kind for kind in ORDER if kind in found)] += 1
-        print(variant, dict(kinds))
-    print("not examined", collections.Counter(entry["why"].split(":")[0] for entry in table.values() if not entry["results"]))
+                counts[variant][next(kind for kind in ORDER if kind in found)] += 1
+    sums = {variant: max(1, sum(counts[variant].values())) for variant in counts}
+    lines = [f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}: {len(table)} configuration classes.", ""]
+    lines += ["| outcome | config.json as it is saved | without the lists that the class makes |", "|---|---:|---:|"]
+    for kind in reversed(ORDER):
+        cells = [f"{counts[v][kind]} ({100 * counts[v][kind] / sums[v]:.1f} %)" for v in ("full", "bare")]
+        lines.append(f"| {WORDS[kind]} | {' | '.join(cells)} |")
+    reasons = collections.defaultdict(list)
+    for name, entry in table.items():
+        if not entry["results"]:
+            reasons[entry["why"].split(":")[0] or "its config does not give the model again"].append(name)
+    for why, names in sorted(reasons.items()):
+        lines += ["", f"Not looked at, for {why} ({len(names)}): {', '.join(f'`{name}`' for name in sorted(names))}."]
+    text = "\n".join(lines)
+    print(text)
+    if docs:
+        with open(DOCS) as file:
+            before, _, rest = file.read().partition("<!-- layers:start -->\n")
+        after = rest.partition("<!-- layers:end -->")[2]
+        with open(DOCS, "w") as file:
+            file.write(f"{before}<!-- layers:start -->\n{text}\n<!-- layers:end -->{after}")
+    return counts["full"]["silent"] + counts["bare"]["silent"] + counts["full"]["failed"] + counts["bare"]["failed"]
 
 
 if __name__ == "__main__":
