@@ -52,7 +52,7 @@ test.each(["task_arithmetic", "ties"])("%s: gathered rows have the same bits how
 
 test("what is written for the tokenizer is verified, and repaired from the inputs", async () => {
   const out = join(scratch, "repaired");
-  const { outcome } = await runMerge(recipe("linear"), out, { models: MODELS, sliceBytes: 200_000 });
+  const { outcome } = await runMerge(recipe("task_arithmetic"), out, { models: MODELS, sliceBytes: 200_000 });
   expect(outcome.outcome).toBe("done");
   const expected = hashesOf(out);
   const damaged = [
@@ -79,9 +79,9 @@ test("what is written for the tokenizer is verified, and repaired from the input
 test("another tokenizer is another plan: what it says is part of the digest", async () => {
   const digests = new Set<string>();
   for (const text of [
-    recipe("linear"),
-    recipe("linear").replace("<|none|>", "<|nil|>"),
-    recipe("linear").replace("chatml", "alpaca"),
+    recipe("task_arithmetic"),
+    recipe("task_arithmetic").replace("<|none|>", "<|nil|>"),
+    recipe("task_arithmetic").replace("chatml", "alpaca"),
   ]) {
     const { plan } = await runMerge(text, mkdtempSync(join(scratch, "out-")), { models: MODELS });
     digests.add(JSON.stringify([plan.vocabulary, plan.chatTemplateSha256]));
@@ -90,7 +90,7 @@ test("another tokenizer is another plan: what it says is part of the digest", as
 });
 
 test("a document builds on the vocabulary that an earlier one made, as if that had been written", async () => {
-  const first = recipe("linear").replace("pad_to_multiple_of: 300", "pad_to_multiple_of: 7");
+  const first = recipe("task_arithmetic").replace("pad_to_multiple_of: 300", "pad_to_multiple_of: 7");
   const second = (model: string) => `merge_method: task_arithmetic
 dtype: float32
 base_model: tiny-base
