@@ -128,6 +128,23 @@ export function isOptional(name: string): boolean {
   return optionalTensors.some((pattern) => pattern.test(name));
 }
 
+const computedTensors: readonly RegExp[] = [
+  /(?:^|\.)rotary_emb\.(?:inv_freq|cos_cached|sin_cached)$/,
+  /(?:^|\.)masked_bias$/,
+  /(?:^|\.)(?:position|token_type)_ids$/,
+];
+
+/**
+ * Whether a tensor holds what its model computes by itself when it is built: rotary frequencies, positions, the causal mask [1, 1, n, n]
+ * that GPT-2 and GPT-NeoX call `bias`. Older programs stored these, newer ones do not.
+ */
+export function isComputed(name: string, shape: readonly number[]): boolean {
+  if (computedTensors.some((pattern) => pattern.test(name))) return true;
+  const [batch, heads, rows, columns] = shape;
+  const isMask = shape.length === 4 && batch === 1 && heads === 1 && rows === columns;
+  return isMask && /(?:^|\.)(?:attn|attention)\.bias$/.test(name);
+}
+
 export interface LayerCountKey {
   /** Keys from the top of the config, such as ["text_config", "num_hidden_layers"]. */
   readonly path: readonly string[];

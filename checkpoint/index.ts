@@ -3,6 +3,7 @@ export { type AdapterTensors, type LoraPair, moduleOf } from "./adapter-tensors.
 export {
   holdsExperts,
   isAfterLayers,
+  isComputed,
   isEmbeddingLike,
   isOptional,
   type LayerCountKey,

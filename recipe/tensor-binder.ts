@@ -1,4 +1,4 @@
-import { isEmbeddingLike, isFloatDtype, type TensorEntry } from "../checkpoint/index.ts";
+import { isComputed, isEmbeddingLike, isFloatDtype, type TensorEntry } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { ModelSource, TensorTask } from "../merge/work/index.ts";
 import { AbsentTensors } from "./absent-tensors.ts";
@@ -145,8 +145,13 @@ export class TensorBinder {
 
   /** A tensor of another model that the defining one lacks. */
   skipExtra(name: string, other: Participant, defining: Participant): void {
-    this.#absent.skipExtra(name, other, defining);
     const entry = other.input.checkpoint.tensors.get(name);
+    if (entry !== undefined && isComputed(name, entry.shape)) {
+      const reason = `skipped: "${defining.input.label}" computes it`;
+      this.notes.push({ tensor: name, input: other.input.label, reason });
+      return;
+    }
+    this.#absent.skipExtra(name, other, defining);
     if (entry !== undefined) this.usage.leave(other, name, entry, `that "${defining.input.label}" lacks`);
   }
 

@@ -180,3 +180,20 @@ models: [{model: first}, {model: base}]
     ["base", 1],
   ]);
 });
+
+test("what a model computes by itself is no part of it: masks and frequencies that only one file stores are passed over quietly", () => {
+  const computed: readonly TensorShape[] = [0, 1].flatMap((k): TensorShape[] => [
+    [`model.layers.${k}.attn.bias`, [1, 1, 32, 32]],
+    [`model.layers.${k}.attn.masked_bias`, []],
+    [`model.layers.${k}.self_attn.rotary_emb.inv_freq`, [2]],
+  ]);
+  const models = { base: tinyLlama(2), a: [...tinyLlama(2), ...computed] };
+  for (const [method, more] of withBase) {
+    const binding = bind(recipeOf(method, method === "sce" ? null : more), models);
+    expect([binding.faults, binding.warnings]).toEqual([[], []]);
+    expect(sharesOf(binding).a).toEqual([1, weightsOf(2)]);
+  }
+  const trained: TensorShape = ["model.layers.0.self_attn.q_proj.bias", [4]];
+  const other = bind(recipeOf("ties", ", density: 0.5"), { base: tinyLlama(2), a: [...tinyLlama(2), trained] });
+  expect(codesOf(other.warnings)).toEqual(["recipe/tensor-skipped", "recipe/partly-used"]);
+});
