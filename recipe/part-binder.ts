@@ -142,16 +142,21 @@ export class PartBinder {
     return { layerCount: configured === 0 ? undefined : configured };
   }
 
+  /** Of the layers that configs count: of those beyond, which predict further tokens, fine-tunes often have none. */
   #checkSameDepth(
     prefix: string,
     stack: LayerStack,
     participants: readonly Participant[],
     defining: Participant,
   ): void {
-    for (const { source, input } of participants) {
+    const depthOf = ({ input }: Participant, layers: LayerStack) =>
+      countedLayers(layers, this.#part.configuredLayers(input, prefix));
+    const depth = depthOf(defining, stack);
+    for (const participant of participants) {
+      const { source, input } = participant;
       const other = this.#part.layouts[this.#modelIndex(source.model)]?.stacks.get(prefix);
-      if (other === undefined || other.layerCount === stack.layerCount) continue;
-      const message = `"${input.label}" has ${other.layerCount} layers under ${prefix}, "${defining.input.label}" has ${stack.layerCount}`;
+      if (other === undefined || depthOf(participant, other) === depth) continue;
+      const message = `"${input.label}" has ${depthOf(participant, other)} layers under ${prefix}, "${defining.input.label}" has ${depth}`;
       const hint = 'Merge models of one depth, or take ranges of their layers with "slices".';
       this.#findings.fault("recipe/layer-range", source.place, message, hint);
     }

@@ -485,3 +485,17 @@ test("layers beyond those that the config counts are at the end of every gradien
   const at = (layer: number) => weightsAt(binding, `model.layers.${layer}.mlp.up_proj.weight`)?.[0];
   expect([at(1), at(2), at(3), binding.layerCount]).toEqual([0.25, 1, 1, 3]);
 });
+
+test("a fine-tune without the layers beyond the count has the depth of its base; with fewer that count it has not", () => {
+  const config = { num_hidden_layers: 3, num_nextn_predict_layers: 1 };
+  const [base, shorn] = [checkpointOf(tinyLlama(4), config), checkpointOf(tinyLlama(3), config)];
+  const text = "merge_method: task_arithmetic\nbase_model: base\nmodels: [{model: a, parameters: {weight: 1}}]\n";
+  const { faults, warnings, tasks } = bind(text, { base, a: shorn });
+  expect([faults, warnings.map(({ code }) => code)]).toEqual([[], ["recipe/missing-tensor"]]);
+  const kindAt = (layer: number) => tasks.find(({ name }) => name === `model.layers.${layer}.mlp.up_proj.weight`)?.kind;
+  expect([kindAt(2), kindAt(3)]).toEqual(["merge", "copy"]);
+  const reverse = bind(text, { base: shorn, a: base });
+  expect([reverse.faults, reverse.tasks.some(({ name }) => name.includes("layers.3."))]).toEqual([[], false]);
+  const other = bind(text, { base, a: checkpointOf(tinyLlama(4), { num_hidden_layers: 4 }) });
+  expect(other.faults).toMatchObject([{ message: '"a" has 4 layers under model.layers, "base" has 3' }]);
+});
