@@ -71,7 +71,9 @@ export class TensorBinder {
     });
     const defining = present.find(({ source }) => source === place.defining.source);
     if (defining === undefined) throw new Error(`${name} is a tensor of the model that defines it`);
-    const dtype = outputDtype(this.#recipe, name, defining.entry, place);
+    const dtype = isComputed(name, defining.entry.shape)
+      ? defining.entry.dtype
+      : outputDtype(this.#recipe, name, defining.entry, place);
     const reason = this.#reasonToCopy(place, present, defining);
     if (reason !== undefined) {
       this.#vocabularies.check(name, defining.entry.shape[0] ?? 0, [defining]);
@@ -125,6 +127,8 @@ export class TensorBinder {
     const { dtype, elementCount } = defining.entry;
     if (!isFloatDtype(dtype)) return `${dtype} tensors are copied, not merged`;
     if (elementCount === 0) return "an empty tensor is copied";
+    if (isComputed(defining.entry.name, defining.entry.shape))
+      return "what a model computes by itself is copied as it is";
     return defining.isBase && participants.length > 1 && present.length === 1 ? "only the base has it" : undefined;
   }
 

@@ -499,3 +499,18 @@ test("a fine-tune without the layers beyond the count has the depth of its base;
   const other = bind(text, { base, a: checkpointOf(tinyLlama(4), { num_hidden_layers: 4 }) });
   expect(other.faults).toMatchObject([{ message: '"a" has 4 layers under model.layers, "base" has 3' }]);
 });
+
+test("constants of the code that older checkpoints hold are copied in their own dtype", () => {
+  const constants: TensorShape[] = [
+    ["model.layers.0.attn.masked_bias", [], "F32"],
+    ["model.layers.0.self_attn.rotary_emb.inv_freq", [4], "F32"],
+  ];
+  const binding = bind(`${linear("a", "b")}dtype: float16\n`, {
+    a: [...tinyLlama(1), ...constants],
+    b: [...tinyLlama(1), ...constants],
+  });
+  for (const [name] of constants)
+    expect(taskOf(binding, name)).toMatchObject({ kind: "copy", dtype: "F32", models: [] });
+  expect(taskOf(binding, "model.norm.weight")).toMatchObject({ kind: "merge", dtype: "F16" });
+  expect([binding.faults, binding.warnings]).toEqual([[], []]);
+});
