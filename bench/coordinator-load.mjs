@@ -5,8 +5,6 @@ import { Gatherer, PROTOCOL_VERSION, WORKER_KEY } from "../dist/wire/index.js";
 
 const { port, workers } = JSON.parse(process.argv[2]);
 const GRANTED = 1;
-const LATER = 3;
-const LATER_MS = 500;
 const sha256 = Buffer.alloc(32, 0xcd);
 const counts = { bytesRead: 0n, bytesWritten: 0n, tensorsCut: 0 };
 const roots = [
@@ -65,12 +63,7 @@ function start(k) {
   attached.on("error", () => process.exit(0));
   const slice = async (id) => {
     try {
-      let { decision } = await grants.add({ id, sha256 });
-      // Until the coordinator has noted durably that this worker may write: asked again as real workers do.
-      while (decision === LATER) {
-        await new Promise((resolve) => setTimeout(resolve, LATER_MS));
-        decision = (await grants.add({ id, sha256 })).decision;
-      }
+      const { decision } = await grants.add({ id, sha256 });
       if (decision === GRANTED)
         await reports.add({ id, counts, warnings: [], result: { $case: "sliceSha256", value: sha256 } });
     } catch {

@@ -72,6 +72,8 @@ export function noteEarlierOver(state: JobState, out: Effect[]): void {
 /** A run that the journal names as one that may have grants. */
 export interface NamedRun extends WorkerRun {
   isDurable: boolean;
+  /** Questions for grants that wait until it is, by attempt. */
+  readonly asked: Map<string, EventOf<"grant-requested">>;
   /** It is gone: when its last grant ends. */
   goneMs: number | undefined;
 }
@@ -80,7 +82,7 @@ export interface NamedRun extends WorkerRun {
 export function nameWriter(state: JobState, { id: worker, kind, incarnation }: Worker, out: Effect[]): void {
   const key = keyOfRun({ worker, incarnation });
   if (kind !== "remote" || state.named.has(key)) return;
-  state.named.set(key, { worker, incarnation, isDurable: false, goneMs: undefined });
+  state.named.set(key, { worker, incarnation, isDurable: false, asked: new Map(), goneMs: undefined });
   out.push({ type: "journal-writer", worker, incarnation });
 }
 
@@ -88,16 +90,29 @@ export function isNamed(state: JobState, { id: worker, kind, incarnation }: Work
   return kind !== "remote" || state.named.get(keyOfRun({ worker, incarnation }))?.isDurable === true;
 }
 
-export function onWriterDurable(state: JobState, event: EventOf<"writer-durable">): void {
-  const run = state.named.get(keyOfRun(event));
-  if (run !== undefined) run.isDurable = true;
+/** Answered as soon as the journal has its worker's run: a worker that is told "later" asks again only after a while. */
+export function askOnceNamed(state: JobState, { incarnation }: Worker, event: EventOf<"grant-requested">): boolean {
+  const run = state.named.get(keyOfRun({ worker: event.worker, incarnation }));
+  run?.asked.set(`${event.unit}/${event.attempt}`, event);
+  return run !== undefined;
 }
 
-/** The run is back: what it may write is no more known than before. */
+/** The questions that waited for it. */
+export function writerIsDurable(state: JobState, event: WorkerRun): readonly EventOf<"grant-requested">[] {
+  const run = state.named.get(keyOfRun(event));
+  if (run === undefined) return [];
+  run.isDurable = true;
+  const asked = [...run.asked.values()];
+  run.asked.clear();
+  return asked;
+}
+
+/** The run is back: what it may write is no more known than before. It asks anew what it asked over another connection. */
 export function writerIsHere(state: JobState, event: WorkerRun): void {
   const key = keyOfRun(event);
   const run = state.named.get(key);
   if (run !== undefined) run.goneMs = undefined;
+  run?.asked.clear();
   state.gone.delete(key);
 }
 

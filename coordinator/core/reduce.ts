@@ -14,12 +14,19 @@ import {
 } from "./control.ts";
 import { isMisreport, refuse } from "./counterparts.ts";
 import { dispatch, speculate } from "./dispatch.ts";
-import { noteEarlierOver, onWriterDurable, onWritingTold } from "./earlier.ts";
+import { noteEarlierOver, onWritingTold } from "./earlier.ts";
 import type { Effect, EventOf, EventType, JobEvent } from "./events.ts";
 import { onUnitFailed } from "./failures.ts";
 import { advance, quiesce } from "./phases.ts";
 import { onRoundBegun, onSealBegun, onSealed, onSurveyed, onVerdictDurable } from "./rounds.ts";
-import { onAudited, onGrantRequested, onSliceComputed, onSliceDurable, onSliceNotDurable } from "./slices.ts";
+import {
+  onAudited,
+  onGrantRequested,
+  onSliceComputed,
+  onSliceDurable,
+  onSliceNotDurable,
+  onWriterDurable,
+} from "./slices.ts";
 import type { JobState } from "./state.ts";
 import {
   onHandedBack,

@@ -1,6 +1,6 @@
 import { cancel, closeGrant, currentAttempt, drop, giveBack, openGrant } from "./attempts.ts";
 import { closeDispute, failHopeless, judge, openDispute, vote, voteOf, votesWithDone } from "./disputes.ts";
-import { earlierMayWrite, isNamed } from "./earlier.ts";
+import { askOnceNamed, earlierMayWrite, isNamed, writerIsDurable } from "./earlier.ts";
 import type { Effect, EventOf, HeldBy } from "./events.ts";
 import { attemptFailed, praise } from "./failures.ts";
 import { addDuration } from "./pace.ts";
@@ -29,8 +29,12 @@ export function onGrantRequested(state: JobState, event: EventOf<"grant-requeste
   const another = open !== undefined && open.attempt !== attempt.number && state.nowMs < open.endsMs;
   const worker = state.workers.get(event.worker);
   const mayNot = earlierMayWrite(state, unit.id) || state.nowMs >= state.leadsUntilMs;
-  if (another || mayNot || worker === undefined || !isNamed(state, worker)) {
+  if (another || mayNot || worker === undefined) {
     out.push({ type: "later", ...who });
+    return;
+  }
+  if (!isNamed(state, worker)) {
+    if (!askOnceNamed(state, worker, event)) out.push({ type: "later", ...who });
     return;
   }
   attempt.status = "granted";
@@ -40,6 +44,11 @@ export function onGrantRequested(state: JobState, event: EventOf<"grant-requeste
   openGrant(state, unit, attempt);
   if (state.nowMs < state.grantsFromMs) out.push({ type: "count", counter: "granted-early" });
   out.push({ type: "grant", ...who });
+}
+
+/** What may have changed meanwhile is looked at as if it was asked now. */
+export function onWriterDurable(state: JobState, event: EventOf<"writer-durable">, out: Effect[]): void {
+  for (const asked of writerIsDurable(state, event)) onGrantRequested(state, asked, out);
 }
 
 /** Compares a hash with what others computed. False: the attempt is dropped, for its hash is wrong or may be. */

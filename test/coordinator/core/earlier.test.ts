@@ -122,10 +122,10 @@ describe("what the next epoch is told", () => {
     const core = telling();
     const effects = core.attach(W1, 2, { kind: "remote" });
     expect(only(effects, "journal-writer")).toEqual([{ type: "journal-writer", worker: W1, incarnation: "first" }]);
-    expect(asks(core, A, W1)).toEqual(["later"]);
-    durable(core, W1);
-    expect(asks(core, A, W1)).toEqual(["grant"]);
+    expect(asks(core, A, W1)).toEqual([]);
+    expect(only(durable(core, W1), "grant")).toMatchObject([{ worker: W1, unit: A }]);
     expect(asks(core, B, W1)).toEqual(["grant"]);
+    expect(durable(core, W1)).toEqual([]);
   });
 
   test("another process under the same name is another", () => {
@@ -133,7 +133,35 @@ describe("what the next epoch is told", () => {
     core.attach(W1, 1, { kind: "remote" });
     durable(core, W1);
     core.attach(W1, 1, { kind: "remote", incarnation: "second" });
-    expect(asks(core, A, W1)).toEqual(["later"]);
+    expect(asks(core, A, W1)).toEqual([]);
+    expect(durable(core, W1)).toEqual([]);
+    const named = core.on({ type: "writer-durable", worker: W1, incarnation: "second" });
+    expect(only(named, "grant")).toMatchObject([{ worker: W1, unit: A }]);
+  });
+
+  test("each question that waited is answered once, as if it was asked then", () => {
+    const core = telling();
+    core.attach(W1, 2, { kind: "remote" });
+    asks(core, A, W1);
+    asks(core, A, W1);
+    asks(core, B, W1);
+    const { number } = core.state.units.get(B)!.attempts[0]!;
+    core.on({ type: "worker-draining", worker: W1 });
+    core.on({ type: "handed-back", worker: W1, attempts: [{ unit: B, attempt: number }] });
+    core.nowMs = 10;
+    expect(types(durable(core, W1)).filter((type) => type !== "count")).toEqual(["grant", "refuse"]);
+    expect(core.state.grants.get(A)?.endsMs).toBe(10 + LIMITS.leaseMs + LIMITS.ioTimeoutMs);
+  });
+
+  test("what was asked over a connection that is gone is asked anew over the next", () => {
+    const core = telling();
+    core.attach(W1, 1, { kind: "remote" });
+    asks(core, A, W1);
+    const held = core.state.units.get(A)!.attempts.map(({ number: attempt }) => ({ unit: A, attempt }));
+    core.on({ type: "worker-detached", worker: W1 });
+    core.attach(W1, 1, { kind: "remote", held });
+    expect(durable(core, W1)).toEqual([]);
+    expect(asks(core, A, W1)).toEqual(["grant"]);
   });
 
   test("threads of this process are not named: they end with it", () => {
