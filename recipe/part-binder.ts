@@ -5,6 +5,7 @@ import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
 import type { Participant, TensorPlace } from "./participant.ts";
 import { baseOf, isOfWholeModels, type LayerRange, type LayerSource, type Recipe } from "./recipe.ts";
+import { checkStackCodes } from "./stack-codes.ts";
 import type { LayerOrigin } from "./stack-follower.ts";
 import type { TensorBinder } from "./tensor-binder.ts";
 import { countedLayers, type LayerStack, type TensorLayout } from "./tensor-layout.ts";
@@ -217,6 +218,7 @@ export class PartBinder {
     const [entry] = this.#part.layouts[this.#part.reference]?.stacks ?? [];
     if (model === undefined || entry === undefined) return undefined;
     const [prefix, layers] = entry;
+    checkStackCodes(this.#recipe, model, layers, origins, this.#findings);
     const layersBefore = countedLayers(layers, this.#part.configuredLayers(model, prefix));
     return { prefix, layers, layersBefore, origins };
   }

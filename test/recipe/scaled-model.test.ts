@@ -87,3 +87,39 @@ test("codes of another dtype than the output's are quantised anew, and so is a c
     "0.up.weight_scale_inv scales F32 [3,2]",
   ]);
 });
+
+const ofLayers = (...own: (readonly TensorShape[])[]): TensorShape[] => [
+  ...own.flat(),
+  ["model.norm.weight", [200], "BF16"],
+];
+const plainBlock = (layer: number): TensorShape[] =>
+  plain.map(([name, shape, dtype]) => [name.replace("layers.0", `layers.${layer}`), shape, dtype]);
+const rowwise = (layer: number): TensorShape[] => [
+  ...block(layer).filter(([name]) => !name.endsWith("scale_inv")),
+  [`model.layers.${layer}.up.weight_scale`, [300, 1], "BF16"],
+];
+const codeModels = {
+  fp8: ofLayers(block(0), block(1)),
+  other: ofLayers(block(0), block(1)),
+  values: ofLayers(plainBlock(0), plainBlock(1)),
+  rowwise: ofLayers(rowwise(0), rowwise(1)),
+  partly: ofLayers(block(0), plainBlock(1)),
+};
+
+test.each<[string, string, string, boolean]>([
+  ["", "fp8", "other", true],
+  ["", "partly", "values", true],
+  ["dtype: bfloat16\n", "fp8", "values", true],
+  ["dtype: bfloat16\n", "values", "rowwise", true],
+  ["", "fp8", "values", false],
+  ["", "values", "fp8", false],
+  ["", "fp8", "rowwise", false],
+  ["out_dtype: float8_e4m3fn\n", "fp8", "values", false],
+  ["", "fp8", "partly", false],
+])("%j: a stack of %s and %s has one kind of codes, or is refused: %s", (dtype, first, second, isRight) => {
+  const slices = [first, second].map((model) => `  - sources: [{model: ${model}, layer_range: [0, 2]}]\n`).join("");
+  const { faults } = bind(`merge_method: passthrough\n${dtype}slices:\n${slices}`, codeModels);
+  expect(faults.map(({ code, message }) => [code, message.slice(0, 7)])).toEqual(
+    isRight ? [] : [["recipe/packed-weights", "slice 2"]],
+  );
+});
