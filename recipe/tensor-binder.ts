@@ -88,6 +88,12 @@ export class TensorBinder {
     if (!this.#absent.areFloats(name, models)) return;
     this.#absent.reportMissing(name, inputName, place, present);
     if (models.length < this.#method.models.min) {
+      const named = place.participants.filter(({ isBase }) => !(apart && isBase));
+      if (named.length < this.#method.models.min) {
+        // The recipe names too few, which has been told: no model is to blame.
+        for (const one of present) this.usage.use(one, name, one.entry);
+        return;
+      }
       this.#absent.leaveOut(name, models.length, place);
       for (const one of present) this.usage.leave(one, name, one.entry, "too few models have");
       return;

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { usageOf } from "../../merge/work/index.ts";
 import { type Binding, bindRecipe, labelsFor, referencedModels } from "../../recipe/index.ts";
+import { bindModels } from "./binding.ts";
 import { checkpointOf, type TensorShape, tinyLlama } from "./checkpoints.ts";
 import { methods, parse, summaryOf } from "./parsing.ts";
 
@@ -196,4 +197,13 @@ test("what a model computes by itself is no part of it: masks and frequencies th
   const trained: TensorShape = ["model.layers.0.self_attn.q_proj.bias", [4]];
   const other = bind(recipeOf("ties", ", density: 0.5"), { base: tinyLlama(2), a: [...tinyLlama(2), trained] });
   expect(codesOf(other.warnings)).toEqual(["recipe/tensor-skipped", "recipe/partly-used"]);
+});
+
+test("a recipe of too few models is told of that alone: none of them is called a stranger", () => {
+  const model = checkpointOf(tinyLlama(2));
+  const { faults } = bindModels("merge_method: model_stock\nbase_model: base\nmodels: [{model: base}, {model: a}]\n", {
+    base: model,
+    a: model,
+  });
+  expect(codesOf(faults)).toEqual(["recipe/model-count"]);
 });
