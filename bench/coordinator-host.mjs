@@ -4,6 +4,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { ServerCredentials } from "@grpc/grpc-js";
+import { keepHeapSmall } from "../dist/cli/keep-heap-small.js";
 import { JobRecords, JobRunner, remoteLimits } from "../dist/coordinator/job/index.js";
 import { openFileJournal, openNatsJournal, takeOver } from "../dist/coordinator/journal/index.js";
 import { coordinatorHandlers, RpcServer, WorkerHub } from "../dist/coordinator/link/index.js";
@@ -12,6 +13,7 @@ import { planText } from "../dist/merge/work/index.js";
 import { CoordinatorService } from "../dist/proto/index.js";
 import { FileStore } from "../dist/storage/index.js";
 
+keepHeapSmall();
 const options = JSON.parse(process.argv[2]);
 const { slices, jobs, workers, slots, load, journal, folder, natsUrl } = options;
 const store = new FileStore({ blocking: false });

@@ -97,7 +97,7 @@ async function measure(scenario, natsUrl) {
   };
 }
 
-/** As the commands set it (cli/main.ts). `BENCH_PROFILE=host` writes a CPU profile of that process. */
+/** As all commands set it (cli/main.ts); the coordinator's own settings are the host's to make. `BENCH_PROFILE=host` writes a CPU profile of that process. */
 function nodeFlags(which) {
   const profile = process.env.BENCH_PROFILE === which ? ["--cpu-prof", "--cpu-prof-dir=.bench/profiles"] : [];
   return ["--semi-space-growth-factor=1", ...profile];

@@ -32,6 +32,7 @@ import { redact } from "../../trust/secrets/index.ts";
 import { heartbeatFor, readInputMethod, sendResultMethod, sendSummaryMethod } from "../../wire/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
+import { keepHeapSmall } from "../keep-heap-small.ts";
 import type { NatsCommandOptions } from "../nats-options.ts";
 import { openEnrollment } from "../open-enrollment.ts";
 import { maybeNatsOptions } from "../open-nats.ts";
@@ -74,6 +75,7 @@ const DESCRIPTORS_BYTES_MAX = 4 * 1024 * 1024;
 
 /** `deltaworks coordinator` */
 export async function coordinatorCommand(_: readonly string[], options: CoordinatorOptions, io: Io): Promise<number> {
+  keepHeapSmall();
   const log = pino(
     {
       level: options.logLevel,
