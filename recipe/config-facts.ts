@@ -54,8 +54,8 @@ const known: readonly Known[] = [
   { keys: ["is_causal"], otherwise: true },
   { keys: ["is_decoder"], otherwise: false },
   { keys: ["use_bidirectional_attention"], otherwise: false, like: (value) => value ?? false },
-  // positions; rope is looked at as a whole below
-  { keys: ["max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length"] },
+  // Positions: rope is looked at as a whole below. How many are allowed says nothing of what a weight means (learned ones are rows of a
+  // tensor, whose shapes are compared), and base and instruct of one family mostly differ in it.
   // activations and norms
   {
     keys: [
@@ -213,7 +213,7 @@ function scalingOf(scaling: Config): Config | null {
     // Sections of several kinds of positions count without a type, too.
     return rest.mrope_section === undefined ? null : { mrope_section: rest.mrope_section };
   }
-  return { type, ...rest };
+  return { type: type === "su" ? "longrope" : type, ...rest }; // Phi-3's first name for it
 }
 
 /** Key and value heads: as many as heads where a config does not say. */

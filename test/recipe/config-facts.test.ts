@@ -40,7 +40,6 @@ test.each([
   ],
   [{ final_logit_softcapping: 30 }, [["final_logit_softcapping", 30, null]]],
   [{ tie_word_embeddings: true }, [["tie_word_embeddings", true, false]]],
-  [{ max_position_embeddings: 256 }, [["max_position_embeddings", 256, 128]]],
   [{ is_causal: false }, [["is_causal", false, true]]],
 ])("%j is told", (change, expected) => {
   expect(between(llama, { ...llama, ...change })).toEqual(expected);
@@ -48,6 +47,12 @@ test.each([
 });
 
 test.each<[string, Config, Config]>([
+  ["how many positions are allowed", { max_position_embeddings: 256 }, { max_position_embeddings: 128 }],
+  [
+    "the first name of a scaling",
+    { rope_scaling: { type: "su", short_factor: [1] } },
+    { rope_scaling: { rope_type: "longrope", short_factor: [1] } },
+  ],
   ["as many key and value heads as heads", { num_key_value_heads: 8 }, { num_key_value_heads: undefined }],
   ["a head's size that follows from the others", { head_dim: 8 }, {}],
   [
