@@ -11,7 +11,7 @@ import { benchFolder } from "./folders.mjs";
 const GENERATION = 1;
 const THREADS = 2;
 
-/** The shapes of issue 1.8.4: 336 million parameters with 5 fine-tunes, 16 million with up to 200. */
+/** 336 million parameters with 5 fine-tunes, 16 million with up to 200. */
 export const sets = {
   first: {
     fineTunes: 5,

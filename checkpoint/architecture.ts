@@ -79,7 +79,7 @@ const vocabularyTensors: readonly RegExp[] = [
   /(?:^|\.)word_embeddings?\.weight$/, // BERT, BLOOM, Falcon, ChatGLM
   /(?:^|\.)tok_embeddings\.weight$/, // InternLM2, ModernBERT
   /(?:^|\.)embed_(?:in|out)\.(?:weight|bias)$/, // GPT-NeoX
-  /^(?:model\.)?shared\.weight$/, // T5, BART
+  /^(?:\w+\.)?shared\.weight$/, // T5, BART, LED
   /^(?:backbone|rwkv|model)\.embeddings?\.weight$/, // Mamba, RWKV
   /(?:^|\.)lm_head\.(?:decoder\.)?(?:weight|bias)$/, // Llama and many more; RoBERTa with `decoder`
   /(?:^|\.)cls\.predictions\.(?:decoder\.)?(?:weight|bias)$/, // BERT; its head is tied, its bias is not

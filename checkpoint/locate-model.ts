@@ -49,7 +49,9 @@ export async function locateModel(
     );
   }
   if (isHubId(path)) return locateInCache(store, path, revision, surroundings.environment);
-  const places = isAbsolute(path) ? "" : `, neither in ${surroundings.cwd} nor in ${surroundings.recipeDirectory}`;
+  const { cwd, recipeDirectory } = surroundings;
+  const isOnePlace = resolve(cwd) === resolve(recipeDirectory);
+  const places = isAbsolute(path) ? "" : isOnePlace ? ` in ${cwd}` : `, neither in ${cwd} nor in ${recipeDirectory}`;
   throw new CheckpointError("checkpoint/not-found", `${path}: nothing is there${places}`, {
     hint: /^~/.test(path)
       ? `~ is spelled out by the shell alone, and stands for nothing in a recipe: write the whole path${homeHint(path, surroundings.environment)}.`

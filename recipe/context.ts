@@ -24,6 +24,17 @@ export function reportUnknownKey(context: ReadingContext, place: Place, message:
 export function reportUnknownKeys(context: ReadingContext, map: YamlMap, known: readonly string[]): void {
   for (const { key, place } of map.entries.values()) {
     if (known.includes(key)) continue;
+    const isMisplaced = known.includes("parameters") && Object.hasOwn(context.method?.parameters ?? {}, key);
+    if (isMisplaced) {
+      const hint = `Write it one level further in: parameters: {${key}: ...}.`;
+      reportUnknownKey(
+        context,
+        place,
+        `"${key}" is a parameter of ${context.method?.name}, and stands outside of "parameters"`,
+        hint,
+      );
+      continue;
+    }
     const message = `unknown key "${key}"${didYouMean(maybeMeant(key, known))}`;
     reportUnknownKey(context, place, message, `Known here: ${known.join(", ")}.`);
   }

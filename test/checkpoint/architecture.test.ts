@@ -72,6 +72,11 @@ const families: Record<string, { before: string[]; after: string[]; vocabulary: 
     after: ["encoder.final_layer_norm.weight", "decoder.final_layer_norm.weight", "lm_head.weight"],
     vocabulary: ["shared.weight", "encoder.embed_tokens.weight", "lm_head.weight"],
   },
+  LED: {
+    before: ["led.shared.weight", "led.encoder.embed_positions.weight"],
+    after: ["lm_head.weight", "final_logits_bias"],
+    vocabulary: ["led.shared.weight", "lm_head.weight", "final_logits_bias"],
+  },
   ModernBERT: {
     before: ["model.embeddings.tok_embeddings.weight", "model.embeddings.norm.weight"],
     after: ["model.final_norm.weight", "head.norm.weight", "head.dense.weight", "decoder.bias"],

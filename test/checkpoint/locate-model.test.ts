@@ -221,3 +221,16 @@ describe("owner/name", () => {
     expect(await locateModel(store, { path: file }, at)).toEqual({ ...location, file: "model.safetensors" });
   });
 });
+
+test("where a model was looked for is named once where both folders are one", async () => {
+  const two = place();
+  const one = { ...two, recipeDirectory: two.cwd };
+  const said = async (surroundings: Surroundings) => {
+    const error: unknown = await locateModel(store, { path: "./none" }, surroundings).catch(
+      (thrown: unknown) => thrown,
+    );
+    return (error as Error).message;
+  };
+  expect(await said(two)).toMatch(/nothing is there, neither in .*cwd nor in .*recipe$/);
+  expect(await said(one)).toMatch(/nothing is there in [^ ]*cwd$/);
+});

@@ -47,6 +47,14 @@ test("a fault is shown with file, line and column, and an error carries them all
   expect(() => checkFaults([])).not.toThrow();
 });
 
+test("a parameter that stands beside its model is told where it belongs", () => {
+  const text = "merge_method: ties\nbase_model: b\nmodels:\n  - model: a\n    weight: 0.5\n";
+  const [fault] = parse(text).faults;
+  expect(fault).toMatchObject({ code: "recipe/unknown-key", line: 5 });
+  expect(fault?.message).toMatch(/"weight" is a parameter of ties, and stands outside of "parameters"$/);
+  expect(fault?.hint).toMatch(/^Write it one level further in: parameters: \{weight: \.\.\.\}\./);
+});
+
 test("unknown keys and parameters become warnings where the user allows them, and are ignored", () => {
   const text = `${ties}models: [{model: a, parameters: {weight: 1, densty: 0.5}, note: x}]\nauthor: me\n`;
   expect(parse(text).faults.map(({ code }) => code)).toEqual(Array(3).fill("recipe/unknown-key"));
