@@ -40,6 +40,8 @@ export class Auditor {
   /** Per shard: bytes that were read since they were written last. */
   readonly #readBack = new Map<string, Uint8Array>();
   readonly #discarded = new Set<string>();
+  /** Where staged shards were published. */
+  readonly #published = new Map<string, string>();
 
   constructor(world: World, merge: MadeUpMerge, out: string) {
     this.#world = world;
@@ -116,7 +118,10 @@ export class Auditor {
     const granted = this.#granted.get(unit);
     if (granted !== asked.attempt)
       this.violated(`${unit} is done by attempt ${asked.attempt}, the grant is ${granted}'s`);
-    const path = `${this.#stage}/${this.#merge.plan.shards[slice.shard]?.name}`;
+    const staged = `${this.#stage}/${this.#merge.plan.shards[slice.shard]?.name}`;
+    // A coordinator that stood still hears of its record when another has published, or discarded, what the record is about.
+    if (this.#discarded.has(staged)) return;
+    const path = this.#published.get(staged) ?? staged;
     const bytes = this.#world.look().durableRange(path, slice.offsetBytes, slice.sizeBytes);
     // What the attempt wrote, which may not be what it says: that is for others to find out.
     const written = this.#written.get(`${unit}/${asked.attempt}`);
@@ -157,8 +162,9 @@ export class Auditor {
     this.#readBack.get(path)?.fill(1, offsetBytes, offsetBytes + sizeBytes);
   }
 
-  renaming(from: string, _to: string): void {
+  renaming(from: string, to: string): void {
     const coverage = this.#readBack.get(from);
+    if (coverage !== undefined) this.#published.set(from, to);
     if (coverage?.includes(0) === true) this.violated(`${from} was published, and not all of it had been read back`);
   }
 

@@ -41,6 +41,7 @@ export class SimulatedCoordinator {
   /** Of the newest decision. */
   state: JobState | undefined;
   #sharing = false;
+  readonly #fetching = new Set<string>();
   #ended = false;
 
   constructor(cluster: Cluster, name: string) {
@@ -273,7 +274,22 @@ export class SimulatedCoordinator {
   }
 
   /** Comes for a result: question and answer take their time, and get lost. */
-  async #fetch(worker: RemoteWorker, intake: ResultIntake, { unit, attempt }: AttemptRef): Promise<void> {
+  async #fetch(worker: RemoteWorker, intake: ResultIntake, ref: AttemptRef): Promise<void> {
+    const name = attemptName(ref);
+    this.#fetching.add(name);
+    try {
+      await this.#fetched(worker, intake, ref);
+    } finally {
+      this.#fetching.delete(name);
+    }
+  }
+
+  /** Whether this result is being come for, whatever became of its attempt meanwhile. */
+  isFetching(ref: { readonly unit: string; readonly attempt: number }): boolean {
+    return this.#fetching.has(attemptName(ref));
+  }
+
+  async #fetched(worker: RemoteWorker, intake: ResultIntake, { unit, attempt }: AttemptRef): Promise<void> {
     const { world, workers } = this.#cluster;
     const holder = workers.find(({ name }) => name === worker.id);
     const lost = new LinkError("link/unreachable", `worker ${worker.id} cannot be reached (simulated)`, {
@@ -309,6 +325,10 @@ export class SimulatedCoordinator {
 }
 
 const JOB = "job";
+
+function attemptName({ unit, attempt }: { readonly unit: string; readonly attempt: number }): string {
+  return `${unit}/${attempt}`;
+}
 
 function rangesOf(work: SealWork): readonly { readonly offsetBytes: number; readonly sizeBytes: number }[] {
   return work.kind === "seal-slices" ? work.ranges : [{ offsetBytes: 0, sizeBytes: work.sizeBytes }];

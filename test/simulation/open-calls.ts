@@ -41,6 +41,7 @@ export class OpenCalls implements CallWatch {
       if (!isOpen() || !process.alive) return;
       // What is to become durable, or to be fetched, is waited for; and a process that is stopped answers nobody.
       const isWaiting = named.some(({ unit, attempt }) => {
+        if (coordinator.isFetching({ unit, attempt })) return true;
         const known = coordinator.state?.units.get(unit as never);
         const current = known?.attempts.find(({ number }) => number === attempt);
         return current !== undefined && known?.kind === "slice" && !current.audit;
