@@ -36,18 +36,29 @@ export class JobShelf {
     return this.#entries.delete(id);
   }
 
-  /** What did not come through this time may the next: a plan that was lost, a mount that was not there. */
+  /**
+   * What did not come through this time may the next: a plan that was lost, a mount that was not there, a coordinator that had not taken the
+   * job up yet. So a failure is remembered by nobody, and who waited for somebody else's load, begun under what held then, has it tried again.
+   */
   async local(id: string): Promise<LocalJob | undefined> {
     const entry = this.#entries.get(id);
     if (entry === undefined) return undefined;
+    const earlier = entry.local;
+    if (earlier !== undefined) {
+      try {
+        return await earlier;
+      } catch {
+        if (entry.local === earlier) delete entry.local;
+      }
+    }
     entry.local ??= this.#load(entry.message);
+    const mine = entry.local;
     try {
-      return await entry.local;
+      return await mine;
     } catch (error) {
-      const failure = failureFrom(error);
-      if (failure.retryable && entry.local !== undefined) {
+      if (entry.local === mine) {
         delete entry.local;
-        this.#log("error", "job cannot be worked on", { job: id, ...failure });
+        this.#log("error", "job cannot be worked on", { job: id, ...failureFrom(error) });
       }
       throw error;
     }
