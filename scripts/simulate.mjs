@@ -25,9 +25,14 @@ const { values } = parseArgs({
 const compiler = join(dirname(require.resolve("typescript/package.json")), "bin", "tsc");
 execFileSync(process.execPath, [compiler, "-p", "test/simulation"], { cwd: root, stdio: "inherit" });
 
-if (values.seed !== undefined) process.exit(await replay(Number(values.seed), values.bug));
-if (values["find-bugs"]) process.exit(await findBugs());
-process.exit(await runMany(Number(values.first), Number(values.seeds), Number(values.threads)));
+// Not process.exit(): what a pipe has not taken yet would be cut off.
+process.exitCode = await run();
+
+function run() {
+  if (values.seed !== undefined) return replay(Number(values.seed), values.bug);
+  if (values["find-bugs"]) return findBugs();
+  return runMany(Number(values.first), Number(values.seeds), Number(values.threads));
+}
 
 /** One seed, all of what happened on stdout. */
 async function replay(seed, bug) {
