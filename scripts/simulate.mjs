@@ -76,7 +76,9 @@ async function runMany(first, count, threads) {
       (_, offset) =>
         new Promise((resolve) => {
           const workerData = { first, count, offset, step: threads, violationsMax: 10 };
-          const worker = new Worker(join(compiled, "seeds-worker.js"), { workerData });
+          // A seed's world is garbage when it has ended: most of it dies young where there is room for it.
+          const resourceLimits = { maxYoungGenerationSizeMb: 128 };
+          const worker = new Worker(join(compiled, "seeds-worker.js"), { workerData, resourceLimits });
           worker.on("message", (message) => {
             if (message.type === "violation") {
               violations.push(message);

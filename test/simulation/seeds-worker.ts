@@ -20,6 +20,8 @@ export type FromSeeds =
   | { readonly type: "ended"; readonly coverage: ReturnType<Coverage["toData"]> };
 
 const { first, count, offset, step, bug, violationsMax } = workerData as SeedsToRun;
+// Errors are made by the thousand here, and nobody reads where: a replay says.
+Error.stackTraceLimit = 0;
 const coverage = new Coverage();
 let violations = 0;
 let done = 0;

@@ -79,6 +79,7 @@ export class SimulatedWorker {
         answerMs: times.answerMs,
         laterMs: times.laterMs,
         sendMs: 5 * times.callMs,
+        memoryUsedBytes: () => 0,
         startPool: async (_, listener) =>
           new SimulatedPool(this.#cluster, { process, store, isLiar: this.isLiar, owners }, listener),
         connect: async () => {

@@ -81,6 +81,7 @@ export interface WorkerSeams extends AttachmentSeams {
   readonly answerMs?: number;
   readonly laterMs?: number;
   readonly sendMs?: number;
+  readonly memoryUsedBytes?: () => number;
 }
 
 /** One attempt and what there is of it. */
@@ -232,7 +233,8 @@ export class RemoteWorker implements AttachListener {
       const { alive = true } = progress.get(textOf(key)) ?? {};
       return { id: messageOfAttempt(key), alive, bytesDone: 0n };
     });
-    return { held, memoryUsedBytes: process.memoryUsage.rss() };
+    const { memoryUsedBytes = process.memoryUsage.rss } = this.#options.seams ?? {};
+    return { held, memoryUsedBytes: memoryUsedBytes() };
   }
 
   answered(named: readonly AttemptKey[], sentMs: number, dropped: readonly AttemptKey[]): void {
