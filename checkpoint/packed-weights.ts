@@ -11,6 +11,8 @@ export interface PackedWeights {
   readonly hint: string;
   /** Whether config or names say who packed; bare integers are called after their dtype. */
   readonly isNamed: boolean;
+  /** How codes are to be read stands in the files' metadata, too: a copy without it cannot be loaded. */
+  readonly needsMetadata: boolean;
   /** The first tensor of codes, and how many there are. */
   readonly codes: TensorEntry;
   readonly codesCount: number;
@@ -22,7 +24,9 @@ type Entries = Pick<Checkpoint, "tensors" | "config">;
 
 /** What such a tensor is called, after the last dot, whoever made it. */
 const codeName =
-  /^(?:(?:q|w|packed_|q_|int_|quantized_)?weights?(?:_packed|_q|_qdata|_int|_data)?|qdata|_data|w_q|trellis|dense_weights|codes?|int_data)$/i;
+  /^(?:(?:q|w|packed_|q_|int_|quantized_|_)?weights?(?:_packed|_q|_qdata|_int|_data)?|qdata|_data|w_q|trellis|dense_weights|codes?|int_data|qidxs)$/i;
+/** Nothing but codes is called so, in floating point, too: some keep the bits of several codes in one element of it. */
+const onlyCodesName = /^(?:W_q|qweight|weight_packed|_?weight_qdata|Qidxs)$/;
 const weightName = /(?:^|_)(?:weights?|kernel|embeddings?|proj|blocks|packed|codes|qdata)(?:_\d+)?$/i;
 
 /** Integers of two and more dimensions that models hold and that are no weights: masks, positions, tables of indices. */
@@ -37,13 +41,18 @@ const small: ReadonlySet<Dtype> = new Set<Dtype>(["I8", "U8", "I16", "U16", "I32
  */
 export function packedWeights(checkpoint: Entries): PackedWeights | undefined {
   const { tensors } = checkpoint;
-  if (![...tensors.values()].some(({ dtype }) => mayBeCodes(dtype))) return undefined;
+  if (![...tensors.values()].some((entry) => mayBeCodes(entry))) return undefined;
   const siblings = siblingsIn(tensors);
   const scaled = scaledTensors(checkpoint, "", { packed: "leave" });
   const isCodes = (entry: TensorEntry): boolean => {
     const [module, leaf] = split(entry.name);
     const around = siblings.get(module) ?? new Set<string>();
-    if (isFloatDtype(entry.dtype)) return isFp8(entry.dtype) && !scaled.has(entry.name) && hasOtherScales(leaf, around);
+    if (isFloatDtype(entry.dtype)) {
+      if (entry.elementCount === 0 || scaled.has(entry.name)) return false;
+      // bitsandbytes calls what belongs to a weight as if that were a module.
+      const isOfStates = ["absmax", "quant_map"].some((part) => siblings.get(entry.name)?.has(part) === true);
+      return isOfStates || onlyCodesName.test(leaf) || (isFp8(entry.dtype) && hasOtherScales(leaf, around));
+    }
     return isPackedInteger(entry, leaf, around);
   };
   const packed = [...tensors.values()].filter(isCodes);
@@ -76,8 +85,9 @@ function isMarlin(leaf: string, around: ReadonlySet<string>): boolean {
   return leaf === "B" && around.has("s");
 }
 
-function mayBeCodes(dtype: Dtype): boolean {
-  return isFp8(dtype) || !(isFloatDtype(dtype) || dtype === "BOOL");
+function mayBeCodes({ name, dtype }: TensorEntry): boolean {
+  if (isFp8(dtype) || !(isFloatDtype(dtype) || dtype === "BOOL")) return true;
+  return dtype !== "BOOL" && onlyCodesName.test(split(name)[1]);
 }
 
 function isFp8(dtype: Dtype): boolean {
@@ -89,7 +99,7 @@ function hasOtherScales(leaf: string, around: ReadonlySet<string>): boolean {
   const isScale = (name: string) =>
     /scale/i.test(name) &&
     !/(?:^|_)(?:input|output|act|activation|activations|[kqv]|kv|attn|prob)_scale|scale_(?:input|output)/i.test(name);
-  if (/^(?:weight|qdata|_data|kernel)/.test(leaf)) return [...around].some(isScale);
+  if (/^(?:_?weight|qdata|_data|kernel)/.test(leaf)) return [...around].some(isScale);
   return [...around].some((name) => name !== leaf && name.startsWith(leaf) && isScale(name));
 }
 

@@ -10,6 +10,8 @@ interface Packing {
   readonly tells?: (has: (pattern: RegExp) => boolean, codes: TensorEntry) => boolean;
   /** How its values are had, besides from the model that was packed. */
   readonly values?: string;
+  /** Files say in their metadata, by the names of tensors, how the codes are to be read. */
+  readonly needsMetadata?: true;
 }
 
 const load = (how: string) =>
@@ -24,6 +26,9 @@ const packings: readonly Packing[] = [
     values: load("").replace(".save_pretrained", ".dequantize().save_pretrained"),
   },
   { kind: "AWQ", methods: /^awq$/, tells: (has) => has(/\.qweight$/) && has(/\.qzeros$/) && !has(/\.g_idx$/) },
+  { kind: "FP-Quant", methods: /^fp_quant$/, tells: (has) => has(/\.dqweight$/) },
+  { kind: "SVDQuant", methods: /^(?:svdquant|nunchaku)/, tells: (has) => has(/\.qweight$/) && has(/\.wscales$/) },
+  { kind: "BitBLAS", methods: /^bitblas$/ },
   { kind: "GPTQ", methods: /^(?:gptq|intel\/auto-round|auto-round)/, tells: (has) => has(/\.qweight$/) },
   {
     kind: "MXFP4",
@@ -34,9 +39,10 @@ const packings: readonly Packing[] = [
   {
     kind: "MLX",
     methods: /^mlx$/,
-    tells: (has, { dtype }) => dtype === "U32" && has(/\.scales$/),
+    tells: (has, { dtype }) => dtype === "U32" && has(/\.scales$/) && !has(/\.qbiases$/),
     values: "mlx_lm.convert --hf-path FOLDER --mlx-path OTHER --dequantize makes values of it.",
   },
+  { kind: "Metal", methods: /^metal$/, tells: (has) => has(/\.qbiases$/) },
   { kind: "NVFP4", methods: /^(?:modelopt_fp4|nvfp4)$/, tells: (has) => has(/\.weight_(?:scale_2|global_scale)$/) },
   { kind: "HQQ", methods: /^hqq/, tells: (has) => has(/\.W_q$/) },
   { kind: "SINQ", methods: /^sinq/ },
@@ -44,12 +50,18 @@ const packings: readonly Packing[] = [
   { kind: "AQLM", methods: /^aqlm$/, tells: (has) => has(/\.codebooks$/) },
   { kind: "VPTQ", methods: /^vptq$/, tells: (has) => has(/\.centroids(?:\.|$)/) },
   { kind: "SpQR", methods: /^spqr$/, tells: (has) => has(/\.dense_weights$/) },
+  { kind: "QuIP#", methods: /^quip/, tells: (has) => has(/\.Qidxs$/) },
   { kind: "HIGGS", methods: /^higgs$/, tells: (has) => has(/\.tables2?$/) },
   { kind: "EXL3", methods: /^exl3$/, tells: (has) => has(/\.trellis$/) },
   { kind: "EXL2", methods: /^exl2$/, tells: (has) => has(/\.q_weight$/) },
   { kind: "Marlin", methods: /^(?:gptq_)?marlin/, tells: (has) => has(/\.B$/) && has(/\.s$/) },
   { kind: "quanto", methods: /^quanto$/, tells: (has) => has(/\._data$/) },
-  { kind: "torchao", methods: /^torchao$/, tells: (has) => has(/(?:\.|_)(?:qdata|int_data)$/) },
+  {
+    kind: "torchao",
+    methods: /^torchao$/,
+    tells: (has) => has(/[._:](?:qdata|int_data)$/),
+    needsMetadata: true,
+  },
   { kind: "BitNet", methods: /^bitnet$/ },
   { kind: "FBGEMM", methods: /^fbgemm/ },
   { kind: "Quark", methods: /^quark$/ },
@@ -67,7 +79,7 @@ export function packingNames(
   config: Checkpoint["config"],
   members: readonly string[],
   codes: TensorEntry,
-): { readonly kind: string; readonly hint: string; readonly isNamed: boolean } {
+): { readonly kind: string; readonly hint: string; readonly isNamed: boolean; readonly needsMetadata: boolean } {
   const stated = quantizationOf(config);
   const methods = stated.flatMap((one) => methodOf(one) ?? []);
   const has = (pattern: RegExp) => members.some((name) => pattern.test(name));
@@ -80,6 +92,7 @@ export function packingNames(
   const values = known?.values === undefined ? "" : ` ${known.values}`;
   return {
     isNamed: known !== undefined || other !== undefined,
+    needsMetadata: known?.needsMetadata === true,
     kind: details === "" ? name : `${name} (${details})`,
     hint: `Merge the model that was packed, in bf16 or f16, and pack the result.${values}`,
   };

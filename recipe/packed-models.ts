@@ -67,6 +67,8 @@ function whyNot(
   method: MethodDeclaration,
 ): string | undefined {
   if (reference.adapter !== undefined) return "an adapter cannot be added to it";
+  if (found.needsMetadata)
+    return "what its codes mean stands in its files' metadata as well, which is not carried along: it cannot even be copied";
   if (method.name !== "passthrough") return `${method.name} cannot merge it; passthrough without a scale copies it`;
   if (setsScale(recipe)) return "passthrough without a scale copies it, and one with a scale cannot";
   return rowsArePacked(recipe, found)

@@ -51,6 +51,16 @@ const kinds: Readonly<Record<string, Kind & { readonly said: RegExp }>> = {
     tensors: weight("I8", [16, 8], ["SCB", [16], "F32"], ["weight_format", [], "U8"]),
     said: /bitsandbytes/,
   },
+  "bitsandbytes 4 bits, two codes a byte and two bytes an element of bf16": {
+    tensors: weight(
+      "BF16",
+      [32, 1],
+      ["weight.absmax", [2], "F32"],
+      ["weight.quant_map", [16], "F32"],
+      ["weight.quant_state.bitsandbytes__nf4", [30], "U8"],
+    ),
+    said: /bitsandbytes/,
+  },
   GPTQ: { tensors: gptq, said: /GPTQ \(4 bits\)/, config: quantization("gptq", { bits: 4 }) },
   "GPTQ, no config": { tensors: gptq, said: /GPTQ/ },
   "GPTQ in the text's part": {
@@ -74,6 +84,16 @@ const kinds: Readonly<Record<string, Kind & { readonly said: RegExp }>> = {
   HQQ: {
     tensors: parts(["W_q", [8, 8], "U8"], ["scale", [16, 1], "F16"], ["zero", [16, 1], "F16"], ["shape", [2], "I32"]),
     said: /HQQ/,
+  },
+  "HQQ, viewed as floating point": {
+    tensors: parts(["W_q", [8, 4], "F16"], ["scale", [16, 1], "F16"], ["zero", [16, 1], "F16"]),
+    said: /HQQ/,
+  },
+  "QuIP#": { tensors: parts(["Qidxs", [16, 1], "I64"], ["SU", [8], "F16"], ["SV", [16], "F16"]), said: /QuIP#/ },
+  "FP-Quant": {
+    tensors: parts(["qweight", [16, 4], "U8"], ["scales", [16, 1], "U8"], ["weight_global_scale", [1], "F32"]),
+    said: /FP-Quant/,
+    config: quantization("fp_quant"),
   },
   SINQ: {
     tensors: parts(["W_q", [8, 8], "U8"], ["scale", [16, 1], "F16"], ["scale2", [1, 8], "F16"]),
@@ -118,6 +138,10 @@ const kinds: Readonly<Record<string, Kind & { readonly said: RegExp }>> = {
   "quanto, fp8": {
     tensors: parts(["weight._data", [16, 8], "F8_E4M3"], ["weight._scale", [16, 1], "F16"]),
     said: /quanto/,
+  },
+  "torchao, fp8": {
+    tensors: parts(["_weight_qdata", [16, 8], "F8_E4M3"], ["_weight_scale", [16, 1], "F32"]),
+    said: /torchao/,
   },
   torchao: {
     tensors: parts(
@@ -190,7 +214,7 @@ function bind(recipeText: string, models: Readonly<Record<string, ReturnType<typ
 const linear =
   "merge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {weight: 1}}]";
 
-describe.each(Object.entries(kinds))("%s", (_, kind) => {
+describe.each(Object.entries(kinds))("%s", (title, kind) => {
   const packed = model(kind);
 
   test.each([
@@ -221,6 +245,15 @@ describe.each(Object.entries(kinds))("%s", (_, kind) => {
     expect(faults.every(({ code }) => code === "recipe/packed-weights")).toBe(true);
     expect(tasks).toEqual([]);
   });
+
+  if (title.startsWith("torchao")) {
+    test("is not copied, as its files' metadata is not", () => {
+      expect(bind("merge_method: passthrough\nmodels: [{model: a}]", { a: packed }).faults).toMatchObject([
+        { code: "recipe/packed-weights", message: expect.stringMatching(/metadata/) },
+      ]);
+    });
+    return;
+  }
 
   test("is copied whole by passthrough, whatever dtype is asked for, and stacked", () => {
     const whole = bind("merge_method: passthrough\nmodels: [{model: a}]\ndtype: float32", { a: packed });
