@@ -44,6 +44,7 @@ export {
   inputEmbedding,
   isFlagOfScaling,
   isTiedHead,
+  otherHeadBias,
   saysTied,
   tiedPaths,
 } from "./tied-weights.ts";

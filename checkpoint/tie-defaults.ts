@@ -19,10 +19,10 @@ const tied: ReadonlySet<string> = new Set(
     "gpt_bigcode gpt_neo gpt_neox_japanese granite_docling granite_docling_text granite_speech granite_speech5_ctc " +
     "granite_speech_plus granite_swa gte hunyuan_vl hunyuan_vl_text hyperclovax_vision_v2 ibert internvl janus jetmoe " +
     "jina_embeddings_v3 kimi_k25 kosmos-2 kosmos-2.5 kosmos_2_5_text_model kosmos_2_text_model lara_mini layoutlm led " +
-    "lfm2 lfm2_moe lfm2_vl lfm3 lfm3_vl lighton_ocr longformer longt5 luke lxmert m2m_100 mamba marian mbart " +
+    "lfm2 lfm2_moe lfm2_vl lfm3 lfm3_vl lighton_ocr longformer longt5 lxmert m2m_100 mamba marian mbart " +
     "megatron-bert minicpm3 minicpm_ocr mistral3 mobilebert modernbert modernbert-decoder moonshine " +
     "moss_transcribe_diarize mpnet mpt mra mvp neomme nllb-moe nomic_bert nystromformer openai-gpt opt ovis2 " +
-    "paddleocr_vl paddleocr_vl_text paligemma pegasus pegasus_x plbart pop2piano pp_chart2table prophetnet qwen3_asr " +
+    "paddleocr_vl paddleocr_vl_text paligemma pegasus pegasus_x plbart pp_chart2table prophetnet qwen3_asr " +
     "recurrent_gemma roberta roberta-prelayernorm roc_bert roformer seamless_m4t seamless_m4t_v2 smollm3 " +
     "speech_to_text squeezebert starcoder2 switch_transformers t5 t5_gemma_module t5gemma t5gemma2 t5gemma2_decoder " +
     "t5gemma2_encoder t5gemma2_text trocr udop umt5 vaultgemma visual_bert voxtral_realtime whisper xglm xlm " +

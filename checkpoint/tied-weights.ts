@@ -11,9 +11,10 @@ export interface CopyName {
   readonly of: string;
   /**
    * "head": an output head, one with the embedding where the config ties them. "embedding": a tower's own name for the shared one.
-   * "bias": of the layer within a head. "ahead": of layers that predict further tokens; these are read by name, and are kept.
+   * "tower": for that of another tower; some classes have two. "bias": of the layer within a head. "ahead": of layers that predict
+   * further tokens. Those of towers and of such layers are read by their names, and are kept.
    */
-  readonly kind: "head" | "embedding" | "bias" | "ahead";
+  readonly kind: "head" | "embedding" | "tower" | "bias" | "ahead";
 }
 
 type Named = ReadonlyMap<string, Pick<TensorEntry, "shape">>;
@@ -67,9 +68,10 @@ export function copyNames(tensors: Named): CopyName[] {
     if (isTiedHead(name)) {
       if (embedding !== undefined) found.push({ name, of: embedding, kind: "head" });
     } else if (embedding !== undefined && isTowersName(name, embedding)) {
-      found.push({ name, of: embedding, kind: "embedding" });
-    } else if (/(?:^|\.)(?:lm_head|predictions)\.decoder\.bias$/.test(name)) {
-      found.push({ name, of: name.replace(/\.decoder\.bias$/, ".bias"), kind: "bias" });
+      const isShared = !/(?:^|\.)(?:encoder|decoder)\.\w+\.weight$/.test(embedding);
+      found.push({ name, of: embedding, kind: isShared ? "embedding" : "tower" });
+    } else if (tensors.has(otherHeadBias(name) ?? "") && /\.decoder\.bias$/.test(name)) {
+      found.push({ name, of: otherHeadBias(name) ?? "", kind: "bias" });
     } else if (/(?:\.\d+|^mtp|\.mtp)\.embed_tokens\.weight$/.test(name) && embedding !== undefined) {
       found.push({ name, of: embedding, kind: "ahead" });
     } else if (/\.\d+\.shared_head\.head\.weight$/.test(name) && head !== undefined) {
@@ -77,6 +79,12 @@ export function copyNames(tensors: Named): CopyName[] {
     }
   }
   return found;
+}
+
+/** The other name that a bias of an output head may have; some classes know only one of the two. */
+export function otherHeadBias(name: string): string | undefined {
+  const match = /^((?:.*\.)?(?:lm_head|predictions)\.)(decoder\.)?bias$/s.exec(name);
+  return match === null ? undefined : `${match[1]}${match[2] === undefined ? "decoder." : ""}bias`;
 }
 
 /** `encoder.embed_tokens` and `decoder.embed_tokens` beside `shared`; `decoder.word_embeddings` beside `word_embeddings`. */
@@ -94,6 +102,7 @@ function isTowersName(name: string, embedding: string): boolean {
  */
 export function saysTied(config: Config | undefined): boolean | undefined {
   if (config === undefined) return undefined;
+  if (untiedInCode.has(config.model_type)) return undefined;
   const [top, ...nested] = textConfigs(config).map((part) => part.config);
   const flagOf = (part: Config | undefined) =>
     typeof part?.tie_word_embeddings === "boolean" ? part.tie_word_embeddings : undefined;
@@ -109,6 +118,9 @@ export function saysTied(config: Config | undefined): boolean | undefined {
 export function tiedPaths(config: Config): string[][] {
   return textConfigs(config).map(({ path }) => [...path, "tie_word_embeddings"]);
 }
+
+/** Types whose classes have a head of its own whatever the flag says, since transformers 5. */
+const untiedInCode: ReadonlySet<unknown> = new Set(["luke", "pop2piano"]);
 
 /** Types in which the flag says how logits are scaled, too: it is left as it stands. */
 const scaledByFlag: ReadonlySet<unknown> = new Set(["t5", "mt5", "umt5", "longt5", "pop2piano"]);

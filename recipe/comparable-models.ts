@@ -1,3 +1,4 @@
+import { otherHeadBias } from "../checkpoint/index.ts";
 import { alignedModels, underName } from "./aligned-models.ts";
 import type { ConfigValue } from "./config-value.ts";
 import { withExpertsLike } from "./expert-layout.ts";
@@ -40,13 +41,18 @@ export function comparableModels(
 }
 
 /** What the defining model stores under one of two names, another may store under the other. */
-function underStoredNames(model: RecipeModel, { ties }: RecipeModel): RecipeModel {
+function underStoredNames(model: RecipeModel, { ties, checkpoint }: RecipeModel): RecipeModel {
   const { tensors } = model.checkpoint;
-  const turned = [...(ties?.copies ?? [])].filter(([copy, stored]) => tensors.has(copy) && !tensors.has(stored));
+  const biases = [...checkpoint.tensors.keys()].flatMap((stored) => {
+    const other = otherHeadBias(stored);
+    return other === undefined || checkpoint.tensors.has(other) ? [] : [[other, stored] as const];
+  });
+  const names = [...(ties?.copies ?? []), ...biases];
+  const turned = names.filter(([copy, stored]) => tensors.has(copy) && !tensors.has(stored));
   if (turned.length === 0) return model;
-  const names = new Map(turned);
+  const storedAs = new Map(turned);
   const renamed = [...tensors].map(([name, entry]): [string, ModelEntry] => {
-    const stored = names.get(name);
+    const stored = storedAs.get(name);
     return stored === undefined ? [name, entry] : [stored, underName(entry, stored, model.filesOf)];
   });
   return { ...model, checkpoint: { ...model.checkpoint, tensors: new Map(renamed) } };

@@ -35,11 +35,16 @@ export function withoutCopies(model: RecipeModel, place: Place, findings: Findin
     const isAlias = storedAs(name) === storedAs(of);
     const answer = isAlias ? true : answers?.get(name);
     const isSaid =
-      kind === "head" ? says === true : kind === "embedding" ? says !== false || isFlagOfScaling(config) : true;
-    if (answer === false && isSaid && kind !== "ahead") reportDiffering(model, name, of, place, findings);
+      kind === "head"
+        ? says === true
+        : kind === "embedding" || kind === "tower"
+          ? says !== false || isFlagOfScaling(config)
+          : true;
+    if (answer === false && isSaid && kind !== "ahead" && kind !== "tower")
+      reportDiffering(model, name, of, place, findings);
     const isCopy = isAlias ? kind !== "head" || says !== false : isSaid && (answer ?? kind !== "ahead");
     if (!isCopy) continue;
-    if (kind === "ahead") {
+    if (kind === "ahead" || (kind === "tower" && !isAlias)) {
       copies.set(name, of);
       continue;
     }

@@ -20,7 +20,7 @@ import transformers  # noqa: E402
 from transformers import AutoConfig  # noqa: E402
 
 from layers import differences, layer_stacks  # noqa: E402
-from small_models import LAYERS, build, config_classes, small_model, stored_tensors  # noqa: E402
+from small_models import LAYERS, aliases, build, config_classes, small_model, stored_tensors  # noqa: E402
 
 MAIN = os.environ.get("DELTAWORKS") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "dist", "cli", "main.js")
 #: Which layers are stacked. The first keeps the first and the last layer in their places, the second moves everything.
@@ -91,6 +91,12 @@ def read_shapes(folder):
     return found
 
 
+def under_first_names(stored, model):
+    """Tensors of a file, those that the model has under several names by the first of them."""
+    names = aliases(model)
+    return {names.get(name, name): shape for name, shape in stored.items()}
+
+
 def source_layers(stack):
     return [layer for first, end in stack for layer in range(first, end)]
 
@@ -113,7 +119,7 @@ def outcome(merges, folder, model, stack_name, prefix, is_only):
         kind = "said" if spoken else "silent"
         return kind, f"cannot be built: {type(error).__name__}: {error}".replace("\n", " ")[:300] + " || " + " | ".join(spoken)[:200]
     found = differences(model, opened, prefix, source_layers(stack))
-    stored, wanted = read_shapes(out), stored_tensors(opened)
+    stored, wanted = under_first_names(read_shapes(out), opened), stored_tensors(opened)
     found += [f"lacks {name}" for name in wanted if name not in stored][:3]
     found += [f"has {name}" for name in stored if name not in wanted][:3]
     found += [f"{name}: {stored[name]} for {shape}" for name, shape in wanted.items() if stored.get(name, shape) != shape][:3]

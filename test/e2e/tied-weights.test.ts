@@ -252,6 +252,52 @@ test("BERT's head is its embedding, and its bias is one", async () => {
   }
 });
 
+test("a head's bias that is stored once keeps the name that the base has for it", async () => {
+  const rembert = (value: number, bias: string): Model => ({
+    config: { model_type: "rembert", num_hidden_layers: 1, tie_word_embeddings: false },
+    tensors: {
+      "rembert.embeddings.word_embeddings.weight": value,
+      "rembert.encoder.layer.0.output.dense.weight": value,
+      "cls.predictions.decoder.weight": value,
+      [`cls.predictions.${bias}`]: value,
+    },
+  });
+  for (const [own, other] of [
+    ["decoder.bias", "bias"],
+    ["bias", "decoder.bias"],
+    ["decoder.bias", "decoder.bias"],
+  ] as const) {
+    const { values, warnings } = await merged(linear, { a: rembert(1, own), b: rembert(3, other) });
+    const biases = Object.entries(values).filter(([name]) => name.endsWith("bias"));
+    expect([biases, warnings]).toEqual([[[`cls.predictions.${own}`, 2]], []]);
+  }
+});
+
+test("a stored copy stays where the type reads both: heads of LUKE, embeddings of T5Gemma's towers", async () => {
+  const luke = (value: number): Model => ({
+    config: { model_type: "luke", num_hidden_layers: 1, tie_word_embeddings: true, architectures: ["LukeForMaskedLM"] },
+    tensors: {
+      "luke.embeddings.word_embeddings.weight": value,
+      "luke.encoder.layer.0.output.dense.weight": value,
+      "lm_head.decoder.weight": value,
+    },
+  });
+  const t5gemma = (value: number): Model => ({
+    config: { model_type: "t5gemma", encoder: { num_hidden_layers: 1 }, decoder: { num_hidden_layers: 1 } },
+    tensors: {
+      "model.encoder.embed_tokens.weight": value,
+      "model.encoder.layers.0.mlp.up_proj.weight": value,
+      "model.decoder.embed_tokens.weight": value,
+      "model.decoder.layers.0.mlp.up_proj.weight": value,
+    },
+  });
+  for (const model of [luke, t5gemma]) {
+    const { values, warnings } = await merged(linear, { a: model(1), b: model(3) });
+    const names = Object.keys(model(1).tensors);
+    expect([values, warnings]).toEqual([Object.fromEntries(names.map((name) => [name, 2])), []]);
+  }
+});
+
 test("heads of two names are one: embed_out of GPT-NeoX, and what transformers 5 calls it", async () => {
   const neox = (value: number, head: string): Model => ({
     config: { model_type: "gpt_neox", num_hidden_layers: 1 },
