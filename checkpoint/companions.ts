@@ -99,6 +99,11 @@ export function mayNameTokenIds(name: string): boolean {
   return idNames.has(name);
 }
 
+/** What quantisers write beside config.json: it tells of codes. */
+export function isQuantizerFile(name: string): boolean {
+  return /^(?:hf_quant|quantize|quant|recipe|quantization)_config\.json$/.test(name);
+}
+
 /** A folder of more chat templates (*.jinja), as transformers writes it. */
 export const CHAT_TEMPLATES_FOLDER = "additional_chat_templates";
 

@@ -15,8 +15,9 @@ export {
   vocabularySize,
   vocabularySizeKeys,
 } from "./architecture.ts";
+export { type CalibrationKind, calibrationKind, scaledModule } from "./calibration.ts";
 export type { Checkpoint, CheckpointFile, Sidecar, TensorEntry } from "./checkpoint.ts";
-export { companionKind, isCode, mayNameTokenIds } from "./companions.ts";
+export { companionKind, isCode, isQuantizerFile, mayNameTokenIds } from "./companions.ts";
 export { type Dtype, dtypeBytes, type FloatDtype, type IntegerDtype, isDtype, isFloatDtype } from "./dtype.ts";
 export { type CheckpointCode, CheckpointError, checkpointCodes } from "./errors.ts";
 export { MAX_COMPANION_BYTES } from "./folder-files.ts";
@@ -32,8 +33,9 @@ export { type Adapter, type OpenedFiles, openAdapter, openModelOrAdapter } from 
 export { type OpenOptions, openCheckpoint } from "./open-checkpoint.ts";
 export { type PackedWeights, packedWeights, statedPacking } from "./packed-weights.ts";
 export { ExactNumber, parseExactJson, parsePythonJson, pythonJsonText } from "./python-json.ts";
+export { isPlain, type QuantizationEdit, quantizationEdits } from "./quantization-edits.ts";
 export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
-export { isActivationScale, type ScaledTensor, scaledTensors, scaleNameFor } from "./scaled-fp8.ts";
+export { type ScaledTensor, scaledTensors, scaleNameFor } from "./scaled-fp8.ts";
 export { parseShardIndex } from "./shard-index.ts";
 export { readSidecar } from "./sidecars.ts";
 export { haveSameBytes, type StoredBytes } from "./stored-copies.ts";

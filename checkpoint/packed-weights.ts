@@ -1,7 +1,8 @@
+import { scaledModule } from "./calibration.ts";
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
 import { type Dtype, isFloatDtype } from "./dtype.ts";
 import { packingNames, quantizationOf } from "./packing-names.ts";
-import { isActivationScale, scaledTensors } from "./scaled-fp8.ts";
+import { scaledTensors } from "./scaled-fp8.ts";
 
 /** Weights that are stored as codes, which mean nothing without what stands beside them. */
 export interface PackedWeights {
@@ -59,7 +60,7 @@ export function packedWeights(checkpoint: Entries): PackedWeights | undefined {
   const [first] = packed;
   if (first === undefined) return undefined;
   const codes = packed.find(({ name }) => codeName.test(split(name)[1])) ?? first;
-  const members = membersOf(packed, tensors, (name) => scaled.has(name) || isActivationScale(name, scaled));
+  const members = membersOf(packed, tensors, (name) => [name, ...scaledModule(name)].some((one) => scaled.has(one)));
   return { ...packingNames(checkpoint.config, [...members], codes), codes, codesCount: packed.length, members };
 }
 

@@ -98,20 +98,29 @@ export function packingNames(
   };
 }
 
-type Quantization = Readonly<Record<string, unknown>>;
+export type Quantization = Readonly<Record<string, unknown>>;
 
-/** Every part of a config about quantisation: at the top, and in the parts for text, vision and the like. */
-export function quantizationOf(config: Checkpoint["config"], depth = 4): readonly Quantization[] {
-  if (config === undefined || depth === 0) return [];
+/** Every part of a config about quantisation. */
+export function quantizationOf(config: Checkpoint["config"]): readonly Quantization[] {
+  return quantizationParts(config).map(({ part }) => part);
+}
+
+/** With where they stand: at the top, and in the parts for text, vision and the like. */
+export function quantizationParts(
+  config: Checkpoint["config"],
+  path: readonly string[] = [],
+): readonly { readonly path: readonly string[]; readonly part: Quantization }[] {
+  if (config === undefined || path.length === 4) return [];
   return Object.entries(config).flatMap(([key, value]) => {
     if (typeof value !== "object" || value === null || Array.isArray(value)) return [];
     const part = value as Quantization;
     const isIt = key === "quantization_config" || key === "quantization" || key === "compression_config";
-    return isIt ? [part] : quantizationOf(part, depth - 1);
+    return isIt ? [{ path: [...path, key], part }] : quantizationParts(part, [...path, key]);
   });
 }
 
-function methodOf(part: Quantization): string | undefined {
+/** What a config calls the custom: "gptq"; undefined where it has no name for it. */
+export function methodOf(part: Quantization): string | undefined {
   const { quant_method: method, quantization_method: other } = part;
   const found = method ?? other;
   if (typeof found === "string") return found.toLowerCase();

@@ -75,12 +75,6 @@ export function scaleNameFor({ codes, scales }: ScaledTensor, name: string): str
   throw new Error(`${scales.name} is named after no known custom`);
 }
 
-/** Scales of activations, beside scaled weights: `<module>.input_scale`. They are no weights, and belong to the codes' model. */
-export function isActivationScale(name: string, scaled: ReadonlyMap<string, ScaledTensor>): boolean {
-  const match = /^(.*)\.(?:input_scale|scale_input|input_activation_scale)$/.exec(name);
-  return match !== null && scaled.has(`${match[1]}.weight`);
-}
-
 function dtypeFault(codes: TensorEntry, scales: TensorEntry): string | undefined {
   if (!codeDtypes.has(codes.dtype)) return `${codes.dtype} codes are not supported`;
   return scaleDtypes.has(scales.dtype) ? undefined : `${scales.dtype} scales are not supported`;

@@ -22,6 +22,7 @@ import type { Fault } from "./errors.ts";
 import { Findings } from "./findings.ts";
 import type { IntegerCopy } from "./integer-copies.ts";
 import { withCopies } from "./kept-copies.ts";
+import { reportLeftover } from "./leftover-quantization.ts";
 import { mainEmbedding } from "./main-embedding.ts";
 import { checkMissingLayers } from "./missing-layers.ts";
 import type { RecipeModel } from "./model-entry.ts";
@@ -129,6 +130,9 @@ export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], optio
   const own = withInherited(bindDocument(recipe, inputs, made, options), recipe, bindings);
   const faults = [...before.flatMap((binding) => binding.faults), ...findings.faults];
   const tokenIds = boundIds(recipe, inputs, own, findings);
+  const defining = inputs[own.definingInput];
+  if (defining !== undefined && own.adapter === undefined && own.faults.length === 0)
+    reportLeftover(defining, own.tasks, recipe.methodPlace, findings);
   return {
     ...own,
     ...(tokenIds && { tokenIds }),
@@ -225,7 +229,7 @@ class RecipeBinder {
     this.#method = method;
     const findings = new Findings(recipe.fileName);
     this.#findings = findings;
-    const comparable = comparableModels(recipe, inputs, made, definingModel(recipe), findings);
+    const comparable = comparableModels(recipe, inputs, made, definingModel(recipe), method, findings);
     const { defining: at, values } = comparable;
     this.#definingModel = at;
     this.#headValues = values;

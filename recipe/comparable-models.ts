@@ -1,5 +1,7 @@
 import { otherHeadBias } from "../checkpoint/index.ts";
+import type { MethodDeclaration } from "../merge/methods/index.ts";
 import { alignedModels, underName } from "./aligned-models.ts";
+import { withCalibration } from "./calibration.ts";
 import type { ConfigValue } from "./config-value.ts";
 import { withExpertsLike } from "./expert-layout.ts";
 import type { Findings } from "./findings.ts";
@@ -28,10 +30,12 @@ export function comparableModels(
   inputs: readonly RecipeInput[],
   made: ReadonlyMap<string, RecipeModel>,
   definingReference: ModelReference,
+  method: MethodDeclaration,
   findings: Findings,
 ): ComparableModels {
-  const asStored = recipeModels(recipe, inputs, made, findings);
-  const at = asStored.findIndex(({ reference }) => sameModel(reference, definingReference));
+  const unmarked = recipeModels(recipe, inputs, made, findings);
+  const at = unmarked.findIndex(({ reference }) => sameModel(reference, definingReference));
+  const asStored = withCalibration(recipe, unmarked, method, at, findings);
   const defining = asStored[at];
   if (defining === undefined) throw new Error("the defining model is among the models");
   const aligned = alignedModels(recipe, asStored, defining, findings).map((model) => underStoredNames(model, defining));

@@ -43,6 +43,7 @@ export const recipeCodes = [
   "recipe/vocabulary-mismatch",
   "recipe/vocabulary-size",
   "recipe/tensor-skipped",
+  "recipe/leftover-quantization",
   "recipe/integers-differ",
   "recipe/tied-weights",
   "recipe/unused-model",

@@ -10,6 +10,7 @@ export {
   recipeCodes,
 } from "./errors.ts";
 export type { IntegerCopy } from "./integer-copies.ts";
+export { type StaleQuantization, staleQuantization } from "./leftover-quantization.ts";
 export { type Difference, type DifferenceKind, type Migration, migrationOf } from "./migration.ts";
 export { type PeerVersion, peerVersions } from "./migration-rules.ts";
 export { labelOf, labelsFor, type ModelReference } from "./model-reference.ts";

@@ -32,6 +32,8 @@ export interface ModelEntry extends TensorEntry {
   readonly scaled?: ScaledTensor;
   /** Codes or what belongs to them: copied as it stands. */
   readonly isPacked?: boolean;
+  /** Measured of the model as it ran: copied as it stands. */
+  readonly isMeasured?: boolean;
 }
 
 /** `filesOf`: of the model that the entry belongs to. `output`: name of the output's tensor. */

@@ -10,7 +10,7 @@ export function outputDtype(
   entry: ModelEntry,
   { silentBase, defining }: Pick<TensorPlace, "silentBase" | "defining">,
 ): TensorEntry["dtype"] {
-  if (!isFloatDtype(entry.dtype) || entry.isPacked === true) return entry.dtype;
+  if (!isFloatDtype(entry.dtype) || entry.isPacked === true || entry.isMeasured === true) return entry.dtype;
   const silent: ModelEntry | undefined = silentBase?.tensors.get(name);
   const isSilent = silent !== undefined && silent.scaled === undefined && isFloatDtype(silent.dtype);
   const unchanged = isSilent ? silent.dtype : entry.dtype;

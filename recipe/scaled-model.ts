@@ -1,4 +1,4 @@
-import { isActivationScale, type ScaledTensor, scaledTensors, scaleNameFor } from "../checkpoint/index.ts";
+import { type ScaledTensor, scaledTensors, scaleNameFor } from "../checkpoint/index.ts";
 import type { Scaling, TensorTask } from "../merge/work/index.ts";
 import { type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
 
@@ -11,7 +11,7 @@ export function withoutScales(model: RecipeModel): RecipeModel {
   for (const [name, entry] of model.checkpoint.tensors) {
     const tensor = scaled.get(name);
     if (tensor !== undefined) tensors.set(name, dequantised(tensor, model.filesOf));
-    else if (!scales.has(name) && !isActivationScale(name, scaled)) tensors.set(name, entry);
+    else if (!scales.has(name)) tensors.set(name, entry);
   }
   return { ...model, isScaled: true, checkpoint: { ...model.checkpoint, tensors } };
 }

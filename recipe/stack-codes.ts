@@ -43,5 +43,9 @@ function formOf({ checkpoint }: RecipeModel, name: string): [suffix: string, cus
   if (entry?.scaled === undefined) return [suffix, "values"];
   const { codes, scales, blockRows, blockColumns } = entry.scaled;
   const module = codes.name.slice(0, codes.name.lastIndexOf(".") + 1);
-  return [suffix, `fp8 codes with ${scales.name.slice(module.length)} for blocks of ${blockRows} x ${blockColumns}`];
+  const measured = ["input_scale", "scale_input", "input_activation_scale"].filter((leaf) =>
+    checkpoint.tensors.has(`${module}${leaf}`),
+  );
+  const beside = [scales.name.slice(module.length), ...measured].join(" and ");
+  return [suffix, `fp8 codes with ${beside} for blocks of ${blockRows} x ${blockColumns}`];
 }

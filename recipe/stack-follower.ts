@@ -4,7 +4,7 @@ import type { Findings } from "./findings.ts";
 import { type FollowedConfig, followLayers } from "./layer-facts/follow-layers.ts";
 import type { Config, Origin } from "./layer-facts/layer-rule.ts";
 import { type Misfit, maybeUnexplained, misfitsOf, type StackLayer } from "./layer-facts/stack-fit.ts";
-import type { RecipeModel } from "./model-entry.ts";
+import type { ModelEntry, RecipeModel } from "./model-entry.ts";
 import type { LayerRange } from "./recipe.ts";
 import { shapeText } from "./shapes.ts";
 import type { LayerStack } from "./tensor-layout.ts";
@@ -178,9 +178,10 @@ const buffers = /(?:^|\.)(?:rotary_emb\..*|inv_freq|masked_bias|position_ids|num
 function shapesOf({ checkpoint }: RecipeModel, { layers }: LayerStack, layer: number): StackLayer["shapes"] {
   const shapes = new Map<string, readonly number[]>();
   for (const name of layers.get(layer) ?? []) {
-    const entry = checkpoint.tensors.get(name);
+    const entry: ModelEntry | undefined = checkpoint.tensors.get(name);
     const suffix = splitLayer(name)?.suffix;
     if (entry === undefined || suffix === undefined || !isFloatDtype(entry.dtype) || buffers.test(name)) continue;
+    if (entry.isMeasured === true) continue;
     // GPT-2's causal mask is called like a bias.
     if (/attn\.bias$/.test(name) && entry.shape.length > 2) continue;
     shapes.set(suffix, entry.shape);

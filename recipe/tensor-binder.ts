@@ -2,6 +2,7 @@ import { isComputed, isEmbeddingLike, isFloatDtype, type TensorEntry } from "../
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { ModelSource, TensorTask } from "../merge/work/index.ts";
 import { AbsentTensors } from "./absent-tensors.ts";
+import { codesOf } from "./calibration.ts";
 import { perExpert } from "./experts.ts";
 import type { Findings } from "./findings.ts";
 import { type IntegerCopy, integerCopies } from "./integer-copies.ts";
@@ -71,6 +72,7 @@ export class TensorBinder {
     });
     const defining = present.find(({ source }) => source === place.defining.source);
     if (defining === undefined) throw new Error(`${name} is a tensor of the model that defines it`);
+    if (this.#isOutOfUse(defining, place)) return;
     const dtype = isComputed(name, defining.entry.shape)
       ? defining.entry.dtype
       : outputDtype(this.#recipe, name, defining.entry, place);
@@ -78,7 +80,7 @@ export class TensorBinder {
     if (reason !== undefined) {
       this.#vocabularies.check(name, defining.entry.shape[0] ?? 0, [defining]);
       if (!isFloatDtype(defining.entry.dtype)) this.integers.push(...integerCopies(name, defining, present));
-      if (present.length === 1) this.#absent.reportBaseAlone(name, inputName, place, defining);
+      if (present.length === 1 && !isMeasured(defining)) this.#absent.reportBaseAlone(name, inputName, place, defining);
       this.usage.use(defining, name, defining.entry);
       this.#copy(name, dtype, defining, reason);
       return;
@@ -131,11 +133,25 @@ export class TensorBinder {
 
   #reasonToCopy({ participants }: TensorPlace, present: readonly Present[], defining: Present): string | undefined {
     const { dtype, elementCount } = defining.entry;
+    if (isMeasured(defining)) return "what was measured of a model is copied as it is";
     if (!isFloatDtype(dtype)) return `${dtype} tensors are copied, not merged`;
     if (elementCount === 0) return "an empty tensor is copied";
     if (isComputed(defining.entry.name, defining.entry.shape))
       return "what a model computes by itself is copied as it is";
     return defining.isBase && participants.length > 1 && present.length === 1 ? "only the base has it" : undefined;
+  }
+
+  /** Whether a scale is about the activations of codes that are written as values. */
+  #isOutOfUse({ entry, input, source }: Present, place: Pick<TensorPlace, "silentBase" | "defining">): boolean {
+    const codes = isMeasured({ entry }) ? codesOf(entry.name, input.checkpoint.tensors) : undefined;
+    if (codes === undefined) return false;
+    if (!outputDtype(this.#recipe, codes.name, codes, place).startsWith("F8_")) return true;
+    if (this.#method.name === "passthrough") return false;
+    const message = `${entry.name} was measured of "${input.label}" as it ran, and is copied from it: the merge is another model`;
+    const hint =
+      "Its fp8 codes cannot be used without it. Calibrate the output anew, or let activations be scaled as it runs.";
+    this.#findings.repeated("warning", input.label, "recipe/tensor-skipped", source.place, message, hint);
+    return false;
   }
 
   #copy(name: string, dtype: TensorEntry["dtype"], from: Present, reason: string): void {
@@ -170,6 +186,7 @@ export class TensorBinder {
     const entry = defining.input.checkpoint.tensors.get(name);
     if (entry === undefined) throw new Error(`${name} is a tensor of the model that defines it`);
     const present = this.#gathered(name, { ...defining, entry });
+    if (this.#isOutOfUse(present, { defining, silentBase })) return;
     const dtype = outputDtype(this.#recipe, name, entry, { defining, silentBase });
     this.#copy(name, dtype, present, "no module takes it");
   }
@@ -216,6 +233,10 @@ export class TensorBinder {
       "Use a method without random masks, such as ties.",
     );
   }
+}
+
+function isMeasured({ entry }: { readonly entry: ModelEntry }): boolean {
+  return entry.isMeasured === true;
 }
 
 /** What passthrough gives without a scale is what is there. */

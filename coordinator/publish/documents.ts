@@ -9,10 +9,10 @@ import {
   sha256Hex,
 } from "../../checkpoint/index.ts";
 import type { Plan } from "../../merge/work/index.ts";
+import { staleQuantization } from "../../recipe/index.ts";
 import { type Store, writeWhole } from "../../storage/index.ts";
 import { sizeBytesOf } from "../plan/index.ts";
 import { outputAdapterConfig } from "./adapter-config.ts";
-import { isDequantised } from "./config/dtype.ts";
 import { outputConfig } from "./config/output-config.ts";
 import { CARD_NAME, CONFIG_NAME, INDEX_NAME, MANIFEST_NAME, RECIPE_NAME, SUMS_NAME } from "./layout.ts";
 import { type Manifest, manifestText, type OutputFile } from "./manifest.ts";
@@ -57,8 +57,9 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
     const renumbered = withTokenIds(await read(CONFIG_NAME, MAX_CONFIG_BYTES), text?.ids);
     documents.push(textDocument(CONFIG_NAME, outputConfig(renumbered, definingCheckpoint, plan)));
   }
+  const { files: staleFiles } = staleQuantization(plan.tasks, definingCheckpoint);
   for (const name of companions) {
-    if (isReplaced(name, text) || (isDequantised(plan) && tellsOfCodes(name))) continue;
+    if (isReplaced(name, text) || staleFiles.includes(name)) continue;
     if (mayNameTokenIds(name)) {
       documents.push(textDocument(name, withTokenIds(await read(name, MAX_COMPANION_BYTES), text?.ids)));
       continue;
@@ -74,11 +75,6 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
   ];
   if (plan.shards.length > 1) last.push(textDocument(INDEX_NAME, shardIndex(plan)));
   return [...withTemplate, ...last];
-}
-
-/** What quantisers write beside config.json of the codes, which are not there any more where values are written. */
-function tellsOfCodes(name: string): boolean {
-  return /^(?:hf_quant|quantize|quant|recipe|quantization)_config\.json$/.test(name);
 }
 
 /** Writes documents into the stage, durably, and says what they are. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type Dtype, isActivationScale, scaledTensors, scaleNameFor } from "../../checkpoint/index.ts";
+import { type Dtype, scaledTensors, scaleNameFor } from "../../checkpoint/index.ts";
 import { checkpointOf, type TensorShape } from "../recipe/checkpoints.ts";
 
 const scaled = (tensors: readonly TensorShape[], config?: Record<string, unknown>) =>
@@ -59,16 +59,4 @@ test.each([
     [scales, [1], "F32"],
   ];
   expect(scaleNameFor(scaled(tensors).get(codes)!, name)).toBe(expected);
-});
-
-test("scales of activations are told from parameters of that name", () => {
-  const found = scaled([
-    ["a.weight", [2, 2], "F8_E4M3"],
-    ["a.weight_scale", [1], "F32"],
-  ]);
-  expect(["a.input_scale", "b.input_scale", "a.scale"].map((name) => isActivationScale(name, found))).toEqual([
-    true,
-    false,
-    false,
-  ]);
 });

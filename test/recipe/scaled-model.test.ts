@@ -46,6 +46,7 @@ test.each(["", "out_dtype: float8_e4m3fn\n"])(
     expect(described(binding)).toEqual([
       "0.up.weight codes F8_E4M3 [300,200]",
       "0.up.weight_scale_inv scales F32 [3,2]",
+      "0.up.input_scale copy F32 [1]",
       "0.norm.weight merge BF16 [200]",
     ]);
     const [codes, scales] = binding.tasks;
@@ -70,9 +71,11 @@ slices:
   expect(described(binding)).toEqual([
     "0.up.weight codes F8_E4M3 [300,200]",
     "0.up.weight_scale_inv scales F32 [3,2]",
+    "0.up.input_scale copy F32 [1]",
     "0.norm.weight merge BF16 [200]",
     "1.up.weight copy F8_E4M3 [300,200]",
     "1.up.weight_scale_inv copy F32 [3,2]",
+    "1.up.input_scale copy F32 [1]",
     "1.norm.weight merge BF16 [200]",
   ]);
   const [codes] = binding.tasks;
@@ -104,6 +107,7 @@ const codeModels = {
   values: ofLayers(plainBlock(0), plainBlock(1)),
   rowwise: ofLayers(rowwise(0), rowwise(1)),
   partly: ofLayers(block(0), plainBlock(1)),
+  unmeasured: ofLayers(...[block(0), block(1)].map((own) => own.filter(([name]) => !name.endsWith("input_scale")))),
 };
 
 test.each<[string, string, string, boolean]>([
@@ -116,6 +120,9 @@ test.each<[string, string, string, boolean]>([
   ["", "fp8", "rowwise", false],
   ["out_dtype: float8_e4m3fn\n", "fp8", "values", false],
   ["", "fp8", "partly", false],
+  ["", "fp8", "unmeasured", false],
+  ["", "unmeasured", "fp8", false],
+  ["dtype: bfloat16\n", "unmeasured", "fp8", true],
 ])("%j: a stack of %s and %s has one kind of codes, or is refused: %s", (dtype, first, second, isRight) => {
   const slices = [first, second].map((model) => `  - sources: [{model: ${model}, layer_range: [0, 2]}]\n`).join("");
   const { faults } = bind(`merge_method: passthrough\n${dtype}slices:\n${slices}`, codeModels);

@@ -1,5 +1,5 @@
 import { type FloatDtype, isFloatDtype } from "../../../checkpoint/index.ts";
-import { geometryOf, type Plan, sourcesOf, type TensorTask } from "../../../merge/work/index.ts";
+import { geometryOf, type Plan } from "../../../merge/work/index.ts";
 import { withJsonValue } from "../json-text.ts";
 import { type Config, has } from "./config-part.ts";
 
@@ -26,16 +26,6 @@ export function withDtype(text: string, config: Config, nested: readonly string[
   // Both old and new versions of transformers read torch_dtype.
   if (paths.length === 0) return withJsonValue(text, ["torch_dtype"], torchNames[dtype]);
   return paths.reduce((edited, path) => withJsonValue(edited, path, torchNames[dtype]), text);
-}
-
-/** Whether codes went in and only values come out: then the config must not promise codes. */
-export function isDequantised({ tasks }: Plan): boolean {
-  const reads = (task: TensorTask): boolean =>
-    sourcesOf(task).some((source) => {
-      if (source.kind === "adapter") return source.base.kind === "scaled";
-      return source.kind === "scaled" || (source.kind === "merged" && reads(source.task));
-    });
-  return tasks.some(reads) && !tasks.some(({ kind }) => kind === "codes");
 }
 
 /** The float dtype that most elements of the output have. */

@@ -6,26 +6,25 @@ import {
   vocabularySizeKeys,
 } from "../../../checkpoint/index.ts";
 import type { Plan } from "../../../merge/work/index.ts";
+import { staleQuantization } from "../../../recipe/index.ts";
 import { withJsonValue, withoutJsonKey } from "../json-text.ts";
 import { type Config, has, valueAt } from "./config-part.ts";
-import { isDequantised, withDtype } from "./dtype.ts";
+import { withDtype } from "./dtype.ts";
 
 /**
  * The defining input's config for the output: what the plan says of its layers, dtype and vocabulary size set, all else as it stands.
  * `tensors`: of the defining input.
  */
-export function outputConfig(
-  text: string,
-  { config = {}, tensors }: Pick<Checkpoint, "config" | "tensors">,
-  plan: Plan,
-): string {
+export function outputConfig(text: string, defining: Pick<Checkpoint, "config" | "tensors">, plan: Plan): string {
+  const { config = {}, tensors } = defining;
   const key = layerCountKey(config);
   let edited = text;
   for (const { path, value } of plan.configValues ?? []) edited = withJsonValue(edited, path, value);
   // The language model's part of a config of several towers, or the config itself.
   const nested = key === undefined || key.path.length === 1 ? undefined : key.path.slice(0, -1);
   edited = withDtype(edited, config, nested, plan);
-  if (isDequantised(plan)) edited = withoutJsonKeys(edited, config, ["quantization_config", "compression_config"]);
+  for (const { path, value } of staleQuantization(plan.tasks, defining).edits)
+    edited = value === undefined ? withoutJsonKey(edited, path) : withJsonValue(edited, path, value);
   for (const { path, value } of rowValues(config, tensors, plan)) edited = withJsonValue(edited, path, value);
   return edited;
 }
@@ -56,15 +55,4 @@ function rowsBefore(tensors: Checkpoint["tensors"]): number | undefined {
   for (const { name, shape } of tensors.values())
     if (shape.length === 2 && isEmbeddingLike(name) && !isAfterLayers(name)) return shape[0];
   return undefined;
-}
-
-/** Keys at the top, and in the language model's part of a config of several towers. */
-function withoutJsonKeys(text: string, config: Config, keys: readonly string[]): string {
-  const key = layerCountKey(config);
-  const nested = key === undefined ? [] : key.path.slice(0, -1);
-  return [[], nested].reduce(
-    (edited, path) =>
-      keys.reduce((now, name) => (has(config, [...path, name]) ? withoutJsonKey(now, [...path, name]) : now), edited),
-    text,
-  );
 }

@@ -11,3 +11,18 @@ test("a number of tokens that is not the rows stays where the rows do: tables of
     JSON.parse(outputConfig(JSON.stringify(config), defining, { ...fakePlan(), embeddingRows })).vocab_size;
   expect([32, 40].map(rowsOf)).toEqual([8, 40]);
 });
+
+test("what a config tells of quantisation goes with the codes, in every part; all else stays as it is written", () => {
+  const text = `{
+  "num_hidden_layers": 2,
+  "quantization_config": {"quant_method": "gptq"},
+  "text_config": {"rms_norm_eps": 1e-05, "compression_config": {"bits": 4}, "vocab_size": 32},
+  "torch_dtype": "bfloat16"
+}`;
+  const edited = outputConfig(text, { config: JSON.parse(text), tensors: new Map() }, fakePlan());
+  expect(edited).toBe(`{
+  "num_hidden_layers": 2,
+  "text_config": {"rms_norm_eps": 1e-05, "vocab_size": 32},
+  "torch_dtype": "bfloat16"
+}`);
+});

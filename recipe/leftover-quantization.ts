@@ -1,0 +1,72 @@
+import {
+  type Checkpoint,
+  calibrationKind,
+  isPlain,
+  isQuantizerFile,
+  type QuantizationEdit,
+  quantizationEdits,
+} from "../checkpoint/index.ts";
+import { geometryOf, sourcesOf, type TensorTask } from "../merge/work/index.ts";
+import type { Place } from "./errors.ts";
+import type { Findings } from "./findings.ts";
+import type { RecipeInput } from "./recipe.ts";
+
+/** What the output must not take over of the defining input's words on quantisation: keys of its config, files beside it. */
+export interface StaleQuantization {
+  readonly edits: readonly QuantizationEdit[];
+  readonly files: readonly string[];
+}
+
+export function staleQuantization(
+  tasks: readonly TensorTask[],
+  {
+    config,
+    tensors,
+    companions = [],
+  }: Pick<Checkpoint, "config" | "tensors"> & Partial<Pick<Checkpoint, "companions">>,
+): StaleQuantization {
+  const output = tasks.map(({ name, dtype, shape }) => {
+    return { name, dtype, shape, elementCount: geometryOf(shape).elementCount };
+  });
+  const files = companions.filter(isQuantizerFile);
+  const names = new Set(output.map(({ name }) => name));
+  const isMeasured = () => output.some((tensor) => calibrationKind(tensor, (name) => names.has(name)) !== undefined);
+  return {
+    edits: quantizationEdits(config, output, tensors),
+    files: files.length > 0 && isPlain(config, output) && !isMeasured() ? files : [],
+  };
+}
+
+/** Warns of weights that are values already where they are read, and of which the config says otherwise. */
+export function reportLeftover(
+  { label, checkpoint }: Pick<RecipeInput, "label" | "checkpoint">,
+  tasks: readonly TensorTask[],
+  place: Place,
+  findings: Findings,
+): void {
+  const { edits, files } = staleQuantization(tasks, checkpoint);
+  for (const { path, value } of edits) {
+    if (value === undefined) continue;
+    const message = `${path.join(".")} in config.json of "${label}" tells of scales of a cache, which the output lacks`;
+    findings.warning("recipe/leftover-quantization", place, message, "It is null in the output.");
+  }
+  const removed = edits.filter(({ value }) => value === undefined);
+  if ((removed.length === 0 && files.length === 0) || readsCodes(tasks)) return;
+  const methods = [...new Set(removed.flatMap(({ method }) => (method === undefined ? [] : [`"${method}"`])))];
+  const where = [...removed.map(({ path }) => `${path.join(".")} in config.json`), ...files];
+  const says = `${where.join(", ")} of "${label}" ${where.length === 1 ? "says" : "say"} that it is quantised${methods.length === 0 ? "" : ` (${methods.join(", ")})`}`;
+  const message = `${says}, and its weights are plain values: left out of the output`;
+  const hint =
+    "A loader would quantise the weights by it, or refuse them. Where that is meant, quantise the output, or put it back.";
+  findings.warning("recipe/leftover-quantization", place, message, hint);
+}
+
+/** Whether codes go in: what tells of them is then not left over, but made wrong by the merge. */
+function readsCodes(tasks: readonly TensorTask[]): boolean {
+  return tasks.some((task) =>
+    sourcesOf(task).some((source) => {
+      if (source.kind === "adapter") return source.base.kind === "scaled";
+      return source.kind === "scaled" || (source.kind === "merged" && readsCodes([source.task]));
+    }),
+  );
+}
