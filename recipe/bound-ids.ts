@@ -72,7 +72,15 @@ function reportChange(file: string, { path, value, gone }: TokenIdChange, place:
   const token = first.token === undefined ? "" : ` ("${first.token}")`;
   const more = others.length === 0 ? "" : ` and ${others.length} more`;
   const message = `${key} in ${file} names the id ${first.id}${token}${more}, which the output has no token for`;
-  const now = value === null ? "it is null" : first.now === undefined ? "the list is without it" : `it is ${first.now}`;
+  const now = nowText(value, first.now);
   const hint = `In the output ${now}. tokenizer_source: union keeps the tokens of all models.`;
   findings.warning("recipe/token-id", place, message, hint);
+}
+
+/** `own`: the output's own token of that use. */
+function nowText(value: TokenIdChange["value"], own: number | undefined): string {
+  if (value === null) return "it is null";
+  if (typeof value !== "number") return "the list is without it";
+  if (value < 0) return `it is ${value}, which no token has`;
+  return own === undefined ? `it is ${value}, as its kind of model takes no null there` : `it is ${value}`;
 }

@@ -1,4 +1,5 @@
 import type { JsonObject } from "../checkpoint/index.ts";
+import { needsTextId } from "./number-ids.ts";
 
 /** How ids of tokens that a model's configs name are numbered in the output. Plain data. */
 export interface TokenIds {
@@ -38,8 +39,16 @@ const pairKey = "forced_decoder_ids";
 const mapKey = /^(?:lang|task|lang_code)_to_id$|^vocabulary_map$/;
 /** Ids of codes that stand for sound. */
 const codeKey = /codec|codebook/;
+/** Of generation: null says that there is nothing of the kind. */
+const settingKey = /^(?:begin_)?suppress_tokens$/;
 /** Ids that a model cannot be built or run with when they have no row. Others may stand for what never reaches the embedding. */
 const textKey = /^(?:decoder_start|forced_[a-z]+|bos|eos|pad|unk|sep|cls|mask)_(?:token_)?(?:id|ids|index)$/;
+
+/** Stands for an image, a sound or the like that a text of the output cannot have: no token has it, and config classes take it. */
+const NO_TOKEN = -1;
+
+/** Whose id stands in where a config class takes no null. */
+const standIns = ["eos_token", "bos_token", "pad_token", "unk_token", "cls_token", "sep_token"];
 
 /** What of a config's ids is another in the output. Pure. */
 export function tokenIdChanges(config: JsonObject, ids: TokenIds): TokenIdChange[] {
@@ -56,15 +65,17 @@ class Changes {
     this.#taken = new Set(ids.tokens?.after.values());
   }
 
-  within(config: JsonObject, path: readonly string[]): TokenIdChange[] {
+  /** `type`: the `model_type` of what the part belongs to; only configs of models have one. */
+  within(config: JsonObject, path: readonly string[], type?: string): TokenIdChange[] {
     const { counts } = this.#ids;
-    const { vocab_size: count } = config;
+    const { vocab_size: count, model_type: own } = config;
+    const typed = typeof own === "string" ? own : type;
     if (path.length > 0 && typeof count === "number" && !counts.includes(count)) return [];
     return Object.entries(config).flatMap(([key, value]) => {
       const at = [...path, key];
-      if (!isIdValue(value) || !isKnown(key)) return isObject(value) ? this.within(value, at) : [];
+      if (!isIdValue(value) || !isKnown(key)) return isObject(value) ? this.within(value, at, typed) : [];
       this.#gone = [];
-      const after = this.#changed(key, value);
+      const after = this.#changed(key, value) ?? this.#without(key, value, typed);
       return JSON.stringify(after) === JSON.stringify(value) ? [] : [{ path: at, value: after, gone: this.#gone }];
     });
   }
@@ -75,6 +86,18 @@ class Changes {
     if (key === pairKey) return orNull(value.flatMap((pair) => this.#last(key, pair)));
     if (key === biasKey) return orNull(value.flatMap((entry) => this.#first(key, entry)));
     return orNull([...new Set(this.#list(key, value))]);
+  }
+
+  /** What a config says of tokens that are all gone: null, or where its class takes none an id that does no harm. */
+  #without(key: string, value: IdValue, type: string | undefined): IdValue {
+    if (type === undefined || !idKey.test(key) || settingKey.test(key)) return null;
+    if (needsTextId(type, key)) {
+      const { roles, rows } = this.#ids;
+      const id = standIns.flatMap((role) => roles.get(role) ?? []).find((one) => one < rows) ?? 0;
+      return isList(value) ? [id] : id;
+    }
+    if (textKey.test(key)) return null;
+    return isList(value) ? [] : NO_TOKEN;
   }
 
   /** Ids that are gone leave a list; of a list within it nothing is left if one of its ids is gone. */

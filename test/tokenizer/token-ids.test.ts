@@ -123,3 +123,39 @@ test("for a token that is gone the output's own of that use stands in, and both 
     { path: ["eos_token_id"], value: [1], gone: [{ id: 4, token: "<pad>" }] },
   ]);
 });
+
+test.each([
+  ["mllama", { text_config: { model_type: "mllama_text_model", bos_token_id: 4 } }, { "text_config.bos_token_id": 1 }],
+  [
+    "mllama",
+    { text_config: { bos_token_id: 4, pad_token_id: 4 } },
+    { "text_config.bos_token_id": 1, "text_config.pad_token_id": null },
+  ],
+  ["llama", { bos_token_id: 4, pad_token_id: 4 }, { bos_token_id: null, pad_token_id: null }],
+  [
+    "llava",
+    { image_token_index: 4, video_token_ids: [4], vision_end_token_id: 4 },
+    { image_token_index: -1, video_token_ids: [], vision_end_token_id: -1 },
+  ],
+  [
+    "whisper",
+    { decoder_start_token_id: 4, suppress_tokens: [4], begin_suppress_tokens: [4] },
+    { decoder_start_token_id: 1, suppress_tokens: null, begin_suppress_tokens: null },
+  ],
+  ["flaubert", { mask_index: 4, mask_token_id: 4 }, { mask_index: 1, mask_token_id: 1 }],
+  ["qwen3_asr", { eos_token_id: [4] }, { eos_token_id: [1] }],
+] as const)(
+  "%s: %j gets no null where its class takes none, but an id that the output has or none",
+  (type, config, expected) => {
+    const ids = { ...renumbered, roles: new Map([["eos_token", 1]]) };
+    expect(changed({ model_type: type, ...config }, ids)).toEqual(expected);
+  },
+);
+
+test("without a special token of its own the output has row 0 stand in; other files than a model's take null", () => {
+  expect(changed({ model_type: "cwm", bos_token_id: 4 }, renumbered)).toEqual({ bos_token_id: 0 });
+  expect(changed({ decoder_start_token_id: 4, image_token_id: 4 }, renumbered)).toEqual({
+    decoder_start_token_id: null,
+    image_token_id: null,
+  });
+});
