@@ -24,6 +24,7 @@ export { MAX_COMPANION_BYTES } from "./folder-files.ts";
 export { sha256Hex } from "./hash.ts";
 export { type ScannedHeader, scanHeader } from "./header-scan.ts";
 export { type CountHolder, countedInConfig, countHolders, ownPart, type StackPlace } from "./layer-counts.ts";
+export { aheadIn } from "./layers-ahead.ts";
 export { locateModel, type ModelReference, type Surroundings } from "./locate-model.ts";
 export type { ModelOrigin } from "./model-card.ts";
 export { type ExpertFacts, type ModelFacts, modelFacts, type StackFacts, type VocabularyFacts } from "./model-facts.ts";

@@ -68,6 +68,31 @@ export class AbsentTensors {
     }
   }
 
+  /** What predicts further tokens fits the layers that it was trained with: it is taken from one model, or from all, and from no others. */
+  reportAhead(
+    inputName: (participant: Participant) => string,
+    { participants, defining }: TensorPlace,
+    present: readonly Present[],
+  ): void {
+    const have = new Set(present.map(({ source }) => source));
+    for (const participant of participants) {
+      const { input, source } = participant;
+      if (have.has(participant.source)) continue;
+      const message = `"${input.label}" lacks ${inputName(participant)}, of layers that predict further tokens: it is copied from "${defining.input.label}"`;
+      const hint =
+        "It was trained with other layers than those of the output; it can be left out where nothing uses it.";
+      this.#findings.repeated("warning", input.label, "recipe/missing-tensor", source.place, message, hint);
+    }
+  }
+
+  /** Layers that predict further tokens, which the defining model lacks. */
+  skipAhead(name: string, { input, source }: Participant, { input: defining }: Participant): void {
+    this.#notes.push({ tensor: name, input: input.label, reason: `skipped: "${defining.label}" lacks it` });
+    const message = `"${input.label}" has layers that predict further tokens (${name}), which "${defining.label}" lacks: skipped`;
+    const hint = `The output's tensors are those of the base, or of the first model: put "${input.label}" first to keep them.`;
+    this.#findings.repeated("warning", input.label, "recipe/tensor-skipped", source.place, message, hint);
+  }
+
   /** Too few models have an optional tensor; that a required one is missing was reported. */
   leaveOut(name: string, found: number, { range }: TensorPlace): void {
     if (!this.#isOptional(name)) return;

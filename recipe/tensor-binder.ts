@@ -1,4 +1,4 @@
-import { isComputed, isEmbeddingLike, isFloatDtype, type TensorEntry } from "../checkpoint/index.ts";
+import { aheadIn, isComputed, isEmbeddingLike, isFloatDtype, type TensorEntry } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { ModelSource, TensorTask } from "../merge/work/index.ts";
 import { AbsentTensors } from "./absent-tensors.ts";
@@ -46,6 +46,7 @@ export class TensorBinder {
   readonly #inputs: readonly RecipeModel[];
   readonly #tokens: TokenBinder | undefined;
   readonly #vocabularies: VocabularyCheck;
+  readonly #ahead = new Map<RecipeModel, (name: string) => boolean>();
 
   constructor({ recipe, inputs, method, findings, tokens, vocabularies, knowsArchitecture }: TensorBinderParts) {
     this.#recipe = recipe;
@@ -76,6 +77,12 @@ export class TensorBinder {
     const dtype = isComputed(name, defining.entry.shape)
       ? defining.entry.dtype
       : outputDtype(this.#recipe, name, defining.entry, place);
+    if (present.length < place.participants.length && this.#isAhead(defining)(defining.entry.name)) {
+      this.#absent.reportAhead(inputName, place, present);
+      this.usage.use(defining, name, defining.entry);
+      this.#copy(name, dtype, defining, "of layers that predict further tokens, which not all models have");
+      return;
+    }
     const reason = this.#reasonToCopy(place, present, defining);
     if (reason !== undefined) {
       this.#vocabularies.check(name, defining.entry.shape[0] ?? 0, [defining]);
@@ -141,6 +148,13 @@ export class TensorBinder {
     return defining.isBase && participants.length > 1 && present.length === 1 ? "only the base has it" : undefined;
   }
 
+  /** Names as the model has them. */
+  #isAhead({ input }: Pick<Participant, "input">): (name: string) => boolean {
+    const known = this.#ahead.get(input) ?? aheadIn(input.checkpoint);
+    this.#ahead.set(input, known);
+    return known;
+  }
+
   /** Whether a scale is about the activations of codes that are written as values. */
   #isOutOfUse({ entry, input, source }: Present, place: Pick<TensorPlace, "silentBase" | "defining">): boolean {
     const codes = isMeasured({ entry }) ? codesOf(entry.name, input.checkpoint.tensors) : undefined;
@@ -175,6 +189,10 @@ export class TensorBinder {
     if (entry !== undefined && isComputed(name, entry.shape)) {
       const reason = `skipped: "${defining.input.label}" computes it`;
       this.notes.push({ tensor: name, input: other.input.label, reason });
+      return;
+    }
+    if (this.#isAhead(other)(name)) {
+      this.#absent.skipAhead(name, other, defining);
       return;
     }
     this.#absent.skipExtra(name, other, defining);

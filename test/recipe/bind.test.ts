@@ -514,3 +514,43 @@ test("constants of the code that older checkpoints hold are copied in their own 
   expect(taskOf(binding, "model.norm.weight")).toMatchObject({ kind: "merge", dtype: "F16" });
   expect([binding.faults, binding.warnings]).toEqual([[], []]);
 });
+
+/** Two layers, and what predicts further tokens: as DeepSeek and GLM store it, and as Qwen3-Next does. */
+const aheadModels = (count: object): Record<string, Checkpoint> => {
+  const config = { num_hidden_layers: 2, ...count };
+  const named: TensorShape[] = [
+    ["mtp.fc.weight", [4, 8]],
+    ["mtp.layers.0.mlp.up_proj.weight", [6, 4]],
+  ];
+  return {
+    beyond: checkpointOf(tinyLlama(3), config),
+    named: checkpointOf([...tinyLlama(2), ...named], config),
+    shorn: checkpointOf(tinyLlama(2), config),
+  };
+};
+
+const mixed: readonly ((one: string, two: string) => string)[] = [
+  (one, two) =>
+    `merge_method: linear\nparameters: {weight: 0.5, normalize: false}\nmodels: [{model: ${one}}, {model: ${two}}]\n`,
+  (one, two) =>
+    `merge_method: slerp\nbase_model: ${one}\nparameters: {t: 0.5}\nmodels: [{model: ${one}}, {model: ${two}}]\n`,
+  (one, two) =>
+    `merge_method: task_arithmetic\nbase_model: ${one}\nparameters: {weight: 1}\nmodels: [{model: ${one}}, {model: ${two}}]\n`,
+  (one, two) =>
+    `merge_method: linear\nparameters: {weight: 1}\nslices:\n  - sources: [{model: ${one}, layer_range: [0, 2]}, {model: ${two}, layer_range: [0, 2]}]\n`,
+];
+
+test.each(["beyond", "named"].flatMap((first) => mixed.map((text) => [first, text("A", "B"), text] as const)))(
+  "layers that predict further tokens, which one model lacks, are copied from the first with one warning: %s, %s",
+  (first, _, text) => {
+    const models = aheadModels({ num_nextn_predict_layers: 1 });
+    const { faults, warnings, tasks } = bind(text(first, "shorn"), models);
+    expect(faults).toEqual([]);
+    const told = warnings.filter(({ message }) => message.includes("predict further tokens"));
+    expect(told.map(({ code }) => code)).toEqual(["recipe/missing-tensor"]);
+    const ahead = tasks.filter(({ name }) => name.includes("layers.2.") || name.startsWith("mtp."));
+    expect(ahead.map(({ kind }) => kind)).toEqual(["copy", "copy"]);
+    const reverse = bind(text("shorn", first), models);
+    expect([reverse.faults, reverse.tasks.some(({ name }) => /layers\.2\.|^mtp/.test(name))]).toEqual([[], false]);
+  },
+);
