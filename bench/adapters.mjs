@@ -109,7 +109,13 @@ async function merged(model) {
   const shardPaths = plan.shards.map(({ name }) => join(folder, `out-${name}`));
   const job = { seed: { low: 0, high: 0 }, allowNonfinite: false, inputs, shardPaths };
   const engine = await createEngine("wasm", { maximumBytes: 2 ** 31 });
-  const budget = { rangeElements: 2 ** 26, spareBytes: 2 ** 25, pieceElements: 32_768, openFilesMax: 100 };
+  const budget = {
+    rangeElements: 2 ** 26,
+    spareBytes: 2 ** 25,
+    heldBytes: 2 ** 28,
+    pieceElements: 32_768,
+    openFilesMax: 100,
+  };
   const worker = new SliceWorker(engine, store, job, budget, { grant: async () => true, pause: async () => {} });
   store.reads.length = 0;
   const start = process.cpuUsage();

@@ -15,8 +15,8 @@ const THREADS_DEFAULT_MAX = 16;
 const SPARE_MAX_BYTES = 32 * MIB;
 /** Elements that a thread works on at once: with four accumulators they fill the second-level cache of common processors. */
 const PIECE_ELEMENTS = 32_768;
-/** A survey keeps about this much for each element of its range: collected magnitudes and mask bits, generously. */
-const SURVEY_BYTES_PER_ELEMENT = 4;
+/** A survey keeps about this much for each element of its range: the base of it, held in float32, collected magnitudes and mask bits. */
+const SURVEY_BYTES_PER_ELEMENT = 6;
 /** Input files open at once in all threads together: common limits allow 1024 descriptors. */
 const OPEN_FILES = 900;
 const OPEN_FILES_MIN = 8;
@@ -31,8 +31,11 @@ export interface Resources {
   readonly engineMaximumBytes: number;
 }
 
-/** A worker of a cluster holds results until they are granted, and reads ahead over the network: more than a thread of a merge has. */
-const WORKER_MEMORY_PER_THREAD_BYTES = 384 * MIB;
+/**
+ * A worker of a cluster holds results until they are granted, and reads ahead over the network: more than a thread of a merge has. With
+ * this much the bf16 base of the longest range that a coordinator has surveyed at once (SURVEY_ELEMENTS) can be held.
+ */
+const WORKER_MEMORY_PER_THREAD_BYTES = 480 * MIB;
 /** Of what a worker may use: for results that are computed and not yet in storage. */
 const RESULT_SHARE = 0.4;
 /** Of a thread's own: for inputs that come over the network. */
@@ -83,7 +86,7 @@ export function resourcesFor(options: {
   return {
     threads,
     memoryBytes,
-    budget: { rangeElements, spareBytes, pieceElements: PIECE_ELEMENTS, openFilesMax },
+    budget: { rangeElements, spareBytes, heldBytes: each - spareBytes, pieceElements: PIECE_ELEMENTS, openFilesMax },
     engineMaximumBytes: ENGINE_MAX_BYTES,
   };
 }

@@ -24,6 +24,7 @@ export interface RangeSpecification {
   readonly cuts: readonly number[];
   readonly part: number;
   readonly spareBytes: number;
+  readonly heldBytes: number;
   readonly pieceElements: number;
   readonly mergedBlocks: MergedBlocks;
   readonly products: LastProduct;
@@ -60,7 +61,10 @@ export class RangeWork implements RangeContext {
   constructor(engine: Engine, files: InputFiles, sink: Sink | undefined, specification: RangeSpecification) {
     const geometry = geometryOfTask(specification.task);
     this.engine = engine;
+    const { base } = specification.task;
     this.#reader = new SourceReader(engine, files, sourcesOf(specification.task), {
+      ...(base === undefined ? {} : { base }),
+      heldBytes: specification.heldBytes,
       keptBytes: specification.spareBytes,
       mergedBlocks: specification.mergedBlocks,
       products: specification.products,
@@ -119,6 +123,10 @@ export class RangeWork implements RangeContext {
   async readElements(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
     this.#reader.check = this.check;
     await this.#reader.elementsF32(source, first, count, into);
+  }
+
+  hold(): () => void {
+    return this.#reader.hold();
   }
 
   async readF32(source: TensorSource, chunk: Chunk, name: string): Promise<Address> {

@@ -28,6 +28,8 @@ export interface WorkerBudget {
   readonly rangeElements: number;
   /** Optional working memory of one range. */
   readonly spareBytes: number;
+  /** What of a base may be held so that it is not read anew for further models. */
+  readonly heldBytes: number;
   /** Elements of a cache-sized piece; a multiple of 8. */
   readonly pieceElements: number;
   /** Input files that are open at once. */
@@ -255,7 +257,7 @@ export class SliceWorker {
     sink: Sink | undefined,
     { part = 0, cuts = [firstElement] }: { part?: number; cuts?: readonly number[] },
   ): RangeWork {
-    const { spareBytes, pieceElements } = this.#budget;
+    const { spareBytes, heldBytes, pieceElements } = this.#budget;
     const { seed, allowNonfinite } = this.#job;
     const specification = {
       task,
@@ -266,6 +268,7 @@ export class SliceWorker {
       cuts,
       part,
       spareBytes,
+      heldBytes,
       pieceElements,
       mergedBlocks: this.#merged.block,
       products: this.#products,

@@ -77,8 +77,8 @@ export const arceeFusion = defineMethod<OrderRequest, OrderSummary, Verdict>({
     const ranges = rangesOf(cutting, order.rounds);
     // Divergences are made anew in each range: of its own rows, or of the one that there is.
     const divergences = cutting.parts === 1 ? 1 : isOneRow(task) ? ranges : order.rounds + 1;
-    const reads = order.base + divergences + 1;
-    return { base: reads, models: reads, shared: order.shared + divergences + 1, ranges };
+    const others = divergences + 1;
+    return { base: order.base + others, models: order.models + others, shared: order.shared + others, ranges };
   },
 });
 

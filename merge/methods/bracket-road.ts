@@ -29,7 +29,7 @@ const NEAR_RUN_ELEMENTS = 512;
 const BRACKET_DEVIATIONS = 6;
 /** A tensor this small is collected whole. */
 const COLLECT_ALL_ELEMENTS = 8192;
-/** Models that are surveyed together share one reading of the base; each has its own collectors. */
+/** Models that are surveyed in one pass, each with its own collectors. Further ones find the base held. */
 export const GROUP_MODELS = 8;
 
 /** Bits between which a statistic is expected, both ends included. */
@@ -54,21 +54,29 @@ export async function bracketRoad(
 ): Promise<(Statistic | undefined)[]> {
   const statistics = new Array<Statistic | undefined>(queries.length).fill(undefined);
   const perModel = [...groupQueries(queries)];
-  for (let first = 0; first < perModel.length; first += GROUP_MODELS) {
-    const group = perModel.slice(first, first + GROUP_MODELS);
-    const models = [];
-    for (const [slot, [model, asked]] of group.entries()) {
-      const sample = await sampleOf(context, model, values);
-      const brackets: Bracket[] = [];
-      for (const [i, query] of asked.entries())
-        brackets.push(await makeBracket(context, queries, query, sample, `${slot}/${i}`));
-      models.push({ model, brackets });
+  // Samples and passes of all models read each chunk of the base once.
+  const release = context.hold();
+  try {
+    for (let first = 0; first < perModel.length; first += GROUP_MODELS) {
+      const group = perModel.slice(first, first + GROUP_MODELS);
+      const models = [];
+      for (const [slot, [model, asked]] of group.entries()) {
+        const sample = await sampleOf(context, model, values);
+        const brackets: Bracket[] = [];
+        for (const [i, query] of asked.entries())
+          brackets.push(await makeBracket(context, queries, query, sample, `${slot}/${i}`));
+        models.push({ model, brackets });
+      }
+      // Of one pass over a large tensor nothing is read twice but the samples.
+      if (perModel.length <= GROUP_MODELS && !isNear(context.elementCount)) release();
+      await bracketPass(context, models, values);
+      for (const { brackets } of models) {
+        for (const bracket of brackets)
+          statistics[bracket.query] = await statisticOf(context, bracket, queries[bracket.query]?.position ?? 0);
+      }
     }
-    await bracketPass(context, models, values);
-    for (const { brackets } of models) {
-      for (const bracket of brackets)
-        statistics[bracket.query] = await statisticOf(context, bracket, queries[bracket.query]?.position ?? 0);
-    }
+  } finally {
+    release();
   }
   return statistics;
 }
@@ -161,11 +169,15 @@ interface Sample {
 export function sampled(task: TensorTask): { readonly share: number; readonly isAtHand: boolean } {
   const { elementCount, blockElements } = geometryOfTask(task);
   if (elementCount <= COLLECT_ALL_ELEMENTS) return { share: 0, isAtHand: true };
-  const isAtHand = elementCount <= NEAR_SAMPLE_ELEMENTS;
+  const isAtHand = isNear(elementCount);
   const elements = isAtHand
     ? Math.min(PIECE_ELEMENTS, blockElements, elementCount)
     : runsOver(elementCount) * SAMPLE_RUN_ELEMENTS;
   return { share: elements / elementCount, isAtHand };
+}
+
+function isNear(elements: number): boolean {
+  return elements <= NEAR_SAMPLE_ELEMENTS;
 }
 
 function runsOver(elements: number): number {
@@ -177,7 +189,7 @@ async function sampleOf(context: RangeContext, model: number, ranked: RankedValu
   const elements = context.elementCount;
   const counts = context.buffer("sample/counts", 20);
   kernels.zero(counts, 20);
-  const near = elements <= NEAR_SAMPLE_ELEMENTS;
+  const near = isNear(elements);
   const runs = near ? NEAR_RUNS : runsOver(elements);
   const values = context.buffer("sample/values", runs * SAMPLE_RUN_ELEMENTS * 4);
   if (elements <= COLLECT_ALL_ELEMENTS) return { size: 0, zeros: 0, values };

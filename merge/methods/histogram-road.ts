@@ -188,10 +188,16 @@ export async function surveyHistograms(
 ): Promise<HistogramSummary> {
   const { columns } = columnsOf(request);
   const summaries: ColumnSummary[] = [];
-  for (const group of groupsOf(columns, context.spareBytes * COUNTERS_TO_SPARE)) {
-    const counters = group.map((column, k) => new Counters(context, column, k));
-    await countGroup(context, counters, values);
-    for (const counter of counters) summaries.push(counter.summary());
+  const groups = groupsOf(columns, context.spareBytes * COUNTERS_TO_SPARE);
+  const release = groups.length > 1 ? context.hold() : () => {};
+  try {
+    for (const group of groups) {
+      const counters = group.map((column, k) => new Counters(context, column, k));
+      await countGroup(context, counters, values);
+      for (const counter of counters) summaries.push(counter.summary());
+    }
+  } finally {
+    release();
   }
   return { road: "histogram", columns: summaries };
 }

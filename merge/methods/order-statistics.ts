@@ -1,5 +1,5 @@
 import type { TensorTask } from "../work/index.ts";
-import { bracketRoad, GROUP_MODELS, sampled } from "./bracket-road.ts";
+import { bracketRoad, sampled } from "./bracket-road.ts";
 import type { Cutting, Steps } from "./definition.ts";
 import {
   foldHistograms,
@@ -41,7 +41,10 @@ export type { Position, Query, RankedValues, Statistic } from "./order-queries.t
 
 export type OrderSummary = { readonly road: "bracket"; readonly statistics: readonly Statistic[] } | HistogramSummary;
 
-/** How often base and models are read for statistics of so many models, and in how many rounds. */
+/**
+ * How often base and models are read for statistics of so many models, and in how many rounds: the base once a round whatever their number,
+ * and once more where samples lie.
+ */
 export function readsOfOrder(
   task: TensorTask,
   { ranges }: Cutting,
@@ -51,9 +54,8 @@ export function readsOfOrder(
   const rounds = HISTOGRAM_ROUNDS;
   if (ranges > 1) return { base: rounds, models: rounds, shared: rounds, rounds };
   const { share, isAtHand } = sampled(task);
-  const passes = Math.ceil(models / GROUP_MODELS);
-  const base = passes + models * share;
-  return { base, models: 1 + share, shared: isAtHand ? passes : base, rounds: 1 };
+  const base = isAtHand ? 1 : 1 + share;
+  return { base, models: 1 + share, shared: base, rounds: 1 };
 }
 
 export async function surveyOrder(

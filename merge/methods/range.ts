@@ -42,6 +42,11 @@ export interface RangeContext {
   f32(name: string): Address;
   /** Bytes of a source for a chunk, as stored; valid until the next read. Values are checked when bytes are seen first. */
   read(source: TensorSource, chunk: Chunk): Promise<Address>;
+  /**
+   * From now on what is read of the base, and of stored tensors that several sources are made of, is kept as it was read, as far as there
+   * is memory: whoever passes over the same chunks again reads no file for them. Ends with the call of what it returns.
+   */
+  hold(): () => void;
   /** The chunk widened to f32, in a buffer of that name. */
   readF32(source: TensorSource, chunk: Chunk, name: string): Promise<Address>;
   /** Rounds f32 results to the output's dtype and hands them on. */

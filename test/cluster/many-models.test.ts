@@ -111,7 +111,13 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
     },
     pool: {
       threads: 1,
-      budget: { rangeElements: 2 ** 32, spareBytes: 2 ** 25, pieceElements: 32_768, openFilesMax: 300 },
+      budget: {
+        rangeElements: 2 ** 32,
+        spareBytes: 2 ** 25,
+        heldBytes: 2 ** 28,
+        pieceElements: 32_768,
+        openFilesMax: 300,
+      },
       engine: { name: "wasm", maximumBytes: 2 ** 30 },
       resultBytes: 2 ** 24,
     },

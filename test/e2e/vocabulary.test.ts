@@ -43,7 +43,9 @@ test.each(["task_arithmetic", "ties"])("%s: gathered rows have the same bits how
   const inPlan = await merged(method, { sliceBytes: 1, surveyElements: 1, workers: 3 });
   // Blocks of 512 rows.
   expect(inPlan.run.plan.slices.filter(({ parts }) => parts.some(({ partCount }) => partCount === 5))).toHaveLength(10);
-  const inWorker = await merged(method, { budget: { rangeElements: 1, spareBytes: 0, pieceElements: 1000 } });
+  const inWorker = await merged(method, {
+    budget: { rangeElements: 1, spareBytes: 0, heldBytes: 0, pieceElements: 1000 },
+  });
   const reference = await merged(method, { engine: "reference" });
   for (const other of [inPlan, inWorker, reference]) {
     expect(other.rows.map(({ bytes }, k) => Buffer.compare(bytes, whole.rows[k]!.bytes))).toEqual([0, 0]);

@@ -44,7 +44,7 @@ describe.each(["blocks", "tensor-and-rows"])("fp8 with scales: %s", (name) => {
   });
 
   test("no cut, budget or engine alters a bit", async () => {
-    const budget = { rangeElements: 1, spareBytes: 0, pieceElements: 1000 };
+    const budget = { rangeElements: 1, spareBytes: 0, heldBytes: 0, pieceElements: 1000 };
     const text = recipe("out_dtype: float8_e4m3fn");
     for (const settings of [{ budget }, { sliceBytes: 1 }, { engine: "reference" }] as const) {
       const { tensors } = await merged(name, text, settings);

@@ -95,7 +95,7 @@ test("svd keeps the largest singular values, half in each factor, the largest el
 test.each(["cat", "svd"])("%s: no cut, budget or engine alters a bit", async (method) => {
   const text = recipe(method, method === "svd" ? "parameters: {rank: 3}\n" : "");
   const { tensors } = await merged(text);
-  const budget = { rangeElements: 1, spareBytes: 0, pieceElements: 8 };
+  const budget = { rangeElements: 1, spareBytes: 0, heldBytes: 0, pieceElements: 8 };
   for (const settings of [{ budget }, { sliceBytes: 1 }, { engine: "reference" }] as const) {
     const again = await merged(text, settings);
     for (const [name, { bytes }] of tensors) expect(again.tensors.get(name)!.bytes.equals(bytes), name).toBe(true);

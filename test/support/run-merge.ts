@@ -65,7 +65,7 @@ const defaults = {
   workers: 2,
   sliceBytes: 2 ** 30,
   shardBytes: 2 ** 40,
-  budget: { rangeElements: 2 ** 32, spareBytes: 2 ** 25, pieceElements: 32_768 },
+  budget: { rangeElements: 2 ** 32, spareBytes: 2 ** 25, heldBytes: 2 ** 28, pieceElements: 32_768 },
   surveyElements: 2 ** 32,
   seed: "0",
   allowNonfinite: false,

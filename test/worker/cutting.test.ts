@@ -41,7 +41,7 @@ interface Cutting {
 
 const uncut = { parts: [1, 1, 1, 1], cutByWorker: 0 };
 const budget = (rangeElements: number, spareBytes: number, pieceElements: number) => ({
-  budget: { rangeElements, spareBytes, pieceElements },
+  budget: { rangeElements, spareBytes, heldBytes: spareBytes, pieceElements },
 });
 
 const planned: Cutting = {

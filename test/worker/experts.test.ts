@@ -55,7 +55,7 @@ const cuts = [
   ["whole", {}],
   // Slices of one block and surveys of one part: experts are cut besides.
   ["cut in the plan", { sliceBytes: 1, surveyElements: 1, workers: 3 }],
-  ["cut in the worker", { budget: { rangeElements: 1, spareBytes: 0, pieceElements: 1000 } }],
+  ["cut in the worker", { budget: { rangeElements: 1, spareBytes: 0, heldBytes: 0, pieceElements: 1000 } }],
 ] as const;
 
 test.each(

@@ -20,9 +20,14 @@ export interface GeneratedTensor {
 
 export const MODEL_NAMES = ["one", "two", "three"] as const;
 
-/** The folders `base`, `one`, `two` and `three` in `folder`, each a single file. */
-export function writeModels(folder: string, seed: number, tensors: readonly GeneratedTensor[]): void {
-  for (const [model, name] of ["base", ...MODEL_NAMES].entries()) {
+/** The folders `base`, `one`, `two` and `three`, or of other names, in `folder`, each a single file. */
+export function writeModels(
+  folder: string,
+  seed: number,
+  tensors: readonly GeneratedTensor[],
+  names: readonly string[] = MODEL_NAMES,
+): void {
+  for (const [model, name] of ["base", ...names].entries()) {
     writeSafetensors(
       join(folder, name, "model.safetensors"),
       tensors.map((tensor, k) => {

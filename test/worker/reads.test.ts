@@ -19,12 +19,14 @@ const tensors: readonly GeneratedTensor[] = [
   { name: DOWN, shape: [1200, 256], dtypes: ["BF16"], style: "ordinary", models: "own" },
 ];
 const RANK = 8;
+/** More than are surveyed in one pass, twice over. */
+const MANY_NAMES: readonly string[] = [...MODEL_NAMES, ...Array.from({ length: 17 }, (_, k) => `more-${k}`)];
 
 const scratch = mkdtempSync(join(realpathSync(tmpdir()), "deltaworks-reads-"));
 const models = join(scratch, "models");
 beforeAll(() => {
-  writeModels(models, 5, tensors);
-  for (const [k, name] of MODEL_NAMES.entries()) {
+  writeModels(models, 5, tensors, MANY_NAMES);
+  for (const [k, name] of MANY_NAMES.entries()) {
     const factors = [UP, DOWN].flatMap((tensor, t) => {
       const [rows = 0, columns = 0] = tensors.find((one) => one.name === tensor)?.shape ?? [];
       const module = `base_model.model.${tensor.replace(/\.weight$/, "")}`;
@@ -90,3 +92,39 @@ test.each(cases)(
     expect(read / stated).toBeLessThan(1.01);
   },
 );
+
+/** Methods that survey order statistics of each model, and others that go through models in groups. */
+const manyRecipes: Readonly<Record<string, readonly [recipe: string, parameters: string]>> = {
+  ties: ["merge_method: ties", "density: 0.5"],
+  "ties, rescaled": ["merge_method: ties\nparameters: {rescale: true}", "density: 0.3"],
+  breadcrumbs: ["merge_method: breadcrumbs", "density: 0.9, gamma: 0.01"],
+  della: ["merge_method: della", "density: 0.6, epsilon: 0.1"],
+  sce: ["merge_method: sce\nparameters: {select_topk: 0.4}", ""],
+};
+const manyCases = Object.keys(manyRecipes).flatMap((title) =>
+  Object.keys(cuttings).map((cutting) => ({ title, cutting })),
+);
+
+function manyRecipeOf(title: string, modelOf: (name: string) => string): string {
+  const [head = "", parameters = ""] = manyRecipes[title] ?? [];
+  const weight = parameters === "" ? "" : `, parameters: {weight: 0.1, ${parameters}}`;
+  const models = MANY_NAMES.map((name) => `  - {model: ${modelOf(name)}${weight}}\n`).join("");
+  return `${head}\nbase_model: base\ndtype: float32\nmodels:\n${models}`;
+}
+
+test.each(manyCases)("of 20 models too, the base once a round: $title, $cutting", async ({ title, cutting }) => {
+  const { read, stated } = await readsOf(
+    manyRecipeOf(title, (name) => name),
+    cuttings[cutting] ?? {},
+  );
+  expect(read).toBe(stated);
+});
+
+test.each(manyCases)("of 20 adapters too, the base once a round: $title, $cutting", async ({ title, cutting }) => {
+  const { read, stated } = await readsOf(
+    manyRecipeOf(title, (name) => `base+lora-${name}`),
+    cuttings[cutting] ?? {},
+  );
+  expect(read / stated).toBeGreaterThan(0.95);
+  expect(read / stated).toBeLessThan(1.01);
+});

@@ -17,6 +17,10 @@ export type MergedBlocks = (source: MergedSource, block: number, check: boolean)
 export interface ReaderOptions {
   /** Bytes on the host that small factors (adapters) may take so that they are read once and not once a chunk. */
   readonly keptBytes: number;
+  /** Bytes on the host that what is held (RangeContext.hold) may take. */
+  readonly heldBytes: number;
+  /** The task's base, of which chunks are held. */
+  readonly base?: TensorSource;
   readonly mergedBlocks: MergedBlocks;
   readonly products: LastProduct;
 }
@@ -41,7 +45,16 @@ export class SourceReader {
     this.engine = engine;
     this.files = files;
     this.options = options;
-    this.#shared = new SharedReads(sources.map((source) => [...storedIn(source)]));
+    const { base } = options;
+    this.#shared = new SharedReads(
+      sources.map((source) => [...storedIn(source)]),
+      base === undefined ? [] : heldOf(base),
+    );
+  }
+
+  /** See RangeContext. */
+  hold(): () => void {
+    return this.#shared.hold(this.options.heldBytes);
   }
 
   /**
@@ -80,7 +93,7 @@ export class SourceReader {
       case "product":
         return readProduct(this, source, first, count, into);
       case "merged":
-        return readMerged(this, source, first, count, into);
+        return this.#merged(source, first, count, into);
     }
   }
 
@@ -103,6 +116,18 @@ export class SourceReader {
     await checkFinite(this.engine, source, label, first, count, into);
   }
 
+  async #merged(source: MergedSource, first: number, count: number, into: Address): Promise<void> {
+    const sizeBytes = count * dtypeBytes[source.dtype];
+    const known = this.#shared.find(source, first, count);
+    if (known === undefined) {
+      await readMerged(this, source, first, count, into);
+      this.#shared.keep(source, first, count, () => this.engine.stage(into, sizeBytes));
+      return;
+    }
+    this.engine.stage(into, sizeBytes).set(known);
+    this.engine.upload(into, sizeBytes);
+  }
+
   async #stored(source: StoredSource, first: number, count: number, into: Address): Promise<void> {
     const elementBytes = dtypeBytes[source.dtype];
     const sizeBytes = count * elementBytes;
@@ -115,4 +140,9 @@ export class SourceReader {
     if (this.check) await checkFinite(this.engine, source, this.files.label(source.input), first, count, into);
     this.#shared.keep(source, first, count, () => this.engine.stage(into, sizeBytes));
   }
+}
+
+/** What of a base is held: what is read from files for it; of what is merged on the way the result. */
+function heldOf(base: TensorSource): (StoredSource | MergedSource)[] {
+  return base.kind === "merged" ? [base] : [...storedIn(base)];
 }

@@ -23,6 +23,8 @@ export class MemoryTensor {
   readonly reads: Chunk[] = [];
   /** How often a chunk of the base was. */
   baseReads = 0;
+  /** While it is held, chunks of it that were read. */
+  held: Set<string> | undefined;
 
   private constructor(engine: Engine, models: readonly Float32Array[]) {
     this.engine = { ...bound(engine), kernels: this.#counting(engine.kernels) };
@@ -124,7 +126,9 @@ class MemoryRange implements RangeContext {
     const bytes = this.engine.stage(raw, elementCount * 4);
     const model = this.#tensor.models[source.input - 1];
     if (model === undefined) {
-      this.#tensor.baseReads++;
+      const place = `${firstElement}/${elementCount}`;
+      if (this.#tensor.held?.has(place) !== true) this.#tensor.baseReads++;
+      this.#tensor.held?.add(place);
       bytes.fill(0);
     } else {
       this.#tensor.reads.push(chunk);
@@ -132,6 +136,13 @@ class MemoryRange implements RangeContext {
     }
     this.engine.upload(raw, elementCount * 4);
     return raw;
+  }
+
+  hold(): () => void {
+    this.#tensor.held = new Set();
+    return () => {
+      this.#tensor.held = undefined;
+    };
   }
 
   async readF32(source: TensorSource, chunk: Chunk, name: string): Promise<Address> {

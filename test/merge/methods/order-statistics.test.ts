@@ -192,19 +192,31 @@ describe("ties in parts of which only some bins are told", () => {
   }
 });
 
-test("the base is read once a round for all models, as long as there is memory for their counters", async () => {
-  const models = Array.from({ length: 20 }, (_, seed) => f32Of({ style: "ordinary", equal: false, seed }, 3000));
-  const shape = { blockElements: 1000, pieceElements: 1000, cuts: cutsEvery(1000, 3000), partsPerRange: 1 };
-  const queries = models.flatMap((_, model) => [0.3, 0.8].map((share) => ({ model, position: share * 3000 })));
-  const baseReads = async (spareBytes: number) => {
-    const tensor = await MemoryTensor.of(models);
-    expect(await statisticsOf(tensor, queries, { ...shape, spareBytes })).toEqual(
-      sortedStatistics(tensor, queries, shape.cuts),
-    );
-    expect(tensor.reads).toHaveLength(2 * 3 * models.length);
-    return tensor.baseReads;
-  };
-  // Two rounds over three pieces; with nothing to spare groups of eight.
-  expect(await baseReads(2 ** 25)).toBe(2 * 3);
-  expect(await baseReads(0)).toBe(3 * 2 * 3);
+describe("the base is read once a round for all models", () => {
+  const models = Array.from({ length: 20 }, (_, seed) => f32Of({ style: "ordinary", equal: false, seed }, 150_000));
+
+  test.each([
+    // Samples are pieces of their own.
+    ["brackets", 150_000, { ...AMPLE, cuts: [0], partsPerRange: 1 }, 4 + 5],
+    [
+      "brackets, with next to no room for each model",
+      150_000,
+      { ...AMPLE, spareBytes: 2 ** 20, cuts: [0], partsPerRange: 1 },
+      4 + 5,
+    ],
+    ["brackets, the sample at hand", 100_000, { ...AMPLE, cuts: [0], partsPerRange: 1 }, 4],
+    ["brackets of what is collected whole", 8000, { ...AMPLE, cuts: [0], partsPerRange: 1 }, 1],
+    ["histograms", 150_000, { ...AMPLE, cuts: cutsEvery(65_536, 150_000), partsPerRange: 1 }, 2 * 5],
+    [
+      "histograms, with memory for a few counters only",
+      150_000,
+      { ...AMPLE, spareBytes: 0, cuts: cutsEvery(65_536, 150_000), partsPerRange: 1 },
+      2 * 5,
+    ],
+  ])("%s", async (_, elements, road, expected) => {
+    const tensor = await MemoryTensor.of(models.map((values) => values.subarray(0, elements)));
+    const queries = models.flatMap((_, model) => [0.3, 0.8].map((share) => ({ model, position: share * elements })));
+    expect(await statisticsOf(tensor, queries, road)).toEqual(sortedStatistics(tensor, queries, road.cuts));
+    expect(tensor.baseReads).toBe(expected);
+  });
 });

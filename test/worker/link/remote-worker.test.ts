@@ -79,7 +79,13 @@ async function attach(
     },
     pool: {
       threads: 2,
-      budget: { rangeElements: 2 ** 32, spareBytes: 2 ** 25, pieceElements: 32_768, openFilesMax: 100 },
+      budget: {
+        rangeElements: 2 ** 32,
+        spareBytes: 2 ** 25,
+        heldBytes: 2 ** 28,
+        pieceElements: 32_768,
+        openFilesMax: 100,
+      },
       engine: { name: "wasm", maximumBytes: 2 ** 30 },
       resultBytes: 2 ** 24,
     },

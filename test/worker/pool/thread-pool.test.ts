@@ -19,7 +19,7 @@ async function pool(threads: number, resultBytes: number) {
   const started = await ThreadPool.start(
     {
       threads,
-      budget: { rangeElements: 1, spareBytes: 0, pieceElements: 8, openFilesMax: 8 },
+      budget: { rangeElements: 1, spareBytes: 0, heldBytes: 0, pieceElements: 8, openFilesMax: 8 },
       engine: { name: "reference", maximumBytes: MIB },
       resultBytes,
       entry: new URL("scripted-thread.mjs", import.meta.url),

@@ -68,7 +68,13 @@ async function fused(inner: string, dtype: string, blocks: number, engineName: "
     inputs: [...inners.inputs, ...outers.inputs],
     shardPaths: [out],
   };
-  const budget = { rangeElements: blocks * 66_000, spareBytes: 0, pieceElements: 1000 * blocks, openFilesMax: 16 };
+  const budget = {
+    rangeElements: blocks * 66_000,
+    spareBytes: 0,
+    heldBytes: 0,
+    pieceElements: 1000 * blocks,
+    openFilesMax: 16,
+  };
   const hooks = { grant: async () => true, pause: async () => {} };
   const worker = new SliceWorker(engine, store, job, budget, hooks);
   const results = new Map<string, Buffer>();

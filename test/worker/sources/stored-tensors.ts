@@ -78,6 +78,7 @@ export class StoredTensors {
     const made = await createEngine(engine as "wasm", { maximumBytes: 2 ** 26 });
     const reader = new SourceReader(made, files, sources, {
       keptBytes,
+      heldBytes: 0,
       products: new LastProduct(),
       mergedBlocks: () => {
         throw new Error("no merged sources here");
