@@ -24,15 +24,16 @@ export async function readWhole(store: Store, path: string, limitBytes: number):
 
 /**
  * Puts a whole file in place: whatever happens, a reader finds the old bytes or the new ones. Durable when it resolves.
- * Passes through `<path>.partial`, which a crash may leave behind and the next call uses again.
+ * Passes through `<path>.partial`, which a crash may leave behind and the next call uses again. `by`: of whoever may write it while others
+ * do, and stands in the name too: two that shared a file could still change it once one of them has put it in place.
  */
 export async function writeWhole(
   store: Store,
   path: string,
   bytes: Uint8Array,
-  options: OpenOptions = {},
+  { by, ...options }: OpenOptions & { readonly by?: string } = {},
 ): Promise<void> {
-  const partial = `${path}.partial`;
+  const partial = by === undefined ? `${path}.partial` : `${path}.${by}.partial`;
   const file = await store.open(partial, "write", options);
   try {
     await file.truncate(0);

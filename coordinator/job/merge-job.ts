@@ -13,6 +13,7 @@ import {
 } from "../../merge/work/index.ts";
 import type { Store } from "../../storage/index.ts";
 import {
+  type Epoch,
   type EpochJournal,
   type FileJournal,
   type Journal,
@@ -366,7 +367,7 @@ async function resume(
       observer: options.observer,
       publish: async (sealed) => {
         await checkInputsInPlace(options);
-        const files = await stageRest(options, stage, sealed);
+        const files = await stageRest(options, stage, sealed, leader.epoch);
         await records.publishing(files);
         await publishFiles(files);
       },
@@ -427,7 +428,14 @@ async function checkInputsInPlace({ store, inputs }: MergeJobOptions): Promise<v
 }
 
 /** Documents and records into the stage beside the sealed shards; all files of the output. */
-async function stageRest(options: MergeJobOptions, stage: string, sealed: SealedShards): Promise<OutputFile[]> {
+async function stageRest(
+  options: MergeJobOptions,
+  stage: string,
+  sealed: SealedShards,
+  { number, holder }: Epoch,
+): Promise<OutputFile[]> {
+  // Another epoch may have begun, and this one stand still in the middle of a file: neither has a file that the other opens.
+  const by = `${number}-${holder}`;
   const { store, plan, digest, recipeText, definingCheckpoint, text, toolVersion } = options;
   const shards = plan.shards.map(({ name, sizeBytes }, k) => ({
     name,
@@ -439,6 +447,7 @@ async function stageRest(options: MergeJobOptions, stage: string, sealed: Sealed
     store,
     stage,
     await outputDocuments(plan, { store, recipeText, definingCheckpoint, text, origins }),
+    by,
   );
   const manifest = buildManifest({
     plan,
@@ -448,7 +457,7 @@ async function stageRest(options: MergeJobOptions, stage: string, sealed: Sealed
     files: [...shards, ...documents],
     inputSha256s: options.hashInputs ? await hashInputs(options) : undefined,
   });
-  const records = await stageDocuments(store, stage, recordDocuments(manifest));
+  const records = await stageDocuments(store, stage, recordDocuments(manifest), by);
   await store.syncDirectory(stage);
   return [...shards, ...documents, ...records];
 }

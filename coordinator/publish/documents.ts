@@ -82,12 +82,13 @@ export async function stageDocuments(
   store: Store,
   stage: string,
   documents: readonly OutputDocument[],
+  by: string,
 ): Promise<readonly OutputFile[]> {
   const files: OutputFile[] = [];
   for (const { name, bytes } of documents) {
     const path = join(stage, name);
     await store.makeDirectory(dirname(path));
-    await writeWhole(store, path, bytes);
+    await writeWhole(store, path, bytes, { by });
     files.push({ name, sizeBytes: bytes.length, sha256: sha256Hex(bytes) });
   }
   return files;

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Outcome } from "../../coordinator/job/index.ts";
 import type { Failure, UnitId } from "../../merge/work/index.ts";
 import { seededRandom } from "../support/seeded-random.ts";
@@ -120,6 +121,17 @@ export class Cluster {
     if (this.outcome === "done" && this.#poison !== undefined)
       auditor.violated("done, in spite of a slice that cannot be computed");
     if (!this.#journalLost) auditor.checkJournal(this.#journalRecords());
+    if (this.outcome === "done") this.#checkSums();
+  }
+
+  /** Nobody but the seal knows the hash of a whole file. */
+  #checkSums(): void {
+    const store = this.world.look();
+    const sums = Buffer.from(store.contentOf(`${this.out}/SHA256SUMS`) ?? "").toString();
+    for (const [name, bytes] of this.merge.shards) {
+      const sha256 = createHash("sha256").update(bytes).digest("hex");
+      if (!sums.includes(`${sha256}  ${name}\n`)) this.world.auditor.violated(`SHA256SUMS has another hash of ${name}`);
+    }
   }
 
   /** Of the journal as it lies there, without a line of the program's reading of it. */

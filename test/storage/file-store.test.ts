@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
-import { FileStore, readWhole, type StorageError, writeWhole } from "../../storage/index.ts";
+import { FileStore, readWhole, type StorageError, type Store, writeWhole } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const disk = vi.hoisted(() => ({ fails: false }));
@@ -245,6 +245,18 @@ describe("a file store", () => {
     expect(fs.readdirSync(folder)).toEqual(["a"]);
   });
 
+  test("one that stood still in the middle of a file changes nothing that another has put in place meanwhile", async () => {
+    const path = join(temporaryFolder(), "a");
+    const truncated = async (truncate: () => Promise<void>) => {
+      await writeWhole(store, path, bytesOf("second"), { by: "2" });
+      await truncate();
+      throw new Error("another leads");
+    };
+    const first = writeWhole(truncating(store, truncated), path, bytesOf("first"), { by: "1" });
+    await expect(first).rejects.toThrow("another leads");
+    expect(fs.readFileSync(path, "utf8")).toBe("second");
+  });
+
   test("replaces whole files at once, also after a crash left a longer half-written one", async () => {
     const path = join(temporaryFolder(), "a");
     fs.writeFileSync(`${path}.partial`, "much longer than what comes");
@@ -259,3 +271,18 @@ describe("a file store", () => {
     });
   });
 });
+
+/** The store, but for how its files are truncated. */
+function truncating(store: FileStore, how: (truncate: () => Promise<void>) => Promise<void>): Store {
+  const open: Store["open"] = async (...asked) => {
+    const file = await store.open(...asked);
+    const truncate = (sizeBytes: number) => how(() => file.truncate(sizeBytes));
+    return {
+      path: file.path,
+      ...{ truncate, identity: () => file.identity(), sync: () => file.sync(), close: () => file.close() },
+      read: (offsetBytes, into) => file.read(offsetBytes, into),
+      write: (offsetBytes, bytes) => file.write(offsetBytes, bytes),
+    };
+  };
+  return { open } as Store;
+}

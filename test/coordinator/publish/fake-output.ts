@@ -135,7 +135,7 @@ export class FakeOutput {
       definingCheckpoint: await this.checkpoint(),
     });
     const shards = plan.shards.map(({ name }, shard) => ({ name, bytes: shardBytes(plan, shard) }));
-    const files = await stageDocuments(this.store, stage, [...shards, ...documents]);
+    const files = await stageDocuments(this.store, stage, [...shards, ...documents], "1-test");
     const manifest = buildManifest({
       plan,
       planDigest: planDigest(plan),
@@ -146,7 +146,7 @@ export class FakeOutput {
         ? [[sha256(readFileSync(join(this.model, "model.safetensors")))]]
         : undefined,
     });
-    return [...files, ...(await stageDocuments(this.store, stage, recordDocuments(manifest)))];
+    return [...files, ...(await stageDocuments(this.store, stage, recordDocuments(manifest), "1-test"))];
   }
 
   async publish(): Promise<this> {
