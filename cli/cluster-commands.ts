@@ -58,7 +58,12 @@ export function addClusterCommands(program: Command, runs: Runs): void {
     .option("--listen <host:port>", "where workers and people connect", "127.0.0.1:7410")
     .requiredOption("--state <dir>", "where the queue of jobs is kept")
     .option("--root <name=path>", "a folder that jobs may name; may be given again", gather, [])
-    .option("--audit <share>", "share of slices that a second worker computes too, such as 1%", parseShare, 0)
+    .option(
+      "--audit <share>",
+      "share of slices, surveys and shards that a second worker checks, such as 1%",
+      parseShare,
+      0,
+    )
     .option("--lease <time>", "how long work is lent without a sign of life", parseDuration, LEASE_MS_DEFAULT)
     .option("--io-timeout <time>", "how long one I/O call of a worker may take", parseDuration, IO_TIMEOUT_MS_DEFAULT)
     .option("--grace <time>", "after SIGTERM, time for slices in flight", parseDuration, GRACE_MS_DEFAULT)
@@ -120,7 +125,11 @@ export function addClusterCommands(program: Command, runs: Runs): void {
     .option("--overwrite", "replace the checkpoint that is in the output directory", false)
     .option("--restart", "discard what an unfinished merge computed", false)
     .option("--hash-inputs", "put the SHA-256 of every input file into the manifest", false)
-    .option("--audit <share>", "share of slices that a second worker computes too, such as 1%", parseShare)
+    .option(
+      "--audit <share>",
+      "share of slices, surveys and shards that a second worker checks, such as 1%",
+      parseShare,
+    )
     .option("--quiet", "print errors only", false)
     .action(runs(async () => (await import("./commands/submit.ts")).submitCommand));
 

@@ -5,7 +5,7 @@ import { InputsError, openModels, parse, planOpened } from "../coordinator/prepa
 import { RECIPE_NAME, type RepairInput, type RepairSource, WORK_DIRECTORY } from "../coordinator/publish/index.ts";
 import { createEngine } from "../merge/engines/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
-import type { JobDescription, Plan, Report, Slice, SlicePart, UnitId } from "../merge/work/index.ts";
+import type { JobDescription, PlainData, Plan, Report, Slice, SlicePart, UnitId } from "../merge/work/index.ts";
 import type { RecipeInput } from "../recipe/index.ts";
 import type { Store } from "../storage/index.ts";
 import { SliceWorker } from "../worker/index.ts";
@@ -77,7 +77,7 @@ async function recompute(
   };
   const hooks = { grant: async () => true, pause: async () => undefined };
   const worker = new SliceWorker(engine, store, job, budget, hooks);
-  const verdicts = new Map<number, unknown>();
+  const verdicts = new Map<number, PlainData>();
   const hashes: string[] = [];
   try {
     for (const index of slices) {
@@ -98,7 +98,7 @@ async function settle(
   { task, partCount }: SlicePart,
   worker: SliceWorker,
   rangeElements: number,
-  verdicts: Map<number, unknown>,
+  verdicts: Map<number, PlainData>,
 ): Promise<void> {
   if (partCount === 1 || plan.tasks[task]?.kind !== "merge" || verdicts.has(task)) return;
   const rounds = new TensorRounds(plan, task, rangeElements);
@@ -119,7 +119,7 @@ async function computeSlice(
   plan: Plan,
   slice: Slice,
   worker: SliceWorker,
-  verdicts: ReadonlyMap<number, unknown>,
+  verdicts: ReadonlyMap<number, PlainData>,
 ): Promise<string> {
   const tasks = slice.parts.flatMap(({ task }) => plan.tasks[task] ?? []);
   const unit = slice.id as string as UnitId;

@@ -1,3 +1,4 @@
+import type { PlainData } from "../merge/work/index.ts";
 import { Data } from "../proto/index.ts";
 import { messageOf, numbersOf, plainOf } from "./data.ts";
 import { malformed } from "./errors.ts";
@@ -12,7 +13,7 @@ export interface PackedData {
 }
 
 /** For data of any size: no second copy of the arrays is made. */
-export function packedData(value: unknown): PackedData {
+export function packedData(value: PlainData): PackedData {
   const arrays: Buffer[] = [];
   let arrayBytes = 0;
   const message = messageOf(value, 0, (bytes) => {
@@ -39,7 +40,7 @@ export class DataIntake {
   readonly #structure: Uint8Array;
   readonly #arrayBytes: number;
   #got = 0;
-  #value: unknown;
+  #value: PlainData = null;
   #places: Uint8Array[] = [];
   #next = 0;
   /** Of the place that is being filled. */
@@ -75,7 +76,7 @@ export class DataIntake {
     }
   }
 
-  finish(): unknown {
+  finish(): PlainData {
     if (this.#got < this.#structure.length || this.#next < this.#places.length) throw malformed("data without its end");
     return this.#value;
   }

@@ -1,7 +1,8 @@
+import type { Numbers, PlainData } from "../merge/work/index.ts";
 import { type Data, ElementType, type TypedArray } from "../proto/index.ts";
 import { malformed } from "./errors.ts";
 
-type TypedArrayConstructor = new (buffer: ArrayBuffer) => ArrayBufferView;
+type TypedArrayConstructor = new (buffer: ArrayBuffer) => Numbers;
 
 /** Typed arrays that may travel. Bytes are little-endian, as on every machine that runs WebAssembly at speed. */
 const arrays: readonly (readonly [ElementType, TypedArrayConstructor, elementBytes: number])[] = [
@@ -21,19 +22,19 @@ const DEPTH_MAX = 64;
  * Requests, summaries and verdicts as messages, bit for bit: -0, NaN and typed arrays come back as they went. Entries that are
  * undefined are left out. A Buffer comes back as a Uint8Array. Anything but plain data is a defect of its method.
  */
-export function messageOfData(value: unknown): Data {
+export function messageOfData(value: PlainData): Data {
   return messageOf(value, 0, (bytes) => ({ bytes, followingBytes: 0n }));
 }
 
 /** How the bytes of an array travel. */
 export type Packing = (bytes: Buffer) => Pick<TypedArray, "bytes" | "followingBytes">;
 
-export function messageOf(value: unknown, depth: number, packing: Packing): Data {
+export function messageOf(value: PlainData, depth: number, packing: Packing): Data {
   if (depth > DEPTH_MAX) throw new Error(`data nested ${depth} deep cannot travel`);
   return { kind: kindOf(value, depth, packing) };
 }
 
-function kindOf(value: unknown, depth: number, packing: Packing): NonNullable<Data["kind"]> {
+function kindOf(value: PlainData, depth: number, packing: Packing): NonNullable<Data["kind"]> {
   switch (typeof value) {
     case "boolean":
       return { $case: "boolValue", value };
@@ -71,17 +72,17 @@ function kindOfObject(value: object, depth: number, packing: Packing): NonNullab
 }
 
 /** @throws WireError `wire/malformed` */
-export function dataOf(message: Data | undefined): unknown {
+export function dataOf(message: Data | undefined): PlainData {
   return plainOf(message, 0, (array) => {
     if (array.followingBytes !== 0n) throw malformed("an array whose bytes are to follow where none do");
     return arrayOf(array);
   });
 }
 
-export type Unpacking = (array: TypedArray) => ArrayBufferView;
+export type Unpacking = (array: TypedArray) => Numbers;
 
 /** @throws WireError `wire/malformed` */
-export function plainOf(message: Data | undefined, depth: number, unpacking: Unpacking): unknown {
+export function plainOf(message: Data | undefined, depth: number, unpacking: Unpacking): PlainData {
   if (depth > DEPTH_MAX) throw malformed(`data nested more than ${DEPTH_MAX} deep`);
   const kind = message?.kind;
   if (kind === undefined) throw malformed("data without a value");
@@ -107,12 +108,12 @@ export function plainOf(message: Data | undefined, depth: number, unpacking: Unp
   }
 }
 
-function arrayOf({ type, bytes }: Pick<TypedArray, "type" | "bytes">): ArrayBufferView {
+function arrayOf({ type, bytes }: Pick<TypedArray, "type" | "bytes">): Numbers {
   // A copy: what was received lies anywhere in a larger buffer, typed arrays must be aligned.
   return numbersOf(type, new Uint8Array(bytes).buffer);
 }
 
-export function numbersOf(type: ElementType, buffer: ArrayBuffer): ArrayBufferView {
+export function numbersOf(type: ElementType, buffer: ArrayBuffer): Numbers {
   const known = arrays.find(([known]) => known === type);
   if (known === undefined) throw malformed(`numbers of type ${type}, which is unknown here`);
   const [, Numbers, elementBytes] = known;

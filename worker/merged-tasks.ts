@@ -2,7 +2,14 @@ import { createHash } from "node:crypto";
 import { dtypeBytes } from "../checkpoint/index.ts";
 import type { Address, Engine } from "../merge/engines/index.ts";
 import { methodNamed, resultOf } from "../merge/methods/index.ts";
-import { canonicalJson, geometryOfTask, type MergedSource, type Step, type TensorTask } from "../merge/work/index.ts";
+import {
+  canonicalJson,
+  geometryOfTask,
+  type MergedSource,
+  type PlainData,
+  type Step,
+  type TensorTask,
+} from "../merge/work/index.ts";
 import type { RangeWork, Sink } from "./range-work.ts";
 
 /** A range of a task's tensor, made for the moment. `part` and `cuts`: see RangeContext. */
@@ -34,7 +41,7 @@ const VERDICTS_MAX = 16;
 export class MergedTasks {
   readonly #with: MergedSurroundings;
   readonly #keys = new WeakMap<object, string>();
-  readonly #verdicts = new Map<string, unknown>();
+  readonly #verdicts = new Map<string, PlainData>();
   /** Of inner tasks since they were last taken. */
   #warnings: string[] = [];
 
@@ -55,7 +62,7 @@ export class MergedTasks {
     const firstElement = block * blockElements;
     const count = Math.min(blockElements, elementCount - firstElement);
     const sizeBytes = count * dtypeBytes[task.dtype];
-    const verdict = task.kind === "merge" ? await this.#verdictOf(task) : undefined;
+    const verdict = task.kind === "merge" ? await this.#verdictOf(task) : null;
     const mark = engine.mark();
     const place = engine.allocate(sizeBytes);
     const range = this.#with.range(task, [firstElement, count], sinkInto(place), { part: block, cuts: [firstElement] });
@@ -72,14 +79,15 @@ export class MergedTasks {
     return bytes;
   };
 
-  async #verdictOf(task: TensorTask): Promise<unknown> {
+  async #verdictOf(task: TensorTask): Promise<PlainData> {
     const method = methodNamed(task.method);
     let step: Step = method.begin(task);
     if ("verdict" in step) return step.verdict;
     const key = this.keyOf(task);
-    if (this.#verdicts.has(key)) return this.#verdicts.get(key);
+    const known = this.#verdicts.get(key);
+    if (known !== undefined) return known;
     for (let round = 0; "request" in step; round++) {
-      let folded: unknown;
+      let folded: PlainData = null;
       for (const [k, { first, count, part, cuts }] of this.#surveyRanges(task).entries()) {
         const mark = this.#with.engine.mark();
         const range = this.#with.range(task, [first, count], undefined, { part, cuts });

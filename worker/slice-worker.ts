@@ -6,6 +6,7 @@ import {
   type Assignment,
   geometryOfTask,
   type JobDescription,
+  type PlainData,
   type Report,
   type SealWork,
   type SlicePart,
@@ -186,7 +187,12 @@ export class SliceWorker {
   }
 
   /** Computes one part of a tensor into the sink; surveys first if that is this worker's to do. Returns warnings. */
-  async #part(task: TensorTask, part: SlicePart, verdict: unknown, sink: Sink): Promise<readonly string[]> {
+  async #part(
+    task: TensorTask,
+    part: SlicePart,
+    verdict: PlainData | undefined,
+    sink: Sink,
+  ): Promise<readonly string[]> {
     if (task.kind !== "merge") {
       await this.#other(this.#range(task, [part.firstElement, part.elementCount], sink, {}));
       return [];
@@ -197,7 +203,9 @@ export class SliceWorker {
       const step = method.begin(task);
       // What a survey has read was looked at then.
       range.check = range.check && "verdict" in step;
-      await method.merge(range, "verdict" in step ? step.verdict : verdict);
+      const settled = "verdict" in step ? step.verdict : verdict;
+      if (settled === undefined) throw new Error(`${task.name} came without its verdict`);
+      await method.merge(range, settled);
       return [];
     }
     return this.#wholeTensor(method, task, sink);
@@ -220,7 +228,7 @@ export class SliceWorker {
     let step: Step = method.begin(task);
     let rounds = 0;
     while ("request" in step) {
-      let folded: unknown;
+      let folded: PlainData = null;
       for (const [k, range] of ranges.entries()) {
         const mark = this.#engine.mark();
         const context = single ?? this.#range(task, range, undefined, { part: k });

@@ -73,8 +73,8 @@ function nextFor(state: JobState, worker: Worker): { readonly unit: Unit; readon
 /** Other workers are better where the unit failed, vanished or does not fit here, as long as there are others. */
 function suits(state: JobState, worker: Worker, unit: Unit | undefined): boolean {
   if (unit === undefined || attemptOn(unit, worker.id) !== undefined) return false;
-  // Whoever has voted on a disputed slice has nothing new to say.
-  const disputed = isDisputed(unit);
+  // Whoever has voted on a disputed slice, or answered what another is asked for, has nothing new to say.
+  const disputed = unit.kind === "slice" ? isDisputed(unit) : unit.votes !== undefined;
   if (worker.kind === "remote" && disputed && hasVoted(unit, worker.id)) return false;
   if (worker.kind === "local" || state.able <= 1) return true;
   const avoided = new Set(unit.failedOn);

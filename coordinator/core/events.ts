@@ -51,19 +51,35 @@ export type JobEvent =
   | ({ readonly type: "writer-durable"; readonly worker: WorkerId; readonly incarnation: string } & Timed)
   /** `sha256`: of what was computed; absent where the worker asks before it computes. */
   | ({ readonly type: "grant-requested"; readonly sha256?: string } & OfAttempt)
-  | ({ readonly type: "surveyed" } & OfAttempt)
+  /** `answer`: SHA-256 of what was found, where answers are compared. */
+  | ({ readonly type: "surveyed"; readonly answer?: string } & OfAttempt)
   | ({ readonly type: "slice-computed"; readonly sha256: string } & OfAttempt)
   | ({ readonly type: "audited"; readonly sha256: string } & OfAttempt)
   | ({ readonly type: "slice-durable"; readonly unit: UnitId; readonly sha256: string } & Timed)
   | ({ readonly type: "slice-not-durable"; readonly unit: UnitId; readonly failure: Failure } & Timed)
   | ({ readonly type: "unit-failed"; readonly failure: Failure } & OfAttempt)
-  /** The seal as units, once all slices are done; `slices`: those that a unit reads back. */
+  /**
+   * The seal as units, once all slices are done; `slices`: those that a unit reads back. `isUnproven`: its answer can be compared with
+   * nothing that is known.
+   */
   | ({
       readonly type: "seal-begun";
-      readonly units: readonly { readonly unit: UnitId; readonly slices: readonly UnitId[] }[];
+      readonly units: readonly {
+        readonly unit: UnitId;
+        readonly slices: readonly UnitId[];
+        readonly isUnproven?: boolean;
+      }[];
     } & Timed)
-  /** What was read back: slices whose bytes are not those that were computed. */
-  | ({ readonly type: "sealed"; readonly damaged: readonly UnitId[] } & OfAttempt)
+  /**
+   * What was read back: slices whose bytes are not those that were computed. `answer`: as of surveys. `isDoubtful`: something is damaged,
+   * slice or not.
+   */
+  | ({
+      readonly type: "sealed";
+      readonly damaged: readonly UnitId[];
+      readonly answer?: string;
+      readonly isDoubtful?: boolean;
+    } & OfAttempt)
   | ({ readonly type: "published" } & Timed)
   | ({ readonly type: "publish-failed"; readonly failure: Failure } & Timed)
   | ({ readonly type: "pause-requested"; readonly reason: Failure } & Timed)
@@ -97,6 +113,8 @@ export type Effect =
   | ({ readonly type: "grant" | "refuse" | "later" } & HeldBy)
   /** Answers a report; "accept" once it is durable. */
   | ({ readonly type: "accept" | "stale" } & HeldBy)
+  /** What was found by that attempt of a survey, or part of the seal, is what counts; what others found is not needed any more. */
+  | ({ readonly type: "take" } & HeldBy)
   /** Stop, and write nothing more. */
   | { readonly type: "cancel"; readonly worker: WorkerId; readonly attempts: readonly AttemptRef[] }
   /** Of those that the worker named: not its any more. */
@@ -141,13 +159,15 @@ export type Effect =
     }
   | { readonly type: "discarded"; readonly failure?: Failure };
 
-/** Which worker computed which hash of a slice. */
+/** Which worker computed which hash of a slice, or gave an answer of which hash. */
 export interface Vote {
   readonly attempt: number;
   readonly worker: WorkerId;
   readonly sha256: string;
   /** By a thread: each of its attempts is a vote of its own. */
   readonly local?: true;
+  /** Of a part of the seal: slices that are not in storage as they were computed. */
+  readonly damaged?: readonly UnitId[];
 }
 
 export type Counter =

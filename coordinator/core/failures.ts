@@ -47,6 +47,7 @@ export function attemptVanished(state: JobState, unit: Unit, attempt: Attempt, o
 export function quarantine(state: JobState, unit: Unit, failure: Failure, out: Effect[]): void {
   for (const other of unit.attempts) cancel(state, unit, other, out);
   unit.status = "quarantined";
+  state.opinions.delete(unit.id);
   out.push({ type: "journal-quarantined", unit: unit.id, attempt: unit.attempt, failure });
   fail(state, failure, out);
 }

@@ -12,6 +12,7 @@ export type {
   Vote,
 } from "./events.ts";
 export { brokenInvariants } from "./invariants.ts";
+export { hasSaid } from "./opinions.ts";
 export { type PoolJob, type PoolWorker, type Shares, type SlotChange, shareSlots, slotChanges } from "./pool.ts";
 export { reduce } from "./reduce.ts";
 export { stalled } from "./stalled.ts";

@@ -84,7 +84,10 @@ function ofUnit(state: JobState, unit: Unit): string[] {
   if (kind !== "slice") {
     if (attempts.some(({ audit, status }) => audit || status !== "leased"))
       broken.push(`${id}, a ${kind}, was granted`);
-    if (unit.sha256 !== undefined || unit.votes !== undefined) broken.push(`${id}, a ${kind}, has a hash`);
+    if (unit.sha256 !== undefined) broken.push(`${id}, a ${kind}, has a hash`);
+    const waits = unit.votes !== undefined && status !== "done" && status !== "quarantined";
+    if (waits !== state.opinions.has(id))
+      broken.push(`${id} is ${waits ? "not " : ""}said to wait for another opinion`);
   } else if ((status === "done" || status === "computed") !== (unit.sha256 !== undefined)) {
     broken.push(`${id} is ${status}, ${unit.sha256 === undefined ? "without" : "with"} a hash`);
   }

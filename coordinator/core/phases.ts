@@ -58,7 +58,7 @@ export function advance(state: JobState, out: Effect[]): void {
 }
 
 /** How many leases audits wait for a second worker. */
-const PATIENCE = 8;
+export const PATIENCE = 8;
 
 /** Audits wait for another worker than the one that computed; where there is none, the job does not wait for ever. */
 function auditsAreOver(state: JobState, out: Effect[]): boolean {

@@ -18,7 +18,7 @@ import { noteEarlierOver, onWritingTold } from "./earlier.ts";
 import type { Effect, EventOf, EventType, JobEvent } from "./events.ts";
 import { onUnitFailed } from "./failures.ts";
 import { advance, quiesce } from "./phases.ts";
-import { onRoundBegun, onSealBegun, onSealed, onSurveyed, onVerdictDurable } from "./rounds.ts";
+import { onRoundBegun, onSealBegun, onSealed, onSurveyed, onVerdictDurable, settleOpinions } from "./rounds.ts";
 import {
   onAudited,
   onGrantRequested,
@@ -94,6 +94,7 @@ export function reduce(state: JobState, event: JobEvent): Effect[] {
   if (held === 0 || finished !== state.finished || phase !== state.phase || paused !== state.paused) {
     state.movedMs = state.nowMs;
   }
+  if (event.type === "time-passed" && state.opinions.size > 0) settleOpinions(state, out);
   dispatch(state, out);
   if (event.type === "time-passed") speculate(state, out);
   advance(state, out);

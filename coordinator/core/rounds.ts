@@ -1,29 +1,34 @@
 import type { Failure, UnitId } from "../../merge/work/index.ts";
-import { cancel, currentAttempt, drop } from "./attempts.ts";
+import { cancel, currentAttempt, drop, giveBack } from "./attempts.ts";
 import { reopen } from "./disputes.ts";
-import type { Effect, EventOf } from "./events.ts";
+import type { Effect, EventOf, Vote } from "./events.ts";
 import { blame, praise } from "./failures.ts";
+import { hasSaid, mustDo, weigh } from "./opinions.ts";
 import { addDuration } from "./pace.ts";
-import { fail, givesWork } from "./phases.ts";
-import { type Attempt, type JobState, newUnit, type Unit } from "./state.ts";
+import { fail, givesWork, isRunning } from "./phases.ts";
+import { isChosen, type JobState, newUnit, type Unit } from "./state.ts";
 
 /** Surveys and seals: units that need no grant, and whose answer need not become durable. */
 
 export function onRoundBegun(state: JobState, event: EventOf<"round-begun">): void {
   const tensor = state.cut.get(event.task);
   if (tensor === undefined || tensor.settled) return;
-  for (const id of tensor.surveys) state.units.delete(id);
+  for (const id of tensor.surveys) forgetUnit(state, id);
   tensor.surveys = [...event.surveys];
   tensor.surveysOpen = event.surveys.length;
   for (const id of event.surveys) {
-    state.units.set(id, newUnit(id, "survey", { task: event.task, attempt: state.limits.attemptBase }));
+    const unit = newUnit(id, "survey", { task: event.task, attempt: state.limits.attemptBase });
+    unit.audit = isAudited(state, id);
+    state.units.set(id, unit);
     state.readySurveys.items.push(id);
   }
 }
 
 export function onSurveyed(state: JobState, event: EventOf<"surveyed">, out: Effect[]): void {
-  const unit = answered(state, event, out);
-  if (unit === undefined) return;
+  answered(state, event, { damaged: [], isDoubtful: false }, out);
+}
+
+function surveyIsIn(state: JobState, unit: Unit, out: Effect[]): void {
   const tensor = state.cut.get(unit.task);
   if (tensor === undefined) return;
   tensor.surveysOpen--;
@@ -38,7 +43,7 @@ export function onVerdictDurable(state: JobState, event: EventOf<"verdict-durabl
   tensor.settled = true;
   tensor.known = true;
   state.tensorsOpen--;
-  for (const id of tensor.surveys) state.units.delete(id);
+  for (const id of tensor.surveys) forgetUnit(state, id);
   tensor.surveys = [];
   for (const id of tensor.slices) {
     const unit = state.units.get(id);
@@ -49,10 +54,12 @@ export function onVerdictDurable(state: JobState, event: EventOf<"verdict-durabl
 }
 
 export function onSealBegun(state: JobState, event: EventOf<"seal-begun">): void {
-  for (const { unit: id, slices } of event.units) {
+  for (const { unit: id, slices, isUnproven = false } of event.units) {
     const hosts = slices.flatMap((slice) => state.units.get(slice)?.doneBy?.host ?? []);
     const facts = { attempt: state.limits.attemptBase, writtenOn: new Set(hosts) };
-    state.units.set(id, newUnit(id, "seal", facts));
+    const unit = newUnit(id, "seal", facts);
+    unit.audit = isUnproven && isAudited(state, id);
+    state.units.set(id, unit);
     state.readySeals.items.push(id);
   }
   state.sealsOpen = event.units.length;
@@ -60,9 +67,27 @@ export function onSealBegun(state: JobState, event: EventOf<"seal-begun">): void
 }
 
 export function onSealed(state: JobState, event: EventOf<"sealed">, out: Effect[]): void {
-  if (answered(state, event, out) === undefined) return;
-  state.sealsOpen--;
-  for (const id of event.damaged) sliceLost(state, id, out);
+  const { damaged, isDoubtful = damaged.length > 0 } = event;
+  answered(state, event, { damaged, isDoubtful }, out);
+}
+
+/** Units that nobody else is left to answer are not waited for. */
+export function settleOpinions(state: JobState, out: Effect[]): void {
+  if (!isRunning(state)) return;
+  for (const id of state.opinions) {
+    const unit = state.units.get(id);
+    const opinion = unit?.status === "pending" ? mustDo(state, unit, out) : undefined;
+    if (unit !== undefined && opinion !== undefined) conclude(state, unit, opinion, out);
+  }
+}
+
+function isAudited({ limits }: JobState, id: UnitId): boolean {
+  return limits.audit !== undefined && isChosen(id, limits.audit);
+}
+
+function forgetUnit(state: JobState, id: UnitId): void {
+  state.units.delete(id);
+  state.opinions.delete(id);
 }
 
 /** Storage gave back other bytes than were written: the slice is computed again, but not for ever. */
@@ -82,26 +107,43 @@ function sliceLost(state: JobState, id: UnitId, out: Effect[]): void {
   out.push({ type: "count", counter: "lost-slice" }, { type: "journal-lost", unit: id, attempt: unit.attempt });
 }
 
-/** The unit of a report that is current; the first one counts, and whoever else works on it is told to stop. */
-function answered(state: JobState, event: EventOf<"surveyed"> | EventOf<"sealed">, out: Effect[]): Unit | undefined {
+/** A report that is current: it counts, or somebody else is asked as well. */
+function answered(
+  state: JobState,
+  event: EventOf<"surveyed"> | EventOf<"sealed">,
+  { damaged, isDoubtful }: { readonly damaged: readonly UnitId[]; readonly isDoubtful: boolean },
+  out: Effect[],
+): void {
   const who = { worker: event.worker, unit: event.unit, attempt: event.attempt };
   const found = currentAttempt(state, event);
   if (found === undefined) {
-    out.push({ type: "count", counter: "stale-report" }, { type: "stale", ...who });
-    return undefined;
+    const isKnown = hasSaid(state, who);
+    out.push({ type: "count", counter: "stale-report" }, { type: isKnown ? "accept" : "stale", ...who });
+    return;
   }
   const { unit, attempt } = found;
-  finish(state, unit, attempt);
-  for (const other of unit.attempts) cancel(state, unit, other, out);
+  drop(state, unit, attempt);
+  addDuration(state.paces[unit.kind], state.nowMs - attempt.startedMs);
   out.push({ type: "accept", ...who });
-  return unit;
+  const worker = state.workers.get(event.worker);
+  const said = { worker: event.worker, attempt: event.attempt, sha256: event.answer ?? "", damaged };
+  const local = worker?.kind === "remote" ? {} : { local: true as const };
+  const opinion = weigh(state, unit, { ...said, ...local }, isDoubtful, out);
+  if (opinion === undefined) return giveBack(state, unit);
+  praise(state, worker);
+  conclude(state, unit, opinion, out);
 }
 
-function finish(state: JobState, unit: Unit, attempt: Attempt): void {
-  drop(state, unit, attempt);
+/** The unit is done, by what somebody said; whoever else works on it is told to stop. */
+function conclude(state: JobState, unit: Unit, { worker, attempt, damaged = [] }: Vote, out: Effect[]): void {
+  for (const other of unit.attempts) cancel(state, unit, other, out);
   unit.status = "done";
-  addDuration(state.paces[unit.kind], state.nowMs - attempt.startedMs);
-  praise(state, state.workers.get(attempt.worker));
+  unit.votes = undefined;
+  state.opinions.delete(unit.id);
+  out.push({ type: "take", worker, unit: unit.id, attempt });
+  if (unit.kind === "survey") return surveyIsIn(state, unit, out);
+  state.sealsOpen--;
+  for (const id of damaged) sliceLost(state, id, out);
 }
 
 function damagedAgain(unit: UnitId, times: number): Failure {

@@ -59,7 +59,7 @@ export interface Unit {
     | undefined;
   /** Slices: who was lent which attempt in this epoch, current or not: nobody else may speak of it. */
   holders: readonly Holder[];
-  /** Hashes of attempts, where there is more than one to compare. */
+  /** Hashes of attempts, where there is more than one to compare; of surveys and seals the answers. */
   votes: readonly Vote[] | undefined;
   /** Of attempts that failed. */
   failures: number;
@@ -69,7 +69,7 @@ export interface Unit {
   vanished: number;
   /** How often storage gave back other bytes than were written. */
   lost: number;
-  /** Chosen for an audit that is yet to be made. */
+  /** Chosen for an audit that is yet to be made; surveys and seals: to be answered by two. */
   audit: boolean;
   auditsFailed: number;
   /** Seals: hosts that wrote what it reads. */
@@ -182,6 +182,8 @@ export interface JobState {
   readonly readySlices: SliceQueue;
   readonly readyAudits: Queue;
   readonly readySeals: Queue;
+  /** Surveys and parts of the seal that somebody has answered, and another is to answer. */
+  readonly opinions: Set<UnitId>;
   /** Rounds whose surveys are all in while the job is paused. */
   readonly settleLater: number[];
   /** Units with a single attempt, oldest first: where stragglers are looked for. */
@@ -319,6 +321,7 @@ export function initialState(specification: JobSpecification): JobState {
     readySlices,
     readyAudits,
     readySeals: emptyQueue(),
+    opinions: new Set(),
     settleLater: [],
     single: new Set(),
     paces: { survey: newPace(), slice: newPace(), seal: newPace() },

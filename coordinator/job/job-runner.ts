@@ -3,6 +3,7 @@ import {
   type AttemptRef,
   type Failure,
   failureFrom,
+  type PlainData,
   type Plan,
   type Report,
   type Slice,
@@ -14,6 +15,7 @@ import {
   type Effect,
   type EventOf,
   type HeldBy,
+  hasSaid,
   initialState,
   type JobEvent,
   type JobState,
@@ -25,6 +27,7 @@ import {
   type WorkerRun,
 } from "../core/index.ts";
 import type { HeldAttempt, WorkerLink, WorkerListener, WorkerSource } from "../link/index.ts";
+import { digestOfData } from "./digest-of-data.ts";
 import type { JobControls } from "./job-controls.ts";
 import type { JobHistory, JobRecords } from "./records.ts";
 import { type SealedShards, SealPass } from "./seal-pass.ts";
@@ -109,6 +112,11 @@ export interface Outcome {
   readonly cause?: Failure;
 }
 
+/** What a worker found, until it is known whether it counts. */
+type Answer =
+  | { readonly kind: "survey"; readonly summary: PlainData }
+  | { readonly kind: "seal"; readonly found: readonly string[] };
+
 /** Runs the pure core of a job against its ports: carries out effects, turns what happens into events. */
 export class JobRunner implements WorkerListener, JobControls {
   readonly #options: JobOptions;
@@ -116,13 +124,13 @@ export class JobRunner implements WorkerListener, JobControls {
   readonly #state: JobState;
   readonly #decide: (state: JobState, event: JobEvent) => readonly Effect[];
   readonly #slices: ReadonlyMap<UnitId, { readonly slice: Slice; readonly index: number }>;
-  readonly #verdicts: Map<number, unknown>;
+  readonly #verdicts: Map<number, PlainData>;
   readonly #rounds = new Map<number, TensorRounds>();
   /** Whose summaries are being folded, and tasks that are settled once they are. */
   readonly #folding = new Set<TensorRounds>();
   readonly #settling = new Set<number>();
-  /** Of surveys that were reported and not yet taken or refused. */
-  readonly #summaries = new Map<string, unknown>();
+  /** What was found of surveys and parts of the seal that were reported, and neither taken nor refused yet; by unit, then by whom. */
+  readonly #answers = new Map<UnitId, Map<string, Answer>>();
   readonly #links = new Map<WorkerId, WorkerLink>();
   readonly #events: JobEvent[] = [];
   readonly #slicesDoneBefore: number;
@@ -282,15 +290,41 @@ export class JobRunner implements WorkerListener, JobControls {
       case "audit":
         return this.#post({ type: "audited", ...who, sha256: report.sha256 });
       case "survey":
-        // Kept only if the core takes it: a late report must not change what was folded.
-        this.#summaries.set(keyOf(who), report.summary);
-        return this.#post({ type: "surveyed", ...who });
+        return this.#surveyed(who, report.summary);
       case "seal":
         if (!this.#seal.fits(unit, report.sha256)) {
           return this.#post({ type: "unit-failed", ...who, failure: incomplete(who, report.sha256.length) });
         }
-        return this.#post({ type: "sealed", ...who, damaged: this.#damagedIn(who, report.sha256) });
+        return this.#sealed(who, report.sha256);
     }
+  }
+
+  /** Kept only if the core takes it: a late report must not change what was folded. */
+  #surveyed(who: HeldBy & { readonly nowMs: number }, summary: PlainData): void {
+    let read: PlainData | undefined;
+    try {
+      read = this.#roundsOf(who.unit)?.read(who.unit, summary);
+    } catch (error) {
+      return this.#post({ type: "unit-failed", ...who, failure: unfit(who, failureFrom(error)) });
+    }
+    if (read === undefined) return this.#post({ type: "surveyed", ...who });
+    this.#keepAnswer(who, { kind: "survey", summary: read });
+    // Only what is compared is worth the time.
+    const { audit } = this.#options.limits;
+    this.#post({ type: "surveyed", ...who, ...(audit === undefined ? {} : { answer: digestOfData(read) }) });
+  }
+
+  #sealed(who: HeldBy & { readonly nowMs: number }, found: readonly string[]): void {
+    const { slices, header } = this.#seal.damage(who.unit, found, (slice) => this.#sliceSha256(slice));
+    const isDoubtful = slices.length > 0 || header !== undefined;
+    this.#keepAnswer(who, { kind: "seal", found });
+    this.#post({ type: "sealed", ...who, damaged: slices, answer: digestOfData(found), isDoubtful });
+  }
+
+  #keepAnswer(who: HeldBy, answer: Answer): void {
+    const ofUnit = this.#answers.get(who.unit) ?? new Map<string, Answer>();
+    // What was noted of an attempt is not replaced by what it says later.
+    if (!ofUnit.has(keyOf(who))) this.#answers.set(who.unit, ofUnit.set(keyOf(who), answer));
   }
 
   // ---- events and effects
@@ -406,11 +440,12 @@ export class JobRunner implements WorkerListener, JobControls {
       case "refuse":
       case "later":
         return this.#links.get(effect.worker)?.answerGrant(refOf(effect), grantAnswers[effect.type]);
+      case "take":
+        return this.#take(effect);
       case "accept":
-        this.#keepSummary(effect);
         return this.#links.get(effect.worker)?.answerReport(refOf(effect), "accepted");
       case "stale":
-        this.#summaries.delete(keyOf(effect));
+        if (!hasSaid(this.#state, effect)) this.#forgetAnswer(effect);
         return this.#links.get(effect.worker)?.answerReport(refOf(effect), "stale");
       case "cancel":
         return this.#links.get(effect.worker)?.cancel(effect.attempts);
@@ -502,12 +537,20 @@ export class JobRunner implements WorkerListener, JobControls {
     this.#nextRound(task, rounds);
   }
 
-  #keepSummary(effect: HeldBy): void {
-    const key = keyOf(effect);
-    if (!this.#summaries.has(key)) return;
-    const rounds = this.#roundsOf(effect.unit);
-    rounds?.keep(effect.unit, this.#summaries.get(key));
-    this.#summaries.delete(key);
+  #forgetAnswer(who: HeldBy): void {
+    const ofUnit = this.#answers.get(who.unit);
+    ofUnit?.delete(keyOf(who));
+    if (ofUnit?.size === 0) this.#answers.delete(who.unit);
+  }
+
+  #take(effect: HeldBy): void {
+    const { unit } = effect;
+    const answer = this.#answers.get(unit)?.get(keyOf(effect));
+    this.#answers.delete(unit);
+    if (answer === undefined) return;
+    if (answer.kind === "seal") return this.#takeSeal(unit, answer.found);
+    const rounds = this.#roundsOf(unit);
+    rounds?.keep(unit, answer.summary);
     if (rounds !== undefined) this.#fold(rounds);
   }
 
@@ -602,17 +645,11 @@ export class JobRunner implements WorkerListener, JobControls {
     this.#post({ type: "seal-begun", units: this.#seal.units(), nowMs: this.#now() });
   }
 
-  #damagedIn(who: HeldBy, found: readonly string[]): readonly UnitId[] {
-    // What the core will not take must leave no trace.
-    const current = this.#state.units.get(who.unit)?.attempts.some(({ number, worker }) => {
-      return number === who.attempt && worker === who.worker;
-    });
-    if (current !== true) return [];
-    const damage = this.#seal.answer(who.unit, found, (slice) => this.#sliceSha256(slice));
+  #takeSeal(unit: UnitId, found: readonly string[]): void {
+    const { header } = this.#seal.damage(unit, found, (slice) => this.#sliceSha256(slice));
+    this.#seal.take(unit, found);
     // Written anew whenever a run begins.
-    if (damage.header !== undefined)
-      this.#post({ type: "job-failed", failure: damagedHeader(damage.header), nowMs: this.#now() });
-    return damage.slices;
+    if (header !== undefined) this.#post({ type: "job-failed", failure: damagedHeader(header), nowMs: this.#now() });
   }
 
   #sliceSha256(slice: Slice): string {
@@ -641,6 +678,10 @@ function refOf({ unit, attempt }: AttemptRef): AttemptRef {
 
 function keyOf({ worker, unit, attempt }: HeldBy): string {
   return `${worker}/${unit}/${attempt}`;
+}
+
+function unfit({ worker, unit }: HeldBy, { message, hint }: Failure): Failure {
+  return { code: "coordinator/other-than-lent", message: `${worker} and ${unit}: ${message}`, hint, retryable: true };
 }
 
 function incomplete({ worker, unit }: HeldBy, hashes: number): Failure {

@@ -1,4 +1,4 @@
-import type { Json } from "../../merge/work/index.ts";
+import type { Json, Numbers, PlainData } from "../../merge/work/index.ts";
 import { JobError } from "./errors.ts";
 
 /**
@@ -7,7 +7,7 @@ import { JobError } from "./errors.ts";
  */
 const TAG = "$";
 
-type NumbersConstructor = new (buffer: ArrayBuffer) => ArrayBufferView;
+type NumbersConstructor = new (buffer: ArrayBuffer) => Numbers;
 
 /** Bytes are little-endian, as on every machine that runs WebAssembly at speed. */
 const arrays: Readonly<Record<string, readonly [NumbersConstructor, elementBytes: number]>> = {
@@ -28,7 +28,7 @@ const words: Readonly<Record<string, number>> = {
 };
 
 /** Entries that are undefined are left out. Anything but plain data is a defect of its method. */
-export function jsonOfData(value: unknown): Json {
+export function jsonOfData(value: PlainData): Json {
   switch (typeof value) {
     case "boolean":
     case "string":
@@ -63,7 +63,7 @@ function jsonOfObject(value: object): Json {
 }
 
 /** `where`: the record's subject. @throws JobError `coordinator/bad-record` */
-export function dataOfJson(value: Json, where: string): unknown {
+export function dataOfJson(value: Json, where: string): PlainData {
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map((item: Json) => dataOfJson(item, where));
   const entries = Object.entries(value);
@@ -72,7 +72,7 @@ export function dataOfJson(value: Json, where: string): unknown {
   return Object.fromEntries(entries.map(([name, item]: [string, Json]) => [name, dataOfJson(item, where)]));
 }
 
-function taggedOf(tagged: Json, where: string): unknown {
+function taggedOf(tagged: Json, where: string): PlainData {
   if (typeof tagged === "string") {
     const number = words[tagged];
     if (number !== undefined) return number;

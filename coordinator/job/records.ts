@@ -3,6 +3,7 @@ import type {
   InputDocument,
   InputFile,
   Json,
+  PlainData,
   Plan,
   SliceId,
   UnitId,
@@ -31,7 +32,7 @@ export interface JobHistory {
   readonly files: readonly PublishedFile[];
   readonly slices: ReadonlyMap<SliceId, SliceHistory>;
   /** As they were settled, to the bit. */
-  readonly verdicts: ReadonlyMap<number, unknown>;
+  readonly verdicts: ReadonlyMap<number, PlainData>;
   /** Epochs that may not be over, of whichever job of the journal. */
   readonly epochs: readonly EpochFacts[];
 }
@@ -101,7 +102,7 @@ export class JobRecords {
     return this.#append(`slice/${unit}`, { state: "quarantined", attempt, cause });
   }
 
-  verdict(task: number, verdict: unknown): Promise<void> {
+  verdict(task: number, verdict: PlainData): Promise<void> {
     return this.#append(`verdict/${task}`, { data: jsonOfData(verdict) });
   }
 
@@ -161,7 +162,7 @@ export async function readHistory(
 ): Promise<JobHistory> {
   let history = nothingBegun;
   const slices = new Map<SliceId, SliceHistory>();
-  const verdicts = new Map<number, unknown>();
+  const verdicts = new Map<number, PlainData>();
   const epochsSeen = new EpochsSeen();
   for await (const record of journal.read()) {
     seen(record);

@@ -24,7 +24,7 @@ export class SealPass {
   }
 
   /** With the slices that each reads back. */
-  units(): { readonly unit: UnitId; readonly slices: readonly UnitId[] }[] {
+  units(): { readonly unit: UnitId; readonly slices: readonly UnitId[]; readonly isUnproven: boolean }[] {
     const wholeShards = new Map<number, UnitId[]>();
     for (const { shard, slices } of this.#units.values()) {
       const known = wholeShards.get(shard);
@@ -32,7 +32,9 @@ export class SealPass {
       else for (const id of this.#idsOf(slices)) known.push(id);
     }
     return [...this.#units].map(([unit, { work, shard, slices }]) => {
-      return { unit, slices: work.kind === "seal-file" ? (wholeShards.get(shard) ?? []) : this.#idsOf(slices) };
+      // Of the hashes of slices that of the whole file cannot be made.
+      const isUnproven = work.kind === "seal-file";
+      return { unit, slices: isUnproven ? (wholeShards.get(shard) ?? []) : this.#idsOf(slices), isUnproven };
     });
   }
 
@@ -46,16 +48,14 @@ export class SealPass {
     return work === undefined || found.length === (work.kind === "seal-file" ? 1 : work.ranges.length);
   }
 
-  /** Takes what was found; slices that are damaged, and the path of a shard whose header is. */
-  answer(
+  /** What an answer says: slices that are damaged, and the path of a shard whose header is. */
+  damage(
     unit: UnitId,
     found: readonly string[],
     sha256Of: (slice: Slice) => string,
   ): { readonly slices: readonly UnitId[]; readonly header?: string } {
     const seal = this.#units.get(unit);
-    if (seal === undefined) return { slices: [] };
-    this.#found.set(unit, found);
-    if (seal.work.kind === "seal-file") return { slices: [] };
+    if (seal === undefined || seal.work.kind === "seal-file") return { slices: [] };
     const hashes: string[] = [];
     for (const index of seal.slices) {
       const slice = this.#plan.slices[index];
@@ -63,6 +63,11 @@ export class SealPass {
     }
     const damage = damagedSlices(this.#plan, seal, hashes, found);
     return { slices: this.#idsOf(damage.slices), ...(damage.header ? { header: seal.work.path } : {}) };
+  }
+
+  /** This answer counts. */
+  take(unit: UnitId, found: readonly string[]): void {
+    this.#found.set(unit, found);
   }
 
   /** All units are answered. */

@@ -1,5 +1,16 @@
 import { type MethodDefinition, methodNamed, type Steps } from "../../merge/methods/index.ts";
-import type { Plan, SlicePart, Step, TensorTask, UnitId } from "../../merge/work/index.ts";
+import {
+  geometryOfTask,
+  type PlainData,
+  type Plan,
+  type SlicePart,
+  type Step,
+  type TensorTask,
+  type UnitId,
+} from "../../merge/work/index.ts";
+
+/** What the coordinator does of a method: it reads no tensor. */
+export type Rounds = Pick<MethodDefinition, "begin" | "readSummary" | "fold" | "settle">;
 
 /** A range of a cut tensor that one worker surveys: neighbouring parts. */
 export interface SurveyRange {
@@ -19,25 +30,20 @@ export class TensorRounds {
   readonly index: number;
   readonly #parts: readonly SlicePart[];
   readonly #rangeElements: number;
-  readonly #method: Pick<MethodDefinition, "begin" | "fold" | "settle">;
+  readonly #method: Rounds;
   #step: Step;
   #round = 0;
   #ranges: readonly SurveyRange[] = [];
   #rangeOf: ReadonlyMap<UnitId, SurveyRange> = new Map();
   /** Of ranges that came before their turn. */
-  readonly #waiting = new Map<UnitId, unknown>();
+  readonly #waiting = new Map<UnitId, PlainData>();
   /** All ranges before this one are folded, or are being. */
   #next = 0;
-  #folded: unknown;
-  #steps: Steps<unknown> | undefined;
+  #folded: PlainData | undefined;
+  #steps: Steps<PlainData> | undefined;
 
   /** `method`: by default the task's. */
-  constructor(
-    plan: Plan,
-    index: number,
-    rangeElements: number,
-    method?: Pick<MethodDefinition, "begin" | "fold" | "settle">,
-  ) {
+  constructor(plan: Plan, index: number, rangeElements: number, method?: Rounds) {
     const task = plan.tasks[index];
     if (task === undefined) throw new Error(`the plan has no task ${index}`);
     this.task = task;
@@ -57,8 +63,10 @@ export class TensorRounds {
     return this.#round === 1;
   }
 
-  get request(): unknown {
-    return "request" in this.#step ? this.#step.request : undefined;
+  /** What is asked now. */
+  get request(): PlainData {
+    if ("request" in this.#step) return this.#step.request;
+    throw new Error(`nothing is asked of ${this.task.name}: its rounds are over`);
   }
 
   /** Begins the next round. Ranges hold as many whole parts as `rangeElements` allows, one at least. */
@@ -91,8 +99,25 @@ export class TensorRounds {
     return this.#rangeOf.get(unit);
   }
 
+  /**
+   * A summary as a worker gave it, once it is known to be what was asked for; undefined: of another round.
+   * @throws MethodError `method/other-summary`
+   */
+  read(unit: UnitId, summary: PlainData): PlainData | undefined {
+    const parts = this.#rangeOf.get(unit)?.parts;
+    if (parts === undefined) return undefined;
+    const { elementCount: all, blockElements } = geometryOfTask(this.task);
+    const elementCount = parts.reduce((sum, part) => sum + part.elementCount, 0);
+    return this.#method.readSummary(this.task, this.request, summary, {
+      elementCount,
+      blocks: Math.ceil(elementCount / blockElements),
+      parts: parts.length,
+      whole: elementCount === all,
+    });
+  }
+
   /** Safe to repeat. What is of another round is passed over. */
-  keep(unit: UnitId, summary: unknown): void {
+  keep(unit: UnitId, summary: PlainData): void {
     const at = this.#rangeOf.get(unit)?.index ?? -1;
     if (at >= this.#next) this.#waiting.set(unit, summary);
   }
@@ -100,15 +125,16 @@ export class TensorRounds {
   /** Folds what can be folded now, in steps of some milliseconds: true after a step, false when nothing is left to be done. */
   foldStep(): boolean {
     for (;;) {
-      const { done, value } = this.#steps?.next() ?? { done: true, value: this.#folded };
-      if (done !== true) return true;
-      this.#folded = value;
+      const step = this.#steps?.next();
+      if (step?.done === false) return true;
+      if (step !== undefined) this.#folded = step.value;
       this.#steps = undefined;
       const unit = this.#ranges[this.#next]?.unit;
-      if (unit === undefined || !this.#waiting.has(unit)) return false;
-      const summary = this.#waiting.get(unit);
+      const summary = unit === undefined ? undefined : this.#waiting.get(unit);
+      if (unit === undefined || summary === undefined) return false;
       this.#waiting.delete(unit);
-      if (this.#next++ === 0) this.#folded = summary;
+      this.#next++;
+      if (this.#folded === undefined) this.#folded = summary;
       else this.#steps = this.#method.fold(this.#folded, summary);
     }
   }
@@ -119,6 +145,7 @@ export class TensorRounds {
     const missing = this.#ranges[this.#next];
     if (missing !== undefined) throw new Error(`${missing.unit} was settled before it was surveyed`);
     const whole = this.#folded;
+    if (whole === undefined) throw new Error(`${this.task.name} was settled before it was surveyed`);
     this.#folded = undefined;
     this.#step = this.#method.settle(this.task, this.request, whole);
     return this.#step;

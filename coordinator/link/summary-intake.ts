@@ -1,5 +1,5 @@
 import type { ServerReadableStream } from "@grpc/grpc-js";
-import type { Report } from "../../merge/work/index.ts";
+import type { PlainData, Report } from "../../merge/work/index.ts";
 import { ReportDecision, type SendSummaryRequest, type SendSummaryResponse } from "../../proto/index.ts";
 import { attemptOf, countsOf, DataIntake, malformed, numberOf } from "../../wire/index.ts";
 import type { RemoteWorker } from "./remote-worker.ts";
@@ -44,7 +44,7 @@ export class SummaryIntake {
   }
 }
 
-async function received(messages: AsyncIterator<SendSummaryRequest>, data: DataIntake): Promise<unknown> {
+async function received(messages: AsyncIterator<SendSummaryRequest>, data: DataIntake): Promise<PlainData> {
   for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
     const { message } = next.value;
     if (message?.$case !== "chunk") throw malformed("parts of a summary in an order that is unknown here");

@@ -8,6 +8,7 @@ import {
   type OrderSummary,
   type Query,
   type RankedValues,
+  readOrder,
   readsOfOrder,
   settleOrder,
   surveyOrder,
@@ -55,6 +56,7 @@ export const arceeFusion = defineMethod<OrderRequest, OrderSummary, Verdict>({
     const divergences = await divergencesOf(context);
     return surveyOrder(context, request, importances(context, divergences));
   },
+  readSummary: (_task, request, summary, range) => readOrder(summary, request, range),
   fold: foldOrder,
   settle(_task, request, whole) {
     const step = settleOrder(request, whole);

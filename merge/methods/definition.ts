@@ -1,5 +1,6 @@
-import type { ParameterValue, Step, TensorTask } from "../work/index.ts";
+import type { ParameterValue, PlainData, Step, TensorTask } from "../work/index.ts";
 import type { RangeContext } from "./range.ts";
+import type { SurveyedRange } from "./summary-forms.ts";
 
 /**
  * What a method takes. CLI help, recipe validation and docs/methods.md are generated from these.
@@ -62,10 +63,11 @@ export interface MethodDeclaration {
 }
 
 /**
- * A method: its declaration and the arithmetic of its rounds. Requests and verdicts are JSON-able plain data, summaries plain data
- * that survives a structured clone. Everything here is a pure function of its arguments except what goes through the context.
+ * A method: its declaration and the arithmetic of its rounds. Requests, summaries and verdicts are plain data. Everything here is a pure
+ * function of its arguments except what goes through the context.
  */
-export interface MethodDefinition<Request = unknown, Summary = unknown, Verdict = unknown> extends MethodDeclaration {
+export interface MethodDefinition<Request = PlainData, Summary = PlainData, Verdict = PlainData>
+  extends MethodDeclaration {
   /**
    * What must be known of the whole tensor first: a request for a survey, or at once a verdict where nothing must.
    * @throws MethodError for parameters that cannot be merged with (weights that sum to zero); called when planning.
@@ -73,6 +75,11 @@ export interface MethodDefinition<Request = unknown, Summary = unknown, Verdict 
   begin(task: TensorTask): Step<Request, Verdict>;
   /** Reads one range of whole blocks and says what the request asks. Models stream past; nothing is written. */
   survey(context: RangeContext, request: Request): Promise<Summary>;
+  /**
+   * A summary of a range as it came from elsewhere, once it is known to be what the request asks for.
+   * @throws MethodError `method/other-summary`
+   */
+  readSummary(task: TensorTask, request: Request, summary: PlainData, range: SurveyedRange): Summary;
   /** Of the summary of all that lies before a range, and of that range, one. Ranges are folded in their order, from the first on. */
   fold(left: Summary, right: Summary): Steps<Summary>;
   /** The folded summary of the whole tensor: the verdict, or one more request. */
@@ -118,9 +125,12 @@ export function resultOf<Result>(steps: Steps<Result>): Result {
   }
 }
 
-/** Checks the types of a method's rounds against each other, then forgets them: the registry holds methods of every kind. */
+/**
+ * Checks the types of a method's rounds against each other, then forgets them: the registry holds methods of every kind. What comes back
+ * is the method's own, or was read by it: requests and verdicts are made by `begin` and `settle`, summaries pass `readSummary`.
+ */
 export function defineMethod<Request, Summary, Verdict>(
   definition: MethodDefinition<Request, Summary, Verdict>,
 ): MethodDefinition {
-  return definition as MethodDefinition;
+  return definition as unknown as MethodDefinition;
 }

@@ -3,11 +3,12 @@ export const methodCodes = [
   "method/weights-sum-to-zero",
   "method/directions-cancel",
   "method/too-many-columns",
+  "method/other-summary",
 ] as const;
 
 export type MethodCode = (typeof methodCodes)[number];
 
-/** Parameters or tensors that a method cannot merge with. Found when planning. */
+/** Parameters or tensors that a method cannot merge with, found when planning; or an answer to a survey that is none. */
 export class MethodError extends Error {
   override readonly name = "MethodError";
   readonly retryable = false;

@@ -1,4 +1,5 @@
 import type { Address } from "../engines/index.ts";
+import type { PlainData } from "../work/index.ts";
 import { GROUP_MODELS } from "./bracket-road.ts";
 import type { Steps } from "./definition.ts";
 import {
@@ -14,6 +15,8 @@ import {
   NO_HISTOGRAM,
   type PartHistogram,
   partOf,
+  readHistogram,
+  readPartHistogram,
 } from "./histograms.ts";
 import {
   downloadU32,
@@ -24,6 +27,7 @@ import {
   type Statistic,
 } from "./order-queries.ts";
 import type { RangeContext } from "./range.ts";
+import { countOf, fieldsOf, listOf, other, type SurveyedRange } from "./summary-forms.ts";
 
 /**
  * Radix digits of order statistics in two rounds of mergeable histograms: the upper half of the bits, then the lower. Ties are told
@@ -94,6 +98,31 @@ function columnsOf({ queries, intervals }: OrderRequest): { columns: Column[]; o
 
 function binCountOf({ shift }: Interval): number {
   return shift === 0 ? 2 ** LOWER_BITS : HISTOGRAM_BINS;
+}
+
+/** @throws MethodError `method/other-summary` */
+export function readHistograms(value: PlainData, request: OrderRequest, range: SurveyedRange): HistogramSummary {
+  const { columns } = columnsOf(request);
+  const found = listOf(fieldsOf(value, "histograms").columns, "histograms", columns.length);
+  return { road: "histogram", columns: columns.map((column, k) => readColumn(found[k] ?? null, column, range)) };
+}
+
+function readColumn(value: PlainData, { interval }: Column, range: SurveyedRange): ColumnSummary {
+  const fields = fieldsOf(value, "histogram");
+  const room = { binCount: binCountOf(interval), elements: range.elementCount };
+  const found = listOf(fields.parts, "parts", interval.centre === undefined ? 0 : range.parts);
+  const parts = found.map((part) => readPartHistogram(part, room));
+  const below = countOf(fields.below, "elements", range.elementCount);
+  if (fields.total === undefined) {
+    if (parts.length === 0 || !parts.every(isComplete)) throw other("parts that do not tell all, and no total");
+    return { parts, below };
+  }
+  const total = readHistogram(fields.total, room);
+  // Of all bits every element has some.
+  const counted = elementsIn(total) + total.below;
+  if (interval.shift > 0 && counted !== range.elementCount)
+    throw other(`a histogram of ${counted} elements, not of ${range.elementCount}`);
+  return { total, parts, below };
 }
 
 /** Summaries of neighbouring ranges, `left` before `right`: a step for each column. */

@@ -1,3 +1,6 @@
+import type { PlainData } from "../work/index.ts";
+import { countOf, fieldsOf, other } from "./summary-forms.ts";
+
 /**
  * Counts of magnitudes in the bins of an interval of bits, sparse and typed: what ranges of a tensor say of it, and what these come to
  * together. Plain data.
@@ -46,6 +49,44 @@ export function histogramOf(dense: Uint32Array, zeros: number): Histogram {
     counts[at++] = count;
   }
   return { below: dense[0] ?? 0, bins, counts, zeros };
+}
+
+interface Room {
+  readonly binCount: number;
+  /** Of the range: there are no more. */
+  readonly elements: number;
+}
+
+/** @throws MethodError `method/other-summary` */
+export function readHistogram(value: PlainData, room: Room): Histogram {
+  const fields = fieldsOf(value, "histogram");
+  const below = countOf(fields.below, "elements", room.elements);
+  const zeros = countOf(fields.zeros, "zeros", room.elements);
+  return { ...readBins(fields, { ...room, elements: room.elements - below }), below, zeros };
+}
+
+/** @throws MethodError `method/other-summary` */
+export function readPartHistogram(value: PlainData, room: Room): PartHistogram {
+  const fields = fieldsOf(value, "histogram of a part");
+  const from = countOf(fields.from, "bins", HISTOGRAM_BINS);
+  const to = countOf(fields.to, "bins", HISTOGRAM_BINS);
+  return { from, to, ...readBins(fields, room) };
+}
+
+function readBins({ bins, counts }: ReturnType<typeof fieldsOf>, { binCount, elements }: Room): Bins {
+  if (!(bins instanceof Uint16Array)) throw other("bins that are no u16 numbers");
+  if (!(counts instanceof Uint32Array || counts instanceof Float64Array)) throw other("counts that are no counts");
+  if (bins.length !== counts.length) throw other(`${counts.length} counts of ${bins.length} bins`);
+  let [before, sum] = [-1, 0];
+  for (let at = 0; at < bins.length; at++) {
+    const [bin, count] = [bins[at] ?? 0, counts[at] ?? 0];
+    if (bin <= before || bin >= binCount) throw other(`bin ${bin} after bin ${before}, of ${binCount}`);
+    if (!(count >= 0)) throw other(`${count} elements in a bin`);
+    before = bin;
+    sum += count;
+  }
+  if (!(sum <= elements)) throw other(`a histogram of ${sum} elements, where there are ${elements}`);
+  return { bins, counts };
 }
 
 export function addHistograms(left: Histogram, right: Histogram): Histogram {

@@ -4,6 +4,7 @@ import { type Combination, mergeCombination, plainNumber, theOnlyModel } from ".
 import { defineMethod, rangesOf } from "./definition.ts";
 import { gramOf, gramReadsOf, surveyGram } from "./gram.ts";
 import { number, scopeParameter } from "./parameters.ts";
+import { readBlockSums } from "./summary-forms.ts";
 
 /**
  * The Karcher (Riemannian) mean of the models' directions on the sphere, with the mean of their norms.
@@ -49,6 +50,8 @@ export const karcher = defineMethod<"gram", BlockSums, Combination>({
   refused: {},
   begin: (task) => (task.models.length === 1 ? { verdict: theOnlyModel } : { request: "gram" }),
   survey: surveyGram,
+  readSummary: ({ models }, _request, summary, range) =>
+    readBlockSums(summary, range, (models.length * (models.length + 1)) / 2),
   fold: foldBlockSums,
   settle(task, _request, whole) {
     const options = {

@@ -3,6 +3,7 @@ import { BlockSummer, type BlockSums, float64Copy, foldBlockSums, totals } from 
 import { defineMethod, rangesOf } from "./definition.ts";
 import { baseOf, flag, floatDtype, scopeParameter } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
+import { readBlockSums } from "./summary-forms.ts";
 
 /** First the norms of the deltas, then how far their directions agree. */
 type Request =
@@ -55,6 +56,8 @@ export const modelStock = defineMethod<Request, BlockSums, Verdict>({
   begin: (task) => (perRow(task) ? { verdict: {} } : { request: { ask: "norms" } }),
   survey: (context, request) =>
     request.ask === "norms" ? surveyNorms(context) : surveyDirections(context, request.norms, request.pairs),
+  readSummary: (task, request, summary, range) =>
+    readBlockSums(summary, range, request.ask === "norms" ? task.models.length : 1 + request.pairs.length),
   fold: foldBlockSums,
   settle(task, request, whole) {
     if (request.ask === "norms") {

@@ -15,6 +15,7 @@ import { MethodError } from "./errors.ts";
 import { weightsSumToZero } from "./linear.ts";
 import { flag, number, scopeParameter, weightDocumentation } from "./parameters.ts";
 import type { RangeContext } from "./range.ts";
+import { readBlockSums } from "./summary-forms.ts";
 
 /** First the norms of the vectors, then that of the weighted mean of their directions. */
 type Request = { readonly ask: "norms" } | { readonly ask: "mean"; readonly norms: readonly PlainNumber[] };
@@ -66,6 +67,8 @@ export const multislerp = defineMethod<Request, BlockSums, Combination>({
     return { request: { ask: "norms" } };
   },
   survey: (context, request) => (request.ask === "norms" ? surveyNorms(context) : surveyMean(context, request.norms)),
+  readSummary: (task, request, summary, range) =>
+    readBlockSums(summary, range, request.ask === "norms" ? task.models.length : 1),
   fold: foldBlockSums,
   settle(task, request, whole) {
     if (request.ask === "norms") {

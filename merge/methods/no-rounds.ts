@@ -1,4 +1,5 @@
 import type { Steps } from "./definition.ts";
+import { other } from "./summary-forms.ts";
 
 /** For methods whose verdict follows from the parameters: nothing is surveyed. */
 export const noRounds = {
@@ -6,6 +7,9 @@ export const noRounds = {
   *fold(): Steps<null> {
     yield;
     return null;
+  },
+  readSummary: (): never => {
+    throw other("something, though this method asks for no survey");
   },
   settle: (): never => {
     throw new Error("this method asks for no survey");

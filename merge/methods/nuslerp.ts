@@ -15,6 +15,7 @@ import { MethodError } from "./errors.ts";
 import { flag, number, scopeParameter, weightDocumentation } from "./parameters.ts";
 import type { RangeContext } from "./range.ts";
 import { stageValues } from "./staging.ts";
+import { fieldsOf, readBlockSums, readColumnSums } from "./summary-forms.ts";
 
 /** What is a vector: the whole tensor, each row (along the last dimension), or each column (along the first). */
 type Vectors = "whole" | "rows" | "columns";
@@ -76,6 +77,11 @@ export const nuslerp = defineMethod<Vectors, Summary, Verdict>({
   },
   survey: async (context, request) =>
     request === "columns" ? { columns: await surveyColumns(context) } : { blocks: await surveyWhole(context) },
+  readSummary(task, request, summary, range) {
+    const { blocks = null, columns = null } = fieldsOf(summary, "dots");
+    if (request === "columns") return { columns: readColumnSums(columns, range, 3 * columnsOf(task)) };
+    return { blocks: readBlockSums(blocks, range, 3) };
+  },
   *fold(left, right) {
     if ("blocks" in left && "blocks" in right) return { blocks: yield* foldBlockSums(left.blocks, right.blocks) };
     if ("columns" in left && "columns" in right) return { columns: yield* foldColumnSums(left.columns, right.columns) };

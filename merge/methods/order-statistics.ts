@@ -1,4 +1,4 @@
-import type { TensorTask } from "../work/index.ts";
+import type { PlainData, TensorTask } from "../work/index.ts";
 import { bracketRoad, sampled } from "./bracket-road.ts";
 import type { Cutting, Steps } from "./definition.ts";
 import {
@@ -7,12 +7,14 @@ import {
   type HistogramSummary,
   type OrderRequest,
   type OrderStep,
+  readHistograms,
   settleHistograms,
   surveyHistograms,
 } from "./histogram-road.ts";
-import type { Query, RankedValues, Statistic } from "./order-queries.ts";
+import { NO_LIMIT, type Query, type RankedValues, type Statistic } from "./order-queries.ts";
 import { baseOf, floatDtype } from "./parameters.ts";
 import type { RangeContext } from "./range.ts";
+import { countOf, countsOf, fieldsOf, listOf, type SurveyedRange } from "./summary-forms.ts";
 
 /**
  * Exact order statistics of magnitudes, as u32 bits, of many models over a tensor: of deltas, or of other numbers that a method makes
@@ -88,6 +90,26 @@ async function byHistograms(
     request = step.request;
   }
   return [];
+}
+
+/** @throws MethodError `method/other-summary` */
+export function readOrder(value: PlainData, request: OrderRequest, range: SurveyedRange): OrderSummary {
+  const { road, statistics } = fieldsOf(value, "order statistics");
+  if (road !== "bracket" || !range.whole || request.intervals !== undefined)
+    return readHistograms(value, request, range);
+  const found = listOf(statistics, "statistics", request.queries.length);
+  return { road: "bracket", statistics: found.map((statistic) => readStatistic(statistic, range)) };
+}
+
+function readStatistic(value: PlainData, { elementCount, parts }: SurveyedRange): Statistic {
+  const fields = fieldsOf(value, "statistic");
+  const bits = countOf(fields.bits, "bits", NO_LIMIT);
+  return {
+    position: countOf(fields.position, "elements", elementCount),
+    bits,
+    below: countOf(fields.below, "elements", elementCount),
+    ties: countsOf(fields.ties, "ties", bits === NO_LIMIT ? 0 : parts, elementCount),
+  };
 }
 
 export function* foldOrder(left: OrderSummary, right: OrderSummary): Steps<OrderSummary> {

@@ -3,6 +3,7 @@ import { defineMethod, type MethodDefinition, type ParameterDeclaration, rangesO
 import { noRounds } from "./no-rounds.ts";
 import { baseOf, floatDtype, number, scopeParameter } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
+import { countsOf, fieldsOf } from "./summary-forms.ts";
 
 /** Of each model, how many elements it changed, and how many of these no other model did. Plain data; counts add. */
 interface Counts {
@@ -78,6 +79,13 @@ export const ramPlus = defineMethod<"counts", Counts, Verdict>({
   },
   begin: () => ({ request: "counts" }),
   survey: surveyCounts,
+  readSummary({ models }, _request, summary, { elementCount }) {
+    const { changed, unique } = fieldsOf(summary, "counts");
+    return {
+      changed: countsOf(changed, "changed elements", models.length, elementCount),
+      unique: countsOf(unique, "elements changed by one model alone", models.length, elementCount),
+    };
+  },
   *fold(left, right) {
     return {
       changed: left.changed.map((count, i) => count + (right.changed[i] ?? 0)),

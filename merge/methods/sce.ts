@@ -9,6 +9,7 @@ import {
   type OrderRequest,
   type OrderSummary,
   type RankedValues,
+  readOrder,
   readsOfOrder,
   settleOrder,
   surveyOrder,
@@ -16,6 +17,7 @@ import {
 import { baseOf, floatDtype, number, scopeParameter, sumParameters } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
 import { stageValues } from "./staging.ts";
+import { fieldsOf, readBlockSums } from "./summary-forms.ts";
 
 /** Which elements stay: by their variance among the models, all of them, or none. */
 type Mask = Band | "all" | "none";
@@ -79,6 +81,11 @@ export const sce = defineMethod<Request, Summary, Verdict>({
     request.ask === "order"
       ? { order: await surveyOrder(context, request.order, spreads(context)) }
       : { sizes: await surveySizes(context, request.mask) },
+  readSummary(task, request, summary, range) {
+    const { order = null, sizes = null } = fieldsOf(summary, "summary");
+    if (request.ask === "order") return { order: readOrder(order, request.order, range) };
+    return { sizes: readBlockSums(sizes, range, task.models.length) };
+  },
   *fold(left, right) {
     if ("order" in left && "order" in right) return { order: yield* foldOrder(left.order, right.order) };
     if ("sizes" in left && "sizes" in right) return { sizes: yield* foldBlockSums(left.sizes, right.sizes) };

@@ -2,6 +2,7 @@ import { acos, sin } from "../math/index.ts";
 import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
 import { defineMethod, rangesOf } from "./definition.ts";
 import { floatDtype, number, scopeParameter } from "./parameters.ts";
+import { readBlockSums } from "./summary-forms.ts";
 
 /** Coefficient per model of the task, in its order. */
 interface Combination {
@@ -54,6 +55,7 @@ export const slerp = defineMethod<"dots", BlockSums, Combination>({
     }
     return sums.finish();
   },
+  readSummary: (_task, _request, summary, range) => readBlockSums(summary, range, 3),
   fold: foldBlockSums,
   settle(task, _request, whole) {
     const [aa = 0, ab = 0, bb = 0] = totals(whole);

@@ -7,6 +7,7 @@ import {
   foldTaskVectors,
   mergeTaskVectors,
   readsOfTaskVectors,
+  readTaskVectors,
   settleTaskVectors,
   surveyTaskVectors,
 } from "./task-vectors.ts";
@@ -91,6 +92,7 @@ function sparsified(choice: Choice): MethodDefinition {
     ...(choice.check === undefined ? {} : { check: choice.check }),
     begin: (task) => beginTaskVectors(task, planMasks(mask, task)),
     survey: surveyTaskVectors,
+    readSummary: readTaskVectors,
     fold: foldTaskVectors,
     settle: settleTaskVectors,
     merge: (context, verdict) => mergeTaskVectors(context, verdict, consensus),

@@ -1,6 +1,13 @@
 import { type Address, EVERYTHING, type RandomStream, type SumKind } from "../engines/index.ts";
 import { fnv1a64, randomThreshold, rankedThresholds } from "../math/index.ts";
-import { elementsBefore, geometryOfTask, type ModelSource, type Step, type TensorTask } from "../work/index.ts";
+import {
+  elementsBefore,
+  geometryOfTask,
+  type ModelSource,
+  type PlainData,
+  type Step,
+  type TensorTask,
+} from "../work/index.ts";
 import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
 import { type Cutting, type Reads, rangesOf, type Steps } from "./definition.ts";
 import { divisorOf } from "./linear.ts";
@@ -9,12 +16,14 @@ import {
   foldOrder,
   type OrderRequest,
   type OrderSummary,
+  readOrder,
   readsOfOrder,
   settleOrder,
   surveyOrder,
 } from "./order-statistics.ts";
 import { baseOf, flag, floatDtype, number } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
+import { fieldsOf, readBlockSums, type SurveyedRange } from "./summary-forms.ts";
 
 /** The pipeline of all sparsified task vectors; methods.md, "Sparsified task vectors". */
 
@@ -51,6 +60,18 @@ export function beginTaskVectors(task: TensorTask, plans: readonly MaskPlan[]): 
 export async function surveyTaskVectors(context: RangeContext, request: TaskVectorRequest): Promise<TaskVectorSummary> {
   if (request.ask === "order") return { order: await surveyOrder(context, request.order) };
   return { sizes: await surveySizes(context, request.masks) };
+}
+
+export function readTaskVectors(
+  task: TensorTask,
+  request: TaskVectorRequest,
+  summary: PlainData,
+  range: SurveyedRange,
+): TaskVectorSummary {
+  const { order = null, sizes = null } = fieldsOf(summary, "summary of task vectors");
+  if (request.ask === "order") return { order: readOrder(order, request.order, range) };
+  const columns = 2 * request.masks.plans.length;
+  return { sizes: readBlockSums(sizes, range, columns, rescaleMode(task) === "linf" ? "maxima" : undefined) };
 }
 
 export function* foldTaskVectors(left: TaskVectorSummary, right: TaskVectorSummary): Steps<TaskVectorSummary> {

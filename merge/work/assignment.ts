@@ -1,3 +1,4 @@
+import type { PlainData } from "./plain-data.ts";
 import type { Slice, SlicePart } from "./plan.ts";
 import type { Seed } from "./round.ts";
 import type { TensorTask } from "./tensor-task.ts";
@@ -49,7 +50,7 @@ export interface SliceWork {
   /** The tasks of the slice's parts, in their order. */
   readonly tasks: readonly TensorTask[];
   /** Per part: the verdict, for a tensor that is cut; undefined for one that the worker surveys itself. */
-  readonly verdicts: readonly unknown[];
+  readonly verdicts: readonly (PlainData | undefined)[];
   /** Compute and report the hash, ask for no grant, write nothing: another worker's result is being checked. */
   readonly audit: boolean;
 }
@@ -62,7 +63,7 @@ export interface SurveyWork {
   readonly task: TensorTask;
   /** Neighbouring parts of the tensor that make up the range. */
   readonly parts: readonly SlicePart[];
-  readonly request: unknown;
+  readonly request: PlainData;
   /** Whether this is the first round, in which values are checked. */
   readonly firstRound: boolean;
 }
@@ -88,7 +89,7 @@ export type Report = AttemptRef &
       }
     /** Of an audit: the hash of what was computed; nothing was written. */
     | { readonly kind: "audit"; readonly sha256: string; readonly counts: WorkCounts }
-    | { readonly kind: "survey"; readonly summary: unknown; readonly counts: WorkCounts }
+    | { readonly kind: "survey"; readonly summary: PlainData; readonly counts: WorkCounts }
     | { readonly kind: "seal"; readonly sha256: readonly string[] }
     | { readonly kind: "failed"; readonly failure: Failure }
   );

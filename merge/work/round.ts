@@ -1,8 +1,10 @@
+import type { PlainData } from "./plain-data.ts";
+
 /**
  * What a method answers when it begins or settles: one more request, to be surveyed over all ranges of the tensor,
- * or the verdict, all that `merge` needs to know of the whole tensor. JSON-able plain data.
+ * or the verdict, all that `merge` needs to know of the whole tensor.
  */
-export type Step<Request = unknown, Verdict = unknown> =
+export type Step<Request = PlainData, Verdict = PlainData> =
   | { readonly request: Request }
   | { readonly verdict: Verdict; readonly warnings?: readonly string[] };
 

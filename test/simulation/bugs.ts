@@ -31,6 +31,7 @@ export const bugs = [
   "kinds-not-compared",
   "anybody-contradicts",
   "answered-once",
+  "one-opinion-counts",
 ] as const;
 
 /** Within so many seeds each must be found. */
@@ -48,6 +49,7 @@ export const provokedBy: { readonly [B in Bug]?: readonly FaultKind[] } = {
   "named-too-late": ["coordinator-crash", "slow-io"],
   "kinds-not-compared": ["lie-kind"],
   "anybody-contradicts": ["lie-owner"],
+  "one-opinion-counts": ["lie-seal"],
 };
 
 type Decide = (state: JobState, event: JobEvent) => readonly Effect[];
@@ -130,6 +132,12 @@ export function decideWith(bug: Bug | undefined): Decide {
           if (attempt <= unit.attempt) unit.holders = [...unit.holders, { attempt, worker }];
         }
         return reduce(state, event);
+      };
+    case "one-opinion-counts":
+      return (state, event) => {
+        const unit = event.type === "surveyed" || event.type === "sealed" ? state.units.get(event.unit) : undefined;
+        if (unit !== undefined) unit.audit = false;
+        return reduce(state, event.type === "sealed" ? { ...event, isDoubtful: false } : event);
       };
     default:
       return reduce;

@@ -86,9 +86,9 @@ const rare: Partial<Record<FaultKind, number>> = {
 };
 const USUAL = 0.2;
 
-/** Of bytes and their hashes; the others are lies about what was lent. */
-export const liesOfBytes = ["lie-bytes", "lie-hash", "lie-write"] as const satisfies readonly FaultKind[];
-export const lieKinds: readonly FaultKind[] = [...liesOfBytes, "lie-seal", "lie-kind", "lie-attempt", "lie-owner"];
+/** Of bytes and their hashes, and of what is read; the others are lies about what was lent. */
+export const liesOfBytes = ["lie-bytes", "lie-hash", "lie-write", "lie-seal"] as const satisfies readonly FaultKind[];
+export const lieKinds: readonly FaultKind[] = [...liesOfBytes, "lie-kind", "lie-attempt", "lie-owner"];
 
 /** Kinds that need a journal that coordinators share. */
 const ofSharedJournals: readonly FaultKind[] = [

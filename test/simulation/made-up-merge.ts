@@ -5,9 +5,10 @@
 import { createHash } from "node:crypto";
 import { type SurveyRange, TensorRounds } from "../../coordinator/job/index.ts";
 import { shardPreamble } from "../../coordinator/plan/index.ts";
-import type { Steps } from "../../merge/methods/index.ts";
+import type { Steps, SurveyedRange } from "../../merge/methods/index.ts";
 import {
   type Assignment,
+  type PlainData,
   type Plan,
   planText,
   type Slice,
@@ -20,26 +21,26 @@ import {
 
 type Random = () => number;
 
-interface Count {
+type Count = {
   /** Of the values 0 to 7. */
   readonly bins: readonly number[];
   /** Of the values in their order: hash and 31 to the power of their number. */
   readonly hash: number;
   readonly power: number;
-}
+};
 
-interface Ties {
+type Ties = {
   /** Per part, in order: elements that equal the threshold. */
   readonly counts: readonly number[];
-}
+};
 
-export interface MadeUpVerdict {
+export type MadeUpVerdict = {
   readonly threshold: number;
   readonly quota: number;
   readonly hash: number;
   /** Per part: equals before it. */
   readonly before: readonly number[];
-}
+};
 
 type Request =
   | { readonly kind: "count" }
@@ -160,11 +161,25 @@ export function survey(plan: Plan, parts: readonly SlicePart[], request: unknown
   return { counts };
 }
 
+function isCount(summary: PlainData): boolean {
+  const { bins, hash, power } = summary as Partial<Count>;
+  return bins?.length === 8 && typeof hash === "number" && typeof power === "number";
+}
+
+function isTies(summary: PlainData, parts: number): boolean {
+  return (summary as Partial<Ties>).counts?.length === parts;
+}
+
 /** "twice": the planted fault of a quota that is given out anew at each cut. */
 export function madeUpMethod(quotas: "right" | "twice") {
   return {
     begin: (): Step => ({ request: { kind: "count" } satisfies Request }),
-    *fold(left: unknown, right: unknown): Steps<unknown> {
+    readSummary(_task: TensorTask, request: PlainData, summary: PlainData, { parts }: SurveyedRange): PlainData {
+      const fits = (request as Request).kind === "count" ? isCount(summary) : isTies(summary, parts);
+      if (!fits) throw new Error(`${JSON.stringify(summary)} is no summary`);
+      return summary;
+    },
+    *fold(left: PlainData, right: PlainData): Steps<PlainData> {
       if ("counts" in (left as object)) {
         return { counts: [...(left as Ties).counts, ...(right as Ties).counts] } satisfies Ties;
       }
@@ -172,7 +187,7 @@ export function madeUpMethod(quotas: "right" | "twice") {
       const bins = l.bins.map((bin, k) => bin + r.bins[k]!);
       return { bins, hash: (Math.imul(l.hash, r.power) + r.hash) | 0, power: Math.imul(l.power, r.power) };
     },
-    settle: (task: TensorTask, request: unknown, whole: unknown): Step => {
+    settle: (task: TensorTask, request: PlainData, whole: PlainData): Step => {
       const asked = request as Request;
       if (asked.kind === "count") {
         const { bins, hash } = whole as Count;
@@ -225,7 +240,7 @@ export class RoundsByArrival extends TensorRounds {
     return ranges;
   }
 
-  override keep(_unit: UnitId, summary: unknown): void {
+  override keep(_unit: UnitId, summary: PlainData): void {
     const next = this.#open.shift();
     if (next !== undefined) super.keep(next, summary);
   }

@@ -101,7 +101,8 @@ export class SimulatedPool implements WorkerPool {
     const fault = this.#cluster.computeFault(unit);
     if (fault !== undefined) return report({ unit, attempt, kind: "failed", failure: fault });
     if (assignment.kind === "survey") {
-      const summary = survey(merge.plan, assignment.parts, assignment.request);
+      const lies = this.isLiar && world.strikes("lie-seal", 0.3);
+      const summary = survey(merge.plan, lies ? assignment.parts.slice(1) : assignment.parts, assignment.request);
       return report({ unit, attempt, kind: "survey", summary, counts });
     }
     if (assignment.kind === "slice") {

@@ -65,9 +65,9 @@ export class Core {
     this.state = initialState({ limits: LIMITS, slices: [], tensors: [], ...specification });
   }
 
-  /** What the driver must do, but for answers to reports: `answersTo` has those. */
+  /** What the driver must do, but for answers to reports, which `answersTo` has, and for which of them count. */
   on(event: Loose): readonly Effect[] {
-    return this.all(event).filter(({ type }) => type !== "accept" && type !== "stale");
+    return this.all(event).filter(({ type }) => type !== "accept" && type !== "stale" && type !== "take");
   }
 
   answersTo(event: Loose): readonly string[] {

@@ -9,7 +9,7 @@ import {
   TensorRounds,
 } from "../../../coordinator/job/index.ts";
 import type { WorkerLink, WorkerListener } from "../../../coordinator/link/index.ts";
-import type { Assignment, Plan, Step, UnitId, WorkerId } from "../../../merge/work/index.ts";
+import type { Assignment, PlainData, Plan, Step, UnitId, WorkerId } from "../../../merge/work/index.ts";
 
 const PART_ELEMENTS = 2 ** 20;
 
@@ -36,12 +36,17 @@ function planOf(models: number, ranges: number): Plan {
   return { version: 2, tasks: [task], slices, shards: [], options: {} } as unknown as Plan;
 }
 
+/** All elements of a range are in some bin. */
+function lastOf(bins: number): number {
+  return PART_ELEMENTS - (bins - 1) * Math.floor(PART_ELEMENTS / bins);
+}
+
 /** As a range says it in the first round; bins are every other one. */
 function summaryOf(models: number, bins: number, range: number) {
   const total = {
     below: 0,
     bins: Uint16Array.from({ length: bins }, (_, k) => 2 * k + (range % 2)),
-    counts: new Uint32Array(bins).fill(PART_ELEMENTS / bins),
+    counts: new Uint32Array(bins).fill(PART_ELEMENTS / bins).fill(lastOf(bins), bins - 1),
     zeros: 0,
   };
   return {
@@ -109,12 +114,13 @@ test("what comes before its turn waits; nothing is folded twice; what is missing
   const folded: string[] = [];
   const method = {
     begin: (): Step => ({ request: "names" }),
-    *fold(left: unknown, right: unknown) {
+    readSummary: (_task: unknown, _request: unknown, summary: PlainData) => summary,
+    *fold(left: PlainData, right: PlainData) {
       folded.push(`${left}+${right}`);
       yield;
       return `${left}${right}`;
     },
-    settle: (_task: unknown, _request: unknown, whole: unknown): Step => ({ verdict: whole }),
+    settle: (_task: unknown, _request: unknown, whole: PlainData): Step => ({ verdict: whole }),
   };
   const rounds = new TensorRounds(planOf(1, 4), 0, PART_ELEMENTS, method);
   const units = rounds.beginRound().map(({ unit }) => unit);
@@ -134,7 +140,7 @@ test("what comes before its turn waits; nothing is folded twice; what is missing
   expect(rounds.settle()).toEqual({ verdict: "abcd" });
 });
 
-test("a summary that cannot be folded fails the job", async () => {
+test("a summary of something else than was asked for is that worker's fault, and says so where there is no other", async () => {
   const runner: JobRunner = runnerOf(2, 2, {
     othersTurn: async () => {},
     workers: surveyors(({ unit, attempt }) => {
@@ -145,7 +151,8 @@ test("a summary that cannot be folded fails the job", async () => {
   });
   const { outcome, cause } = await runner.run();
   expect(outcome).toBe("failed");
-  expect(cause?.message).toMatch(/3 histograms to be added to 2/);
+  expect(cause?.code).toBe("coordinator/other-than-lent");
+  expect(cause?.message).toBe("w and survey-0-1-1: a survey was answered with 3 histograms, not 2");
 });
 
 // ---- a job with one worker
@@ -158,7 +165,7 @@ function runnerOf(models: number, ranges: number, ports: Pick<JobPorts, "othersT
   const options = { plan: planOf(models, ranges), shardPaths: [], surveyElements: PART_ELEMENTS, limits };
   return new JobRunner(options, history, {
     ...ports,
-    records: {} as JobRecords,
+    records: { quarantined: async () => {} } as unknown as JobRecords,
     clock: { nowMs: () => 0 },
     publish: async () => {},
     discardStage: async () => {},
