@@ -97,6 +97,7 @@ export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): C
       received().then(
         (response) => callback(null, response),
         (error: unknown) => {
+          hub.noteDefect(error, call.getPath());
           if (!call.cancelled) callback(statusOf(error) as Partial<ServerErrorResponse>);
         },
       );

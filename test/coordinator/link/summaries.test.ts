@@ -67,7 +67,7 @@ async function surveying() {
   };
   job.link?.assign({ ...assignment, firstRound: true } as never, 60_000);
   await worker.next("assignment");
-  return { reports, client: named(rig.client(), worker.name) };
+  return { reports, job, defects: rig.defects, client: named(rig.client(), worker.name) };
 }
 
 /** The client as a worker has it: its name goes with every call. */
@@ -107,6 +107,17 @@ describe("a summary", () => {
     const decision = await sendSummary(client, { id, counts, data: packedData(summaryOf(200, 65_536)) }, 60_000);
     expect(decision).toBe(ReportDecision.REPORT_DECISION_STALE);
     expect(reports).toEqual([]);
+  });
+
+  test("at which the job breaks ends the call, and is told as a defect: nobody's input explains it", async () => {
+    const { client, defects, job } = await surveying();
+    const broken = new Error("a count is -1");
+    job.onReport = () => {
+      throw broken;
+    };
+    const id = { job: JOB, unit: unit(SURVEY), attempt: 5 };
+    await expect(sendSummary(client, { id, counts, data: packedData(summaryOf(2, 8)) }, 60_000)).rejects.toThrow();
+    expect(defects).toEqual([[broken, "/deltaworks.v1.Coordinator/SendSummary"]]);
   });
 
   test("in parts that are out of order is refused by name", async () => {
