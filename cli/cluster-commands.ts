@@ -3,6 +3,7 @@ import { parseDuration, parseGrace } from "./commands/duration.ts";
 import { parseBytes, parseSeedText, parseThreads } from "./commands/merge-options.ts";
 import type { Io } from "./io.ts";
 import { withNats } from "./nats-options.ts";
+import { takeOver } from "./take-over-option.ts";
 import { withEnrolling, withJoining, withTrust } from "./trust-options.ts";
 
 type Run<Options> = (args: readonly string[], options: Options, io: Io) => Promise<number>;
@@ -58,6 +59,7 @@ export function addClusterCommands(program: Command, runs: Runs): void {
     .option("--listen <host:port>", "where workers and people connect", "127.0.0.1:7410")
     .requiredOption("--state <dir>", "where the queue of jobs is kept")
     .option("--root <name=path>", "a folder that jobs may name; may be given again", gather, [])
+    .addOption(takeOver())
     .option(
       "--audit <share>",
       "share of slices, surveys and shards that a second worker checks, such as 1%",

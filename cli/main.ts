@@ -10,10 +10,12 @@ import {
   SHARD_BYTES_DEFAULT,
   SLICE_BYTES_DEFAULT,
 } from "./commands/merge-options.ts";
+import type { RepairCommandOptions } from "./commands/repair.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
 import { endOnUnheardErrors } from "./last-net.ts";
 import { addNatsCommands } from "./nats-commands.ts";
+import { takeOver } from "./take-over-option.ts";
 import { withTrust } from "./trust-options.ts";
 import { toolVersion } from "./version.ts";
 
@@ -90,6 +92,7 @@ withPlanning(program.command("merge"))
   .addOption(new Option("--engine <name>", "what computes").choices(["wasm", "reference"]).default("wasm"))
   .option("--overwrite", "replace the checkpoint that is in the output directory", false)
   .option("--restart", "discard what an unfinished merge computed", false)
+  .addOption(takeOver())
   .option("--hash-inputs", "put the SHA-256 of every input file into the manifest", false)
   .option(
     "--keep <name>",
@@ -112,6 +115,7 @@ withPlanning(program.command("sweep"))
   .addOption(new Option("--engine <name>", "what computes").choices(["wasm", "reference"]).default("wasm"))
   .option("--overwrite", "replace the checkpoints that are in the output directories", false)
   .option("--restart", "discard what unfinished merges computed", false)
+  .addOption(takeOver())
   .option("--hash-inputs", "put the SHA-256 of every input file into the manifests", false)
   .option("--quiet", "print errors and the table only", false)
   .action(runs(async () => (await import("./commands/sweep.ts")).sweepCommand));
@@ -149,6 +153,7 @@ program
   .description("compute again what is damaged in an output, and only that")
   .argument("<out>", "output directory")
   .option("--models-root <dir>", "look for the models here first")
+  .addOption(takeOver())
   .option("--quiet", "print only what is left damaged", false)
   .option("--json", "print events as JSON, one object a line", false)
   .action(
@@ -158,7 +163,7 @@ program
         import("./repair-source.ts"),
         import("../storage/index.ts"),
       ]);
-      return (args, options: { readonly json: boolean; readonly quiet: boolean; readonly modelsRoot?: string }, to) => {
+      return (args, options: RepairCommandOptions & { readonly modelsRoot?: string }, to) => {
         const { modelsRoot } = options;
         const store = new FileStore();
         const source = repairSource({

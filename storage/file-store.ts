@@ -30,10 +30,12 @@ const OWNER_ONLY = 0o600;
 /** Files of this machine, mounted network file systems included. */
 export class FileStore implements Store {
   readonly #blocking: boolean;
+  readonly #gone: string | undefined;
 
   /** `blocking`: reads and writes of open files happen on the calling thread. For worker threads, which have none else to serve. */
-  constructor(options: { readonly blocking?: boolean } = {}) {
+  constructor(options: { readonly blocking?: boolean; readonly takeOver?: string | undefined } = {}) {
     this.#blocking = options.blocking ?? false;
+    this.#gone = options.takeOver;
   }
 
   async open(
@@ -120,7 +122,7 @@ export class FileStore implements Store {
   }
 
   async lock(path: string, options?: LockOptions): Promise<Lock> {
-    return attempt("lock", path, () => lockFile(path, options));
+    return attempt("lock", path, () => lockFile(path, { ...options, gone: this.#gone }));
   }
 }
 

@@ -6,7 +6,7 @@ import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { errnoOf, StorageError } from "./errors.ts";
 import { flock, isOfThisKernel } from "./kernel-lock.ts";
-import { holderOf, KERNEL_LOCKED, lockOfText, sightOfHolder, textOfLock } from "./lock-holder.ts";
+import { holderOf, KERNEL_LOCKED, lockOfText, nameOfHolder, sightOfHolder, textOfLock } from "./lock-holder.ts";
 import { ownIdentity, partsOf, type Sight } from "./process-identity.ts";
 import type { Lock, LockOptions } from "./store.ts";
 
@@ -21,9 +21,10 @@ import type { Lock, LockOptions } from "./store.ts";
  * rename over it, and only afterwards removes the heir files. An heir that dies on the way is succeeded like a holder.
  *
  * A holder in another container or on another machine cannot be seen. It is succeeded only where its end is proven (lock-holder.ts):
- * for that the holder has its file locked by the kernel, too, where one kernel alone can have the place mounted.
+ * for that the holder has its file locked by the kernel, too, where one kernel alone can have the place mounted; or where somebody who
+ * knows says so, by its name. Of one that is seen to run nobody's word counts.
  */
-export async function lockFile(path: string, { owner = "" }: LockOptions = {}): Promise<Lock> {
+export async function lockFile(path: string, { owner = "", gone = "" }: LockOptions & GoneHolder = {}): Promise<Lock> {
   const draft = `${path}.${ownIdentity()}-${randomBytes(8).toString("hex")}.new`;
   let descriptor: number | undefined = openSync(draft, "wx+");
   try {
@@ -31,7 +32,7 @@ export async function lockFile(path: string, { owner = "" }: LockOptions = {}): 
     const nonce = `${kernelLocked ? KERNEL_LOCKED : ""}${randomBytes(8).toString("hex")}`;
     const text = textOfLock({ ticket: `${ownIdentity()}-${nonce}`, host: hostname(), owner });
     await writeFile(draft, text, "latin1");
-    const claim: Claim = { path, draft, text, owner, kernelLocked };
+    const claim: Claim = { path, draft, text, owner, gone, kernelLocked };
     for (let round = 0; round < MAX_ROUNDS; round++) {
       if ((await put(path, claim)) || (await succeed(claim))) {
         const lock = await held(claim, descriptor);
@@ -55,7 +56,13 @@ interface Claim {
   readonly draft: string;
   readonly text: string;
   readonly owner: string;
+  readonly gone: string;
   readonly kernelLocked: boolean;
+}
+
+export interface GoneHolder {
+  /** Name of a holder of whom somebody is certain that it has ended; "": of nobody. */
+  readonly gone?: string | undefined;
 }
 
 /** Each round is lost to another process that made headway; so many in a row do not happen. */
@@ -114,7 +121,8 @@ async function succeed(claim: Claim): Promise<boolean> {
   if (root === undefined) return false;
   for (let [file, last] = [path, root]; ; ) {
     const sight = isOwnersOwn(last, claim) ? "ended" : await sightOfHolder(file, last);
-    if (sight !== "ended") throw lockedBy(path, file, last, sight);
+    const isGone = sight === "hidden" && claim.gone === nameOfHolder(last);
+    if (sight !== "ended" && !isGone) throw lockedBy(path, last, sight);
     const heir = heirFile(path, last);
     if (await put(heir, claim)) {
       if ((await textIn(path)) === root) {
@@ -178,8 +186,8 @@ async function removeIfThere(path: string): Promise<void> {
   }
 }
 
-/** `file`: the lock, or that of an heir. */
-function lockedBy(path: string, file: string, text: string, sight: Exclude<Sight, "ended">): StorageError {
+/** `text`: of the lock, or of an heir's. */
+function lockedBy(path: string, text: string, sight: Exclude<Sight, "ended">): StorageError {
   const { ticket, host } = lockOfText(text);
   const number = partsOf(holderOf(ticket))?.number;
   const where = host === "" ? "" : ` on ${host}`;
@@ -194,7 +202,9 @@ function lockedBy(path: string, file: string, text: string, sight: Exclude<Sight
     `cannot lock ${path}: process ${number}${where} holds it, in another container or on another machine, ` +
       "and whether it still runs cannot be seen from here",
     {
-      hint: `Stop it there. If you are certain that it has ended (a crashed pod, a machine that is gone), remove ${file}.`,
+      hint:
+        "Stop it there. If you are certain that it has ended (a crashed pod, a machine that is gone), give the command that needs " +
+        `the lock: --take-over ${nameOfHolder(text)}`,
       retryable: true,
     },
   );

@@ -37,6 +37,13 @@ export function holderOf(ticket: string): ProcessIdentity {
   return ticket.slice(0, Math.max(0, ticket.lastIndexOf("-"))) as ProcessIdentity;
 }
 
+/** As messages name a holder and people do: `12-5f0c91aax4711-4026531836@host`, unlike that of any other process. */
+export function nameOfHolder(text: string): string {
+  const { ticket, host } = lockOfText(text);
+  // What stands in a lock file may come from anywhere.
+  return `${holderOf(ticket)}@${host}`.replaceAll(/[^0-9A-Za-z.@_-]/g, "_");
+}
+
 /** What is known of a holder that cannot be seen, and of the place of its lock. */
 export interface Hidden {
   readonly holder: Whereabouts;

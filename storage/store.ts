@@ -32,7 +32,7 @@ export interface Store {
   /**
    * Takes an exclusive lock that ends with the process at the latest.
    * @throws StorageError `storage/locked` naming the holder if another process holds it that is not known to have ended: of one in
-   * another container or on another machine that may not be known, and somebody has to remove the file.
+   * another container or on another machine that may not be known, and somebody has to say so.
    */
   lock(path: string, options?: LockOptions): Promise<Lock>;
 }

@@ -39,11 +39,12 @@ import { maybeNatsOptions } from "../open-nats.ts";
 import { type Listened, openListen } from "../open-peer.ts";
 import { reportError, reportFaults } from "../report-error.ts";
 import { brokenRules, coordinatorRules } from "../settings.ts";
+import type { TakeOverOptions } from "../take-over-option.ts";
 import type { EnrollingOptions, TrustOptions } from "../trust-options.ts";
 import { toolVersion } from "../version.ts";
 import { SHARD_BYTES_DEFAULT, SLICE_BYTES_DEFAULT } from "./merge-options.ts";
 
-export interface CoordinatorOptions extends TrustOptions, EnrollingOptions, NatsCommandOptions {
+export interface CoordinatorOptions extends TrustOptions, EnrollingOptions, NatsCommandOptions, TakeOverOptions {
   readonly listen: string;
   readonly state: string;
   readonly root: readonly string[];
@@ -87,7 +88,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
   );
   const say = (event: string, facts: Readonly<Record<string, unknown>>, level: "info" | "warn" = "info") =>
     log[level](facts, event);
-  const store = new FileStore({ blocking: false });
+  const store = new FileStore({ blocking: false, takeOver: options.takeOver });
   const open: (() => unknown)[] = [];
   try {
     const faults = brokenRules(coordinatorRules, options);

@@ -15,10 +15,11 @@ import { ProgressReport } from "../progress.ts";
 import { printFailure, printWarnings, reportError } from "../report-error.ts";
 import { resourcesFor } from "../resources.ts";
 import { Signals } from "../signals.ts";
+import type { TakeOverOptions } from "../take-over-option.ts";
 import { toolVersion } from "../version.ts";
 import type { PlanningOptions } from "./merge-options.ts";
 
-export interface MergeOptions extends PlanningOptions {
+export interface MergeOptions extends PlanningOptions, TakeOverOptions {
   readonly threads?: number;
   readonly memory?: number;
   readonly engine: EngineChoice["name"];
@@ -37,7 +38,7 @@ export async function mergeCommand(
   options: MergeOptions,
   io: Io,
 ): Promise<number> {
-  const store = new FileStore({ blocking: false });
+  const store = new FileStore({ blocking: false, takeOver: options.takeOver });
   try {
     const text = await readRecipe(store, recipePath);
     for (const [name, folder] of options.keep.map((keep) => keptAs(keep, outPath))) {

@@ -3,10 +3,11 @@ import { FileStore } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { reportError } from "../report-error.ts";
+import type { TakeOverOptions } from "../take-over-option.ts";
 import { counted } from "./text-table.ts";
 import { reportLines, reportText } from "./verify.ts";
 
-export interface RepairCommandOptions {
+export interface RepairCommandOptions extends TakeOverOptions {
   readonly json: boolean;
   /** Only what is left damaged is said. */
   readonly quiet?: boolean;
@@ -15,7 +16,7 @@ export interface RepairCommandOptions {
 /** `deltaworks repair OUT`. `source` finds the models and computes. */
 export async function repairCommand(
   [out = ""]: readonly string[],
-  { json, quiet = false }: RepairCommandOptions,
+  { json, quiet = false, takeOver }: RepairCommandOptions,
   io: Io,
   source: RepairSource,
 ): Promise<number> {
@@ -24,7 +25,7 @@ export async function repairCommand(
       io.stdout(json ? `${JSON.stringify({ event: "repaired", ...item })}\n` : `repaired ${itemText(item)}\n`);
   };
   try {
-    const { report } = await repairOutput(new FileStore(), out, source, { onRepaired });
+    const { report } = await repairOutput(new FileStore({ takeOver }), out, source, { onRepaired });
     if (!quiet || !report.ok) io.stdout(json ? reportLines(report) : reportText(report));
     if (report.ok) return exitCodes.done;
     if (!json) io.stderr("  hint  What is left was not published, and repair removes nothing. Move it away.\n");

@@ -38,7 +38,7 @@ export async function sweepCommand(
   options: SweepOptions,
   io: Io,
 ): Promise<number> {
-  const store = new FileStore({ blocking: false });
+  const store = new FileStore({ blocking: false, takeOver: options.takeOver });
   const started = performance.now();
   const signals = new Signals();
   try {

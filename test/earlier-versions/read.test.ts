@@ -115,13 +115,16 @@ describe.each(versions)("what version %s left", (version) => {
       expect(names.sort()).toEqual(["cancelled", "done", "paused", "running"]);
     });
 
-    test("since: it is refused, and the file is named that must go if the coordinator has", async () => {
+    test("since: it is refused, and goes on when somebody says by its name that the coordinator has ended", async () => {
       const rig = new Rig();
       stateOf(rig, readFileSync("/proc/sys/kernel/random/boot_id", "latin1").slice(0, 8));
       const { code, stderr } = await run(["coordinator", "--listen", "127.0.0.1:0", "--state", rig.state, "--json"]);
       expect(code).toBe(1);
       expect(stderr).toContain("storage/locked");
-      expect(stderr).toContain(`remove ${join(rig.state, "lock")}`);
+      const [, holder = ""] = /--take-over (\d+-\w+@[\w.-]*)/.exec(stderr) ?? [];
+      const { address } = await rig.coordinator(["--take-over", holder]);
+      const { stdout } = await run(["list", "--all", "--coordinator", address, "--json"]);
+      expect(stdout.split("\n").filter(Boolean)).toHaveLength(4);
     });
   });
 

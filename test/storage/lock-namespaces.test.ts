@@ -1,7 +1,7 @@
 /** Locks between containers: processes in PID and network namespaces of their own that share a directory. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { FileStore } from "../../storage/index.ts";
 import { judge } from "../../storage/lock-holder.ts";
@@ -98,7 +98,7 @@ describe("a lock that a process in another container holds", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test("where its end cannot be proven it is refused for good, and the hint says what to remove", async () => {
+  test("where its end cannot be proven it is refused, until somebody says by its name that it has ended", async () => {
     const path = join(temporaryFolder(), "lock");
     const first = new Container(path, BARE);
     expect(await first.tried).toMatchObject({ held: true });
@@ -109,10 +109,25 @@ describe("a lock that a process in another container holds", () => {
     const refused = await new Container(path).tried;
     expect(refused).toMatchObject({ held: false, code: "storage/locked" });
     expect(refused.message).toMatch(/another container or on another machine/);
-    expect(refused.hint).toContain(`remove ${path}`);
+    const [, name = ""] = /--take-over (\S+)$/.exec(refused.hint ?? "") ?? [];
+    expect(name).toMatch(/^\d+-\w+-1@[\w.-]+$/);
     await expect(store.lock(path)).rejects.toMatchObject({ code: "storage/locked" });
-    rmSync(path);
-    expect(await new Container(path).tried).toMatchObject({ held: true });
+    const ofAnother = new FileStore({ takeOver: name.replace(/^\d+/, "4999999") });
+    await expect(ofAnother.lock(path)).rejects.toMatchObject({ code: "storage/locked" });
+    const lock = await new FileStore({ takeOver: name }).lock(path);
+    expect(readdirSync(dirname(path))).toEqual(["lock"]);
+    await expect(store.lock(path)).rejects.toMatchObject({ code: "storage/locked" });
+    await lock.release();
+  });
+
+  test("that is seen to run is taken over by nobody's word", async () => {
+    const path = join(temporaryFolder(), "lock");
+    const first = new Container(path);
+    expect(await first.tried).toMatchObject({ held: true });
+    const [ticket = "", host = ""] = readFileSync(path, "latin1").split("\n");
+    const takeOver = `${ticket.slice(0, ticket.lastIndexOf("-"))}@${host}`;
+    const refused = await new FileStore({ takeOver }).lock(path).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ code: "storage/locked", hint: "Wait until that process ends, or stop it." });
   });
 
   test("is taken over for the same owner, and for no other", async () => {
@@ -133,7 +148,7 @@ describe("a lock that a process in another container holds", () => {
     const path = join(temporaryFolder(), "lock");
     const boot = readFileSync("/proc/sys/kernel/random/boot_id", "latin1").slice(0, 8);
     writeFileSync(path, `4999999-${boot}x12345-0123456789abcdef`);
-    await expect(store.lock(path)).rejects.toMatchObject({ hint: expect.stringContaining(`remove ${path}`) });
+    await expect(store.lock(path)).rejects.toMatchObject({ hint: expect.stringContaining("--take-over 4999999-") });
   });
 });
 
