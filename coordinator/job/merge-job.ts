@@ -71,8 +71,9 @@ export interface MergeJobOptions {
   readonly inputs: readonly JobInput[];
   readonly seed: Seed;
   readonly overwrite: boolean;
-  /** Discards what an earlier run computed. */
+  /** Discards what an earlier run computed: of a `submission` that is run again and again, what others left. */
   readonly restart: boolean;
+  readonly submission?: Submission;
   readonly hashInputs: boolean;
   readonly toolVersion: string;
   readonly surveyElements: number;
@@ -101,6 +102,13 @@ export interface MergeJobOptions {
   readonly onStop: (stop: () => void) => void;
   /** Called with the running job, before it is started, if there is work for workers. */
   readonly onRunning?: (job: RunningJob, description: JobDescription) => void;
+}
+
+/** What may be run several times, until it ends. */
+export interface Submission {
+  readonly id: string;
+  /** Whether it has been run before, perhaps without beginning anything. */
+  readonly isRunAgain: boolean;
 }
 
 /** A journal, and what it lost: see FileJournal. */
@@ -222,7 +230,15 @@ async function begin(options: MergeJobOptions, { records }: Led, replaced: reado
   const files = options.inputs.map((input) => input.files);
   await records.history();
   const documents = options.inputs.map((input) => input.documents ?? []);
-  await records.begun(options.plan, options.digest, factsOf(options.plan), files, replaced, documents);
+  await records.begun(
+    options.plan,
+    options.digest,
+    factsOf(options.plan),
+    files,
+    replaced,
+    documents,
+    options.submission?.id,
+  );
   return records.history();
 }
 
@@ -255,11 +271,12 @@ async function claimDirectory(options: MergeJobOptions, history: JobHistory): Pr
   const { store, out, digest, overwrite, restart } = options;
   const sameJob = history.plan === digest;
   const ended = history.phase === "done";
+  const isOwn = isBegunBy(options.submission, history);
   if (history.plan === undefined || history.phase === "cancelled") {
     const found = await checkOutputDirectory(store, out, { planDigest: digest, overwrite });
     return found.state === "complete" ? { state: "complete" } : { state: "anew", replaced: found.replaced };
   }
-  if (restart || (overwrite && (!sameJob || ended))) {
+  if ((restart && !isOwn) || (overwrite && (!sameJob || (ended && !isOwn)))) {
     // The journal says which files are the job's own, so that no other is taken away.
     const found = await checkOutputDirectory(store, out, {
       planDigest: "",
@@ -288,6 +305,12 @@ async function claimDirectory(options: MergeJobOptions, history: JobHistory): Pr
       hint: `Restore them with: deltaworks repair ${out}; or merge anew with --overwrite.`,
     },
   );
+}
+
+/** Journals of earlier versions do not say; they restarted in the first run alone, whether that came to anything or not. */
+function isBegunBy(submission: Submission | undefined, { job }: JobHistory): boolean {
+  if (submission === undefined) return false;
+  return job === undefined ? submission.isRunAgain : job === submission.id;
 }
 
 interface Led {

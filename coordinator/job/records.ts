@@ -21,6 +21,8 @@ export interface JobHistory {
   /** Digest of the plan that the job was begun with; undefined: nothing has begun. */
   readonly plan?: string;
   readonly planVersion?: number;
+  /** Which submission began it; "": a merge of one machine; undefined: an earlier version, which did not say. */
+  readonly job?: string;
   readonly facts?: Json;
   readonly inputs?: readonly (readonly InputFile[])[];
   /** By input; undefined in journals of earlier versions. */
@@ -68,6 +70,7 @@ export class JobRecords {
     inputs: readonly (readonly InputFile[])[],
     replaced: readonly string[],
     documents: readonly (readonly InputDocument[])[] = [],
+    job = "",
   ): Promise<void> {
     const files = inputs.map((input) => input.map(stateRecord));
     return this.#append("job", {
@@ -78,6 +81,7 @@ export class JobRecords {
       inputs: files,
       documents: documents.map((input) => input.map((one) => ({ name: one.name, ...stateRecord(one) }))),
       replaced,
+      job,
     });
   }
 
@@ -221,6 +225,7 @@ function jobHistory(before: JobHistory, fields: RecordFields): JobHistory {
         inputs: fields.has("inputs") ? fields.list("inputs").map(inputIn) : [],
         ...(fields.has("documents") && { documents: fields.list("documents").map(documentsIn) }),
         replaced: fields.has("replaced") ? fields.texts("replaced") : [],
+        ...(fields.has("job") && { job: fields.text("job") }),
       };
     case "publishing":
       return { ...before, phase: "publishing", files: fields.objects("files").map(publishedFileIn) };

@@ -3,7 +3,17 @@ import type { Json } from "../../merge/work/index.ts";
 import { type Lock, readWhole, StorageError, type Store, writeWhole } from "../../storage/index.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { QueueError } from "./errors.ts";
-import type { JobClaim, JobId, JobQueue, JobRecord, JobReservation, NewJob, Reserved, Wish } from "./job-queue.ts";
+import type {
+  JobClaim,
+  JobId,
+  JobQueue,
+  JobRecord,
+  JobReservation,
+  NewJob,
+  PlannedFacts,
+  Reserved,
+  Wish,
+} from "./job-queue.ts";
 import {
   byAge,
   byTurn,
@@ -152,7 +162,7 @@ class OpenFileQueue implements JobQueue {
       },
     };
     this.#planned.add(planned);
-    const confirm = (facts: { readonly plan?: string }) =>
+    const confirm = (facts: PlannedFacts) =>
       this.#inTurn(async () => {
         if (!this.#planned.has(planned)) throw reservationLost(job);
         const record = await this.#put(newRecord({ ...job, ...facts }, planned.id));

@@ -53,6 +53,14 @@ export interface JobRecord extends Omit<NewJob, "nameTaken"> {
   /** How it ended: done, failed, cancelled; and what there is to say about it. */
   readonly outcome?: string;
   readonly detail?: Json;
+  /** What was found when it was planned, for whoever repeats the submission. */
+  readonly warnings?: readonly string[];
+}
+
+/** What is known of a job once it is planned. */
+export interface PlannedFacts {
+  readonly plan?: string;
+  readonly warnings?: readonly string[];
 }
 
 /**
@@ -110,7 +118,7 @@ export interface JobReservation {
    * The job is queued, in one step with the end of the reservation.
    * @throws QueueError `queue/claim-lost`: the reservation was taken for a dead one's, and the job is not queued
    */
-  confirm(facts: { readonly plan?: string }): Promise<JobRecord>;
+  confirm(facts: PlannedFacts): Promise<JobRecord>;
   /** Gives everything back; nothing of it stays. Once it is confirmed or lost this does nothing. */
   release(): Promise<void>;
 }

@@ -14,7 +14,7 @@ import {
   WRITER_HEADER,
 } from "../nats/index.ts";
 import { QueueError } from "./errors.ts";
-import type { JobClaim, JobQueue, JobRecord, NewJob, Reserved, Wish } from "./job-queue.ts";
+import type { JobClaim, JobQueue, JobRecord, NewJob, PlannedFacts, Reserved, Wish } from "./job-queue.ts";
 import { NatsClaim } from "./nats-claim.ts";
 import { type Found, NatsRecords } from "./nats-records.ts";
 import { NatsReservation } from "./nats-reservation.ts";
@@ -263,7 +263,7 @@ class NatsQueue implements JobQueue {
   }
 
   /** The submission becomes a job, if it is still there: its name, output and request id are kept from others by it. */
-  async #confirm(key: string, { id, job }: StoredPlanning, facts: { readonly plan?: string }): Promise<JobRecord> {
+  async #confirm(key: string, { id, job }: StoredPlanning, facts: PlannedFacts): Promise<JobRecord> {
     const what = `submit ${job.name}`;
     const record = newRecord({ ...job, ...facts }, id);
     // First the token, that nobody takes for a job without a record. The other way round, a submitter that dies in between

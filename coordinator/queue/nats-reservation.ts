@@ -1,10 +1,10 @@
-import type { JobRecord, JobReservation, NewJob } from "./job-queue.ts";
+import type { JobRecord, JobReservation, NewJob, PlannedFacts } from "./job-queue.ts";
 import { reservationLost } from "./records.ts";
 
 export interface ReservationPorts {
   /** Writes the record again; whether it is still ours. */
   vouch(): Promise<boolean>;
-  confirm(facts: { readonly plan?: string }): Promise<JobRecord>;
+  confirm(facts: PlannedFacts): Promise<JobRecord>;
   release(): Promise<void>;
   gone(): void;
   readonly keepAliveMs: number;
@@ -26,7 +26,7 @@ export class NatsReservation implements JobReservation {
     this.#timer.unref();
   }
 
-  confirm(facts: { readonly plan?: string }): Promise<JobRecord> {
+  confirm(facts: PlannedFacts): Promise<JobRecord> {
     return this.#last(() => {
       if (this.#state !== "held") throw reservationLost(this.job);
       return this.#ports.confirm(facts);

@@ -29,7 +29,8 @@ export function recordOfText(text: string): JobRecord {
   if (state !== "queued" && state !== "claimed" && state !== "ended") throw unfit("state", state);
   if (wish !== "none" && wish !== "pause" && wish !== "cancel" && wish !== "terminate") throw unfit("wish", wish);
   if (typeof fields.claims !== "number" || !(fields.claims >= 0)) throw unfit("claims", fields.claims);
-  const { holder, outcome } = fields;
+  const { holder, outcome, warnings = [] } = fields;
+  if (!isTexts(warnings)) throw unfit("warnings", fields.warnings);
   if (holder !== undefined && typeof holder !== "string") throw unfit("holder", holder);
   if (outcome !== undefined && typeof outcome !== "string") throw unfit("outcome", outcome);
   if (state === "ended" && outcome === undefined) throw unfit("outcome", outcome);
@@ -43,6 +44,7 @@ export function recordOfText(text: string): JobRecord {
     ...(holder === undefined ? {} : { holder }),
     ...(outcome === undefined ? {} : { outcome }),
     ...(fields.detail === undefined ? {} : { detail: fields.detail }),
+    ...(warnings.length === 0 ? {} : { warnings }),
   };
 }
 
@@ -112,6 +114,10 @@ function stringIn(fields: Fields, name: string): string {
   const value = fields[name];
   if (typeof value === "string") return value;
   throw unfit(name, value);
+}
+
+function isTexts(value: Json): value is readonly string[] {
+  return Array.isArray(value) && value.every((text) => typeof text === "string");
 }
 
 function isObject(value: Json): value is Fields {

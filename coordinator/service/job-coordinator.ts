@@ -6,6 +6,7 @@ import { LinkError, type RemoteWorker } from "../link/index.ts";
 import { InputsError, type Prepared } from "../prepare/index.ts";
 import { type JobClaim, type JobQueue, type JobRecord, QueueError, type Wish } from "../queue/index.ts";
 import { ServiceError } from "./errors.ts";
+import { waitingFor } from "./job-message.ts";
 import { type JobOptions, jsonOfOptions } from "./job-options.ts";
 import { keepOn } from "./keep-on.ts";
 import { PlanCache } from "./plan-cache.ts";
@@ -104,16 +105,17 @@ export class JobCoordinator {
     let prepared: Prepared | undefined;
     for (let tries = 1; ; tries++) {
       const reserved = await queue.reserve(job, this.#holder);
-      if (reserved.state === "repeated") return { record: reserved.job, warnings: [] };
+      if (reserved.state === "repeated") return { record: reserved.job, warnings: reserved.job.warnings ?? [] };
       if (reserved.state === "output-taken") throw outputTaken(out, reserved.job);
       const { reservation } = reserved;
       try {
         prepared ??= await this.#plan(submission);
-        const record = await reservation.confirm({ plan: prepared.digest });
+        const warnings = prepared.warnings.map(formatFault);
+        const record = await reservation.confirm({ plan: prepared.digest, warnings: keptWarnings(warnings) });
         this.#plans.keep(record.id, prepared);
         log("job submitted", { job: record.name, id: record.id, by: submission.submitter, plan: prepared.digest });
         this.#claim();
-        return { record, warnings: prepared.warnings.map(formatFault) };
+        return { record, warnings };
       } catch (error) {
         await reservation.release().catch((error: unknown) => log("queue failed", { ...failureFrom(error) }));
         // Others took this one for dead while it planned, and its plan is made.
@@ -315,6 +317,9 @@ export class JobCoordinator {
   /** What may pass by itself is tried again later, not at once. */
   async #giveBack(claim: JobClaim, failure: Failure): Promise<void> {
     if (claim.lost.aborted) return;
+    await claim
+      .update({ detail: waitingFor(claim.job.detail, failure) })
+      .catch((error: unknown) => this.#options.log("queue failed", { ...failureFrom(error) }));
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, RETRY_MS);
       this.#end.signal.addEventListener("abort", () => {
@@ -430,6 +435,17 @@ function outputTaken(out: Submission["out"], { name, out: theirs }: JobRecord): 
 function placeText({ place, out }: Pick<JobRecord, "place" | "out">): string {
   const { root, path } = place ?? out;
   return `${root}:${path}`;
+}
+
+/** Of the warnings of a plan that a record has room for, the first. */
+const WARNINGS_LENGTH_MAX = 32 * 1024;
+
+function keptWarnings(warnings: readonly string[]): readonly string[] {
+  let length = 0;
+  return warnings.filter((text) => {
+    length += text.length;
+    return length <= WARNINGS_LENGTH_MAX;
+  });
 }
 
 function isLost(error: unknown): boolean {

@@ -10,6 +10,9 @@ export function messageOfRecord(record: JobRecord, served: ServedJob | undefined
   const detail = detailOf(record.detail);
   const plan = served?.plan?.digest ?? record.plan;
   const cause = detail.cause ?? progress?.paused;
+  // Why it was given back the last time, until it gets going.
+  const waits = record.state === "ended" || progress !== undefined ? undefined : detail.waits;
+  const stall = progress?.stalled ?? waits;
   return {
     jobId: record.id,
     name: record.name,
@@ -25,7 +28,7 @@ export function messageOfRecord(record: JobRecord, served: ServedJob | undefined
     submittedAtMs: BigInt(Date.parse(record.submittedAt)),
     endedAtMs: BigInt(detail.endedAtMs ?? 0),
     phase: record.state === "claimed" ? (progress?.phase ?? "planning") : "",
-    stalled: progress?.stalled === undefined ? undefined : messageOfFailure(progress.stalled),
+    stalled: stall === undefined ? undefined : messageOfFailure(stall),
   };
 }
 
@@ -36,15 +39,23 @@ interface Detail {
   readonly bytesRead?: number;
   readonly bytesWritten?: number;
   readonly cause?: Failure;
+  /** What the job is tried again after. */
+  readonly waits?: Failure;
+}
+
+/** The detail of a job that is given back to the queue, because of something that may pass by itself. */
+export function waitingFor(detail: Json | undefined, failure: Failure): Json {
+  return { ...objectOf(detail), waits: { ...failure } };
 }
 
 /** As a coordinator wrote it, of another version maybe: what is not as it should be is left out, and the job is still told of. */
 function detailOf(detail: Json | undefined): Detail {
   const fields = objectOf(detail);
-  const cause = failureIn(fields.cause);
+  const [cause, waits] = [failureIn(fields.cause), failureIn(fields.waits)];
   return {
     ...Object.fromEntries(COUNTS.flatMap((name) => (isCount(fields[name]) ? [[name, fields[name]]] : []))),
     ...(cause === undefined ? {} : { cause }),
+    ...(waits === undefined ? {} : { waits }),
   };
 }
 

@@ -121,8 +121,9 @@ export class ServedJob implements JobObserver {
         inputs: planned.inputs,
         seed: parseSeed(planned.plan.seed),
         overwrite: options.overwrite,
+        restart: options.restart,
         // A coordinator that comes back to the job goes on with it.
-        restart: options.restart && record.claims <= 1,
+        submission: { id: record.id, isRunAgain: record.claims > 1 },
         hashInputs: options.hashInputs,
         toolVersion,
         surveyElements,

@@ -37,6 +37,7 @@ export interface MergeSettings {
   readonly store: Store;
   readonly overwrite: boolean;
   readonly restart: boolean;
+  readonly submission?: MergeJobOptions["submission"];
   /** What the output's disk has left; unknown unless given. */
   readonly freeBytes: () => Promise<number | undefined>;
   /** A journal that does not lie in the output, and who the job is to it. */
@@ -120,6 +121,7 @@ export async function runMerge(
     seed: parseSeed(plan.seed),
     overwrite: chosen.overwrite,
     restart: chosen.restart,
+    ...(chosen.submission === undefined ? {} : { submission: chosen.submission }),
     freeBytes: chosen.freeBytes,
     hashInputs: false,
     toolVersion: "0.0.0-test",

@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Progress } from "../../../coordinator/job/index.ts";
 import { attempt, diskWithModels, filesOf, OUT, sliceWrites } from "../../e2e/in-memory-merge.ts";
+import type { MergeSettings } from "../../support/run-merge.ts";
 import type { SimulatedStore } from "../../support/simulated-store.ts";
 
 const STAGE = `${OUT}/.deltaworks/stage`;
@@ -75,11 +76,9 @@ describe("the seal", () => {
 });
 
 describe("a job that goes on", () => {
-  /** Stopped cleanly once so many slices are done. */
-  async function stopped(slicesDone: number): Promise<SimulatedStore> {
-    const store = disk.copy();
+  function stoppingAt(slicesDone: number): Pick<MergeSettings, "onStop" | "onProgress"> {
     let stop = () => {};
-    const { ended, acknowledged } = await attempt(store, {
+    return {
       onStop: (given) => {
         stop = given;
       },
@@ -89,11 +88,37 @@ describe("a job that goes on", () => {
         stop = () => {};
         stopOnce();
       },
-    });
+    };
+  }
+
+  /** Stopped cleanly once so many slices are done. */
+  async function stopped(slicesDone: number): Promise<SimulatedStore> {
+    const store = disk.copy();
+    const { ended, acknowledged } = await attempt(store, stoppingAt(slicesDone));
     expect(ended).toBe("stopped");
     expect(acknowledged).toBeGreaterThanOrEqual(slicesDone);
     return store.restart();
   }
+
+  test("of a submission with --restart begins anew what others left, once, and goes on with its own", async () => {
+    const store = await stopped(3);
+    const submission = { id: "two", isRunAgain: false };
+    const half = stoppingAt(2);
+    // The first run came to nothing: somebody had the output.
+    const lock = await store.lock(`${OUT}/.deltaworks/lock`);
+    expect((await attempt(store, { restart: true, submission })).ended).toBe("storage/locked");
+    await lock.release();
+    const again = { restart: true, submission: { ...submission, isRunAgain: true } };
+    const second = await attempt(store, { ...again, ...half });
+    expect(second).toMatchObject({ ended: "stopped", run: { begun: { state: "fresh", slicesDone: 0 } } });
+    const third = await attempt(store, again);
+    expect(third).toMatchObject({ ended: "done", run: { begun: { state: "resumed" } } });
+    expect(third.run!.begun.slicesDone).toBeGreaterThan(0);
+    expect(filesOf(store)).toEqual(expected);
+    // Published, and its coordinator died before the queue knew.
+    const fourth = await attempt(store, { ...again, overwrite: true });
+    expect(fourth).toMatchObject({ ended: "done", run: { begun: { state: "complete" } } });
+  });
 
   test("computes what is left after a clean stop, and only that", async () => {
     const store = await stopped(3);

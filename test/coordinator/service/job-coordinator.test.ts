@@ -5,6 +5,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { WorkerHub } from "../../../coordinator/link/index.ts";
 import { type JobQueue, openFileQueue } from "../../../coordinator/queue/index.ts";
 import { JobCoordinator, Roots, type Submission } from "../../../coordinator/service/index.ts";
+import { messageOfRecord } from "../../../coordinator/service/job-message.ts";
 import { FileStore } from "../../../storage/index.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 
@@ -66,6 +67,14 @@ describe("submissions", () => {
     expect(new Set(results.map(({ record }) => record.id)).size).toBe(1);
     expect((await two.submit(asked)).record.id).toBe(results[0]?.record.id);
     expect(await queue.list()).toHaveLength(1);
+  });
+
+  test("that is repeated is answered with the warnings of the first", async () => {
+    const asked = submission({ recipe: `${RECIPE}nonsense: 1\n` });
+    const options = { ...asked.options, allowUnknownKeys: true };
+    const { warnings } = await coordinator().submit({ ...asked, options });
+    expect(warnings.join()).toContain("nonsense");
+    expect((await coordinator().submit({ ...asked, options })).warnings).toEqual(warnings);
   });
 
   test("of two recipes for one output one is taken, the other is told whose it is", async () => {
@@ -139,6 +148,20 @@ describe("what waits", () => {
     await expect.poll(() => one.plansKept).toBe(2);
     for (const name of names.slice(2)) await one.wish(name, "terminate");
     await expect.poll(() => one.plansKept).toBe(0);
+  });
+
+  test("for an output that another process has locked says so, whoever is asked, and is tried again", async () => {
+    const store = new FileStore();
+    await store.makeDirectory(join(folder, "out/x/.deltaworks"));
+    const lock = await store.lock(join(folder, "out/x/.deltaworks/lock"));
+    onTestFinished(() => lock.release());
+    const [one, two] = [coordinator(1), coordinator()];
+    await one.submit(submission());
+    one.start();
+    await expect
+      .poll(async () => messageOfRecord(await two.find("x"), undefined).stalled)
+      .toMatchObject({ code: "storage/locked", message: expect.stringContaining(`process ${process.pid}`) });
+    expect(await queue.find("x")).toMatchObject({ state: "claimed" });
   });
 
   test("a record that no job can be made of ends, with what is wrong, and the next one is taken up", async () => {

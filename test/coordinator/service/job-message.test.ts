@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { JobId, JobRecord } from "../../../coordinator/queue/index.ts";
 import { messageOfRecord } from "../../../coordinator/service/job-message.ts";
+import type { ServedJob } from "../../../coordinator/service/served-job.ts";
 import type { Json } from "../../../merge/work/index.ts";
 
 function record(detail: Json): JobRecord {
@@ -31,6 +32,15 @@ test("what a coordinator noted of a job is told", () => {
     ...{ endedAtMs: 5n, slices: 4, slicesDone: 3, bytesRead: 2n, bytesWritten: 1n },
     cause: { code: "storage/full", retryable: true },
   });
+});
+
+test("what a job is tried again after is told until it gets going, and of one that has ended no more", () => {
+  const detail = { slicesDone: 1, waits: CAUSE };
+  const queued = { ...record(detail), state: "queued" } as const;
+  expect(messageOfRecord(queued, undefined)).toMatchObject({ slicesDone: 1, stalled: { code: "storage/full" } });
+  expect(messageOfRecord(record(detail), undefined).stalled).toBeUndefined();
+  const going = { progressNow: { slicesDone: 1 } } as unknown as ServedJob;
+  expect(messageOfRecord({ ...queued, state: "claimed" }, going).stalled).toBeUndefined();
 });
 
 describe("a record whose detail is not as it should be is told of all the same", () => {
