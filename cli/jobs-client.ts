@@ -1,10 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type CallOptions, Metadata, type ServiceError } from "@grpc/grpc-js";
-import type { Failure } from "../merge/work/index.ts";
+import { type CallOptions, connectivityState, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { type Failure, failureFrom } from "../merge/work/index.ts";
 import { JobsClient } from "../proto/index.ts";
 import type { Store } from "../storage/index.ts";
 import { TrustError } from "../trust/index.ts";
-import { failuresOfCall } from "../wire/index.ts";
+import { failuresOfCall, systemTimers } from "../wire/index.ts";
+import { dial, isServiceError, tried } from "../worker/transfer/index.ts";
 import { openDial } from "./open-peer.ts";
 import type { TrustOptions } from "./trust-options.ts";
 
@@ -58,13 +59,14 @@ type Unary<Request, Response> = (
 
 /** A connection to the coordinator's jobs service. */
 export class JobsConnection {
-  readonly client: JobsClient;
   readonly address: string;
+  readonly #open: () => JobsClient;
   readonly #patienceMs: number;
   readonly #close: () => void;
+  #client: JobsClient | undefined;
 
-  private constructor(client: JobsClient, address: string, patienceMs: number, close: () => void) {
-    this.client = client;
+  private constructor(open: () => JobsClient, address: string, patienceMs: number, close: () => void) {
+    this.#open = open;
     this.address = address;
     this.#patienceMs = patienceMs;
     this.#close = close;
@@ -79,13 +81,42 @@ export class JobsConnection {
       });
     }
     const dialed = await openDial(store, coordinator, ["submitter", "admin"], options);
-    const client = new JobsClient(coordinator, dialed.credentials, {
-      ...dialed.options,
-      "grpc.max_receive_message_length": MESSAGE_MAX_BYTES,
-      "grpc.initial_reconnect_backoff_ms": FIRST_WAIT_MS,
-      "grpc.max_reconnect_backoff_ms": WAIT_MAX_MS,
-    });
+    const client = () =>
+      new JobsClient(coordinator, dialed.credentials, {
+        ...dialed.options,
+        "grpc.max_receive_message_length": MESSAGE_MAX_BYTES,
+        // Each attempt to connect is a channel's own.
+        "grpc.use_local_subchannel_pool": 1,
+        "grpc.initial_reconnect_backoff_ms": FIRST_WAIT_MS,
+        "grpc.max_reconnect_backoff_ms": WAIT_MAX_MS,
+      });
     return new JobsConnection(client, coordinator, options.connectTimeout, () => dialed.close());
+  }
+
+  /**
+   * The client of a channel whose other end is known to take it, or to refuse it. What a firewall or a full queue swallows is tried again
+   * after seconds (worker/transfer/dial.ts): gRPC itself would wait for 20 s. @throws ServiceError where nothing answers
+   */
+  async client(): Promise<JobsClient> {
+    const ready = this.#client?.getChannel().getConnectivityState(false) === connectivityState.READY;
+    if (this.#client !== undefined && ready) return this.#client;
+    this.#client?.close();
+    this.#client = undefined;
+    const open = async () => {
+      const client = this.#open();
+      return { client, tried: () => tried(client.getChannel()), close: () => client.close() };
+    };
+    try {
+      this.#client = (await dial(open, systemTimers, this.address)).client;
+      return this.#client;
+    } catch (cause) {
+      const details = failureFrom(cause).message;
+      throw Object.assign(new Error(details, { cause }), {
+        code: status.UNAVAILABLE,
+        details,
+        metadata: new Metadata(),
+      });
+    }
   }
 
   /**
@@ -113,21 +144,28 @@ export class JobsConnection {
     }
   }
 
-  #once<Request, Response>(
+  async #once<Request, Response>(
     method: Unary<Request, Response>,
     request: Request,
     deadlineMs: number,
   ): Promise<{ readonly response: Response } | { readonly error: ServiceError }> {
+    let client: JobsClient;
+    try {
+      client = await this.client();
+    } catch (error) {
+      if (isServiceError(error)) return { error };
+      throw error;
+    }
     return new Promise((resolve) => {
       const options = { deadline: Date.now() + deadlineMs };
-      method(this.client).call(this.client, request, new Metadata(), options, (error, response) =>
+      method(client).call(client, request, new Metadata(), options, (error, response) =>
         resolve(error === null ? { response } : { error }),
       );
     });
   }
 
   close(): void {
-    this.client.close();
+    this.#client?.close();
     this.#close();
   }
 }

@@ -46,7 +46,16 @@ function runs<Options>(load: () => Promise<Run<Options>>) {
     }
     const run = await load();
     process.exitCode = await run(command.args, command.opts() as Options, io);
+    setTimeout(endLingering, LINGER_MS).unref();
   };
+}
+
+/** A command that has ended may leave attempts to connect behind that nobody answers: the system gives them up after two minutes. */
+const LINGER_MS = 500;
+
+function endLingering(): void {
+  if (process.stdout.writableLength + process.stderr.writableLength === 0) process.exit();
+  setTimeout(endLingering, LINGER_MS).unref();
 }
 
 /** A path that begins with ~, alone or after a name: as it stands it would be a folder called "~". */

@@ -1,4 +1,4 @@
-import { type Job, JobState } from "../../proto/index.ts";
+import { type Job, JobState, type JobsClient } from "../../proto/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -66,10 +66,10 @@ export function statusCommand([name = ""]: readonly string[], options: ClientOpt
 }
 
 const changes = {
-  pause: (client: JobsConnection["client"]) => client.pause,
-  resume: (client: JobsConnection["client"]) => client.resume,
-  cancel: (client: JobsConnection["client"]) => client.cancel,
-  terminate: (client: JobsConnection["client"]) => client.terminate,
+  pause: (client: JobsClient) => client.pause,
+  resume: (client: JobsClient) => client.resume,
+  cancel: (client: JobsClient) => client.cancel,
+  terminate: (client: JobsClient) => client.terminate,
 } as const;
 
 /** `deltaworks pause JOB` and its like. */
@@ -120,8 +120,9 @@ export interface EventsOptions extends ClientOptions {
 /** `deltaworks events JOB`: its whole history. */
 export function eventsCommand([name = ""]: readonly string[], options: EventsOptions, io: Io): Promise<number> {
   return withJobs(options, io, async (connection) => {
-    const call = connection.client.watch({ job: name, afterSequence: 0n, follow: options.follow });
     try {
+      const client = await connection.client();
+      const call = client.watch({ job: name, afterSequence: 0n, follow: options.follow });
       for await (const { message } of call) {
         if (message?.$case !== "entry") continue;
         const { sequence, subject, body } = message.value;

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { basename } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { readRecipe } from "../../coordinator/prepare/index.ts";
-import type { Job, MergeOptions } from "../../proto/index.ts";
+import type { Job, JobsClient, MergeOptions } from "../../proto/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { maybePlace } from "../../wire/index.ts";
 import { exitCodes } from "../exit-codes.ts";
@@ -64,7 +64,7 @@ export function submitCommand(
   });
 }
 
-type Request = Parameters<JobsConnection["client"]["submit"]>[0];
+type Request = Parameters<JobsClient["submit"]>[0];
 
 /**
  * A refused recipe is the user's, as with merge: exit 2. Where nobody answers, one that starts for instance, the call is repeated: with the
@@ -112,7 +112,8 @@ async function follow(connection: JobsConnection, job: Job, options: SubmitOptio
       let last = job;
       let warnings = 0;
       // Entries are history; nobody asked for it here.
-      const call = connection.client.watch({ job: job.jobId, afterSequence: 2n ** 63n, follow: true });
+      const client = await connection.client();
+      const call = client.watch({ job: job.jobId, afterSequence: 2n ** 63n, follow: true });
       for await (const { message } of call) {
         if (message?.$case === "warning" && ++warnings > warned) {
           warned = warnings;

@@ -114,7 +114,8 @@ export async function openConnection(
   };
 }
 
-async function tried(channel: ChannelInterface): Promise<void> {
+/** Connects. Resolves once it is known whether the other end takes it. */
+export async function tried(channel: ChannelInterface): Promise<void> {
   for (;;) {
     const state = channel.getConnectivityState(true);
     const { READY, TRANSIENT_FAILURE, SHUTDOWN } = connectivityState;

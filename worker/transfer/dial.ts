@@ -12,11 +12,15 @@ const KEPT_MS = 10_000;
  * looked up anew, and no back-off of the one before holds it up.
  * @throws WorkerError `worker/unreachable` where nothing has answered for `KEPT_MS`; what `open` throws
  */
-export async function dial(open: () => Promise<Connection>, timers: Timers, address: string): Promise<Connection> {
-  const attempts: Connection[] = [];
+export async function dial<Dialed extends Pick<Connection, "tried" | "close">>(
+  open: () => Promise<Dialed>,
+  timers: Timers,
+  address: string,
+): Promise<Dialed> {
+  const attempts: Dialed[] = [];
   const stops: (() => void)[] = [];
   let over = false;
-  const known = new Promise<Connection>((resolve, reject) => {
+  const known = new Promise<Dialed>((resolve, reject) => {
     const attempt = async () => {
       const connection = await open();
       if (over) return connection.close();
@@ -30,7 +34,7 @@ export async function dial(open: () => Promise<Connection>, timers: Timers, addr
     }
     stops.push(timers.after(KEPT_MS, () => reject(unanswered(address, stops.length))));
   });
-  let first: Connection | undefined;
+  let first: Dialed | undefined;
   try {
     first = await known;
     return first;
@@ -46,7 +50,7 @@ function unanswered(address: string, attempts: number): WorkerError {
     "worker/unreachable",
     `${address} has answered none of ${attempts} attempts to connect for ${KEPT_MS / 1000} s`,
     {
-      hint: "The worker goes on trying; look whether the coordinator runs there, and at firewalls in between.",
+      hint: "Look whether the coordinator runs there, and at firewalls in between; a worker goes on trying.",
       retryable: true,
     },
   );

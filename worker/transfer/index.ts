@@ -1,4 +1,4 @@
-export { type Connection, openConnection } from "./connection.ts";
+export { type Connection, openConnection, tried } from "./connection.ts";
 export { ATTEMPT_MS, dial } from "./dial.ts";
 export { type InputRange, InputStore } from "./input-store.ts";
 export { readInput } from "./read-input.ts";
