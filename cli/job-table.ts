@@ -32,7 +32,12 @@ export function jsonOfJob(job: Job): Record<string, unknown> {
     ...(job.endedAtMs === 0n ? {} : { endedAt: new Date(Number(job.endedAtMs)).toISOString() }),
     ...(job.cause === undefined ? {} : { cause: failureOfMessage(job) }),
     ...(job.stalled === undefined ? {} : { stalled: stallOf(job) }),
+    ...(Object.keys(job.counters).length === 0 ? {} : { counters: countersOf(job) }),
   };
+}
+
+function countersOf({ counters }: Job): Record<string, number> {
+  return Object.fromEntries(Object.entries(counters).map(([name, count]) => [name, Number(count)]));
 }
 
 /** Why a job stands still, if it does. */

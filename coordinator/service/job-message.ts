@@ -1,6 +1,7 @@
 import type { Failure, Json } from "../../merge/work/index.ts";
 import { type Job, JobState } from "../../proto/index.ts";
 import { bytesOfHex, messageOfFailure } from "../../wire/index.ts";
+import type { Counter } from "../core/index.ts";
 import type { JobRecord } from "../queue/index.ts";
 import type { ServedJob } from "./served-job.ts";
 
@@ -29,7 +30,31 @@ export function messageOfRecord(record: JobRecord, served: ServedJob | undefined
     endedAtMs: BigInt(detail.endedAtMs ?? 0),
     phase: record.state === "claimed" ? (progress?.phase ?? "planning") : "",
     stalled: stall === undefined ? undefined : messageOfFailure(stall),
+    counters: served === undefined ? {} : countersOf(served),
   };
+}
+
+/** Names for those who watch: they stay, whatever the core calls it. */
+const counterNames: Readonly<Record<Counter, string>> = {
+  "stale-report": "stale_reports_total",
+  "refused-report": "refused_reports_total",
+  "lapsed-lease": "lapsed_leases_total",
+  "failed-attempt": "failed_attempts_total",
+  "lost-slice": "lost_slices_total",
+  "second-attempt": "second_attempts_total",
+  audit: "audits_total",
+  "audit-skipped": "audits_skipped_total",
+  dispute: "disputes_total",
+  "handed-back": "handed_back_total",
+  "worker-set-aside": "workers_set_aside_total",
+  "granted-early": "early_grants_total",
+};
+
+function countersOf({ counters, stalls }: Pick<ServedJob, "counters" | "stalls">): { readonly [name: string]: bigint } {
+  const all = Object.entries(counterNames).map(([counter, name]): [string, bigint] => {
+    return [name, BigInt(counters.get(counter as Counter) ?? 0)];
+  });
+  return Object.fromEntries([...all, ["stalls_total", BigInt(stalls)]]);
 }
 
 interface Detail {

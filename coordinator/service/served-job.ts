@@ -64,6 +64,8 @@ export class ServedJob implements JobObserver {
   readonly options: JobOptions;
   progressNow: Progress | undefined;
   #stalledSaidMs: number | undefined;
+  /** How often it came to stand still. */
+  stalls = 0;
   plan: { readonly digest: string; readonly slices: number } | undefined;
   readonly warnings: string[] = [];
   /** What the core counted in this run. */
@@ -240,6 +242,7 @@ export class ServedJob implements JobObserver {
       if (this.#stalledSaidMs !== undefined) this.#around.log("job goes on", { job: this.record.name });
       this.#stalledSaidMs = undefined;
     } else if (this.#stalledSaidMs === undefined || nowMs - this.#stalledSaidMs >= STALLED_EVERY_MS) {
+      if (this.#stalledSaidMs === undefined) this.stalls++;
       this.#stalledSaidMs = nowMs;
       this.#around.log("job stands still", { job: this.record.name, ...failure }, "warn");
     }

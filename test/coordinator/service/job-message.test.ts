@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { JobId, JobRecord } from "../../../coordinator/queue/index.ts";
 import { messageOfRecord } from "../../../coordinator/service/job-message.ts";
@@ -39,8 +40,17 @@ test("what a job is tried again after is told until it gets going, and of one th
   const queued = { ...record(detail), state: "queued" } as const;
   expect(messageOfRecord(queued, undefined)).toMatchObject({ slicesDone: 1, stalled: { code: "storage/full" } });
   expect(messageOfRecord(record(detail), undefined).stalled).toBeUndefined();
-  const going = { progressNow: { slicesDone: 1 } } as unknown as ServedJob;
+  const going = { progressNow: { slicesDone: 1 }, counters: new Map(), stalls: 0 } as unknown as ServedJob;
   expect(messageOfRecord({ ...queued, state: "claimed" }, going).stalled).toBeUndefined();
+});
+
+test("what was counted is told by names that stay", () => {
+  const served = { counters: new Map([["lapsed-lease", 3]]), stalls: 2 } as unknown as ServedJob;
+  const { counters } = messageOfRecord({ ...record({}), state: "claimed" }, served);
+  expect(counters).toMatchObject({ lapsed_leases_total: 3n, stalls_total: 2n, disputes_total: 0n });
+  const documented = readFileSync("docs/operations.md", "utf8");
+  for (const name of Object.keys(counters)) expect(documented).toContain(`\`${name}\``);
+  expect(messageOfRecord(record({}), undefined).counters).toEqual({});
 });
 
 describe("a record whose detail is not as it should be is told of all the same", () => {
