@@ -27,6 +27,7 @@ import {
   onSliceNotDurable,
   onWriterDurable,
 } from "./slices.ts";
+import { isAtRest } from "./stalled.ts";
 import type { JobState } from "./state.ts";
 import {
   onHandedBack,
@@ -89,13 +90,15 @@ export function reduce(state: JobState, event: JobEvent): Effect[] {
   const out: Effect[] = [];
   state.nowMs = Math.max(state.nowMs, event.nowMs);
   const { finished, held, phase, paused } = state;
+  const rested = isAtRest(state);
   if (isMisreport(state, event)) refuse(state, event, out);
   else (on[event.type] as Handler<EventType>)(state, event, out);
-  if (held === 0 || finished !== state.finished || phase !== state.phase || paused !== state.paused) {
+  if (rested || finished !== state.finished || phase !== state.phase || paused !== state.paused) {
     state.movedMs = state.nowMs;
   }
   if (event.type === "time-passed" && state.opinions.size > 0) settleOpinions(state, out);
   dispatch(state, out);
+  if (held === 0 && state.held > 0) state.movedMs = state.nowMs;
   if (event.type === "time-passed") speculate(state, out);
   advance(state, out);
   noteEarlierOver(state, out);

@@ -10,16 +10,43 @@ const LEAST_MS = 60_000;
 /** And so many times what a slice of that size usually takes: slow is not stalled. */
 const SLOWNESS = 10;
 
-/** Why a job stands still although workers hold units of it; undefined: it does not, as far as can be told. */
+/** Why a job stands still although workers hold units of it, or are free; undefined: it does not, as far as can be told. */
 export function stalled(state: JobState, nowMs: number): Failure | undefined {
-  if (!isRunning(state) || state.paused !== undefined || state.held === 0) return undefined;
+  if (!isRunning(state) || state.paused !== undefined || state.phase === "publishing" || isAtRest(state))
+    return undefined;
   const standsMs = nowMs - state.movedMs;
   if (standsMs < patienceOf(state)) return undefined;
-  const holders = [...state.workers.values()].filter(({ units }) => units.size > 0).length;
-  const message =
-    `nothing was finished for ${Math.round(standsMs / 1000)} s, though ${holders} ${holders === 1 ? "worker holds" : "workers hold"} ` +
-    `${state.held} ${state.held === 1 ? "unit" : "units"}`;
-  return { code: "coordinator/stalled", ...reasonFor(state, nowMs, message), retryable: true };
+  const workers = [...state.workers.values()];
+  const message = `nothing was finished for ${Math.round(standsMs / 1000)} s, though `;
+  if (state.held === 0) {
+    const free = workers.filter(({ freeAt }) => freeAt >= 0).length;
+    const reason = disputesFor(state, `${message}${free} ${free === 1 ? "worker is" : "workers are"} free`);
+    return { code: "coordinator/stalled", ...reason, retryable: true };
+  }
+  const holders = workers.filter(({ units }) => units.size > 0).length;
+  const who = `${holders} ${holders === 1 ? "worker holds" : "workers hold"} ${state.held} ${state.held === 1 ? "unit" : "units"}`;
+  return { code: "coordinator/stalled", ...reasonFor(state, nowMs, `${message}${who}`), retryable: true };
+}
+
+/** Nobody holds anything, and nobody is free to: the job waits for workers, or its turn. */
+export function isAtRest(state: JobState): boolean {
+  return state.held === 0 && !state.free.some(({ size }) => size > 0);
+}
+
+/** Slices that all who are there have voted on, and differently. */
+function disputesFor(state: JobState, message: string): Pick<Failure, "message" | "hint"> {
+  const disputed = [...state.units.values()].filter(({ status, votes }) => {
+    return status === "pending" && new Set(votes?.map(({ sha256 }) => sha256)).size > 1;
+  });
+  const [first] = disputed;
+  if (first === undefined)
+    return { message, hint: "Look into the coordinator's log, and whether its journal answers." };
+  const voters = [...new Set(first.votes?.map(({ worker }) => worker || "a worker of an earlier run"))].join(" and ");
+  const others = disputed.length === 1 ? "" : `, and ${disputed.length - 1} more`;
+  return {
+    message: `${message}: ${voters} computed ${first.id} differently${others}, and only another worker can decide`,
+    hint: "Start one more worker, on another machine: of those that differ one has bad memory, or is of another release.",
+  };
 }
 
 function patienceOf(state: JobState): number {

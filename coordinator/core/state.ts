@@ -199,7 +199,7 @@ export interface JobState {
   failures: number;
   /** Units that anybody finished. */
   finished: number;
-  /** When somebody finished a unit last, or nobody held any. */
+  /** When somebody finished a unit last, or the job was at rest: nobody held any, and nobody was free. */
   movedMs: number;
   /** Workers that are set aside for a while. */
   readonly aside: Set<WorkerId>;

@@ -58,6 +58,29 @@ test("a job that nobody works on, that is paused, or that is over does not stand
   expect(stalled(failed.state, 10 * PATIENCE)).toBeUndefined();
 });
 
+test("free workers that may take nothing of what is left: two that differ are named, and who can decide", () => {
+  const core = new Core({ limits: { ...LIMITS, audit: { share: 1, seed: 0 } }, slices: [slice(A)] });
+  core.start();
+  for (const worker of [W1, W2]) core.attach(worker, 1, { kind: "remote" });
+  core.grant(A, 1, core.owner(A, 1), "x");
+  core.computed(A, 1, "x");
+  core.durable(A, "x");
+  core.on({ type: "audited", unit: A, attempt: 2, sha256: "y" });
+  expect(core.state.held).toBe(0);
+  core.pass(PATIENCE - 1);
+  expect(stalled(core.state, PATIENCE - 1)).toBeUndefined();
+  core.pass(PATIENCE);
+  expect(stalled(core.state, PATIENCE)).toMatchObject({
+    message: expect.stringMatching(
+      /^nothing was finished for 60 s, though 2 workers are free: w\d and w\d computed a differently, and only another worker can decide$/,
+    ),
+    hint: expect.stringContaining("one more worker"),
+  });
+  core.attach("w3" as WorkerId, 1, { kind: "remote" });
+  expect(core.state.held).toBe(1);
+  expect(stalled(core.state, PATIENCE)).toBeUndefined();
+});
+
 test("workers that come to a job that waited long have their time", () => {
   const core = new Core({ slices: [slice(A)] });
   core.start();
