@@ -530,7 +530,9 @@ function checkSameJob({ plan, digest, out }: MergeJobOptions, history: JobHistor
     "coordinator/other-job",
     `${out} holds an unfinished merge of another plan: ${differences.join("; ") || "the plan changed"}`,
     {
-      hint: "Run it again as it was to finish it, or discard what it computed with --restart.",
+      hint: named.includes("plan version")
+        ? "Finish it with the version of deltaworks that began it, or discard what it computed with --restart."
+        : "Run it again as it was to finish it, or discard what it computed with --restart.",
     },
   );
 }

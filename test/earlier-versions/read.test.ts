@@ -9,6 +9,8 @@ import { connectNats, createStreams } from "../../coordinator/nats/index.ts";
 import { type JobRecord, openFileQueue, openNatsQueue } from "../../coordinator/queue/index.ts";
 import { JobCoordinator, Roots } from "../../coordinator/service/index.ts";
 import { FileStore } from "../../storage/index.ts";
+import { TokenFile } from "../../trust/index.ts";
+import { Secret } from "../../trust/secrets/index.ts";
 import { Rig } from "../cluster/rig.ts";
 import { run } from "../e2e/cli-process.ts";
 import { NatsServer, natsVersions } from "../support/nats-server.ts";
@@ -126,6 +128,43 @@ describe.each(versions)("what version %s left", (version) => {
       const { stdout } = await run(["list", "--all", "--coordinator", address, "--json"]);
       expect(stdout.split("\n").filter(Boolean)).toHaveLength(4);
     });
+  });
+
+  test("an output: it is verified, and what is damaged in it is named, with who can repair it", async () => {
+    const out = copied("output");
+    expect(await run(["verify", out])).toMatchObject({ code: 0 });
+    const shard = join(out, "model.safetensors");
+    const bytes = readFileSync(shard);
+    bytes[30_000]! ^= 1;
+    writeFileSync(shard, bytes);
+    expect(await run(["verify", out])).toMatchObject({ code: 3, stdout: expect.stringContaining("s000000") });
+    const repaired = await run(["repair", out, "--models-root", "examples/models"]);
+    expect(repaired.stderr).toContain("publish/plan-differs");
+    expect(repaired.stderr).toContain(`deltaworks ${version}, which made the output, plans differently`);
+  });
+
+  test("a merge that had not ended: it is refused, with who can finish it and how to begin anew", async () => {
+    const [out, recipe] = [join(temporaryFolder(), "out"), join(place, "recipe.yml")];
+    mkdirSync(join(out, ".deltaworks"), { recursive: true });
+    const lines = readFileSync(join(place, "output/.deltaworks/journal"), "latin1").trimEnd().split("\n");
+    writeFileSync(join(out, ".deltaworks/journal"), `${lines.slice(0, -2).join("\n")}\n`, "latin1");
+    const merge = ["merge", recipe, out, "--models-root", "examples/models", "--threads", "1", "--quiet"];
+    const { code, stderr } = await run(merge);
+    expect(code).toBe(2);
+    expect(stderr).toContain("coordinator/other-job");
+    expect(stderr).toContain(
+      "Finish it with the version of deltaworks that began it, or discard what it computed with --restart",
+    );
+    expect(await run([...merge, "--restart"])).toMatchObject({ code: 0 });
+    expect(await run(["verify", out])).toMatchObject({ code: 0 });
+  });
+
+  test("join tokens: one that is not used yet is good", async () => {
+    const path = join(temporaryFolder(), "tokens");
+    cpSync(join(place, "tokens"), path);
+    const tokens = await TokenFile.open(store, path);
+    const token = new Secret("dw1.342dabe90dbc.ncHF7pfv2jY_cp9roNWF0pybsEDF3A_IHsluACuqB6E");
+    expect(await tokens.redeem(token, "a".repeat(64), 1)).toMatchObject({ role: "worker" });
   });
 
   test("NATS: queue and journals", async () => {
