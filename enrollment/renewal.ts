@@ -34,19 +34,20 @@ export function keepRenewed({ current, renew, onFailure, now = Date.now }: Renew
   let ended = false;
   const after = (ms: number) => {
     if (ended) return;
-    timer = setTimeout(() => void look(), ms);
+    timer = setTimeout(() => {
+      look().then(after, (error: unknown) => {
+        onFailure(error);
+        after(retryWaitMs(current(), now()));
+      });
+    }, ms);
     timer.unref();
   };
-  const look = async (): Promise<void> => {
+  /** When to look again. */
+  const look = async (): Promise<number> => {
     const waitMs = renewalWaitMs(current(), now());
-    if (waitMs > 0) return after(waitMs);
-    try {
-      await renew();
-      after(Math.max(1000, renewalWaitMs(current(), now())));
-    } catch (error) {
-      onFailure(error);
-      after(retryWaitMs(current(), now()));
-    }
+    if (waitMs > 0) return waitMs;
+    await renew();
+    return Math.max(1000, renewalWaitMs(current(), now()));
   };
   after(0);
   return () => {

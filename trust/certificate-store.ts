@@ -65,7 +65,10 @@ export class CertificateStore implements experimental.CertificateProvider {
     this.#options = options;
     this.#seen = seen;
     this.#current = current;
-    this.#timer = setInterval(() => void this.reload(), options.pollMs ?? POLL_MS);
+    const rejected = (error: unknown) => this.#options.onRejected?.(error);
+    this.#timer = setInterval(() => {
+      this.reload().catch(rejected);
+    }, options.pollMs ?? POLL_MS);
     this.#timer.unref();
   }
 
@@ -80,7 +83,7 @@ export class CertificateStore implements experimental.CertificateProvider {
     return this.#current;
   }
 
-  /** Looks at the files now. Resolves with whether they had changed and are in use; never rejects. */
+  /** Looks at the files now. Resolves with whether they had changed and are in use. Rejects with what a listener throws. */
   async reload(): Promise<boolean> {
     try {
       const seen = await stateOf(this.#store, this.#files);

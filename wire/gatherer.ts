@@ -57,18 +57,17 @@ export class Gatherer<Entry, Answer> {
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#bytes = 0;
-    if (waiting.length > 0) void this.#send(waiting);
+    if (waiting.length === 0) return;
+    this.#send(waiting).catch((error: unknown) => {
+      for (const { reject } of waiting) reject(error);
+    });
   }
 
   async #send(waiting: readonly Waiting<Entry, Answer>[]): Promise<void> {
-    try {
-      const answers = await this.#options.send(waiting.map(({ entry }) => entry));
-      if (answers.length !== waiting.length) {
-        throw new Error(`${answers.length} answers to ${waiting.length} entries`);
-      }
-      for (const [k, { resolve }] of waiting.entries()) resolve(answers[k] as Answer);
-    } catch (error) {
-      for (const { reject } of waiting) reject(error);
+    const answers = await this.#options.send(waiting.map(({ entry }) => entry));
+    if (answers.length !== waiting.length) {
+      throw new Error(`${answers.length} answers to ${waiting.length} entries`);
     }
+    for (const [k, { resolve }] of waiting.entries()) resolve(answers[k] as Answer);
   }
 }

@@ -1,3 +1,4 @@
+export { endThread } from "./end-thread.ts";
 export { type WorkerCode, WorkerError, workerCodes } from "./errors.ts";
 export { inputPath, isInputPath, placeOfInput } from "./input-path.ts";
 export type {

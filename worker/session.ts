@@ -2,6 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { createEngine, type Engine } from "../merge/engines/index.ts";
 import { type Assignment, failureFrom, type SliceWork } from "../merge/work/index.ts";
 import type { Store } from "../storage/index.ts";
+import { endThread } from "./end-thread.ts";
 import type { FromWorker, HeldUnit, JobId, JobToBegin, ToWorker } from "./messages.ts";
 import { SignsOfLife } from "./signs-of-life.ts";
 import { SliceWorker, type WorkerBudget } from "./slice-worker.ts";
@@ -122,12 +123,14 @@ export class WorkerSession {
       if (assignment.kind === "slice" && output !== "stream") return await this.#compute(worker, order, assignment);
       const written = await worker.execute(assignment);
       if (written === undefined) return;
-      const settled = written.durable.then(
-        () => this.#ports.send({ type: "report", job, report: written.report }),
-        (error: unknown) => this.#fail(order, error),
-      );
+      const settled = written.durable
+        .then(
+          () => this.#ports.send({ type: "report", job, report: written.report }),
+          (error: unknown) => this.#fail(order, error),
+        )
+        .catch(endThread)
+        .finally(() => this.#unsettled.delete(settled));
       this.#unsettled.add(settled);
-      void settled.finally(() => this.#unsettled.delete(settled));
     } catch (error) {
       if (error instanceof Dropped) this.#sayDropped(order);
       else this.#fail({ job, assignment, ...(buffer === undefined ? {} : { buffer }) }, error);

@@ -571,11 +571,14 @@ export class JobRunner implements WorkerListener, JobControls {
   #foldLater(rounds: TensorRounds): void {
     const { othersTurn = nextTurn } = this.#ports;
     this.#folding.add(rounds);
-    void othersTurn().then(() => {
-      this.#folding.delete(rounds);
-      if (this.#rounds.get(rounds.index) !== rounds || !isSurveying(this.#state)) return;
-      this.#guard(() => this.#fold(rounds));
-    });
+    othersTurn().then(
+      () => {
+        this.#folding.delete(rounds);
+        if (this.#rounds.get(rounds.index) !== rounds || !isSurveying(this.#state)) return;
+        this.#guard(() => this.#fold(rounds));
+      },
+      (error: unknown) => this.#break(error),
+    );
   }
 
   #settle(task: number): void {

@@ -95,7 +95,7 @@ class OpenFileJournal implements FileJournal {
     if (!this.#committing) {
       this.#committing = true;
       // Deferred until the caller has made all the appends it has at hand: they become one group.
-      queueMicrotask(() => void this.#commit());
+      queueMicrotask(() => this.#commit());
     }
     return durable;
   }
@@ -130,18 +130,19 @@ class OpenFileJournal implements FileJournal {
   }
 
   /** Writes and syncs what waits, group by group, until nothing does. What arrives during a sync is the next group. */
-  async #commit(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const group = this.#waiting.splice(0, groupLength(this.#waiting));
-      try {
-        await this.#write(group);
-      } catch (cause) {
+  #commit(): void {
+    const group = this.#waiting.splice(0, groupLength(this.#waiting));
+    this.#committing = group.length > 0;
+    if (group.length === 0) return;
+    this.#write(group).then(
+      () => this.#commit(),
+      (cause: unknown) => {
         // Never again on this handle: after a failed sync the system may take lost pages for written ones.
         this.#failure = cause;
         for (const append of [...group, ...this.#waiting.splice(0)]) append.reject(unavailable(this.#path, cause));
-      }
-    }
-    this.#committing = false;
+        this.#committing = false;
+      },
+    );
   }
 
   async #write(group: readonly Waiting[]): Promise<void> {

@@ -88,14 +88,19 @@ export class NatsAppends {
 
   #flush(): void {
     if (!this.#batches) {
-      for (const one of this.#waiting.splice(0)) void this.#send(one, false);
+      for (const one of this.#waiting.splice(0)) this.#send(one, false).catch(one.reject);
       return;
     }
     while (this.#waiting.length > 0 && this.#batchesInFlight < BATCHES_IN_FLIGHT) {
       this.#batchesInFlight++;
-      void this.#sendGroup(this.#takeGroup()).finally(() => {
+      const group = this.#takeGroup();
+      const ended = () => {
         this.#batchesInFlight--;
         this.#flush();
+      };
+      this.#sendGroup(group).then(ended, (error: unknown) => {
+        for (const { reject } of group) reject(error);
+        ended();
       });
     }
   }
@@ -129,7 +134,7 @@ export class NatsAppends {
     try {
       const { client, requestTimeoutMs: timeout } = this.#place.nats;
       const batch = await client.startBatch(first.natsSubject, first.message, { headers: headersOf(first) });
-      for (const one of others) void batch.add(one.natsSubject, one.message, { headers: headersOf(one) });
+      for (const one of others) batch.add(one.natsSubject, one.message, { headers: headersOf(one) });
       const ack = await batch.commit(final.natsSubject, final.message, { headers: headersOf(final), timeout });
       if (ack.count !== group.length) throw new Error(`${ack.count} of ${group.length} entries were stored`);
       for (const [k, one] of group.entries()) this.#stored(one, BigInt(ack.seq - group.length + 1 + k));

@@ -109,7 +109,16 @@ export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): C
         const answers = await Promise.all(reports.map(failedOf).map(({ key, report }) => take(worker, key, report)));
         return { answers: reports.map(({ id }, k) => ({ id, decision: reportDecisions[answers[k] ?? "stale"] })) };
       }),
-    sendResult: (call, callback) => void sendResult(call, callback, hub, workerOf),
+    sendResult: (call, callback) => {
+      const received = async () => ({ receivedBytes: BigInt(await receive(call, hub, workerOf(call))) });
+      received().then(
+        (response) => callback(null, response),
+        (error: unknown) => {
+          hub.noteDefect(error, call.getPath());
+          if (!call.cancelled) callback(statusOf(error) as Partial<ServerErrorResponse>);
+        },
+      );
+    },
     queryResult: (call, callback) =>
       unary(call, callback, async ({ id }) => {
         const worker = workerOf(call);
@@ -294,20 +303,6 @@ function answerHeartbeat(hub: WorkerHub, worker: RemoteWorker, { sequence, held 
 }
 
 // ---- SendResult
-
-async function sendResult(
-  call: ServerReadableStream<SendResultRequest, SendResultResponse>,
-  callback: sendUnaryData<SendResultResponse>,
-  hub: WorkerHub,
-  workerOf: (call: Caller) => RemoteWorker,
-): Promise<void> {
-  try {
-    callback(null, { receivedBytes: BigInt(await receive(call, hub, workerOf(call))) });
-  } catch (error) {
-    hub.noteDefect(error, call.getPath());
-    if (!call.cancelled) callback(statusOf(error) as Partial<ServerErrorResponse>);
-  }
-}
 
 /** Reading waits for writing, so no more than a window of the connection lies in memory. */
 async function receive(

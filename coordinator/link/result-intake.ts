@@ -158,11 +158,12 @@ export class ResultIntake {
 
   #inTurn<T>(unit: string, act: () => Promise<T>): Promise<T> {
     const result = (this.#turns.get(unit) ?? Promise.resolve()).then(act);
-    const turn = result.catch(() => undefined);
-    this.#turns.set(unit, turn);
-    void turn.then(() => {
+    const ended = () => {
       if (this.#turns.get(unit) === turn) this.#turns.delete(unit);
-    });
+    };
+    // Whoever asked hears of what failed; the next one's turn comes all the same.
+    const turn: Promise<void> = result.then(ended, ended);
+    this.#turns.set(unit, turn);
     return result;
   }
 }

@@ -69,10 +69,8 @@ export class JobCoordinator {
 
   /** Takes up what is due, and goes on until `stop`. */
   start(): void {
-    void keepOn((tries, goesOn) => this.#watchQueue(tries, goesOn), {
-      signal: this.#end.signal,
-      failed: (error) => this.#options.log("queue failed", { ...failureFrom(error) }),
-    });
+    const failed = (error: unknown) => this.#options.log("queue failed", { ...failureFrom(error) });
+    keepOn((tries, goesOn) => this.#watchQueue(tries, goesOn), { signal: this.#end.signal, failed }).catch(failed);
     this.#claim();
     // A job whose coordinator is gone comes back to the queue without a word.
     const again = setInterval(() => this.#claim(), CLAIM_MS).unref();

@@ -261,7 +261,7 @@ export class Attachment {
         call.cancel();
         resolve(why);
       };
-      void renewed.then(() => end(RENEWED));
+      renewed.then(() => end(RENEWED), end);
       let lastSequence = 0n;
       // A connection that is silent may be one of a coordinator that is gone: its next one is looked for before this one is given up.
       let dialing = false;

@@ -29,35 +29,36 @@ export class GatheredReads {
   read(key: string, offsetBytes: number, into: Uint8Array, read: ReadFile): Promise<void> {
     const range = `${key}/${offsetBytes}/${into.length}`;
     return new Promise((resolve, reject) => {
-      if (this.#waiting.size === 0) setImmediate(() => void this.#flush());
+      if (this.#waiting.size === 0) setImmediate(() => this.#flush());
       const waiting = this.#waiting.get(range) ?? [];
       waiting.push({ into, read, resolve, reject });
       this.#waiting.set(range, waiting);
     });
   }
 
-  async #flush(): Promise<void> {
+  #flush(): void {
     const ranges = [...this.#waiting];
     this.#waiting.clear();
-    for (const [range, waiting] of ranges) await this.#fill(range, waiting);
+    let turn = Promise.resolve();
+    for (const [range, waiting] of ranges) {
+      const failed = (error: unknown) => {
+        for (const { reject } of waiting) reject(error);
+      };
+      turn = turn.then(() => this.#fill(range, waiting)).catch(failed);
+    }
   }
 
   async #fill(range: string, waiting: readonly Waiting[]): Promise<void> {
     const [first] = waiting;
     if (first === undefined) return;
-    try {
-      let bytes = this.#kept.get(range);
-      if (bytes === undefined) {
-        await first.read(first.into);
-        this.bytesRead += first.into.length;
-        bytes = first.into;
-        this.#keep(range, bytes);
-      }
-      for (const { into } of waiting) if (into !== bytes) into.set(bytes);
-    } catch (error) {
-      for (const { reject } of waiting) reject(error);
-      return;
+    let bytes = this.#kept.get(range);
+    if (bytes === undefined) {
+      await first.read(first.into);
+      this.bytesRead += first.into.length;
+      bytes = first.into;
+      this.#keep(range, bytes);
     }
+    for (const { into } of waiting) if (into !== bytes) into.set(bytes);
     for (const { resolve } of waiting) resolve();
   }
 

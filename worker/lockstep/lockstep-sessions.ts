@@ -1,4 +1,5 @@
 import type { Store } from "../../storage/index.ts";
+import { endThread } from "../end-thread.ts";
 import type { FromWorker, JobId, ToWorker } from "../messages.ts";
 import { type SessionPorts, WorkerSession } from "../session.ts";
 import { GatheredReads } from "./gathered-reads.ts";
@@ -74,7 +75,7 @@ export class LockstepSessions {
     this.#send(message, transfer);
     // A job that is over has no use for its engine's memory.
     if (message.type !== "finished") return;
-    void this.#sessions.get(job)?.receive({ type: "end" });
+    this.#sessions.get(job)?.receive({ type: "end" }).catch(endThread);
     this.#sessions.delete(job);
     this.#begun.delete(job);
   }

@@ -1,5 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { FileStore } from "../../storage/index.ts";
+import { endThread } from "../end-thread.ts";
 import type { ToWorker } from "../messages.ts";
 import { LockstepSessions } from "./lockstep-sessions.ts";
 
@@ -10,4 +11,6 @@ const sessions = new LockstepSessions(new FileStore({ blocking: true }), (messag
   port.postMessage(message, transfer);
   if (message.type === "ended") port.close();
 });
-port.on("message", (message: ToWorker) => void sessions.receive(message));
+port.on("message", (message: ToWorker) => {
+  sessions.receive(message).catch(endThread);
+});

@@ -89,6 +89,6 @@ export class PoolThread {
   /** At once; its buffers are gone. Does not wait: a thread inside a system call ends when that call does. */
   terminate(): void {
     this.#leaving = true;
-    void this.#worker.terminate();
+    this.#worker.terminate().catch(() => undefined); // it has ended by itself
   }
 }

@@ -1,6 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { FileStore } from "../../storage/index.ts";
-import { isInputPath, type JobToBegin, type SessionStore, type ToWorker, WorkerSession } from "../index.ts";
+import { endThread, isInputPath, type JobToBegin, type SessionStore, type ToWorker, WorkerSession } from "../index.ts";
 
 /** Entry of a worker thread: a session over the thread's port, with stores that block this thread alone. */
 const port = parentPort;
@@ -35,4 +35,6 @@ const session = new WorkerSession({
     if (message.type === "ended") port.close();
   },
 });
-port.on("message", (message: ToWorker) => void session.receive(message));
+port.on("message", (message: ToWorker) => {
+  session.receive(message).catch(endThread);
+});

@@ -44,7 +44,7 @@ export async function serveResults(options: ResultServerOptions): Promise<Result
     { fetchResult: fetchResultMethod },
     {
       fetchResult: (call: ServerWritableStream<FetchResultRequest, FetchResultResponse>) => {
-        void fetchResult(call, options, certificates !== undefined);
+        fetchResult(call, options, certificates !== undefined).catch(() => call.destroy());
       },
     },
   );

@@ -63,7 +63,7 @@ export class WindowCache {
     this.#lastTouched.set(file, index);
     if (last !== index && last !== index - 1) return;
     for (let k = index + 1; k <= index + ahead && k * windowBytes < fileBytes; k++) {
-      void this.#window(file, fileBytes, k);
+      this.#window(file, fileBytes, k).catch(() => undefined); // whoever reads it asks again
     }
   }
 
