@@ -44,7 +44,7 @@ export async function folderFiles(
       const carried = files.filter((file) => {
         if (weights.includes(file) || judgeFile(file) === "hidden") return false;
         if (name === CHAT_TEMPLATES_FOLDER) return file.endsWith(".jinja");
-        return isNeeded || /\.py$/.test(file);
+        return isNeeded || judgeFile(file) === "code";
       });
       candidates.push(...carried);
       const holdsWeights = weights.some((weight) => weight.startsWith(`${name}/`));
@@ -59,7 +59,7 @@ export async function folderFiles(
         leftBehind.push(`${name}/`);
       continue;
     }
-    const judged = told.names.has(name) ? "carried" : judgeFile(name);
+    const judged = told.names.has(name) ? "carried" : isMistralsConfig(name, weights) ? "unknown" : judgeFile(name);
     if (judged === "carried" || (judged === "code" && told.hasCode)) candidates.push(name);
     else if (judged === "unknown" || judged === "code") leftBehind.push(name);
   }
@@ -73,6 +73,11 @@ export async function folderFiles(
   const card = (await folder.exists(CARD_NAME)) ? await folder.state(CARD_NAME) : undefined;
   const missing = told.code.filter((name) => !companions.has(name));
   return { companions, card: new Map(card && [[CARD_NAME, card]]), leftBehind: leftBehind.sort(), missing };
+}
+
+/** params.json is all that says what weights in Mistral's own format are; beside others it is of no use to who loads them. */
+function isMistralsConfig(name: string, weights: readonly string[]): boolean {
+  return name === "params.json" && weights.some((weight) => /^consolidated[\w.-]*$/.test(weight));
 }
 
 interface Told {

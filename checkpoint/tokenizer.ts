@@ -5,6 +5,7 @@ import { CheckpointError, quoted } from "./errors.ts";
 import { sha256Hex } from "./hash.ts";
 import { parseExactJson, parsePythonJson } from "./python-json.ts";
 import { readSidecar } from "./sidecars.ts";
+import { holdsSlowVocabulary, maybeSlowVocabulary } from "./slow-vocabulary.ts";
 
 /** Tokenizers of 250,000 tokens have some 35 MB. */
 const MAX_TOKENIZER_BYTES = 250_000_000;
@@ -87,6 +88,25 @@ export class TokenizerReader {
       config: await this.#maybeObject(checkpoint, TOKENIZER_CONFIG_NAME, label),
       specialTokensMap: await this.#maybeObject(checkpoint, SPECIAL_TOKENS_NAME, label),
     };
+  }
+
+  /** The tokens in files for slow tokenizers, by the files' names, each as a tokenizer that has these tokens and is good for comparing only. */
+  async slowVocabularies(
+    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars">,
+    label: string,
+  ): Promise<ReadonlyMap<string, Tokenizer>> {
+    const found = new Map<string, Tokenizer>();
+    for (const name of checkpoint.companions.filter(holdsSlowVocabulary)) {
+      const bytes = await this.#bytes(checkpoint, name, MAX_TOKENIZER_BYTES, label);
+      const key = `${name} ${sha256Hex(bytes)}`;
+      const known = this.#known.get(key);
+      const normal = known === undefined ? maybeSlowVocabulary(name, bytes) : undefined;
+      const tokenizer = known ?? (normal && { kind: "WordLevel" as const, json: {}, normal, added: [] });
+      if (tokenizer === undefined) continue;
+      this.#known.set(key, tokenizer);
+      found.set(name, tokenizer);
+    }
+    return found;
   }
 
   /** A model's chat template: of chat_template.jinja, else of tokenizer_config.json. Of several, the one called "default". */

@@ -34,14 +34,16 @@ export function earlierModel(
   // What is stored twice in the files of the defining model is written once.
   const { aliases: _, copies: __, ...checkpoint } = defining.checkpoint;
   const { tokenizerOf, templateOf } = binding;
-  const { tokenizer, tokenizerFault } = inputs[tokenizerOf] ?? {};
+  const { tokenizer, tokenizerFault, slowVocabularies } = inputs[tokenizerOf] ?? {};
   const config = checkpoint.config && withCounts(checkpoint.config, binding);
   const made = binding.tokenizer;
   return {
     reference: { text: name, path: name },
     label: name,
     checkpoint: { ...checkpoint, tensors, config },
-    ...(made === undefined ? { tokenizer, tokenizerFault } : { tokenizer: rereadTokenizer(made.written, name) }),
+    ...(made === undefined
+      ? { tokenizer, tokenizerFault, slowVocabularies }
+      : { tokenizer: rereadTokenizer(made.written, name) }),
     chatTemplate: binding.chatTemplate ?? inputs[templateOf]?.chatTemplate,
     filesOf: binding.definingInput,
     tokenizerOf,

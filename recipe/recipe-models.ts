@@ -88,6 +88,7 @@ function withTextOf(model: RecipeModel, adapter: RecipeInput, adapterIndex: numb
     ...(hasTokenizer && {
       tokenizer: adapter.tokenizer,
       tokenizerFault: adapter.tokenizerFault,
+      slowVocabularies: adapter.slowVocabularies,
       tokenizerOf: adapterIndex,
     }),
     ...(hasTemplate && { chatTemplate: adapter.chatTemplate, templateOf: adapterIndex }),

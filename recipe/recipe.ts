@@ -1,4 +1,4 @@
-import type { Adapter, Checkpoint, FloatDtype, JsonObject, ModelTokenizer } from "../checkpoint/index.ts";
+import type { Adapter, Checkpoint, FloatDtype, JsonObject, ModelTokenizer, Tokenizer } from "../checkpoint/index.ts";
 import type { Place } from "./errors.ts";
 import { type ModelReference, sameModel, withoutAdapter } from "./model-reference.ts";
 import type { Settings } from "./parameters.ts";
@@ -73,6 +73,8 @@ export interface RecipeInput {
   /** Undefined where it has none, or where it could not be read: then `tokenizerFault` says why. */
   readonly tokenizer?: ModelTokenizer | undefined;
   readonly tokenizerFault?: string | undefined;
+  /** Tokens in files for slow tokenizers, by the files' names: read where models without tokenizer.json are to be compared. */
+  readonly slowVocabularies?: ReadonlyMap<string, Tokenizer> | undefined;
   /** Files beside the weights that may name ids of tokens, as parsed. */
   readonly idFiles?: ReadonlyMap<string, JsonObject>;
   /** Read where the recipe has `chat_template: auto`. */

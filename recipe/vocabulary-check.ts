@@ -2,7 +2,7 @@ import { isAfterLayers, isEmbeddingLike, type TensorEntry } from "../checkpoint/
 import { maybeMismatch, Vocabularies, type Vocabulary } from "../tokenizer/index.ts";
 import type { Findings } from "./findings.ts";
 import type { LayerSource, RecipeInput } from "./recipe.ts";
-import { maybeVocabulary } from "./token-binder.ts";
+import { maybeVocabulary, tokenCount } from "./token-binder.ts";
 
 export interface VocabularyOptions {
   /** Ids that name different tokens in models that are merged are a warning instead of a fault. */
@@ -52,23 +52,27 @@ export class VocabularyCheck {
     if (this.#isOfOneOrder || !isEmbeddingLike(name)) return;
     const [source] = sources;
     const definingAt = sources.findIndex(({ inputIndex }) => inputIndex === this.#definingInput);
-    let first: { readonly label: string; readonly vocabulary: Vocabulary } | undefined;
+    const before: RecipeInput[] = [];
     // The model that gives the tokenizer counts as one that is merged.
     const all =
       definingAt >= 0 || source === undefined ? sources : [{ ...source, inputIndex: this.#definingInput }, ...sources];
     for (const { source, inputIndex } of all) {
       const input = this.#inputs[inputIndex];
-      const vocabulary = input && maybeVocabulary(input, this.#known);
-      if (input === undefined || vocabulary === undefined) continue;
-      first ??= { label: input.label, vocabulary };
-      const mismatch = maybeMismatch(first.vocabulary, vocabulary, rows);
+      if (input === undefined) continue;
+      const first = before.find((one) => this.#pairs(one, input).length > 0);
+      before.push(input);
+      if (first === undefined) continue;
+      const [mismatch] = this.#pairs(first, input).flatMap(([a, b]) => maybeMismatch(a, b, rows) ?? []);
       if (mismatch === undefined) continue;
       const { id, tokens, count } = mismatch;
       const others = count === 1 ? "" : `; ${count} ids below ${rows} differ`;
       const message = `the id ${id} is "${tokens[0]}" in "${first.label}" and "${tokens[1]}" in "${input.label}"${others}`;
+      const union = [first, input].every(({ tokenizer }) => tokenizer !== undefined)
+        ? "tokenizer_source: union brings the rows into one order"
+        : "tokenizer_source: union brings the rows into one order, once both have a tokenizer.json (save_pretrained of a fast tokenizer)";
       const hint = this.#allowed
         ? "Rows of different tokens are merged with each other."
-        : "tokenizer_source: union brings the rows into one order; --allow-vocabulary-mismatch merges them as they stand.";
+        : `${union}; --allow-vocabulary-mismatch merges them as they stand.`;
       const severity = this.#allowed ? "warning" : "fault";
       this.#findings.repeated(severity, input.label, "recipe/vocabulary-mismatch", source.place, message, hint);
     }
@@ -82,6 +86,24 @@ export class VocabularyCheck {
         this.#sized(source.inputIndex, rows),
         this.#sized(this.#definingInput, own),
       );
+  }
+
+  /**
+   * What of two models can be compared: tokenizer.json of both, else files for slow tokenizers of one name. Ids in vocab.json and
+   * vocab.txt are those of the model, so that these can be compared with a tokenizer.json, too.
+   */
+  #pairs(a: RecipeInput, b: RecipeInput): (readonly [Vocabulary, Vocabulary])[] {
+    const [ofA, ofB] = [maybeVocabulary(a, this.#known), maybeVocabulary(b, this.#known)];
+    if (ofA !== undefined && ofB !== undefined) return [[ofA, ofB]];
+    const names = new Set([...(a.slowVocabularies?.keys() ?? []), ...(b.slowVocabularies?.keys() ?? [])]);
+    return [...names].flatMap((name) => {
+      const [one, other] = [a, b].map((input) => {
+        const slow = input.slowVocabularies?.get(name);
+        if (slow !== undefined) return this.#known.of(slow, tokenCount(input.checkpoint));
+        return /^vocab\.(?:json|txt)$/.test(name) ? maybeVocabulary(input, this.#known) : undefined;
+      });
+      return one === undefined || other === undefined ? [] : [[one, other] as const];
+    });
   }
 
   /** Embeddings of one tensor that have different numbers of rows. */

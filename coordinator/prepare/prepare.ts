@@ -230,7 +230,27 @@ export async function openModels(
       failures.push(failureFrom(error));
     }
   }
-  return { opened, failures };
+  return { opened: await withSlowVocabularies(recipe, opened, tokenizers), failures };
+}
+
+/** Where a tokenizer.json is missing, ids are compared by the files for slow tokenizers, those of models that have one included. */
+async function withSlowVocabularies(
+  recipe: Recipe,
+  opened: readonly RecipeInput[],
+  tokenizers: TokenizerReader,
+): Promise<readonly RecipeInput[]> {
+  const isCompared = recipe.tokenizer === undefined && opened.length > 1;
+  if (!isCompared || opened.every(({ tokenizer }) => tokenizer !== undefined)) return opened;
+  const inputs: RecipeInput[] = [];
+  for (const input of opened) {
+    try {
+      inputs.push({ ...input, slowVocabularies: await tokenizers.slowVocabularies(input.checkpoint, input.label) });
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      inputs.push(input); // too large to be one
+    }
+  }
+  return inputs;
 }
 
 async function adapterAt(store: Store, location: ModelLocation, label: string): Promise<OpenedFiles> {

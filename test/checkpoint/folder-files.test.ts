@@ -52,6 +52,14 @@ describe("carried along", () => {
     expect(await judged(files)).toEqual({ companions: carried, leftBehind: [], missingCode: [] });
   });
 
+  test("params.json is named where it is the config of the weights, and passed over beside others", async () => {
+    expect((await judged(["params.json", "tekken.json"])).leftBehind).toEqual([]);
+    const folder = model(["params.json", "tekken.json"]);
+    fs.renameSync(join(folder, "model.safetensors"), join(folder, "consolidated.safetensors"));
+    const { leftBehind } = await openCheckpoint(store, { root: folder }, "m");
+    expect(leftBehind).toEqual(["params.json"]);
+  });
+
   test("the code that auto_map names, what lies beside it, and the folders that it imports", async () => {
     const code = {
       "configuration_x.py": "from transformers import PretrainedConfig",
@@ -59,6 +67,7 @@ describe("carried along", () => {
       "helpers.py": "#",
       "kernels.cu": "//",
       "layers/attention.py": "#",
+      "layers/attention.cu": "//",
       "layers/__init__.py": "",
       "towers/vision.py": "#",
     };
