@@ -42,6 +42,7 @@ const modulesAfterLayers: ReadonlySet<string> = new Set([
   // Output heads
   "lm_head",
   "embed_out", // GPT-NeoX
+  "output_projection", // BioGPT, TrOCR
   "output_layer", // ChatGLM
   "cls", // BERT
   "pooler",
@@ -61,7 +62,7 @@ const modulesAfterLayers: ReadonlySet<string> = new Set([
 ]);
 
 /** Heads whose names mean something else further inside. */
-const headsAtTheTop = /^(?:model\.)?(?:output|head|decoder)\.(?:norm\.|dense\.)?(?:weight|bias)$/; // InternLM2, RWKV, ModernBERT
+const headsAtTheTop = /^(?:model\.)?(?:output|head|decoder|proj_out)\.(?:norm\.|dense\.)?(?:weight|bias)$/; // InternLM2, RWKV, ModernBERT, Whisper
 const embeddingModule = /^(?:word_|token_|tok_)?embed(?:ding)?s?(?:_tokens|_in)?$/;
 
 /** Whether a tensor without a layer number follows the layers: final norm or output head. Others come before them. */
@@ -81,7 +82,9 @@ const vocabularyTensors: readonly RegExp[] = [
   /(?:^|\.)embed_(?:in|out)\.(?:weight|bias)$/, // GPT-NeoX
   /^(?:\w+\.)?shared\.weight$/, // T5, BART, LED
   /^(?:backbone|rwkv|model)\.embeddings?\.weight$/, // Mamba, RWKV
-  /(?:^|\.)lm_head\.(?:decoder\.)?(?:weight|bias)$/, // Llama and many more; RoBERTa with `decoder`
+  /(?:^|\.)lm_head\.(?:(?:decoder|out_proj)\.)?(?:weight|bias)$/, // Llama and many more; RoBERTa with `decoder`, T5Gemma with `out_proj`
+  /^(?:model\.)?proj_out\.weight$/, // Whisper
+  /(?:^|\.)output_projection\.weight$/, // BioGPT, TrOCR
   /(?:^|\.)cls\.predictions\.(?:decoder\.)?(?:weight|bias)$/, // BERT; its head is tied, its bias is not
   /(?:^|\.)predictions\.decoder\.(?:weight|bias)$|^predictions\.bias$/, // ALBERT
   /(?:^|\.)vocab_projector\.(?:weight|bias)$/, // DistilBERT
@@ -113,7 +116,9 @@ const optionalTensors: readonly RegExp[] = [
   /(?:^|\.)pooler\./,
   /(?:^|\.)relative_attention_bias\.weight$/, // T5: in the first layer of each stack only
   // Output heads and copies of the input embedding, which many checkpoints tie to it and leave out
-  /(?:^|\.)lm_head\.(?:decoder\.)?weight$/,
+  /(?:^|\.)lm_head\.(?:(?:decoder|out_proj)\.)?weight$/,
+  /^(?:model\.)?proj_out\.weight$/,
+  /(?:^|\.)output_projection\.weight$/,
   /(?:^|\.)cls\.predictions\.decoder\.weight$/,
   /(?:^|\.)predictions\.decoder\.weight$/,
   /(?:^|\.)vocab_projector\.weight$/,

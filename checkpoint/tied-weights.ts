@@ -30,6 +30,9 @@ const tiedHeads: readonly RegExp[] = [
   /(?:^|\.)output_layer\.weight$/,
   /(?:^|\.)lm_loss\.weight$/, // XLNet
   /(?:^|\.)pred_layer\.proj\.weight$/, // XLM, FlauBERT
+  /^(?:model\.)?proj_out\.weight$/, // Whisper, Moonshine
+  /(?:^|\.)output_projection\.weight$/, // BioGPT, TrOCR, FSMT
+  /(?:^|\.)lm_head\.out_proj\.weight$/, // T5Gemma
   /^(?:model\.)?(?:output|head|decoder)\.weight$/,
 ];
 

@@ -47,7 +47,12 @@ export function withOneHead(
     const hint = "Merge models that are both tied or both not.";
     findings.fault("recipe/tied-weights", placeOfModel(recipe, owner.reference), message, hint);
   }
-  const withHead = alike.map((model) => withHeadCalled(model, head));
+  const ownersBias = biasOf(owner.ties.head);
+  const hasBias = ownersBias !== undefined && owner.checkpoint.tensors.has(ownersBias);
+  const withHead = alike.map((model) => {
+    const headed = withHeadCalled(model, head);
+    return hasBias ? withBiasOfHead(headed, head) : headed;
+  });
   // Where nobody that gives the head has one, tied or not, the output has none either.
   const last = unlayered.at(-1)?.sources ?? [];
   const isWritten = withHead.some(
@@ -88,6 +93,21 @@ function withHeadCalled(model: RecipeModel, name: string): RecipeModel {
   if (entry === undefined) return model;
   const more = new Map<string, ModelEntry>([...tensors, [name, underName(entry, name, model.filesOf)]]);
   return { ...model, ties: { ...ties, head: name, isTied: false }, checkpoint: { ...model.checkpoint, tensors: more } };
+}
+
+/** Of a head that is a layer within a module with a bias: the layer's own, which is tied to the module's where the weights are tied. */
+function biasOf(head: string): string | undefined {
+  return head.endsWith(".decoder.weight") ? head.replace(/weight$/, "bias") : undefined;
+}
+
+/** With a bias of the head's own: what it is tied to, once more. */
+function withBiasOfHead(model: RecipeModel, head: string): RecipeModel {
+  const { tensors } = model.checkpoint;
+  const name = biasOf(head);
+  const entry = name && tensors.get(name.replace(/\.decoder\.bias$/, ".bias"));
+  if (!name || !entry || tensors.has(name) || !tensors.has(head)) return model;
+  const more = new Map<string, ModelEntry>([...tensors, [name, underName(entry, name, model.filesOf)]]);
+  return { ...model, checkpoint: { ...model.checkpoint, tensors: more } };
 }
 
 function renamed(model: RecipeModel, from: string, to: string, ties: Ties): RecipeModel {

@@ -39,12 +39,18 @@ export function withoutCopies(model: RecipeModel, place: Place, findings: Findin
         ? says === true
         : kind === "embedding" || kind === "tower"
           ? says !== false || isFlagOfScaling(config)
-          : true;
+          : kind === "ahead" || says !== false;
     if (answer === false && isSaid && kind !== "ahead" && kind !== "tower")
       reportDiffering(model, name, of, place, findings);
-    const isCopy = isAlias ? kind !== "head" || says !== false : isSaid && (answer ?? kind !== "ahead");
+    // A head of one's own has a bias of its own, read by its name, however equal the two are.
+    const isOwnBias = kind === "bias" && says === false;
+    const isCopy = isAlias
+      ? kind !== "head" || says !== false
+      : isOwnBias
+        ? answer === true
+        : isSaid && (answer ?? kind !== "ahead");
     if (!isCopy) continue;
-    if (kind === "ahead" || (kind === "tower" && !isAlias)) {
+    if (kind === "ahead" || (kind === "tower" && !isAlias) || isOwnBias) {
       copies.set(name, of);
       continue;
     }

@@ -18,7 +18,8 @@ interface Model {
 }
 
 const isVocabulary = (name: string) =>
-  /embed|lm_head|shared|wte|decoder\.weight|head\.weight/.test(name) && !/proj/.test(name);
+  /embed|lm_head|proj_out|output_projection|shared|wte|decoder\.weight|head\.weight/.test(name) &&
+  !/(?:up|down|gate)_proj/.test(name);
 
 function tensorOf(name: string, value: number, shape: readonly number[]) {
   const values = Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => value);
@@ -296,6 +297,56 @@ test("a stored copy stays where the type reads both: heads of LUKE, embeddings o
     const names = Object.keys(model(1).tensors);
     expect([values, warnings]).toEqual([Object.fromEntries(names.map((name) => [name, 2])), []]);
   }
+});
+
+test("a head of BERT's own has a bias of its own, and gives it to an output that had neither", async () => {
+  const bert = (isTied: boolean, value: number, more: Values): Model => ({
+    config: {
+      model_type: "bert",
+      num_hidden_layers: 1,
+      architectures: ["BertForMaskedLM"],
+      tie_word_embeddings: isTied,
+    },
+    tensors: {
+      "bert.embeddings.word_embeddings.weight": value,
+      "bert.encoder.layer.0.output.dense.weight": value,
+      "cls.predictions.bias": value,
+      ...more,
+    },
+  });
+  const own = (bias: number) => {
+    return bert(false, 1, { "cls.predictions.decoder.weight": 5, "cls.predictions.decoder.bias": bias });
+  };
+  for (const bias of [1, 9]) {
+    for (const [a, b] of [
+      [bert(true, 3, {}), own(bias)],
+      [own(bias), bert(true, 3, {})],
+    ] as const) {
+      const { values, config, warnings } = await merged(linear, { a, b });
+      expect(values["cls.predictions.decoder.weight"]).toBe(4);
+      expect(values["cls.predictions.decoder.bias"]).toBe((bias + 3) / 2);
+      expect(config.tie_word_embeddings).toBe(false);
+      expect(warnings).toEqual([expect.stringContaining("tie_word_embeddings")]);
+    }
+    const { values } = await merged(linear, { a: own(bias), b: own(bias) });
+    expect(values["cls.predictions.decoder.bias"]).toBe(bias);
+  }
+});
+
+test.each(["proj_out", "output_projection", "lm_head.out_proj"])("%s is a head", async (head) => {
+  const model = (value: number, isTied: boolean, own?: number): Model => ({
+    config: { model_type: "x", num_hidden_layers: 1, architectures: ["XForCausalLM"], tie_word_embeddings: isTied },
+    tensors: {
+      "model.decoder.embed_tokens.weight": value,
+      "model.decoder.layers.0.fc1.weight": value,
+      ...(own !== undefined && { [`${head}.weight`]: own }),
+    },
+  });
+  // Stored twice, as files converted from pickle have it; and one of its own.
+  const twice = await merged(linear, { a: model(1, true, 1), b: model(3, true) });
+  expect([twice.values[`${head}.weight`], twice.warnings]).toEqual([undefined, []]);
+  const own = await merged(linear, { a: model(1, true), b: model(3, false, 5) });
+  expect([own.values[`${head}.weight`], own.config.tie_word_embeddings]).toEqual([3, false]);
 });
 
 test("heads of two names are one: embed_out of GPT-NeoX, and what transformers 5 calls it", async () => {
