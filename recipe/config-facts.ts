@@ -72,6 +72,7 @@ const known: readonly Known[] = [
   { keys: ["feed_forward_proj"], like: activation },
   { keys: ["projector_hidden_act"], like: activation },
   { keys: ["rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "layernorm_epsilon", "norm_eps", "norm_epsilon"] },
+  { keys: ["mixer_rms_eps"] },
   { keys: ["parallel_attn", "use_parallel_residual"] },
   { keys: ["do_layer_norm_before"], otherwise: true },
   { keys: ["apply_residual_connection_post_layernorm"], otherwise: false },
@@ -84,6 +85,7 @@ const known: readonly Known[] = [
   { keys: ["dim_model_base"] },
   { keys: ["final_logit_softcapping", "logit_softcap", "logits_soft_cap"], otherwise: null },
   { keys: ["scale_embedding"], otherwise: false },
+  { keys: ["scale_decoder_outputs"] },
   { keys: ["lm_head_multiplier"], otherwise: 1 },
   // experts
   {

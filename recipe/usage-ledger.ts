@@ -84,6 +84,13 @@ export class UsageLedger {
 
   /** Says which models take part too little, or only in part. For a recipe that has no faults so far: they would be told twice. */
   judge(findings: Findings): void {
+    const [first] = this.#accounts.values();
+    const isNothing = this.usage.every(({ usedElements, zeroElements }) => usedElements === 0 && zeroElements > 0);
+    if (first !== undefined && isNothing) {
+      const message = "no model contributes anything: every tensor of the output would be zero";
+      findings.fault("recipe/zero-weight", first.source.place, message, "Give at least one model a weight.");
+      return;
+    }
     for (const [k, account] of [...this.#accounts.values()].entries()) {
       const usage = this.usage[k];
       if (usage !== undefined) judgeOne(usage, account, findings);

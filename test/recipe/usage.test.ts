@@ -154,6 +154,16 @@ test.each([
   ]);
 });
 
+test("an output of which no model is a part would be zero, and is refused", () => {
+  for (const text of [
+    "merge_method: linear\nparameters: {weight: 0, normalize: false}\nmodels: [{model: base}, {model: a}]\n",
+    "merge_method: passthrough\nmodels: [{model: a, parameters: {scale: 0}}]\n",
+  ]) {
+    const { faults } = bind(text, { base: tinyLlama(2), a: tinyLlama(2) });
+    expect(codesOf(faults)).toEqual(["recipe/zero-weight"]);
+  }
+});
+
 test("required tensors that are the base's alone are told, with the model that lacks them", () => {
   const holed = tinyLlama(2).filter(([name]) => name !== "model.layers.1.mlp.up_proj.weight");
   const held = bind(recipeOf("ties", ", density: 0.5"), { base: tinyLlama(2), a: holed });
