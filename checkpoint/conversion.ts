@@ -58,8 +58,9 @@ function pickleCommand(folder: string, files: readonly string[]): string {
   return (
     `python3 -c 'import sys, torch; from safetensors.torch import save_file; ` +
     `s = [torch.load(f, map_location="cpu", weights_only=True) for f in sys.argv[2:]]; ` +
-    `save_file({k: v.clone().contiguous() for p in s for k, v in p.get("state_dict", p).items() if torch.is_tensor(v)}, ` +
-    `sys.argv[1], {"format": "pt"})' ${words.join(" ")}`
+    `s = [next((p[k] for k in ("state_dict", "model_state_dict", "model", "module") if isinstance(p.get(k), dict)), p) for p in s]; ` +
+    `t = {k: v.clone().contiguous() for p in s for k, v in p.items() if torch.is_tensor(v)}; ` +
+    `t or sys.exit("no tensors found"); save_file(t, sys.argv[1], {"format": "pt"})' ${words.join(" ")}`
   );
 }
 

@@ -409,6 +409,8 @@ describe("openCheckpoint", () => {
       expect(error).toMatchObject({ code: "checkpoint/pickle" });
       const command = /python3 -c .*?"pt"}\)' .*?(?=; or)/.exec((error as CheckpointError).hint)?.[0];
       expect(command).toContain("weights_only=True");
+      // What trainers put around the tensors.
+      for (const key of ["state_dict", "model_state_dict", "model", "module"]) expect(command).toContain(`"${key}"`);
       expect(wordsOf(command!).slice(3)).toEqual([
         join(folder, to),
         ...(from.includes("*") ? names : [from]).map((name) => join(folder, name)),
