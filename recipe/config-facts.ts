@@ -20,6 +20,8 @@ interface Known {
 }
 
 const known: readonly Known[] = [
+  // One layer that is gone through again and again; of others the tensors tell how many there are.
+  { keys: ["num_hidden_layers"], like: (value, config) => (config.model_type === "albert" ? value : undefined) },
   // attention
   { keys: ["num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"] },
   { keys: ["decoder_attention_heads"] },
@@ -71,6 +73,7 @@ const known: readonly Known[] = [
   },
   { keys: ["feed_forward_proj"], like: activation },
   { keys: ["projector_hidden_act"], like: activation },
+  { keys: ["classifier_activation"], like: activation },
   { keys: ["rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "layernorm_epsilon", "norm_eps", "norm_epsilon"] },
   { keys: ["mixer_rms_eps"] },
   { keys: ["parallel_attn", "use_parallel_residual"] },
@@ -86,6 +89,12 @@ const known: readonly Known[] = [
   { keys: ["final_logit_softcapping", "logit_softcap", "logits_soft_cap"], otherwise: null },
   { keys: ["scale_embedding"], otherwise: false },
   { keys: ["scale_decoder_outputs"] },
+  { keys: ["full_attn_alpha_factor"] }, // MiniMax, and the following
+  { keys: ["full_attn_beta_factor"] },
+  { keys: ["linear_attn_alpha_factor"] },
+  { keys: ["linear_attn_beta_factor"] },
+  { keys: ["mlp_alpha_factor"] },
+  { keys: ["mlp_beta_factor"] },
   { keys: ["lm_head_multiplier"], otherwise: 1 },
   // experts
   {

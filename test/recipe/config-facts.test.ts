@@ -21,6 +21,15 @@ function between(a: Config, b: Config) {
   return disagreements(configFacts(a), configFacts(b)).map(({ key, found, expected }) => [key, found, expected]);
 }
 
+test("how often ALBERT goes through its one layer is told, as no tensor tells it", () => {
+  const albert = { model_type: "albert", num_hidden_layers: 12 };
+  expect(between(albert, { ...albert, num_hidden_layers: 6 })).toEqual([["num_hidden_layers", 6, 12]]);
+});
+
+test.each(["mlp_alpha_factor", "linear_attn_beta_factor", "mixer_rms_eps"])("%s is compared", (key) => {
+  expect(between({ ...llama, [key]: 1 }, { ...llama, [key]: 2 })).toEqual([[key, 2, 1]]);
+});
+
 test.each([
   [{ num_attention_heads: 4 }, [["num_attention_heads", 4, 8]]],
   [{ num_key_value_heads: 8 }, [["num_key_value_heads", 8, 2]]],
@@ -31,6 +40,7 @@ test.each([
   [{ hidden_act: "gelu" }, [["hidden_act", "gelu", "silu"]]],
   [{ rms_norm_eps: 1e-6 }, [["rms_norm_eps", 1e-6, 1e-5]]],
   [{ sliding_window: 16 }, [["sliding_window", 16, null]]],
+  [{ num_hidden_layers: 5 }, []],
   [
     { residual_multiplier: 0.22, logits_scaling: 8 },
     [
