@@ -31,9 +31,12 @@ export function pickleError(label: string, folder: string, files: readonly strin
 export function ggufError(label: string, folder: string, files: readonly string[]): CheckpointError {
   const [first = ""] = files;
   const out = folder.endsWith("/") ? `${folder}safetensors` : `${folder}-safetensors`;
+  // transformers 5 keeps the codes where it can, and saves only what it no longer takes for quantised.
   const command =
-    `python3 -c 'import sys; from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; d, f, o = sys.argv[1:]; ` +
-    `[C.from_pretrained(d, gguf_file=f).save_pretrained(o) for C in (M, T)]' ` +
+    `python3 -c 'import sys, transformers as t; d, f, o = sys.argv[1:]; G = getattr(t, "GgufConfig", None); ` +
+    `m = t.AutoModelForCausalLM.from_pretrained(d, gguf_file=f, **({"quantization_config": G(dequantize=True)} if G else {})); ` +
+    `q = getattr(m, "hf_quantizer", None); q and q.remove_quantization_config(m); m.save_pretrained(o); ` +
+    `t.AutoTokenizer.from_pretrained(d, gguf_file=f).save_pretrained(o)' ` +
     `${[folder, first, out].map(shellQuoted).join(" ")}`;
   const isSplit = /-\d+-of-\d+\.gguf$/i.test(first);
   const join = isSplit ? "First make one file of the parts, with llama.cpp's llama-gguf-split --merge. Then: " : "";
@@ -43,15 +46,16 @@ export function ggufError(label: string, folder: string, files: readonly string[
     {
       hint:
         `Take the model that ${files.length > 1 ? "they were" : "it was"} made from. Where there is none, transformers makes ` +
-        `values of the codes (needs torch and gguf): ${join}${command}`,
+        `values of the codes (needs torch, gguf and accelerate): ${join}${command}`,
     },
   );
 }
 
 /** Of all files of a folder, one file of safetensors beside them; of a single file, one of its name. */
 function pickleCommand(folder: string, files: readonly string[]): string {
-  const isModel = files.every((name) => /^pytorch_model.*\.bin$/.test(name));
-  const chosen = isModel ? files : files.slice(0, 1);
+  const ofModel = files.filter((name) => /^pytorch_model.*\.bin$/.test(name));
+  const isModel = ofModel.length > 0;
+  const chosen = isModel ? ofModel : files.slice(0, 1);
   const target = isModel ? "model.safetensors" : (chosen[0] ?? "").replace(pickleName, ".safetensors");
   const patterns = isModel ? [join(folder, "pytorch_model*.bin")] : chosen.map((name) => join(folder, name));
   const words = [join(folder, target), ...patterns].map(isModel ? globQuoted : shellQuoted);

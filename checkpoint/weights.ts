@@ -16,7 +16,7 @@ const ADAPTER_NAME = "adapter_model.safetensors";
 const ADAPTER_CONFIG_NAME = "adapter_config.json";
 const shardName = /^model-\d+-of-\d+\.safetensors$/;
 /** Pickled files that are no weights. */
-const notWeights = /^(?:training_args\.bin|optimizer\.pt|scheduler\.pt|rng_state.*\.pth|scaler\.pt)$/;
+const notWeights = /^(?:training_args|optimizer|scheduler|sampler|scaler|rng_state|random_states)[\w.-]*$/;
 
 /**
  * Which of a folder's files are the model: those that transformers loads. Where files lie beside them that another reader would

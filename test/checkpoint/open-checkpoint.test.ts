@@ -397,6 +397,7 @@ describe("openCheckpoint", () => {
       "pytorch_model*.bin",
       "model.safetensors",
     ],
+    [["pytorch_model.bin", "extra.bin", "optimizer.bin"], "pytorch_model*.bin", "model.safetensors"],
     [["consolidated.00.pth"], "consolidated.00.pth", "consolidated.00.safetensors"],
     [["last.ckpt"], "last.ckpt", "last.safetensors"],
   ])(
@@ -413,7 +414,9 @@ describe("openCheckpoint", () => {
       for (const key of ["state_dict", "model_state_dict", "model", "module"]) expect(command).toContain(`"${key}"`);
       expect(wordsOf(command!).slice(3)).toEqual([
         join(folder, to),
-        ...(from.includes("*") ? names : [from]).map((name) => join(folder, name)),
+        ...(from.includes("*") ? names.filter((name) => name.startsWith("pytorch_model")) : [from]).map((name) =>
+          join(folder, name),
+        ),
       ]);
     },
   );
