@@ -105,6 +105,24 @@ export const workerRules: readonly Rule<WorkerOptions>[] = [
       hint: `Give --memory ${mib(least)} or more, or fewer threads.`,
     };
   },
+  ({ join, identityDir, cert, key, ca }) => {
+    const joining = [join === undefined ? [] : ["--join"], identityDir === undefined ? [] : ["--identity-dir"]].flat();
+    const given = Object.entries({ "--cert": cert, "--key": key, "--ca": ca }).filter(([, file]) => file !== undefined);
+    if (joining.length === 0 || given.length === 0) return undefined;
+    return {
+      code: "trust/option",
+      message: `${joining.join(" and ")} with ${given.map(([name]) => name).join(" and ")}: one certificate comes by joining, the other from files, and a worker has one`,
+      hint: "Give either the files or the token (--join, --ca-sha256), not both; some may come from DELTAWORKS_….",
+    };
+  },
+  ({ join, identityDir, joinAddress }) =>
+    joinAddress === undefined || join !== undefined || identityDir !== undefined
+      ? undefined
+      : {
+          code: "trust/option",
+          message: `--join-address ${joinAddress} without --join: there is nothing to join with`,
+          hint: "Give the token of `deltaworks token create` with --join, or leave the address away.",
+        },
   ({ listen, coordinator }) =>
     listen === undefined || listen !== coordinator
       ? undefined

@@ -99,6 +99,11 @@ describe("a worker's settings", () => {
     [{ threads: 16, memory: 160 * MIB }, /--memory 160MiB does not fit --threads 16/],
     [{ grace: 8 * 86_400 * S }, /--grace 8d is longer than 7d/],
     [{ listen: "c:7410" }, /where the coordinator listens/],
+    [{ join: "dw1.a.b" }, undefined],
+    [{ join: "dw1.a.b", cert: "/c.pem", ca: "/ca.pem" }, /^--join with --cert and --ca: /],
+    [{ identityDir: "/i", key: "/k.pem" }, /^--identity-dir with --key: /],
+    [{ joinAddress: "c:7411" }, /^--join-address c:7411 without --join: /],
+    [{ identityDir: "/i", joinAddress: "c:7411" }, undefined],
   ])("%j", (options, said) => {
     const found = brokenRules(workerRules, { ...WORKER, ...options }).map(({ message }) => message);
     expect(found).toEqual(said === undefined ? [] : [expect.stringMatching(said)]);
