@@ -1,5 +1,5 @@
 import { isAfterLayers, isEmbeddingLike, type TensorEntry } from "../checkpoint/index.ts";
-import { maybeMismatch, Vocabularies, type Vocabulary } from "../tokenizer/index.ts";
+import { isReserved, mismatchOf, type TokenDifference, Vocabularies, type Vocabulary } from "../tokenizer/index.ts";
 import type { Findings } from "./findings.ts";
 import type { LayerSource, RecipeInput } from "./recipe.ts";
 import { maybeVocabulary, tokenCount } from "./token-binder.ts";
@@ -56,25 +56,27 @@ export class VocabularyCheck {
     // The model that gives the tokenizer counts as one that is merged.
     const all =
       definingAt >= 0 || source === undefined ? sources : [{ ...source, inputIndex: this.#definingInput }, ...sources];
+    const names = new Map<number, { readonly token: string; readonly model: RecipeInput }>();
     for (const { source, inputIndex } of all) {
       const input = this.#inputs[inputIndex];
       if (input === undefined) continue;
       const first = before.find((one) => this.#pairs(one, input).length > 0);
       before.push(input);
       if (first === undefined) continue;
-      const [mismatch] = this.#pairs(first, input).flatMap(([a, b]) => maybeMismatch(a, b, rows) ?? []);
-      if (mismatch === undefined) continue;
-      const { id, tokens, count } = mismatch;
-      const others = count === 1 ? "" : `; ${count} ids below ${rows} differ`;
-      const message = `the id ${id} is "${tokens[0]}" in "${first.label}" and "${tokens[1]}" in "${input.label}"${others}`;
-      const union = [first, input].every(({ tokenizer }) => tokenizer !== undefined)
-        ? "tokenizer_source: union brings the rows into one order"
-        : "tokenizer_source: union brings the rows into one order, once both have a tokenizer.json (save_pretrained of a fast tokenizer)";
-      const hint = this.#allowed
-        ? "Rows of different tokens are merged with each other."
-        : `${union}; --allow-vocabulary-mismatch merges them as they stand.`;
-      const severity = this.#allowed ? "warning" : "fault";
-      this.#findings.repeated(severity, input.label, "recipe/vocabulary-mismatch", source.place, message, hint);
+      const mismatches = this.#pairs(first, input).map(([a, b]) => mismatchOf(a, b, rows));
+      const different = mismatches.find((one) => one.different.length > 0)?.different ?? [];
+      const renamed = mismatches.find((one) => one.renamed.length > 0)?.renamed ?? [];
+      this.#reportDifferent(different, [first, input], rows, source);
+      this.#reportRenamed(renamed, [first, input], source);
+      for (const { id, tokens } of renamed) {
+        // What two models have taken from one reserve for uses of their own are rows of different tokens again.
+        const token = tokens.find((one) => !isReserved(one)) ?? tokens[1];
+        const other = names.get(id);
+        const pair: TokenDifference = { id, tokens: [other?.token ?? token, token] };
+        if (other !== undefined && other.token !== token)
+          this.#reportDifferent([pair], [other.model, input], rows, source);
+        else names.set(id, { token, model: tokens[1] === token ? input : first });
+      }
     }
     // Heads are compared with the output's embedding where they come from elsewhere.
     if (definingAt >= 0 || source === undefined || isAfterLayers(name)) return;
@@ -104,6 +106,45 @@ export class VocabularyCheck {
       });
       return one === undefined || other === undefined ? [] : [[one, other] as const];
     });
+  }
+
+  #reportDifferent(
+    different: readonly TokenDifference[],
+    models: readonly [RecipeInput, RecipeInput],
+    rows: number,
+    { place }: LayerSource,
+  ): void {
+    const [first] = different;
+    if (first === undefined) return;
+    const { id, tokens } = first;
+    const [one, other] = models;
+    const others = different.length === 1 ? "" : `; ${different.length} ids below ${rows} differ`;
+    const message = `the id ${id} is "${tokens[0]}" in "${one.label}" and "${tokens[1]}" in "${other.label}"${others}`;
+    const union = models.every(({ tokenizer }) => tokenizer !== undefined)
+      ? "tokenizer_source: union brings the rows into one order"
+      : "tokenizer_source: union brings the rows into one order, once both have a tokenizer.json (save_pretrained of a fast tokenizer)";
+    const hint = this.#allowed
+      ? "Rows of different tokens are merged with each other."
+      : `${union}; --allow-vocabulary-mismatch merges them as they stand.`;
+    const severity = this.#allowed ? "warning" : "fault";
+    this.#findings.repeated(severity, other.label, "recipe/vocabulary-mismatch", place, message, hint);
+  }
+
+  /** The output has the names of the first. */
+  #reportRenamed(
+    renamed: readonly TokenDifference[],
+    models: readonly [RecipeInput, RecipeInput],
+    { place }: LayerSource,
+  ): void {
+    const [first] = renamed;
+    if (first === undefined) return;
+    const namedAt = isReserved(first.tokens[1]) ? 0 : 1;
+    const [named, kept] = [models[namedAt].label, models[1 - namedAt]?.label];
+    const [name, reserved] = [first.tokens[namedAt], first.tokens[1 - namedAt]];
+    const more = renamed.length === 1 ? "" : `, and ${renamed.length - 1} more like it`;
+    const message = `"${named}" calls the id ${first.id} "${name}", which "${kept}" keeps in reserve ("${reserved}")${more}: the output has the names of "${models[0].label}"`;
+    const hint = `tokenizer_source: with the path of "${named}" gives the output its names, and takes their rows from it alone.`;
+    this.#findings.repeated("warning", `${models[1].label} renamed`, "recipe/vocabulary-mismatch", place, message, hint);
   }
 
   /** Embeddings of one tensor that have different numbers of rows. */

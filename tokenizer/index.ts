@@ -8,5 +8,12 @@ export {
 } from "./output-vocabulary.ts";
 export { type GatheredRows, type GatheringRequest, RowGathering, type RowOf, type TokenRule } from "./row-gathering.ts";
 export { rolesOf, type TokenIdChange, type TokenIds, tokenIdChanges } from "./token-ids.ts";
-export { maybeMismatch, Vocabularies, type Vocabulary, type VocabularyMismatch } from "./vocabulary.ts";
+export {
+  isReserved,
+  mismatchOf,
+  type TokenDifference,
+  Vocabularies,
+  type Vocabulary,
+  type VocabularyMismatch,
+} from "./vocabulary.ts";
 export { rereadTokenizer, type WritingRequest, type WrittenTokenizer, writtenTokenizer } from "./written-tokenizer.ts";

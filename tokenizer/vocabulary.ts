@@ -42,23 +42,37 @@ function vocabularyOf(tokenizer: Tokenizer, size: number): Vocabulary {
   return { tokenizer, ids, added, tokens };
 }
 
-/** Ids below `rows` that name different tokens in two vocabularies, and the first of them. */
-export interface VocabularyMismatch {
-  readonly count: number;
+/** An id that names different tokens in two vocabularies. */
+export interface TokenDifference {
   readonly id: number;
   readonly tokens: readonly [string, string];
 }
 
-export function maybeMismatch(a: Vocabulary, b: Vocabulary, rows: number): VocabularyMismatch | undefined {
-  if (a === b) return undefined;
-  let count = 0;
-  let first: Omit<VocabularyMismatch, "count"> | undefined;
-  const end = Math.min(rows, a.tokens.length, b.tokens.length);
+/** How two vocabularies give ids below some number of rows to different tokens. */
+export interface VocabularyMismatch {
+  /** Rows of different meanings. */
+  readonly different: readonly TokenDifference[];
+  /** One keeps the id in reserve, and the other has given it a name: the rows are of one token, trained in one of the two. */
+  readonly renamed: readonly TokenDifference[];
+}
+
+/** `<|reserved_special_token_3|>`, `<unused99>`, `[unused0]`, `<|placeholder1|>`, `<|dummy_5|>`, `<|extra_0|>`, `[control_8]`, `<SPECIAL_36>`. */
+const reserve = /^\W*(?:reserved|unused|placeholder|dummy|extra|control|special)(?:_(?:special_)?token)?_?\d+\W*$/i;
+
+/** Whether a token is one that models keep for those who train them further. */
+export function isReserved(token: string): boolean {
+  return reserve.test(token);
+}
+
+export function mismatchOf(a: Vocabulary, b: Vocabulary, rows: number): VocabularyMismatch {
+  const [different, renamed]: [TokenDifference[], TokenDifference[]] = [[], []];
+  const end = a === b ? 0 : Math.min(rows, a.tokens.length, b.tokens.length);
   for (let id = 0; id < end; id++) {
     const [ofA, ofB] = [a.tokens[id], b.tokens[id]];
     if (ofA === ofB || ofA === undefined || ofB === undefined) continue;
-    count++;
-    first ??= { id, tokens: [ofA, ofB] };
+    // A name that the other has elsewhere was moved, not given.
+    const isRenamed = (isReserved(ofA) || isReserved(ofB)) && !a.ids.has(ofB) && !b.ids.has(ofA);
+    (isRenamed ? renamed : different).push({ id, tokens: [ofA, ofB] });
   }
-  return first === undefined ? undefined : { count, ...first };
+  return { different, renamed };
 }

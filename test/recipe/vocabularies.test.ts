@@ -248,3 +248,60 @@ test("a source for a token that every model has does nothing unless it is forced
   expect(told("a: {source: two, force: true}")).toEqual([]);
   expect(told("c: {source: two}")).toEqual([]);
 });
+
+const reserved = (third: string, fourth = "<|reserved_special_token_1|>") =>
+  bpe(
+    ["a", "b"],
+    [],
+    [
+      [third, 2],
+      [fourth, 3],
+    ],
+  );
+const [kept, chat] = [reserved("<|reserved_special_token_0|>"), reserved("<|im_start|>", "<|im_end|>")];
+const fourRows = (tokenizer: Tokenizer): Model => ({ tokenizer, checkpoint: rowed(4) });
+
+test("a token of the reserve that a fine-tune has given a name is merged row by row, with a warning that says whose names the output has", () => {
+  const models = { base: fourRows(kept), chat: fourRows(chat) };
+  const text =
+    '"chat" calls the id 2 "<|im_start|>", which "base" keeps in reserve ("<|reserved_special_token_0|>"), and 1 more like it: the output has the names of';
+  const { faults, warnings, tasks } = bind(linear("base", "chat"), models);
+  expect(faults).toEqual([]);
+  expect(summaryOf(warnings)).toEqual([`vocabulary-mismatch 3:25 ${text} "base" (and 1 more tensor)`]);
+  expect(tasks.find(({ name }) => name === "lm_head.weight")?.models).toHaveLength(2);
+  const reverse = bind(linear("chat", "base"), models);
+  expect([reverse.faults, summaryOf(reverse.warnings)]).toEqual([
+    [],
+    [`vocabulary-mismatch 3:25 ${text} "chat" (and 1 more tensor)`],
+  ]);
+});
+
+test("with the fine-tune's tokenizer its names are the output's, and their rows come from it alone", () => {
+  const binding = bind(`${linear("base", "chat")}tokenizer_source: chat\n`, {
+    base: fourRows(kept),
+    chat: fourRows(chat),
+  });
+  expect([binding.faults, binding.embeddingRows]).toEqual([[], 4]);
+  const [base] = sourcesOf(binding, "model.embed_tokens.weight");
+  expect(base?.runs).toEqual([
+    { part: 0, first: 0, count: 2 },
+    { part: 1, first: 2, count: 2 },
+  ]);
+});
+
+test("one reserve that two fine-tunes use for different tokens, and a name that was moved, are no renaming", () => {
+  const models = {
+    base: fourRows(kept),
+    chat: fourRows(chat),
+    tool: fourRows(reserved("<|tool|>")),
+    moved: fourRows(reserved("<|im_end|>", "<|im_start|>")),
+    grown: fourRows(reserved("<|reserved_special_token_1|>", "<|im_start|>")),
+  };
+  const faultsOf = (...names: string[]) => summaryOf(bind(linear(...names), models).faults);
+  expect(faultsOf("base", "chat", "tool")).toEqual([
+    expect.stringContaining('the id 2 is "<|im_start|>" in "chat" and "<|tool|>" in "tool"'),
+  ]);
+  expect(faultsOf("chat", "tool")[0]).toContain('the id 2 is "<|im_start|>" in "chat" and "<|tool|>" in "tool"');
+  expect(faultsOf("chat", "moved")[0]).toContain("2 ids below 4 differ");
+  expect(faultsOf("base", "grown")[0]).toContain('"<|reserved_special_token_1|>" in "grown"');
+});

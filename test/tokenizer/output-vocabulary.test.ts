@@ -1,6 +1,12 @@
 import { expect, test } from "vitest";
 import type { Tokenizer } from "../../checkpoint/index.ts";
-import { maybeMismatch, outputVocabulary, Vocabularies, type VocabularyRequest } from "../../tokenizer/index.ts";
+import {
+  isReserved,
+  mismatchOf,
+  outputVocabulary,
+  Vocabularies,
+  type VocabularyRequest,
+} from "../../tokenizer/index.ts";
 import { bpe } from "./tokenizers.ts";
 
 const vocabularies = (...tokenizers: (readonly [Tokenizer, number] | Tokenizer)[]) => {
@@ -88,7 +94,27 @@ test("equal tokenizers of equal size are one vocabulary; an id that only one use
     ),
     9,
   );
-  expect(maybeMismatch(known.of(tokenizer, 3), other, 9)).toEqual({ count: 2, id: 1, tokens: ["b", "B"] });
-  expect(maybeMismatch(known.of(tokenizer, 3), other, 1)).toBeUndefined();
-  expect(maybeMismatch(known.of(tokenizer, 1), other, 9)).toBeUndefined();
+  const [b, c] = [1, 2].map((id) => expect.objectContaining({ id }));
+  expect(mismatchOf(known.of(tokenizer, 3), other, 9)).toEqual({ different: [b, c], renamed: [] });
+  expect(mismatchOf(known.of(tokenizer, 3), other, 1)).toEqual({ different: [], renamed: [] });
+  expect(mismatchOf(known.of(tokenizer, 1), other, 9)).toEqual({ different: [], renamed: [] });
+});
+
+test.each([
+  ["<|reserved_special_token_3|>", true],
+  ["<|reserved_200|>", true],
+  ["<|reserved_token_163607|>", true],
+  ["<unused99>", true],
+  ["[unused0]", true],
+  ["<|placeholder1|>", true],
+  ["<|dummy_85|>", true],
+  ["<|extra_0|>", true],
+  ["<SPECIAL_36>", true],
+  ["[control_8]", true],
+  ["<|im_start|>", false],
+  ["<extra_id_0>", false],
+  ["special", false],
+  ["<|tool_1|>", false],
+])("whether %s is kept in reserve: %s", (token, expected) => {
+  expect(isReserved(token)).toBe(expected);
 });
