@@ -76,6 +76,8 @@ export function isAfterLayers(name: string): boolean {
 /** Ends of the names of tensors that have one row (or element) a token. */
 const vocabularyTensors: readonly RegExp[] = [
   /(?:^|\.)embed_tokens(?:_per_layer)?\.weight$/, // Llama, Mistral, Qwen, Gemma, Phi, OPT, T5's copies
+  /(?:^|\.)tokens_embed\.weight$/, // GPT
+  /(?:^|\.)token_embedding\.weight$/, // CLIP, SigLIP
   /(?:^|\.)wte\.weight$/, // GPT-2, GPT-J, Falcon-like, MPT
   /(?:^|\.)word_embeddings?\.weight$/, // BERT, BLOOM, Falcon, ChatGLM
   /(?:^|\.)tok_embeddings\.weight$/, // InternLM2, ModernBERT
@@ -106,6 +108,15 @@ export function isEmbeddingLike(name: string): boolean {
 export function holdsExperts(name: string, shape: readonly number[]): boolean {
   const isFused = /(?:^|\.)(?:experts|block_sparse_moe)\.(?!\d)(?:\w+\.)?\w+$/.test(name);
   return isFused && (shape.length === 3 || (shape.length === 2 && /bias$/.test(name)));
+}
+
+/** What turns pictures or sounds into the first layer's input, in models that have no tokens. */
+const perceptionTensors =
+  /(?:^|\.)(?:patch_embed(?:dings?|der)?|feature_extractor|feature_encoder|feature_projection|subsampling\w*)\./;
+
+/** Whether a tensor is of the part that models of pictures or sounds have in place of an embedding of tokens. */
+export function isPerception(name: string): boolean {
+  return perceptionTensors.test(name);
 }
 
 const optionalTensors: readonly RegExp[] = [

@@ -6,6 +6,7 @@ export {
   isComputed,
   isEmbeddingLike,
   isOptional,
+  isPerception,
   type LayerCountKey,
   type LayerName,
   layerCount,

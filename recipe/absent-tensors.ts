@@ -11,8 +11,16 @@ export class AbsentTensors {
   readonly #notes: Note[];
   /** Where it is not known, any tensor may be missing in a model. */
   readonly #knowsArchitecture: boolean;
+  /** Whether that was told already, so that it need not be of each. */
+  readonly #isTold: boolean;
 
-  constructor(method: MethodDeclaration, findings: Findings, notes: Note[], knowsArchitecture: boolean) {
+  constructor(
+    method: MethodDeclaration,
+    findings: Findings,
+    notes: Note[],
+    { knowsArchitecture, isTold }: { readonly knowsArchitecture: boolean; readonly isTold: boolean },
+  ) {
+    this.#isTold = isTold;
     this.#method = method;
     this.#findings = findings;
     this.#notes = notes;
@@ -43,6 +51,12 @@ export class AbsentTensors {
       if (this.#isOptional(name)) {
         const what = isOptional(name) ? "this optional tensor" : "the tensor";
         this.#notes.push({ tensor: name, input: input.label, reason: `takes no part: it lacks ${what}` });
+        if (!this.#isTold && !isOptional(name)) {
+          const message = `"${input.label}" lacks ${inputName(participant)}: it takes no part in it`;
+          const hint =
+            "A head for one task may be missing by right; all else is the same in models of one architecture.";
+          this.#findings.repeated("warning", input.label, "recipe/missing-tensor", source.place, message, hint);
+        }
         continue;
       }
       const message = `"${input.label}" lacks ${inputName(participant)}, which "${defining.input.label}" has`;

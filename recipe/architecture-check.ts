@@ -1,4 +1,4 @@
-import { isAfterLayers, isEmbeddingLike, splitLayer } from "../checkpoint/index.ts";
+import { isAfterLayers, isEmbeddingLike, isPerception, splitLayer, vocabularySize } from "../checkpoint/index.ts";
 import type { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { placeOfModel, type Recipe } from "./recipe.ts";
@@ -18,6 +18,15 @@ export function isKnownArchitecture({ checkpoint }: RecipeModel): boolean {
   return false;
 }
 
+/** Whether it is a model of pictures or sounds, which has layers and no tokens: there is no vocabulary that could be missed. */
+export function isWithoutTokens({ checkpoint }: RecipeModel): boolean {
+  const names = [...checkpoint.tensors.keys()];
+  if (!names.some(isPerception) || !names.some((name) => splitLayer(name) !== undefined)) return false;
+  const counted = vocabularySize(checkpoint.config ?? {});
+  // What hears and spells (wav2vec2 with CTC) counts its letters.
+  return counted === undefined || names.some((name) => name.includes("feature_extractor.conv_layers"));
+}
+
 /** Warns of a model whose architecture is not known, and of models of different ones. */
 export function checkArchitectures(
   recipe: Recipe,
@@ -29,7 +38,7 @@ export function checkArchitectures(
   const type = typeOf(defining);
   // Without a config, a bare state dict does not claim to be a model.
   const claimsToBe = defining.checkpoint.config !== undefined && defining.adapter === undefined;
-  if (claimsToBe && !isKnownArchitecture(defining)) {
+  if (claimsToBe && !isKnownArchitecture(defining) && !isWithoutTokens(defining)) {
     const message = `the architecture of "${defining.label}"${type === undefined ? "" : ` (${type})`} is not known: no layers or no embedding are recognised, and tensors are merged by their names`;
     const hint = "What a model lacks, it takes no part in; shapes must agree.";
     findings.warning("recipe/unknown-architecture", placeOf(defining), message, hint);

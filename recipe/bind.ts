@@ -10,7 +10,7 @@ import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { PlanAdapter, PlanUsage, TensorTask } from "../merge/work/index.ts";
 import type { TokenIds } from "../tokenizer/index.ts";
 import { bindAdapters, maybePlainAdapter } from "./adapter-binder.ts";
-import { checkArchitectures, isKnownArchitecture } from "./architecture-check.ts";
+import { checkArchitectures, isKnownArchitecture, isWithoutTokens } from "./architecture-check.ts";
 import { maybeTokenIds, reportGoneIds } from "./bound-ids.ts";
 import { comparableModels } from "./comparable-models.ts";
 import { checkAdapterBases, checkConfigs } from "./config-check.ts";
@@ -248,6 +248,7 @@ class RecipeBinder {
     this.#tensors = new TensorBinder({
       ...{ recipe, inputs: models, method, findings, tokens, vocabularies },
       knowsArchitecture: isKnownArchitecture(defining),
+      isTold: !isWithoutTokens(defining),
     });
   }
 

@@ -29,6 +29,8 @@ export interface TensorBinderParts {
   readonly vocabularies: VocabularyCheck;
   /** Where it is not known, any tensor may be missing in a model. */
   readonly knowsArchitecture: boolean;
+  /** Whether that was told. */
+  readonly isTold: boolean;
 }
 
 /** Makes the task of one output tensor after another, and notes what is out of the ordinary. */
@@ -48,7 +50,8 @@ export class TensorBinder {
   readonly #vocabularies: VocabularyCheck;
   readonly #ahead = new Map<RecipeModel, (name: string) => boolean>();
 
-  constructor({ recipe, inputs, method, findings, tokens, vocabularies, knowsArchitecture }: TensorBinderParts) {
+  constructor(parts: TensorBinderParts) {
+    const { recipe, inputs, method, findings, tokens, vocabularies } = parts;
     this.#recipe = recipe;
     this.#inputs = inputs;
     this.#method = method;
@@ -57,7 +60,7 @@ export class TensorBinder {
     this.#vocabularies = vocabularies;
     this.#parameters = new TensorParameters(recipe, method, findings);
     this.#shapes = new ShapeDecision(method, findings, this.notes, vocabularies);
-    this.#absent = new AbsentTensors(method, findings, this.notes, knowsArchitecture);
+    this.#absent = new AbsentTensors(method, findings, this.notes, parts);
   }
 
   /** Called once all tensors are bound: warns of conditions that fit none. */

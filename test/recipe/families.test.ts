@@ -345,3 +345,79 @@ test("slices of a model whose names have other numbers besides take its layers",
   ]);
   expect(bind(text, { a: llava(3) }).faults[0]).toMatchObject({ hint: expect.stringContaining('"modules"') });
 });
+
+const seeing: [string, TensorShape[], object][] = [
+  [
+    "vit",
+    [
+      ["vit.embeddings.patch_embeddings.projection.weight", [4, 3, 2, 2]],
+      ...layersOf(2, "vit.encoder.layer", ["output.dense.weight"]),
+    ],
+    {},
+  ],
+  [
+    "siglip_vision_model",
+    [
+      ["vision_model.embeddings.patch_embedding.weight", [4, 3, 2, 2]],
+      ...layersOf(2, "vision_model.encoder.layers", ["mlp.fc1.weight"]),
+    ],
+    {},
+  ],
+  [
+    "swin",
+    [
+      ["swin.embeddings.patch_embeddings.projection.weight", [4, 3, 2, 2]],
+      ...layersOf(2, "swin.encoder.layers", ["blocks.0.output.dense.weight"]),
+    ],
+    {},
+  ],
+  [
+    "wav2vec2",
+    [
+      ["wav2vec2.feature_extractor.conv_layers.0.conv.weight", [4, 1, 3]],
+      ...layersOf(2, "wav2vec2.encoder.layers", ["attention.k_proj.weight"]),
+    ],
+    { vocab_size: 32 },
+  ],
+  [
+    "openai-gpt",
+    [
+      ["transformer.tokens_embed.weight", [10, 4]],
+      ["transformer.positions_embed.weight", [6, 4]],
+      ...layersOf(2, "transformer.h", ["mlp.c_fc.weight"]),
+    ],
+    { vocab_size: 10, n_layer: 2 },
+  ],
+  [
+    "clip",
+    [
+      ["text_model.embeddings.token_embedding.weight", [10, 4]],
+      ...layersOf(2, "text_model.encoder.layers", ["mlp.fc1.weight"]),
+      ["vision_model.embeddings.patch_embedding.weight", [4, 3, 2, 2]],
+      ...layersOf(2, "vision_model.encoder.layers", ["mlp.fc1.weight"]),
+      ["logit_scale", []],
+    ],
+    { text_config: { vocab_size: 10, num_hidden_layers: 2 }, vision_config: { num_hidden_layers: 2 } },
+  ],
+];
+
+test.each(seeing)("%s is merged without a warning; what one of two lacks is told", (model_type, tensors, more) => {
+  const model = checkpointOf(tensors, { model_type, ...more });
+  const whole = bind(linear("a", "b"), { a: model, b: model });
+  expect([whole.faults, whole.warnings, names(whole).length]).toEqual([[], [], tensors.length]);
+  const shorn = checkpointOf(tensors.slice(0, -1), { model_type, ...more });
+  const { faults, warnings } = bind(linear("a", "b"), { a: model, b: shorn });
+  expect([...faults, ...warnings].map(({ code }) => code)).toContain("recipe/missing-tensor");
+});
+
+test("a model with tokens under a name that is not known is told, whatever it sees besides", () => {
+  const tensors: TensorShape[] = [
+    ["visual.patch_embed.proj.weight", [4, 3]],
+    ["words.weight", [10, 4]],
+    ...layersOf(1, "model.layers", ["up.weight"]),
+  ];
+  const model = checkpointOf(tensors, { model_type: "strange", vocab_size: 10, num_hidden_layers: 1 });
+  expect(bind(linear("a", "b"), { a: model, b: model }).warnings.map(({ code }) => code)).toEqual([
+    "recipe/unknown-architecture",
+  ]);
+});
