@@ -117,12 +117,13 @@ export class AbsentTensors {
     this.#findings.repeated("warning", "left out", "recipe/tensor-skipped", range.place, `${name} is ${reason}`, hint);
   }
 
-  /** A tensor of another model that the defining one lacks. */
-  skipExtra(name: string, other: Participant, defining: Participant): void {
+  /** A tensor of another model that the defining one lacks. `isWeight`: one that the model's share is counted by. */
+  skipExtra(name: string, other: Participant, defining: Participant, isWeight: boolean): void {
     this.#notes.push({ tensor: name, input: other.input.label, reason: `skipped: "${defining.input.label}" lacks it` });
     const message = `"${other.input.label}" holds ${name}, which "${defining.input.label}" lacks: skipped`;
     const hint = "The tensors of the base, or of the first model, are the output's.";
-    this.#findings.repeated("warning", other.input.label, "recipe/tensor-skipped", other.source.place, message, hint);
+    const key = isWeight ? other.input.label : `${other.input.label} besides`;
+    this.#findings.repeated("warning", key, "recipe/tensor-skipped", other.source.place, message, hint);
   }
 
   #isOptional(name: string): boolean {

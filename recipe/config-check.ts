@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import { isFlagOfScaling } from "../checkpoint/index.ts";
 import { type ConfigFact, configFacts } from "./config-facts.ts";
 import type { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
@@ -20,15 +21,20 @@ export function checkConfigs(
     const { config: own } = model.checkpoint;
     if (own === undefined || own === config || model.adapter !== undefined) continue;
     if (!merged.some((one) => sameModel(one, model.reference))) continue;
-    const differences = disagreements(expected, configFacts(own));
+    const differences = disagreements(expected, configFacts(own)).filter(({ key }) => !isDecided(key, defining));
     if (differences.length === 0) continue;
     const listed = differences.map(
       ({ key, found, expected: wanted }) => `${key} ${text(found)} instead of ${text(wanted)}`,
     );
     const message = `the config of "${model.label}" disagrees with that of "${defining.label}": ${listed.join(", ")}`;
-    const hint = `Equal shapes mean different things there. The output has the config of "${defining.label}".`;
+    const hint = `Equal shapes mean different things there. The output has these from the config of "${defining.label}".`;
     findings.warning("recipe/configs-disagree", placeOfModel(recipe, model.reference), message, hint);
   }
+}
+
+/** Whether the output has a head of its own follows from its models, and its config is made to say so. */
+function isDecided(key: string, { ties, checkpoint }: RecipeModel): boolean {
+  return key === "tie_word_embeddings" && ties !== undefined && !isFlagOfScaling(checkpoint.config ?? {});
 }
 
 export interface Disagreement {
@@ -76,18 +82,15 @@ export function checkAdapterBase(
 ): void {
   const base = baseNameOf(adapter);
   if (base === undefined) return;
-  const { config, root } = model.checkpoint;
+  const { config, root, origin } = model.checkpoint;
   const path = config?._name_or_path;
-  const names = [
-    model.reference.path,
-    model.reference.text,
-    model.label,
-    root,
-    ...(typeof path === "string" ? [path] : []),
-  ];
   // In the Hub's cache a snapshot stands in a folder that is named after the model.
-  const cached = /models--([^/]+)--([^/]+)/.exec(root)?.[2];
-  if ([...names, ...(cached === undefined ? [] : [cached])].some((name) => isSameName(name, base))) return;
+  const cached = origin?.hubId ?? /models--([^/]+)--([^/]+)/.exec(root)?.[2];
+  const stated = [cached, path].filter((name) => typeof name === "string" && name !== "") as string[];
+  const own = [model.reference.path, model.reference.text, model.label, root];
+  if ([...own, ...stated].some((name) => isSameName(name, base))) return;
+  // What somebody has called a folder of his own says nothing of what lies in it.
+  if (stated.length === 0 && ![model.reference.path, root].some(isPublishedName)) return;
   const message = `"${adapter.label}" was trained on ${base}, and is put on "${model.label}"`;
   const hint = "That is right where it is the same model under another name.";
   findings.repeated(
@@ -105,10 +108,20 @@ function baseNameOf({ adapter, checkpoint }: RecipeInput): string | undefined {
   return typeof name === "string" && name !== "" ? name : undefined;
 }
 
-/** By the last part of name or path: trainers write where the model was on their machine. */
+/** By the last part of name or path: trainers write where the model was on their machine, and train on quantised copies of it. */
 function isSameName(a: string, b: string): boolean {
-  const plain = (name: string) => basename(name.replace(/@[^/]*$/, "").replace(/\/+$/, "")).toLowerCase();
-  return plain(a) === plain(b);
+  return plainName(a) === plainName(b);
+}
+
+function plainName(name: string): string {
+  const last = basename(name.replace(/@[^/]*$/, "").replace(/\/+$/, "")).toLowerCase();
+  const bare = last.replace(/[\s_]+/g, "-").replace(/^meta-/, "");
+  return bare.replace(/(?:-(?:bnb|unsloth|hf|gptq|awq|fp8|fp16|bf16|f16|[48]bit|int[48]|w\d+a\d+))+$/, "");
+}
+
+/** "Llama-3.2-1B": models are published under names that tell their size. */
+function isPublishedName(path: string): boolean {
+  return /\d(?:\.\d+)?[bm](?![a-z\d])/.test(plainName(path));
 }
 
 function isSame(a: unknown, b: unknown): boolean {

@@ -43,6 +43,15 @@ export class Findings {
     this.#repeated.set(id, { finding, list, others: 0 });
   }
 
+  /** Takes back what `repeated` was told under this key: something that says it as well is told instead. */
+  withdraw(severity: "fault" | "warning", key: string, code: RecipeCode): void {
+    const id = `${severity} ${code} ${key}`;
+    const known = this.#repeated.get(id);
+    if (known === undefined) return;
+    known.list.splice(known.list.indexOf(known.finding), 1);
+    this.#repeated.delete(id);
+  }
+
   get faults(): Fault[] {
     return this.#finished(this.#faults);
   }

@@ -59,7 +59,8 @@ function adapted(
     const hint = "The tensors of the base, or of the first model, are the output's.";
     findings.repeated("warning", label, "recipe/tensor-skipped", place, message, hint);
   }
-  checkAdapterIsUsed(adapterInput.adapter, unused, { base: model.label, adapter: adapterInput.label }, place, findings);
+  const told = { base: model.label, adapter: adapterInput.label, both: label };
+  checkAdapterIsUsed(adapterInput.adapter, unused, told, place, findings);
   const checkpoint = { ...model.checkpoint, tensors: new Map([...model.checkpoint.tensors, ...tensors]) };
   const ties = model.ties && head !== undefined ? { ...model.ties, head, isTied: false } : model.ties;
   const adaptedModel = withTextOf(
@@ -105,7 +106,7 @@ function withTextOf(model: RecipeModel, adapter: RecipeInput, adapterIndex: numb
 function checkAdapterIsUsed(
   { pairs, saved }: Adapter,
   unused: readonly string[],
-  labels: { readonly base: string; readonly adapter: string },
+  labels: { readonly base: string; readonly adapter: string; readonly both: string },
   place: Place,
   findings: Findings,
 ): void {
@@ -120,5 +121,8 @@ function checkAdapterIsUsed(
   const message = `${share < LEAST_SHARE ? "only " : ""}${percent(share)} of "${labels.adapter}" is used: "${labels.base}" lacks ${unused.length} of its tensors (the first ${unused[0] ?? ""})`;
   const hint = "Name the model that the adapter was trained on; its adapter_config.json has base_model_name_or_path.";
   if (share < LEAST_SHARE) findings.fault("recipe/unused-model", place, message, hint);
-  else findings.warning("recipe/partly-used", place, message, hint);
+  if (share < LEAST_SHARE) return;
+  // What was told of its tensors one by one is told once.
+  findings.withdraw("warning", labels.both, "recipe/tensor-skipped");
+  findings.warning("recipe/partly-used", place, message, hint);
 }

@@ -198,7 +198,8 @@ export class TensorBinder {
       this.#absent.skipAhead(name, other, defining);
       return;
     }
-    this.#absent.skipExtra(name, other, defining);
+    const isWeight = entry !== undefined && isFloatDtype(entry.dtype) && !isEmbeddingLike(name);
+    this.#absent.skipExtra(name, other, defining, isWeight);
     if (entry !== undefined) this.usage.leave(other, name, entry, `that "${defining.input.label}" lacks`);
   }
 

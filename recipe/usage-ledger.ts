@@ -122,6 +122,10 @@ function judgeOne(
     const hint = "Merge models of one architecture and size. deltaworks inspect shows what a model holds.";
     findings.fault("recipe/unused-model", place, message, hint);
   } else if (share < 1 && chosenElements > 0) {
+    // What was told of its tensors one by one is told once.
+    if (unused.every(({ reason }) => reason.endsWith("lacks")))
+      findings.withdraw("warning", model, "recipe/tensor-skipped");
+    else if (unused.length === 1 && unused[0]?.tensors === 1) return;
     const message = `${percent(share)} of what the recipe takes of "${model}" is used: ${reasonsText(unused)}`;
     findings.warning("recipe/partly-used", place, message, "The rest of the output is made without this model.");
   }

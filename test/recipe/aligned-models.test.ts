@@ -79,7 +79,6 @@ test("the head that a bare encoder lacks is said, the rest is merged", () => {
   const base = bind(recipes.ties!, { a: bert(""), b: headed });
   expect([base.faults, base.tasks.map(({ kind }) => kind)]).toEqual([[], ["merge", "merge"]]);
   expect(summaryOf(base.warnings)).toEqual([
-    'tensor-skipped 3:10 "b" holds cls.predictions.transform.dense.weight, which "a" lacks: skipped',
     'partly-used 3:10 66.6 % of what the recipe takes of "b" is used: 1 tensor that "a" lacks (cls.predictions.transform.dense.weight)',
   ]);
 });

@@ -1,6 +1,9 @@
 import { expect, test } from "vitest";
+import type { Checkpoint } from "../../checkpoint/index.ts";
 import { disagreements } from "../../recipe/config-check.ts";
 import { type Config, configFacts } from "../../recipe/config-facts.ts";
+import { bindModels } from "./binding.ts";
+import { checkpointOf, tinyLlama } from "./checkpoints.ts";
 
 const llama: Config = {
   model_type: "llama",
@@ -127,4 +130,25 @@ test("one set of rope for each type of layer is compared type by type", () => {
   expect(between({ ...llama, rope_parameters: sets }, { ...llama, rope_parameters: other })).toEqual([
     ["rope_parameters.sliding", { theta: 1e5 }, { theta: 1e4 }],
   ]);
+});
+
+test("a tied and an untied head are no disagreement: the output's config is made to say which; other facts are told as the first's", () => {
+  const config = { model_type: "llama", architectures: ["LlamaForCausalLM"], num_hidden_layers: 1, rope_theta: 10000 };
+  const own = checkpointOf(tinyLlama(1), { ...config, tie_word_embeddings: false });
+  const tied = checkpointOf(tinyLlama(1).slice(0, -1), { ...config, tie_word_embeddings: true });
+  const turned = checkpointOf(tinyLlama(1), { ...config, rope_theta: 500000, tie_word_embeddings: false });
+  const told = (one: Checkpoint, two: Checkpoint) =>
+    bindModels("merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: a}, {model: b}]\n", { a: one, b: two });
+  for (const binding of [told(own, tied), told(tied, own)]) {
+    expect([binding.faults, binding.warnings]).toEqual([[], []]);
+  }
+  expect(told(tied, turned)).toMatchObject({
+    configValues: [{ path: ["tie_word_embeddings"], value: false }],
+    warnings: [
+      {
+        message: 'the config of "b" disagrees with that of "a": rope_theta 500000 instead of 10000',
+        hint: 'Equal shapes mean different things there. The output has these from the config of "a".',
+      },
+    ],
+  });
 });

@@ -206,7 +206,7 @@ test("what a model computes by itself is no part of it: masks and frequencies th
   }
   const trained: TensorShape = ["model.layers.0.self_attn.q_proj.bias", [4]];
   const other = bind(recipeOf("ties", ", density: 0.5"), { base: tinyLlama(2), a: [...tinyLlama(2), trained] });
-  expect(codesOf(other.warnings)).toEqual(["recipe/tensor-skipped", "recipe/partly-used"]);
+  expect(codesOf(other.warnings)).toEqual(["recipe/partly-used"]);
 });
 
 test("a recipe of too few models is told of that alone: none of them is called a stranger", () => {
@@ -216,4 +216,21 @@ test("a recipe of too few models is told of that alone: none of them is called a
     a: model,
   });
   expect(codesOf(faults)).toEqual(["recipe/model-count"]);
+});
+
+test("what is skipped and is no weight is told for itself, beside the share of the weights", () => {
+  const more: TensorShape[] = [
+    ["model.extra.weight", [4]],
+    ["model.extra.count", [4], "I64"],
+    ["model.shared.lm_head.weight", [10, 4]],
+  ];
+  const { faults, warnings } = bind(recipeOf("ties", ", density: 0.5"), {
+    base: tinyLlama(2),
+    a: [...tinyLlama(2), ...more],
+  });
+  expect(faults).toEqual([]);
+  expect(summaryOf(warnings)).toEqual([
+    expect.stringMatching(/^tensor-skipped 3:10 "a" holds model.extra.count, .* \(and 1 more tensor\)$/),
+    expect.stringMatching(/^partly-used 3:10 95.4 % .*: 1 tensor that "base" lacks \(model.extra.weight\)$/),
+  ]);
 });
