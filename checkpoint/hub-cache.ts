@@ -15,7 +15,7 @@ export function isHubId(path: string): boolean {
 }
 
 /**
- * Finds a model in the cache that `hf download` and transformers fill.
+ * Finds a model in the cache that `hf download` and transformers fill. `near`: a local path that may have been meant.
  * @throws CheckpointError `checkpoint/not-in-cache` with the command that gets it
  */
 export async function locateInCache(
@@ -23,6 +23,7 @@ export async function locateInCache(
   id: string,
   revision: string | undefined,
   environment: Readonly<Record<string, string | undefined>>,
+  near?: string,
 ): Promise<ModelLocation> {
   const cache = cacheFolder(environment);
   const repository = join(cache, `models--${id.replace("/", "--")}`);
@@ -30,7 +31,7 @@ export async function locateInCache(
   const command = `hf download ${id}${revision === undefined ? "" : ` --revision ${shellQuoted(revision)}`}`;
   const notThere = (what: string) =>
     new CheckpointError("checkpoint/not-in-cache", `${model}: no local path, and ${what}`, {
-      hint: `Get it: ${command}`,
+      hint: `${near === undefined ? "" : `Did you mean the folder "${near}"? `}Get it: ${command}`,
     });
   if (revision !== undefined) checkRevision(id, revision);
   if ((await store.identity(repository)) === undefined) throw notThere(`not in the Hub's cache ${cache}`);

@@ -31,6 +31,7 @@ export type { ModelOrigin } from "./model-card.ts";
 export { type ExpertFacts, type ModelFacts, modelFacts, type StackFacts, type VocabularyFacts } from "./model-facts.ts";
 export type { ModelLocation } from "./model-location.ts";
 export { alignNames, bareName, type NameAlignment, type NamedShapes, namesInTarget } from "./name-alignment.ts";
+export { maybeMeant } from "./near-name.ts";
 export { type Adapter, type OpenedFiles, openAdapter, openModelOrAdapter } from "./open-adapter.ts";
 export { type OpenOptions, openCheckpoint } from "./open-checkpoint.ts";
 export { type PackedWeights, packedWeights, statedPacking } from "./packed-weights.ts";

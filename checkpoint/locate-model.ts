@@ -4,6 +4,7 @@ import { ggufError, isGgufName, isPickleName, pickleError } from "./conversion.t
 import { CheckpointError, quoted } from "./errors.ts";
 import { blobsOf, isHubId, locateInCache } from "./hub-cache.ts";
 import type { ModelLocation } from "./model-location.ts";
+import { maybeMeant } from "./near-name.ts";
 
 export interface ModelReference {
   /** A folder, a .safetensors file, or `owner/name` on the Hub. */
@@ -48,15 +49,54 @@ export async function locateModel(
       { hint: "Leave the revision out; or, if the model on the Hub is meant, rename the local folder." },
     );
   }
-  if (isHubId(path)) return locateInCache(store, path, revision, surroundings.environment);
+  const near = await maybeNear(store, path, surroundings);
+  if (isHubId(path)) return locateInCache(store, path, revision, surroundings.environment, near);
   const { cwd, recipeDirectory } = surroundings;
   const isOnePlace = resolve(cwd) === resolve(recipeDirectory);
   const places = isAbsolute(path) ? "" : isOnePlace ? ` in ${cwd}` : `, neither in ${cwd} nor in ${recipeDirectory}`;
-  throw new CheckpointError("checkpoint/not-found", `${path}: nothing is there${places}`, {
-    hint: /^~/.test(path)
-      ? `~ is spelled out by the shell alone, and stands for nothing in a recipe: write the whole path${homeHint(path, surroundings.environment)}.`
-      : "Relative paths count from the working directory, then from the recipe's folder.",
-  });
+  throw new CheckpointError(
+    "checkpoint/not-found",
+    `${path}: nothing is there${places}${near === undefined ? "" : `, did you mean "${near}"?`}`,
+    {
+      hint: /^~/.test(path)
+        ? `~ is spelled out by the shell alone, and stands for nothing in a recipe: write the whole path${homeHint(path, surroundings.environment)}.`
+        : "Relative paths count from the working directory, then from the recipe's folder.",
+    },
+  );
+}
+
+/** A path that is there and differs by a slip of the hand: in one of its parts, from one of the places that are searched. */
+async function maybeNear(
+  store: Store,
+  path: string,
+  { cwd, recipeDirectory, modelsRoot }: Surroundings,
+): Promise<string | undefined> {
+  const parts = path.split("/");
+  const places = isAbsolute(path) ? ["/"] : [...new Set([modelsRoot ?? cwd, cwd, recipeDirectory])];
+  for (const place of places) {
+    for (const [k, part] of parts.entries()) {
+      if (part === "" || part === "." || part === "..") continue;
+      const above = resolve(place, parts.slice(0, k).join("/") || ".");
+      const names = await namesIn(store, above);
+      if (names === undefined) break;
+      if (names.includes(part)) continue;
+      const meant = maybeMeant(part, names);
+      const near = meant && [...parts.slice(0, k), meant, ...parts.slice(k + 1)].join("/");
+      if (near !== undefined && (await store.identity(resolve(place, near))) !== undefined) return near;
+      break;
+    }
+  }
+  return undefined;
+}
+
+/** Undefined of what is no folder, or may not be looked into. */
+async function namesIn(store: Store, folder: string): Promise<readonly string[] | undefined> {
+  if ((await store.identity(folder))?.kind !== "directory") return undefined;
+  try {
+    return (await store.list(folder)).map(({ name }) => name);
+  } catch {
+    return undefined;
+  }
 }
 
 function homeHint(path: string, { HOME }: Surroundings["environment"]): string {

@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path";
 import { JOURNAL_NAME, readHistory, TensorRounds } from "../coordinator/job/index.ts";
 import { lookAt, openFileJournal } from "../coordinator/journal/index.ts";
-import { InputsError, openModels, parse, planOpened } from "../coordinator/prepare/index.ts";
+import { InputsError, openModels, parseBeside, planOpened } from "../coordinator/prepare/index.ts";
 import { RECIPE_NAME, type RepairInput, type RepairSource, WORK_DIRECTORY } from "../coordinator/publish/index.ts";
 import { createEngine } from "../merge/engines/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
@@ -31,7 +31,7 @@ export function repairSource(options: RepairSourceOptions): RepairSource {
   let opened: readonly RecipeInput[] = [];
   return {
     openInputs: async (recipeText) => {
-      const { recipe } = parse(recipeText, recipePath, { allowUnknownKeys });
+      const { recipe } = await parseBeside(store, recipeText, recipePath, { ...options, allowUnknownKeys });
       const recordedFolders = await foldersInJournal(store, out);
       const found = await openModels(store, recipe, recipePath, { ...options, recordedFolders });
       const [failure, ...others] = found.failures;
@@ -40,7 +40,7 @@ export function repairSource(options: RepairSourceOptions): RepairSource {
       return opened;
     },
     planFor: async (recipeText, _inputs, { seed, options: planOptions }) => {
-      const parsed = parse(recipeText, recipePath, { allowUnknownKeys });
+      const parsed = await parseBeside(store, recipeText, recipePath, { ...options, allowUnknownKeys });
       return planOpened(parsed, opened, { ...planOptions, seed, allowVocabularyMismatch, cutEmbeddings });
     },
     recomputeSlices: (plan, slices, shardPaths) => recompute(store, plan, opened, slices, shardPaths),

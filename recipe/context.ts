@@ -9,6 +9,8 @@ export interface ReadingContext {
   readonly findings: Findings;
   /** Unknown keys are warnings. */
   readonly allowUnknownKeys: boolean;
+  /** See ParseOptions. */
+  readonly isPath?: (text: string) => boolean;
   /** Undefined where the recipe names none that we have; parameters are then not looked at. */
   readonly method: MethodDeclaration | undefined;
 }

@@ -33,7 +33,8 @@ function maybePath(node: YamlNode, { findings }: ReadingContext): string | undef
 }
 
 /** `path[@revision][+adapter[@revision]]` */
-function fromText(text: string, { place }: YamlNode, { findings }: ReadingContext): ModelReference | undefined {
+function fromText(text: string, { place }: YamlNode, { findings, isPath }: ReadingContext): ModelReference | undefined {
+  if (/[+@]/.test(text) && isPath?.(text) === true) return reference(text, undefined);
   const parts = text.split("+");
   if (parts.length > 2) {
     const hint = 'One model takes one adapter. If "+" belongs to the path, write model: {model: {path: ...}}.';

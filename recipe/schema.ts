@@ -17,6 +17,8 @@ export interface ParseOptions {
   readonly methods: ReadonlyMap<string, MethodDeclaration>;
   /** Keys and parameters that mean nothing are warnings instead of faults. */
   readonly allowUnknownKeys: boolean;
+  /** Whether a text with "+" or "@" is the path of something that is there, and not a model with an adapter or a revision. */
+  readonly isPath?: (text: string) => boolean;
 }
 
 const recipeKeys = [
@@ -44,7 +46,8 @@ export function readRecipe(
   }
   if (isForOther(root, findings)) return undefined;
   const method = maybeMethod(root, options.methods, findings);
-  const context: ReadingContext = { findings, allowUnknownKeys: options.allowUnknownKeys, method };
+  const { allowUnknownKeys, isPath } = options;
+  const context: ReadingContext = { findings, allowUnknownKeys, method, ...(isPath && { isPath }) };
   reportUnknownKeys(context, root, recipeKeys);
   if (options.isNamed !== true) reportName(root, findings);
   const baseNode = maybeValue(root, "base_model");

@@ -1,8 +1,10 @@
 import { join, resolve } from "node:path";
 import { runMergeJob } from "../../coordinator/job/index.ts";
-import { prepareText, readRecipe } from "../../coordinator/prepare/index.ts";
+import { estimateOf } from "../../coordinator/plan/index.ts";
+import { outlineOf, prepareText, readRecipe } from "../../coordinator/prepare/index.ts";
 import { WORK_DIRECTORY } from "../../coordinator/publish/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
+import { usageOf } from "../../merge/work/index.ts";
 import { recipeTextUpTo } from "../../recipe/index.ts";
 import { FileStore, freeBytes, type Store } from "../../storage/index.ts";
 import type { EngineChoice } from "../../worker/index.ts";
@@ -101,6 +103,10 @@ async function mergeText(
     const { budget, threads } = resources;
     const engine = { name: options.engine, maximumBytes: resources.engineMaximumBytes };
     if (!options.quiet && !options.json) io.stderr(`${planSummary(plan, digest)}\n${outlineText(prepared)}`);
+    if (options.json) {
+      const planned = { event: "planned", plan: digest, estimate: estimateOf(plan), usage: usageOf(plan) };
+      io.stdout(`${JSON.stringify({ ...planned, ...outlineOf(prepared) })}\n`);
+    }
     const progress = new ProgressReport({
       io,
       terminal: process.stderr.isTTY === true,

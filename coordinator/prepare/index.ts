@@ -7,7 +7,7 @@ export {
   type ParsedText,
   type Prepared,
   type PrepareOptions,
-  parse,
+  parseBeside,
   planOpened,
   prepare,
   prepareText,

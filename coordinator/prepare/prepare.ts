@@ -34,6 +34,7 @@ import {
   type Fault,
   type IntegerCopy,
   labelsFor,
+  type ParseOptions,
   parseRecipe,
   type Recipe,
   type RecipeInput,
@@ -107,7 +108,7 @@ export async function prepareText(
   recipePath: string,
   options: PrepareOptions,
 ): Promise<Prepared> {
-  const parsed = parse(recipeText, recipePath, options);
+  const parsed = await parseBeside(store, recipeText, recipePath, options);
   const { opened, failures } = await openModels(store, parsed.recipe, recipePath, options);
   const [failure, ...others] = failures;
   if (failure !== undefined) {
@@ -126,9 +127,37 @@ export interface ParsedText {
   readonly warnings: readonly Fault[];
 }
 
-export function parse(text: string, path: string, options: Pick<PrepareOptions, "allowUnknownKeys">): ParsedText {
+/** A path that is there counts as it stands, whatever "+" and "@" mean in a recipe otherwise: it is looked for first. */
+export async function parseBeside(
+  store: Store,
+  text: string,
+  path: string,
+  options: OpenModelsOptions & Pick<PrepareOptions, "allowUnknownKeys">,
+): Promise<ParsedText> {
   const { allowUnknownKeys } = options;
-  const { recipe, faults, warnings } = parseRecipe(text, path, { methods: methodDeclarations(), allowUnknownKeys });
+  const asked = new Set<string>();
+  const isPath = (written: string) => !asked.add(written);
+  parseRecipe(text, path, { methods: methodDeclarations(), allowUnknownKeys, isPath });
+  const there = new Set<string>();
+  const { cwd, recipeDirectory, modelsRoot = cwd } = surroundingsOf(path, options);
+  const places = [...new Set([modelsRoot, cwd, recipeDirectory])];
+  const isThere = async (written: string): Promise<boolean> => {
+    if (options.findModel !== undefined) return (await options.findModel({ path: written })) !== undefined;
+    const found = await Promise.all(places.map((place) => store.identity(resolve(place, written))));
+    return found.some((identity) => identity !== undefined);
+  };
+  // What cannot be looked for is no path: as a model with an adapter it may be one.
+  for (const written of asked) if (await isThere(written).catch(() => false)) there.add(written);
+  return parse(text, path, { allowUnknownKeys, isPath: (written) => there.has(written) });
+}
+
+function parse(
+  text: string,
+  path: string,
+  { allowUnknownKeys, isPath }: Pick<PrepareOptions, "allowUnknownKeys"> & Pick<ParseOptions, "isPath">,
+): ParsedText {
+  const options = { methods: methodDeclarations(), allowUnknownKeys, ...(isPath && { isPath }) };
+  const { recipe, faults, warnings } = parseRecipe(text, path, options);
   if (recipe !== undefined) return { recipe, faults, warnings };
   checkFaults(faults);
   throw new Error("a recipe without faults should have been read");
@@ -201,12 +230,7 @@ export async function openModels(
 ): Promise<{ readonly opened: readonly RecipeInput[]; readonly failures: readonly Failure[] }> {
   const references = referencedModels(recipe);
   const labels = labelsFor(references);
-  const surroundings = {
-    cwd: options.cwd,
-    recipeDirectory: dirname(resolve(options.cwd, recipePath)),
-    environment: options.environment,
-    ...(options.modelsRoot === undefined ? {} : { modelsRoot: options.modelsRoot }),
-  };
+  const surroundings = surroundingsOf(recipePath, options);
   const opened: RecipeInput[] = [];
   const failures: Failure[] = [];
   const tokenizers = new TokenizerReader(store);
@@ -251,6 +275,11 @@ async function withSlowVocabularies(
     }
   }
   return inputs;
+}
+
+function surroundingsOf(recipePath: string, { cwd, environment, modelsRoot }: OpenModelsOptions): Surroundings {
+  const recipeDirectory = dirname(resolve(cwd, recipePath));
+  return { cwd, recipeDirectory, environment, ...(modelsRoot !== undefined && { modelsRoot }) };
 }
 
 async function adapterAt(store: Store, location: ModelLocation, label: string): Promise<OpenedFiles> {

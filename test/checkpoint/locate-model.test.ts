@@ -96,6 +96,27 @@ describe("a local path", () => {
     await expect(locateModel(store, { path }, place())).rejects.toMatchObject({ code });
   });
 
+  test("that is not there is answered with the one that differs by a slip of the hand", async () => {
+    const at = place();
+    model(at.cwd, "models", "base-7b");
+    model(at.recipeDirectory, "tuned-7b");
+    const located = (path: string) => locateModel(store, { path }, at);
+    for (const path of ["./modles/base-7b", "./models/bsae-7b"])
+      await expect(located(path)).rejects.toMatchObject({
+        code: "checkpoint/not-found",
+        message: expect.stringContaining('did you mean "./models/base-7b"?'),
+      });
+    await expect(located(`${at.cwd}/modles/base-7b`)).rejects.toThrow(`did you mean "${at.cwd}/models/base-7b"?`);
+    await expect(located("./tnued-7b/")).rejects.toThrow('did you mean "./tuned-7b/"?');
+    await expect(located("modles/base-7b")).rejects.toMatchObject({
+      code: "checkpoint/not-in-cache",
+      hint: 'Did you mean the folder "models/base-7b"? Get it: hf download modles/base-7b',
+    });
+    // What would not be there either is not named.
+    for (const path of ["./modles/other", "./elsewhere/x"])
+      await expect(located(path)).rejects.not.toThrow("did you mean");
+  });
+
   test("is looked for under modelsRoot first: as it stands, then by its last part", async () => {
     const modelsRoot = temporaryFolder();
     const at = place({ modelsRoot });

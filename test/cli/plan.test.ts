@@ -1,7 +1,8 @@
-import { readFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { planCommand } from "../../cli/commands/plan.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { CapturedIo } from "./captured-io.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -65,4 +66,22 @@ test("README and guide show what the first plan really prints", async () => {
   const shown = out.split("\n").slice(0, 4).join("\n");
   for (const page of ["README.md", "docs/guide.md"])
     expect(readFileSync(join(root, page), "utf8").includes(`\n${shown}\n`), `${page} should show\n${shown}`).toBe(true);
+});
+
+test("a folder whose name holds + and @ is that folder; where there is none, a model with an adapter is meant", async () => {
+  const folder = temporaryFolder();
+  const plan = async (model: string): Promise<CapturedIo> => {
+    const io = new CapturedIo();
+    writeFileSync(join(folder, "recipe.yml"), `merge_method: passthrough\nmodels: [{model: "${model}"}]\n`);
+    await planCommand([join(folder, "recipe.yml")], { ...options, json: true } as never, io);
+    return io;
+  };
+  cpSync(join(root, "examples/models/experts-a"), join(folder, "a+b c+d@2"), { recursive: true });
+  expect((await plan("a+b c+d@2")).objects()).toMatchObject([{ usage: [{ model: "a+b c+d@2", share: 1 }] }]);
+  expect((await plan("./a+b c+d@2/")).objects()).toHaveLength(1);
+  renameSync(join(folder, "a+b c+d@2"), join(folder, "a"));
+  expect((await plan("a+b c")).err).toContain("b c: nothing is there");
+  expect((await plan("./A")).err).toContain("./A: nothing is there");
+  mkdirSync(join(folder, "a+"));
+  expect((await plan("a+b c")).err).toContain("b c: nothing is there");
 });
