@@ -78,6 +78,9 @@ const vocabularyTensors: readonly RegExp[] = [
   /(?:^|\.)embed_tokens(?:_per_layer)?\.weight$/, // Llama, Mistral, Qwen, Gemma, Phi, OPT, T5's copies
   /(?:^|\.)tokens_embed\.weight$/, // GPT
   /(?:^|\.)token_embedding\.weight$/, // CLIP, SigLIP
+  /^(?:transformer\.)?embeddings\.weight$/, // XLM, FlauBERT; Mamba and RWKV without a head
+  /^(?:transformer\.)?w\.weight$/, // CTRL
+  /^(?:cpmant\.)?input_embedding\.weight$/,
   /(?:^|\.)wte\.weight$/, // GPT-2, GPT-J, Falcon-like, MPT
   /(?:^|\.)word_embeddings?\.weight$/, // BERT, BLOOM, Falcon, ChatGLM
   /(?:^|\.)tok_embeddings\.weight$/, // InternLM2, ModernBERT
@@ -110,13 +113,12 @@ export function holdsExperts(name: string, shape: readonly number[]): boolean {
   return isFused && (shape.length === 3 || (shape.length === 2 && /bias$/.test(name)));
 }
 
-/** What turns pictures or sounds into the first layer's input, in models that have no tokens. */
 const perceptionTensors =
-  /(?:^|\.)(?:patch_embed(?:dings?|der)?|feature_extractor|feature_encoder|feature_projection|subsampling\w*)\./;
+  /(?:^|\.)(?:patch_embed(?:dings?|der)?|feature_extractor|feature_encoder|feature_projection|subsampl\w*)\./;
 
-/** Whether a tensor is of the part that models of pictures or sounds have in place of an embedding of tokens. */
-export function isPerception(name: string): boolean {
-  return perceptionTensors.test(name);
+/** Whether a tensor turns pictures or sounds into what layers take: of patches, or a convolution. */
+export function isPerception(name: string, shape: readonly number[]): boolean {
+  return perceptionTensors.test(name) || (shape.length >= 3 && /conv|patch|stem|projection/.test(name));
 }
 
 const optionalTensors: readonly RegExp[] = [

@@ -20,11 +20,13 @@ export function isKnownArchitecture({ checkpoint }: RecipeModel): boolean {
 
 /** Whether it is a model of pictures or sounds, which has layers and no tokens: there is no vocabulary that could be missed. */
 export function isWithoutTokens({ checkpoint }: RecipeModel): boolean {
-  const names = [...checkpoint.tensors.keys()];
-  if (!names.some(isPerception) || !names.some((name) => splitLayer(name) !== undefined)) return false;
-  const counted = vocabularySize(checkpoint.config ?? {});
+  const { tensors, config = {} } = checkpoint;
+  const names = [...tensors.keys()];
+  if (!names.some((name) => splitLayer(name) !== undefined)) return false;
+  if (![...tensors].some(([name, { shape }]) => isPerception(name, shape))) return false;
+  if (vocabularySize(config) === undefined || typeof config.image_size === "number") return true;
   // What hears and spells (wav2vec2 with CTC) counts its letters.
-  return counted === undefined || names.some((name) => name.includes("feature_extractor.conv_layers"));
+  return names.some((name) => name.includes("feature_extractor.conv_layers"));
 }
 
 /** Warns of a model whose architecture is not known, and of models of different ones. */

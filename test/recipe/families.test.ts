@@ -380,6 +380,28 @@ const seeing: [string, TensorShape[], object][] = [
     { vocab_size: 32 },
   ],
   [
+    "resnet",
+    [
+      ["resnet.embedder.embedder.convolution.weight", [4, 3, 7, 7]],
+      ...layersOf(2, "resnet.encoder.stages", ["layers.0.layer.0.convolution.weight"]),
+    ],
+    {},
+  ],
+  [
+    "beit",
+    [
+      ["beit.embeddings.patch_embeddings.projection.weight", [4, 3, 2, 2]],
+      ...layersOf(2, "beit.encoder.layer", ["output.dense.weight"]),
+    ],
+    { vocab_size: 8192, image_size: 224 },
+  ],
+  [
+    "flaubert",
+    [["transformer.embeddings.weight", [10, 4]], ...layersOf(2, "transformer.attentions", ["q_lin.weight"])],
+    { vocab_size: 10, n_layers: 2 },
+  ],
+  ["mamba", [["embeddings.weight", [10, 4]], ...layersOf(2, "layers", ["mixer.in_proj.weight"])], { vocab_size: 10 }],
+  [
     "openai-gpt",
     [
       ["transformer.tokens_embed.weight", [10, 4]],
