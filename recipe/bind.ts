@@ -11,7 +11,7 @@ import type { PlanAdapter, PlanUsage, TensorTask } from "../merge/work/index.ts"
 import type { TokenIds } from "../tokenizer/index.ts";
 import { bindAdapters, maybePlainAdapter } from "./adapter-binder.ts";
 import { checkArchitectures, isKnownArchitecture, isWithoutTokens } from "./architecture-check.ts";
-import { maybeTokenIds, reportGoneIds } from "./bound-ids.ts";
+import { maybeTokenIds, reportGoneIds, reportTemplate } from "./bound-ids.ts";
 import { comparableModels } from "./comparable-models.ts";
 import { checkAdapterBases, checkConfigs } from "./config-check.ts";
 import type { ConfigValue } from "./config-value.ts";
@@ -149,12 +149,17 @@ export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], optio
 function boundIds(
   recipe: Recipe,
   inputs: readonly RecipeInput[],
-  { definingInput, tokenizerOf, tokenizer, tasks, embeddingRows, adapter }: Binding,
+  { definingInput, tokenizerOf, templateOf, tokenizer, chatTemplate, tasks, embeddingRows, adapter }: Binding,
   findings: Findings,
 ): TokenIds | undefined {
   const defining = inputs[definingInput];
   if (defining === undefined || adapter !== undefined) return undefined;
   const output = { defining, bound: tokenizer, copied: inputs[tokenizerOf]?.tokenizer, tasks, embeddingRows };
+  const text = chatTemplate ?? inputs[templateOf]?.chatTemplate;
+  const place = recipe.chatTemplate?.place ?? recipe.tokenizer?.place ?? recipe.methodPlace;
+  // A model that is copied as it is has the faults of its own template.
+  if (chatTemplate !== undefined || tokenizer !== undefined || tokenizerOf !== templateOf)
+    reportTemplate(output, { text, isForeign: recipe.chatTemplate?.kind === "text" }, inputs, place, findings);
   const ids = maybeTokenIds(output);
   if (ids !== undefined) reportGoneIds(output, ids, recipe.tokenizer?.place ?? recipe.methodPlace, findings);
   return ids;

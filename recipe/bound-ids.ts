@@ -1,10 +1,18 @@
 import { type JsonObject, type ModelTokenizer, parsePythonJson, vocabularySize } from "../checkpoint/index.ts";
 import type { TensorTask } from "../merge/work/index.ts";
-import { rolesOf, type TokenIdChange, type TokenIds, tokenIdChanges, Vocabularies } from "../tokenizer/index.ts";
+import {
+  marksWithoutToken,
+  rolesOf,
+  type TokenIdChange,
+  type TokenIds,
+  tokenIdChanges,
+  Vocabularies,
+} from "../tokenizer/index.ts";
 import type { Place } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import { mainEmbedding } from "./main-embedding.ts";
 import type { RecipeInput } from "./recipe.ts";
+import { quotedList } from "./suggestion.ts";
 import { type BoundTokenizer, tokenCount } from "./token-binder.ts";
 
 /** The text of an output, as far as ids depend on it. */
@@ -48,6 +56,27 @@ function settingsOf({ defining, bound, copied }: OutputTokens): readonly (JsonOb
   return [beside?.config, beside?.specialTokensMap];
 }
 
+/** Warns of tokens that the output's chat template writes and its tokenizer lacks. `others`: all models of the merge. */
+export function reportTemplate(
+  { bound, copied }: Pick<OutputTokens, "bound" | "copied">,
+  template: { readonly text: string | undefined; readonly isForeign: boolean },
+  others: readonly RecipeInput[],
+  place: Place,
+  findings: Findings,
+): void {
+  const own = copied?.tokenizer;
+  const ids = bound?.vocabulary.ids ?? (own && new Vocabularies().of(own, Number.POSITIVE_INFINITY).ids);
+  if (template.text === undefined || ids === undefined) return;
+  const added = others.flatMap(({ tokenizer }) => tokenizer?.tokenizer.added.map(({ content }) => content) ?? []);
+  const missing = marksWithoutToken(template.text, new Set(added), ids, template.isForeign);
+  if (missing.length === 0) return;
+  const more = missing.length > 6 ? ` and ${missing.length - 6} more` : "";
+  const message = `the chat template of the output writes ${quotedList(missing.slice(0, 6))}${more}, which ${missing.length === 1 ? "is no token" : "are no tokens"} of its tokenizer`;
+  const hint =
+    "They are cut into pieces there. Take the tokens as well (tokenizer_source: union), or another template.";
+  findings.warning("recipe/token", place, message, hint);
+}
+
 /** Warns of ids in the defining input's configs whose tokens the output lacks. */
 export function reportGoneIds(
   { defining, bound }: OutputTokens,
@@ -62,6 +91,12 @@ export function reportGoneIds(
   for (const [role, token] of bound?.written.dropped ?? []) {
     const message = `the tokenizer's ${role} is "${token}", which has no row in the output`;
     findings.warning("recipe/token-id", place, message, "It is left out of the tokenizer's settings.");
+  }
+  const unprocessed = bound?.written.unprocessed ?? [];
+  if (unprocessed.length > 0) {
+    const message = `the tokenizer adds ${quotedList(unprocessed)} to every text, which ${unprocessed.length === 1 ? "has" : "have"} no row in the output`;
+    const hint = "It adds them no longer. tokenizer_source: union keeps the tokens of all models.";
+    findings.warning("recipe/token-id", place, message, hint);
   }
 }
 

@@ -1,8 +1,10 @@
+import { companionKind } from "../checkpoint/index.ts";
 import { outputVocabulary, Vocabularies, writtenTokenizer } from "../tokenizer/index.ts";
 import type { Place } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import { mainEmbedding } from "./main-embedding.ts";
 import type { RecipeModel } from "./model-entry.ts";
+import { quotedList } from "./suggestion.ts";
 import type { BoundTokenizer } from "./token-binder.ts";
 
 /**
@@ -17,7 +19,11 @@ export function maybeCutTokenizer(
   findings: Findings,
 ): BoundTokenizer | undefined {
   const model = models[defining];
-  if (model?.tokenizer === undefined || rows === undefined) return undefined;
+  if (model === undefined || rows === undefined) return undefined;
+  if (model.tokenizer === undefined) {
+    reportUncut(model, rows, place, findings);
+    return undefined;
+  }
   const { tokenizer } = model.tokenizer;
   const all = [...tokenizer.normal, ...tokenizer.added.map(({ content, id }) => [content, id] as const)];
   const [beyond, ...others] = all.filter(([, id]) => id >= rows);
@@ -42,4 +48,14 @@ export function maybeCutTokenizer(
     pattern: model.tokenizerOf,
     written: writtenTokenizer({ output: vocabulary, vocabularies, pattern: model.tokenizer }),
   };
+}
+
+/** Of a model whose tokens stand in files of slow tokenizers alone, which are not cut. */
+function reportUncut({ label, checkpoint }: RecipeModel, rows: number, place: Place, findings: Findings): void {
+  const files = checkpoint.companions.filter((name) => companionKind(name) === "slow-tokenizer");
+  if (files.length === 0 || rows >= (mainEmbedding(checkpoint)?.rows ?? 0)) return;
+  const message = `"${label}" has no tokenizer.json, and ${quotedList(files)} ${files.length === 1 ? "is" : "are"} copied as ${files.length === 1 ? "it stands" : "they stand"}: tokens from the id ${rows} on have no row in the output`;
+  const hint =
+    "Take them out of these files by hand, or write a tokenizer.json first: save_pretrained of a fast tokenizer.";
+  findings.warning("recipe/token", place, message, hint);
 }

@@ -61,3 +61,21 @@ export function commonestTemplate(ofInputs: readonly (string | undefined)[]): st
   for (const [template, count] of counts) if (best === undefined || count > (counts.get(best) ?? 0)) best = template;
   return best;
 }
+
+/** Tokens between bars, as most families write the marks of their turns. */
+const markPattern = /<\|[\w ./-]{1,60}\|>/g;
+
+/**
+ * Tokens that a template writes and a vocabulary lacks: they would be cut into pieces that no model was trained on. `added`: what the
+ * models of the merge find whole in a text. `isForeign`: no model came with the template, and its marks are not meant to be pieces.
+ */
+export function marksWithoutToken(
+  template: string,
+  added: Iterable<string>,
+  ids: ReadonlyMap<string, number>,
+  isForeign: boolean,
+): readonly string[] {
+  const named = [...added].filter((token) => /\S{3}/.test(token) && template.includes(token));
+  const marks = isForeign ? (template.match(markPattern) ?? []) : [];
+  return [...new Set([...named, ...marks])].filter((token) => !ids.has(token));
+}

@@ -1,4 +1,4 @@
-export { chatTemplateNames, commonestTemplate, maybeChatTemplate } from "./chat-templates.ts";
+export { chatTemplateNames, commonestTemplate, marksWithoutToken, maybeChatTemplate } from "./chat-templates.ts";
 export {
   type NewToken,
   type OutputVocabulary,

@@ -12,6 +12,7 @@ import {
 } from "../checkpoint/index.ts";
 import { newMerges } from "./new-merges.ts";
 import type { NewToken, OutputVocabulary } from "./output-vocabulary.ts";
+import { rowedProcessor } from "./post-processor.ts";
 import { contentOf } from "./token-ids.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
@@ -33,6 +34,8 @@ export interface WrittenTokenizer {
   readonly slowFilesHold: boolean;
   /** Special tokens by what they are for (`pad_token`) that the settings named and that have no row: whoever loads them would add them. */
   readonly dropped: ReadonlyMap<string, string>;
+  /** Tokens without a row that the pattern adds around every text, and the output does not. */
+  readonly unprocessed: readonly string[];
 }
 
 /** Stands where the vocabulary goes; no JSON text holds it, since U+0000 is always escaped there. */
@@ -57,6 +60,7 @@ export function writtenTokenizer({ output, vocabularies, pattern }: WritingReque
   files.set("added_tokens.json", text(Object.fromEntries(added.map(({ content, id }) => [content, id]))));
   return {
     files,
+    unprocessed: [...new Set(rowedProcessor(tokenizer.json.post_processor, output.ids).dropped)],
     slowFilesHold: newNormal.length === 0 && !dropped && pattern.slowFilesHold !== false,
     dropped: new Map([
       ...rolesWithoutRow(pattern.config, output),
@@ -117,6 +121,9 @@ function tokenizerText(
   const changed: Record<string, unknown> = {
     ...json,
     added_tokens: added,
+    ...(json.post_processor !== undefined && {
+      post_processor: rowedProcessor(json.post_processor, output.ids).processor,
+    }),
     ...(json.padding !== undefined && { padding: paddingOf(json.padding, output) }),
     model: {
       ...model,

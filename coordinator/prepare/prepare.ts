@@ -297,11 +297,11 @@ async function textOfInput(
 ): Promise<Pick<RecipeInput, "tokenizer" | "tokenizerFault" | "chatTemplate" | "idFiles">> {
   const idFiles = await tokenizers.idFiles(checkpoint, label);
   try {
-    const isNeeded = recipe.tokenizer !== undefined || inputCount > 1;
+    const isNeeded = recipe.tokenizer !== undefined || recipe.chatTemplate !== undefined || inputCount > 1;
     return {
       idFiles,
       tokenizer: isNeeded ? await tokenizers.read(checkpoint, label) : undefined,
-      chatTemplate: recipe.chatTemplate?.kind === "auto" ? await tokenizers.chatTemplate(checkpoint, label) : undefined,
+      chatTemplate: isNeeded ? await tokenizers.chatTemplate(checkpoint, label) : undefined,
     };
   } catch (error) {
     if (!(error instanceof CheckpointError)) throw error;

@@ -305,3 +305,38 @@ test("one reserve that two fine-tunes use for different tokens, and a name that 
   expect(faultsOf("chat", "moved")[0]).toContain("2 ids below 4 differ");
   expect(faultsOf("base", "grown")[0]).toContain('"<|reserved_special_token_1|>" in "grown"');
 });
+
+test("a chat template that writes tokens which the output lacks is told, and so is one that the recipe chooses", () => {
+  const template = "<|im_start|>{{ messages[0].content }}<|im_end|>";
+  const models = { base: fourRows(kept), chat: { ...fourRows(chat), chatTemplate: template } };
+  const told = (text: string, some: Record<string, Model> = models) =>
+    summaryOf(bind(text, some).warnings).filter((one) => one.startsWith("token ") && one.includes("chat template"));
+  const both =
+    'the chat template of the output writes "<|im_start|>" and "<|im_end|>", which are no tokens of its tokenizer';
+  expect(told(`${linear("base", "chat")}chat_template: auto\n`)).toEqual([`token 4:1 ${both}`]);
+  expect(told(`${linear("base")}chat_template: chatml\n`)).toEqual([`token 4:1 ${both}`]);
+  expect(told(`${linear("chat", "base")}chat_template: auto\n`)).toEqual([]);
+  expect(told(`${linear("base", "chat")}chat_template: auto\ntokenizer_source: union\n`)).toEqual([]);
+  expect(told(linear("base", "chat"))).toEqual([]);
+});
+
+test("files of slow tokenizers that are copied beside cut rows are told by name; so is what is added to texts no more", () => {
+  const slow = { ...rowed(4), companions: ["vocab.json", "merges.txt", "config.json"] };
+  const cut = (checkpoint: Checkpoint) =>
+    bind(linear("one", "two"), { one: { checkpoint }, two: { checkpoint: rowed(3) } }, { cutEmbeddings: true });
+  expect(summaryOf(cut(slow).warnings)).toContain(
+    'token 1:1 "one" has no tokenizer.json, and "vocab.json" and "merges.txt" are copied as they stand: tokens from the id 3 on have no row in the output',
+  );
+  expect(cut({ ...rowed(3), companions: ["vocab.json"] }).warnings).toEqual([]);
+  const tokenizer = bpe(["a", "b", "c"], [], [["<s>", 3]]);
+  const json = { ...tokenizer.json, post_processor: { type: "BertProcessing", sep: ["<s>", 3], cls: ["a", 0] } };
+  const fast = { tokenizer: { ...tokenizer, json }, checkpoint: rowed(4) };
+  const { warnings } = bind(
+    linear("one", "two"),
+    { one: fast, two: { checkpoint: rowed(3) } },
+    { cutEmbeddings: true },
+  );
+  expect(summaryOf(warnings)).toContain(
+    'token-id 1:1 the tokenizer adds "<s>" to every text, which has no row in the output',
+  );
+});

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { ModelTokenizer, Tokenizer } from "../../checkpoint/index.ts";
-import { outputVocabulary, Vocabularies, writtenTokenizer } from "../../tokenizer/index.ts";
+import { marksWithoutToken, outputVocabulary, Vocabularies, writtenTokenizer } from "../../tokenizer/index.ts";
 import { beside, bpe, tokenizerOf, unigram } from "./tokenizers.ts";
 
 function written(
@@ -21,9 +21,16 @@ function written(
     listed,
     padToMultipleOf: 1,
   });
-  const { files, slowFilesHold } = writtenTokenizer({ output, vocabularies, pattern });
+  const { files, slowFilesHold, unprocessed } = writtenTokenizer({ output, vocabularies, pattern });
   const json = (name: string) => JSON.parse(files.get(name) ?? "null");
-  return { output, slowFilesHold, text: files.get("tokenizer.json") ?? "", tokenizer: json("tokenizer.json"), json };
+  return {
+    output,
+    slowFilesHold,
+    unprocessed,
+    text: files.get("tokenizer.json") ?? "",
+    tokenizer: json("tokenizer.json"),
+    json,
+  };
 }
 
 /** Ids as the tokenizers library gives them when it loads the file: see added_vocabulary.rs, add_tokens. */
@@ -155,4 +162,53 @@ test("the configs beside it name the added tokens that there are", () => {
   expect(json("tokenizer_config.json").extra_special_tokens).toEqual(["<s>", "<1>"]);
   expect(json("special_tokens_map.json")).toEqual({ eos_token: "<s>", additional_special_tokens: ["<1>"] });
   expect(json("added_tokens.json")).toEqual({ "<s>": 1, "<1>": 2, "<2>": 3 });
+});
+
+const special = (...tokens: string[]) =>
+  Object.fromEntries(tokens.map((token, k) => [token, { id: token, ids: [2 + k], tokens: [token] }]));
+const around = (...tokens: string[]) => ({
+  type: "TemplateProcessing",
+  single: [...tokens.map((id) => ({ SpecialToken: { id, type_id: 0 } })), { Sequence: { id: "A", type_id: 0 } }],
+  pair: tokens.map((id) => ({ SpecialToken: { id, type_id: 1 } })),
+  special_tokens: special(...tokens),
+});
+
+test.each([
+  ["a template", around("<s>", "<e>"), around("<s>"), ["<e>"]],
+  [
+    "a sequence",
+    { type: "Sequence", processors: [{ type: "ByteLevel" }, around("<s>", "<e>")] },
+    { type: "Sequence", processors: [{ type: "ByteLevel" }, around("<s>")] },
+    ["<e>"],
+  ],
+  ["BERT's", { type: "BertProcessing", sep: ["<e>", 3], cls: ["<s>", 2] }, null, ["<e>"]],
+  [
+    "RoBERTa's in a sequence",
+    { type: "Sequence", processors: [{ type: "RobertaProcessing", sep: ["<e>", 3], cls: ["<s>", 2] }] },
+    { type: "Sequence", processors: [] },
+    ["<e>"],
+  ],
+  ["one that adds nothing", { type: "ByteLevel", trim_offsets: true }, { type: "ByteLevel", trim_offsets: true }, []],
+  ["one whose tokens all have rows", around("<s>"), around("<s>"), []],
+])("what is added around a text loses tokens without a row: %s", (_, processor, expected, dropped) => {
+  const tokenizer = bpe(
+    ["a", "b"],
+    [],
+    [
+      ["<s>", 2],
+      ["<e>", 3],
+    ],
+  );
+  const own = { ...tokenizer, json: { ...tokenizer.json, post_processor: processor } };
+  const result = written(beside(own), [], { size: 3 });
+  expect(result.tokenizer.post_processor).toEqual(expected);
+  expect(result.unprocessed).toEqual(dropped);
+});
+
+test("tokens that a template writes and a vocabulary lacks: those that a model has, and the marks of a template that came with none", () => {
+  const template = "<|im_start|>{{ role }}<|im_end|>[INST]<|user|>";
+  const ids = new Map([["<|im_end|>", 1]]);
+  const added = ["<|im_start|>", "<|im_end|>", "\n", "<other>"];
+  expect(marksWithoutToken(template, added, ids, false)).toEqual(["<|im_start|>"]);
+  expect(marksWithoutToken(template, [], ids, true)).toEqual(["<|im_start|>", "<|user|>"]);
 });
