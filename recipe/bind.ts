@@ -50,7 +50,7 @@ import { layoutOf, mainStackOf, type TensorLayout } from "./tensor-layout.ts";
 import { type BoundTokenizer, chatTemplateOf, maybeTokenBinder, type TokenBinder } from "./token-binder.ts";
 import { checkPerLayerParts } from "./unlayered-fit.ts";
 import { VocabularyCheck, type VocabularyOptions } from "./vocabulary-check.ts";
-import { countsRows, perLayerCounts } from "./vocabulary-counts.ts";
+import { checkRowsBeyond, countsRows, perLayerCounts } from "./vocabulary-counts.ts";
 
 /** What a recipe means for the models it names: one task per output tensor. Tasks are to be run only if there are no faults. */
 export interface Binding {
@@ -270,6 +270,8 @@ class RecipeBinder {
       tasks.find((task) => task.name === main && isMatrixEmbedding(task)) ??
       tasks.find((task) => isMatrixEmbedding(task) && !isAfterLayers(task.name));
     const embeddingRows = embedding?.shape[0];
+    if (defining !== undefined && embeddingRows !== undefined)
+      checkRowsBeyond(this.#recipe, defining, embeddingRows, this.#findings);
     const files = this.#inputs[this.#filesOf(this.#definingModel)];
     const isCounted = embeddingRows !== undefined && files !== undefined && countsRows(files, embeddingRows);
     const perLayer = perLayerCounts(files?.checkpoint.config ?? {}, tasks);

@@ -1,8 +1,9 @@
 import { vocabularySize, vocabularySizeKeys } from "../checkpoint/index.ts";
 import type { TensorTask } from "../merge/work/index.ts";
 import type { ConfigValue } from "./config-value.ts";
+import type { Findings } from "./findings.ts";
 import { mainEmbedding } from "./main-embedding.ts";
-import type { RecipeInput } from "./recipe.ts";
+import type { Recipe, RecipeInput } from "./recipe.ts";
 
 type Config = Readonly<Record<string, unknown>>;
 
@@ -16,6 +17,30 @@ const PER_LAYER_KEY = "vocab_size_per_layer_input";
 export function countsRows({ checkpoint }: RecipeInput, rows: number): boolean {
   const counted = checkpoint.config && vocabularySize(checkpoint.config);
   return counted === undefined || counted >= rows || mainEmbedding(checkpoint)?.rows !== rows;
+}
+
+/** Kinds of models that are built with rows beyond those of their tokens, for pictures, and how many. */
+const rowsBeyond = new Map([
+  ["mllama", 8],
+  ["mllama_text_model", 8],
+]);
+
+/**
+ * Rows that are for no token would be lost where the embedding gets one a token, or is cut; the output could not be loaded. `rows`: of
+ * the output's embedding.
+ */
+export function checkRowsBeyond(
+  { tokenizer, methodPlace }: Pick<Recipe, "tokenizer" | "methodPlace">,
+  { label, checkpoint }: RecipeInput,
+  rows: number,
+  findings: Findings,
+): void {
+  const beyond = rowsBeyond.get(String(checkpoint.config?.model_type));
+  const own = mainEmbedding(checkpoint)?.rows;
+  if (beyond === undefined || own === undefined || own === rows) return;
+  const message = `the embedding of "${label}" has ${own} rows, the last ${beyond} of them for pictures and for no token; ${rows} rows would be without them, and its kind of model (${checkpoint.config?.model_type}) cannot be`;
+  const hint = "Merge models of one vocabulary, without a tokenizer key and --cut-embeddings.";
+  findings.fault("recipe/embedding-rows", tokenizer?.place ?? methodPlace, message, hint);
 }
 
 /** Counts of the config besides `vocab_size` that follow the rows of the output. */

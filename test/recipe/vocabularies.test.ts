@@ -340,3 +340,25 @@ test("files of slow tokenizers that are copied beside cut rows are told by name;
     'token-id 1:1 the tokenizer adds "<s>" to every text, which has no row in the output',
   );
 });
+
+test("rows beyond the tokens, which a kind of model cannot be without, are not taken away", () => {
+  const seeing = (rows: number, tokens: number): Checkpoint =>
+    checkpointOf(
+      [
+        ["language_model.model.embed_tokens.weight", [rows + 8, 4]],
+        ["language_model.model.layers.0.mlp.up_proj.weight", [4, 4]],
+        ["language_model.lm_head.weight", [rows, 4]],
+      ],
+      { model_type: "mllama", text_config: { vocab_size: tokens, num_hidden_layers: 1 } },
+    );
+  const models = { one: { tokenizer: ab, checkpoint: seeing(2, 2) }, two: { tokenizer: ab, checkpoint: seeing(2, 2) } };
+  expect(bind(linear("one", "two"), models).faults).toEqual([]);
+  const { faults } = bind(`${linear("one", "two")}tokenizer_source: union\n`, models);
+  expect(summaryOf(faults)).toEqual([
+    expect.stringMatching(/^embedding-rows 4:1 the embedding of "one" has 10 rows, the last 8 /),
+  ]);
+  const longer = { one: { checkpoint: seeing(4, 4) }, two: { checkpoint: seeing(2, 2) } };
+  expect(summaryOf(bind(linear("one", "two"), longer, { cutEmbeddings: true }).faults)).toContainEqual(
+    expect.stringMatching(/^embedding-rows 1:1 the embedding of "one" has 12 rows/),
+  );
+});
