@@ -144,7 +144,14 @@ export class VocabularyCheck {
     const more = renamed.length === 1 ? "" : `, and ${renamed.length - 1} more like it`;
     const message = `"${named}" calls the id ${first.id} "${name}", which "${kept}" keeps in reserve ("${reserved}")${more}: the output has the names of "${models[0].label}"`;
     const hint = `tokenizer_source: with the path of "${named}" gives the output its names, and takes their rows from it alone.`;
-    this.#findings.repeated("warning", `${models[1].label} renamed`, "recipe/vocabulary-mismatch", place, message, hint);
+    this.#findings.repeated(
+      "warning",
+      `${models[1].label} renamed`,
+      "recipe/vocabulary-mismatch",
+      place,
+      message,
+      hint,
+    );
   }
 
   /** Embeddings of one tensor that have different numbers of rows. */
