@@ -9,7 +9,6 @@ import { JobRecords, JobRunner, remoteLimits } from "../dist/coordinator/job/ind
 import { openFileJournal, openNatsJournal, takeOver } from "../dist/coordinator/journal/index.js";
 import { coordinatorHandlers, RpcServer, WorkerHub } from "../dist/coordinator/link/index.js";
 import { connectNats } from "../dist/coordinator/nats/index.js";
-import { planText } from "../dist/merge/work/index.js";
 import { CoordinatorService } from "../dist/proto/index.js";
 import { FileStore } from "../dist/storage/index.js";
 
@@ -159,7 +158,6 @@ for (let k = 0; k < jobs; k++) {
     id: `job-${k}`,
     plan,
     planDigest: "ab".repeat(32),
-    planText: planText(plan),
     inputs: plan.inputs.map(({ label }) => ({ label, files: [{ path: "", sizeBytes: 0, mtimeNs: 0n, inode: 0n }] })),
     shardPaths: ["/bench/model.safetensors"],
     inputPlaces: plan.inputs.map(() => [{ root: "models", path: "m/model.safetensors" }]),

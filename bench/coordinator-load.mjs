@@ -56,6 +56,9 @@ function start(k) {
       }, Number(message.value.heartbeatMs));
       timer.unref();
     }
+    // One of them reads the plan, so that its text is made and kept as ever; if each did, this would be a bench of that.
+    if (message?.$case === "job" && k === 0)
+      client.readPlan({ jobId: message.value.jobId, takesGzip: true }, metadata).resume();
     if (message?.$case !== "assignment") return;
     const { id, work } = message.value;
     if (work?.$case === "slice") void slice(id);

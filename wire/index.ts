@@ -24,6 +24,7 @@ export { countsOf, failureOf, messageOfCounts, messageOfFailure } from "./failur
 export { Gatherer, type GathererOptions } from "./gatherer.ts";
 export { heartbeatFor, ioTimeoutMax, type LeaseTimes, leaseMin } from "./lease-times.ts";
 export { bytesOfHex, hexOf, numberOf } from "./numbers.ts";
+export { PlanPieces, planTextOf } from "./plan-pieces.ts";
 export {
   type FailedReport,
   failedOf,

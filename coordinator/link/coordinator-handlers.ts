@@ -27,7 +27,6 @@ import {
   type AttemptKey,
   attemptOf,
   CHUNKS_IN_FLIGHT_MAX,
-  chunksOf,
   failedOf,
   hexOf,
   malformed,
@@ -72,7 +71,7 @@ export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): C
   const { unary, stream } = callsOf(hub);
   return {
     attach: (call) => attach(call, hub, identity),
-    readPlan: (call) => stream(call, () => planPieces(hub, workerOf(call), call)),
+    readPlan: (call) => stream(call, () => planMessages(hub, workerOf(call), call)),
     requestGrants: (call, callback) =>
       unary(call, callback, async ({ requests }) => {
         const worker = workerOf(call);
@@ -204,16 +203,14 @@ function asStatus(error: unknown): Error {
   return Object.assign(new Error(), statusOf(error));
 }
 
-async function* planPieces(
+async function* planMessages(
   hub: WorkerHub,
   worker: RemoteWorker,
   { request }: ServerWritableStream<ReadPlanRequest, ReadPlanResponse>,
 ): AsyncGenerator<ReadPlanResponse> {
-  const { job } = hub.openJob(request.jobId);
+  const { job, planPieces } = hub.openJob(request.jobId);
   hub.options.log("plan sent", { worker: worker.id, job: job.id });
-  for (const { offsetBytes, sizeBytes } of chunksOf(0, job.planText.length)) {
-    yield { chunk: Buffer.from(job.planText.buffer, job.planText.byteOffset + offsetBytes, sizeBytes) };
-  }
+  yield* planPieces.messages(request.takesGzip);
 }
 
 async function* inputChunks(

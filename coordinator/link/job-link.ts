@@ -1,6 +1,6 @@
 import type { Assignment, AttemptRef, Report, SealWork, WorkerId } from "../../merge/work/index.ts";
 import { type AttachResponse, OutputAccess } from "../../proto/index.ts";
-import { messageOfAssignment, messageOfAttempt } from "../../wire/index.ts";
+import { messageOfAssignment, messageOfAttempt, type PlanPieces } from "../../wire/index.ts";
 import { LinkError } from "./errors.ts";
 import type { InputOutlet } from "./input-outlet.ts";
 import { accessOf, messageOfJob, type RemoteJob } from "./remote-job.ts";
@@ -11,6 +11,7 @@ import type { GrantAnswer, ReportAnswer, WorkerLink, WorkerListener } from "./wo
 /** A job that workers can be put to, and what its links share. */
 export interface OpenJob {
   readonly job: RemoteJob;
+  readonly planPieces: PlanPieces;
   readonly listener: WorkerListener;
   readonly intake: ResultIntake;
   readonly outlet: InputOutlet;

@@ -11,9 +11,8 @@ import { bytesOfHex } from "../../wire/index.ts";
 export interface RemoteJob {
   readonly id: string;
   readonly plan: Plan;
+  /** SHA-256 of its text. */
   readonly planDigest: string;
-  /** As `planText` of merge/work gives it: its SHA-256 is the digest. */
-  readonly planText: Uint8Array;
   /** On this machine, with the states that were found. */
   readonly inputs: JobDescription["inputs"];
   /** On this machine, in the order of plan.shards. */

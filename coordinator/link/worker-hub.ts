@@ -7,6 +7,7 @@ import {
   checkVersions,
   messageOfAttempt,
   numberOf,
+  PlanPieces,
   PROTOCOL_VERSION,
   type StreamWriter,
 } from "../../wire/index.ts";
@@ -91,6 +92,7 @@ export class WorkerHub {
       const intake = new ResultIntake(store, job.plan, job.shardPaths, (ref) => listener.mayWrite(ref));
       const open: OpenJob = {
         job,
+        planPieces: new PlanPieces(job.plan),
         listener,
         intake,
         outlet: new InputOutlet(store, job.inputs),

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { parseSeed } from "../../merge/math/index.ts";
-import { type Failure, planText, type WorkerId } from "../../merge/work/index.ts";
+import type { Failure, WorkerId } from "../../merge/work/index.ts";
 import type { RootedPath } from "../../proto/index.ts";
 import { linkless, type Store } from "../../storage/index.ts";
 import type { Counter } from "../core/index.ts";
@@ -195,7 +195,6 @@ export class ServedJob implements JobObserver {
       id: record.id,
       plan,
       planDigest: digest,
-      planText: planText(plan),
       inputs,
       shardPaths: plan.shards.map(({ name }) => join(out, STAGE_PATH, name)),
       inputPlaces: inputs.map(({ files }) => files.map(({ path }) => roots.placeOf(path))),

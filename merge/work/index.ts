@@ -45,7 +45,7 @@ export {
   type SlicePart,
   type UnusedTensors,
 } from "./plan.ts";
-export { planFromText, planLines, planText } from "./plan-text.ts";
+export { planBytes, planFromText, planLines } from "./plan-text.ts";
 export type { Seed, Step } from "./round.ts";
 export {
   type AdapterSource,

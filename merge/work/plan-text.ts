@@ -11,35 +11,26 @@ export function* planLines(plan: Plan): Generator<string> {
   for (const slice of slices) yield `\n${canonicalJson(slice)}`;
 }
 
-/** Lines are encoded in groups of about so many characters: an array for each of 200,000 lines would take more than the text. */
-const GROUP_LENGTH = 1024 * 1024;
-
-/** The text as bytes, as it travels. */
-export function planText(plan: Plan): Uint8Array {
-  const pieces: Uint8Array[] = [];
+/** The text as bytes, in pieces of at most `sizeBytes`. Lines are encoded in groups: most are much shorter than a piece. */
+export function* planBytes(plan: Plan, sizeBytes: number): Generator<Uint8Array> {
   let group: string[] = [];
   let length = 0;
-  const encode = () => {
-    pieces.push(encoder.encode(group.join("")));
-    group = [];
-    length = 0;
-  };
   for (const line of planLines(plan)) {
     group.push(line);
     length += line.length;
-    if (length >= GROUP_LENGTH) encode();
+    if (length < sizeBytes) continue;
+    yield* cut(encoder.encode(group.join("")), sizeBytes);
+    group = [];
+    length = 0;
   }
-  encode();
-  const text = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    text.set(piece, at);
-    at += piece.length;
-  }
-  return text;
+  yield* cut(encoder.encode(group.join("")), sizeBytes);
 }
 
-/** The plan of a text that `planText` made; whether it is that, its SHA-256 tells before. @throws SyntaxError for another text */
+function* cut(bytes: Uint8Array, sizeBytes: number): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += sizeBytes) yield bytes.subarray(at, at + sizeBytes);
+}
+
+/** The plan of its text; whether it is that, its SHA-256 tells before. @throws SyntaxError for another text */
 export function planFromText(text: Uint8Array): Plan {
   const rest: unknown[] = [];
   for (let at = 0; at < text.length; ) {

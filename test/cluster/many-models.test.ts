@@ -11,7 +11,6 @@ import { remoteLimits, runMergeJob } from "../../coordinator/job/index.ts";
 import { coordinatorHandlers, RpcServer, WorkerHub } from "../../coordinator/link/index.ts";
 import { prepareText } from "../../coordinator/prepare/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
-import { planText } from "../../merge/work/index.ts";
 import { CoordinatorService } from "../../proto/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { PROTOCOL_VERSION, sendSummaryMethod } from "../../wire/index.ts";
@@ -151,7 +150,6 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
           id: "job",
           plan,
           planDigest: digest,
-          planText: planText(plan),
           inputs,
           shardPaths,
           inputPlaces: inputs.map(({ files }) =>

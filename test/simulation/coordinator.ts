@@ -17,7 +17,7 @@ import {
   WorkerHub,
 } from "../../coordinator/link/index.ts";
 import { hashRanges } from "../../coordinator/seal/index.ts";
-import { type AttemptRef, type Failure, failureFrom, planText, type SealWork } from "../../merge/work/index.ts";
+import { type AttemptRef, type Failure, failureFrom, type SealWork } from "../../merge/work/index.ts";
 import type { CoordinatorServer } from "../../proto/index.ts";
 import { answeringOnce, decideWith } from "./bugs.ts";
 import type { Cluster } from "./cluster.ts";
@@ -251,7 +251,6 @@ export class SimulatedCoordinator {
       id: JOB,
       plan,
       planDigest: digest,
-      planText: planText(plan),
       inputs: [{ label: "made up", files: [] }],
       shardPaths: plan.shards.map(({ name }) => `${out}/.deltaworks/stage/${name}`),
       inputPlaces: [[]],

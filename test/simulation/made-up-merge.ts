@@ -10,7 +10,7 @@ import {
   type Assignment,
   type PlainData,
   type Plan,
-  planText,
+  planLines,
   type Slice,
   type SliceId,
   type SlicePart,
@@ -94,7 +94,9 @@ export function makeUpMerge(random: Random): MadeUpMerge {
     slices,
     notes: [],
   };
-  const digest = createHash("sha256").update(planText(plan)).digest("hex");
+  const hash = createHash("sha256");
+  for (const line of planLines(plan)) hash.update(line);
+  const digest = hash.digest("hex");
   return { plan, digest, shards: referenceShards(plan) };
 }
 

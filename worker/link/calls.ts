@@ -8,7 +8,7 @@ import {
   type ReportAnswer,
   type SliceReport,
 } from "../../proto/index.ts";
-import { Gatherer, systemTimers, type Timers } from "../../wire/index.ts";
+import { Gatherer, planTextOf, systemTimers, type Timers } from "../../wire/index.ts";
 
 /** Every call ends, also where nobody answers. Reports wait for the journal, and for results to be fetched. */
 const DEADLINES_MS = { grants: 20_000, reports: 120_000, failures: 20_000, plan: 120_000 } as const;
@@ -76,10 +76,17 @@ export class CoordinatorCalls {
         path,
         requestSerialize,
         responseDeserialize,
-        { jobId },
+        { jobId, takesGzip: true },
         options,
       );
-      call.on("data", ({ chunk }) => pieces.push(chunk));
+      call.on("data", (message) => {
+        try {
+          pieces.push(planTextOf(message));
+        } catch (error) {
+          call.cancel();
+          reject(error);
+        }
+      });
       call.on("error", reject);
       call.on("end", () => resolve(Buffer.concat(pieces)));
     });

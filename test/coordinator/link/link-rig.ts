@@ -11,7 +11,6 @@ import {
   WorkerHub,
 } from "../../../coordinator/link/index.ts";
 import type { AttemptRef, Plan, Report, UnitId } from "../../../merge/work/index.ts";
-import { planText } from "../../../merge/work/index.ts";
 import {
   AttachRequest,
   type AttachResponse,
@@ -107,7 +106,6 @@ export async function openRig({
     id: JOB,
     plan,
     planDigest: "cd".repeat(32),
-    planText: planText(plan),
     inputs: [
       { label: "base", files: [{ path: inputPath, ...{ sizeBytes: 100, mtimeNs: 0n, inode: 0n }, ...identity }] },
     ],

@@ -9,7 +9,7 @@ import {
   type RequestGrantsResponse,
   SliceReport,
 } from "../../../proto/index.ts";
-import { failuresOfCall, PROTOCOL_VERSION } from "../../../wire/index.ts";
+import { failuresOfCall, PROTOCOL_VERSION, planTextOf } from "../../../wire/index.ts";
 import { HandWorker, id, JOB, openRig, plan, RecordingJob, unit } from "./link-rig.ts";
 
 const sha256 = Buffer.alloc(32, 7);
@@ -398,11 +398,17 @@ describe("grants and reports", () => {
   });
 });
 
-test("the plan comes in pieces, whole", async () => {
+test.each([
+  ["gzip, to those who take it", true],
+  ["text, to workers that know nothing else", false],
+])("the plan comes in pieces, whole: %s", async (_, takesGzip) => {
   await rig.hub.source(rig.job)(job);
   const worker = new HandWorker(rig.client(), "w1");
   await worker.next("welcome");
   const pieces: Buffer[] = [];
-  for await (const { chunk } of worker.client.readPlan({ jobId: JOB }, worker.metadata)) pieces.push(chunk);
+  for await (const message of worker.client.readPlan({ jobId: JOB, takesGzip }, worker.metadata)) {
+    expect(message.gzipChunk.length > 0).toBe(takesGzip);
+    pieces.push(Buffer.from(planTextOf(message)));
+  }
   expect(planFromText(Buffer.concat(pieces))).toEqual(plan);
 });

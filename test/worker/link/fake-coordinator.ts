@@ -16,7 +16,7 @@ import {
   status,
 } from "@grpc/grpc-js";
 import { prepareText } from "../../../coordinator/prepare/index.ts";
-import { type Plan, planText, type Slice } from "../../../merge/work/index.ts";
+import type { Plan, Slice } from "../../../merge/work/index.ts";
 import {
   type AttachRequest,
   type AttachResponse,
@@ -47,6 +47,7 @@ import {
   fetchResultMethod,
   hexOf,
   messageOfAttempt,
+  PlanPieces,
   PROTOCOL_VERSION,
   readInputMethod,
   sendResultMethod,
@@ -151,7 +152,7 @@ export class FakeCoordinator {
       {
         attach: (call: ServerDuplexStream<AttachRequest, AttachResponse>) => this.#attach(call),
         readPlan: (call: ServerWritableStream<ReadPlanRequest, ReadPlanResponse>) => {
-          call.write({ chunk: Buffer.from(planText(this.plan)) });
+          for (const message of new PlanPieces(this.plan).messages(call.request.takesGzip)) call.write(message);
           call.end();
         },
         requestGrants: (
