@@ -1,9 +1,9 @@
 import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
-import { addDeadline } from "./deadlines.ts";
+import { addDeadline, keepDeadlines } from "./deadlines.ts";
 import { closeEarlier, earlierMayWrite, nameWriter } from "./earlier.ts";
 import type { Effect, HeldBy } from "./events.ts";
 import type { Queue } from "./queues.ts";
-import type { Attempt, JobState, Unit, Worker } from "./state.ts";
+import { type Attempt, type Holder, type JobState, NO_ATTEMPTS, type Unit, type Worker } from "./state.ts";
 
 /** What every handler does with leases, grants and slots; decides nothing. */
 
@@ -22,23 +22,49 @@ export function isHeld(attempt: Attempt): boolean {
   return attempt.status !== "reported";
 }
 
+function isHeldAs(number: number): (attempt: Attempt) => boolean {
+  return (attempt) => attempt.number === number && isHeld(attempt);
+}
+
 export function attemptOn(unit: Unit, worker: WorkerId): Attempt | undefined {
   return unit.attempts.find((attempt) => attempt.worker === worker);
 }
+
+/** Of a slice: whoever was lent that very attempt in this epoch, by that name. */
+export function holderOf(unit: Unit, { worker, attempt }: Pick<HeldBy, "worker" | "attempt">): Holder | undefined {
+  for (let holder = unit.holders; holder !== undefined; holder = holder.before) {
+    if (holder.attempt === attempt && holder.worker === worker) return holder;
+  }
+  return undefined;
+}
+
+/** Deadlines of attempts that are over, besides one for each that is held, before they are cleared away. */
+const DEADLINES_OVER_MAX = 256;
 
 export function lend(state: JobState, unit: Unit, worker: Worker, audit: boolean, out: Effect[]): void {
   const { leaseMs, attemptBase } = state.limits;
   unit.attempt = Math.max(unit.attempt, attemptBase) + 1;
   const leaseEndsMs = state.nowMs + leaseMs;
   const number = unit.attempt;
-  unit.attempts.push({ number, worker: worker.id, audit, status: "leased", leaseEndsMs, startedMs: state.nowMs });
+  const startedMs = state.nowMs;
+  const status = "leased";
+  const lent: Attempt = { number, worker: worker.id, audit, status, leaseEndsMs, startedMs, sha256: undefined };
+  // No push: the list of a unit is mostly of one, and one that grows has room for seventeen.
+  unit.attempts = unit.attempts.length === 0 ? [lent] : [...unit.attempts, lent];
   if (!audit && unit.status === "pending") unit.status = "leased";
   noteSingle(state, unit);
-  if (unit.kind === "slice") unit.holders = [...unit.holders, { attempt: number, worker: worker.id }];
+  if (unit.kind === "slice") {
+    const { id, host, kind } = worker;
+    unit.holders = { attempt: number, worker: id, host, local: kind === "local", before: unit.holders };
+  }
   worker.units.add(unit.id);
   reindex(state, worker);
   state.held++;
   addDeadline(state.deadlines, { unit: unit.id, attempt: number }, leaseEndsMs);
+  // A lease lasts a minute, and a coordinator may lend thousands in a second.
+  if (state.deadlines.length > 2 * state.held + DEADLINES_OVER_MAX) {
+    keepDeadlines(state.deadlines, (of) => state.units.get(of.unit)?.attempts.some(isHeldAs(of.attempt)) === true);
+  }
   if (unit.kind === "slice" && !audit) nameWriter(state, worker, out);
   out.push({
     type: "assign",
@@ -51,7 +77,8 @@ export function lend(state: JobState, unit: Unit, worker: Worker, audit: boolean
 
 /** The attempt is current no more. A grant of it stays open until somebody knows that nothing is being written. */
 export function drop(state: JobState, unit: Unit, attempt: Attempt): void {
-  unit.attempts = unit.attempts.filter((other) => other !== attempt);
+  const left = unit.attempts.filter((other) => other !== attempt);
+  unit.attempts = left.length === 0 ? NO_ATTEMPTS : left;
   noteSingle(state, unit);
   if (isHeld(attempt)) state.held--;
   const worker = state.workers.get(attempt.worker);

@@ -25,6 +25,13 @@ export function addDeadline(heap: Deadlines, { unit, attempt }: AttemptRef, atMs
   heap[at] = entry;
 }
 
+/** Drops those that nobody waits for any more. */
+export function keepDeadlines(heap: Deadlines, isWaitedFor: (ref: AttemptRef) => boolean): void {
+  const kept = heap.filter(isWaitedFor).sort((a, b) => a.atMs - b.atMs); // in order they are a heap
+  heap.length = 0;
+  for (const deadline of kept) heap.push(deadline);
+}
+
 /** The soonest, if it is not after `nowMs`; it is gone then. */
 export function takeDeadline(heap: Deadlines, nowMs: number): AttemptRef | undefined {
   const [first] = heap;

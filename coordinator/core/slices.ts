@@ -1,4 +1,4 @@
-import { cancel, closeGrant, currentAttempt, drop, giveBack, openGrant } from "./attempts.ts";
+import { cancel, closeGrant, currentAttempt, drop, giveBack, holderOf, openGrant } from "./attempts.ts";
 import { closeDispute, failHopeless, judge, openDispute, vote, voteOf, votesWithDone } from "./disputes.ts";
 import { askOnceNamed, earlierMayWrite, isNamed, writerIsDurable } from "./earlier.ts";
 import type { Effect, EventOf, HeldBy } from "./events.ts";
@@ -102,12 +102,7 @@ export function onSliceComputed(state: JobState, event: EventOf<"slice-computed"
   for (const other of unit.attempts) if (other !== attempt && !other.audit) cancel(state, unit, other, out);
   unit.status = "computed";
   unit.sha256 = event.sha256;
-  unit.doneBy = {
-    worker: event.worker,
-    attempt: event.attempt,
-    host: worker?.host ?? "",
-    local: worker?.kind !== "remote",
-  };
+  unit.doneBy = holderOf(unit, who);
   // The worker's slot stays taken until the journal has the slice: a crash costs no more slices than there are slots.
   attempt.status = "reported";
   state.held--;
@@ -137,9 +132,8 @@ function lateReport(state: JobState, event: EventOf<"slice-computed">, out: Effe
 }
 
 /** Whoever was lent that very attempt, and is still relied on. Of earlier epochs nobody knows who was lent what. */
-function mayContradict(state: JobState, unit: Unit, { worker, attempt }: HeldBy): boolean {
-  const held = unit.holders.some((holder) => holder.attempt === attempt && holder.worker === worker);
-  return held && state.workers.get(worker)?.setAside === undefined;
+function mayContradict(state: JobState, unit: Unit, who: HeldBy): boolean {
+  return holderOf(unit, who) !== undefined && state.workers.get(who.worker)?.setAside === undefined;
 }
 
 /** A slice that is done, and another hash of it. */

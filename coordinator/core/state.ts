@@ -38,7 +38,7 @@ export interface Unit {
   /** Number of the newest lease; 0 before the first. Identity of work is (job, unit, attempt). */
   attempt: number;
   /** Leases that are current: mostly one; a straggler's and the one meant to overtake it; an audit's. */
-  attempts: Attempt[];
+  attempts: readonly Attempt[];
   /** Output of slices, for comparing durations; 1 for others. */
   readonly sizeBytes: number;
   /** What a worker needs to compute it without cutting it. */
@@ -49,16 +49,9 @@ export interface Unit {
   readonly position: number;
   /** Slices: the hash that was computed, journalled once done; and by whom. */
   sha256: string | undefined;
-  doneBy:
-    | {
-        readonly worker: WorkerId;
-        readonly attempt: number;
-        readonly host: string;
-        readonly local: boolean;
-      }
-    | undefined;
-  /** Slices: who was lent which attempt in this epoch, current or not: nobody else may speak of it. */
-  holders: readonly Holder[];
+  doneBy: Holder | undefined;
+  /** Slices: who was lent which attempt in this epoch, current or not, newest first: nobody else may speak of it. */
+  holders: Holder | undefined;
   /** Hashes of attempts, where there is more than one to compare; of surveys and seals the answers. */
   votes: readonly Vote[] | undefined;
   /** Of attempts that failed. */
@@ -76,12 +69,17 @@ export interface Unit {
   readonly writtenOn: ReadonlySet<string> | undefined;
 }
 
+/** Who has, or had, an attempt. Kept for every slice as long as the job runs: linked, since a list of one takes as much again. */
 export interface Holder {
   readonly attempt: number;
   readonly worker: WorkerId;
+  readonly host: string;
+  readonly local: boolean;
+  readonly before: Holder | undefined;
 }
 
-const NOBODY: readonly Holder[] = [];
+/** Of all units that nobody has. */
+export const NO_ATTEMPTS: readonly Attempt[] = [];
 
 /** One lease of a unit. */
 export interface Attempt {
@@ -93,7 +91,7 @@ export interface Attempt {
   leaseEndsMs: number;
   readonly startedMs: number;
   /** With which it asked for its grant. */
-  sha256?: string;
+  sha256: string | undefined;
 }
 
 /** Somebody may write, or may still be writing, though the attempt may be current no more. */
@@ -282,7 +280,8 @@ export function initialState(specification: JobSpecification): JobState {
     const unit = newUnit(id, "slice", { status, sizeBytes, memoryBytes, task, position, attempt: slice.attempt });
     if (slice.doneSha256 !== undefined) {
       unit.sha256 = slice.doneSha256;
-      unit.doneBy = { worker: slice.worker ?? ("" as WorkerId), attempt: slice.attempt, host: "", local: false };
+      const worker = slice.worker ?? ("" as WorkerId);
+      unit.doneBy = { attempt: slice.attempt, worker, host: "", local: false, before: undefined };
     }
     if (slice.disputed !== undefined) unit.votes = slice.disputed;
     unit.audit = limits.audit !== undefined && slice.audited !== true && isChosen(id, limits.audit);
@@ -351,14 +350,14 @@ export function newUnit(id: UnitId, kind: UnitKind, facts: UnitFacts): Unit {
     kind,
     status,
     attempt,
-    attempts: [],
+    attempts: NO_ATTEMPTS,
     sizeBytes,
     memoryBytes,
     task,
     position,
     sha256: undefined,
     doneBy: undefined,
-    holders: NOBODY,
+    holders: undefined,
     votes: undefined,
     failures: 0,
     failedOn: undefined,

@@ -123,7 +123,6 @@ export class JobRunner implements WorkerListener, JobControls {
   readonly #ports: JobPorts;
   readonly #state: JobState;
   readonly #decide: (state: JobState, event: JobEvent) => readonly Effect[];
-  readonly #slices: ReadonlyMap<UnitId, { readonly slice: Slice; readonly index: number }>;
   readonly #verdicts: Map<number, PlainData>;
   readonly #rounds = new Map<number, TensorRounds>();
   /** Whose summaries are being folded, and tasks that are settled once they are. */
@@ -159,7 +158,6 @@ export class JobRunner implements WorkerListener, JobControls {
     this.#ports = ports;
     const { plan, limits, seams } = options;
     this.#decide = seams?.decide ?? reduce;
-    this.#slices = new Map(plan.slices.map((slice, index) => [unitOf(slice), { slice, index }]));
     this.#verdicts = new Map(history.verdicts);
     this.#seal = new SealPass(plan, [], 0);
     this.#state = initialState({
@@ -611,8 +609,8 @@ export class JobRunner implements WorkerListener, JobControls {
   // ---- assignments
 
   #assignment({ unit, attempt }: AttemptRef, audit: boolean): Assignment {
-    const known = this.#slices.get(unit);
-    if (known !== undefined) return { unit, attempt, ...this.#sliceWork(known.slice, audit) };
+    const slice = this.#options.plan.slices[this.#state.units.get(unit)?.position ?? -1];
+    if (slice !== undefined) return { unit, attempt, ...this.#sliceWork(slice, audit) };
     const seal = this.#seal.work(unit);
     if (seal !== undefined) return { unit, attempt, ...seal };
     const rounds = this.#roundsOf(unit);

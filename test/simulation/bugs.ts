@@ -129,7 +129,8 @@ export function decideWith(bug: Bug | undefined): Decide {
         const unit = event.type === "slice-computed" ? state.units.get(event.unit) : undefined;
         if (unit !== undefined && event.type === "slice-computed") {
           const { attempt, worker } = event;
-          if (attempt <= unit.attempt) unit.holders = [...unit.holders, { attempt, worker }];
+          const before = unit.holders;
+          if (attempt <= unit.attempt) unit.holders = { attempt, worker, host: "", local: false, before };
         }
         return reduce(state, event);
       };

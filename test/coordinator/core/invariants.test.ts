@@ -34,7 +34,13 @@ const damages: readonly (readonly [string, (state: JobState) => void])[] = [
   ["is granted to nobody", (state) => Object.assign(state.units.get(B)!, { status: "granted" })],
   ["a survey, was granted", (state) => Object.assign(state.units.get(A)!, { kind: "survey" })],
   ["blocked by nothing", (state) => Object.assign(state.units.get(C)!, { status: "blocked" })],
-  ["by one worker", (state) => state.units.get(A)!.attempts.push({ ...state.units.get(A)!.attempts[0]!, number: 9 })],
+  [
+    "by one worker",
+    (state) => {
+      const unit = state.units.get(A)!;
+      unit.attempts = [...unit.attempts, { ...unit.attempts[0]!, number: 9 }];
+    },
+  ],
   ["and its newest is", (state) => Object.assign(state.units.get(A)!, { attempt: 0 })],
   ["is set aside, and holds", (state) => Object.assign(state.workers.get(W1)!, { setAside: { code: "" } })],
   ["set aside for ever by mistake", (state) => Object.assign(state.workers.get(W1)!, { pardonMs: 1 })],

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 // Behind the door: queues are the core's own.
-import { addDeadline, type Deadlines, takeDeadline } from "../../../coordinator/core/deadlines.ts";
+import { addDeadline, type Deadlines, keepDeadlines, takeDeadline } from "../../../coordinator/core/deadlines.ts";
 import { emptyQueue, emptySliceQueue, leaveRun, takeFrom, takeSlice } from "../../../coordinator/core/queues.ts";
 import type { UnitId } from "../../../merge/work/index.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
@@ -84,4 +84,18 @@ test("deadlines come soonest first, whatever the order in which they were set", 
   }
   expect(new Set(taken).size).toBe(500);
   expect(heap).toEqual([]);
+});
+
+test("deadlines that nobody waits for are cleared away; the others come soonest first as before", () => {
+  const random = seededRandom(8);
+  const heap: Deadlines = [];
+  const times = Array.from({ length: 500 }, () => Math.floor(random() * 1000));
+  for (const [k, atMs] of times.entries()) addDeadline(heap, { unit: `u${k}` as UnitId, attempt: k }, atMs);
+  keepDeadlines(heap, ({ attempt }) => attempt % 3 === 0);
+  addDeadline(heap, { unit: "u500" as UnitId, attempt: 500 }, 1);
+  const taken: number[] = [];
+  for (let due = takeDeadline(heap, 1000); due !== undefined; due = takeDeadline(heap, 1000)) taken.push(due.attempt);
+  const kept = times.flatMap((atMs, k) => (k % 3 === 0 ? [atMs] : []));
+  expect(taken.map((k) => times[k] ?? 1)).toEqual([...kept, 1].sort((a, b) => a - b));
+  expect(new Set(taken).size).toBe(kept.length + 1);
 });

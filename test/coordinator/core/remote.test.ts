@@ -33,6 +33,22 @@ function finish(core: Core, unit: UnitId, attempt: number, sha256 = `sha-${unit}
   return core.durable(unit, sha256);
 }
 
+test("of slices that were lent within a lease, those that are held keep their deadlines, and the others' do not pile up", () => {
+  const units = Array.from({ length: 600 }, (_, k) => `s${String(k).padStart(6, "0")}` as UnitId);
+  const core = cluster(units, [W1, W2]);
+  const held = () => [...core.state.units.values()].filter(({ status }) => status === "leased");
+  // The second worker never finishes its slice.
+  const slow = held().find(({ attempts }) => attempts[0]?.worker === W2);
+  for (let done = 1; done < units.length; done++) {
+    const unit = held().find((one) => one !== slow);
+    finish(core, unit!.id, unit!.attempts[0]!.number);
+  }
+  expect(held()).toEqual([slow]);
+  expect(core.state.deadlines.length).toBeLessThan(300);
+  core.pass(LEASE);
+  expect(slow?.attempts.map(({ worker }) => worker)).toEqual([W1]);
+});
+
 describe("grants", () => {
   test("a second attempt waits while the first one's lease and an I/O timeout are open, and no longer", () => {
     const core = cluster([A], [W1]);
