@@ -24,6 +24,8 @@ function run(slices, workers) {
       if (effect.type === "assign") assigned.push(effect);
       else if (effect.type === "journal-done")
         after.push({ type: "slice-durable", unit: effect.unit, sha256: effect.sha256 });
+      else if (effect.type === "journal-writer" && effect.isGone !== true)
+        after.push({ type: "writer-durable", worker: effect.worker, incarnation: effect.incarnation });
     }
     for (const next of after) post(next);
   };
