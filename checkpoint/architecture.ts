@@ -194,6 +194,25 @@ export function layerCountKey(config: Readonly<Record<string, unknown>>): LayerC
   return undefined;
 }
 
+/** A list of the kinds of layers, or a letter for each: it counts them where a config has no number of them (Nemotron-H). */
+const kindLists = ["layers_block_type", "layer_types", "hybrid_override_pattern"];
+
+/** The keys that list a kind for each layer, in a part of a config that has no number of them; and how many there are. */
+export function listedLayers(
+  config: Readonly<Record<string, unknown>>,
+): { keys: readonly string[]; count: number } | undefined {
+  const lists = kindLists.flatMap((key) => {
+    const value = ownValue(config, key);
+    return (Array.isArray(value) || typeof value === "string") && value.length > 0
+      ? [[key, value.length] as const]
+      : [];
+  });
+  const [[, count] = ["", 0]] = lists;
+  return count > 0 && lists.every(([, length]) => length === count)
+    ? { keys: lists.map(([key]) => key), count }
+    : undefined;
+}
+
 /** How many tokens a config counts, at the top, else in the language model's part. */
 export function vocabularySize(config: Readonly<Record<string, unknown>>): number | undefined {
   for (const holder of textConfigs(config)) {

@@ -11,8 +11,10 @@ export {
   type LayerName,
   layerCount,
   layerCountKey,
+  listedLayers,
   renumbered,
   splitLayer,
+  textConfigs,
   vocabularySize,
   vocabularySizeKeys,
 } from "./architecture.ts";

@@ -1,4 +1,4 @@
-import { nestedConfigs } from "./architecture.ts";
+import { listedLayers, nestedConfigs } from "./architecture.ts";
 import type { Tower } from "./towers.ts";
 import { audioConfigs, visionConfigs } from "./towers.ts";
 
@@ -9,6 +9,8 @@ export interface CountHolder {
   /** From the top of the config; empty: the config itself. */
   readonly path: readonly string[];
   readonly keys: readonly string[];
+  /** Where no key does: those that list a kind for each layer. */
+  readonly lists?: readonly string[];
 }
 
 const anyLayers = ["num_hidden_layers", "n_layer", "num_layers", "n_layers", "num_transformer_layers", "num_blocks"];
@@ -36,6 +38,11 @@ export function countHolders(config: Config, place: StackPlace, count: number): 
     const counting = keys.filter((key) => Object.hasOwn(part, key) && part[key] === count);
     return counting.length === 0 ? [] : [{ path, keys: counting }];
   });
+  if (found.length === 0 && countedByNumber(parts) === undefined) {
+    const listing = parts.find(({ config: part }) => listedLayers(part)?.count === count);
+    const lists = listing && listedLayers(listing.config);
+    return listing && lists ? [{ path: listing.path, keys: [], lists: lists.keys }] : [];
+  }
   const seen = new Set<string>();
   return found.filter(({ path }) => {
     const isNew = !seen.has(path.join("."));
@@ -44,9 +51,15 @@ export function countHolders(config: Config, place: StackPlace, count: number): 
   });
 }
 
-/** How many layers a config counts of a stack, by the first key that counts any. */
-export function countedInConfig(config: Config, place: StackPlace): number | undefined {
+/** How many layers a config counts of a stack, by the first key that counts any; where none does, `stored`, if it lists a kind for each. */
+export function countedInConfig(config: Config, place: StackPlace, stored: number): number | undefined {
   const parts = partsFor(config, place);
+  const counted = countedByNumber(parts);
+  if (counted !== undefined) return counted;
+  return parts.some((part) => listedLayers(part.config)?.count === stored) ? stored : undefined;
+}
+
+function countedByNumber(parts: readonly Candidate[]): number | undefined {
   for (const { config: part, keys } of parts) {
     for (const key of keys) {
       const count = Object.hasOwn(part, key) ? part[key] : undefined;
@@ -65,11 +78,36 @@ function partsFor(config: Config, { prefix, tower, isMain }: StackPlace): readon
   if (!isMain) return [];
   const named = namedParts(config, prefix);
   if (named.length > 0) return named;
-  const found = candidates(config, tower);
+  const isSeeing = seesAndTells(config, prefix);
+  const found =
+    isSeeing && (tower === "encoder" || tower === "decoder")
+      ? candidates(config, tower === "encoder" ? "vision" : "text")
+      : candidates(config, tower);
+  // ViT's own config counts the layers of `vit`, as it has no part for them.
+  if (found.length === 0 && isCalledAfter(config, prefix)) return [{ path: [], config, keys: anyLayers }];
+  if (isSeeing) return found;
   // Beside an encoder that the same part counts, a decoder has keys of its own.
   const isDecoder = tower === "text" && /(?:^|\.)decoder(?:\.|$)/.test(prefix);
   const own = isDecoder ? found.map((part) => ({ ...part, keys: decoderLayers })) : [];
   return own.some(({ config: part, keys }) => keys.some((key) => typeof part[key] === "number")) ? own : found;
+}
+
+/** An encoder of pictures and a decoder of words, each with a part of the config that is called otherwise (Pix2Struct). */
+function seesAndTells(config: Config, prefix: string): boolean {
+  const counts = (found: readonly Candidate[], keys: readonly string[]) =>
+    found.some(({ config: part }) => keys.some((key) => typeof part[key] === "number"));
+  return (
+    /^(?:model\.)?(?:encoder|decoder)\./.test(prefix) &&
+    !counts(candidates(config, "text"), [...encoderLayers, ...decoderLayers]) &&
+    !counts([{ path: [], config, keys: [] }], anyLayers) &&
+    counts(candidates(config, "text"), anyLayers) &&
+    counts(candidates(config, "vision"), [...anyLayers, "depth", "layers"])
+  );
+}
+
+function isCalledAfter({ model_type: type }: Config, prefix: string): boolean {
+  const [module = ""] = prefix.split(".");
+  return typeof type === "string" && (type === module || type.startsWith(`${module}_`));
 }
 
 /** Of parts that are called as different modules those of the outermost. */

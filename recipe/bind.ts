@@ -92,7 +92,7 @@ export interface Binding {
 export interface BoundStack {
   readonly prefix: string;
   readonly layerCount: number;
-  /** In the defining model, and the config keys that say so. */
+  /** In the defining model, and the config keys that say so, or list as many. */
   readonly layersBefore: number;
   readonly configKeys: readonly (readonly string[])[];
 }
@@ -421,7 +421,9 @@ class RecipeBinder {
       if (stack !== undefined && count !== undefined) {
         const { prefix, layersBefore } = stack;
         const holders = countsOf(defining).holders(prefix, layersBefore);
-        const configKeys = holders.flatMap(({ path, keys }) => keys.map((key) => [...path, key]));
+        const configKeys = holders.flatMap(({ path, keys, lists = [] }) =>
+          [...keys, ...lists].map((key) => [...path, key]),
+        );
         stacks.push({ prefix, layersBefore, layerCount: count, configKeys });
         values.push(...this.#followed(stack, countsOf(defining).placeOf(prefix)));
       }

@@ -35,7 +35,10 @@ export class StackCounts {
     this.#sizes = new Map([...stacks].map(([prefix, { layerCount }]) => [prefix, layerCount]));
     const main = [...groups.values()].flatMap((prefixes) => {
       const place = { prefix: prefixes[0] ?? "", tower: this.#tower(prefixes[0] ?? ""), isMain: true };
-      const counted = prefixes.filter((prefix) => stacks.get(prefix)?.layerCount === countedInConfig(config, place));
+      const counted = prefixes.filter((prefix) => {
+        const stored = stacks.get(prefix)?.layerCount ?? 0;
+        return stored === countedInConfig(config, place, stored);
+      });
       const called = counted.filter((prefix) => usual.test(prefix));
       // What is about the language says so, if there is something else beside it.
       const spoken = called.filter((prefix) => /language|text|llm|decoder/.test(prefix));
@@ -50,7 +53,7 @@ export class StackCounts {
 
   /** Undefined where the config does not count the stack, or may count another. */
   configured(prefix: string): number | undefined {
-    return countedInConfig(this.#config, this.placeOf(prefix));
+    return countedInConfig(this.#config, this.placeOf(prefix), this.#sizes.get(prefix) ?? 0);
   }
 
   /** Lists of as many modules in the same tower or part: something for each of the layers, it may be. */

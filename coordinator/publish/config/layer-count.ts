@@ -1,4 +1,4 @@
-import { type Checkpoint, layerCount } from "../../../checkpoint/index.ts";
+import { type Checkpoint, layerCount, listedLayers, textConfigs } from "../../../checkpoint/index.ts";
 import type { Plan } from "../../../merge/work/index.ts";
 import { PublishError } from "../errors.ts";
 import { CONFIG_NAME } from "../layout.ts";
@@ -15,15 +15,20 @@ export function checkLayerCount(plan: Plan, checkpoint: Pick<Checkpoint, "config
   if (config !== undefined && uncounted !== undefined) {
     throw noLayerKey(plan, `the layers of ${uncounted.prefix}`, uncounted.layersBefore, uncounted.layerCount);
   }
-  if (config === undefined || plan.layerCount === undefined || isCounted(plan, plan.layerCount)) return;
+  if (config === undefined || plan.layerCount === undefined) return;
+  const listing = textConfigs(config).flatMap((part) => listedLayers(part.config)?.keys ?? []);
+  if (isCounted(plan, plan.layerCount, listing)) return;
   const before = layerCount(checkpoint);
   if (before === plan.layerCount) return;
   throw noLayerKey(plan, "layers", before, plan.layerCount);
 }
 
-/** Whether the plan sets a key to the number of layers: facts of single layers are lists, or other numbers. */
-function isCounted({ configValues = [] }: Plan, count: number): boolean {
-  return configValues.some(({ value }) => value === count);
+/** Whether the plan sets a key to the number of layers, or makes the list longer that counts them where no number does. */
+function isCounted({ configValues = [] }: Plan, count: number, listing: readonly string[]): boolean {
+  return configValues.some(({ path, value }) => {
+    const isList = listing.includes(path.at(-1) ?? "") && (Array.isArray(value) || typeof value === "string");
+    return isList ? value.length === count : value === count;
+  });
 }
 
 function noLayerKey(plan: Plan, what: string, before: number, after: number): PublishError {

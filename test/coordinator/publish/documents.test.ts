@@ -104,6 +104,9 @@ describe("checkLayerCount", () => {
     checkLayerCount({ ...plan, layerCount: 0 }, keyless);
     checkLayerCount({ ...plan, configValues: [{ path: ["n_layer"], value: 3 }] }, { config: { n_layer: 2 }, tensors });
     checkLayerCount(plan, { config: undefined, tensors });
+    const listing = { config: { layers_block_type: ["a", "b"] }, tensors };
+    checkLayerCount({ ...plan, configValues: [{ path: ["layers_block_type"], value: ["a", "b", "b"] }] }, listing);
+    expect(() => checkLayerCount(plan, listing)).toThrow(/goes from 0 to 3/);
   });
 });
 
