@@ -141,14 +141,14 @@ def examine(model_type, folder, variants, merges):
     results = {}
     for variant in variants:
         text = texts[variant]
+        shutil.rmtree(f"{folder}/model", ignore_errors=True)
+        write_model(f"{folder}/model", text, tensors)
         try:  # what is compared must be what the config gives
-            again = build(AutoConfig.for_model(**json.loads(text)), [type(model)])
+            again = build(AutoConfig.from_pretrained(f"{folder}/model"), [type(model)])
             if stored_tensors(again) != tensors:
                 continue
         except Exception:
             continue
-        shutil.rmtree(f"{folder}/model", ignore_errors=True)
-        write_model(f"{folder}/model", text, tensors)
         for prefix in stacks[:3]:
             for name in STACKS:
                 results[f"{variant} {name} {prefix}"] = outcome(merges, folder, again, name, prefix, len(stacks) == 1)

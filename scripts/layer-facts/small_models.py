@@ -48,6 +48,8 @@ def default_config(model_type):
     """With few layers: what a family says of layers by itself is made for that number."""
     base = AutoConfig.for_model(model_type)
     cls = type(base)
+    if model_type in OWN:
+        return cls(**OWN[model_type]), OWN[model_type]
     facts = counts_of(base.to_dict())
     if "num_kv_shared_layers" in base.to_dict():
         facts["num_kv_shared_layers"] = 2
@@ -72,6 +74,40 @@ def counts_of(values):
                 found[key] = {**part, "model_type": value["model_type"]}
     return found
 
+
+#: Families whose default is no small model, or has no stack: what they are made of instead. Their widths stay.
+OWN = {
+    "nemotron_h": {
+        "layers_block_type": "linear_attention moe linear_attention full_attention moe mlp linear_attention moe".split(),
+        "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "mamba_num_heads": 4, "mamba_head_dim": 16,
+        "n_groups": 2, "ssm_state_size": 16, "intermediate_size": 96, "moe_intermediate_size": 32, "moe_shared_expert_intermediate_size": 32,
+        "vocab_size": 64,
+    },
+    "zamba2": {
+        "layers_block_type": [["linear_attention", "hybrid"][layer in (2, 4, 6)] for layer in range(LAYERS)],
+        "num_hidden_layers": LAYERS, "num_mem_blocks": 2, "use_shared_attention_adapter": True, "adapter_rank": 4, "hidden_size": 64,
+        "num_attention_heads": 4, "n_mamba_heads": 4, "mamba_d_state": 16, "vocab_size": 64,
+    },
+    "lfm2_moe": {
+        "layer_types": [["conv", "full_attention"][layer in (2, 5, 7)] for layer in range(LAYERS)],
+        "num_hidden_layers": LAYERS, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 96,
+        "moe_intermediate_size": 32, "num_experts": 4, "vocab_size": 64,
+    },
+    "gpt_neo": {
+        "attention_types": [[["global", "local"], LAYERS // 2]], "num_layers": LAYERS, "hidden_size": 64, "num_heads": 4, "vocab_size": 64,
+    },
+    "bamba": {
+        "attn_layer_indices": [2, 5], "num_hidden_layers": LAYERS, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "intermediate_size": 96, "mamba_n_heads": 4, "mamba_d_state": 16, "vocab_size": 64,
+    },
+    "granitemoehybrid": {
+        "layer_types": [["linear_attention", "full_attention"][layer in (2, 5)] for layer in range(LAYERS)],
+        "num_hidden_layers": LAYERS, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 96,
+        "mamba_n_heads": 4, "mamba_d_state": 16, "num_local_experts": 4, "num_experts_per_tok": 2, "vocab_size": 64,
+    },
+    "mamba2": {"num_hidden_layers": LAYERS, "hidden_size": 64, "num_heads": 4, "head_dim": 32, "n_groups": 2, "state_size": 16, "vocab_size": 64},
+    "xlnet": {"n_layer": LAYERS, "d_model": 64, "n_head": 4, "d_inner": 128, "vocab_size": 64},
+}
 
 WIDTHS = ("size", "dim", "width", "channels", "rank", "intermediate", "inner", "head_dim", "ffn", "d_model", "d_ff", "d_kv", "n_embd", "n_inner", "hidden")
 NO_WIDTHS = ("vocab", "image_size", "patch", "window", "kernel", "position", "group", "chunk", "block_size", "layers", "num_", "stride", "temporal", "conv_size", "batch", "factor")
@@ -129,7 +165,7 @@ def small_model(model_type):
     if not model_classes(config):
         return config, asked, None
     failure = None
-    for divisor in (32, 16, 8, 4, 1):
+    for divisor in (1,) if model_type in OWN else (32, 16, 8, 4, 1):
         for more in ({}, LIKELY):
             small = copy.deepcopy(config)
             if divisor > 1:
