@@ -42,7 +42,7 @@ import {
 } from "./recipe.ts";
 import { withoutScales } from "./scaled-model.ts";
 import { StackCounts } from "./stack-counts.ts";
-import { followStack, isUnmoved } from "./stack-follower.ts";
+import { checkMergedKinds, followStack, isUnmoved } from "./stack-follower.ts";
 import { withoutCopies } from "./stored-ties.ts";
 import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
 import { TensorBinder } from "./tensor-binder.ts";
@@ -371,6 +371,7 @@ class RecipeBinder {
     const model = this.#models[this.#definingModel];
     if (model === undefined) throw new Error("the defining model is among the models");
     const made = { ...stack, place, model, count: stack.layersBefore };
+    checkMergedKinds(made, this.#findings);
     if (isUnmoved(made)) return [];
     this.#reportTwins(model, stack);
     const [range] = this.#recipe.layerRanges;

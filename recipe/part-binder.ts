@@ -181,9 +181,16 @@ export class PartBinder {
           this.#tensors.bind(renumbered(name, origins.length), inputName, place);
         }
         this.#skipExtraOfLayer(participants, stacks, defining, inputLayer);
-        const { input } = defining;
-        const origin = { layer: inputLayer(defining), count: this.#countOf(defining, definingStack) };
-        origins.push({ input, layers: definingStack, ...origin, range, slice: k + 1 });
+        const placed = (one: Participant, stack: LayerStack) => ({
+          input: one.input,
+          layer: inputLayer(one),
+          count: this.#countOf(one, stack),
+        });
+        const others = participants.flatMap((one, i) => {
+          const own = stacks[i];
+          return one === defining || own === undefined ? [] : [placed(one, own)];
+        });
+        origins.push({ ...placed(defining, definingStack), layers: definingStack, range, slice: k + 1, others });
       }
     }
     this.#bindBeyond(origins.length);

@@ -1,12 +1,13 @@
 import { countHolders, isFloatDtype, type StackPlace, splitLayer, type Tower } from "../checkpoint/index.ts";
 import type { ConfigValue } from "./config-value.ts";
 import type { Findings } from "./findings.ts";
-import { type FollowedConfig, followLayers } from "./layer-facts/follow-layers.ts";
+import { differingKeys, type FollowedConfig, followLayers } from "./layer-facts/follow-layers.ts";
 import type { Config, Origin } from "./layer-facts/layer-rule.ts";
 import { type Misfit, maybeUnexplained, misfitsOf, type StackLayer } from "./layer-facts/stack-fit.ts";
 import type { ModelEntry, RecipeModel } from "./model-entry.ts";
 import type { LayerRange } from "./recipe.ts";
 import { shapeText } from "./shapes.ts";
+import { quotedList } from "./suggestion.ts";
 import type { LayerStack } from "./tensor-layout.ts";
 
 /** Where a layer of a stack came from. */
@@ -19,6 +20,8 @@ export interface LayerOrigin {
   readonly range: LayerRange;
   /** Which entry of the recipe's list, from 1. */
   readonly slice: number;
+  /** What is merged with it: layers of the slice's other sources. */
+  readonly others: readonly Pick<LayerOrigin, "input" | "layer" | "count">[];
 }
 
 /** A stack that `slices` makes. */
@@ -55,7 +58,29 @@ export function followStack(stack: MadeStack, findings: Findings): readonly Conf
   });
   reportLost(stack, followed, findings);
   reportMisfits(stack, followed, findings);
+  checkSharedAdapters(stack, (input, of) => viewOf(input, of), findings);
   return valuesOf(stack, followed);
+}
+
+/** Says where layers are merged with such as are of another kind by their models' configs: names and shapes may be the same. */
+export function checkMergedKinds({ origins, place }: MadeStack, findings: Findings): void {
+  const views = new Map<RecipeModel, Config>();
+  const asOrigin = ({ input, layer, count }: Pick<LayerOrigin, "input" | "layer" | "count">): Origin => {
+    const config = views.get(input) ?? viewOfHolders(input, place, count);
+    views.set(input, config);
+    return { config, count, layer };
+  };
+  for (const origin of origins) {
+    for (const other of origin.others) {
+      if (other.layer === origin.layer) continue; // then the configs differ, which is told as such
+      const keys = differingKeys(asOrigin(origin), asOrigin(other));
+      if (keys.length === 0) continue;
+      const message = `slice ${origin.slice}: layer ${other.layer} of "${other.input.label}" is merged with layer ${origin.layer} of "${origin.input.label}", and is of another kind by ${quotedList(keys, "and")} in their configs`;
+      const hint = "Line the ranges up so that layers of one kind meet.";
+      const key = `${origin.slice} kinds ${other.input.label}`;
+      findings.repeated("warning", key, "recipe/layer-facts", origin.range.place, message, hint);
+    }
+  }
 }
 
 /** Whether each layer stands where it stood in the model whose config the output has. */
@@ -170,6 +195,36 @@ function reportMisfit(
       findings.repeated(what === "has" ? "fault" : "warning", key, "recipe/layer-misfit", range.place, message, hint);
     }
   }
+}
+
+/**
+ * Adapters of blocks that several layers share are numbered by these layers, one for each (Zamba2): a stack must have as many of them, in
+ * their order.
+ */
+function checkSharedAdapters(
+  { model, count, origins, layers }: MadeStack,
+  viewOf: (input: RecipeModel, count: number) => Config,
+  findings: Findings,
+): void {
+  const numbered = [...layers.layers.values()].flat().filter((name) => /_adapter_list\.\d+\./.test(name));
+  const [anyName] = numbered;
+  const usersOf = (config: Config): readonly number[] => {
+    const types = config.layers_block_type ?? config.layer_types;
+    return Array.isArray(types) ? types.flatMap((type, layer) => (type === "hybrid" ? [layer] : [])) : [];
+  };
+  const wanted = usersOf(viewOf(model, count)).length;
+  if (anyName === undefined || wanted === 0) return;
+  const found = origins.flatMap(({ input, layer, count: of, range, slice }, j) => {
+    const number = usersOf(viewOf(input, of)).indexOf(layer);
+    return number < 0 ? [] : [{ j, number, range, slice, layer, label: input.label }];
+  });
+  const at = found.findIndex(({ number }, k) => number !== k || k >= wanted);
+  const first = found[at < 0 ? found.length - 1 : at];
+  if (first === undefined || (at < 0 && found.length === wanted)) return;
+  const name = numbered.find((one) => one.includes(`_adapter_list.${first.number}.`)) ?? anyName;
+  const message = `slice ${first.slice}: ${name} of "${model.label}" is one of ${wanted} adapters, numbered by the layers that share blocks; layer ${first.j} of the output (layer ${first.layer} of "${first.label}", number ${first.number}) would be number ${found.indexOf(first)} of ${found.length}`;
+  const hint = "Stack such models so that the layers with shared blocks are as many as before, in their order.";
+  findings.fault("recipe/layer-misfit", first.range.place, message, hint);
 }
 
 /** Buffers that are made anew when a model is loaded, if they are stored at all. */

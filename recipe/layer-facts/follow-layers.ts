@@ -70,6 +70,16 @@ export function followLayers(stack: FollowedStack): FollowedConfig {
   };
 }
 
+/** Keys by which two layers are of different kinds, as far as both configs say what kind they are of. */
+export function differingKeys(one: Origin, other: Origin): readonly string[] {
+  const rules = rulesOf({ config: one.config, count: one.count, origins: [one, other] });
+  const differing = rules.filter(({ isOfPlace, at }) => {
+    const [a, b] = [one, other].map(({ config, layer, count }) => at(config, layer, count));
+    return isOfPlace !== true && a !== undefined && b !== undefined && a !== b;
+  });
+  return [...new Set(differing.flatMap((rule) => namedKeys(rule, one.config)))];
+}
+
 /** Those of the family, then those that can be seen; of keys that only the models of the layers have, too. */
 function rulesOf({ config, count, origins }: Omit<FollowedStack, "isOther">): readonly LayerRule[] {
   const family = familyRules(config.model_type);

@@ -353,3 +353,147 @@ modules:
     );
   });
 });
+
+describe("configs that count in other ways", () => {
+  const kinds = ["mamba", "moe", "attention", "mlp"];
+  const nemotron = (prefix: string, config: Record<string, unknown>): Checkpoint =>
+    checkpointOf(
+      [
+        [`${prefix}embeddings.weight`, [10, 4]],
+        ...kinds.map((kind, i): TensorShape => [`${prefix}layers.${i}.mixer.${kind}.weight`, [4, 4]]),
+        ["mtp.layers.0.mixer.attention.weight", [4, 4]],
+        ["lm_head.weight", [10, 4]],
+      ],
+      config,
+    );
+
+  test("a list of kinds is the number of layers where no number is: it grows, and no number is made up", () => {
+    const config = { model_type: "nemotron_h", layers_block_type: kinds, hybrid_override_pattern: "ME*-" };
+    const { faults, layerCount, configValues } = bindModels(stackOf(["a", 0, 3], ["a", 1, 4]), {
+      a: nemotron("model.", config),
+    });
+    expect([faults, layerCount]).toEqual([[], 6]);
+    expect(Object.fromEntries((configValues ?? []).map(({ path, value }) => [path.join("."), value]))).toEqual({
+      hybrid_override_pattern: "ME*E*-",
+      layers_block_type: ["mamba", "moe", "attention", "moe", "attention", "mlp"],
+    });
+    const past = bindModels(stackOf(["a", 0, 5]), { a: nemotron("model.", config) });
+    expect(said(past.faults)[0]).toContain("which has 4 layers");
+  });
+
+  test("also in a part of the config, for a module", () => {
+    const text = { model_type: "nemotron_h", layers_block_type: kinds };
+    const { stacks } = bindModels(
+      `merge_method: passthrough
+modules:
+  language_model.model: { slices: [{ sources: [{ model: a, layer_range: [1, 4] }] }] }
+  default: { models: [{ model: a }] }
+`,
+      { a: nemotron("language_model.model.", { model_type: "omni", text_config: text }) },
+    );
+    expect(stacks).toMatchObject([{ layersBefore: 4, configKeys: [["text_config", "layers_block_type"]] }]);
+  });
+
+  test("a list of fewer kinds counts nothing", () => {
+    const { faults } = bindModels(stackOf(["a", 0, 4]), {
+      a: nemotron("model.", { model_type: "other", layer_types: ["mamba", "moe"] }),
+    });
+    expect(faults).toEqual([]);
+  });
+
+  const towers = (names: readonly string[], config: Record<string, unknown>) =>
+    checkpointOf(
+      names.flatMap((name) => [0, 1].map((i): TensorShape => [`${name}.${i}.dense.weight`, [4, 4]])),
+      config,
+    );
+  const halved = (module: string) => `merge_method: passthrough
+modules:
+  ${module}: { slices: [{ sources: [{ model: a, layer_range: [0, 1] }] }] }
+  default: { models: [{ model: a }] }
+`;
+
+  test.each([
+    ["encoder", "vision_config"],
+    ["decoder", "text_config"],
+  ])("an encoder of pictures and a decoder of words have their own parts: %s in %s", (module, part) => {
+    const config = {
+      model_type: "pix2struct",
+      text_config: { num_layers: 2 },
+      vision_config: { num_hidden_layers: 2 },
+    };
+    const { stacks } = bindModels(halved(module), { a: towers(["encoder.encoder.layer", "decoder.layer"], config) });
+    const key = part === "text_config" ? "num_layers" : "num_hidden_layers";
+    expect(stacks).toMatchObject([{ layersBefore: 2, layerCount: 1, configKeys: [[part, key]] }]);
+  });
+
+  test.each([
+    ["vit_mae", [["num_hidden_layers"]]],
+    ["llava", []],
+  ])("a tower without a part is counted at the top where the type is called after it: %s", (type, configKeys) => {
+    const config = { model_type: type, num_hidden_layers: 2, decoder_num_hidden_layers: 2 };
+    const { stacks } = bindModels(halved("vit"), { a: towers(["vit.layers", "decoder.decoder_layers"], config) });
+    expect(stacks).toMatchObject([{ prefix: "vit.layers", configKeys }]);
+  });
+});
+
+describe("blocks that layers share", () => {
+  const users = [1, 2, 4];
+  const zamba = checkpointOf(
+    [
+      ["model.embed_tokens.weight", [10, 4]],
+      ...[0, 1, 2, 3, 4].flatMap((i): TensorShape[] => [
+        [`model.layers.${i}.mamba.weight`, [4, 4]],
+        ...(users.includes(i) ? [[`model.layers.${i}.linear.weight`, [4, 4]] as const] : []),
+        ...(i === 1
+          ? [0, 1, 2].map((k) => [`model.layers.1.shared_transformer.q_adapter_list.${k}.0.weight`, [2, 4]] as const)
+          : []),
+      ]),
+    ],
+    {
+      ...{ model_type: "zamba2", num_hidden_layers: 5, num_mem_blocks: 1 },
+      layers_block_type: [0, 1, 2, 3, 4].map((i) => (users.includes(i) ? "hybrid" : "linear_attention")),
+    },
+  );
+
+  test.each([
+    ["more of them", [0, 5, 4, 5], 'layer 5 of the output (layer 4 of "a", number 2) would be number 3 of 4'],
+    ["fewer", [0, 4], "number 1 of 2"],
+    ["another order", [0, 2, 4, 5, 2, 3], 'layer 2 of the output (layer 4 of "a", number 2) would be number 1 of 3'],
+  ])("are refused with %s: adapters are numbered by these layers", (_, ends, told) => {
+    const ranges = ends.flatMap((end, k) => (k % 2 === 1 ? [["a", ends[k - 1]!, end] as const] : []));
+    const { faults } = bindModels(stackOf(...ranges), { a: zamba });
+    expect(said(faults)).toContainEqual(expect.stringContaining(told));
+  });
+
+  test("stay where only other layers are added", () => {
+    const { faults } = bindModels(stackOf(["a", 0, 4], ["a", 3, 5]), { a: zamba });
+    expect(faults).toEqual([]);
+  });
+});
+
+describe("layers that are merged with each other", () => {
+  const types = ["full", "sliding", "full", "sliding"];
+  const slerp = (first: number) => `merge_method: slerp
+base_model: a
+parameters: { t: 0.5 }
+slices:
+  - sources: [{ model: a, layer_range: [0, 2] }, { model: b, layer_range: [${first}, ${first + 2}] }]
+`;
+  const kindsSaid = (first: number, ours: unknown, theirs: unknown) =>
+    bindModels(slerp(first), {
+      a: llama(4, { config: { layer_types: ours } }),
+      b: llama(4, { config: { layer_types: theirs } }),
+    }).warnings.filter(({ code, message }) => code === "recipe/layer-facts" && message.includes("another kind"));
+
+  test("of other kinds by their configs are told of, with slice, layers and key", () => {
+    const [warning] = kindsSaid(1, types, types);
+    expect(warning?.message).toContain(
+      'slice 1: layer 1 of "b" is merged with layer 0 of "a", and is of another kind by "layer_types"',
+    );
+  });
+
+  test("of one kind are not, nor where one of the configs does not say", () => {
+    expect(kindsSaid(2, types, types)).toEqual([]);
+    expect(kindsSaid(1, types, undefined)).toEqual([]);
+  });
+});
