@@ -68,4 +68,4 @@ export {
   type TokenizerKind,
   TokenizerReader,
 } from "./tokenizer.ts";
-export { type Tower, towerLayerKeys, towersOf } from "./towers.ts";
+export { modalityOf, type Tower, towerLayerKeys, towersOf } from "./towers.ts";

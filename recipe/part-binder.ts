@@ -1,6 +1,7 @@
 import { type Checkpoint, renumbered } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { Findings } from "./findings.ts";
+import { missingLayersOf } from "./missing-layers.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
 import type { Participant, TensorPlace } from "./participant.ts";
@@ -9,7 +10,7 @@ import { checkStackCodes } from "./stack-codes.ts";
 import type { LayerOrigin } from "./stack-follower.ts";
 import type { TensorBinder } from "./tensor-binder.ts";
 import { countedLayers, type LayerStack, type TensorLayout } from "./tensor-layout.ts";
-import { checkEnd } from "./unlayered-fit.ts";
+import { checkEnd, checkLayersBeyond } from "./unlayered-fit.ts";
 
 /** What a part of the recipe is bound with: all of the models, or one module of them. */
 export interface Part {
@@ -226,8 +227,28 @@ export class PartBinder {
     if (model === undefined || entry === undefined) return undefined;
     const [prefix, layers] = entry;
     checkStackCodes(this.#recipe, model, layers, origins, this.#findings);
-    const layersBefore = countedLayers(layers, this.#part.configuredLayers(model, prefix));
+    this.#checkBeyond(model, layers, prefix);
+    // Of a model that is not whole, ranges may be taken of what is there.
+    const missing = missingLayersOf(model).find((one) => one.isSure && one.prefix === prefix);
+    const layersBefore = missing?.count ?? countedLayers(layers, this.#part.configuredLayers(model, prefix));
     return { prefix, layers, layersBefore, origins };
+  }
+
+  /** Layers beyond the count come from the last range's model, and are to be those of the model whose config the output has. */
+  #checkBeyond(model: RecipeModel, layers: LayerStack, prefix: string): void {
+    const range = this.#part.ranges.at(-1);
+    if (range === undefined) return;
+    const defining = this.#defining(this.#participants(range));
+    const [stack] = this.#layout(defining).stacks.values();
+    if (stack === undefined || defining.input === model) return;
+    const count = countedLayers(layers, this.#part.configuredLayers(model, prefix));
+    const given = { input: defining.input, layers: stack, count: this.#countOf(defining, stack) };
+    checkLayersBeyond(
+      given,
+      { input: model, layers, count },
+      { range, slice: this.#part.ranges.length },
+      this.#findings,
+    );
   }
 
   /** The layers of a model's stack: layers beyond what its config counts predict further tokens, and are none of them. */

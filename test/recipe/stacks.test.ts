@@ -497,3 +497,52 @@ slices:
     expect(kindsSaid(1, types, undefined)).toEqual([]);
   });
 });
+
+describe("layers beyond the count in a stack of several models", () => {
+  /** Three layers that count, and one more for each width. */
+  const ahead = (...widths: readonly number[]): Checkpoint => {
+    const plain = llama(3);
+    const shapes = [...plain.tensors.values()].map(({ name, shape }): TensorShape => [name, shape]);
+    const more = widths.map((width, k): TensorShape => [`model.layers.${3 + k}.eh_proj.weight`, [4, width]]);
+    return checkpointOf([...shapes, ...more], plain.config);
+  };
+  const joined = (b: Checkpoint, a = ahead(8)) => bindModels(stackOf(["a", 0, 3], ["b", 1, 3]), { a, b });
+
+  test.each([
+    ["lacks them", joined(ahead()), '"b" lacks model.layers.3.eh_proj.weight, of a layer beyond'],
+    ["has them alone", joined(ahead(8), ahead()), '"b" gives the output model.layers.3.eh_proj.weight, [4, 8]'],
+    ["has more of them", joined(ahead(8, 8)), '"b" gives the output model.layers.4.eh_proj.weight, [4, 8]'],
+  ])("where the last slice's model %s, a warning names slice and tensor", (_, { faults, warnings }, told) => {
+    expect([faults, codes(warnings)]).toEqual([[], ["recipe/layer-misfit"]]);
+    expect(said(warnings)[0]).toContain(`slice 2: ${told}`);
+  });
+
+  test("of another shape they are refused, of the same they pass", () => {
+    expect(said(joined(ahead(9)).faults)[0]).toMatch(/^recipe\/shape-mismatch slice 2: .*\[4, 9\].*it is \[4, 8\]/);
+    expect(joined(ahead(8))).toMatchObject({ faults: [], warnings: [] });
+  });
+});
+
+test("of a model without its last layer a stack may be made of the others, and the config counts these", () => {
+  const whole = llama(5);
+  const shapes = [...whole.tensors.values()].map(({ name, shape }): TensorShape => [name, shape]);
+  const cut = checkpointOf(
+    shapes.filter(([name]) => !name.startsWith("model.layers.4.")),
+    whole.config,
+  );
+  const { faults, warnings, configValues } = bindModels(stackOf(["a", 0, 4]), { a: cut });
+  expect([faults, codes(warnings)]).toEqual([[], ["recipe/missing-layers"]]);
+  expect(configValues).toEqual([{ path: ["num_hidden_layers"], value: 4 }]);
+});
+
+test("a tensor of as many parts as there are layers, beside them, is pointed out", () => {
+  const model = (config: Record<string, unknown>) => {
+    const plain = llama(5, { config });
+    const shapes = [...plain.tensors.values()].map(({ name, shape }): TensorShape => [name, shape]);
+    return checkpointOf([...shapes, ["model.skip_weights", [5]]], plain.config);
+  };
+  const warned = (config: Record<string, unknown>) =>
+    said(bindModels(stackOf(["a", 0, 4], ["a", 2, 5]), { a: model(config) }).warnings);
+  expect(warned({})[0]).toMatch(/^recipe\/layer-misfit model.skip_weights of "a", \[5\], may hold a part for each/);
+  expect(warned({ num_attention_heads: 5 })).toEqual([]);
+});
