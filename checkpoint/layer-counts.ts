@@ -148,13 +148,17 @@ function candidates(config: Config, tower: Tower): readonly Candidate[] {
       return inside(config, audioConfigs, [...anyLayers, "depth", "layers", ...encoderLayers]);
     case "encoder":
       // num_hidden_layers says the same as encoder_layers in BART, and as num_layers in T5.
-      return [
-        ...withNested(config, [...encoderLayers, "num_layers", "num_hidden_layers"], nestedConfigs),
-        ...inside(config, encoderConfigs, anyLayers),
-      ];
+      return [...ownEncoders(config), ...inside(config, encoderConfigs, anyLayers)];
     case "decoder":
       return [...withNested(config, decoderLayers, nestedConfigs), ...inside(config, decoderConfigs, anyLayers)];
   }
+}
+
+/** Where the top counts an encoder by name, what a part says of layers without one is about its own: the words of Grounding DINO. */
+function ownEncoders(config: Config): readonly Candidate[] {
+  const found = withNested(config, [...encoderLayers, "num_layers", "num_hidden_layers"], nestedConfigs);
+  const isNamed = encoderLayers.some((key) => typeof config[key] === "number");
+  return isNamed ? found.map((part) => (part.path.length === 0 ? part : { ...part, keys: encoderLayers })) : found;
 }
 
 /** The config, and the parts of it under these names, at any depth. */

@@ -426,6 +426,24 @@ modules:
     expect(stacks).toMatchObject([{ layersBefore: 2, layerCount: 1, configKeys: [[part, key]] }]);
   });
 
+  test("the part of the words is not counted with an encoder that the top counts by name (Grounding DINO)", () => {
+    const config = { model_type: "grounding-dino", encoder_layers: 2, text_config: { num_hidden_layers: 2 } };
+    const { stacks } = bindModels(halved("encoder"), {
+      a: towers(["encoder.layers", "decoder.layers", "text_backbone.encoder.layer"], config),
+    });
+    expect(stacks).toMatchObject([{ prefix: "encoder.layers", configKeys: [["encoder_layers"]] }]);
+  });
+
+  test("one number for encoder and decoder: that the other stays as it is is pointed out", () => {
+    const stacks = ["encoder.encoder_transformer.layers", "decoder.decoder_transformer.layers"];
+    const warned = (config: Record<string, unknown>) =>
+      said(bindModels(halved("encoder"), { a: towers(stacks, config) }).warnings).filter((text) => /beside/.test(text));
+    expect(warned({ model_type: "codec", num_hidden_layers: 2 })[0]).toContain(
+      `has "${stacks[1]}" beside ${stacks[0]}`,
+    );
+    expect(warned({ model_type: "codec", num_hidden_layers: 2, decoder_layers: 2 })).toEqual([]);
+  });
+
   test.each([
     ["vit_mae", [["num_hidden_layers"]]],
     ["llava", []],
