@@ -62,9 +62,19 @@ export class StackCounts {
     const shared = [...this.#sizes.keys()].filter(
       (other) => this.#tower(other) === "shared" && ownPart(this.#config, other) === undefined,
     );
-    return [...new Set([...group, ...shared])].filter(
+    return [...new Set([...group, ...shared, ...this.#uncountedOfPair(prefix)])].filter(
       (other) => other !== prefix && this.#sizes.get(other) === this.#sizes.get(prefix),
     );
+  }
+
+  /** Of encoder and decoder the other, where one number may count both: it is counted by none of its own. */
+  #uncountedOfPair(prefix: string): readonly string[] {
+    if (this.#tower(prefix) !== "encoder") return [];
+    return [...this.#sizes].flatMap(([other, size]) => {
+      const tower = this.#tower(other);
+      const place = { prefix: other, tower, isMain: true };
+      return tower === "decoder" && countedInConfig(this.#config, place, size) === undefined ? [other] : [];
+    });
   }
 
   holders(prefix: string, count: number): readonly CountHolder[] {
