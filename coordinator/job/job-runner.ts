@@ -28,6 +28,7 @@ import {
 } from "../core/index.ts";
 import type { HeldAttempt, WorkerLink, WorkerListener, WorkerSource } from "../link/index.ts";
 import { digestOfData } from "./digest-of-data.ts";
+import { EarlyRanges } from "./early-ranges.ts";
 import type { JobControls } from "./job-controls.ts";
 import type { JobHistory, JobRecords } from "./records.ts";
 import { type SealedShards, SealPass } from "./seal-pass.ts";
@@ -93,6 +94,8 @@ export interface JobOptions {
   /** Elements of a cut tensor that one worker surveys at once. */
   readonly surveyElements: number;
   readonly limits: Limits;
+  /** Of large summaries that wait for their turn. Absent: EARLY_BYTES. */
+  readonly earlyBytes?: number;
   /** Runs of workers that earlier epochs may have granted something; undefined: that is not known. */
   readonly earlierWriters?: readonly WorkerRun[] | undefined;
   readonly seams?: JobSeams;
@@ -130,6 +133,9 @@ export class JobRunner implements WorkerListener, JobControls {
   readonly #settling = new Set<number>();
   /** What was found of surveys and parts of the seal that were reported, and neither taken nor refused yet; by unit, then by whom. */
   readonly #answers = new Map<UnitId, Map<string, Answer>>();
+  readonly #early: EarlyRanges;
+  /** What says that a summary that was given room needs it no more, by attempt. */
+  readonly #rooms = new Map<string, () => void>();
   readonly #links = new Map<WorkerId, WorkerLink>();
   readonly #events: JobEvent[] = [];
   readonly #slicesDoneBefore: number;
@@ -160,6 +166,7 @@ export class JobRunner implements WorkerListener, JobControls {
     this.#decide = seams?.decide ?? reduce;
     this.#verdicts = new Map(history.verdicts);
     this.#seal = new SealPass(plan, [], 0);
+    this.#early = new EarlyRanges(options.earlyBytes);
     this.#state = initialState({
       limits,
       slices: sliceSpecifications(plan, history),
@@ -271,6 +278,29 @@ export class JobRunner implements WorkerListener, JobControls {
     this.#post({ type: "grant-requested", worker, unit, attempt, ...hash, nowMs: this.#now() });
   }
 
+  async roomForSummary(worker: WorkerId, ref: AttemptRef, bytes: number): Promise<() => void> {
+    const key = keyOf({ ...ref, worker });
+    const taken = await this.#early.take(bytes, () => this.#isDue({ ...ref, worker }));
+    this.#rooms.get(key)?.();
+    this.#rooms.set(key, taken);
+    return () => {
+      // Kept, it is the fold's to say when its turn has come.
+      if (this.#rooms.get(key) !== taken) return;
+      this.#rooms.delete(key);
+      taken();
+    };
+  }
+
+  /** The fold waits for it; or for one that nobody has, who may need the slots that are taken by those who wait; or it is of no use. */
+  #isDue(ref: HeldBy): boolean {
+    const isCurrent = this.#state.units.get(ref.unit)?.attempts.some(({ number, worker }) => {
+      return number === ref.attempt && worker === ref.worker;
+    });
+    const due = this.#roundsOf(ref.unit)?.due;
+    if (this.#isBroken || isCurrent !== true || due === undefined || due === ref.unit) return true;
+    return !isSurveying(this.#state) || (this.#state.units.get(due)?.attempts.length ?? 0) === 0;
+  }
+
   reported(worker: WorkerId, report: Report): void {
     const { unit, attempt } = report;
     const who = { worker, unit, attempt, nowMs: this.#now() };
@@ -338,6 +368,7 @@ export class JobRunner implements WorkerListener, JobControls {
         for (const effect of this.#decide(this.#state, next)) this.#perform(effect);
       }
       this.#reducing = false;
+      this.#early.look();
       this.#ports.observer.progress(this.progress());
     } catch (error) {
       this.#break(error);
@@ -354,6 +385,7 @@ export class JobRunner implements WorkerListener, JobControls {
     if (this.#isBroken) return;
     this.#isBroken = true;
     this.#events.length = 0;
+    this.#early.look();
     this.#stopTicks();
     this.#fail(error);
     this.#tellDiscarded(failureFrom(error));
@@ -548,7 +580,9 @@ export class JobRunner implements WorkerListener, JobControls {
     if (answer === undefined) return;
     if (answer.kind === "seal") return this.#takeSeal(unit, answer.found);
     const rounds = this.#roundsOf(unit);
-    rounds?.keep(unit, answer.summary);
+    const key = keyOf(effect);
+    rounds?.keep(unit, answer.summary, this.#rooms.get(key));
+    if (rounds !== undefined) this.#rooms.delete(key);
     if (rounds !== undefined) this.#fold(rounds);
   }
 

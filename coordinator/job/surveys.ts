@@ -35,8 +35,8 @@ export class TensorRounds {
   #round = 0;
   #ranges: readonly SurveyRange[] = [];
   #rangeOf: ReadonlyMap<UnitId, SurveyRange> = new Map();
-  /** Of ranges that came before their turn. */
-  readonly #waiting = new Map<UnitId, PlainData>();
+  /** Of ranges that came before their turn; `taken` is called when that has come, or never will. */
+  readonly #waiting = new Map<UnitId, { readonly summary: PlainData; readonly taken: () => void }>();
   /** All ranges before this one are folded, or are being. */
   #next = 0;
   #folded: PlainData | undefined;
@@ -72,6 +72,7 @@ export class TensorRounds {
   /** Begins the next round. Ranges hold as many whole parts as `rangeElements` allows, one at least. */
   beginRound(): readonly SurveyRange[] {
     this.#round++;
+    for (const { taken } of this.#waiting.values()) taken();
     this.#waiting.clear();
     this.#next = 0;
     this.#folded = undefined;
@@ -116,10 +117,17 @@ export class TensorRounds {
     });
   }
 
-  /** Safe to repeat. What is of another round is passed over. */
-  keep(unit: UnitId, summary: PlainData): void {
+  /** Before it none can be folded; undefined: all are, or are being. */
+  get due(): UnitId | undefined {
+    return this.#ranges[this.#next]?.unit;
+  }
+
+  /** Safe to repeat. What is of another round is passed over. `taken`: called when its turn has come, or never will. */
+  keep(unit: UnitId, summary: PlainData, taken: () => void = () => {}): void {
     const at = this.#rangeOf.get(unit)?.index ?? -1;
-    if (at >= this.#next) this.#waiting.set(unit, summary);
+    this.#waiting.get(unit)?.taken();
+    if (at >= this.#next) this.#waiting.set(unit, { summary, taken });
+    else taken();
   }
 
   /** Folds what can be folded now, in steps of some milliseconds: true after a step, false when nothing is left to be done. */
@@ -129,13 +137,14 @@ export class TensorRounds {
       if (step?.done === false) return true;
       if (step !== undefined) this.#folded = step.value;
       this.#steps = undefined;
-      const unit = this.#ranges[this.#next]?.unit;
-      const summary = unit === undefined ? undefined : this.#waiting.get(unit);
-      if (unit === undefined || summary === undefined) return false;
+      const unit = this.due;
+      const kept = unit === undefined ? undefined : this.#waiting.get(unit);
+      if (unit === undefined || kept === undefined) return false;
       this.#waiting.delete(unit);
       this.#next++;
-      if (this.#folded === undefined) this.#folded = summary;
-      else this.#steps = this.#method.fold(this.#folded, summary);
+      if (this.#folded === undefined) this.#folded = kept.summary;
+      else this.#steps = this.#method.fold(this.#folded, kept.summary);
+      kept.taken();
     }
   }
 

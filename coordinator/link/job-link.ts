@@ -168,6 +168,11 @@ export class JobLink implements WorkerLink {
     });
   }
 
+  /** See WorkerListener. */
+  roomForSummary(ref: AttemptRef, bytes: number): Promise<() => void> {
+    return this.listener.roomForSummary(this.id, ref, bytes);
+  }
+
   /** Resolves when what was reported is durable, or is of no use. */
   report(report: Report): Promise<ReportAnswer> {
     if (this.#closed || this.#isAnothers(report)) return Promise.resolve("stale");

@@ -10,7 +10,10 @@ const AT_ONCE_BYTES = 128 * 1024 * 1024;
 
 type Call = ServerReadableStream<SendSummaryRequest, SendSummaryResponse>;
 
-/** Receives summaries of any size. Reading waits for room, so no more lies in memory than has been admitted and been reported. */
+/**
+ * Receives summaries of any size. Reading waits for room, first in the job and then here, so no more lies in memory than has been admitted
+ * and been reported.
+ */
 export class SummaryIntake {
   readonly #room: Room;
 
@@ -20,7 +23,7 @@ export class SummaryIntake {
 
   /** Resolves when the summary is taken, or is of no use. @throws WireError `wire/malformed` */
   async receive(call: Call, worker: RemoteWorker): Promise<ReportDecision> {
-    let giveBack = () => {};
+    let [giveBack, reported] = [() => {}, () => {}];
     try {
       const messages = call[Symbol.asyncIterator]() as AsyncIterator<SendSummaryRequest>;
       const first = await messages.next();
@@ -32,6 +35,8 @@ export class SummaryIntake {
       if (link?.isOwn(key) !== true) return ReportDecision.REPORT_DECISION_STALE;
       const structureBytes = numberOf(header.value.structureBytes, "a size");
       const arrayBytes = numberOf(header.value.arrayBytes, "a size");
+      reported = await link.roomForSummary(key, structureBytes + arrayBytes);
+      if (!link.isOwn(key)) return ReportDecision.REPORT_DECISION_STALE;
       giveBack = await this.#room.take(structureBytes + arrayBytes);
       const summary = await received(messages, new DataIntake(structureBytes, arrayBytes));
       const { unit, attempt } = key;
@@ -40,6 +45,7 @@ export class SummaryIntake {
       return answer === "accepted" ? ReportDecision.REPORT_DECISION_ACCEPTED : ReportDecision.REPORT_DECISION_STALE;
     } finally {
       giveBack();
+      reported();
     }
   }
 }

@@ -74,6 +74,11 @@ export interface WorkerListener {
   draining(worker: WorkerId): void;
   /** `sha256`: of the computed output, from workers that compute before they ask. Answered by `answerGrant`. */
   grantRequested(worker: WorkerId, unit: UnitId, attempt: number, sha256?: string): void;
+  /**
+   * Before a large summary is brought: resolves when there is room for it, to what must be called once it was reported, or is not going to
+   * be. A tensor's ranges are folded in their order: those that come long before their turn wait with their workers.
+   */
+  roomForSummary(worker: WorkerId, attempt: AttemptRef, bytes: number): Promise<() => void>;
   /** Answered by `answerReport`. */
   reported(worker: WorkerId, report: Report): void;
   /** Whether a call may begin now that writes for this attempt, on its way through the coordinator. Changes nothing. */

@@ -140,6 +140,68 @@ test("what comes before its turn waits; nothing is folded twice; what is missing
   expect(rounds.settle()).toEqual({ verdict: "abcd" });
 });
 
+describe("large summaries that come before their turn", () => {
+  const BYTES = 100;
+
+  /** A worker that asks for room for each range as it is told to, and reports what it was given room for. */
+  async function early(ranges: number, earlyBytes: number) {
+    const lent = new Map<number, Assignment>();
+    const came: number[] = [];
+    const runner: JobRunner = runnerOf(
+      1,
+      ranges,
+      { othersTurn: async () => {}, workers: surveyors((assignment) => lent.set(rangeOf(assignment), assignment)) },
+      earlyBytes,
+    );
+    void runner.run();
+    await turns();
+    const bring = async (k: number) => {
+      const { unit, attempt } = lent.get(k)!;
+      const reported = await runner.roomForSummary(WORKER, { unit, attempt }, BYTES);
+      came.push(k);
+      const counts = { bytesRead: 0, bytesWritten: 0, tensorsCut: 0 };
+      runner.reported(WORKER, { unit, attempt, kind: "survey", summary: summaryOf(1, 8, k), counts });
+      reported();
+    };
+    return { runner, lent, came, bring };
+  }
+
+  test("wait with their worker once others before theirs take all of the room, until these are folded", async () => {
+    const { came, bring } = await early(6, 2 * BYTES);
+    for (const k of [5, 2, 4, 3, 1]) void bring(k);
+    await turns();
+    expect(came).toEqual([5, 2]);
+    void bring(0);
+    await turns();
+    // The first is due. It and the second make the third due, and so on.
+    expect(came).toEqual([5, 2, 0, 1, 4, 3]);
+  });
+
+  test("come all the same where nobody has what is due: they may have the slots that it needs", async () => {
+    const { runner, lent, came, bring } = await early(3, 0);
+    void bring(1);
+    await turns();
+    expect(came).toEqual([]);
+    runner.draining(WORKER);
+    runner.handedBack(WORKER, [lent.get(0)!]);
+    await turns();
+    expect(came).toEqual([1]);
+  });
+
+  test("wait for nothing once they are of no use", async () => {
+    const { runner, came, bring } = await early(3, 0);
+    void bring(1);
+    runner.cancel();
+    await turns();
+    expect(came).toEqual([1]);
+  });
+
+  const rangeOf = ({ unit }: Assignment) => Number(unit.split("-").at(-1));
+  const turns = async () => {
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+  };
+});
+
 test("a summary of something else than was asked for is that worker's fault, and says so where there is no other", async () => {
   const runner: JobRunner = runnerOf(2, 2, {
     othersTurn: async () => {},
@@ -160,12 +222,17 @@ test("a summary of something else than was asked for is that worker's fault, and
 const WORKER = "w" as WorkerId;
 const history: JobHistory = { replaced: [], phase: "planned", files: [], slices: new Map(), verdicts: new Map() };
 
-function runnerOf(models: number, ranges: number, ports: Pick<JobPorts, "othersTurn" | "workers">): JobRunner {
+function runnerOf(
+  models: number,
+  ranges: number,
+  ports: Pick<JobPorts, "othersTurn" | "workers">,
+  earlyBytes = 2 ** 40,
+): JobRunner {
   const limits = { ...localLimits, attemptBase: 0, earlierGrantsMs: 0 };
-  const options = { plan: planOf(models, ranges), shardPaths: [], surveyElements: PART_ELEMENTS, limits };
+  const options = { plan: planOf(models, ranges), shardPaths: [], surveyElements: PART_ELEMENTS, limits, earlyBytes };
   return new JobRunner(options, history, {
     ...ports,
-    records: { quarantined: async () => {} } as unknown as JobRecords,
+    records: { quarantined: async () => {}, phase: async () => {} } as unknown as JobRecords,
     clock: { nowMs: () => 0 },
     publish: async () => {},
     discardStage: async () => {},

@@ -80,6 +80,7 @@ export class RecordingJob implements WorkerListener {
     this.onReport(report);
   }
   mayWrite = () => true;
+  roomForSummary = async () => () => {};
   slotsChanged(worker: string, slots: number) {
     this.heard.push(["slotsChanged", worker, slots]);
   }

@@ -153,7 +153,8 @@ test("no more is received at once than there is room for: others wait with their
     admitted.push(unit);
     return "accepted";
   };
-  const worker = { links: new Map([[JOB, { isOwn: () => true, report }]]) };
+  const roomForSummary = async () => () => {};
+  const worker = { links: new Map([[JOB, { isOwn: () => true, roomForSummary, report }]]) };
   const intake = new SummaryIntake(10_000);
   const [a, b] = (["a", "b"] as const).map((name) => intake.receive(streamOf(name) as never, worker as never));
   await new Promise((resolve) => setImmediate(resolve));
@@ -162,6 +163,35 @@ test("no more is received at once than there is room for: others wait with their
   await Promise.all([a, b]);
   expect(admitted).toEqual(["a", "b"]);
   expect(pulled).toEqual({ a: 2, b: 2 });
+});
+
+test("what its job has no room for yet is not received, and not at all once it is another's", async () => {
+  const data = packedData({ numbers: new Float64Array(1000) });
+  let pulled = 0;
+  const stream = (async function* () {
+    const id = messageOfAttempt({ job: JOB, unit: unit("early"), attempt: 1 });
+    const sizes = { structureBytes: BigInt(data.structure.length), arrayBytes: BigInt(data.arrayBytes) };
+    yield SendSummaryRequest.fromPartial({ message: { $case: "header", value: { id, ...sizes } } });
+    pulled++;
+  })();
+  let [isOwn, given] = [true, 0];
+  let give = (_reported: () => void) => {};
+  const room = new Promise<() => void>((resolve) => {
+    give = resolve;
+  });
+  const asked: number[] = [];
+  const roomForSummary = (_ref: unknown, bytes: number) => {
+    asked.push(bytes);
+    return room;
+  };
+  const worker = { links: new Map([[JOB, { isOwn: () => isOwn, roomForSummary }]]) };
+  const received = new SummaryIntake().receive(stream as never, worker as never);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect([asked, pulled]).toEqual([[data.structure.length + data.arrayBytes], 0]);
+  isOwn = false;
+  give(() => given++);
+  expect(await received).toBe(ReportDecision.REPORT_DECISION_STALE);
+  expect([given, pulled]).toEqual([1, 0]);
 });
 
 test("room is given in the order of asking, to what is larger than all of it when it is alone", async () => {
