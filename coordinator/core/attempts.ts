@@ -65,7 +65,7 @@ export function lend(state: JobState, unit: Unit, worker: Worker, audit: boolean
   if (state.deadlines.length > 2 * state.held + DEADLINES_OVER_MAX) {
     keepDeadlines(state.deadlines, (of) => state.units.get(of.unit)?.attempts.some(isHeldAs(of.attempt)) === true);
   }
-  if (unit.kind === "slice" && !audit) nameWriter(state, worker, out);
+  if (unit.kind === "slice" && !audit) nameWriter(state, worker, unit, out);
   out.push({
     type: "assign",
     worker: worker.id,

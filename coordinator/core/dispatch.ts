@@ -1,5 +1,6 @@
 import type { UnitId, WorkerId } from "../../merge/work/index.ts";
 import { attemptOn, lend } from "./attempts.ts";
+import { isHeldUp } from "./earlier.ts";
 import type { Effect } from "./events.ts";
 import { medianOf } from "./pace.ts";
 import { givesWork } from "./phases.ts";
@@ -54,9 +55,13 @@ function nextFor(state: JobState, worker: Worker): { readonly unit: Unit; readon
   const { units } = state;
   const gone = (id: UnitId) => units.get(id)?.status !== "pending";
   const fits = (id: UnitId) => suits(state, worker, units.get(id));
+  const heldUp = (id: UnitId) => {
+    const unit = units.get(id);
+    return unit !== undefined && isHeldUp(state, unit);
+  };
   const plain =
     takeFrom(state.readySurveys, gone, fits) ??
-    takeSlice(state.readySlices, worker.id, gone, fits) ??
+    takeSlice(state.readySlices, worker.id, gone, (id) => fits(id) && !heldUp(id)) ??
     takeFrom(state.readySeals, gone, (id) => fits(id) && units.get(id)?.writtenOn?.has(worker.host) !== true) ??
     takeFrom(state.readySeals, gone, fits);
   const found = plain === undefined ? undefined : units.get(plain);

@@ -1,15 +1,19 @@
 import type { AttemptRef, UnitId, WorkerId } from "../../merge/work/index.ts";
 import type { Effect, EventOf } from "./events.ts";
-import type { JobState, Worker } from "./state.ts";
+import type { JobState, Unit, Worker } from "./state.ts";
 
 /**
- * What workers of earlier epochs may still be writing. A worker's run stands in the journal before it is granted anything; so whoever
- * takes over knows all that may write, and waits for no others. Each of them says what it may be writing when it attaches: from then on
- * its other slices are free, and these are once it has handed them back. Who does not come is waited for until its leases are over.
+ * What workers of earlier epochs may still be writing. Before a worker's run is granted anything the journal names it, and the stretch of
+ * slices that it may be granted some of; so whoever takes over knows all that may write, and what. Each of them says what it may be writing
+ * when it attaches: from then on its other slices are free, and these are once it has handed them back. Who does not come blocks what it was
+ * named for, until its leases are over.
  */
 export interface Earlier {
   /** Runs of workers that were granted something and have not been heard of since; undefined: nobody knows who they are. */
-  unheard: Set<string> | undefined;
+  unheard: Map<string, WriterRun> | undefined;
+  /** How many of them may be writing the slice at each position of the plan; of those who may write any slice `everywhere`. */
+  readonly at: Uint32Array;
+  everywhere: number;
   /** What those who were heard of may be writing. */
   readonly attempts: Map<UnitId, Map<number, WorkerId>>;
   /** The journal has been told that nothing of earlier epochs writes any more, or need not be. */
@@ -22,17 +26,61 @@ export interface WorkerRun {
   readonly incarnation: string;
 }
 
-export function earlierOf(writers: readonly WorkerRun[] | undefined): Earlier {
-  const unheard = writers === undefined ? undefined : new Set(writers.map(keyOfRun));
-  return { unheard, attempts: new Map(), isOver: unheard?.size === 0 };
+/** Neighbouring slices, by their positions in the plan; `to` is not one of them. */
+export interface Stretch {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A run and what it may be writing; without stretches that may be any slice. */
+export interface WriterRun extends WorkerRun {
+  readonly stretches?: readonly Stretch[];
+}
+
+export function earlierOf(writers: readonly WriterRun[] | undefined, slices: number): Earlier {
+  const unheard = writers === undefined ? undefined : new Map(writers.map((run) => [keyOfRun(run), run]));
+  const earlier: Earlier = {
+    unheard,
+    at: new Uint32Array(slices),
+    everywhere: 0,
+    attempts: new Map(),
+    isOver: unheard?.size === 0,
+  };
+  for (const run of unheard?.values() ?? []) count(earlier, run, 1);
+  return earlier;
+}
+
+function count(earlier: Earlier, { stretches }: WriterRun, by: 1 | -1): void {
+  if (stretches === undefined) earlier.everywhere += by;
+  for (const { from, to } of disjoint(stretches ?? [])) {
+    for (let position = from; position < Math.min(to, earlier.at.length); position++)
+      earlier.at[position] = (earlier.at[position] ?? 0) + by;
+  }
+}
+
+/** A stretch that was named again by a later epoch counts once. */
+function disjoint(stretches: readonly Stretch[]): Stretch[] {
+  const found: Stretch[] = [];
+  let end = 0;
+  for (const { from, to } of [...stretches].sort((a, b) => a.from - b.from)) {
+    if (to > end) found.push({ from: Math.max(from, end), to });
+    end = Math.max(end, to);
+  }
+  return found;
 }
 
 /** Whether leases of earlier epochs may still write the unit, or anything. */
-export function earlierMayWrite(state: JobState, unit?: UnitId): boolean {
+export function earlierMayWrite(state: JobState, unit?: Pick<Unit, "id" | "position">): boolean {
   if (state.nowMs >= state.grantsFromMs) return false;
-  const { unheard, attempts } = state.earlier;
-  if (unheard === undefined || unheard.size > 0) return true;
-  return unit === undefined ? attempts.size > 0 : attempts.has(unit);
+  const { unheard, at, everywhere, attempts } = state.earlier;
+  if (unheard === undefined || everywhere > 0) return true;
+  if (unit === undefined) return unheard.size > 0 || attempts.size > 0;
+  return (at[unit.position] ?? 0) > 0 || attempts.has(unit.id);
+}
+
+/** Whoever had it would hold it until somebody comes, or does not: what can be granted sooner is lent. */
+export function isHeldUp(state: JobState, { position }: Unit): boolean {
+  return state.nowMs < state.grantsFromMs && (state.earlier.at[position] ?? 0) > 0;
 }
 
 /** That, and nothing else that was granted to it before. */
@@ -40,7 +88,10 @@ export function onWritingTold(state: JobState, { worker: id, attempts: writing }
   const worker = state.workers.get(id);
   if (worker?.attached !== true) return;
   const { unheard, attempts } = state.earlier;
-  unheard?.delete(keyOfRun({ worker: id, incarnation: worker.incarnation }));
+  const key = keyOfRun({ worker: id, incarnation: worker.incarnation });
+  const run = unheard?.get(key);
+  if (run !== undefined) count(state.earlier, run, -1);
+  unheard?.delete(key);
   for (const [unit, byAttempt] of attempts) {
     for (const [attempt, other] of byAttempt) if (other === id) closeEarlier(state, { unit, attempt });
   }
@@ -71,23 +122,49 @@ export function noteEarlierOver(state: JobState, out: Effect[]): void {
 
 /** A run that the journal names as one that may have grants. */
 export interface NamedRun extends WorkerRun {
-  isDurable: boolean;
+  /** First positions of the stretches that it is named for, and whether that is durable. */
+  readonly stretches: Map<number, boolean>;
   /** Questions for grants that wait until it is, by attempt. */
   readonly asked: Map<string, EventOf<"grant-requested">>;
   /** It is gone: when its last grant ends. */
   goneMs: number | undefined;
 }
 
-/** Before a run of a worker is granted anything it must stand in the journal; asked for as soon as it may come to that. */
-export function nameWriter(state: JobState, { id: worker, kind, incarnation }: Worker, out: Effect[]): void {
+/**
+ * Before a run of a worker is granted a slice it must stand in the journal with the stretch around it; asked for as soon as it may come to
+ * that. Stretches are as long as the runs of neighbours that workers have: of so many slices one costs a record.
+ */
+export function nameWriter(
+  state: JobState,
+  { id: worker, kind, incarnation }: Worker,
+  unit: Unit,
+  out: Effect[],
+): void {
+  if (kind !== "remote") return;
   const key = keyOfRun({ worker, incarnation });
-  if (kind !== "remote" || state.named.has(key)) return;
-  state.named.set(key, { worker, incarnation, isDurable: false, asked: new Map(), goneMs: undefined });
-  out.push({ type: "journal-writer", worker, incarnation });
+  const run = state.named.get(key) ?? {
+    worker,
+    incarnation,
+    stretches: new Map(),
+    asked: new Map(),
+    goneMs: undefined,
+  };
+  state.named.set(key, run);
+  const stretch = stretchOf(state, unit);
+  if (run.stretches.has(stretch.from)) return;
+  run.stretches.set(stretch.from, false);
+  out.push({ type: "journal-writer", worker, incarnation, stretch });
 }
 
-export function isNamed(state: JobState, { id: worker, kind, incarnation }: Worker): boolean {
-  return kind !== "remote" || state.named.get(keyOfRun({ worker, incarnation }))?.isDurable === true;
+export function isNamed(state: JobState, { id: worker, kind, incarnation }: Worker, unit: Unit): boolean {
+  if (kind !== "remote") return true;
+  const run = state.named.get(keyOfRun({ worker, incarnation }));
+  return run?.stretches.get(stretchOf(state, unit).from) === true;
+}
+
+function stretchOf({ limits, slices }: JobState, { position }: Unit): Stretch {
+  const from = position - (position % limits.runLength);
+  return { from, to: Math.min(slices, from + limits.runLength) };
 }
 
 /** Answered as soon as the journal has its worker's run: a worker that is told "later" asks again only after a while. */
@@ -98,10 +175,13 @@ export function askOnceNamed(state: JobState, { incarnation }: Worker, event: Ev
 }
 
 /** The questions that waited for it. */
-export function writerIsDurable(state: JobState, event: WorkerRun): readonly EventOf<"grant-requested">[] {
+export function writerIsDurable(
+  state: JobState,
+  event: EventOf<"writer-durable">,
+): readonly EventOf<"grant-requested">[] {
   const run = state.named.get(keyOfRun(event));
-  if (run === undefined) return [];
-  run.isDurable = true;
+  if (run?.stretches.has(event.stretch.from) !== true) return [];
+  run.stretches.set(event.stretch.from, true);
   const asked = [...run.asked.values()];
   run.asked.clear();
   return asked;
@@ -140,7 +220,7 @@ export function forgetGone(state: JobState, out: Effect[]): void {
     state.gone.delete(key);
     if (run === undefined) continue;
     state.named.delete(key);
-    out.push({ type: "journal-writer", worker: run.worker, incarnation: run.incarnation, isGone: true });
+    out.push({ type: "journal-writer-gone", worker: run.worker, incarnation: run.incarnation });
   }
 }
 

@@ -1,4 +1,5 @@
 import type { AttemptRef, Failure, UnitId, WorkerId } from "../../merge/work/index.ts";
+import type { Stretch } from "./earlier.ts";
 
 interface Timed {
   /** Milliseconds of a monotonic clock that the driver reads. */
@@ -48,7 +49,12 @@ export type JobEvent =
   /** A request begins a round: these units survey the tensor's ranges, in range order. */
   | ({ readonly type: "round-begun"; readonly task: number; readonly surveys: readonly UnitId[] } & Timed)
   | ({ readonly type: "verdict-durable"; readonly task: number } & Timed)
-  | ({ readonly type: "writer-durable"; readonly worker: WorkerId; readonly incarnation: string } & Timed)
+  | ({
+      readonly type: "writer-durable";
+      readonly worker: WorkerId;
+      readonly incarnation: string;
+      readonly stretch: Stretch;
+    } & Timed)
   /** `sha256`: of what was computed; absent where the worker asks before it computes. */
   | ({ readonly type: "grant-requested"; readonly sha256?: string } & OfAttempt)
   /** `answer`: SHA-256 of what was found, where answers are compared. */
@@ -136,13 +142,15 @@ export type Effect =
   | { readonly type: "journal-quarantined"; readonly unit: UnitId; readonly attempt: number; readonly failure: Failure }
   | { readonly type: "journal-audited"; readonly unit: UnitId; readonly attempt: number }
   | { readonly type: "journal-lost"; readonly unit: UnitId; readonly attempt: number }
-  /** Make it durable that this run may have grants, then say writer-durable; `isGone`: that it has ended, and nothing need be said. */
+  /** Make it durable that this run may have grants of these slices, then say writer-durable. */
   | {
       readonly type: "journal-writer";
       readonly worker: WorkerId;
       readonly incarnation: string;
-      readonly isGone?: true;
+      readonly stretch: Stretch;
     }
+  /** Make it durable that it has ended; nothing need be said. */
+  | { readonly type: "journal-writer-gone"; readonly worker: WorkerId; readonly incarnation: string }
   /** Make it durable, then say phase-durable. */
   | { readonly type: "journal-phase"; readonly phase: DurablePhase; readonly reason?: Failure }
   | { readonly type: "begin-seal" }

@@ -1,5 +1,5 @@
 export { mayBeginWrite } from "./attempts.ts";
-export type { WorkerRun } from "./earlier.ts";
+export type { Stretch, WorkerRun, WriterRun } from "./earlier.ts";
 export type {
   AttachedWorker,
   Counter,

@@ -28,12 +28,12 @@ export function onGrantRequested(state: JobState, event: EventOf<"grant-requeste
   const open = state.grants.get(unit.id);
   const another = open !== undefined && open.attempt !== attempt.number && state.nowMs < open.endsMs;
   const worker = state.workers.get(event.worker);
-  const mayNot = earlierMayWrite(state, unit.id) || state.nowMs >= state.leadsUntilMs;
+  const mayNot = earlierMayWrite(state, unit) || state.nowMs >= state.leadsUntilMs;
   if (another || mayNot || worker === undefined) {
     out.push({ type: "later", ...who });
     return;
   }
-  if (!isNamed(state, worker)) {
+  if (!isNamed(state, worker, unit)) {
     if (!askOnceNamed(state, worker, event)) out.push({ type: "later", ...who });
     return;
   }

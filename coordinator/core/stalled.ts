@@ -66,7 +66,7 @@ function patienceOf(state: JobState): number {
 function reasonFor(state: JobState, nowMs: number, message: string): Pick<Failure, "message" | "hint"> {
   if (earlierMayWrite({ ...state, nowMs })) {
     const leftS = Math.ceil((state.grantsFromMs - nowMs) / 1000);
-    const names = [...(state.earlier.unheard ?? [])].map((run) => run.slice(0, run.lastIndexOf("/")));
+    const names = [...(state.earlier.unheard?.values() ?? [])].map(({ worker }) => worker);
     const who = names.length === 0 ? "workers of an earlier coordinator" : names.slice(0, 5).join(", ");
     return {
       message: `${message}: ${who} may still be writing, for ${leftS} s at most`,

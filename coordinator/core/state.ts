@@ -1,6 +1,6 @@
 import type { Failure, SliceId, UnitId, WorkerId } from "../../merge/work/index.ts";
 import type { Deadlines } from "./deadlines.ts";
-import { type Earlier, earlierOf, type NamedRun, type WorkerRun } from "./earlier.ts";
+import { type Earlier, earlierOf, type NamedRun, type WriterRun } from "./earlier.ts";
 import type { Vote } from "./events.ts";
 import { newPace, type Pace } from "./pace.ts";
 import { emptyQueue, emptySliceQueue, type Queue, type SliceQueue } from "./queues.ts";
@@ -247,7 +247,7 @@ export interface JobSpecification {
   readonly paused?: Failure;
   readonly cancelling?: boolean;
   /** Who may have had grants in earlier epochs; undefined: that is not known. */
-  readonly earlierWriters?: readonly WorkerRun[] | undefined;
+  readonly earlierWriters?: readonly WriterRun[] | undefined;
 }
 
 export interface SliceSpecification {
@@ -302,7 +302,7 @@ export function initialState(specification: JobSpecification): JobState {
     nowMs: Number.NEGATIVE_INFINITY,
     grantsFromMs: Number.POSITIVE_INFINITY,
     leadsUntilMs: Number.POSITIVE_INFINITY,
-    earlier: earlierOf(specification.earlierWriters),
+    earlier: earlierOf(specification.earlierWriters, specification.slices.length),
     named: new Map(),
     gone: new Set(),
     units,

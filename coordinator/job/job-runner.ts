@@ -24,7 +24,7 @@ import {
   type Phase,
   reduce,
   stalled,
-  type WorkerRun,
+  type WriterRun,
 } from "../core/index.ts";
 import type { HeldAttempt, WorkerLink, WorkerListener, WorkerSource } from "../link/index.ts";
 import { digestOfData } from "./digest-of-data.ts";
@@ -97,7 +97,7 @@ export interface JobOptions {
   /** Of large summaries that wait for their turn. Absent: EARLY_BYTES. */
   readonly earlyBytes?: number;
   /** Runs of workers that earlier epochs may have granted something; undefined: that is not known. */
-  readonly earlierWriters?: readonly WorkerRun[] | undefined;
+  readonly earlierWriters?: readonly WriterRun[] | undefined;
   readonly seams?: JobSeams;
 }
 
@@ -506,12 +506,13 @@ export class JobRunner implements WorkerListener, JobControls {
           records.quarantined(effect.unit, effect.attempt, `${effect.failure.code}: ${effect.failure.message}`),
         );
       case "journal-writer": {
-        const { worker, incarnation, isGone = false } = effect;
-        return this.#durably(
-          records.writer(worker, incarnation, isGone),
-          isGone ? undefined : (nowMs) => ({ type: "writer-durable", worker, incarnation, nowMs }),
-        );
+        const { worker, incarnation, stretch } = effect;
+        return this.#durably(records.writer(worker, incarnation, stretch), (nowMs) => {
+          return { type: "writer-durable", worker, incarnation, stretch, nowMs };
+        });
       }
+      case "journal-writer-gone":
+        return this.#durably(records.writerGone(effect.worker, effect.incarnation));
       case "journal-phase": {
         const { phase, reason } = effect;
         return this.#durably(records.phase(phase, reason), (nowMs) => ({ type: "phase-durable", phase, nowMs }));

@@ -10,7 +10,7 @@ import type {
   WorkerId,
 } from "../../merge/work/index.ts";
 import { PLAN_VERSION } from "../../merge/work/index.ts";
-import type { DurablePhase, Vote } from "../core/index.ts";
+import type { DurablePhase, Stretch, Vote } from "../core/index.ts";
 import { type Journal, type JournalRecord, nothingYet, type Sequence } from "../journal/index.ts";
 import { type EpochFacts, EpochsSeen, WRITER } from "./earlier-epochs.ts";
 import { badRecord, dataOfJson, jsonOfData } from "./journal-data.ts";
@@ -37,6 +37,8 @@ export interface JobHistory {
   readonly verdicts: ReadonlyMap<number, PlainData>;
   /** Epochs that may not be over, of whichever job of the journal. */
   readonly epochs: readonly EpochFacts[];
+  /** What kept the journal when the epoch before the last one began. */
+  readonly keeperBefore?: string | undefined;
 }
 
 export interface SliceHistory {
@@ -110,9 +112,14 @@ export class JobRecords {
     return this.#append(`verdict/${task}`, { data: jsonOfData(verdict) });
   }
 
-  /** A run of a worker may have grants from now on; `isGone`: it has none any more. */
-  writer(worker: WorkerId, incarnation: string, isGone: boolean): Promise<void> {
-    return this.#append(`${WRITER}${worker}`, { incarnation, ...(isGone ? { gone: true } : {}) });
+  /** A run of a worker may have grants of slices at these positions from now on. */
+  writer(worker: WorkerId, incarnation: string, { from, to }: Stretch): Promise<void> {
+    return this.#append(`${WRITER}${worker}`, { incarnation, from, to });
+  }
+
+  /** It has none any more. */
+  writerGone(worker: WorkerId, incarnation: string): Promise<void> {
+    return this.#append(`${WRITER}${worker}`, { incarnation, gone: true });
   }
 
   /** "running" ends a pause. */
@@ -190,7 +197,7 @@ export async function readHistory(
       history = jobHistory(history, fields);
     }
   }
-  return { ...history, slices, verdicts, epochs: epochsSeen.epochs };
+  return { ...history, slices, verdicts, epochs: epochsSeen.epochs, keeperBefore: epochsSeen.keeperBefore };
 }
 
 function sliceHistory(before: SliceHistory | undefined, fields: RecordFields, where: string): SliceHistory {

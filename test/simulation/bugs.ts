@@ -28,6 +28,7 @@ export const bugs = [
   "unheard-forgotten",
   "writing-hidden",
   "named-too-late",
+  "named-for-one-stretch",
   "kinds-not-compared",
   "anybody-contradicts",
   "answered-once",
@@ -47,6 +48,7 @@ export const provokedBy: { readonly [B in Bug]?: readonly FaultKind[] } = {
   "unheard-forgotten": ["coordinator-crash", "slow-io"],
   "writing-hidden": ["coordinator-crash", "slow-io"],
   "named-too-late": ["coordinator-crash", "slow-io"],
+  "named-for-one-stretch": ["coordinator-crash", "slow-io"],
   "kinds-not-compared": ["lie-kind"],
   "anybody-contradicts": ["lie-owner"],
   "one-opinion-counts": ["lie-seal"],
@@ -103,16 +105,31 @@ export function decideWith(bug: Bug | undefined): Decide {
       };
     case "unheard-forgotten":
       return (state, event) => {
-        if (event.type === "writing-told") state.earlier.unheard?.clear();
+        if (event.type === "writing-told") {
+          state.earlier.unheard?.clear();
+          state.earlier.at.fill(0);
+        }
         return reduce(state, event);
       };
     case "writing-hidden":
       return (state, event) => reduce(state, event.type === "writing-told" ? { ...event, attempts: [] } : event);
     case "named-too-late":
       return (state, event) => {
-        if (event.type === "grant-requested") for (const run of state.named.values()) run.isDurable = true;
+        if (event.type === "grant-requested") {
+          for (const { stretches } of state.named.values())
+            for (const from of stretches.keys()) stretches.set(from, true);
+        }
         return reduce(state, event).filter(({ type }) => type !== "journal-writer");
       };
+    case "named-for-one-stretch":
+      return (state, event) =>
+        reduce(state, event).filter((effect) => {
+          if (effect.type !== "journal-writer") return true;
+          const named = state.named.get(`${effect.worker}/${effect.incarnation}`)?.stretches;
+          if (named === undefined || named.size === 1) return true;
+          named.set(effect.stretch.from, true);
+          return false;
+        });
     case "kinds-not-compared":
       return (state, event) => {
         const kind = speaksOf[event.type];

@@ -1,20 +1,22 @@
 /** A coordinator that takes over grants what earlier epochs cannot be writing, at once; and tells the next one what it must know. */
 import { describe, expect, test } from "vitest";
-import type { Effect, WorkerRun } from "../../../coordinator/core/index.ts";
+import type { Effect, Stretch, WriterRun } from "../../../coordinator/core/index.ts";
 import type { UnitId, WorkerId } from "../../../merge/work/index.ts";
-import { A, B, Core, failure, LIMITS, only, slice, W1, W2 } from "./harness.ts";
+import { A, B, C, Core, failure, LIMITS, only, slice, W1, W2 } from "./harness.ts";
 
 const W3 = "w3" as WorkerId;
 const FENCE = 5000;
 /** Attempts of earlier epochs are numbered below. */
 const BASE = 100;
 
-const run = (worker: WorkerId, incarnation = "first"): WorkerRun => ({ worker, incarnation });
+const run = (worker: WorkerId, incarnation = "first"): WriterRun => ({ worker, incarnation });
+/** A and B, of which workers have runs of two. */
+const BOTH: Stretch = { from: 0, to: 2 };
 const types = (effects: readonly Effect[]) => effects.map(({ type }) => type);
 
 /** An epoch after one in which these runs may have had grants. */
-function takenOver(writers: readonly WorkerRun[] | undefined, units: readonly UnitId[] = [A, B]): Core {
-  const limits = { ...LIMITS, earlierGrantsMs: FENCE, attemptBase: BASE, leaseMs: 1000 };
+function takenOver(writers: readonly WriterRun[] | undefined, units: readonly UnitId[] = [A, B]): Core {
+  const limits = { ...LIMITS, earlierGrantsMs: FENCE, attemptBase: BASE, leaseMs: 1000, runLength: 2 };
   const core = new Core({ limits, slices: units.map((id) => slice(id)), earlierWriters: writers });
   core.start();
   return core;
@@ -97,6 +99,42 @@ describe("what is granted after a take-over", () => {
     expect(asks(core, A, W1)).toEqual(["grant"]);
   });
 
+  test("what whoever does not come may be writing waits and is not lent meanwhile, and nothing else", () => {
+    const gone = { ...run(W3), stretches: [{ from: 0, to: 1 }] };
+    const core = takenOver([{ ...run(W1), stretches: [{ from: 1, to: 3 }] }, gone], [A, B, C]);
+    attach(core, W1, { slots: 3 });
+    tell(core, W1);
+    expect([...core.state.workers.get(W1)!.units]).toEqual([B, C]);
+    expect(asks(core, B, W1)).toEqual(["grant"]);
+    expect(asks(core, C, W1)).toEqual(["grant"]);
+    core.nowMs = FENCE - 1;
+    attach(core, W2, { slots: 3 });
+    expect([...core.state.workers.get(W2)!.units]).not.toContain(A);
+    core.pass(FENCE);
+    expect([...core.state.workers.get(W2)!.units]).toContain(A);
+    expect(asks(core, A, W2)).toEqual(["grant"]);
+  });
+
+  test("what it was named for twice waits for it once, as what two were named for waits for both", () => {
+    const twice = { ...run(W1), stretches: [BOTH, { from: 1, to: 2 }, BOTH] };
+    const core = takenOver([twice, { ...run(W2), stretches: [{ from: 1, to: 2 }] }]);
+    attach(core, W1);
+    tell(core, W1);
+    expect([...core.state.workers.get(W1)!.units]).toEqual([A]);
+    expect(asks(core, A, W1)).toEqual(["grant"]);
+    attach(core, W2, { slots: 0 });
+    tell(core, W2);
+    expect([...core.state.workers.get(W1)!.units]).toEqual([A, B]);
+    expect(asks(core, B, W1)).toEqual(["grant"]);
+  });
+
+  test("one of whom it is not known what it was granted holds up everything", () => {
+    const core = takenOver([{ ...run(W1), stretches: [BOTH] }, run(W3)]);
+    attach(core, W1);
+    tell(core, W1);
+    expect(asks(core, A, W1)).toEqual(["later"]);
+  });
+
   test("the stage of a job that was being cancelled goes as soon as nothing of earlier epochs writes", () => {
     const limits = { ...LIMITS, earlierGrantsMs: FENCE, attemptBase: BASE };
     const core = new Core({ limits, slices: [slice(A)], cancelling: true, earlierWriters: [run(W1)] });
@@ -111,21 +149,34 @@ describe("what is granted after a take-over", () => {
 
 describe("what the next epoch is told", () => {
   /** Told to the letter. */
-  function telling(writers: readonly WorkerRun[] | undefined = []): Core {
+  function telling(writers: readonly WriterRun[] | undefined = []): Core {
     const core = takenOver(writers);
     core.namesAtOnce = false;
     return core;
   }
-  const durable = (core: Core, worker: WorkerId) => core.on({ type: "writer-durable", worker, incarnation: "first" });
+  const durable = (core: Core, worker: WorkerId) =>
+    core.on({ type: "writer-durable", worker, incarnation: "first", stretch: BOTH });
 
   test("a worker stands in the journal before its first grant, and is asked for once", () => {
     const core = telling();
     const effects = core.attach(W1, 2, { kind: "remote" });
-    expect(only(effects, "journal-writer")).toEqual([{ type: "journal-writer", worker: W1, incarnation: "first" }]);
+    const asked = { type: "journal-writer", worker: W1, incarnation: "first", stretch: BOTH };
+    expect(only(effects, "journal-writer")).toEqual([asked]);
     expect(asks(core, A, W1)).toEqual([]);
     expect(only(durable(core, W1), "grant")).toMatchObject([{ worker: W1, unit: A }]);
     expect(asks(core, B, W1)).toEqual(["grant"]);
     expect(durable(core, W1)).toEqual([]);
+  });
+
+  test("it is named for each stretch of slices that it has some of; a grant waits for its own", () => {
+    const core = takenOver([], [A, B, C]);
+    core.namesAtOnce = false;
+    const asked = only(core.attach(W1, 3, { kind: "remote" }), "journal-writer").map(({ stretch }) => stretch);
+    expect(asked).toEqual([BOTH, { from: 2, to: 3 }]);
+    for (const unit of [A, C]) expect(asks(core, unit, W1)).toEqual([]);
+    const told = core.on({ type: "writer-durable", worker: W1, incarnation: "first", stretch: { from: 2, to: 3 } });
+    expect(only(told, "grant")).toMatchObject([{ unit: C }]);
+    expect(only(durable(core, W1), "grant")).toMatchObject([{ unit: A }]);
   });
 
   test("another process under the same name is another", () => {
@@ -135,7 +186,7 @@ describe("what the next epoch is told", () => {
     core.attach(W1, 1, { kind: "remote", incarnation: "second" });
     expect(asks(core, A, W1)).toEqual([]);
     expect(durable(core, W1)).toEqual([]);
-    const named = core.on({ type: "writer-durable", worker: W1, incarnation: "second" });
+    const named = core.on({ type: "writer-durable", worker: W1, incarnation: "second", stretch: BOTH });
     expect(only(named, "grant")).toMatchObject([{ worker: W1, unit: A }]);
   });
 
@@ -179,14 +230,14 @@ describe("what the next epoch is told", () => {
     core.on({ type: "worker-draining", worker: W1 });
     const [a] = core.state.units.get(A)!.attempts;
     core.on({ type: "handed-back", worker: W1, attempts: [{ unit: A, attempt: a!.number }] });
-    expect(only(core.on({ type: "worker-detached", worker: W1 }), "journal-writer")).toMatchObject([
-      { worker: W1, isGone: true },
+    expect(only(core.on({ type: "worker-detached", worker: W1 }), "journal-writer-gone")).toMatchObject([
+      { worker: W1 },
     ]);
     expect(asks(core, B, W2)).toEqual(["grant"]);
     core.on({ type: "worker-detached", worker: W2 });
     const over = LIMITS.leaseMs + LIMITS.ioTimeoutMs;
-    expect(only(core.pass(over - 1), "journal-writer")).toEqual([]);
-    expect(only(core.pass(over), "journal-writer")).toMatchObject([{ worker: W2, isGone: true }]);
+    expect(only(core.pass(over - 1), "journal-writer-gone")).toEqual([]);
+    expect(only(core.pass(over), "journal-writer-gone")).toMatchObject([{ worker: W2 }]);
   });
 
   test("once that nothing of earlier epochs writes any more", () => {

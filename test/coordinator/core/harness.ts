@@ -85,11 +85,10 @@ export class Core {
   }
 
   #named(effect: Effect): readonly Effect[] {
+    if (effect.type === "journal-writer-gone") return [];
     if (effect.type === "journal-writer") {
-      const { worker, incarnation } = effect;
-      return effect.isGone
-        ? []
-        : reduce(this.state, { type: "writer-durable", worker, incarnation, nowMs: this.nowMs });
+      const { worker, incarnation, stretch } = effect;
+      return reduce(this.state, { type: "writer-durable", worker, incarnation, stretch, nowMs: this.nowMs });
     }
     const isOfEpoch = effect.type === "journal-phase" && (effect.phase === "alone" || effect.phase === "stopped");
     if (!isOfEpoch) return [effect];
