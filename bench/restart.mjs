@@ -1,5 +1,6 @@
 // npm run bench:restart: a coordinator with the default times and two workers over loopback; it ends in the middle of a job, stays away for
 // a while, and is started again. From the moment on that it listens: until all workers are back, until a slice is written again, until the end.
+// With the job's journal beside its output, and with queue and journal in NATS.
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -8,6 +9,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { repositoryRoot } from "./folders.mjs";
+import { startNats } from "./nats.mjs";
 import { machineLine, markdownTable, replaceRegion } from "./report.mjs";
 
 const { values } = parseArgs({
@@ -58,15 +60,16 @@ async function freePort() {
   return port;
 }
 
-async function restart(signal, awayMs) {
+async function restart(signal, awayMs, nats) {
   const folder = mkdtempSync(join(tmpdir(), "deltaworks-restart-"));
   const out = join(folder, "out");
   mkdirSync(out);
   writeFileSync(join(folder, "recipe.yml"), recipe);
   const address = `127.0.0.1:${await freePort()}`;
   const roots = ["--root", `models=${models}`, "--root", `out=${out}`];
+  const shared = nats === undefined ? [] : ["--nats", nats];
   const start = () =>
-    new Process(["coordinator", "--listen", address, "--state", join(folder, "state"), ...roots, "--json"]);
+    new Process(["coordinator", "--listen", address, "--state", join(folder, "state"), ...roots, ...shared, "--json"]);
   let coordinator = start();
   await coordinator.when("listening");
   const ofWorker = ["worker", "--coordinator", address, "--threads", "1", "--json", "--log-level", "debug", ...roots];
@@ -99,18 +102,30 @@ async function restart(signal, awayMs) {
 }
 
 const rows = [];
-for (const [name, signal, awayMs] of [
-  ["killed, started again at once", "SIGKILL", 0],
-  ["killed, away for 20 s", "SIGKILL", 20_000],
-  ["told to end (SIGTERM), started again at once", "SIGTERM", 0],
-]) {
-  const runs = [];
-  for (let run = 0; run < Number(values.runs); run++) runs.push(await restart(signal, awayMs));
-  const worst = [0, 1].map((k) => Math.max(...runs.map((figures) => figures[k])).toFixed(1));
-  rows.push([name, ...worst]);
-  process.stderr.write(`${name}: ${runs.map((run) => run.map((s) => s.toFixed(2)).join(" ")).join("; ")}\n`);
+const nats = await startNats();
+try {
+  for (const [journal, url] of [
+    ["beside the output", undefined],
+    ["in NATS", nats.url],
+  ]) {
+    for (const [name, signal, awayMs] of [
+      ["killed, started again at once", "SIGKILL", 0],
+      ["killed, away for 20 s", "SIGKILL", 20_000],
+      ["told to end (SIGTERM), started again at once", "SIGTERM", 0],
+    ]) {
+      const runs = [];
+      for (let run = 0; run < Number(values.runs); run++) runs.push(await restart(signal, awayMs, url));
+      const worst = [0, 1].map((k) => Math.max(...runs.map((figures) => figures[k])).toFixed(1));
+      rows.push([journal, name, ...worst]);
+      process.stderr.write(
+        `${journal}: ${name}: ${runs.map((run) => run.map((s) => s.toFixed(2)).join(" ")).join("; ")}\n`,
+      );
+    }
+  }
+} finally {
+  nats.close();
 }
-const table = markdownTable(["the coordinator is", "all workers back, s", "first slice written, s"], rows);
+const table = markdownTable(["journal", "the coordinator is", "all workers back, s", "first slice written, s"], rows);
 const text = `${table}\n\n${values.runs} runs each, the slowest of them; ${machineLine()}.`;
 if (values["write-docs"]) replaceRegion(join(repositoryRoot, "docs", "operations.md"), "restart", text);
 else console.log(text);

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { credentials as channel } from "@grpc/grpc-js";
@@ -98,6 +99,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
     const lock = await store.lock(join(state, "lock"));
     open.push(() => lock.release());
     const startNumber = await countStart(store, join(state, "starts"));
+    const name = { state: await stateName(store, join(state, "name")), start: startNumber };
     const roots = await Roots.open(
       store,
       options.root.map((text) => parseRoot(text, process.cwd())),
@@ -142,6 +144,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
     open.push(() => queue.close());
     const journals = shared?.journals;
     coordinator = new JobCoordinator({
+      name,
       store,
       roots,
       hub,
@@ -292,6 +295,16 @@ async function countStart(store: Store, path: string): Promise<number> {
   const now = (Number.isSafeInteger(before) ? before : 0) + 1;
   await writeWhole(store, path, Buffer.from(String(now)));
   return now;
+}
+
+/** Unlike that of any other state; made once. */
+async function stateName(store: Store, path: string): Promise<string> {
+  const there = (await store.identity(path)) !== undefined;
+  const found = there ? Buffer.from(await readWhole(store, path, COUNTER_BYTES_MAX)).toString() : "";
+  if (/^[0-9a-f]{16}$/.test(found)) return found;
+  const made = randomBytes(8).toString("hex");
+  await writeWhole(store, path, Buffer.from(made));
+  return made;
 }
 
 function stopSignal(): Promise<NodeJS.Signals> {

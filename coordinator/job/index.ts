@@ -1,3 +1,4 @@
+export type { LeaderName } from "./earlier-epochs.ts";
 export { type JobCode, JobError, jobCodes } from "./errors.ts";
 export type { JobControls } from "./job-controls.ts";
 export {

@@ -36,7 +36,14 @@ import {
   WORK_DIRECTORY,
 } from "../publish/index.ts";
 import { hashFile } from "../seal/index.ts";
-import { aboutEpoch, type EarlierEpochs, type EpochFacts, earlierEpochs } from "./earlier-epochs.ts";
+import {
+  aboutEpoch,
+  type EarlierEpochs,
+  type EpochFacts,
+  earlierEpochs,
+  isProven,
+  type LeaderName,
+} from "./earlier-epochs.ts";
 import { JobError } from "./errors.ts";
 import { fencedStore } from "./fenced-store.ts";
 import { bytesToWrite, spaceWarning } from "./free-space.ts";
@@ -91,6 +98,8 @@ export interface MergeJobOptions {
    * what changes storage is done only while this one leads. Absent: a file in the output, and a lock.
    */
   readonly openJournal?: () => Promise<OpenJournal>;
+  /** With `openJournal`: by what the next leader sees that it need not wait. Absent: it waits. */
+  readonly leaderName?: LeaderName;
   /** With `openJournal`: who the job is to an output; its lock is taken in this name. Absent: no lock is taken. */
   readonly owner?: OutputOwner;
   /** What the disk of a directory has left; absent, or undefined, where nobody knows. */
@@ -112,7 +121,11 @@ export interface Submission {
 }
 
 /** A journal, and what it lost: see FileJournal. */
-export type OpenJournal = Journal & Pick<FileJournal, "tornBytes" | "lostRecords">;
+export type OpenJournal = Journal &
+  Pick<FileJournal, "tornBytes" | "lostRecords"> & {
+    /** Names what keeps it, for as long as that has forgotten nothing that it acknowledged; undefined, or absent: that cannot be told. */
+    keeper?(): Promise<string | undefined>;
+  };
 
 /** What people ask of a job, and what its workers tell it. */
 export type RunningJob = WorkerListener & JobControls & Pick<JobRunner, "discarded" | "progress">;
@@ -188,7 +201,8 @@ async function runAlone(
 
 /** Others may lead, and have ended the job a moment ago: what there is to do is known to whoever has taken over. */
 async function runShared(given: MergeJobOptions, work: string, journal: OpenJournal): Promise<Outcome> {
-  const leader = await takeOver(journal, about(given), given.seams?.holder);
+  const keeper = await journal.keeper?.();
+  const leader = await takeOver(journal, about(given, true, keeper), given.seams?.holder);
   const options = { ...given, store: fencedStore(given.store, () => leader.confirm()) };
   const records = new JobRecords(leader);
   const history = await records.history();
@@ -366,10 +380,11 @@ async function resume(
   const { limits = localLimits, leadershipMs, ticks } = options;
   const earlier = isFirst
     ? nothingEarlier
-    : earlierGrants(
+    : await earlierGrants(
         options,
+        history,
         [...before, ...history.epochs.filter(({ number }) => number !== leader.epoch.number)],
-        lostRecords,
+        journal,
       );
   const runner = new JobRunner(
     {
@@ -408,8 +423,12 @@ async function resume(
   return cause === undefined ? outcome : { outcome: "failed", cause };
 }
 
-function about(options: MergeJobOptions, namesAll = true): Json {
-  return aboutEpoch(options.toolVersion, namesAll ? fenceOf(options) : undefined);
+function about(options: MergeJobOptions, namesAll = true, keeper?: string): Json {
+  const { toolVersion, leaderName } = options;
+  return aboutEpoch(toolVersion, namesAll ? fenceOf(options) : undefined, {
+    ...(leaderName === undefined ? {} : { coordinator: leaderName.coordinator }),
+    ...(keeper === undefined ? {} : { keeper }),
+  });
 }
 
 /** How long grants of this epoch may last after its end. Leases of threads end with their process. */
@@ -421,12 +440,22 @@ function fenceOf({ limits = localLimits, leadershipMs = 0 }: MergeJobOptions): n
 const nothingEarlier: EarlierEpochs = { writers: [], fenceMs: 0 };
 
 /** Who may still write, and for how long. */
-function earlierGrants(options: MergeJobOptions, epochs: readonly EpochFacts[], lostRecords: number): EarlierEpochs {
+async function earlierGrants(
+  options: MergeJobOptions,
+  { keeperBefore }: JobHistory,
+  epochs: readonly EpochFacts[],
+  journal: OpenJournal,
+): Promise<EarlierEpochs> {
+  const { openJournal, leaderName } = options;
   const fenceMs = fenceOf(options);
   if (fenceMs === 0) return nothingEarlier;
   const earlier = earlierEpochs(epochs, fenceMs);
   // A coordinator that was taken over may live on; and a journal that forgot what was durable may have forgotten who writes.
-  if (options.openJournal === undefined && lostRecords === 0) return earlier;
+  if (journal.lostRecords === 0) {
+    if (openJournal === undefined) return earlier;
+    const hasEnded = (coordinator: string) => leaderName?.hasEnded(coordinator) === true;
+    if (isProven(epochs, keeperBefore, await journal.keeper?.(), hasEnded)) return earlier;
+  }
   return { writers: undefined, fenceMs: Math.max(earlier.fenceMs, fenceMs) };
 }
 

@@ -1,6 +1,6 @@
 import type { JsMsg } from "@nats-io/jetstream";
 import type { Json } from "../../merge/work/index.ts";
-import { type Nats, replay } from "../nats/index.ts";
+import { journalKeeper, type Nats, replay } from "../nats/index.ts";
 import { JournalError } from "./errors.ts";
 import { type Entry, type JournalRecord, nothingYet, type Sequence } from "./journal.ts";
 import { NatsAppends } from "./nats-appends.ts";
@@ -78,6 +78,11 @@ class OpenNatsJournal implements NatsJournal {
       this.#lostRecords = Math.max(this.#lostRecords, Number(missing));
       yield { sequence: BigInt(message.seq) as Sequence, entry: await this.#entryOf(message) };
     }
+  }
+
+  keeper(): Promise<string | undefined> {
+    this.#checkUsable();
+    return this.#track(journalKeeper(this.#place.nats, this.#place.outage("see who keeps the journal")));
   }
 
   async close(): Promise<void> {

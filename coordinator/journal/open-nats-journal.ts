@@ -14,6 +14,11 @@ export interface NatsJournal extends Journal {
    * to an older state. Known once they were read. Their work is redone.
    */
   readonly lostRecords: number;
+  /**
+   * Names what keeps the journal, for as long as that has forgotten nothing that it acknowledged; undefined: that cannot be told.
+   * @throws JournalError `journal/unavailable`
+   */
+  keeper(): Promise<string | undefined>;
 }
 
 /**

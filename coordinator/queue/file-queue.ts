@@ -112,6 +112,9 @@ class OpenFileQueue implements JobQueue {
     });
   }
 
+  /** Its lock is this process's: what others had was given back when it was opened. */
+  async giveBackOf(): Promise<void> {}
+
   async find(name: string): Promise<JobRecord | undefined> {
     return this.#inTurn(async () => this.#jobs.get(name));
   }

@@ -50,6 +50,8 @@ export interface JobRecord extends Omit<NewJob, "nameTaken"> {
   readonly claims: number;
   /** Who claimed it last. */
   readonly holder?: string;
+  /** By what its claim can be given back where its holder cannot do that any more. */
+  readonly claim?: string;
   /** How it ended: done, failed, cancelled; and what there is to say about it. */
   readonly outcome?: string;
   readonly detail?: Json;
@@ -83,6 +85,8 @@ export interface JobQueue {
    * A claim is a promise about work, no fence: the journal's epoch is (coordinator/journal/epoch.ts).
    */
   claim(holder: string): Promise<JobClaim | undefined>;
+  /** Gives back what these holders have claimed, who have certainly ended: others would get it when their claims run out. */
+  giveBackOf(hasEnded: (holder: string) => boolean): Promise<void>;
   /** The job of that name: the one that has not ended, or the last one that has. */
   find(name: string): Promise<JobRecord | undefined>;
   /** Every job that `find` gives, by time of submission. */

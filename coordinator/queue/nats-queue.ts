@@ -18,7 +18,7 @@ import type { JobClaim, JobQueue, JobRecord, NewJob, PlannedFacts, Reserved, Wis
 import { NatsClaim } from "./nats-claim.ts";
 import { type Found, NatsRecords } from "./nats-records.ts";
 import { NatsReservation } from "./nats-reservation.ts";
-import { type QueueToken, takeToken } from "./nats-tokens.ts";
+import { giveBackToken, type QueueToken, takeToken } from "./nats-tokens.ts";
 import {
   byAge,
   checkForgettable,
@@ -132,6 +132,14 @@ class NatsQueue implements JobQueue {
     return undefined;
   }
 
+  async giveBackOf(hasEnded: (holder: string) => boolean): Promise<void> {
+    const { found } = await this.#records.readAll("give back what is held");
+    for (const { state, holder, claim } of jobsIn(found)) {
+      if (state !== "claimed" || holder === undefined || claim === undefined || !hasEnded(holder)) continue;
+      await giveBackToken(this.#nats, claim);
+    }
+  }
+
   async find(name: string): Promise<JobRecord | undefined> {
     return (await this.#records.find(name)).job;
   }
@@ -222,7 +230,7 @@ class NatsQueue implements JobQueue {
         }
         continue;
       }
-      const mine = claimed(free, holder);
+      const mine = claimed(free, holder, token.claim);
       if ((await this.#records.put(mine, { after: revision })) === undefined) continue;
       const claim = new NatsClaim(mine, token, {
         change: (to) => this.#change(mine.name, to),

@@ -10,6 +10,8 @@ export interface QueueToken {
   readonly name: string;
   /** Since it was submitted, by the clocks of server and client. */
   readonly ageMs: number;
+  /** By what others can give it back: `giveBackToken`. */
+  readonly claim: string | undefined;
   /** Nobody else gets it for the consumer's `ack_wait` from now. */
   vouch(): void;
   /** It is due again, after a while. */
@@ -53,6 +55,7 @@ function maybeToken(nats: Nats, message: Msg): QueueToken | undefined {
     id,
     name,
     ageMs: Date.now() - publishedMs(message),
+    claim: message.reply,
     vouch: () => {
       try {
         message.respond("+WPI");
@@ -60,9 +63,20 @@ function maybeToken(nats: Nats, message: Msg): QueueToken | undefined {
         // The connection is closed: whether the claim is lost is found out by asking.
       }
     },
-    giveBack: (afterMs = 0) => acknowledge(nats, message, `-NAK ${JSON.stringify({ delay: afterMs * 1_000_000 })}`),
+    giveBack: (afterMs = 0) => acknowledge(nats, message, giveBackWord(afterMs)),
     drop: () => acknowledge(nats, message, "+ACK"),
   };
+}
+
+/** A token of somebody who has ended; of one that somebody else has by now the server passes over it. */
+export async function giveBackToken(nats: Nats, claim: string): Promise<void> {
+  if (claim.startsWith(ACKNOWLEDGEMENTS)) await acknowledge(nats, { reply: claim }, giveBackWord(0));
+}
+
+const ACKNOWLEDGEMENTS = "$JS.ACK.";
+
+function giveBackWord(afterMs: number): string {
+  return `-NAK ${JSON.stringify({ delay: afterMs * 1_000_000 })}`;
 }
 
 function maybeContent(message: Msg): { readonly id?: unknown; readonly name?: unknown } | undefined {
@@ -82,7 +96,7 @@ function publishedMs({ reply = "" }: Msg): number {
 }
 
 /** As a request, so that it is known to have arrived; an outage is no error: whoever gets the token next decides anew. */
-async function acknowledge(nats: Nats, { reply }: Msg, word: string): Promise<void> {
+async function acknowledge(nats: Nats, { reply }: Pick<Msg, "reply">, word: string): Promise<void> {
   if (reply === undefined) return;
   await nats.connection.request(reply, word, { timeout: PULL_TIMEOUT_MS }).catch(() => undefined);
 }

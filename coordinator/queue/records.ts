@@ -62,8 +62,8 @@ export function reservationLost({ name }: NewJob): QueueError {
   });
 }
 
-export function claimed(job: JobRecord, holder: string): JobRecord {
-  return { ...job, state: "claimed", holder, claims: job.claims + 1 };
+export function claimed(job: JobRecord, holder: string, claim?: string): JobRecord {
+  return { ...job, state: "claimed", holder, claims: job.claims + 1, ...(claim === undefined ? {} : { claim }) };
 }
 
 export function released(job: JobRecord): JobRecord {

@@ -29,9 +29,10 @@ export function recordOfText(text: string): JobRecord {
   if (state !== "queued" && state !== "claimed" && state !== "ended") throw unfit("state", state);
   if (wish !== "none" && wish !== "pause" && wish !== "cancel" && wish !== "terminate") throw unfit("wish", wish);
   if (typeof fields.claims !== "number" || !(fields.claims >= 0)) throw unfit("claims", fields.claims);
-  const { holder, outcome, warnings = [] } = fields;
+  const { holder, claim, outcome, warnings = [] } = fields;
   if (!isTexts(warnings)) throw unfit("warnings", fields.warnings);
   if (holder !== undefined && typeof holder !== "string") throw unfit("holder", holder);
+  if (claim !== undefined && typeof claim !== "string") throw unfit("claim", claim);
   if (outcome !== undefined && typeof outcome !== "string") throw unfit("outcome", outcome);
   if (state === "ended" && outcome === undefined) throw unfit("outcome", outcome);
   const submittedAt = stringIn(fields, "submittedAt");
@@ -42,6 +43,7 @@ export function recordOfText(text: string): JobRecord {
     ...jobIn(fields),
     ...{ id: stringIn(fields, "id") as JobId, submittedAt, state, wish, claims: fields.claims },
     ...(holder === undefined ? {} : { holder }),
+    ...(claim === undefined ? {} : { claim }),
     ...(outcome === undefined ? {} : { outcome }),
     ...(fields.detail === undefined ? {} : { detail: fields.detail }),
     ...(warnings.length === 0 ? {} : { warnings }),

@@ -1,3 +1,4 @@
+export type { CoordinatorName } from "./coordinator-name.ts";
 export { type ServiceCode, ServiceError, serviceCodes } from "./errors.ts";
 export { JobCoordinator, type JobCoordinatorOptions, RefusedError, type Submission } from "./job-coordinator.ts";
 export { type JobsHandlersOptions, jobsHandlers } from "./jobs-handlers.ts";

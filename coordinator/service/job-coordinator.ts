@@ -1,10 +1,10 @@
-import { randomBytes } from "node:crypto";
 import { type Failure, failureFrom, type Json } from "../../merge/work/index.ts";
 import { formatFault, RecipeError } from "../../recipe/index.ts";
 import { type Shares, shareSlots, slotChanges } from "../core/index.ts";
 import { LinkError, type RemoteWorker } from "../link/index.ts";
 import { InputsError, type Prepared } from "../prepare/index.ts";
 import { type JobClaim, type JobQueue, type JobRecord, QueueError, type Wish } from "../queue/index.ts";
+import { isPredecessor, nameText } from "./coordinator-name.ts";
 import { ServiceError } from "./errors.ts";
 import { waitingFor } from "./job-message.ts";
 import { type JobOptions, jsonOfOptions } from "./job-options.ts";
@@ -45,7 +45,7 @@ const RESERVATIONS_MAX = 3;
 /** The long-lived coordinator: takes jobs from the queue, runs several at once, and shares the workers out among them. */
 export class JobCoordinator {
   readonly #options: JobCoordinatorOptions;
-  readonly #holder = `${process.pid}-${randomBytes(4).toString("hex")}`;
+  readonly #holder: string;
   /** By id. */
   readonly #served = new Map<string, { readonly job: ServedJob; readonly ended: Promise<void> }>();
   readonly #plans = new PlanCache(PLANS_KEPT);
@@ -56,10 +56,12 @@ export class JobCoordinator {
   readonly #end = new AbortController();
   #claiming: Promise<void> | undefined;
   #claimAgain = false;
+  #tookOver = false;
   #shareTimer: NodeJS.Timeout | undefined;
 
   constructor(options: JobCoordinatorOptions) {
     this.#options = options;
+    this.#holder = nameText(options.name);
   }
 
   /** Plans that are kept for jobs that wait. */
@@ -223,6 +225,9 @@ export class JobCoordinator {
     if (this.#end.signal.aborted) return;
     this.#claimAgain = true;
     this.#claiming ??= (async () => {
+      // What this coordinator had when it was killed is due at once, not when its claims run out.
+      if (!this.#tookOver) await this.#options.queue.giveBackOf((holder) => isPredecessor(holder, this.#options.name));
+      this.#tookOver = true;
       while (this.#claimAgain && !this.#end.signal.aborted) {
         this.#claimAgain = false;
         while (this.#served.size < this.#options.jobsMax && !this.#end.signal.aborted) {

@@ -19,6 +19,7 @@ import type { RemoteJob, WorkerHub } from "../link/index.ts";
 import { type Prepared, prepareText } from "../prepare/index.ts";
 import { WORK_DIRECTORY } from "../publish/index.ts";
 import type { JobRecord, Wish } from "../queue/index.ts";
+import { type CoordinatorName, isPredecessor, nameText } from "./coordinator-name.ts";
 import { type JobOptions, optionsOfJson } from "./job-options.ts";
 import type { Roots } from "./roots.ts";
 
@@ -41,6 +42,8 @@ export interface ServedJobSurroundings {
   /** Elements of a cut tensor that one worker surveys at once. */
   readonly surveyElements: number;
   readonly clock: { nowMs(): number };
+  /** This coordinator's process. */
+  readonly name: CoordinatorName;
   /** Where journals are that several coordinators share. Absent: in the outputs, with a lock. */
   readonly journals?: JobJournals | undefined;
   /** Whether the job of an id has ended, or is forgotten. */
@@ -99,7 +102,8 @@ export class ServedJob implements JobObserver {
 
   /** From wherever an earlier run left it to its end. @throws the errors of planning and of the output directory */
   async run(prepared?: Prepared): Promise<Outcome> {
-    const { store, roots, hub, toolVersion, leaseMs, ioTimeoutMs, surveyElements, clock, journals } = this.#around;
+    const { store, roots, hub, toolVersion, leaseMs, ioTimeoutMs, surveyElements, clock, journals, name } =
+      this.#around;
     const { options, record } = this;
     const out = await roots.outputPath(record.out);
     const planned = prepared ?? (await prepareJob(this.#around, record.recipe, options));
@@ -141,6 +145,7 @@ export class ServedJob implements JobObserver {
           : {
               openJournal: () => journals.open(record.id),
               leadershipMs: journals.leadershipMs,
+              leaderName: { coordinator: nameText(name), hasEnded: (other) => isPredecessor(other, name) },
               owner: { name: record.id, hasEnded: (id) => this.#around.hasEnded(id) },
             }),
         observer: this,

@@ -12,7 +12,7 @@ const SLOW: StorageFault = { call: "write", path: "\\.deltaworks/stage/.*safeten
 interface Shared {
   readonly rig: MixedRig;
   /** Another coordinator, with a state of its own. */
-  coordinator(name: string): Promise<{ readonly cli: Cli; readonly address: string }>;
+  coordinator(name: string, args?: readonly string[]): Promise<{ readonly cli: Cli; readonly address: string }>;
   worker(address: string, name: string): Cli;
 }
 
@@ -23,7 +23,7 @@ async function shared(servers: readonly NatsServer[]): Promise<Shared> {
   expect(code, stderr).toBe(0);
   return {
     rig,
-    coordinator: (name) => rig.coordinator([...TIMES, ...nats, "--state", rig.path(`state-${name}`)]),
+    coordinator: (name, args = TIMES) => rig.coordinator([...args, ...nats, "--state", rig.path(`state-${name}`)]),
     worker: (address, name) => rig.worker(address, name, DEBUG, { faults: [SLOW] }),
   };
 }
@@ -54,6 +54,28 @@ describe.each(natsVersions)("nats-server %s", (version) => {
       await rig.expectMerged("job");
       const done = await slicesDone(address);
       expect(done.length).toBe(new Set(done).size);
+    },
+    LONG_MS,
+  );
+
+  test.each(["killed", "told to end"])(
+    "a coordinator that is %s and is started again goes on, long before a lease is over",
+    async (how) => {
+      const server = await NatsServer.start({ version });
+      const { rig, coordinator, worker } = await shared([server]);
+      // Longer than anybody waits here.
+      const times = ["--lease", "1h"];
+      const { cli, address } = await coordinator("a", times);
+      const first = worker(address, "w1");
+      rig.submit(address, rig.recipe(), "job", ["--no-wait"]);
+      await did(first, "report-answered", 5);
+      if (how === "killed") cli.kill();
+      else cli.terminate();
+      await cli.ended;
+      const again = await coordinator("a", [...times, "--listen", address]);
+      const end = await again.cli.event(({ msg }) => msg === "job ended");
+      expect(end.outcome).toBe("done");
+      await rig.expectMerged("job");
     },
     LONG_MS,
   );

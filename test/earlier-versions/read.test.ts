@@ -65,6 +65,7 @@ describe.each(versions)("what version %s left", (version) => {
     const coordinator = new JobCoordinator({
       ...{ store, roots, queue, hub: hub as unknown as WorkerHub, jobsMax: 1, slotsPerThread: 2, toolVersion: "0" },
       ...{ leaseMs: 1000, ioTimeoutMs: 1000, surveyElements: 2 ** 20, clock: { nowMs: () => performance.now() } },
+      name: { state: "ab", start: 1 },
       log: (event, facts) => begun.push({ event, ...facts }),
     });
     onTestFinished(() => coordinator.stop(1000));

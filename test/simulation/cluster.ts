@@ -45,6 +45,7 @@ export class Cluster {
   readonly phases = new Set<string>();
   readonly counters = new Map<string, number>();
   coordinators: SimulatedCoordinator[] = [];
+  readonly #everStarted = new Map<string, SimulatedCoordinator>();
   /** Every attempt that was lent, in order. */
   readonly lent: LentAttempt[] = [];
   /** Calls that wait for their answer. */
@@ -176,7 +177,13 @@ export class Cluster {
     this.coordinators = this.coordinators.filter(({ process }) => process.alive);
     const coordinator = new SimulatedCoordinator(this, `c${this.#starts}`);
     this.coordinators.push(coordinator);
+    this.#everStarted.set(coordinator.name, coordinator);
     coordinator.start();
+  }
+
+  /** As a lock would tell. */
+  hasEnded(coordinator: string): boolean {
+    return this.#everStarted.get(coordinator)?.process.alive === false;
   }
 
   coordinatorEnded(coordinator: SimulatedCoordinator, { outcome, cause }: Outcome): void {

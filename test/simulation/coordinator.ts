@@ -142,7 +142,13 @@ export class SimulatedCoordinator {
           on = false;
         };
       },
-      ...(isShared ? { leadershipMs, openJournal: async () => journalOf(world, this.process) } : {}),
+      ...(isShared
+        ? {
+            leadershipMs,
+            openJournal: async () => journalOf(world, this.process),
+            leaderName: { coordinator: this.name, hasEnded: (other) => cluster.hasEnded(other) },
+          }
+        : {}),
       limits: {
         ...remoteLimits({ leaseMs, ioTimeoutMs, slices: 100, auditShare: audits, auditSeed: 1 }),
         runLength: 2,

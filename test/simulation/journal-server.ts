@@ -21,6 +21,8 @@ interface Stored {
 export class JournalServer {
   records: Stored[] = [];
   isDown = false;
+  /** Since it was started last, or put back to what it had before. */
+  #run = 1;
   #nextId = 0;
 
   newId(): number {
@@ -41,7 +43,12 @@ export class JournalServer {
     return sequence;
   }
 
+  get keeper(): string {
+    return `run ${this.#run}`;
+  }
+
   loseTail(count: number, jobsToo: boolean): void {
+    this.#run++;
     for (let k = 0; k < count; k++) {
       if (!jobsToo && this.records.at(-1)?.subject === "job") return;
       this.records.pop();
@@ -102,5 +109,5 @@ export function journalOf(world: World, process: Process): OpenJournal {
     },
     async close(): Promise<void> {},
   };
-  return Object.assign(journal, { tornBytes: 0, lostRecords: 0 });
+  return Object.assign(journal, { tornBytes: 0, lostRecords: 0, keeper: () => ask(() => server.keeper) });
 }

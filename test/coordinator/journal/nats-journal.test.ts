@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { afterAll, beforeAll, describe } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { openNatsJournal } from "../../../coordinator/journal/index.ts";
 import { connectNats, createStreams, type Nats } from "../../../coordinator/nats/index.ts";
 import { FileStore } from "../../../storage/index.ts";
@@ -32,5 +32,33 @@ describe.each(natsVersions)("nats-server %s", (version) => {
   epochContract("the JetStream journal", async () => {
     const job = randomBytes(4).toString("hex");
     return [await openNatsJournal(one, job), await openNatsJournal(two, job)];
+  });
+
+  test("is kept by this run of the server, for all who have it open; started again it may have forgotten something", async () => {
+    const server = await NatsServer.start({ version });
+    const connected = async () => {
+      const nats = await connectNats(new FileStore(), { servers: [server.url] });
+      onTestFinished(() => nats.close());
+      return nats;
+    };
+    const [a, b] = [await connected(), await connected()];
+    await createStreams(a, sizes);
+    const journals = [await openNatsJournal(a, "j"), await openNatsJournal(b, "j")] as const;
+    const before = await journals[0].keeper();
+    expect(before).toMatch(/^server \w+$/);
+    expect(await journals[1].keeper()).toBe(before);
+    await server.stop("SIGKILL");
+    await server.start();
+    const after = await journals[0].keeper();
+    expect(after).toMatch(/^server \w+$/);
+    expect(after).not.toBe(before);
+  });
+
+  test("is kept by replicas of which one may fail", async () => {
+    const servers = await NatsServer.startCluster({ version });
+    const nats = await connectNats(new FileStore(), { servers: servers.map(({ url }) => url) });
+    onTestFinished(() => nats.close());
+    await createStreams(nats, { ...sizes, replicas: 3 });
+    expect(await (await openNatsJournal(nats, "j")).keeper()).toMatch(/^3 replicas since /);
   });
 });

@@ -59,6 +59,25 @@ describe.each(natsVersions)("nats-server %s", (version) => {
     expect(await openNatsQueue(two).find("a")).toMatchObject({ state: "ended", outcome: "done", holder: "c2" });
   });
 
+  test("what somebody had who is known to have ended is claimed at once, and what others have is not", async () => {
+    const { one, queues } = await twoQueues();
+    await queues[0].submit(jobNamed("a"));
+    await claimOf(queues[0], "killed-1");
+    await one.connection.close();
+    await queues[1].submit(jobNamed("b"));
+    const other = await claimOf(queues[1], "other-1");
+    expect(await queues[1].claim("killed-2")).toBeUndefined();
+    await queues[1].giveBackOf((holder) => holder === "killed-1");
+    const again = await claimOf(queues[1], "killed-2");
+    expect(again.job).toMatchObject({ name: "a", holder: "killed-2", claims: 2 });
+    expect(await queues[1].claim("killed-2")).toBeUndefined();
+    // Given back once more by what the first claim left behind: it is somebody else's by now.
+    await queues[1].giveBackOf((holder) => holder === "killed-1");
+    expect(await queues[1].claim("killed-3")).toBeUndefined();
+    await again.end("done");
+    await other.end("done");
+  });
+
   test("a claim that is vouched for stays, however long it takes; one that is lost is told", async () => {
     const { one, queues } = await twoQueues({ keepAliveMs: 100 });
     await shortenAckWait(one);

@@ -39,7 +39,7 @@ function coordinator(jobsMax = 0, of: JobQueue = queue): JobCoordinator {
   const hub = { workers: [], jobs: new Map(), source: () => ({ attach() {} }), closeJob: async () => {} };
   const made = new JobCoordinator({
     ...{ store: new FileStore(), roots, queue: of, hub: hub as unknown as WorkerHub, jobsMax, slotsPerThread: 2 },
-    ...{ toolVersion: "0", leaseMs: 1000, ioTimeoutMs: 1000, surveyElements: 2 ** 20 },
+    ...{ name: { state: "ab", start: 1 }, toolVersion: "0", leaseMs: 1000, ioTimeoutMs: 1000, surveyElements: 2 ** 20 },
     clock: { nowMs: () => performance.now() },
     log: (event, facts) => logged.push({ event, facts }),
   });

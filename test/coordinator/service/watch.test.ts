@@ -29,7 +29,12 @@ beforeEach(async () => {
   const hub = { workers: [], jobs: new Map() } as unknown as WorkerHub;
   coordinator = new JobCoordinator({
     ...{ store, roots, queue, hub, jobsMax: 0, slotsPerThread: 2, toolVersion: "0", leaseMs: 1000, ioTimeoutMs: 1000 },
-    ...{ surveyElements: 2 ** 20, clock: { nowMs: () => performance.now() }, log: () => {} },
+    ...{
+      name: { state: "ab", start: 1 },
+      surveyElements: 2 ** 20,
+      clock: { nowMs: () => performance.now() },
+      log: () => {},
+    },
   });
   coordinator.start();
   const server = new Server();
