@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { dtypeBytes } from "../checkpoint/index.ts";
 import type { Address, Engine } from "../merge/engines/index.ts";
-import { methodNamed, resultOf } from "../merge/methods/index.ts";
+import { methodNamed, resultOf, stepsOf } from "../merge/methods/index.ts";
 import {
   canonicalJson,
   geometryOfTask,
@@ -97,7 +97,7 @@ export class MergedTasks {
         this.#with.engine.release(mark);
         await this.#with.pause();
       }
-      step = method.settle(task, step.request, folded);
+      step = resultOf(stepsOf<Step>(method.settle(task, step.request, folded)));
     }
     this.#warnings.push(...(step.warnings ?? []));
     const [oldest] = this.#verdicts.keys();

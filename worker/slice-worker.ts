@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { dtypeBytes } from "../checkpoint/index.ts";
 import type { Engine } from "../merge/engines/index.ts";
-import { type MethodDefinition, methodNamed, resultOf } from "../merge/methods/index.ts";
+import { type MethodDefinition, methodNamed, resultOf, stepsOf } from "../merge/methods/index.ts";
 import {
   type Assignment,
   geometryOfTask,
@@ -238,7 +238,7 @@ export class SliceWorker {
         if (single === undefined) this.#engine.release(mark);
         await this.#hooks.pause();
       }
-      step = method.settle(task, step.request, folded);
+      step = resultOf(stepsOf<Step>(method.settle(task, step.request, folded)));
       rounds++;
     }
     for (const [part, range] of ranges.entries()) {

@@ -592,8 +592,9 @@ export class JobRunner implements WorkerListener, JobControls {
     if (this.#folding.has(rounds)) return;
     try {
       if (rounds.foldStep()) return this.#foldLater(rounds);
-      if (!this.#settling.delete(rounds.index)) return;
-      rounds.settle();
+      if (!this.#settling.has(rounds.index)) return;
+      if (rounds.settleStep()) return this.#foldLater(rounds);
+      this.#settling.delete(rounds.index);
     } catch (error) {
       // Summaries come from other machines; what cannot be folded must not take the other jobs along.
       return this.#post({ type: "job-failed", failure: failureFrom(error), nowMs: this.#now() });

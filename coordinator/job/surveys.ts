@@ -1,4 +1,4 @@
-import { type MethodDefinition, methodNamed, type Steps } from "../../merge/methods/index.ts";
+import { type MethodDefinition, methodNamed, type Steps, stepsOf } from "../../merge/methods/index.ts";
 import {
   geometryOfTask,
   type PlainData,
@@ -41,6 +41,7 @@ export class TensorRounds {
   #next = 0;
   #folded: PlainData | undefined;
   #steps: Steps<PlainData> | undefined;
+  #settling: Steps<Step> | undefined;
 
   /** `method`: by default the task's. */
   constructor(plan: Plan, index: number, rangeElements: number, method?: Rounds) {
@@ -148,15 +149,26 @@ export class TensorRounds {
     }
   }
 
-  /** All ranges are in and folded, or are folded now. */
+  /** All ranges are in and folded, or are folded now. Settles in steps: true after one, false once `step` is what follows. */
+  settleStep(): boolean {
+    if (this.#settling === undefined) {
+      while (this.foldStep());
+      if (this.due !== undefined) throw new Error(`${this.due} was settled before it was surveyed`);
+      const whole = this.#folded;
+      if (whole === undefined) throw new Error(`${this.task.name} was settled before it was surveyed`);
+      this.#folded = undefined;
+      this.#settling = stepsOf<Step>(this.#method.settle(this.task, this.request, whole));
+    }
+    const { done, value } = this.#settling.next();
+    if (done !== true) return true;
+    this.#settling = undefined;
+    this.#step = value;
+    return false;
+  }
+
+  /** All steps at once. */
   settle(): Step {
-    while (this.foldStep());
-    const missing = this.#ranges[this.#next];
-    if (missing !== undefined) throw new Error(`${missing.unit} was settled before it was surveyed`);
-    const whole = this.#folded;
-    if (whole === undefined) throw new Error(`${this.task.name} was settled before it was surveyed`);
-    this.#folded = undefined;
-    this.#step = this.#method.settle(this.task, this.request, whole);
+    while (this.settleStep());
     return this.#step;
   }
 }

@@ -58,8 +58,8 @@ export const arceeFusion = defineMethod<OrderRequest, OrderSummary, Verdict>({
   },
   readSummary: (_task, request, summary, range) => readOrder(summary, request, range),
   fold: foldOrder,
-  settle(_task, request, whole) {
-    const step = settleOrder(request, whole);
+  *settle(_task, request, whole) {
+    const step = yield* settleOrder(request, whole);
     if ("request" in step) return step;
     const [q1 = 0, median = 0, q3 = 0] = step.statistics.map(({ bits }) => f32FromBits(bits));
     return { verdict: { bound: plainNumber(f32AtLeast(median + 1.5 * (q3 - q1))) } };

@@ -83,7 +83,7 @@ export interface MethodDefinition<Request = PlainData, Summary = PlainData, Verd
   /** Of the summary of all that lies before a range, and of that range, one. Ranges are folded in their order, from the first on. */
   fold(left: Summary, right: Summary): Steps<Summary>;
   /** The folded summary of the whole tensor: the verdict, or one more request. */
-  settle(task: TensorTask, request: Request, whole: Summary): Step<Request, Verdict>;
+  settle(task: TensorTask, request: Request, whole: Summary): Step<Request, Verdict> | Steps<Step<Request, Verdict>>;
   /** Computes one range and emits it chunk by chunk, in order. */
   merge(context: RangeContext, verdict: Verdict): Promise<void>;
   /** For the plan: how often the bytes of base and models are read in all rounds together, of ordinary values. */
@@ -116,6 +116,11 @@ export function rangesOf({ parts, ranges }: Cutting, rounds: number): number {
  * fold may be used up.
  */
 export type Steps<Result> = Generator<undefined, Result, undefined>;
+
+/** What takes steps, or takes none. */
+export function* stepsOf<Result extends object>(given: Result | Steps<Result>): Steps<Result> {
+  return Symbol.iterator in given ? yield* given : given;
+}
 
 /** All steps at once. */
 export function resultOf<Result>(steps: Steps<Result>): Result {

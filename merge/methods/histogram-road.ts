@@ -146,66 +146,92 @@ function totalOf({ total, parts, below }: ColumnSummary): Histogram {
   );
 }
 
-export function settleHistograms(request: OrderRequest, whole: HistogramSummary): OrderStep {
+/** A step for each column, and for each query. */
+export function* settleHistograms(request: OrderRequest, whole: HistogramSummary): Steps<OrderStep> {
   const { columns, of } = columnsOf(request);
-  const totals = columns.map((_, k) => totalOf(whole.columns[k] ?? { parts: [], below: 0 }));
+  const totals: Histogram[] = [];
+  for (const k of columns.keys()) {
+    totals.push(totalOf(whole.columns[k] ?? { parts: [], below: 0 }));
+    yield;
+  }
   return columns.some(({ interval }) => interval.shift > 0)
-    ? { request: lowerBits(request, columns, of, totals) }
-    : answers(request, columns, of, totals, whole);
+    ? { request: yield* lowerBits(request, columns, of, totals) }
+    : yield* answers(request, columns, of, totals, whole);
 }
 
-function lowerBits(
+function* lowerBits(
   request: OrderRequest,
   columns: readonly Column[],
   of: readonly number[],
   totals: readonly Histogram[],
-): OrderRequest {
+): Steps<OrderRequest> {
   const queries: Query[] = [];
-  const intervals = request.queries.map((query, k): Interval | null => {
+  const intervals: (Interval | null)[] = [];
+  for (const [k, query] of request.queries.entries()) {
     const at = of[k] ?? -1;
     const { lo, shift } = columns[at]?.interval ?? WHOLE;
     const total = totals[at] ?? NO_HISTOGRAM;
     const elements = elementsIn(total) + total.below;
     const position = positionAmong(query.position, elements, total.zeros);
     queries.push({ model: query.model, position });
-    if (position >= elements) return null;
-    const { bin, below, count } = findBin(total, position);
-    return { lo: lo + bin * 2 ** shift, shift: 0, centre: { share: (position - below + 0.5) / count } };
-  });
+    const found = position >= elements ? undefined : findBin(total, position);
+    intervals.push(
+      found === undefined
+        ? null
+        : {
+            lo: lo + found.bin * 2 ** shift,
+            shift: 0,
+            centre: { share: (position - found.below + 0.5) / found.count },
+          },
+    );
+    yield;
+  }
   return { queries, intervals };
 }
 
 /** Answers, or one more round for those whose ties the parts did not tell. */
-function answers(
+function* answers(
   request: OrderRequest,
   columns: readonly Column[],
   of: readonly number[],
   totals: readonly Histogram[],
   whole: HistogramSummary,
-): OrderStep {
+): Steps<OrderStep> {
   const missed: (Interval | null)[] = [];
-  const known = request.queries.map(({ position }, k): Statistic | null => {
+  const known: (Statistic | null)[] = [];
+  for (const [k, { position }] of request.queries.entries()) {
     if (typeof position !== "number") throw new Error("a share is turned into a position in the first round");
     const at = of[k] ?? -1;
     const [column, total] = [columns[at], totals[at]];
-    missed.push(null);
-    if (column === undefined || total === undefined) return request.known?.[k] ?? noElement(position);
-    const { bin, below } = findBin(total, position);
-    const { lo, shift } = column.interval;
-    const ties: number[] = [];
-    for (const part of whole.columns[at]?.parts ?? []) {
-      const count = countIn(part, bin);
-      if (count === undefined) {
-        missed[k] = { lo, shift, centre: { bin } };
-        return null;
-      }
-      ties.push(count);
+    if (column === undefined || total === undefined) {
+      missed.push(null);
+      known.push(request.known?.[k] ?? noElement(position));
+      continue;
     }
-    return { position, bits: lo + bin, below, ties };
-  });
+    const answer = answerIn(column, total, position, whole.columns[at]?.parts ?? []);
+    missed.push("missed" in answer ? answer.missed : null);
+    known.push("missed" in answer ? null : answer);
+    yield;
+  }
   if (missed.every((interval) => interval === null))
     return { statistics: known.map((statistic) => statistic ?? noElement(0)) };
   return { request: { queries: request.queries, intervals: missed, known } };
+}
+
+function answerIn(
+  { interval: { lo, shift } }: Column,
+  total: Histogram,
+  position: number,
+  parts: readonly PartHistogram[],
+): Statistic | { readonly missed: Interval } {
+  const { bin, below } = findBin(total, position);
+  const ties: number[] = [];
+  for (const part of parts) {
+    const count = countIn(part, bin);
+    if (count === undefined) return { missed: { lo, shift, centre: { bin } } };
+    ties.push(count);
+  }
+  return { position, bits: lo + bin, below, ties };
 }
 
 // ---- one range

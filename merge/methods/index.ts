@@ -22,6 +22,7 @@ export {
   type Reads,
   resultOf,
   type Steps,
+  stepsOf,
 } from "./definition.ts";
 export { type MethodCode, MethodError, methodCodes } from "./errors.ts";
 export type { Chunk, RangeContext } from "./range.ts";

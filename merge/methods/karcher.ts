@@ -1,7 +1,7 @@
 import { acos, cos, sin } from "../math/index.ts";
 import { type BlockSums, foldBlockSums } from "./block-sums.ts";
 import { type Combination, mergeCombination, plainNumber, theOnlyModel } from "./combination.ts";
-import { defineMethod, rangesOf } from "./definition.ts";
+import { defineMethod, rangesOf, type Steps } from "./definition.ts";
 import { gramOf, gramReadsOf, surveyGram } from "./gram.ts";
 import { number, scopeParameter } from "./parameters.ts";
 import { readBlockSums } from "./summary-forms.ts";
@@ -53,13 +53,14 @@ export const karcher = defineMethod<"gram", BlockSums, Combination>({
   readSummary: ({ models }, _request, summary, range) =>
     readBlockSums(summary, range, (models.length * (models.length + 1)) / 2),
   fold: foldBlockSums,
-  settle(task, _request, whole) {
+  *settle(task, _request, whole) {
     const options = {
       steps: Math.trunc(number(task.parameters, "max_iter")),
       tolerance: number(task.parameters, "tol"),
     };
     const count = task.models.length;
-    return { verdict: { models: karcherCoefficients(gramOf(whole, count), count, options).map(plainNumber) } };
+    const coefficients = yield* karcherCoefficients(gramOf(whole, count), count, options);
+    return { verdict: { models: coefficients.map(plainNumber) } };
   },
   merge: mergeCombination,
   reads: ({ models }, cutting) => {
@@ -70,16 +71,16 @@ export const karcher = defineMethod<"gram", BlockSums, Combination>({
 });
 
 /** Coefficients of the models in their Karcher mean. `gram(i, j)`: dot of models i and j, float64. */
-export function karcherCoefficients(
+export function* karcherCoefficients(
   gram: (i: number, j: number) => number,
   count: number,
   { steps, tolerance }: { readonly steps: number; readonly tolerance: number },
-): number[] {
+): Steps<number[]> {
   const norms = Array.from({ length: count }, (_, i) => Math.sqrt(gram(i, i)));
   // NaN is a direction too, so that it shows.
   const directed = norms.flatMap((norm, i) => (norm <= tolerance ? [] : [i]));
   const cosines = directed.map((i) => directed.map((j) => gram(i, j) / ((norms[i] ?? 0) * (norms[j] ?? 0))));
-  const u = karcherMean(cosines, steps, tolerance);
+  const u = yield* karcherMean(cosines, steps, tolerance);
   const norm = norms.reduce((sum, value) => sum + value, 0) / count;
   const coefficients = new Array<number>(count).fill(0);
   for (const [k, i] of directed.entries()) coefficients[i] = ((u[k] ?? 0) * norm) / (norms[i] ?? 0);
@@ -87,7 +88,7 @@ export function karcherCoefficients(
 }
 
 /** The mean of unit vectors in terms of them, from their cosines. All vectors here are coefficients of the units. */
-function karcherMean(cosines: readonly (readonly number[])[], steps: number, tolerance: number): number[] {
+function* karcherMean(cosines: readonly (readonly number[])[], steps: number, tolerance: number): Steps<number[]> {
   const count = cosines.length;
   const share = 1 / count;
   const dotsWith = (v: readonly number[]) =>
@@ -123,6 +124,7 @@ function karcherMean(cosines: readonly (readonly number[])[], steps: number, tol
     const [stay, go] = [cos(length), sin(length) / length];
     const next = u.map((value, i) => stay * value + go * (tangent[i] ?? 0));
     u = divided(next, normOf(next));
+    yield;
   }
   return u;
 }

@@ -1,6 +1,6 @@
 import type { PlainData, TensorTask } from "../work/index.ts";
 import { bracketRoad, sampled } from "./bracket-road.ts";
-import type { Cutting, Steps } from "./definition.ts";
+import { type Cutting, resultOf, type Steps } from "./definition.ts";
 import {
   foldHistograms,
   HISTOGRAM_ROUNDS,
@@ -85,7 +85,7 @@ async function byHistograms(
 ): Promise<readonly Statistic[]> {
   let request: OrderRequest = { queries };
   while (queries.length > 0) {
-    const step = settleHistograms(request, await surveyHistograms(context, request, values));
+    const step = resultOf(settleHistograms(request, await surveyHistograms(context, request, values)));
     if ("statistics" in step) return step.statistics;
     request = step.request;
   }
@@ -118,9 +118,10 @@ export function* foldOrder(left: OrderSummary, right: OrderSummary): Steps<Order
   return yield* foldHistograms(left, right);
 }
 
-export function settleOrder(request: OrderRequest, whole: OrderSummary): OrderStep {
-  return whole.road === "bracket" ? { statistics: whole.statistics } : settleHistograms(request, whole);
+export function* settleOrder(request: OrderRequest, whole: OrderSummary): Steps<OrderStep> {
+  return whole.road === "bracket" ? { statistics: whole.statistics } : yield* settleHistograms(request, whole);
 }
+
 function modelOf(task: TensorTask, index: number) {
   const model = task.models[index];
   if (model === undefined) throw new Error(`${task.name} has no model ${index}`);

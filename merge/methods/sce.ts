@@ -91,9 +91,9 @@ export const sce = defineMethod<Request, Summary, Verdict>({
     if ("sizes" in left && "sizes" in right) return { sizes: yield* foldBlockSums(left.sizes, right.sizes) };
     throw new Error("summaries of different rounds cannot be folded");
   },
-  settle(task, request, whole) {
+  *settle(task, request, whole) {
     if (request.ask === "order" && "order" in whole) {
-      const step = settleOrder(request.order, whole.order);
+      const step = yield* settleOrder(request.order, whole.order);
       if ("request" in step) return { request: { ask: "order", order: step.request } };
       const [lowest] = step.statistics;
       if (lowest === undefined) throw new Error("sce asks for one statistic");

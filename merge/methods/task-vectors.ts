@@ -80,13 +80,13 @@ export function* foldTaskVectors(left: TaskVectorSummary, right: TaskVectorSumma
   throw new Error("summaries of different rounds cannot be folded");
 }
 
-export function settleTaskVectors(
+export function* settleTaskVectors(
   task: TensorTask,
   request: TaskVectorRequest,
   whole: TaskVectorSummary,
-): TaskVectorStep {
+): Steps<TaskVectorStep> {
   if (request.ask === "order" && "order" in whole) {
-    const step = settleOrder(request.order, whole.order);
+    const step = yield* settleOrder(request.order, whole.order);
     if ("request" in step) return { request: { ...request, order: step.request } };
     const { elementCount } = geometryOfTask(task);
     return afterBands(task, {

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { type SurveyRange, TensorRounds } from "../../coordinator/job/index.ts";
 import { shardPreamble } from "../../coordinator/plan/index.ts";
-import type { Steps, SurveyedRange } from "../../merge/methods/index.ts";
+import { resultOf, type Steps, type SurveyedRange, stepsOf } from "../../merge/methods/index.ts";
 import {
   type Assignment,
   type PlainData,
@@ -124,7 +124,10 @@ function referenceShards(plan: Plan): Map<string, Uint8Array> {
 function settleAlone(plan: Plan, task: number, method: ReturnType<typeof madeUpMethod>): MadeUpVerdict {
   const whole = { task, part: 0, partCount: 1, firstElement: 0, elementCount: plan.tasks[task]!.shape[0]! };
   let step: Step = method.begin();
-  while ("request" in step) step = method.settle(plan.tasks[task]!, step.request, survey(plan, [whole], step.request));
+  while ("request" in step) {
+    const summary = survey(plan, [whole], step.request);
+    step = resultOf(stepsOf<Step>(method.settle(plan.tasks[task]!, step.request, summary)));
+  }
   return step.verdict as MadeUpVerdict;
 }
 

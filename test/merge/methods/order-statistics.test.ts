@@ -39,10 +39,8 @@ async function statisticsOf(
       // Requests and summaries travel between threads and machines.
       summaries.push(structuredClone(await surveyOrder(range, JSON.parse(JSON.stringify(request)))));
     }
-    const step = settleOrder(
-      request,
-      summaries.reduce((left, right) => resultOf(foldOrder(left, right))),
-    );
+    const whole = summaries.reduce((left, right) => resultOf(foldOrder(left, right)));
+    const step = resultOf(settleOrder(request, whole));
     tensor.engine.release(mark);
     if ("statistics" in step) return step.statistics;
     request = step.request;
