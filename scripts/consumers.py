@@ -97,19 +97,26 @@ def main() -> int:
             output = Path(scratch) / merge.recipe
             run_merge(merge.recipe, output)
             measured(f"`{merge.recipe}`", output, merge.layers, merge.stated, MERGE_TOLERANCE)
+        logits: dict[str, dict[str, float]] = {}
         for check in (check_tokenizers, check_chat_templates, check_logits):
             try:
-                print(f"{check.__name__}: {', '.join(check(Path(scratch)))}")
+                found = check(Path(scratch))
+                print(f"{check.__name__}: {', '.join(found)}")
+                if check is check_logits:
+                    logits = found
             except Exception as error:
                 faults.append(f"{check.__name__}: {error}")
 
     text = report(rows)
+    differences = logits_report(logits)
     print(text)
+    print(differences)
     for fault in faults:
         print(f"error {fault}", file=sys.stderr)
     if faults:
         return 1
     replace_region(REPORT, "consumers", text)
+    replace_region(REPORT, "logits", differences)
     return 0
 
 
@@ -179,8 +186,18 @@ def perplexity(model, tokenizer, kind: str) -> float:
 def report(rows: list[tuple[str, dict[str, float]]]) -> str:
     lines = [f"| checkpoint | {' | '.join(KINDS)} |", f"|---|{'---:|' * len(KINDS)}"]
     lines += [f"| {name} | {' | '.join(f'{figures[kind]:.2f}' for kind in KINDS)} |" for name, figures in rows]
-    versions = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32 on the CPU."
-    return "\n".join([*lines, "", versions])
+    return "\n".join([*lines, "", versions()])
+
+
+def logits_report(found: dict[str, dict[str, float]]) -> str:
+    lines = ["| models | largest difference of a logit |", "|---|---|"]
+    for name, merges in found.items():
+        lines.append(f"| {name} | {', '.join(f'{merge} {value:.2g}' for merge, value in merges.items())} |")
+    return "\n".join([*lines, "", versions()])
+
+
+def versions() -> str:
+    return f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32 on the CPU."
 
 
 def replace_region(path: Path, name: str, text: str) -> None:
