@@ -143,7 +143,9 @@ export function takeBack(state: JobState, worker: Worker, use: (unit: Unit, atte
   }
 }
 
+/** What passes by itself has ten tries: an audit that is given up leaves a lie where it is. */
 const AUDIT_TRIES = 3;
+const AUDIT_TRIES_PASSING = 10;
 
 export function requeueAudit(state: JobState, unit: Unit): void {
   if (unit.status === "done") state.readyAudits.returned.push(unit.id);
@@ -154,7 +156,7 @@ function auditFailed(state: JobState, unit: Unit, attempt: Attempt, failure: Fai
   const worker = state.workers.get(attempt.worker);
   if (worker !== undefined) blame(state, worker, unit.id, failure, out);
   unit.auditsFailed++;
-  if (unit.auditsFailed < AUDIT_TRIES) return requeueAudit(state, unit);
+  if (unit.auditsFailed < (failure.retryable ? AUDIT_TRIES_PASSING : AUDIT_TRIES)) return requeueAudit(state, unit);
   state.auditsOpen--;
   out.push({ type: "count", counter: "audit-skipped" });
 }

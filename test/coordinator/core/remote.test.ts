@@ -303,6 +303,25 @@ describe("audits and disputes", () => {
     expect(core.attach(W2, 2, { kind: "remote" })).toMatchObject([{ type: "assign", worker: W2, audit: true }]);
   });
 
+  test.each([
+    { retryable: true, tries: 10 },
+    { retryable: false, tries: 3 },
+  ])(
+    "an audit that fails is made again, and given up after $tries failures ($retryable: may pass)",
+    ({ retryable, tries }) => {
+      const core = cluster([A], [W1, W2], { audit });
+      finish(core, A, 1);
+      const cause = { ...failure(), retryable };
+      for (let attempt = 2; attempt <= tries; attempt++) {
+        const effects = core.on({ type: "unit-failed", unit: A, attempt, failure: cause });
+        expect(only(effects, "assign")).toMatchObject([{ worker: W2, attempt: attempt + 1, audit: true }]);
+      }
+      const effects = core.on({ type: "unit-failed", unit: A, attempt: tries + 1, failure: cause });
+      expect(effects).toContainEqual({ type: "count", counter: "audit-skipped" });
+      expect(only(effects, "begin-seal")).toHaveLength(1);
+    },
+  );
+
   test("where there is nobody else the seal waits a while, not for ever", () => {
     const core = cluster([A], [W1], { audit });
     expect(finish(core, A, 1)).toEqual([]);
