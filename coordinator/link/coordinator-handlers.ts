@@ -68,7 +68,7 @@ const reportDecisions: Readonly<Record<ReportAnswer, ReportDecision>> = {
 export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): CoordinatorServer {
   const summaries = new SummaryIntake();
   const workerOf = (call: Caller) => hub.attachedWorker(identity(call, claimedName(call)));
-  const { unary, stream } = callsOf(hub);
+  const { unary, upload, stream } = callsOf(hub);
   return {
     attach: (call) => attach(call, hub, identity),
     readPlan: (call) => stream(call, () => planMessages(hub, workerOf(call), call)),
@@ -91,16 +91,8 @@ export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): C
         const answers = await Promise.all(reports.map(reportOf).map(({ key, report }) => take(worker, key, report)));
         return { answers: reports.map(({ id }, k) => ({ id, decision: reportDecisions[answers[k] ?? "stale"] })) };
       }),
-    sendSummary: (call, callback) => {
-      const received = async () => ({ decision: await summaries.receive(call, workerOf(call)) });
-      received().then(
-        (response) => callback(null, response),
-        (error: unknown) => {
-          hub.noteDefect(error, call.getPath());
-          if (!call.cancelled) callback(statusOf(error) as Partial<ServerErrorResponse>);
-        },
-      );
-    },
+    sendSummary: (call, callback) =>
+      upload(call, callback, async () => ({ decision: await summaries.receive(call, workerOf(call)) })),
     reportFailures: (call, callback) =>
       unary(call, callback, async ({ reports }) => {
         const worker = workerOf(call);
@@ -108,16 +100,8 @@ export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): C
         const answers = await Promise.all(reports.map(failedOf).map(({ key, report }) => take(worker, key, report)));
         return { answers: reports.map(({ id }, k) => ({ id, decision: reportDecisions[answers[k] ?? "stale"] })) };
       }),
-    sendResult: (call, callback) => {
-      const received = async () => ({ receivedBytes: BigInt(await receive(call, hub, workerOf(call))) });
-      received().then(
-        (response) => callback(null, response),
-        (error: unknown) => {
-          hub.noteDefect(error, call.getPath());
-          if (!call.cancelled) callback(statusOf(error) as Partial<ServerErrorResponse>);
-        },
-      );
-    },
+    sendResult: (call, callback) =>
+      upload(call, callback, async () => ({ receivedBytes: BigInt(await receive(call, hub, workerOf(call))) })),
     queryResult: (call, callback) =>
       unary(call, callback, async ({ id }) => {
         const worker = workerOf(call);
@@ -172,6 +156,21 @@ function callsOf(hub: WorkerHub) {
           hub.noteDefect(error, call.getPath());
           callback(statusOf(error) as Partial<ServerErrorResponse>);
         });
+    },
+
+    /** Answers once `received` has taken what the other end sends. */
+    upload<Request, Response>(
+      call: ServerReadableStream<Request, Response>,
+      callback: sendUnaryData<Response>,
+      received: () => Promise<Response>,
+    ): void {
+      received().then(
+        (response) => callback(null, response),
+        (error: unknown) => {
+          hub.noteDefect(error, call.getPath());
+          if (!call.cancelled) callback(statusOf(error) as Partial<ServerErrorResponse>);
+        },
+      );
     },
 
     /** Sends what comes out, as fast as the other end takes it, until it loses interest. */
