@@ -581,10 +581,11 @@ export class JobRunner implements WorkerListener, JobControls {
     if (answer === undefined) return;
     if (answer.kind === "seal") return this.#takeSeal(unit, answer.found);
     const rounds = this.#roundsOf(unit);
+    if (rounds === undefined) return;
     const key = keyOf(effect);
-    rounds?.keep(unit, answer.summary, this.#rooms.get(key));
-    if (rounds !== undefined) this.#rooms.delete(key);
-    if (rounds !== undefined) this.#fold(rounds);
+    rounds.keep(unit, answer.summary, this.#rooms.get(key));
+    this.#rooms.delete(key);
+    this.#fold(rounds);
   }
 
   /** Of hundreds of models it takes seconds: between its steps others have their turn. */
