@@ -79,7 +79,7 @@ export class SourceReader {
   async elements(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
     switch (source.kind) {
       case undefined:
-        return this.#stored(source, first, count, into);
+        return this.#once(source, first, count, into, () => this.#stored(source, first, count, into));
       case "adapter":
         await readAdapter(this, source, first, count, into);
         return this.#checkMade(source, first, count, into);
@@ -93,7 +93,7 @@ export class SourceReader {
       case "product":
         return readProduct(this, source, first, count, into);
       case "merged":
-        return this.#merged(source, first, count, into);
+        return this.#once(source, first, count, into, () => readMerged(this, source, first, count, into));
     }
   }
 
@@ -116,11 +116,18 @@ export class SourceReader {
     await checkFinite(this.engine, source, label, first, count, into);
   }
 
-  async #merged(source: MergedSource, first: number, count: number, into: Address): Promise<void> {
+  /** What is kept of it; else what `read` puts there, which is kept where it is wanted again. */
+  async #once(
+    source: StoredSource | MergedSource,
+    first: number,
+    count: number,
+    into: Address,
+    read: () => Promise<void>,
+  ): Promise<void> {
     const sizeBytes = count * dtypeBytes[source.dtype];
     const known = this.#shared.find(source, first, count);
     if (known === undefined) {
-      await readMerged(this, source, first, count, into);
+      await read();
       this.#shared.keep(source, first, count, () => this.engine.stage(into, sizeBytes));
       return;
     }
@@ -131,14 +138,10 @@ export class SourceReader {
   async #stored(source: StoredSource, first: number, count: number, into: Address): Promise<void> {
     const elementBytes = dtypeBytes[source.dtype];
     const sizeBytes = count * elementBytes;
-    const known = this.#shared.find(source, first, count);
     const view = this.engine.stage(into, sizeBytes);
-    if (known !== undefined) view.set(known);
-    else await this.files.read(source.input, source.file, source.offsetBytes + first * elementBytes, view);
+    await this.files.read(source.input, source.file, source.offsetBytes + first * elementBytes, view);
     this.engine.upload(into, sizeBytes);
-    if (known !== undefined) return;
     if (this.check) await checkFinite(this.engine, source, this.files.label(source.input), first, count, into);
-    this.#shared.keep(source, first, count, () => this.engine.stage(into, sizeBytes));
   }
 }
 
