@@ -24,8 +24,9 @@ export function withCalibration(
     const { tensors } = model.checkpoint;
     const measured = measuredOf(tensors);
     if (measured.length === 0) return model;
-    const kept = measured.filter((entry) => isCopied || (k === defining && codesOf(entry.name, tensors) !== undefined));
-    const left = measured.filter((entry) => !kept.includes(entry));
+    const isKept = ({ name }: ModelEntry) => isCopied || (k === defining && codesOf(name, tensors) !== undefined);
+    const kept = measured.filter(isKept);
+    const left = measured.filter((entry) => !isKept(entry));
     // Where codes become values nobody looks for the scales of their activations.
     const told = left.filter(({ name }) => codesOf(name, tensors) === undefined);
     if (told.length > 0 && merged.some((reference) => sameModel(reference, model.reference)))
