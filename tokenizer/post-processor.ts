@@ -1,4 +1,5 @@
 import type { JsonObject } from "../checkpoint/index.ts";
+import { isObject } from "./token-ids.ts";
 
 /** What a tokenizer adds around every text, without tokens that have no row: their ids would be past the end of the embedding. */
 export interface RowedProcessor {
@@ -66,8 +67,4 @@ function ofPair(processor: JsonObject, ids: ReadonlyMap<string, number>): RowedP
 
 function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

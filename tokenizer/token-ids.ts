@@ -166,7 +166,7 @@ function isList(value: IdValue | undefined): value is readonly IdValue[] {
   return Array.isArray(value);
 }
 
-function isObject(value: unknown): value is JsonObject {
+export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 

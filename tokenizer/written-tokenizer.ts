@@ -53,14 +53,15 @@ export function writtenTokenizer({ output, vocabularies, pattern }: WritingReque
   if (!numbersComeOut(normal, added)) for (const { content, id } of added) normal.set(content, id);
   const dropped = tokenizer.normal.size > normal.size - newNormal.length;
 
-  const files = new Map([[TOKENIZER_NAME, tokenizerText(output, vocabularies, tokenizer, normal, added)]]);
+  const { processor, dropped: unprocessed } = rowedProcessor(tokenizer.json.post_processor, output.ids);
+  const files = new Map([[TOKENIZER_NAME, tokenizerText(output, vocabularies, tokenizer, normal, added, processor)]]);
   if (pattern.config !== undefined) files.set(TOKENIZER_CONFIG_NAME, configText(pattern.config, added, output));
   if (pattern.specialTokensMap !== undefined)
     files.set(SPECIAL_TOKENS_NAME, text(withSpecialTokens(pattern.specialTokensMap, added, output, true)));
   files.set("added_tokens.json", text(Object.fromEntries(added.map(({ content, id }) => [content, id]))));
   return {
     files,
-    unprocessed: [...new Set(rowedProcessor(tokenizer.json.post_processor, output.ids).dropped)],
+    unprocessed: [...new Set(unprocessed)],
     slowFilesHold: newNormal.length === 0 && !dropped && pattern.slowFilesHold !== false,
     dropped: new Map([
       ...rolesWithoutRow(pattern.config, output),
@@ -115,15 +116,14 @@ function tokenizerText(
   { json, kind }: Tokenizer,
   normal: ReadonlyMap<string, number>,
   added: readonly AddedToken[],
+  processor: unknown,
 ): string {
   const model = json.model as JsonObject;
   const byId = [...normal].sort(([, a], [, b]) => a - b);
   const changed: Record<string, unknown> = {
     ...json,
     added_tokens: added,
-    ...(json.post_processor !== undefined && {
-      post_processor: rowedProcessor(json.post_processor, output.ids).processor,
-    }),
+    ...(json.post_processor !== undefined && { post_processor: processor }),
     ...(json.padding !== undefined && { padding: paddingOf(json.padding, output) }),
     model: {
       ...model,
