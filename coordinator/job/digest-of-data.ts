@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import type { PlainData } from "../../merge/work/index.ts";
+import { isList, type PlainData } from "../../merge/work/index.ts";
 
 /** SHA-256 of plain data, in which no two different values are alike; in whatever order a map has its entries. */
 export function digestOfData(value: PlainData): string {
@@ -27,8 +27,4 @@ function add(hash: Hash, value: PlainData): void {
       add(hash, item ?? null);
     }
   }
-}
-
-function isList(value: PlainData): value is readonly PlainData[] {
-  return Array.isArray(value);
 }

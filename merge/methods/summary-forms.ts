@@ -1,4 +1,4 @@
-import type { Numbers, PlainData } from "../work/index.ts";
+import { isList, type Numbers, type PlainData } from "../work/index.ts";
 import type { BlockSums } from "./block-sums.ts";
 import type { ColumnSums } from "./column-sums.ts";
 import { MethodError } from "./errors.ts";
@@ -85,10 +85,6 @@ export function other(what: string): MethodError {
 
 function isCount(value: PlainData | undefined): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-}
-
-function isList(value: PlainData | undefined): value is readonly PlainData[] {
-  return Array.isArray(value);
 }
 
 function isMap(value: PlainData | undefined): value is { readonly [name: string]: PlainData | undefined } {

@@ -24,7 +24,7 @@ export {
 } from "./blocks.ts";
 export { failureFrom, type MergeCode, MergeError, mergeCodes } from "./errors.ts";
 export { checkSameState, type FileState, inputChanged } from "./input-state.ts";
-export type { Numbers, PlainData } from "./plain-data.ts";
+export { isList, type Numbers, type PlainData } from "./plain-data.ts";
 export {
   canonicalJson,
   type Json,

@@ -21,3 +21,7 @@ export type PlainData =
   | Numbers
   | readonly PlainData[]
   | { readonly [name: string]: PlainData | undefined };
+
+export function isList(value: PlainData | undefined): value is readonly PlainData[] {
+  return Array.isArray(value);
+}
