@@ -1,4 +1,4 @@
-import type { Dtype } from "./dtype.ts";
+import type { StoredDtype } from "./dtype.ts";
 import type { ModelOrigin } from "./model-card.ts";
 
 /** What a model on disk is, known from headers alone: no tensor byte has been read. Plain data. */
@@ -28,6 +28,9 @@ export interface Checkpoint {
   readonly origin?: ModelOrigin | undefined;
   /** Names that the files' metadata gives to tensors that are stored under others. By the name: what it is stored as. */
   readonly aliases?: ReadonlyMap<string, string>;
+  /** What stands in the files' metadata, of all files together; keys of which two say different things are among `unclearMetadata`. */
+  readonly metadata?: ReadonlyMap<string, string>;
+  readonly unclearMetadata?: readonly string[];
   /** Of tensors that may be second copies of others (`copyNames`): whether they are. Undefined where nobody has looked. */
   readonly copies?: ReadonlyMap<string, boolean>;
 }
@@ -55,7 +58,7 @@ export interface CheckpointFile {
 
 export interface TensorEntry {
   readonly name: string;
-  readonly dtype: Dtype;
+  readonly dtype: StoredDtype;
   readonly shape: readonly number[];
   readonly elementCount: number;
   /** Index into `Checkpoint.files`. */

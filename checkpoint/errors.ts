@@ -18,7 +18,6 @@ export const checkpointCodes = [
   "checkpoint/too-many-tensors",
   "checkpoint/entry-keys",
   "checkpoint/dtype-unknown",
-  "checkpoint/dtype-unsupported",
   "checkpoint/shape-rank",
   "checkpoint/shape-overflow",
   "checkpoint/offsets-backwards",

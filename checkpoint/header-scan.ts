@@ -1,5 +1,5 @@
 import type { TensorEntry } from "./checkpoint.ts";
-import { type Dtype, dtypeBytes, isDtype } from "./dtype.ts";
+import { elementBits, type StoredDtype, storedDtypes } from "./dtype.ts";
 import { type CheckpointCode, CheckpointError, quoted } from "./errors.ts";
 import { JsonBytes } from "./json-bytes.ts";
 import { NameSet } from "./name-set.ts";
@@ -15,10 +15,6 @@ export const MAX_METADATA_KEYS = 10_000;
 /** Shorter than any tensor's entry, so that the tables below are never larger than the header calls for. */
 const MIN_ENTRY_BYTES = 48;
 
-const dtypeNames = Object.keys(dtypeBytes).filter(isDtype);
-/** Types of safetensors that exist but are not merged or copied here. */
-const packedHint = "Merge the model that was packed, in bf16 or f16, and pack the result.";
-const unsupportedDtypes = ["F4", "F6_E2M3", "F6_E3M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64", "C128"];
 const dtypeBit = { index: 0x7f, nameEscaped: 0x80 };
 
 export interface ScannedHeader {
@@ -191,16 +187,16 @@ class HeaderScan {
     const json = this.#json;
     const index = this.#count;
     json.expect("{", "to begin a tensor's entry");
-    let bytesPerElement = -1;
+    let bitsPerElement = -1;
     let elementCount = -1;
     let hasOffsets = false;
     do {
       json.scanString("as key of a tensor's entry");
-      if (json.isKept("dtype") && bytesPerElement < 0) {
+      if (json.isKept("dtype") && bitsPerElement < 0) {
         json.expect(":", "after a key");
         const dtype = this.#checkDtype();
-        this.#dtype[index] = (this.#dtype[index] ?? 0) | dtypeNames.indexOf(dtype);
-        bytesPerElement = dtypeBytes[dtype];
+        this.#dtype[index] = (this.#dtype[index] ?? 0) | storedDtypes.indexOf(dtype);
+        bitsPerElement = elementBits(dtype);
       } else if (json.isKept("shape") && elementCount < 0) {
         json.expect(":", "after a key");
         elementCount = this.#checkShape();
@@ -212,10 +208,9 @@ class HeaderScan {
         this.#refuseEntryKey();
       }
     } while (json.another("}", "after a member of a tensor's entry"));
-    const missing =
-      bytesPerElement < 0 ? "dtype" : elementCount < 0 ? "shape" : hasOffsets ? undefined : "data_offsets";
+    const missing = bitsPerElement < 0 ? "dtype" : elementCount < 0 ? "shape" : hasOffsets ? undefined : "data_offsets";
     if (missing !== undefined) this.#refuseTensor("checkpoint/entry-keys", `"${missing}" is missing`);
-    this.#checkSize(elementCount, bytesPerElement);
+    this.#checkSize(elementCount, bitsPerElement);
   }
 
   #refuseEntryKey(): never {
@@ -228,20 +223,11 @@ class HeaderScan {
     this.#refuseTensor("checkpoint/entry-keys", `the key ${key} is unknown; dtype, shape, data_offsets are allowed`);
   }
 
-  #checkDtype(): Dtype {
+  #checkDtype(): StoredDtype {
     const json = this.#json;
     json.scanString("as dtype");
-    for (const dtype of dtypeNames) if (json.isKept(dtype)) return dtype;
-    const allowed = dtypeNames.join(", ");
-    for (const dtype of unsupportedDtypes) {
-      if (json.isKept(dtype)) {
-        const isPacked = /^F[46]|E8M0/.test(dtype);
-        const packed = isPacked ? " (codes of MXFP4, NVFP4, MXFP8 and the like, or their scales)" : "";
-        const message = this.#placed(`dtype ${dtype}${packed} is not supported; ${allowed} are`);
-        const hint = isPacked ? packedHint : "Convert the tensor to one of these dtypes.";
-        throw new CheckpointError("checkpoint/dtype-unsupported", message, { hint });
-      }
-    }
+    for (const dtype of storedDtypes) if (json.isKept(dtype)) return dtype;
+    const allowed = storedDtypes.join(", ");
     const found = quoted(Buffer.from(json.kept).toString("utf8", 0, Math.min(json.decodedBytes, 100)));
     return this.#refuseTensor("checkpoint/dtype-unknown", `dtype ${found} is unknown; ${allowed} are allowed`);
   }
@@ -289,10 +275,15 @@ class HeaderScan {
     this.#end[index] = end;
   }
 
-  #checkSize(elementCount: number, bytesPerElement: number): void {
+  #checkSize(elementCount: number, bitsPerElement: number): void {
     const index = this.#count;
-    const wanted = elementCount * bytesPerElement;
+    // Codes of some types share bytes: as many of them as fill their last byte.
+    const wanted = (elementCount / 8) * bitsPerElement;
     if (wanted > Number.MAX_SAFE_INTEGER) this.#refuseOverflow("bytes");
+    if (!Number.isInteger(wanted)) {
+      const text = `its ${elementCount} elements of ${bitsPerElement} bits do not fill whole bytes`;
+      this.#refuseTensor("checkpoint/offsets-size", text);
+    }
     const found = (this.#end[index] ?? 0) - (this.#begin[index] ?? 0);
     if (found !== wanted) {
       const text = `its data_offsets span ${found} bytes, its dtype and shape ask for ${wanted}`;
@@ -442,8 +433,8 @@ class HeaderScan {
     return shape.slice(); // exactly as long as it must be; push makes room for 17, in each of a million tensors
   }
 
-  #dtypeOf(tensor: number): Dtype {
-    const dtype = dtypeNames[(this.#dtype[tensor] ?? 0) & dtypeBit.index];
+  #dtypeOf(tensor: number): StoredDtype {
+    const dtype = storedDtypes[(this.#dtype[tensor] ?? 0) & dtypeBit.index];
     if (dtype === undefined) throw new Error("a tensor passed the check without a dtype");
     return dtype;
   }

@@ -21,7 +21,18 @@ export {
 export { type CalibrationKind, calibrationKind, scaledModule } from "./calibration.ts";
 export type { Checkpoint, CheckpointFile, Sidecar, TensorEntry } from "./checkpoint.ts";
 export { companionKind, isCode, isQuantizerFile, mayNameTokenIds } from "./companions.ts";
-export { type Dtype, dtypeBytes, type FloatDtype, type IntegerDtype, isDtype, isFloatDtype } from "./dtype.ts";
+export {
+  type Dtype,
+  dtypeBytes,
+  elementBits,
+  type FloatDtype,
+  type IntegerDtype,
+  isDtype,
+  isFloatDtype,
+  isOpaqueDtype,
+  type OpaqueDtype,
+  type StoredDtype,
+} from "./dtype.ts";
 export { type CheckpointCode, CheckpointError, checkpointCodes } from "./errors.ts";
 export { MAX_COMPANION_BYTES } from "./folder-files.ts";
 export { sha256Hex } from "./hash.ts";

@@ -4,7 +4,8 @@ import { type AdapterTensors, sortAdapterTensors } from "./adapter-tensors.ts";
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
 import { companionKind } from "./companions.ts";
 import { isPickleName, pickleError } from "./conversion.ts";
-import { CheckpointError } from "./errors.ts";
+import { isOpaqueDtype } from "./dtype.ts";
+import { CheckpointError, quoted } from "./errors.ts";
 import { Folder } from "./folder.ts";
 import { folderFiles } from "./folder-files.ts";
 import { readJsonObject } from "./json-file.ts";
@@ -84,6 +85,9 @@ export async function openAdapter(store: Store, location: ModelLocation, label: 
   const config = parseAdapterConfig(json, label);
   const header = await readSafetensorsHeader(store, await folder.resolve(name), `${label}: ${name}`, 0);
   const tensors = new Map<string, TensorEntry>(header.entries.map((entry) => [entry.name, entry]));
+  const opaque = header.entries.find(({ dtype }) => isOpaqueDtype(dtype));
+  if (opaque !== undefined)
+    throw unsupported(label, `it holds ${quoted(opaque.name)} as ${opaque.dtype}`, "codes of which no values are made");
   // Trainers write the tokenizer that they trained with beside the adapter.
   const found = await folderFiles(folder, undefined, [name]);
   const texts = [...found.companions].filter(([companion]) => companionKind(companion) !== "other");

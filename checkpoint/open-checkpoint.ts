@@ -4,6 +4,7 @@ import { CheckpointError, quoted } from "./errors.ts";
 import { Folder } from "./folder.ts";
 import { folderFiles } from "./folder-files.ts";
 import { readJsonObject } from "./json-file.ts";
+import { metadataOf } from "./metadata.ts";
 import { readOrigin } from "./model-card.ts";
 import type { ModelLocation } from "./model-location.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
@@ -37,7 +38,7 @@ export async function openCheckpoint(
     location.file === undefined ? await chooseWeights(folder, label) : { files: [location.file], shards: undefined };
   const files: CheckpointFile[] = [];
   const tensors = new Map<string, TensorEntry>();
-  const named: (readonly [alias: string, stored: string])[] = [];
+  const headers: ReadonlyMap<string, string>[] = [];
   for (const name of weights.files) {
     const path = await folder.resolve(name);
     const header = await readSafetensorsHeader(store, path, `${label}: ${name}`, files.length);
@@ -45,7 +46,7 @@ export async function openCheckpoint(
       if (weights.shards !== undefined) checkIndexed(tensor.name, name, weights.shards, label);
       tensors.set(tensor.name, tensor);
     }
-    for (const [alias, stored] of header.metadata) named.push([alias, stored]);
+    headers.push(header.metadata);
     files.push({ name, ...header.file });
   }
   if (weights.shards !== undefined) checkAllFound(weights.shards, tensors, label);
@@ -56,6 +57,8 @@ export async function openCheckpoint(
   }
   const beside = location.file === undefined ? await besideWeights(folder, weights.files, label) : nothingBeside;
   const origin = location.file === undefined ? await readOrigin(folder, location) : undefined;
+  const { metadata, unclear } = metadataOf(headers);
+  const named = headers.flatMap((header) => [...header]);
   const aliases = new Map(named.filter(([alias, stored]) => !tensors.has(alias) && tensors.has(stored)));
   const copies = await storedCopies(store, files, tensors);
   const checkpoint = {
@@ -63,6 +66,8 @@ export async function openCheckpoint(
     ...(origin && { origin }),
     ...(aliases.size > 0 && { aliases }),
     ...(copies.size > 0 && { copies }),
+    ...(metadata.size > 0 && { metadata }),
+    ...(unclear.length > 0 && { unclearMetadata: unclear }),
   };
   // Codes that cannot be made values are refused now, whatever becomes of them.
   if (options.allowScaledFp8 !== true) {

@@ -1,6 +1,6 @@
 import { scaledModule } from "./calibration.ts";
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
-import { type Dtype, isFloatDtype } from "./dtype.ts";
+import { isFloatDtype, isOpaqueDtype, type StoredDtype } from "./dtype.ts";
 import { packingNames, quantizationOf } from "./packing-names.ts";
 import { scaledTensors } from "./scaled-fp8.ts";
 
@@ -34,7 +34,7 @@ const weightName = /(?:^|_)(?:weights?|kernel|embeddings?|proj|blocks|packed|cod
 const bufferName =
   /(?:^|[._])(?:ids?|idx|index|indices|mask|masks|bias|positions?|buckets?|tables?|lengths?|counts?|offsets?|map|maps|lut|perm|tokens?|coords?|indptr|shapes?|tracked|d2t|t2d|tid2eid|steps?|version|size|sizes)$/i;
 
-const small: ReadonlySet<Dtype> = new Set<Dtype>(["I8", "U8", "I16", "U16", "I32", "U32"]);
+const small: ReadonlySet<StoredDtype> = new Set<StoredDtype>(["I8", "U8", "I16", "U16", "I32", "U32"]);
 
 /**
  * What of a checkpoint is packed, known from names, dtypes and shapes; the config only says who did it. fp8 codes with scales that are
@@ -73,6 +73,8 @@ export function statedPacking(config: Checkpoint["config"]): string | undefined 
 }
 
 function isPackedInteger({ dtype, shape, elementCount }: TensorEntry, leaf: string, around: ReadonlySet<string>) {
+  // Angles of a rotation as complex numbers are computed, and copied.
+  if (isOpaqueDtype(dtype)) return elementCount > 0 && !(dtype === "C64" && /freqs|rotary|rope/i.test(leaf));
   if (dtype === "BOOL" || shape.length === 0 || elementCount === 0) return false;
   if (codeName.test(leaf) || isMarlin(leaf, around)) return true;
   // VPTQ and AQLM say where a vector stands in a book of them.
@@ -91,7 +93,7 @@ function mayBeCodes({ name, dtype }: TensorEntry): boolean {
   return dtype !== "BOOL" && onlyCodesName.test(split(name)[1]);
 }
 
-function isFp8(dtype: Dtype): boolean {
+function isFp8(dtype: StoredDtype): boolean {
   return dtype === "F8_E4M3" || dtype === "F8_E5M2";
 }
 

@@ -1,5 +1,5 @@
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
-import { type Dtype, isFloatDtype } from "./dtype.ts";
+import { isFloatDtype, isOpaqueDtype, type StoredDtype } from "./dtype.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 
 /** How a scale is named, and what its tensor is then called. DeepSeek; compressed-tensors, FBGEMM, ModelOpt; ComfyUI; DeepSeek's own; experts of FBGEMM. */
@@ -12,9 +12,9 @@ const companions: readonly { readonly suffix: string; readonly partners: readonl
 ];
 
 /** Beside a tensor of one of these a scale is a parameter of the model's own, and merged like any other. */
-const unscaled: ReadonlySet<Dtype> = new Set<Dtype>(["F64", "F32", "F16", "BF16"]);
-const codeDtypes: ReadonlySet<Dtype> = new Set<Dtype>(["F8_E4M3", "F8_E5M2"]);
-const scaleDtypes: ReadonlySet<Dtype> = new Set<Dtype>(["F32", "F16", "BF16"]);
+const unscaled: ReadonlySet<StoredDtype> = new Set<StoredDtype>(["F64", "F32", "F16", "BF16"]);
+const codeDtypes: ReadonlySet<StoredDtype> = new Set<StoredDtype>(["F8_E4M3", "F8_E5M2"]);
+const scaleDtypes: ReadonlySet<StoredDtype> = new Set<StoredDtype>(["F32", "F16", "BF16"]);
 
 /** Of DeepSeek's checkpoints and all that copy them; others say theirs in the config. */
 const DEFAULT_BLOCK = 128;
@@ -53,7 +53,7 @@ export function scaledTensors(
       for (const partner of partners) {
         const codes = checkpoint.tensors.get(stem + partner);
         if (codes === undefined || unscaled.has(codes.dtype)) continue;
-        if (packed === "leave" && !isFloatDtype(codes.dtype)) continue;
+        if (packed === "leave" && (!isFloatDtype(codes.dtype) || isOpaqueDtype(scales.dtype))) continue;
         const fault = dtypeFault(codes, scales);
         const grid = fault === undefined ? gridOf(codes.shape, scales.shape, blockSize(checkpoint.config)) : undefined;
         if (grid === undefined) throw unusable(label, codes, scales, fault ?? "their shapes do not fit");

@@ -10,7 +10,7 @@ import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { ParameterValue, PlanAdapter, PlanUsage, TensorSource, TensorTask } from "../merge/work/index.ts";
 import { ConditionUse } from "./condition-use.ts";
 import type { Findings } from "./findings.ts";
-import { type RecipeModel, storedSource } from "./model-entry.ts";
+import { dtypeOf, type RecipeModel, storedSource } from "./model-entry.ts";
 import { sameModel } from "./model-reference.ts";
 import { faulty, resolveParameter } from "./parameters.ts";
 import { type LayerRange, type LayerSource, type Recipe, settingsInOrder } from "./recipe.ts";
@@ -150,7 +150,7 @@ class ModuleBinder {
     const columns = inner.reduce((product, size) => product * size, 1);
     const all = terms.reduce((sum, term) => sum + term.rank, 0);
     const rank = this.#method.name === "svd" ? Math.min(this.#rank(first), all, rows, columns) : all;
-    const dtype = this.#recipe.outDtype ?? this.#recipe.dtype ?? first.a.dtype;
+    const dtype = this.#recipe.outDtype ?? this.#recipe.dtype ?? dtypeOf(first.a);
     const task = (entry: TensorEntry, shape: readonly number[], base: TensorSource): TensorTask => ({
       // Of a module that the first adapter lacks, as it would call it.
       name: entry.name.replace(moduleOf(first), module),

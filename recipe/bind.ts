@@ -29,7 +29,7 @@ import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
 import { assignModules, type ModuleAssignment, REST } from "./modules.ts";
 import type { Note } from "./note.ts";
-import { checkPacked } from "./packed-models.ts";
+import { carriedMetadata, checkPacked } from "./packed-models.ts";
 import { type BoundPartStack, type Part, PartBinder } from "./part-binder.ts";
 import type { Participant, TensorPlace } from "./participant.ts";
 import {
@@ -75,6 +75,8 @@ export interface Binding {
   readonly adapter?: PlanAdapter;
   /** Jinja; where the recipe asks for one. */
   readonly chatTemplate?: string;
+  /** What the metadata of the output's files says; undefined where it is only their format. */
+  readonly metadata?: Readonly<Record<string, string>>;
   /** What the output's config says otherwise than the defining input's, of layers. */
   readonly configValues?: readonly ConfigValue[];
   /** What is copied, skipped or cut, and why. */
@@ -133,9 +135,11 @@ export function bindRecipe(recipe: Recipe, inputs: readonly RecipeInput[], optio
   const defining = inputs[own.definingInput];
   if (defining !== undefined && own.adapter === undefined && own.faults.length === 0)
     reportLeftover(defining, own.tasks, recipe.methodPlace, findings);
+  const metadata = defining && carriedMetadata(recipe, defining, made);
   return {
     ...own,
     ...(tokenIds && { tokenIds }),
+    ...(metadata && { metadata }),
     notes: [...before.flatMap(({ notes }) => notes), ...own.notes],
     usage: [...before.flatMap(({ usage }) => usage), ...own.usage],
     integers: [...before, own].flatMap(({ integers = [] }) => integers),

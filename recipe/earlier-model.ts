@@ -1,5 +1,5 @@
 import { dtypeBytes, type TensorEntry, vocabularySizeKeys } from "../checkpoint/index.ts";
-import type { TensorTask } from "../merge/work/index.ts";
+import { geometryOf, type TensorTask } from "../merge/work/index.ts";
 import { rereadTokenizer } from "../tokenizer/index.ts";
 import type { Binding } from "./bind.ts";
 import { withConfigValues } from "./config-value.ts";
@@ -71,6 +71,7 @@ function maybeEntry(tasks: readonly TensorTask[]): ModelEntry | undefined {
   return {
     ...{ name, dtype, shape, elementCount, file: 0, offsetBytes: 0 },
     sizeBytes: elementCount * dtypeBytes[dtype],
+    ...(task.written && { ...task.written, elementCount: geometryOf(task.written.shape).elementCount }),
     source:
       task.expert === undefined
         ? { kind: "merged", tensor: name, dtype, storedRowLength: shape.at(-1) ?? 1, task }

@@ -25,7 +25,8 @@ export function staleQuantization(
     companions = [],
   }: Pick<Checkpoint, "config" | "tensors"> & Partial<Pick<Checkpoint, "companions">>,
 ): StaleQuantization {
-  const output = tasks.map(({ name, dtype, shape }) => {
+  const output = tasks.map(({ name, written, ...task }) => {
+    const { dtype, shape } = written ?? task;
     return { name, dtype, shape, elementCount: geometryOf(shape).elementCount };
   });
   const files = companions.filter(isQuantizerFile);

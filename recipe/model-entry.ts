@@ -1,4 +1,11 @@
-import type { ScaledTensor, TensorEntry } from "../checkpoint/index.ts";
+import {
+  type Dtype,
+  isDtype,
+  isOpaqueDtype,
+  type OpaqueDtype,
+  type ScaledTensor,
+  type TensorEntry,
+} from "../checkpoint/index.ts";
 import type { StoredSource, TensorSource } from "../merge/work/index.ts";
 import type { RecipeInput } from "./recipe.ts";
 import type { Ties } from "./stored-ties.ts";
@@ -34,6 +41,8 @@ export interface ModelEntry extends TensorEntry {
   readonly isPacked?: boolean;
   /** Measured of the model as it ran: copied as it stands. */
   readonly isMeasured?: boolean;
+  /** What a file calls it where the entry is of its bytes, as no numbers are made of its dtype. */
+  readonly written?: { readonly dtype: OpaqueDtype; readonly shape: readonly number[] };
 }
 
 /** `filesOf`: of the model that the entry belongs to. `output`: name of the output's tensor. */
@@ -42,8 +51,28 @@ export function sourceOfEntry(entry: ModelEntry, filesOf: number, output?: strin
 }
 
 export function storedSource(entry: TensorEntry, input: number, output?: string): StoredSource {
-  const { file, name, dtype, offsetBytes, shape } = entry;
+  const { file, name, offsetBytes, shape } = asBytes(entry);
   // Usually they are equal: one string serves all models.
   const tensor = name === output ? output : name;
-  return { input, file, tensor, dtype, offsetBytes, storedRowLength: shape.at(-1) ?? 1 };
+  return { input, file, tensor, dtype: dtypeOf(entry), offsetBytes, storedRowLength: shape.at(-1) ?? 1 };
+}
+
+/** Of the elements as they are read. */
+export function dtypeOf(entry: TensorEntry): Dtype {
+  return isDtype(entry.dtype) ? entry.dtype : "U8";
+}
+
+/** A tensor of a dtype of which no numbers are made, as its bytes: rows of them where no byte is shared by two rows. */
+export function asBytes(entry: ModelEntry): ModelEntry {
+  const { dtype, shape, sizeBytes } = entry;
+  if (!isOpaqueDtype(dtype)) return entry;
+  const rowBytes = sizeBytes / shape.slice(0, -1).reduce((product, size) => product * size, 1);
+  const isOfRows = shape.length > 1 && Number.isInteger(rowBytes);
+  return {
+    ...entry,
+    dtype: "U8",
+    shape: isOfRows ? [...shape.slice(0, -1), rowBytes] : [sizeBytes],
+    elementCount: sizeBytes,
+    written: { dtype, shape },
+  };
 }

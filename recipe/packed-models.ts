@@ -1,10 +1,18 @@
-import { isEmbeddingLike, type PackedWeights, packedWeights, splitLayer, statedPacking } from "../checkpoint/index.ts";
+import {
+  isEmbeddingLike,
+  isOpaqueDtype,
+  type PackedWeights,
+  packedWeights,
+  splitLayer,
+  statedPacking,
+} from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { Place } from "./errors.ts";
 import type { Findings } from "./findings.ts";
-import type { ModelEntry, RecipeModel } from "./model-entry.ts";
+import { asBytes, type ModelEntry, type RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel, withoutAdapter } from "./model-reference.ts";
 import { mergedModels, modelReferences, type Recipe, type RecipeInput } from "./recipe.ts";
+import { quotedList } from "./suggestion.ts";
 
 /** A model that the recipe names, before anything is done to it. */
 type Named = Pick<RecipeInput, "label" | "checkpoint"> & { readonly reference: ModelReference };
@@ -34,7 +42,7 @@ export function checkPacked(
     const place = placeOf(recipe, model.reference);
     if (found === undefined) continue;
     const why = merged.has(model.reference.text)
-      ? whyNot(recipe, model, found, method)
+      ? whyNot(recipe, model, found, method, made)
       : rowsArePacked(recipe, found)
         ? "rows of it cannot be gathered for the output's tokenizer"
         : undefined;
@@ -56,24 +64,48 @@ export function checkPacked(
 
 function sentenceOf({ label }: Named, { codes, kind, isNamed }: PackedWeights): string {
   const shape = `${codes.dtype} [${codes.shape.join(", ")}]`;
-  return `"${label}" holds ${codes.name} (${shape}) as ${isNamed ? `codes of ${kind}` : "integers"}, not as values`;
+  const what = isOpaqueDtype(codes.dtype)
+    ? `${codes.dtype}, of which no values are made here`
+    : "integers, not as values";
+  return `"${label}" holds ${codes.name} (${shape}) as ${isNamed ? `codes of ${kind}, not as values` : what}`;
 }
 
 /** Why a merged model cannot be; undefined where its weights are copied as they stand. */
 function whyNot(
   recipe: Recipe,
-  { reference }: Named,
+  { reference, checkpoint }: Named,
   found: PackedWeights,
   method: MethodDeclaration,
+  made: ReadonlyMap<string, RecipeModel>,
 ): string | undefined {
   if (reference.adapter !== undefined) return "an adapter cannot be added to it";
-  if (found.needsMetadata)
-    return "what its codes mean stands in its files' metadata as well, which is not carried along: it cannot even be copied";
+  if (found.needsMetadata && (method.name !== "passthrough" || !isWholeCopy(recipe, made)))
+    return "what its codes mean stands in its files' metadata as well, tensor by tensor: passthrough copies it whole, and it cannot be taken apart";
+  if (found.needsMetadata && checkpoint.unclearMetadata !== undefined)
+    return `its files' metadata says different things of ${quotedList(checkpoint.unclearMetadata.slice(0, 3))}: they are of different models`;
   if (method.name !== "passthrough") return `${method.name} cannot merge it; passthrough without a scale copies it`;
   if (setsScale(recipe)) return "passthrough without a scale copies it, and one with a scale cannot";
   return rowsArePacked(recipe, found)
     ? "its rows cannot be brought into the order of the output's tokenizer"
     : undefined;
+}
+
+/** Whether the output is one model as it is stored. */
+function isWholeCopy(recipe: Recipe, made: ReadonlyMap<string, RecipeModel>): boolean {
+  const [model, other] = mergedModels(recipe);
+  return recipe.form === "models" && model !== undefined && other === undefined && !made.has(model.text);
+}
+
+/** What the metadata of the output's files says besides their format: that of codes which are copied whole. */
+export function carriedMetadata(
+  recipe: Recipe,
+  { checkpoint }: Pick<RecipeInput, "checkpoint">,
+  made: ReadonlyMap<string, RecipeModel>,
+): Readonly<Record<string, string>> | undefined {
+  const { metadata, unclearMetadata } = checkpoint;
+  if (metadata === undefined || unclearMetadata !== undefined || !isWholeCopy(recipe, made)) return undefined;
+  if (recipe.method !== "passthrough" || packedWeights(checkpoint) === undefined) return undefined;
+  return Object.fromEntries(metadata);
 }
 
 function setsScale(recipe: Recipe): boolean {
@@ -129,14 +161,15 @@ function isWholeInOrder({ layerRanges }: Recipe): boolean {
   });
 }
 
-/** The model with its packed tensors marked: they keep their dtype, whatever the recipe says. */
+/** The model with its packed tensors marked: they keep their dtype, whatever the recipe says. What is only copied is bytes. */
 export function withPackedMarked(model: RecipeModel): RecipeModel {
-  const found = packedWeights(model.checkpoint);
-  if (found === undefined) return model;
+  const members = packedWeights(model.checkpoint)?.members ?? new Set();
+  const isBytes = ({ dtype }: ModelEntry) => isOpaqueDtype(dtype);
+  if (members.size === 0 && ![...model.checkpoint.tensors.values()].some(isBytes)) return model;
   const tensors = new Map<string, ModelEntry>(model.checkpoint.tensors);
-  for (const name of found.members) {
-    const entry = tensors.get(name);
-    if (entry !== undefined) tensors.set(name, { ...entry, isPacked: true });
+  for (const [name, entry] of tensors) {
+    if (members.has(name)) tensors.set(name, { ...asBytes(entry), isPacked: true });
+    else if (isBytes(entry)) tensors.set(name, asBytes(entry));
   }
   return { ...model, checkpoint: { ...model.checkpoint, tensors } };
 }

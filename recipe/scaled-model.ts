@@ -1,6 +1,6 @@
 import { type ScaledTensor, scaledTensors, scaleNameFor } from "../checkpoint/index.ts";
 import type { Scaling, TensorTask } from "../merge/work/index.ts";
-import { type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
+import { dtypeOf, type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
 
 /** A model as its values: codes become what they mean, scales are no tensors of their own. */
 export function withoutScales(model: RecipeModel): RecipeModel {
@@ -42,7 +42,7 @@ export function quantisedTasks(task: TensorTask, like: ScaledTensor, dtype: Scal
   if (task.kind === "copy" && base?.kind === "scaled" && base.codes.dtype === dtype && isWhole(base.rows)) {
     return [
       { ...task, dtype, base: base.codes },
-      { ...task, name: scaleName, dtype: like.scales.dtype, shape: like.scales.shape, base: base.scales },
+      { ...task, name: scaleName, dtype: dtypeOf(like.scales), shape: like.scales.shape, base: base.scales },
     ];
   }
   const columns = shape.at(-1) ?? 1;

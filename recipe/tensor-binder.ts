@@ -1,4 +1,4 @@
-import { aheadIn, isComputed, isEmbeddingLike, isFloatDtype, type TensorEntry } from "../checkpoint/index.ts";
+import { aheadIn, type Dtype, isComputed, isEmbeddingLike, isFloatDtype } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { ModelSource, TensorTask } from "../merge/work/index.ts";
 import { AbsentTensors } from "./absent-tensors.ts";
@@ -6,7 +6,7 @@ import { codesOf } from "./calibration.ts";
 import { perExpert } from "./experts.ts";
 import type { Findings } from "./findings.ts";
 import { type IntegerCopy, integerCopies } from "./integer-copies.ts";
-import type { ModelEntry, RecipeModel } from "./model-entry.ts";
+import { dtypeOf, type ModelEntry, type RecipeModel } from "./model-entry.ts";
 import type { Note } from "./note.ts";
 import { outputDtype } from "./output-dtype.ts";
 import { type Participant, type Present, sourceOf, type TensorPlace } from "./participant.ts";
@@ -78,7 +78,7 @@ export class TensorBinder {
     if (defining === undefined) throw new Error(`${name} is a tensor of the model that defines it`);
     if (this.#isOutOfUse(defining, place)) return;
     const dtype = isComputed(name, defining.entry.shape)
-      ? defining.entry.dtype
+      ? dtypeOf(defining.entry)
       : outputDtype(this.#recipe, name, defining.entry, place);
     if (present.length < place.participants.length && this.#isAhead(defining)(defining.entry.name)) {
       this.#absent.reportAhead(inputName, place, present);
@@ -142,9 +142,9 @@ export class TensorBinder {
   }
 
   #reasonToCopy({ participants }: TensorPlace, present: readonly Present[], defining: Present): string | undefined {
-    const { dtype, elementCount } = defining.entry;
+    const { dtype, elementCount, written }: ModelEntry = defining.entry;
     if (isMeasured(defining)) return "what was measured of a model is copied as it is";
-    if (!isFloatDtype(dtype)) return `${dtype} tensors are copied, not merged`;
+    if (!isFloatDtype(dtype)) return `${written?.dtype ?? dtype} tensors are copied, not merged`;
     if (elementCount === 0) return "an empty tensor is copied";
     if (isComputed(defining.entry.name, defining.entry.shape))
       return "what a model computes by itself is copied as it is";
@@ -171,7 +171,7 @@ export class TensorBinder {
     return false;
   }
 
-  #copy(name: string, dtype: TensorEntry["dtype"], from: Present, reason: string): void {
+  #copy(name: string, dtype: Dtype, from: Present, reason: string): void {
     this.notes.push({ tensor: name, input: from.input.label, reason });
     const [method, shape] = [this.#method.name, from.entry.shape];
     const base = sourceOf(from, name);
@@ -180,8 +180,12 @@ export class TensorBinder {
 
   /** As it is, or as codes with scales where the defining model has such and fp8 is written. */
   #push(task: TensorTask, { entry }: { readonly entry: ModelEntry }): void {
-    const { scaled } = entry;
+    const { scaled, written } = entry;
     const { dtype } = task;
+    if (written !== undefined) {
+      this.tasks.push({ ...task, written });
+      return;
+    }
     if (scaled === undefined || (dtype !== "F8_E4M3" && dtype !== "F8_E5M2")) this.tasks.push(...perExpert(task));
     else this.tasks.push(...quantisedTasks(asCopy(task), scaled, dtype));
   }
@@ -215,7 +219,7 @@ export class TensorBinder {
 
   #mergeTask(
     name: string,
-    dtype: TensorEntry["dtype"],
+    dtype: Dtype,
     base: Present | undefined,
     models: readonly Present[],
     shape: readonly number[],

@@ -92,7 +92,9 @@ function resultText(different: readonly TensorResult[], count: number): string {
     if (result.event === "shapes-differ") {
       return [result.name, dtypes, `[${result.a.shape.join(", ")}] against [${result.b.shape.join(", ")}]`];
     }
-    const figures = [result.maxDifference, result.rmsDifference].map((figure) => figure.toPrecision(6));
+    const figures = [result.maxDifference, result.rmsDifference].map((figure) =>
+      Number.isNaN(figure) ? "-" : figure.toPrecision(6),
+    );
     return [result.name, dtypes, ...figures, result.cosine?.toFixed(9) ?? "-"];
   });
   const table = textTable([["tensor", "dtype", "max", "rms", "cosine"], ...rows]);

@@ -1,4 +1,4 @@
-import { type Dtype, dtypeBytes, type TensorEntry } from "../../checkpoint/index.ts";
+import { type Dtype, dtypeBytes, isDtype, isOpaqueDtype, type TensorEntry } from "../../checkpoint/index.ts";
 import { f32FromBf16, f32FromE4m3, f32FromE5m2, f32FromF16 } from "../../merge/math/index.ts";
 import type { StoredFile } from "../../storage/index.ts";
 
@@ -7,7 +7,7 @@ const CHUNK_ELEMENTS = 1024 * 1024;
 export interface TensorDifference {
   /** Same dtype, same bytes. */
   readonly equalBits: boolean;
-  /** Largest |a - b|; infinite where one side is NaN or infinite and the other is not the same. JSON: null. */
+  /** Largest |a - b|; infinite where one side is NaN or infinite and the other is not the same, NaN where no numbers are made of a dtype. JSON: null. */
   readonly maxDifference: number;
   /** Root of the mean of (a - b)². */
   readonly rmsDifference: number;
@@ -26,6 +26,9 @@ export async function compareTensors(a: TensorPlace, b: TensorPlace): Promise<Te
     return { equalBits: true, maxDifference: 0, rmsDifference: 0, cosine: 1 };
   }
   const { elementCount } = a.entry;
+  // Bytes that differ are all that can be said.
+  if (isOpaqueDtype(a.entry.dtype) || isOpaqueDtype(b.entry.dtype))
+    return { equalBits: false, maxDifference: Number.NaN, rmsDifference: Number.NaN, cosine: undefined };
   const [left, right] = [new NumberReader(a), new NumberReader(b)];
   let max = 0;
   let [dd, ab, aa, bb] = [0, 0, 0, 0];
@@ -75,19 +78,22 @@ type Numbers = Float64Array | Float32Array;
 class NumberReader {
   readonly #place: TensorPlace;
   readonly #bytes: ArrayBuffer;
+  readonly #width: number;
   readonly #decode: (bytes: ArrayBuffer, count: number) => Numbers;
 
   constructor(place: TensorPlace) {
     this.#place = place;
     const { dtype, elementCount } = place.entry;
-    this.#bytes = new ArrayBuffer(Math.min(CHUNK_ELEMENTS, elementCount) * dtypeBytes[dtype]);
+    if (!isDtype(dtype)) throw new Error(`${dtype} was compared as numbers`);
+    this.#width = dtypeBytes[dtype];
+    this.#bytes = new ArrayBuffer(Math.min(CHUNK_ELEMENTS, elementCount) * this.#width);
     this.#decode = decoders[dtype]();
   }
 
   /** Valid until the next read. */
   async read(first: number, count: number): Promise<Numbers> {
     const { entry, file } = this.#place;
-    const width = dtypeBytes[entry.dtype];
+    const width = this.#width;
     await file.read(entry.offsetBytes + first * width, new Uint8Array(this.#bytes, 0, count * width));
     return this.#decode(this.#bytes, count);
   }

@@ -30,6 +30,8 @@ export interface PlanSources {
   readonly stacks?: readonly PlanStack[] | undefined;
   readonly configValues?: readonly PlanConfigValue[] | undefined;
   readonly embeddingRows?: number | undefined;
+  /** Of the output's files, besides their format. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
   readonly adapter?: PlanAdapter | undefined;
   readonly vocabulary?: PlanVocabulary | undefined;
   readonly chatTemplateSha256?: string | undefined;
@@ -51,7 +53,8 @@ export function buildPlan(sources: PlanSources): Plan {
     });
   }
   for (const task of tasks) checkParameters(task);
-  const shards = sources.adapter === undefined ? layOutShards(tasks, options.shardBytes) : [layOutAdapter(tasks)];
+  const shards =
+    sources.adapter === undefined ? layOutShards(tasks, options.shardBytes, sources.metadata) : [layOutAdapter(tasks)];
   return {
     version: PLAN_VERSION,
     recipe: sources.recipe,

@@ -1,4 +1,4 @@
-import { dtypeBytes } from "../../checkpoint/index.ts";
+import { dtypeBytes, type StoredDtype } from "../../checkpoint/index.ts";
 import {
   beginsTensor,
   geometryOf,
@@ -18,8 +18,12 @@ const HEADER_ALIGNMENT_BYTES = 8;
  */
 const SLICE_SOURCES_MAX = 256;
 
-/** Tensors in output order into shards: each as full as `shardBytes` allows, a larger tensor alone in its own. */
-export function layOutShards(tasks: readonly TensorTask[], shardBytes: number): PlanShard[] {
+/** Tensors in output order into shards: each as full as `shardBytes` allows, a larger tensor alone in its own. `metadata`: of each. */
+export function layOutShards(
+  tasks: readonly TensorTask[],
+  shardBytes: number,
+  metadata?: Readonly<Record<string, string>>,
+): PlanShard[] {
   const groups: number[][] = [];
   let bytes = 0;
   for (const [index, task] of tasks.entries()) {
@@ -35,7 +39,7 @@ export function layOutShards(tasks: readonly TensorTask[], shardBytes: number): 
     }
   }
   if (groups.length === 0) groups.push([]);
-  return groups.map((group, k) => shardOf(shardName(k, groups.length), group, tasks));
+  return groups.map((group, k) => shardOf(shardName(k, groups.length), group, tasks, metadata));
 }
 
 /** PEFT looks for one file of this name, whatever its size. */
@@ -49,17 +53,23 @@ function shardName(index: number, count: number): string {
   return `model-${digits(index + 1)}-of-${digits(count)}.safetensors`;
 }
 
-function shardOf(name: string, group: readonly number[], tasks: readonly TensorTask[]): PlanShard {
-  const entries: string[] = ['"__metadata__":{"format":"pt"}'];
+/** Every file has all of the metadata, as loaders expect it of files that are one model. */
+function shardOf(
+  name: string,
+  group: readonly number[],
+  tasks: readonly TensorTask[],
+  metadata: Readonly<Record<string, string>> = {},
+): PlanShard {
+  const entries: string[] = [`"__metadata__":${JSON.stringify({ format: "pt", ...metadata })}`];
   let end = 0;
   for (const index of group) {
     const task = tasks[index];
     if (task === undefined || !beginsTensor(task)) continue;
-    const shape = task.expert === undefined ? task.shape : [task.expert.count, ...task.shape];
+    const { dtype, shape } = writtenAs(task);
     const begin = end;
     end += tensorBytes(task);
     entries.push(
-      `${JSON.stringify(task.name)}:{"dtype":"${task.dtype}","shape":${JSON.stringify(shape)},"data_offsets":[${begin},${end}]}`,
+      `${JSON.stringify(task.name)}:{"dtype":"${dtype}","shape":${JSON.stringify(shape)},"data_offsets":[${begin},${end}]}`,
     );
   }
   const text = `{${entries.join(",")}}`;
@@ -67,6 +77,12 @@ function shardOf(name: string, group: readonly number[], tasks: readonly TensorT
   const padding = (HEADER_ALIGNMENT_BYTES - (textBytes % HEADER_ALIGNMENT_BYTES)) % HEADER_ALIGNMENT_BYTES;
   const dataOffsetBytes = 8 + textBytes + padding;
   return { name, header: text + " ".repeat(padding), dataOffsetBytes, sizeBytes: dataOffsetBytes + end, tasks: group };
+}
+
+/** What a header says of the output tensor that the task makes, or makes a part of. */
+export function writtenAs(task: TensorTask): { readonly dtype: StoredDtype; readonly shape: readonly number[] } {
+  const { dtype, shape, expert, written } = task;
+  return written ?? { dtype, shape: expert === undefined ? shape : [expert.count, ...shape] };
 }
 
 export function sizeBytesOf(task: TensorTask): number {

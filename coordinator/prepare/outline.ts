@@ -1,7 +1,7 @@
 import { type Checkpoint, type ModelFacts, modelFacts, type TensorEntry } from "../../checkpoint/index.ts";
 import { geometryOf, type Plan, type TensorTask } from "../../merge/work/index.ts";
 import type { Recipe } from "../../recipe/index.ts";
-import { sizeBytesOf } from "../plan/index.ts";
+import { tensorBytes, writtenAs } from "../plan/index.ts";
 
 /** The few facts about a merge that its user would want to look at before it begins. Pure: of a plan and what it was made from. */
 export interface Outline {
@@ -35,9 +35,9 @@ function isFirstOfTensor({ expert }: TensorTask): boolean {
 
 /** Of a tensor of several experts each task makes one. */
 function entryOf(task: TensorTask): TensorEntry {
-  const { name, dtype, expert } = task;
-  const shape = expert === undefined ? task.shape : [expert.count, ...task.shape];
-  const sizeBytes = sizeBytesOf(task) * (expert?.count ?? 1);
+  const { name } = task;
+  const { dtype, shape } = writtenAs(task);
+  const sizeBytes = tensorBytes(task);
   return { name, dtype, shape, elementCount: geometryOf(shape).elementCount, sizeBytes, file: 0, offsetBytes: 0 };
 }
 

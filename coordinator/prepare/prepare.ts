@@ -188,6 +188,7 @@ export function planOpened(
     stacks: binding.stacks,
     configValues: binding.configValues,
     embeddingRows: binding.embeddingRows,
+    metadata: binding.metadata,
     adapter: binding.adapter,
     vocabulary: binding.tokenizer && vocabularyOf(binding.tokenizer),
     chatTemplateSha256: binding.chatTemplate && sha256Hex(Buffer.from(binding.chatTemplate, "utf8")),

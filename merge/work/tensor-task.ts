@@ -1,4 +1,4 @@
-import type { Dtype } from "../../checkpoint/index.ts";
+import type { Dtype, OpaqueDtype } from "../../checkpoint/index.ts";
 import type { TensorSource } from "./tensor-source.ts";
 
 /** A parameter's value once gradients, filters and defaults are resolved. */
@@ -26,6 +26,8 @@ export interface TensorTask {
   /** Of the output. */
   readonly dtype: Dtype;
   readonly shape: readonly number[];
+  /** What the file calls a tensor that is copied as bytes: no numbers are made of its dtype. */
+  readonly written?: { readonly dtype: OpaqueDtype; readonly shape: readonly number[] };
   /** Global parameters, resolved. */
   readonly parameters: Parameters;
   /** The base, where the method keeps it apart, or the tensor to copy. */

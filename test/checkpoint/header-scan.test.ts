@@ -65,6 +65,21 @@ describe("scanHeader", () => {
   });
 
   test.each([
+    ["F4", [3, 2], 3],
+    ["F4", [], undefined],
+    ["F6_E2M3", [4], 3],
+    ["F6_E3M2", [2, 2, 2], 6],
+    ["F8_E8M0", [3], 3],
+    ["F8_E4M3FNUZ", [3], 3],
+    ["F8_E5M2FNUZ", [], 1],
+    ["C64", [2], 16],
+  ])("elements of %s and shape %j take the bytes that their bits fill: %s", (dtype, shape, bytes) => {
+    const of = (end: number) => scan(JSON.stringify({ w: { dtype, shape, data_offsets: [0, end] } }), end).entries;
+    if (bytes === undefined) expect(() => of(1)).toThrow(/do not fill whole bytes/);
+    else expect(of(bytes)).toMatchObject([{ dtype, shape, sizeBytes: bytes }]);
+  });
+
+  test.each([
     ["\\u0061\\/b", "a/b"],
     ["\\ud83d\\ude00", "😀"],
     ["\\uD83D\\uDE00é漢😀", "😀é漢😀"],
@@ -155,9 +170,9 @@ describe("scanHeader", () => {
     ["checkpoint/entry-keys", "an unknown key", entry({ strides: [1] })],
     ["checkpoint/dtype-unknown", "a dtype nobody knows", entry({ dtype: "F33" })],
     ["checkpoint/dtype-unknown", "a dtype in lower case", entry({ dtype: "f32" })],
-    ["checkpoint/dtype-unsupported", "a scale type", entry({ dtype: "F8_E8M0" })],
-    ["checkpoint/dtype-unsupported", "half a byte", entry({ dtype: "F4" })],
-    ["checkpoint/dtype-unsupported", "complex numbers", entry({ dtype: "C64" })],
+    ["checkpoint/offsets-size", "codes of half a byte as if of one", entry({ dtype: "F4", shape: [8] })],
+    ["checkpoint/offsets-size", "codes that leave a byte half full", entry({ dtype: "F4", shape: [15] })],
+    ["checkpoint/offsets-size", "codes of six bits in bytes of their own", entry({ dtype: "F6_E2M3", shape: [8] })],
     ["checkpoint/shape-rank", "65 dimensions", entry({ shape: Array(65).fill(1), data_offsets: [0, 4] })],
     ["checkpoint/shape-overflow", "a product past 2^53", entry({ shape: [2 ** 30, 2 ** 30] })],
     [

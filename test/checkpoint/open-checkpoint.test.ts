@@ -421,15 +421,19 @@ describe("openCheckpoint", () => {
     },
   );
 
-  test.each(["F4", "F6_E2M3", "F8_E8M0"])("%s is named as what packs with it, and not as damage", async (dtype) => {
+  test("what files say in their metadata is what they say together, and what they do not agree on is named", async () => {
     const folder = temporaryFolder();
     const bytes = new Uint8Array(4);
-    writeSafetensors(join(folder, "model.safetensors"), [{ name: "w.weight", dtype, shape: [4], bytes }]);
-    await expect(open(folder)).rejects.toMatchObject({
-      code: "checkpoint/dtype-unsupported",
-      message: expect.stringMatching(/"w\.weight".*MXFP4/),
-      hint: expect.stringContaining("Merge the model that was packed"),
-    });
+    const shared = { format: "pt", "w.weight": "{}" };
+    const write = (name: string, tensor: string, metadata: Record<string, string>) =>
+      writeSafetensors(join(folder, name), [{ name: tensor, dtype: "F32", shape: [1], bytes }], metadata);
+    write("a.safetensors", "x", { ...shared, tensor_names: '["x", "w"]', owner: "one" });
+    write("b.safetensors", "y", { ...shared, tensor_names: '["w", "y"]', owner: "two" });
+    const index = { weight_map: { x: "a.safetensors", y: "b.safetensors" } };
+    fs.writeFileSync(join(folder, "model.safetensors.index.json"), JSON.stringify(index));
+    const { metadata, unclearMetadata } = await open(folder);
+    expect(metadata).toEqual(new Map(Object.entries({ ...shared, tensor_names: '["x","w","y"]', owner: "one" })));
+    expect(unclearMetadata).toEqual(["owner"]);
   });
 
   test.each([

@@ -1,10 +1,16 @@
 /** Checkpoints for tests of the recipe room: of a directory's headers, or made up. No tensor byte behind them. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Checkpoint, type Dtype, dtypeBytes, type TensorEntry } from "../../checkpoint/index.ts";
+import {
+  type Checkpoint,
+  type Dtype,
+  elementBits,
+  type StoredDtype,
+  type TensorEntry,
+} from "../../checkpoint/index.ts";
 import { readCheckpoint } from "../support/read-safetensors.ts";
 
-export type TensorShape = readonly [name: string, shape: readonly number[], dtype?: Dtype];
+export type TensorShape = readonly [name: string, shape: readonly number[], dtype?: StoredDtype];
 
 /** Tensors in the order given, one after another in one file. */
 export function checkpointOf(tensors: readonly TensorShape[], config?: Record<string, unknown>): Checkpoint {
@@ -12,7 +18,7 @@ export function checkpointOf(tensors: readonly TensorShape[], config?: Record<st
   let offsetBytes = 8;
   for (const [name, shape, dtype = "BF16"] of tensors) {
     const elementCount = shape.reduce((product, size) => product * size, 1);
-    const sizeBytes = elementCount * dtypeBytes[dtype];
+    const sizeBytes = (elementCount * elementBits(dtype)) / 8;
     entries.set(name, { name, dtype, shape, elementCount, file: 0, offsetBytes, sizeBytes });
     offsetBytes += sizeBytes;
   }
@@ -45,7 +51,7 @@ export function tinyLlama(layers: number, rows = 10, dtype: Dtype = "BF16"): Ten
 export function checkpointFromDirectory(directory: string): Checkpoint {
   const config = join(directory, "config.json");
   const tensors = [...readCheckpoint(directory)].map(
-    ([name, { shape, dtype }]): TensorShape => [name, shape, dtype as Dtype],
+    ([name, { shape, dtype }]): TensorShape => [name, shape, dtype as StoredDtype],
   );
   return checkpointOf(tensors, existsSync(config) ? JSON.parse(readFileSync(config, "utf8")) : undefined);
 }

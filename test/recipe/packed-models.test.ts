@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Dtype } from "../../checkpoint/index.ts";
+import type { StoredDtype } from "../../checkpoint/index.ts";
 import { methodDeclarations } from "../../merge/methods/index.ts";
 import { bindRecipe, parseRecipe, referencedModels } from "../../recipe/index.ts";
 import { checkpointOf, type TensorShape, tinyLlama } from "./checkpoints.ts";
@@ -12,7 +12,7 @@ interface Kind {
 
 const quantization = (quant_method: string, more: object = {}) => ({ quantization_config: { quant_method, ...more } });
 const weight =
-  (dtype: Dtype, shape: readonly number[], ...others: TensorShape[]): Kind["tensors"] =>
+  (dtype: StoredDtype, shape: readonly number[], ...others: TensorShape[]): Kind["tensors"] =>
   (module) => [
     [`${module}.weight`, shape, dtype],
     ...others.map(([name, size, of]): TensorShape => [`${module}.${name}`, size, of]),
@@ -176,6 +176,21 @@ const kinds: Readonly<Record<string, Kind & { readonly said: RegExp }>> = {
     said: /BitNet/,
     config: quantization("bitnet"),
   },
+  "MXFP4 in a dtype of its own": {
+    tensors: weight("F4", [16, 32], ["weight_scale", [16, 1], "F8_E8M0"]),
+    said: /"strange"/,
+    config: quantization("strange"),
+  },
+  MXFP6: {
+    tensors: weight("F6_E3M2", [16, 32], ["weight_scale", [16, 1], "F8_E8M0"]),
+    said: /"strange"/,
+    config: quantization("strange"),
+  },
+  MXFP8: {
+    tensors: weight("F8_E4M3", [16, 32], ["weight_scale", [16, 1], "F8_E8M0"]),
+    said: /ModelOpt/,
+    config: quantization("modelopt"),
+  },
   "a custom nobody knows": {
     tensors: weight("U8", [16, 4], ["strange", [16], "F32"]),
     said: /"nosuch"/,
@@ -247,10 +262,24 @@ describe.each(Object.entries(kinds))("%s", (title, kind) => {
   });
 
   if (title.startsWith("torchao")) {
-    test("is not copied, as its files' metadata is not", () => {
-      expect(bind("merge_method: passthrough\nmodels: [{model: a}]", { a: packed }).faults).toMatchObject([
-        { code: "recipe/packed-weights", message: expect.stringMatching(/metadata/) },
-      ]);
+    test("is copied whole with its files' metadata, and not taken apart", () => {
+      const metadata = new Map([["tensor_names", "[]"]]);
+      const whole = "merge_method: passthrough\nmodels: [{model: a}]";
+      const a = { ...packed, metadata };
+      expect(bind(whole, { a })).toMatchObject({ faults: [], metadata: { tensor_names: "[]" } });
+      const unclear = { ...a, unclearMetadata: ["tensor_names"] };
+      const slices = "merge_method: passthrough\nslices: [{sources: [{model: a, layer_range: [0, 1]}]}]";
+      const twice =
+        "name: x\nmerge_method: passthrough\nmodels: [{model: a}]\n---\nmerge_method: passthrough\nmodels: [{model: x}]";
+      for (const [recipe, model, said] of [
+        [slices, a, /metadata as well/],
+        [twice, a, /metadata as well/],
+        [whole, unclear, /different things of "tensor_names"/],
+      ] as const)
+        expect(bind(recipe, { a: model }).faults[0]).toMatchObject({
+          code: "recipe/packed-weights",
+          message: expect.stringMatching(said),
+        });
     });
     return;
   }
@@ -258,7 +287,7 @@ describe.each(Object.entries(kinds))("%s", (title, kind) => {
   test("is copied whole by passthrough, whatever dtype is asked for, and stacked", () => {
     const whole = bind("merge_method: passthrough\nmodels: [{model: a}]\ndtype: float32", { a: packed });
     expect(whole.faults).toEqual([]);
-    const copied = new Map(whole.tasks.map(({ name, dtype }) => [name, dtype]));
+    const copied = new Map(whole.tasks.map(({ name, dtype, written }) => [name, written?.dtype ?? dtype]));
     for (const { name, dtype } of packed.tensors.values()) {
       const isPlain = /embed_tokens|norm|lm_head/.test(name);
       expect([name, copied.get(name)]).toEqual([name, isPlain ? "F32" : dtype]);
