@@ -13,8 +13,8 @@ export function holdsSlowVocabulary(name: string): boolean {
 }
 
 /**
- * The tokens of a slow tokenizer's file and the ids that the file gives them. Those of sentencepiece and tiktoken may be shifted by the
- * tokenizer's class: they are to be compared with those of a file of the same name only. Undefined of a file that is none.
+ * The tokens of a slow tokenizer's file and the ids that the file gives them; bytes as tokenizer.json writes them. Ids of sentencepiece
+ * and tiktoken may be shifted by the tokenizer's class. Undefined of a file that is none.
  */
 export function maybeSlowVocabulary(name: string, bytes: Uint8Array): ReadonlyMap<string, number> | undefined {
   if (name === "vocab.txt") return byOrder(linesOf(bytes));
@@ -40,13 +40,45 @@ function idsOf(json: unknown): ReadonlyMap<string, number> | undefined {
   return entries.length > 0 && areIds ? new Map(entries) : undefined;
 }
 
+/** Special tokens come before those of the list, of which only so many are used as the vocabulary has room for. */
 function tekkenTokens(json: unknown): ReadonlyMap<string, number> | undefined {
-  const vocab = typeof json === "object" && json !== null && "vocab" in json ? json.vocab : undefined;
+  const vocab = member(json, "vocab");
   if (!Array.isArray(vocab)) return undefined;
-  const tokens = vocab.map((entry: unknown) =>
-    typeof entry === "object" && entry !== null && "token_bytes" in entry ? entry.token_bytes : undefined,
-  );
-  return tokens.every((token) => typeof token === "string") ? byOrder(tokens) : undefined;
+  const [special, size] = ["default_num_special_tokens", "default_vocab_size"].map((key) => {
+    const value = member(member(json, "config"), key);
+    return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+  });
+  const tokens = new Map<string, number>();
+  for (const [rank, entry] of vocab.entries()) {
+    const bytes = member(entry, "token_bytes");
+    if (typeof bytes !== "string") return undefined;
+    const id = rank + (special ?? 0);
+    if (id < (size ?? Number.POSITIVE_INFINITY)) tokens.set(textOfBytes(bytes), id);
+  }
+  const specials = member(json, "special_tokens");
+  for (const entry of Array.isArray(specials) ? specials : []) {
+    const [rank, text] = [member(entry, "rank"), member(entry, "token_str")];
+    if (typeof rank === "number" && typeof text === "string") tokens.set(text, rank);
+  }
+  return tokens.size === 0 ? undefined : tokens;
+}
+
+function member(value: unknown, key: string): unknown {
+  if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
+  return (value as Readonly<Record<string, unknown>>)[key];
+}
+
+/** Bytes that print stand for themselves, the others for characters from 256 on. */
+const characterOfByte: readonly string[] = (() => {
+  let next = 256;
+  return Array.from({ length: 256 }, (_, byte) => {
+    const prints = (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+    return String.fromCodePoint(prints ? byte : next++);
+  });
+})();
+
+function textOfBytes(base64: string): string {
+  return Array.from(Buffer.from(base64, "base64"), (byte) => characterOfByte[byte] ?? "").join("");
 }
 
 /** Lines of a token in base64 and its rank. */
@@ -56,7 +88,7 @@ function tiktokenTokens(bytes: Uint8Array): ReadonlyMap<string, number> | undefi
   const tokens = new Map<string, number>();
   for (const line of linesOf(bytes)) {
     const [, token, rank] = /^(\S+) (\d+)$/.exec(line) ?? [];
-    if (token !== undefined) tokens.set(token, Number(rank));
+    if (token !== undefined) tokens.set(textOfBytes(token), Number(rank));
   }
   return tokens;
 }

@@ -41,6 +41,7 @@ export const recipeCodes = [
   "recipe/token-conflict",
   "recipe/token-id",
   "recipe/vocabulary-mismatch",
+  "recipe/vocabulary-not-compared",
   "recipe/vocabulary-size",
   "recipe/tensor-skipped",
   "recipe/leftover-quantization",

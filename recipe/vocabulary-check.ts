@@ -1,5 +1,12 @@
 import { isAfterLayers, isEmbeddingLike, type TensorEntry } from "../checkpoint/index.ts";
-import { isReserved, mismatchOf, type TokenDifference, Vocabularies, type Vocabulary } from "../tokenizer/index.ts";
+import {
+  isReserved,
+  likenessOf,
+  mismatchOf,
+  type TokenDifference,
+  Vocabularies,
+  type Vocabulary,
+} from "../tokenizer/index.ts";
 import type { Findings } from "./findings.ts";
 import type { LayerSource, RecipeInput } from "./recipe.ts";
 import { maybeVocabulary, tokenCount } from "./token-binder.ts";
@@ -12,6 +19,9 @@ export interface VocabularyOptions {
   /** A tokenizer key brings rows into one order: there is nothing to compare. */
   readonly isOfOneOrder: boolean;
 }
+
+/** So large a share of tokens in common, or shifted alike, is no chance. */
+const MOST = 0.8;
 
 interface Source {
   readonly source: LayerSource;
@@ -61,6 +71,7 @@ export class VocabularyCheck {
       const input = this.#inputs[inputIndex];
       if (input === undefined) continue;
       const first = before.find((one) => this.#pairs(one, input).length > 0);
+      if (first === undefined) this.#reportUncompared(before, input, source);
       before.push(input);
       if (first === undefined) continue;
       const mismatches = this.#pairs(first, input).map(([a, b]) => mismatchOf(a, b, rows));
@@ -91,12 +102,17 @@ export class VocabularyCheck {
   }
 
   /**
-   * What of two models can be compared: tokenizer.json of both, else files for slow tokenizers of one name. Ids in vocab.json and
-   * vocab.txt are those of the model, so that these can be compared with a tokenizer.json, too.
+   * What of two models can be compared: tokenizer.json of both, else files for slow tokenizers of one name, else such as write tokens
+   * alike. Ids in vocab.json and vocab.txt are those of the model, so that these can be compared with a tokenizer.json, too.
    */
   #pairs(a: RecipeInput, b: RecipeInput): (readonly [Vocabulary, Vocabulary])[] {
     const [ofA, ofB] = [maybeVocabulary(a, this.#known), maybeVocabulary(b, this.#known)];
     if (ofA !== undefined && ofB !== undefined) return [[ofA, ofB]];
+    const named = this.#namedPairs(a, b);
+    return named.length > 0 ? named : this.#likePairs(a, b);
+  }
+
+  #namedPairs(a: RecipeInput, b: RecipeInput): (readonly [Vocabulary, Vocabulary])[] {
     const names = new Set([...(a.slowVocabularies?.keys() ?? []), ...(b.slowVocabularies?.keys() ?? [])]);
     return [...names].flatMap((name) => {
       const [one, other] = [a, b].map((input) => {
@@ -106,6 +122,46 @@ export class VocabularyCheck {
       });
       return one === undefined || other === undefined ? [] : [[one, other] as const];
     });
+  }
+
+  /**
+   * A tokenizer.json and a file for a slow tokenizer, where they write tokens in one way: most tokens are in both. Where all ids differ
+   * by one number, the tokenizer's class may make up for it.
+   */
+  #likePairs(a: RecipeInput, b: RecipeInput): (readonly [Vocabulary, Vocabulary])[] {
+    const [ofA, ofB] = [this.#files(a), this.#files(b)];
+    const pairs = ofA.flatMap(([, one]) => ofB.map(([, other]) => [one, other] as const));
+    return pairs.filter(([one, other]) => {
+      const { shared, shift, shifted } = likenessOf(one, other);
+      return shared >= MOST && (shift === 0 || shifted < MOST);
+    });
+  }
+
+  /** The vocabularies of a model by the files that hold them, tokens added to another file's aside. */
+  #files(input: RecipeInput): (readonly [file: string, vocabulary: Vocabulary])[] {
+    const fast = maybeVocabulary(input, this.#known);
+    const count = tokenCount(input.checkpoint);
+    const slow = [...(input.slowVocabularies ?? [])].filter(([name]) => name !== "added_tokens.json");
+    return [
+      ...(fast === undefined ? [] : [["tokenizer.json", fast] as const]),
+      ...slow.map(([name, tokenizer]) => [name, this.#known.of(tokenizer, count)] as const),
+    ];
+  }
+
+  #reportUncompared(before: readonly RecipeInput[], input: RecipeInput, { place }: LayerSource): void {
+    const [[file, own] = []] = this.#files(input);
+    const other = before.find((one) => this.#files(one).length > 0);
+    const [[otherFile, others] = []] = other === undefined ? [] : this.#files(other);
+    if (own === undefined || other === undefined || others === undefined) return;
+    const { shared, shift } = likenessOf(others, own);
+    const why =
+      shared >= MOST
+        ? `most ids differ by ${Math.abs(shift)}, for which their tokenizers may make up or not`
+        : "they write tokens in different ways, or have different ones";
+    const message = `the tokens of "${input.label}" (${file}) were not compared with those of "${other.label}" (${otherFile}): ${why}`;
+    const lacking = [input, other].filter(({ tokenizer }) => tokenizer === undefined).map(({ label }) => `"${label}"`);
+    const hint = `Rows of embeddings are merged as they stand. Give ${lacking.join(" and ")} a tokenizer.json (save_pretrained of a fast tokenizer), and they are compared.`;
+    this.#findings.repeated("warning", input.label, "recipe/vocabulary-not-compared", place, message, hint);
   }
 
   #reportDifferent(

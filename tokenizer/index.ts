@@ -10,6 +10,7 @@ export { type GatheredRows, type GatheringRequest, RowGathering, type RowOf, typ
 export { rolesOf, type TokenIdChange, type TokenIds, tokenIdChanges } from "./token-ids.ts";
 export {
   isReserved,
+  likenessOf,
   mismatchOf,
   type TokenDifference,
   Vocabularies,

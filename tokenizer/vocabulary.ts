@@ -76,3 +76,25 @@ export function mismatchOf(a: Vocabulary, b: Vocabulary, rows: number): Vocabula
   }
   return { different, renamed };
 }
+
+/** How the ids of two vocabularies lie to each other. */
+export interface Likeness {
+  /** Of the tokens of the smaller one, what share the other has too. */
+  readonly shared: number;
+  /** What most shared tokens have as id in b less that in a, and their share of those that are shared. */
+  readonly shift: number;
+  readonly shifted: number;
+}
+
+export function likenessOf(a: Vocabulary, b: Vocabulary): Likeness {
+  const shifts = new Map<number, number>();
+  let count = 0;
+  for (const [token, id] of a.ids) {
+    const other = b.ids.get(token);
+    if (other === undefined) continue;
+    count++;
+    shifts.set(other - id, (shifts.get(other - id) ?? 0) + 1);
+  }
+  const [[shift, most] = [0, 0]] = [...shifts].sort(([, one], [, two]) => two - one);
+  return { shared: count / Math.max(1, Math.min(a.ids.size, b.ids.size)), shift, shifted: most / Math.max(1, count) };
+}

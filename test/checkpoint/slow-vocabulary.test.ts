@@ -15,13 +15,16 @@ test.each([
   ["vocab.json", bytes('{"a": 0, "b": 1}'), { a: 0, b: 1 }],
   ["added_tokens.json", bytes('{"<x>": 7}'), { "<x>": 7 }],
   ["vocab.txt", bytes("[PAD]\nä\r\nb\n"), { "[PAD]": 0, ä: 1, b: 2 }],
+  ["tekken.json", bytes('{"vocab": [{"rank": 0, "token_bytes": "AA=="}, {"token_bytes": "AQ=="}]}'), { Ā: 0, ā: 1 }],
   [
     "tekken.json",
-    bytes('{"vocab": [{"rank": 0, "token_bytes": "AA=="}, {"token_bytes": "AQ=="}]}'),
-    { "AA==": 0, "AQ==": 1 },
+    bytes(
+      '{"config": {"default_num_special_tokens": 3, "default_vocab_size": 5}, "special_tokens": [{"rank": 1, "token_str": "<s>"}], "vocab": [{"token_bytes": "IGE="}, {"token_bytes": "/w=="}, {"token_bytes": "AA=="}]}',
+    ),
+    { "<s>": 1, Ġa: 3, ÿ: 4 },
   ],
-  ["qwen.tiktoken", bytes("IQ== 0\nIg== 1\n"), { "IQ==": 0, "Ig==": 1 }],
-  ["tokenizer.model", bytes("IQ== 0\nIg== 5\n"), { "IQ==": 0, "Ig==": 5 }],
+  ["qwen.tiktoken", bytes("IQ== 0\nIg== 1\n"), { "!": 0, '"': 1 }],
+  ["tokenizer.model", bytes("IQ== 0\nrQ== 5\n"), { "!": 0, Ń: 5 }],
   ["tokenizer.model", joined(piece("<unk>"), piece("▁the"), trainer), { "<unk>": 0, "▁the": 1 }],
   ["spiece.model", joined(piece("<pad>")), { "<pad>": 0 }],
 ] as const)("the tokens of %s and their ids are read", (name, content, expected) => {

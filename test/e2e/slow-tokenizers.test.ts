@@ -5,7 +5,7 @@ import { runMerge } from "../support/run-merge.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
-type Files = Readonly<Record<string, string>>;
+type Files = Readonly<Record<string, string | Uint8Array>>;
 
 function write(folder: string, files: Files): void {
   const f32 = (name: string, rows: number) => {
@@ -22,6 +22,15 @@ function write(folder: string, files: Files): void {
 const ids = (...tokens: string[]) => JSON.stringify(Object.fromEntries(tokens.map((token, id) => [token, id])));
 const fast = (...tokens: string[]) =>
   JSON.stringify({ added_tokens: [], model: { type: "BPE", vocab: JSON.parse(ids(...tokens)), merges: [] } });
+/** A message's field of bytes; those here are short. */
+const field = (number: number, value: Uint8Array) => Buffer.from([number * 8 + 2, value.length, ...value]);
+/** A model of sentencepiece. */
+const pieces = (...tokens: string[]) => Buffer.concat(tokens.map((token) => field(1, field(1, Buffer.from(token)))));
+const tekken = (special: number, ...tokens: string[]) =>
+  JSON.stringify({
+    config: { default_num_special_tokens: special },
+    vocab: tokens.map((token) => ({ token_bytes: Buffer.from(token).toString("base64") })),
+  });
 const lines = (...tokens: string[]) => `${tokens.join("\n")}\n`;
 
 /** The codes of what is said of a and b; c is like b. */
@@ -42,10 +51,45 @@ test.each<[string, Files, Files]>([
     { "vocab.txt": lines("x"), "added_tokens.json": '{"z": 1, "y": 2}' },
   ],
   ["a fast one and vocab.json", { "tokenizer.json": fast("x", "y", "z") }, { "vocab.json": ids("x", "z", "y") }],
+  [
+    "a fast one and sentencepiece",
+    { "tokenizer.json": fast("x", "▁y", "▁z") },
+    { "tokenizer.model": pieces("x", "▁z", "▁y") },
+  ],
+  ["tekken and a fast one", { "tekken.json": tekken(0, "x", " y", " z") }, { "tokenizer.json": fast("x", "Ġz", "Ġy") }],
+  [
+    "sentencepiece by other names",
+    { "spiece.model": pieces("x", "▁y", "▁z") },
+    { "tokenizer.model": pieces("x", "▁z", "▁y") },
+  ],
   ["vocab.txt and a fast one", { "vocab.txt": lines("x", "y", "z") }, { "tokenizer.json": fast("x", "z", "y") }],
 ])("models that give ids to other tokens in %s are refused", async (_, a, b) => {
   await expect(said({ a, b })).rejects.toThrow(/the id [01] is ".*" in "a" and ".*" in "b"; 2 ids below 3 differ/);
   await expect(said({ a: b, b })).resolves.toMatchObject({ outcome: { outcome: "done" } });
+});
+
+test.each<[string, Files, Files, RegExp | undefined]>([
+  ["alike", { "tokenizer.json": fast("x", "▁y", "▁z") }, { "tokenizer.model": pieces("x", "▁y", "▁z") }, undefined],
+  ["alike", { "tokenizer.json": fast("<s>", "x", "Ġy") }, { "tekken.json": tekken(1, "x", " y") }, undefined],
+  ["nowhere", { "tokenizer.json": fast("x", "▁y", "▁z") }, {}, undefined],
+  [
+    "shifted",
+    { "tokenizer.json": fast("<s>", "x", "▁y") },
+    { "tokenizer.model": pieces("x", "▁y") },
+    /"b" \(tokenizer\.model\) were not compared with those of "a" \(tokenizer\.json\): most ids differ by 1/,
+  ],
+  [
+    "of other tokens",
+    { "tokenizer.json": fast("x", "Ġy", "Ġz") },
+    { "tokenizer.model": pieces("x", "▁y", "▁z") },
+    /"b" .* not compared .* different ways/,
+  ],
+])("a fast tokenizer and a slow one that are %s: %j, %j", async (_, a, b, warning) => {
+  const { outcome, planFindings } = await said({ a, b });
+  expect(outcome).toMatchObject({ outcome: "done" });
+  const found = planFindings.filter(({ code }) => code.startsWith("recipe/vocabulary"));
+  expect(found.map(({ code }) => code)).toEqual(warning === undefined ? [] : ["recipe/vocabulary-not-compared"]);
+  if (warning !== undefined) expect(found[0]?.message).toMatch(warning);
 });
 
 test("a model whose files cannot be compared with the others' does not keep these from being compared", async () => {
