@@ -127,7 +127,7 @@ const columns = [
   "seconds",
   "longest block while it plans, ms",
   "afterwards, ms",
-  "the same, ms of the processor",
+  "longest that its thread computed, ms",
   "memory, at most",
 ];
 const text = `${machineLine()}\n\n${markdownTable(columns, rows)}`;

@@ -97,6 +97,25 @@ def compare(tensors, others, narrow):
     return found.cells(narrow)
 
 
+class Peer:
+    """A release of mergekit in a process of its own, which is asked one case after another."""
+
+    def __init__(self, python):
+        program = [python, str(Path(__file__).with_name("mergekit_run.py"))]
+        self.process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    def merge(self, request):
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        said = self.process.stdout.readline()
+        if not said:
+            raise RuntimeError(f"the process of mergekit ended with status {self.process.wait()}")
+        return json.loads(said)
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
 def row(name, peers):
     folder = CASES / name
     case = json.loads((folder / "case.json").read_text())
@@ -105,12 +124,12 @@ def row(name, peers):
         tensors = ours(folder, case, out)
         truth = {n: (dtype, widened(x, dtype)) for n, (dtype, x) in reference(folder, case).items()}
         to_reference = compare(tensors, truth, narrow)
-        to_peers = [cell for python in peers.values() for cell in peer_cells(python, folder, case, tensors, narrow)]
+        to_peers = [cell for version, peer in peers.items() for cell in peer_cells(version, peer, folder, case, tensors, narrow)]
     elements = sum(x.size for _, x in tensors.values())
     return [f"`{name}`", " ".join(case["dtype"]).lower(), f"{elements:,}", *to_reference, *to_peers]
 
 
-def peer_cells(python, folder, case, tensors, narrow):
+def peer_cells(version, peer, folder, case, tensors, narrow):
     about = case.get("mergekit") or {}
     if "rows_moved" in case:  # the order of a set decides which id an added token gets there
         return ["ids differ", "–", "–"]
@@ -118,21 +137,18 @@ def peer_cells(python, folder, case, tensors, narrow):
         return ["own parameter", "–", "–"]
     flags = {k: v for k, v in about.get("flags", {}).items() if k != "lora_merge_dtype"}
     with tempfile.TemporaryDirectory() as out:
-        request = {
+        answer = peer.merge({
             "recipe": recipe_of(folder),
             "folder": str(folder),
             "out": out,
             "flags": flags,
             "cut": "--cut-embeddings" in case.get("options", []),
             "seed": case["random_seed"] if about.get("masks") or case["method"].startswith(("dare", "della")) else None,
-        }
-        program = [python, str(Path(__file__).with_name("mergekit_run.py"))]
-        done = subprocess.run(program, input=json.dumps(request), capture_output=True, text=True)
-        if done.returncode == 3:
+        })
+        if answer is not None and answer.get("absent"):
             return ["not in the release", "–", "–"]
-        if done.returncode != 0:
-            said = [line for line in done.stderr.strip().splitlines() if line.strip()]
-            print(f"{case['name']}: {said[-1] if said else done.returncode}", file=sys.stderr, flush=True)
+        if answer is not None:
+            print(f"{case['name']} by {version}: {answer['failed']}", file=sys.stderr, flush=True)
             return ["cannot run", "–", "–"]
         theirs = {}
         for file in sorted(Path(out).glob("*.safetensors")):
@@ -140,7 +156,7 @@ def peer_cells(python, folder, case, tensors, narrow):
         try:
             return compare(tensors, theirs, narrow)
         except RuntimeError as error:  # other tensors than ours
-            print(f"{case['name']}: {error}", file=sys.stderr, flush=True)
+            print(f"{case['name']} by {version}: {error}", file=sys.stderr, flush=True)
             return ["other tensors", "–", "–"]
 
 
@@ -158,8 +174,8 @@ def main():
     cli.add_argument("--peer", action="append", default=[], metavar="VERSION=PYTHON")
     cli.add_argument("--print", action="store_true")
     cli = cli.parse_args()
-    peers = dict(peer.split("=", 1) for peer in cli.peer)
     os.environ["HF_HUB_OFFLINE"] = "1"
+    peers = {version: Peer(python) for version, python in (peer.split("=", 1) for peer in cli.peer)}
     rows, failed = [], []
     for name in sorted(p.name for p in CASES.iterdir() if (p / "case.json").exists()):
         if cli.only and not any(part in name for part in cli.only):
@@ -171,6 +187,8 @@ def main():
             failed.append(name)
             traceback.print_exc()
             print(f"{name} failed: {error}", file=sys.stderr, flush=True)
+    for peer in peers.values():
+        peer.end()
     text = table(rows, peers)
     print(text)
     if not cli.print and not failed and not cli.only:

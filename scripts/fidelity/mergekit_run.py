@@ -1,10 +1,13 @@
 """Merges by mergekit, in the process of a Python that has one of its releases, with the random masks of deltaworks lent to it.
 
-    python mergekit_run.py < request.json
+    python mergekit_run.py < requests
 
-The request, JSON: recipe (text), folder (from which its paths count), out (folder for the output), flags (options of mergekit's), cut
-(whether embeddings are to be cut to the common vocabulary), seed (whose masks to lend; null: mergekit as it is).
-Exit 3 where the release has no such method.
+A request a line, JSON: recipe (text), folder (from which its paths count), out (folder for the output), flags (options of mergekit's),
+cut (whether embeddings are to be cut to the common vocabulary), seed (whose masks to lend; null: mergekit as it is). For each a line of
+JSON is answered: null where it is merged, {"absent": true} where the release has no such method, {"failed": text} else.
+
+Starting torch takes longer than any of the merges: it is started once, and each request has a fork of its own, so that what one lends
+or sets the next one does not see.
 """
 
 import json
@@ -61,12 +64,10 @@ class Masks:
 
 
 def merge(request):
-    import torch
     from mergekit.config import MergeConfiguration
     from mergekit.merge import run_merge
     from mergekit.options import MergeOptions
 
-    torch.set_num_threads(1)
     if request["seed"] is not None:
         Masks(request["seed"]).lend()
     os.chdir(request["folder"])  # mergekit looks relative paths up from the working directory
@@ -82,10 +83,38 @@ def merge(request):
         shutil.rmtree(cache, ignore_errors=True)
 
 
-if __name__ == "__main__":
+def outcome(request):
     try:
-        merge(json.load(sys.stdin))
-    except RuntimeError as error:
+        merge(request)
+    except Exception as error:
         if "Unimplemented merge method" in str(error):
-            sys.exit(3)
-        raise
+            return {"absent": True}
+        said = [line for line in str(error).splitlines() if line.strip()]
+        return {"failed": f"{type(error).__name__}: {said[-1] if said else ''}"}
+    return None
+
+
+def in_a_fork(request):
+    """The outcome as a line of JSON; of a process that died without one, how it died."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        os.dup2(2, 1)  # what mergekit prints is not an answer
+        with os.fdopen(writing, "w") as answer:
+            json.dump(outcome(request), answer)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        said = answer.read()
+    _, status = os.waitpid(child, 0)
+    return said or json.dumps({"failed": f"ended with status {status}"})
+
+
+if __name__ == "__main__":
+    import mergekit.merge  # noqa: F401  (with torch and transformers: what takes long)
+    import torch
+
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        print(in_a_fork(json.loads(line)), flush=True)
