@@ -97,6 +97,29 @@ def compare(tensors, others, narrow):
     return found.cells(narrow)
 
 
+def ids(out):
+    """Token to id, of the tokenizer in an output; empty where there is none."""
+    file = Path(out) / "tokenizer.json"
+    if not file.exists():
+        return {}
+    tokenizer = json.loads(file.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    found = dict(vocabulary) if isinstance(vocabulary, dict) else {token: k for k, (token, _) in enumerate(vocabulary)}
+    return found | {added["content"]: added["id"] for added in tokenizer.get("added_tokens", [])}
+
+
+def in_our_order(theirs, our_ids, their_ids):
+    """Their tensors with the rows of tokens where ours has them: the order of a Python set decides which id an added token gets there."""
+    if our_ids.keys() != their_ids.keys() or our_ids == their_ids:
+        return theirs
+    rows = max(our_ids.values()) + 1
+    order = np.arange(rows)
+    for token, row in our_ids.items():
+        order[row] = their_ids[token]
+    moved = lambda x: np.concatenate([x[:rows][order], x[rows:]])
+    return {name: (dtype, moved(x) if x.ndim == 2 and x.shape[0] >= rows else x) for name, (dtype, x) in theirs.items()}
+
+
 class Peer:
     """A release of mergekit in a process of its own, which is asked one case after another."""
 
@@ -122,17 +145,16 @@ def row(name, peers):
     narrow = set(case["dtype"]) & {"BF16", "F16"}
     with tempfile.TemporaryDirectory() as out:
         tensors = ours(folder, case, out)
+        our_ids = ids(out)
         truth = {n: (dtype, widened(x, dtype)) for n, (dtype, x) in reference(folder, case).items()}
         to_reference = compare(tensors, truth, narrow)
-        to_peers = [cell for version, peer in peers.items() for cell in peer_cells(version, peer, folder, case, tensors, narrow)]
+        to_peers = [cell for version, peer in peers.items() for cell in peer_cells(version, peer, folder, case, tensors, our_ids, narrow)]
     elements = sum(x.size for _, x in tensors.values())
     return [f"`{name}`", " ".join(case["dtype"]).lower(), f"{elements:,}", *to_reference, *to_peers]
 
 
-def peer_cells(version, peer, folder, case, tensors, narrow):
+def peer_cells(version, peer, folder, case, tensors, our_ids, narrow):
     about = case.get("mergekit") or {}
-    if "rows_moved" in case:  # the order of a set decides which id an added token gets there
-        return ["ids differ", "–", "–"]
     if any(f"{name}:" in recipe_of(folder) for name in OWN_PARAMETERS):
         return ["own parameter", "–", "–"]
     flags = {k: v for k, v in about.get("flags", {}).items() if k != "lora_merge_dtype"}
@@ -154,7 +176,7 @@ def peer_cells(version, peer, folder, case, tensors, narrow):
         for file in sorted(Path(out).glob("*.safetensors")):
             theirs.update(float64.read_safetensors(file))
         try:
-            return compare(tensors, theirs, narrow)
+            return compare(tensors, in_our_order(theirs, our_ids, ids(out)), narrow)
         except RuntimeError as error:  # other tensors than ours
             print(f"{case['name']} by {version}: {error}", file=sys.stderr, flush=True)
             return ["other tensors", "–", "–"]
