@@ -1,3 +1,4 @@
+import type { Steps } from "../../merge/methods/index.ts";
 import {
   type Assignment,
   type AttemptRef,
@@ -27,7 +28,7 @@ import {
   type WriterRun,
 } from "../core/index.ts";
 import type { HeldAttempt, WorkerLink, WorkerListener, WorkerSource } from "../link/index.ts";
-import { digestOfData } from "./digest-of-data.ts";
+import { digestInSteps, digestOfData } from "./digest-of-data.ts";
 import { EarlyRanges } from "./early-ranges.ts";
 import type { JobControls } from "./job-controls.ts";
 import type { JobHistory, JobRecords } from "./records.ts";
@@ -119,6 +120,12 @@ export interface Outcome {
 type Answer =
   | { readonly kind: "survey"; readonly summary: PlainData }
   | { readonly kind: "seal"; readonly found: readonly string[] };
+
+/** A summary that is what was asked for, and its digest where that is compared. */
+interface ReadSummary {
+  readonly summary: PlainData;
+  readonly answer?: string;
+}
 
 /** Runs the pure core of a job against its ports: carries out effects, turns what happens into events. */
 export class JobRunner implements WorkerListener, JobControls {
@@ -327,19 +334,30 @@ export class JobRunner implements WorkerListener, JobControls {
     }
   }
 
-  /** Kept only if the core takes it: a late report must not change what was folded. */
-  #surveyed(who: HeldBy & { readonly nowMs: number }, summary: PlainData): void {
-    let read: PlainData | undefined;
-    try {
-      read = this.#roundsOf(who.unit)?.read(who.unit, summary);
-    } catch (error) {
-      return this.#post({ type: "unit-failed", ...who, failure: unfit(who, failureFrom(error)) });
-    }
-    if (read === undefined) return this.#post({ type: "surveyed", ...who });
-    this.#keepAnswer(who, { kind: "survey", summary: read });
+  #surveyed(who: HeldBy, summary: PlainData): void {
+    const reading = this.#roundsOf(who.unit)?.read(who.unit, summary);
+    if (reading === undefined) return this.#post({ type: "surveyed", ...who, nowMs: this.#now() });
+    this.#readSummary(who, this.#readAndDigested(reading));
+  }
+
+  *#readAndDigested(reading: Steps<PlainData>): Steps<ReadSummary> {
+    const summary = yield* reading;
     // Only what is compared is worth the time.
-    const { audit } = this.#options.limits;
-    this.#post({ type: "surveyed", ...who, ...(audit === undefined ? {} : { answer: digestOfData(read) }) });
+    return this.#options.limits.audit === undefined ? { summary } : { summary, answer: yield* digestInSteps(summary) };
+  }
+
+  /** Of hundreds of models it takes long, and goes in steps. Kept only if the core takes it: a late report must not change what was folded. */
+  #readSummary(who: HeldBy, reading: Steps<ReadSummary>): void {
+    let step: IteratorResult<undefined, ReadSummary>;
+    try {
+      step = reading.next();
+    } catch (error) {
+      return this.#post({ type: "unit-failed", ...who, failure: unfit(who, failureFrom(error)), nowMs: this.#now() });
+    }
+    if (step.done !== true) return this.#later(() => this.#readSummary(who, reading));
+    const { summary, ...answer } = step.value;
+    this.#keepAnswer(who, { kind: "survey", summary });
+    this.#post({ type: "surveyed", ...who, ...answer, nowMs: this.#now() });
   }
 
   #sealed(who: HeldBy & { readonly nowMs: number }, found: readonly string[]): void {
@@ -604,14 +622,18 @@ export class JobRunner implements WorkerListener, JobControls {
   }
 
   #foldLater(rounds: TensorRounds): void {
-    const { othersTurn = nextTurn } = this.#ports;
     this.#folding.add(rounds);
+    this.#later(() => {
+      this.#folding.delete(rounds);
+      if (this.#rounds.get(rounds.index) === rounds && isSurveying(this.#state)) this.#fold(rounds);
+    });
+  }
+
+  /** Once others have had their turn. */
+  #later(act: () => void): void {
+    const { othersTurn = nextTurn } = this.#ports;
     othersTurn().then(
-      () => {
-        this.#folding.delete(rounds);
-        if (this.#rounds.get(rounds.index) !== rounds || !isSurveying(this.#state)) return;
-        this.#guard(() => this.#fold(rounds));
-      },
+      () => this.#guard(act),
       (error: unknown) => this.#break(error),
     );
   }

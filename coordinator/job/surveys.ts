@@ -103,19 +103,16 @@ export class TensorRounds {
 
   /**
    * A summary as a worker gave it, once it is known to be what was asked for; undefined: of another round.
-   * @throws MethodError `method/other-summary`
+   * @throws MethodError `method/other-summary`, at any step
    */
-  read(unit: UnitId, summary: PlainData): PlainData | undefined {
+  read(unit: UnitId, summary: PlainData): Steps<PlainData> | undefined {
     const parts = this.#rangeOf.get(unit)?.parts;
     if (parts === undefined) return undefined;
     const { elementCount: all, blockElements } = geometryOfTask(this.task);
     const elementCount = parts.reduce((sum, part) => sum + part.elementCount, 0);
-    return this.#method.readSummary(this.task, this.request, summary, {
-      elementCount,
-      blocks: Math.ceil(elementCount / blockElements),
-      parts: parts.length,
-      whole: elementCount === all,
-    });
+    const blocks = Math.ceil(elementCount / blockElements);
+    const surveyed = { elementCount, blocks, parts: parts.length, whole: elementCount === all };
+    return stepsOf(this.#method.readSummary(this.task, this.request, summary, surveyed));
   }
 
   /** Before it none can be folded; undefined: all are, or are being. */

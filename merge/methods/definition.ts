@@ -77,9 +77,9 @@ export interface MethodDefinition<Request = PlainData, Summary = PlainData, Verd
   survey(context: RangeContext, request: Request): Promise<Summary>;
   /**
    * A summary of a range as it came from elsewhere, once it is known to be what the request asks for.
-   * @throws MethodError `method/other-summary`
+   * @throws MethodError `method/other-summary`, at any step
    */
-  readSummary(task: TensorTask, request: Request, summary: PlainData, range: SurveyedRange): Summary;
+  readSummary(task: TensorTask, request: Request, summary: PlainData, range: SurveyedRange): Summary | Steps<Summary>;
   /** Of the summary of all that lies before a range, and of that range, one. Ranges are folded in their order, from the first on. */
   fold(left: Summary, right: Summary): Steps<Summary>;
   /** The folded summary of the whole tensor: the verdict, or one more request. */
@@ -117,9 +117,14 @@ export function rangesOf({ parts, ranges }: Cutting, rounds: number): number {
  */
 export type Steps<Result> = Generator<undefined, Result, undefined>;
 
-/** What takes steps, or takes none. */
-export function* stepsOf<Result extends object>(given: Result | Steps<Result>): Steps<Result> {
-  return Symbol.iterator in given ? yield* given : given;
+/** What takes steps, or takes none: plain data. */
+export function* stepsOf<Result>(given: Result | Steps<Result>): Steps<Result> {
+  return isSteps(given) ? yield* given : given;
+}
+
+/** Plain data has no functions. */
+function isSteps<Result>(given: Result | Steps<Result>): given is Steps<Result> {
+  return typeof given === "object" && given !== null && "next" in given && typeof given.next === "function";
 }
 
 /** All steps at once. */

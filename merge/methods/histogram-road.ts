@@ -100,11 +100,20 @@ function binCountOf({ shift }: Interval): number {
   return shift === 0 ? 2 ** LOWER_BITS : HISTOGRAM_BINS;
 }
 
-/** @throws MethodError `method/other-summary` */
-export function readHistograms(value: PlainData, request: OrderRequest, range: SurveyedRange): HistogramSummary {
+/** A step for each column. @throws MethodError `method/other-summary` */
+export function* readHistograms(
+  value: PlainData,
+  request: OrderRequest,
+  range: SurveyedRange,
+): Steps<HistogramSummary> {
   const { columns } = columnsOf(request);
   const found = listOf(fieldsOf(value, "histograms").columns, "histograms", columns.length);
-  return { road: "histogram", columns: columns.map((column, k) => readColumn(found[k] ?? null, column, range)) };
+  const read: ColumnSummary[] = [];
+  for (const [k, column] of columns.entries()) {
+    read.push(readColumn(found[k] ?? null, column, range));
+    yield;
+  }
+  return { road: "histogram", columns: read };
 }
 
 function readColumn(value: PlainData, { interval }: Column, range: SurveyedRange): ColumnSummary {

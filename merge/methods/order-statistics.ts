@@ -93,10 +93,10 @@ async function byHistograms(
 }
 
 /** @throws MethodError `method/other-summary` */
-export function readOrder(value: PlainData, request: OrderRequest, range: SurveyedRange): OrderSummary {
+export function* readOrder(value: PlainData, request: OrderRequest, range: SurveyedRange): Steps<OrderSummary> {
   const { road, statistics } = fieldsOf(value, "order statistics");
   if (road !== "bracket" || !range.whole || request.intervals !== undefined)
-    return readHistograms(value, request, range);
+    return yield* readHistograms(value, request, range);
   const found = listOf(statistics, "statistics", request.queries.length);
   return { road: "bracket", statistics: found.map((statistic) => readStatistic(statistic, range)) };
 }

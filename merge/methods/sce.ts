@@ -81,9 +81,9 @@ export const sce = defineMethod<Request, Summary, Verdict>({
     request.ask === "order"
       ? { order: await surveyOrder(context, request.order, spreads(context)) }
       : { sizes: await surveySizes(context, request.mask) },
-  readSummary(task, request, summary, range) {
+  *readSummary(task, request, summary, range) {
     const { order = null, sizes = null } = fieldsOf(summary, "summary");
-    if (request.ask === "order") return { order: readOrder(order, request.order, range) };
+    if (request.ask === "order") return { order: yield* readOrder(order, request.order, range) };
     return { sizes: readBlockSums(sizes, range, task.models.length) };
   },
   *fold(left, right) {

@@ -62,14 +62,14 @@ export async function surveyTaskVectors(context: RangeContext, request: TaskVect
   return { sizes: await surveySizes(context, request.masks) };
 }
 
-export function readTaskVectors(
+export function* readTaskVectors(
   task: TensorTask,
   request: TaskVectorRequest,
   summary: PlainData,
   range: SurveyedRange,
-): TaskVectorSummary {
+): Steps<TaskVectorSummary> {
   const { order = null, sizes = null } = fieldsOf(summary, "summary of task vectors");
-  if (request.ask === "order") return { order: readOrder(order, request.order, range) };
+  if (request.ask === "order") return { order: yield* readOrder(order, request.order, range) };
   const columns = 2 * request.masks.plans.length;
   return { sizes: readBlockSums(sizes, range, columns, rescaleMode(task) === "linf" ? "maxima" : undefined) };
 }

@@ -179,7 +179,13 @@ function isTies(summary: PlainData, parts: number): boolean {
 export function madeUpMethod(quotas: "right" | "twice") {
   return {
     begin: (): Step => ({ request: { kind: "count" } satisfies Request }),
-    readSummary(_task: TensorTask, request: PlainData, summary: PlainData, { parts }: SurveyedRange): PlainData {
+    *readSummary(
+      _task: TensorTask,
+      request: PlainData,
+      summary: PlainData,
+      { parts }: SurveyedRange,
+    ): Steps<PlainData> {
+      yield;
       const fits = (request as Request).kind === "count" ? isCount(summary) : isTies(summary, parts);
       if (!fits) throw new Error(`${JSON.stringify(summary)} is no summary`);
       return summary;

@@ -9,7 +9,7 @@ import {
   TensorRounds,
 } from "../../../coordinator/job/index.ts";
 import type { WorkerLink, WorkerListener } from "../../../coordinator/link/index.ts";
-import type { Assignment, PlainData, Plan, Step, UnitId, WorkerId } from "../../../merge/work/index.ts";
+import type { Assignment, AttemptRef, PlainData, Plan, Step, UnitId, WorkerId } from "../../../merge/work/index.ts";
 
 const PART_ELEMENTS = 2 ** 20;
 
@@ -106,8 +106,8 @@ describe("folding the summaries of 200 models, 8 ranges and 8,000 bins", () => {
       });
       void runner.run();
     });
-    // To be settled each histogram is looked at, and then each query.
-    expect(turns).toBe((RANGES - 1) * MODELS + 2 * MODELS);
+    // Each histogram is read, and folded from the second range on; to be settled each is looked at, and then each query.
+    expect(turns).toBe(RANGES * MODELS + (RANGES - 1) * MODELS + 2 * MODELS);
   });
 });
 
@@ -147,11 +147,18 @@ describe("large summaries that come before their turn", () => {
   /** A worker that asks for room for each range as it is told to, and reports what it was given room for. */
   async function early(ranges: number, earlyBytes: number) {
     const lent = new Map<number, Assignment>();
+    const answers = new Map<UnitId, () => void>();
     const came: number[] = [];
     const runner: JobRunner = runnerOf(
       1,
       ranges,
-      { othersTurn: async () => {}, workers: surveyors((assignment) => lent.set(rangeOf(assignment), assignment)) },
+      {
+        othersTurn: async () => {},
+        workers: surveyors(
+          (assignment) => lent.set(rangeOf(assignment), assignment),
+          ({ unit }) => answers.get(unit)?.(),
+        ),
+      },
       earlyBytes,
     );
     void runner.run();
@@ -162,7 +169,8 @@ describe("large summaries that come before their turn", () => {
       came.push(k);
       const counts = { bytesRead: 0, bytesWritten: 0, tensorsCut: 0 };
       runner.reported(WORKER, { unit, attempt, kind: "survey", summary: summaryOf(1, 8, k), counts });
-      reported();
+      // A summary is read in steps; its room is given back with the answer.
+      answers.set(unit, reported);
     };
     return { runner, lent, came, bring };
   }
@@ -242,13 +250,14 @@ function runnerOf(
 }
 
 /** A worker of many slots that does as it is told in a turn of its own. */
-function surveyors(assigned: (assignment: Assignment) => void) {
+function surveyors(assigned: (assignment: Assignment) => void, answered: (ref: AttemptRef) => void = () => {}) {
   return async (listener: WorkerListener) => {
     const link: WorkerLink = {
       ...{ id: WORKER, kind: "local", incarnation: "1", host: "h", memoryBytes: 2 ** 40, slots: 64 },
       assign: (assignment) => setImmediate(() => assigned(assignment)),
       answerGrant: () => {},
-      answerReport: () => {},
+      // Whoever waits for the answer hears of it when all that follows from the report has been done.
+      answerReport: (ref) => queueMicrotask(() => answered(ref)),
       cancel: () => {},
       close: async () => {},
     };

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { methodNamed, type SurveyedRange } from "../../../merge/methods/index.ts";
+import { methodNamed, resultOf, type SurveyedRange, stepsOf } from "../../../merge/methods/index.ts";
 import type { PlainData, TensorTask } from "../../../merge/work/index.ts";
 
 /** A range of three blocks in two parts, of a tensor that has more. */
@@ -13,7 +13,9 @@ function task(method: string, parameters: TensorTask["parameters"] = {}): Tensor
 }
 
 function read(of: TensorTask, request: unknown, summary: unknown, surveyed = range): PlainData {
-  return methodNamed(of.method).readSummary(of, request as PlainData, summary as PlainData, surveyed);
+  return resultOf(
+    stepsOf(methodNamed(of.method).readSummary(of, request as PlainData, summary as PlainData, surveyed)),
+  );
 }
 
 function first(of: TensorTask): PlainData {
