@@ -65,6 +65,7 @@ export {
   otherHeadBias,
   saysTied,
   tiedPaths,
+  towersNames,
 } from "./tied-weights.ts";
 export {
   type AddedToken,

@@ -33,29 +33,47 @@ const tiedHeads: readonly RegExp[] = [
   /^(?:model\.)?proj_out\.weight$/, // Whisper, Moonshine
   /(?:^|\.)output_projection\.weight$/, // BioGPT, TrOCR, FSMT
   /(?:^|\.)lm_head\.out_proj\.weight$/, // T5Gemma
+  /(?:^|\.)mlm_score\.decoder\.weight$/, // ViLT
   /^(?:model\.)?(?:output|head|decoder)\.weight$/,
 ];
 
 /** Whether a tensor is an output head that models tie to their input embedding. */
 export function isTiedHead(name: string): boolean {
-  return splitLayer(name) === undefined && tiedHeads.some((pattern) => pattern.test(name));
+  return (
+    splitLayer(name) === undefined && twinsOf(name).length === 0 && tiedHeads.some((pattern) => pattern.test(name))
+  );
 }
 
-/** The language model's input embedding; the one that towers share, where there are several. */
+/** The language model's input embedding; the one that towers share, where there are several, else the decoder's, which heads are tied to. */
 export function inputEmbedding(tensors: Named): string | undefined {
   let found: string | undefined;
   for (const [name, { shape }] of tensors) {
     if (shape.length !== 2 || splitLayer(name) !== undefined || !isEmbeddingLike(name) || isAfterLayers(name)) continue;
     if (/per_layer/.test(name) || modalityOf(name) !== "text") continue;
     if (/(?:^|\.)shared\.weight$/.test(name)) return name;
-    const isOfTower = /(?:^|\.)(?:encoder|decoder)\.\w+\.weight$/.test(name);
-    if (found === undefined || (!isOfTower && /(?:^|\.)(?:encoder|decoder)\.\w+\.weight$/.test(found))) found = name;
+    if (found === undefined || rankOf(name) > rankOf(found)) found = name;
   }
   return found;
 }
 
-/** Where a head lies beside an embedding: language_model.lm_head beside language_model.model.embed_tokens, lm_head beside others. */
-export function headBeside(embedding: string, head: string): string {
+function rankOf(embedding: string): number {
+  const tower = towersPattern.exec(embedding)?.[2];
+  return tower === undefined ? 2 : tower === "decoder" ? 1 : 0;
+}
+
+/** What stands before a tower, the tower, what lies between, and the embedding. */
+const towersPattern =
+  /^((?:.*\.)?(?:text_)?)(encoder|decoder)\.(?:text_model\.)?(embed_tokens|word_embeddings|shared)\.weight$/s;
+
+/**
+ * Where a head lies beside an embedding: language_model.lm_head beside language_model.model.embed_tokens, lm_head beside others; FSMT's in
+ * the module that the embedding lies in. `own`: the embedding of the model that the head is of.
+ */
+export function headBeside(embedding: string, head: string, own = ""): string {
+  const holderOf = (name: string) => name.replace(/[^.]+\.\w+$/, "");
+  const holder = holderOf(head);
+  if (/(?:^|\.)decoder\.$/.test(holder) && holder === holderOf(own))
+    return `${holderOf(embedding)}${head.slice(holder.length)}`;
   const holders =
     /^((?:(?:module|_orig_mod|base_model\.model|language_model|thinker|text_model|llm|llm_model)\.)*)model\.(?!language_model\.)/;
   return `${holders.exec(embedding)?.[1] ?? ""}${bareName(head)}`;
@@ -71,8 +89,10 @@ export function copyNames(tensors: Named): CopyName[] {
     if (isTiedHead(name)) {
       if (embedding !== undefined) found.push({ name, of: embedding, kind: "head" });
     } else if (embedding !== undefined && isTowersName(name, embedding)) {
-      const isShared = !/(?:^|\.)(?:encoder|decoder)\.\w+\.weight$/.test(embedding);
+      const isShared = !towersPattern.test(embedding);
       found.push({ name, of: embedding, kind: isShared ? "embedding" : "tower" });
+    } else if (twinsOf(name).some((twin) => tensors.has(twin))) {
+      found.push({ name, of: twinsOf(name).find((twin) => tensors.has(twin)) ?? "", kind: "tower" });
     } else if (tensors.has(otherHeadBias(name) ?? "") && /\.decoder\.bias$/.test(name)) {
       found.push({ name, of: otherHeadBias(name) ?? "", kind: "bias" });
     } else if (/(?:\.\d+|^mtp|\.mtp)\.embed_tokens\.weight$/.test(name) && embedding !== undefined) {
@@ -84,6 +104,22 @@ export function copyNames(tensors: Named): CopyName[] {
   return found;
 }
 
+/** What else is tied where embeddings are: names, and what they are one with. */
+const twins: readonly (readonly [RegExp, ...string[]])[] = [
+  [/^((?:.*\.)?t2u_model\.)lm_head\.weight$/s, "$1model.decoder.embed_tokens.weight"], // SeamlessM4T, of its units of speech
+  [
+    /^((?:.*\.)?)decoder\.embed_tokens\.eoi_embedding$/s, // T5Gemma 2
+    "$1encoder.text_model.embed_tokens.eoi_embedding",
+    "$1encoder.embed_tokens.eoi_embedding",
+  ],
+  [/^unembedding_projection\.weight$/, "model.embed_tokens.embedding_projection.weight"], // NeoMME
+];
+
+function twinsOf(name: string): readonly string[] {
+  const [pattern, ...others] = twins.find(([own]) => own.test(name)) ?? [];
+  return pattern === undefined ? [] : others.map((other) => name.replace(pattern, other));
+}
+
 /** The other name that a bias of an output head may have; some classes know only one of the two. */
 export function otherHeadBias(name: string): string | undefined {
   const match = /^((?:.*\.)?(?:lm_head|predictions)\.)(decoder\.)?bias$/s.exec(name);
@@ -92,11 +128,24 @@ export function otherHeadBias(name: string): string | undefined {
 
 /** `encoder.embed_tokens` and `decoder.embed_tokens` beside `shared`; `decoder.word_embeddings` beside `word_embeddings`. */
 function isTowersName(name: string, embedding: string): boolean {
-  const tower = /^(.*?)(?:encoder|decoder)\.(embed_tokens|word_embeddings|shared)\.weight$/s.exec(name);
+  const tower = towersPattern.exec(name);
   if (tower === null) return false;
-  const [, before = "", own = ""] = tower;
-  const others = [`${before}shared.weight`, `${before}${own}.weight`];
-  return [...others, `${before}encoder.${own}.weight`, `${before}decoder.${own}.weight`].includes(embedding);
+  const [, before = "", , own = ""] = tower;
+  const outside = before.replace(/text_$/, "");
+  if (embedding === `${outside}shared.weight` || embedding === `${outside}${own}.weight`) return true;
+  const other = towersPattern.exec(embedding);
+  return other?.[1] === before && other[3] === own;
+}
+
+/** Names that the towers of a model have for the embedding that they share, where all that is stored is that. */
+export function towersNames(embedding: string, tensors: Named): readonly string[] {
+  const [, before, own] = /^((?:.*\.)?)(shared|word_embeddings)\.weight$/s.exec(embedding) ?? [];
+  if (before === undefined) return [];
+  const names = [...tensors.keys()].filter((name) => splitLayer(name) !== undefined);
+  const towers = ["encoder", "decoder", "text_encoder", "text_decoder"].map((tower) => `${before}${tower}.`);
+  return towers
+    .filter((tower) => names.some((name) => name.startsWith(tower)))
+    .map((tower) => `${tower}${own === "shared" ? "embed_tokens" : own}.weight`);
 }
 
 /**

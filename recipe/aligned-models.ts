@@ -44,9 +44,10 @@ function alignedModel(recipe: Recipe, model: RecipeModel, defining: RecipeModel,
   return { ...view, ...(adapter && { adapter }), ...(ties && { ties }) };
 }
 
-function renamedTies({ embedding, head, ...rest }: Ties, nameOf: (name: string) => string): Ties {
+function renamedTies({ embedding, head, apart, ...rest }: Ties, nameOf: (name: string) => string): Ties {
   return {
     ...rest,
+    apart: new Map([...apart].map(([name, of]) => [nameOf(name), nameOf(of)])),
     ...(embedding !== undefined && { embedding: nameOf(embedding) }),
     ...(head !== undefined && { head: nameOf(head) }),
   };

@@ -47,7 +47,9 @@ export function comparableModels(
 /** What the defining model stores under one of two names, another may store under the other. */
 function underStoredNames(model: RecipeModel, { ties, checkpoint }: RecipeModel): RecipeModel {
   const { tensors } = model.checkpoint;
-  const biases = [...checkpoint.tensors.keys()].flatMap((stored) => {
+  // A head that a tied model gets has a bias of its own, which is read by its name.
+  const isToUntie = model.ties?.head !== undefined && ties?.isTied === true;
+  const biases = (isToUntie ? [] : [...checkpoint.tensors.keys()]).flatMap((stored) => {
     const other = otherHeadBias(stored);
     return other === undefined || checkpoint.tensors.has(other) ? [] : [[other, stored] as const];
   });

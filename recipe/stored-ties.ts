@@ -13,6 +13,8 @@ export interface Ties {
   readonly isTied: boolean;
   /** Second copies that are read by their names, and what they are copies of. */
   readonly copies: ReadonlyMap<string, string>;
+  /** Names under which it has parameters of their own, and what they are one with in models that are tied. Heads are told above. */
+  readonly apart: ReadonlyMap<string, string>;
 }
 
 /**
@@ -31,6 +33,7 @@ export function withoutCopies(model: RecipeModel, place: Place, findings: Findin
   const says = saysTied(config);
   const storedAs = (name: string) => aliases.get(name) ?? name;
   const copies = new Map<string, string>();
+  const apart = new Map<string, string>();
   for (const { name, of, kind } of copyNames(tensors)) {
     const isAlias = storedAs(name) === storedAs(of);
     const answer = isAlias ? true : answers?.get(name);
@@ -49,7 +52,10 @@ export function withoutCopies(model: RecipeModel, place: Place, findings: Findin
       : isOwnBias
         ? answer === true
         : isSaid && (answer ?? kind !== "ahead");
-    if (!isCopy) continue;
+    if (!isCopy) {
+      if (kind === "embedding" || kind === "tower") apart.set(name, of);
+      continue;
+    }
     if (kind === "ahead" || (kind === "tower" && !isAlias) || isOwnBias) {
       copies.set(name, of);
       continue;
@@ -69,19 +75,22 @@ export function withoutCopies(model: RecipeModel, place: Place, findings: Findin
   }
   const isHeadAlone = known === undefined && head !== undefined && says === true;
   const embedding = isHeadAlone ? head : known;
-  const hasHeadInCode = says ?? isOfLanguageModel(config.architectures);
+  const hasHeadInCode = says ?? isOfLanguageModel(config.architectures) === true;
   const ties: Ties = {
     ...(embedding !== undefined && { embedding }),
     ...(head !== undefined && !isHeadAlone && { head }),
     isTied: embedding !== undefined && (isHeadAlone || (head === undefined && hasHeadInCode)),
     copies,
+    apart: new Map([...apart].filter(([name]) => tensors.has(name))),
   };
   return { ...model, ties, checkpoint: { ...model.checkpoint, tensors } };
 }
 
-function isOfLanguageModel(architectures: unknown): boolean {
+/** Undefined where it is not said. */
+export function isOfLanguageModel(architectures: unknown): boolean | undefined {
   const [architecture]: unknown[] = Array.isArray(architectures) ? architectures : [];
-  return typeof architecture === "string" && /(?:CausalLM|ConditionalGeneration|LMHead|MaskedLM)/.test(architecture);
+  if (typeof architecture !== "string") return undefined;
+  return /(?:CausalLM|ConditionalGeneration|LMHead|MaskedLM)/.test(architecture);
 }
 
 function reportDiffering(model: RecipeModel, name: string, of: string, place: Place, findings: Findings): void {

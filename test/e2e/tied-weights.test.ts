@@ -200,6 +200,75 @@ test.each<[string, Model, Model, string]>([
   }
 });
 
+const towers = (
+  type: string,
+  before: string,
+  isTied: boolean,
+  vocabulary: Values,
+  architecture = "ForConditionalGeneration",
+): Model => ({
+  config: {
+    ...{ model_type: type, encoder_layers: 1, decoder_layers: 1, tie_word_embeddings: isTied },
+    architectures: [`Any${architecture}`],
+  },
+  tensors: {
+    ...vocabulary,
+    [`${before}encoder.layers.0.fc1.weight`]: isTied ? 1 : 3,
+    [`${before}decoder.layers.0.fc1.weight`]: isTied ? 1 : 3,
+  },
+});
+
+test.each([
+  ["fsmt", "model.", ["decoder.embed_tokens"], ["encoder.embed_tokens"], "model.decoder.output_projection"],
+  ["bart", "model.", ["shared"], ["encoder.embed_tokens", "decoder.embed_tokens"], "lm_head"],
+  ["prophetnet", "prophetnet.", ["word_embeddings"], ["encoder.word_embeddings", "decoder.word_embeddings"], "lm_head"],
+  ["seamless_m4t", "", ["shared"], ["text_encoder.embed_tokens", "text_decoder.embed_tokens"], "lm_head"],
+])(
+  "towers with embeddings of their own meet the one that another model has for all: %s",
+  async (type, before, [one], own, head) => {
+    const tower = before === "" ? "text_" : before;
+    const tied = towers(type, tower, true, { [`${before}${one}.weight`]: 1 });
+    const names = [one, ...own].map((name) => `${before}${name}.weight`).concat(`${head}.weight`);
+    const untied = towers(type, tower, false, Object.fromEntries(names.map((name, k) => [name, 3 + 2 * k])));
+    for (const [a, b] of [
+      [tied, untied],
+      [untied, tied],
+    ] as const) {
+      const { values, config, warnings } = await merged(linear, { a, b });
+      const vocabulary = names.map((name) => values[name]);
+      expect([vocabulary, config.tie_word_embeddings, warnings]).toEqual([names.map((_, k) => 2 + k), false, []]);
+    }
+    // Without the head, the towers say it.
+    const [tiedBase, untiedBase] = [tied, untied].map(
+      (model, k): Model => ({
+        config: { ...model.config, architectures: ["AnyModel"] },
+        tensors: Object.fromEntries(
+          Object.entries(model.tensors).filter(([name]) => k === 0 || !name.startsWith(head)),
+        ),
+      }),
+    ) as [Model, Model];
+    for (const [a, b] of [
+      [tiedBase, untiedBase],
+      [untiedBase, tiedBase],
+    ] as const) {
+      const { values, config } = await merged(linear, { a, b });
+      expect(names.slice(0, -1).map((name) => values[name])).toEqual(names.slice(0, -1).map((_, k) => 2 + k));
+      expect([values[`${head}.weight`], config.tie_word_embeddings]).toEqual([undefined, false]);
+    }
+  },
+);
+
+test("an output that is untied has the towers' names of its embedding, which are read then; a tied one has them once", async () => {
+  const tied = bart(1, shared, []);
+  const headed: Model = {
+    config: { ...tied.config, tie_word_embeddings: false },
+    tensors: { ...bart(3, shared, []).tensors, "lm_head.weight": 7 },
+  };
+  const { values, config: written } = await merged(linear, { a: tied, b: headed });
+  expect([shared, ofEncoder, ofDecoder, "lm_head.weight"].map((name) => values[name])).toEqual([2, 2, 2, 4]);
+  expect(written.tie_word_embeddings).toBe(false);
+});
+
 test("copies that differ are merged by themselves, with a warning that names both", async () => {
   const { values, warnings } = await merged(linear, { a: t5(1, 5), b: t5(3, 7) });
   expect([values["shared.weight"], values["encoder.embed_tokens.weight"]]).toEqual([2, 6]);
@@ -331,6 +400,29 @@ test("a head of BERT's own has a bias of its own, and gives it to an output that
     const { values } = await merged(linear, { a: own(bias), b: own(bias) });
     expect(values["cls.predictions.decoder.bias"]).toBe(bias);
   }
+});
+
+// As files have it: of a tied model either name of the bias; of a head of its own the layer's, as transformers 5 reads it, or the module's.
+test.each([
+  ["cls.predictions.bias", "cls.predictions.decoder.bias"],
+  ["cls.predictions.decoder.bias", "cls.predictions.bias"],
+  ["cls.predictions.bias", "cls.predictions.bias"],
+])("a head that is no longer tied has its bias under the name that is read: %s and %s", async (ofTied, ofOwn) => {
+  const bert = (isTied: boolean, more: Values): Model => ({
+    config: {
+      model_type: "bert",
+      num_hidden_layers: 1,
+      architectures: ["BertForMaskedLM"],
+      tie_word_embeddings: isTied,
+    },
+    tensors: { "bert.embeddings.word_embeddings.weight": 1, "bert.encoder.layer.0.output.dense.weight": 1, ...more },
+  });
+  const { values, config } = await merged(linear, {
+    a: bert(true, { [ofTied]: 2 }),
+    b: bert(false, { [ofOwn]: 6, "cls.predictions.decoder.weight": 3 }),
+  });
+  expect([values["cls.predictions.decoder.bias"], values["cls.predictions.decoder.weight"]]).toEqual([4, 2]);
+  expect(config.tie_word_embeddings).toBe(false);
 });
 
 test.each(["proj_out", "output_projection", "lm_head.out_proj"])("%s is a head", async (head) => {
