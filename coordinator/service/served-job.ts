@@ -53,6 +53,8 @@ export interface ServedJobSurroundings {
 
 /** Of the warnings that are kept for those who ask later. */
 const WARNINGS_MAX = 100;
+const UNAUDITED =
+  "not all of what was to be computed by two workers was: no second worker was there, or it failed each time (status --json counts them as audits_skipped_total)";
 /** How many times in a lease the core looks at its deadlines. */
 const TICKS_PER_LEASE = 10;
 const TICK_MS_MAX = 1000;
@@ -227,7 +229,10 @@ export class ServedJob implements JobObserver {
   }
 
   counted(counter: Counter): void {
-    this.counters.set(counter, (this.counters.get(counter) ?? 0) + 1);
+    const count = (this.counters.get(counter) ?? 0) + 1;
+    this.counters.set(counter, count);
+    // Whoever asked for audits is told that the output was not looked at as far as that; how far, the counters say.
+    if (counter === "audit-skipped" && count === 1) this.warning(UNAUDITED);
   }
 
   workerSetAside(worker: WorkerId, failure: Failure): void {

@@ -99,3 +99,17 @@ test("it takes that back with the first unit that is finished; questions and fai
   expect(at(132_000).stalled).toBeUndefined();
   expect(log).toEqual(["warn job stands still", "info job goes on"]);
 });
+
+test("an audit that is given up is warned of once, and counted as often as it happens", () => {
+  const warned: unknown[] = [];
+  const served = new ServedJob(RECORD, {
+    clock: { nowMs: () => 0 },
+    log: (event: string, facts: { message?: string }) => event === "warning" && warned.push(facts.message),
+  } as never);
+  served.counted("audit");
+  served.counted("audit-skipped");
+  served.counted("audit-skipped");
+  expect(warned).toEqual([expect.stringContaining("audits_skipped_total")]);
+  expect(served.warnings).toEqual(warned);
+  expect(messageOfRecord(RECORD, served).counters).toMatchObject({ audits_total: 1n, audits_skipped_total: 2n });
+});
