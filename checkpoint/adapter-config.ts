@@ -13,13 +13,18 @@ export interface AdapterConfig {
   readonly rslora: boolean;
   /** Weights of the base are stored as [in, out]. */
   readonly fanInFanOut: boolean;
+  /** DoRA: rows of the sum are given lengths of their own. */
+  readonly isDora: boolean;
+  /** Whether a head that is its embedding stays so where only one of the two is trained. */
+  readonly keepsTies: boolean;
+  /** Ends of the names of modules that were trained whole, as copies of the base's. */
+  readonly modulesToSave: readonly string[];
   /** Rows of embeddings that were trained, in the order of their tensor: by the end of the module's name; "" is the input embedding. */
   readonly tokenRows: ReadonlyMap<string, readonly number[]>;
 }
 
 /** What changes the meaning of A and B, or adds to them, by its key. A value of null, false or nothing leaves a key out. */
 const refused: ReadonlyMap<string, string> = new Map([
-  ["use_dora", "DoRA: magnitudes beside A and B"],
   ["use_qalora", "QALoRA: A acts on pooled inputs"],
   ["use_bdlora", "block-diagonal LoRA"],
   ["lora_bias", "a bias in B"],
@@ -57,6 +62,11 @@ export function parseAdapterConfig(config: Json, label: string): AdapterConfig {
     alphaPattern: pattern(config.alpha_pattern, "alpha_pattern", label, finite),
     rslora: config.use_rslora === true,
     fanInFanOut: config.fan_in_fan_out === true,
+    isDora: config.use_dora === true,
+    keepsTies: config.ensure_weight_tying === true,
+    modulesToSave: Array.isArray(config.modules_to_save)
+      ? config.modules_to_save.filter((name) => typeof name === "string")
+      : [],
     tokenRows: tokenRowsOf(config.trainable_token_indices, label),
   };
 }

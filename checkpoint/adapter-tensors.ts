@@ -7,6 +7,10 @@ import { CheckpointError, quoted } from "./errors.ts";
 export interface LoraPair {
   readonly a: TensorEntry;
   readonly b: TensorEntry;
+  /** Of an embedding, to which (B A) transposed is added. */
+  readonly isEmbedding?: true;
+  /** DoRA: what the length of each row of the sum is made. */
+  readonly magnitudes?: TensorEntry;
 }
 
 export interface AdapterTensors {
@@ -21,12 +25,12 @@ export interface AdapterTensors {
 /** PEFT puts the model two levels down. */
 const prefix = "base_model.model.";
 const factorName = /^(.+)\.lora_([AB])(?:\.[^.]+)?\.weight$/;
+const embeddingFactorName = /^(.+)\.lora_embedding_([AB])(?:\.[^.]+)?$/;
+const magnitudeName = /^(.+)\.lora_magnitude_vector(?:\.[^.]+)?(?:\.weight)?$/;
 /** Despite their name they are rows, and no differences. */
 const tokenRowsName = /^(.+)\.token_adapter\.trainable_tokens_delta(?:\.[^.]+)?$/;
 /** What else PEFT calls parts of adapters, and what they are. */
 const otherParts: readonly (readonly [RegExp, string])[] = [
-  [/\.lora_magnitude_vector(?:\.|$)/, "DoRA: magnitudes beside A and B"],
-  [/\.lora_embedding_[AB](?:\.|$)/, "LoRA on an embedding"],
   [/\.lora_[AB](?:\.[^.]+)?\.bias$/, "a bias in A or B"],
   [/\.lora_[a-zA-Z_]+(?:\.|$)/, "parts beside A and B"],
   [/\.trainable_tokens\w*(?:\.|$)/, "trained rows of the embedding in a form of their own"],
@@ -40,16 +44,24 @@ const kohyaName = /\.lora_(?:down|up)\.weight$|\.alpha$|^lora_(?:unet|te\d?)_/;
  * @throws CheckpointError `checkpoint/adapter-unsupported`, `checkpoint/adapter-tensor`
  */
 export function sortAdapterTensors(tensors: ReadonlyMap<string, TensorEntry>, label: string): AdapterTensors {
-  const halves = new Map<string, { a?: TensorEntry; b?: TensorEntry }>();
+  const halves = new Map<string, Halves>();
+  const magnitudes = new Map<string, TensorEntry>();
   const saved = new Map<string, TensorEntry>();
   const tokenRows = new Map<string, TensorEntry>();
   for (const [name, entry] of tensors) {
     if (kohyaName.test(name)) throw unsupported(label, `it holds ${quoted(name)}`, "adapters not written by PEFT");
     const own = name.startsWith(prefix) ? name.slice(prefix.length) : name;
-    const factor = factorName.exec(own);
+    const ofEmbedding = embeddingFactorName.exec(own);
+    const factor = ofEmbedding ?? factorName.exec(own);
     if (factor !== null) {
       const [, module = "", which] = factor;
       addHalf(halves, module, which === "A" ? "a" : "b", entry, label);
+      if (ofEmbedding !== null) halves.set(module, { ...halves.get(module), isEmbedding: true });
+      continue;
+    }
+    const [, ofRows] = magnitudeName.exec(own) ?? [];
+    if (ofRows !== undefined) {
+      magnitudes.set(ofRows, entry);
       continue;
     }
     const [, embedding] = tokenRowsName.exec(own) ?? [];
@@ -63,12 +75,16 @@ export function sortAdapterTensors(tensors: ReadonlyMap<string, TensorEntry>, la
     saved.set(baseName(own), entry);
   }
   const pairs = new Map<string, LoraPair>();
-  for (const [module, { a, b }] of halves) {
+  for (const [module, { a, b, isEmbedding }] of halves) {
     if (a === undefined || b === undefined) {
       throw odd(label, `module ${quoted(module)} has lora_${a === undefined ? "B" : "A"} only`);
     }
-    pairs.set(module, { a, b });
+    const ofRows = magnitudes.get(module);
+    magnitudes.delete(module);
+    pairs.set(module, { a, b, ...(isEmbedding && { isEmbedding }), ...(ofRows && { magnitudes: ofRows }) });
   }
+  const [alone] = magnitudes.values();
+  if (alone !== undefined) throw odd(label, `${quoted(alone.name)} stands in it without A and B`);
   if (pairs.size === 0) throw odd(label, "it holds no lora_A and lora_B");
   return { pairs, saved, tokenRows };
 }
@@ -76,11 +92,17 @@ export function sortAdapterTensors(tensors: ReadonlyMap<string, TensorEntry>, la
 /** The path in the base model, as the adapter's own files call it, of the module that a pair adapts. */
 export function moduleOf({ a }: LoraPair): string {
   const own = a.name.startsWith(prefix) ? a.name.slice(prefix.length) : a.name;
-  return factorName.exec(own)?.[1] ?? own;
+  return (embeddingFactorName.exec(own) ?? factorName.exec(own))?.[1] ?? own;
+}
+
+interface Halves {
+  a?: TensorEntry;
+  b?: TensorEntry;
+  isEmbedding?: true;
 }
 
 function addHalf(
-  halves: Map<string, { a?: TensorEntry; b?: TensorEntry }>,
+  halves: Map<string, Halves>,
   module: string,
   which: "a" | "b",
   entry: TensorEntry,

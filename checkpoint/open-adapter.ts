@@ -112,7 +112,21 @@ export async function openAdapter(store: Store, location: ModelLocation, label: 
       "trained rows of the embedding that are not in its file",
     );
   }
+  checkMagnitudes(sorted, config, label);
   return { checkpoint, config, ...sorted };
+}
+
+/** PEFT passes magnitudes over unless the config says that they count. */
+function checkMagnitudes({ pairs }: AdapterTensors, { isDora }: AdapterConfig, label: string): void {
+  for (const [module, { magnitudes, isEmbedding }] of pairs) {
+    if (isDora && isEmbedding === true)
+      throw unsupported(label, `use_dora is set for ${quoted(module)}`, "DoRA on an embedding");
+    if (isDora === (magnitudes !== undefined)) continue;
+    const [found, what] = isDora
+      ? [`use_dora is set, and there is no lora_magnitude_vector of ${quoted(module)}`, "DoRA without magnitudes"]
+      : [`it holds ${quoted(magnitudes?.name ?? module)}, and use_dora is not set`, "magnitudes that do not count"];
+    throw unsupported(label, found, what);
+  }
 }
 
 function missing(label: string, name: string, hint: string): CheckpointError {

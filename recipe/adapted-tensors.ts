@@ -65,14 +65,20 @@ export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex
     };
     tensors.set(entry.name, { ...entry, source });
   }
-  for (const [module, { a, b }] of adapter.pairs) {
+  for (const [module, { a, b, isEmbedding, magnitudes }] of adapter.pairs) {
     const entry = entryFor(`${module}.weight`);
     if (entry === undefined) {
       faults.push(`adapts ${module}, and there is no ${module}.weight`);
       continue;
     }
     const { rank, scale } = rankAndScale(adapter.config, module, a.shape[0] ?? 0, base.label);
-    const fit = fitOf(entry.shape, a.shape, b.shape, rank, adapter.config?.fanInFanOut === true);
+    const fit = fitOf(
+      entry.shape,
+      a.shape,
+      b.shape,
+      rank,
+      adapter.config?.fanInFanOut === true || isEmbedding === true,
+    );
     if (typeof fit === "string") {
       faults.push(`adapts ${module}, and ${fit}`);
       continue;
@@ -89,9 +95,61 @@ export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex
       a: storedSource(a, adapterIndex),
       b: storedSource(b, adapterIndex),
     };
-    tensors.set(entry.name, { ...entry, source });
+    if (magnitudes === undefined) {
+      tensors.set(entry.name, { ...entry, source });
+      continue;
+    }
+    const misfit = maybeNoDora(entry.shape, magnitudes, fit);
+    if (misfit !== undefined) {
+      faults.push(`adapts ${module}, and ${misfit}`);
+      continue;
+    }
+    const { rows, columns: storedRowLength } = fit;
+    const stored = storedSource(magnitudes, adapterIndex);
+    const normed = { kind: "normed", tensor: entry.name, dtype: "F32", rows, storedRowLength } as const;
+    tensors.set(entry.name, { ...entry, source: { ...normed, values: source, magnitudes: stored } });
+  }
+  const kept = maybeKeptHead(base, adapter, tensors);
+  if (head === undefined && kept !== undefined) {
+    head = kept.name;
+    tensors.set(head, kept);
   }
   return { tensors, faults, unused, ...(head !== undefined && { head }) };
+}
+
+/**
+ * What is trained of an embedding that is its head as well is trained apart from the head, which stays as the base has it; unless the
+ * adapter was made to keep the two one.
+ */
+function maybeKeptHead(
+  { ties, filesOf, checkpoint }: RecipeModel,
+  { config, pairs, saved }: Adapter,
+  adapted: ReadonlyMap<string, ModelEntry>,
+): ModelEntry | undefined {
+  const embedding = ties?.isTied === true ? ties.embedding : undefined;
+  const entry = embedding === undefined ? undefined : checkpoint.tensors.get(embedding);
+  const found = embedding === undefined ? undefined : adapted.get(embedding);
+  if (config === undefined || config.keepsTies || embedding === undefined || entry === undefined) return undefined;
+  if (found === undefined) return undefined;
+  const isSaved = config.modulesToSave.some((end) => `.${embedding}`.endsWith(`.${end}.weight`));
+  const isAdapted = [...pairs.values()].some(({ isEmbedding }) => isEmbedding === true);
+  // An embedding that was only made longer is saved with the adapter, too, and is the head.
+  const isOfAll = found.shape[0] === entry.shape[0];
+  if (!(isOfAll && ((isSaved && saved.size > 0) || isAdapted))) return undefined;
+  const name = headBeside(embedding, "lm_head.weight");
+  return adapted.has(name) ? undefined : { ...entry, name, source: sourceOfEntry(entry, filesOf) };
+}
+
+/** A sentence that says why rows cannot be given these lengths. */
+function maybeNoDora(
+  weight: readonly number[],
+  magnitudes: TensorEntry,
+  { rows, transposed }: Pick<AdapterSource, "rows" | "transposed">,
+): string | undefined {
+  if (weight.length !== 2 || transposed)
+    return `its DoRA is of a weight ${shapeText(weight)} that is stored as [in, out] or is a convolution, which is not supported`;
+  if (magnitudes.elementCount === rows) return undefined;
+  return `it has ${magnitudes.elementCount} magnitudes for ${rows} rows`;
 }
 
 /** Of a list for the input embedding, that; of lists by module, the one whose name the module's ends with. */

@@ -103,6 +103,11 @@ function membersOf(
       const message = `"${model.label}" holds ${saved}${also} besides A and B, which ${method.name} cannot merge`;
       refuse(source, message, "Apply the adapters to their model (model+adapter) and merge the models.");
     }
+    const dora = [...adapter.pairs.values()].find(({ magnitudes }) => magnitudes !== undefined);
+    if (dora !== undefined) {
+      const message = `"${model.label}" is a DoRA (${dora.magnitudes?.name}): what it does is no sum of B A, which ${method.name} merges`;
+      refuse(source, message, "Apply the adapters to their model (model+adapter) and merge the models.");
+    }
     members.push({ source, model, adapter });
   }
   return isSound ? members : undefined;
@@ -308,6 +313,13 @@ export function maybePlainAdapter(
     const message = `"${first.label}" is an adapter, "${whole.label}" a whole model`;
     findings.fault("recipe/adapter", place, message, "Write model+adapter to have an adapter applied to its model.");
     return undefined;
+  }
+  for (const { label, adapter } of others.length === 0 ? [] : [first, ...others]) {
+    const dora = [...(adapter?.pairs.values() ?? [])].find(({ magnitudes }) => magnitudes !== undefined);
+    if (dora === undefined) continue;
+    const message = `"${label}" is a DoRA (${dora.magnitudes?.name}): lengths of rows and what they are of cannot be merged apart from each other`;
+    const hint = "Apply the adapters to their model (model+adapter) and merge the models.";
+    findings.fault("recipe/adapter", place, message, hint);
   }
   for (const other of others) {
     const [rows, others] = [first, other].map(({ adapter }) => JSON.stringify([...(adapter?.config?.tokenRows ?? [])]));

@@ -67,6 +67,7 @@ function readsCodes(tasks: readonly TensorTask[]): boolean {
   return tasks.some((task) =>
     sourcesOf(task).some((source) => {
       if (source.kind === "adapter") return source.base.kind === "scaled";
+      if (source.kind === "normed") return source.values.base.kind === "scaled";
       return source.kind === "scaled" || (source.kind === "merged" && readsCodes([source.task]));
     }),
   );

@@ -8,6 +8,7 @@ case.json (versions, tolerance). peft-combined: two adapters and what add_weight
 import json
 import pathlib
 import shutil
+import sys
 
 import peft
 import torch
@@ -38,6 +39,9 @@ def configs():
     yield "rslora-saved", "tiny-base", LoraConfig(
         r=8, lora_alpha=4, use_rslora=True, target_modules=LLAMA, rank_pattern={"q_proj": 5}, modules_to_save=["norm"], **common
     ), torch.bfloat16
+    yield "dora", "tiny-base", LoraConfig(
+        r=4, lora_alpha=8, use_dora=True, target_modules=LLAMA, rank_pattern={"k_proj": 2}, **common
+    ), torch.float32
     # Conv1D: PEFT sets fan_in_fan_out itself. c_proj of the attention is square: its shape does not tell.
     yield "fan-in-fan-out", "gpt2-base", LoraConfig(
         r=4, lora_alpha=8, fan_in_fan_out=True, target_modules=r".*h\.1\.attn\.c_(attn|proj)", **common
@@ -45,7 +49,10 @@ def configs():
 
 
 def main():
+    """All cases, or those that are named."""
     for name, base, config, dtype in configs():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         torch.manual_seed(1234)
         folder = cases / name
         shutil.rmtree(folder, ignore_errors=True)
@@ -123,4 +130,5 @@ def strip_paths(path, base):
 
 
 main()
-combinations()
+if not sys.argv[1:]:
+    combinations()

@@ -138,6 +138,10 @@ function storedBytes(source: TensorSource, elementCount: number): StoredBytes[] 
       const left = { ...of(b, rank * ofB), isKept: source.transposed };
       return [...storedBytes(source.base, elementCount), right, left];
     }
+    case "normed": {
+      const magnitudes = { ...of(source.magnitudes, source.rows), isKept: true };
+      return [...storedBytes(source.values, elementCount), magnitudes];
+    }
     case "scaled": {
       const { codes, scales, rows, blockRows, blockColumns, storedRowLength } = source;
       const grid = Math.ceil(rows / blockRows) * Math.ceil(storedRowLength / blockColumns);

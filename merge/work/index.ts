@@ -51,6 +51,7 @@ export {
   type AdapterSource,
   type ColumnsSource,
   type MergedSource,
+  type NormedSource,
   type ProductSource,
   type ProductTerm,
   type RowRun,

@@ -8,6 +8,7 @@ import type { TensorTask } from "./tensor-task.ts";
 export type TensorSource =
   | StoredSource
   | AdapterSource
+  | NormedSource
   | ScaledSource
   | RowsSource
   | ColumnsSource
@@ -56,6 +57,19 @@ export interface AdapterSource extends SourceShape {
   readonly b: StoredSource;
   /** The weight is stored as [in, out] (`fan_in_fan_out`): what is added is (B A) transposed. */
   readonly transposed: boolean;
+}
+
+/**
+ * Every row of a matrix [rows, columns] made as long as its magnitude says (DoRA): f32(value * (f64(magnitude) / length)), with the length
+ * of the row as it is, the square root of its sum of squares in float64 in order of columns.
+ */
+export interface NormedSource extends SourceShape {
+  readonly kind: "normed";
+  readonly dtype: "F32";
+  readonly values: AdapterSource;
+  /** One a row. */
+  readonly magnitudes: StoredSource;
+  readonly rows: number;
 }
 
 /**
@@ -158,6 +172,10 @@ export function* storedIn(source: TensorSource): Generator<StoredSource> {
       yield* storedIn(source.base);
       yield source.a;
       yield source.b;
+      return;
+    case "normed":
+      yield* storedIn(source.values);
+      yield source.magnitudes;
       return;
     case "scaled":
       yield* storedIn(source.codes);

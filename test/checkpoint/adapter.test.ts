@@ -63,7 +63,12 @@ test.each([
 });
 
 test.each([
-  ["DoRA", { use_dora: true }, {}],
+  ["DoRA without magnitudes", { use_dora: true }, {}],
+  [
+    "DoRA on an embedding",
+    { use_dora: true },
+    { "x.q.lora_magnitude_vector": [5], "e.lora_embedding_A": [8, 5], "e.lora_embedding_B": [5, 8] },
+  ],
   ["QALoRA", { use_qalora: true }, {}],
   ["bias in B", { lora_bias: true }, {}],
   ["parameters instead of modules", { target_parameters: ["experts"] }, {}],
@@ -73,8 +78,7 @@ test.each([
   ["alter the base's weights", { init_lora_weights: "pissa" }, {}],
   ["alter the base's weights", { init_lora_weights: "olora" }, {}],
   ["adapters of that type", { peft_type: "IA3" }, {}],
-  ["DoRA", {}, { "x.q.lora_magnitude_vector.weight": [5] }],
-  ["LoRA on an embedding", {}, { "e.lora_embedding_A": [8, 5], "e.lora_embedding_B": [5, 8] }],
+  ["magnitudes that do not count", {}, { "x.q.lora_magnitude_vector.weight": [5] }],
   ["bias", {}, { "x.q.lora_B.bias": [5] }],
   ["no LoRA", {}, { "x.q.hada_w1_a": [5] }],
   ["not written by PEFT", {}, { "x.q.lora_down.weight": [5] }],

@@ -15,8 +15,8 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 const names = readdirSync(cases).sort();
 
-test("there are cases for patterns, rslora with saved modules, and fan_in_fan_out", () => {
-  expect(names).toEqual(["fan-in-fan-out", "patterns", "plain", "rslora-saved"]);
+test("there are cases for DoRA, patterns, rslora with saved modules, and fan_in_fan_out", () => {
+  expect(names).toEqual(["dora", "fan-in-fan-out", "patterns", "plain", "rslora-saved"]);
 });
 
 test.each(names)("adapter %s gives what PEFT merges, and changes nothing else", async (name) => {

@@ -6,6 +6,7 @@ import { readAdapter } from "./adapter-source.ts";
 import { checkFinite } from "./check-finite.ts";
 import { readColumns } from "./columns-source.ts";
 import { readMerged } from "./merged-source.ts";
+import { readNormed } from "./normed-source.ts";
 import { type LastProduct, readProduct } from "./product-source.ts";
 import { readRows } from "./rows-source.ts";
 import { readScaled } from "./scaled-source.ts";
@@ -82,6 +83,9 @@ export class SourceReader {
         return this.#once(source, first, count, into, () => this.#stored(source, first, count, into));
       case "adapter":
         await readAdapter(this, source, first, count, into);
+        return this.#checkMade(source, first, count, into);
+      case "normed":
+        await readNormed(this, source, first, count, into);
         return this.#checkMade(source, first, count, into);
       case "scaled":
         await readScaled(this, source, first, count, into);
