@@ -144,13 +144,13 @@ function reportMisfits(stack: MadeStack, followed: FollowedConfig, findings: Fin
   const { model, layers, count, origins, prefix } = stack;
   const output = origins.map(
     ({ input, layers: own, layer }, j): StackLayer => ({
-      shapes: shapesOf(input, own, layer),
+      shapes: shapesOf(input, own, layer, prefix),
       kind: followed.kindOf(j),
     }),
   );
   const reference = Array.from(
     { length: count },
-    (_, k): StackLayer => ({ shapes: shapesOf(model, layers, k), kind: followed.kindBefore(k) }),
+    (_, k): StackLayer => ({ shapes: shapesOf(model, layers, k, prefix), kind: followed.kindBefore(k) }),
   );
   for (const misfit of misfitsOf(output, reference)) {
     const origin = origins[misfit.layer];
@@ -170,7 +170,8 @@ function reportMisfit(
   { model, prefix }: Pick<MadeStack, "model" | "prefix">,
   findings: Findings,
 ): void {
-  const name = `${prefix}.${layer}.${suffix}`;
+  const [list, rest] = suffix.includes(" ") ? suffix.split(" ") : [prefix, suffix];
+  const name = `${list}.${layer}.${rest}`;
   const origin = `layer ${from} of "${input.label}"`;
   const owner = `"${model.label}", whose config the output has`;
   const key = `${slice} ${what}`;
@@ -230,16 +231,22 @@ function checkSharedAdapters(
 /** Buffers that are made anew when a model is loaded, if they are stored at all. */
 const buffers = /(?:^|\.)(?:rotary_emb\..*|inv_freq|masked_bias|position_ids|num_batches_tracked)$/;
 
-function shapesOf({ checkpoint }: RecipeModel, { layers }: LayerStack, layer: number): StackLayer["shapes"] {
+function shapesOf(
+  { checkpoint }: RecipeModel,
+  { layers }: LayerStack,
+  layer: number,
+  prefix: string,
+): StackLayer["shapes"] {
   const shapes = new Map<string, readonly number[]>();
   for (const name of layers.get(layer) ?? []) {
     const entry: ModelEntry | undefined = checkpoint.tensors.get(name);
-    const suffix = splitLayer(name)?.suffix;
-    if (entry === undefined || suffix === undefined || !isFloatDtype(entry.dtype) || buffers.test(name)) continue;
+    const split = splitLayer(name);
+    if (entry === undefined || split === undefined || !isFloatDtype(entry.dtype) || buffers.test(name)) continue;
     if (entry.isMeasured === true) continue;
     // GPT-2's causal mask is called like a bias.
     if (/attn\.bias$/.test(name) && entry.shape.length > 2) continue;
-    shapes.set(suffix, entry.shape);
+    // Where several lists have parts of a layer, their names tell these apart.
+    shapes.set(split.prefix === prefix ? split.suffix : `${split.prefix} ${split.suffix}`, entry.shape);
   }
   return shapes;
 }

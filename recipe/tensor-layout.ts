@@ -40,17 +40,40 @@ export function layoutOf(names: Iterable<string>): TensorLayout {
       (isAfterLayers(name) ? post : pre).push(name);
       continue;
     }
-    const layers = stacks.get(split.prefix) ?? new Map<number, string[]>();
-    stacks.set(split.prefix, layers);
+    const prefix = stackPrefix(split.prefix);
+    const layers = stacks.get(prefix) ?? new Map<number, string[]>();
+    stacks.set(prefix, layers);
     const ofLayer = layers.get(split.layer) ?? [];
     layers.set(split.layer, ofLayer);
     ofLayer.push(name);
   }
+  splitApart(stacks);
   const counted = [...stacks].map(([prefix, layers]) => {
     const layerCount = [...layers.keys()].reduce((highest, layer) => Math.max(highest, layer + 1), 0);
     return [prefix, { layerCount, layers }] as const;
   });
   return { pre, post, stacks: new Map(counted) };
+}
+
+/** Lists of modules of which each has a part of every layer (XLM, FlauBERT): the first stands for all. */
+const partsOfLayers = /(?:^|\.)(?:layer_norm1|ffns|layer_norm2)$/;
+
+function stackPrefix(prefix: string): string {
+  return prefix.replace(partsOfLayers, (part) => `${part.startsWith(".") ? "." : ""}attentions`);
+}
+
+/** Of a model, or a module, in which there is no such first list, each is a stack by itself. */
+function splitApart(stacks: Map<string, Map<number, string[]>>): void {
+  for (const [prefix, layers] of [...stacks]) {
+    const names = [...layers.values()].flat();
+    if (names.some((name) => splitLayer(name)?.prefix === prefix)) continue;
+    stacks.delete(prefix);
+    for (const name of names) {
+      const { prefix: own = "", layer = 0 } = splitLayer(name) ?? {};
+      const ofOwn = stacks.get(own) ?? new Map<number, string[]>();
+      stacks.set(own, ofOwn.set(layer, [...(ofOwn.get(layer) ?? []), name]));
+    }
+  }
 }
 
 /** The layers of a stack: no more than the config counts, where it does. */

@@ -10,6 +10,9 @@ PLACES = re.compile(r"(?:^|_)(?:layer_idx|layer_id|layer_number|layer_index|idx|
 CHANCES = re.compile(r"drop_?path|layer_?drop", re.IGNORECASE)
 
 
+PARTS = re.compile(r"(^|\.)(?:layer_norm1|ffns|layer_norm2)$")
+
+
 def layer_stacks(model, tensors, count):
     """The beginnings of names before the number of a layer, of lists of `count` layers, those with most elements first."""
     numbers, sizes = {}, {}
@@ -28,6 +31,8 @@ def layer_stacks(model, tensors, count):
         module = maybe_module(model, prefix)
         if layers == set(range(count)) and isinstance(module, torch.nn.ModuleList):
             found.append(prefix)
+    # XLM's lists have a part of every layer each: they are one stack.
+    found = [prefix for prefix in found if PARTS.sub(r"\1attentions", prefix) == prefix or PARTS.sub(r"\1attentions", prefix) not in found]
     return sorted(found, key=lambda prefix: -sizes[prefix])
 
 

@@ -564,3 +564,34 @@ test("a tensor of as many parts as there are layers, beside them, is pointed out
   expect(warned({})[0]).toMatch(/^recipe\/layer-misfit model.skip_weights of "a", \[5\], may hold a part for each/);
   expect(warned({ num_attention_heads: 5 })).toEqual([]);
 });
+
+describe("layers whose parts lie in several lists", () => {
+  const lists = (layers: number, inner = 6): TensorShape[] =>
+    Array.from({ length: layers }, (_, i): TensorShape[] => [
+      [`transformer.attentions.${i}.q_lin.weight`, [4, 4]],
+      [`transformer.layer_norm1.${i}.weight`, [4]],
+      [`transformer.ffns.${i}.lin1.weight`, [inner, 4]],
+      [`transformer.layer_norm2.${i}.weight`, [4]],
+    ]).flat();
+  const xlm = (layers: number, inner?: number) =>
+    checkpointOf([["transformer.embeddings.weight", [10, 4]], ...lists(layers, inner)], {
+      ...{ model_type: "xlm", n_layers: layers, vocab_size: 10 },
+    });
+
+  test("are one stack, and move together", () => {
+    const binding = bindModels(stackOf(["a", 0, 2], ["a", 1, 3]), { a: xlm(3) });
+    expect([binding.faults, binding.warnings]).toEqual([[], []]);
+    expect(binding.layerCount).toBe(4);
+    for (const part of ["attentions.3.q_lin", "layer_norm1.3", "ffns.3.lin1", "layer_norm2.3"]) {
+      const task = binding.tasks.find(({ name }) => name === `transformer.${part}.weight`);
+      expect(JSON.stringify(task?.models)).toContain(`"transformer.${part.replace(".3", ".2")}.weight"`);
+    }
+  });
+
+  test("are judged each by itself", () => {
+    const { faults } = bindModels(stackOf(["a", 0, 2], ["b", 1, 3]), { a: xlm(3), b: xlm(3, 8) });
+    expect(said(faults)).toEqual([
+      expect.stringContaining('transformer.ffns.2.lin1.weight would have the shape [8, 4] (layer 1 of "b")'),
+    ]);
+  });
+});
