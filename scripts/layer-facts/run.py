@@ -181,7 +181,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("types", nargs="*")
     parser.add_argument("--variants", default="full,bare")
-    parser.add_argument("--json", help="writes what was found, in full")
+    parser.add_argument("--json", help="writes what was found, in full, after every class")
+    parser.add_argument("--resume", action="store_true", help="looks at no class again that --json has already")
     parser.add_argument("--found", nargs="*", help="what earlier runs wrote with --json, instead of looking; later ones count more")
     parser.add_argument("--command-line", action="store_true", help="merge with the command line: slower, and the same")
     parser.add_argument("--part", default="0/1")
@@ -195,8 +196,13 @@ def main():
     part, parts = map(int, options.part.split("/"))
     chosen = options.types or config_classes()[part::parts]
     table, merges = {}, Merges(options.command_line)
+    if options.resume and options.json and os.path.exists(options.json):
+        with open(options.json) as file:
+            table = json.load(file)
     with tempfile.TemporaryDirectory() as folder:
         for model_type in chosen:
+            if model_type in table:
+                continue
             try:
                 results, why = examine(model_type, folder, options.variants.split(","), merges)
             except Exception as error:
@@ -208,8 +214,9 @@ def main():
             if not results and options.types:
                 print(f"{'none':8} {model_type:28} {why}", flush=True)
             if options.json:
-                with open(options.json, "w") as file:
+                with open(f"{options.json}.new", "w") as file:
                     json.dump(table, file, indent=1)
+                os.replace(f"{options.json}.new", options.json)
     sys.exit(1 if summarise(table, docs=not options.types and parts == 1) else 0)
 
 
