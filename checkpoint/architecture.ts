@@ -86,7 +86,7 @@ const vocabularyTensors: readonly RegExp[] = [
   /(?:^|\.)tok_embeddings\.weight$/, // InternLM2, ModernBERT
   /(?:^|\.)embed_(?:in|out)\.(?:weight|bias)$/, // GPT-NeoX
   /^(?:\w+\.)?shared\.weight$/, // T5, BART, LED
-  /^(?:backbone|rwkv|model)\.embeddings?\.weight$/, // Mamba, RWKV
+  /^(?:language_model\.)?(?:backbone|rwkv|model)\.embeddings?\.weight$/, // Mamba, RWKV; Nemotron-H beside other towers
   /(?:^|\.)lm_head\.(?:(?:decoder|out_proj)\.)?(?:weight|bias)$/, // Llama and many more; RoBERTa with `decoder`, T5Gemma with `out_proj`
   /^(?:model\.)?proj_out\.weight$/, // Whisper
   /(?:^|\.)output_projection\.weight$/, // BioGPT, TrOCR

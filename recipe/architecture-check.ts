@@ -18,11 +18,17 @@ export function isKnownArchitecture({ checkpoint }: RecipeModel): boolean {
   return false;
 }
 
-/** Whether it is a model of pictures or sounds, which has layers and no tokens: there is no vocabulary that could be missed. */
+/** Types of models of series of numbers. */
+const ofSeries: ReadonlySet<unknown> = new Set([
+  ...["autoformer", "informer", "patchtsmixer", "patchtst", "time_series_transformer", "timesfm", "timesfm2_5"],
+]);
+
+/** Whether it is a model of pictures, sounds or series, which has layers and no tokens: there is no vocabulary that could be missed. */
 export function isWithoutTokens({ checkpoint }: RecipeModel): boolean {
   const { tensors, config = {} } = checkpoint;
   const names = [...tensors.keys()];
   if (!names.some((name) => splitLayer(name) !== undefined)) return false;
+  if (ofSeries.has(config.model_type)) return true;
   if (![...tensors].some(([name, { shape }]) => isPerception(name, shape))) return false;
   if (vocabularySize(config) === undefined || typeof config.image_size === "number") return true;
   // What hears and spells (wav2vec2 with CTC) counts its letters.

@@ -97,6 +97,11 @@ const families: Record<string, { before: string[]; after: string[]; vocabulary: 
     after: ["model.decoder.final_layer_norm.weight"],
     vocabulary: ["model.decoder.embed_tokens.weight"],
   },
+  "Nemotron-H beside other towers": {
+    before: ["language_model.model.embeddings.weight"],
+    after: ["language_model.model.norm_f.weight", "language_model.lm_head.weight"],
+    vocabulary: ["language_model.model.embeddings.weight", "language_model.lm_head.weight"],
+  },
   BLOOM: {
     before: ["word_embeddings.weight", "word_embeddings_layernorm.weight"],
     after: ["ln_f.weight"],

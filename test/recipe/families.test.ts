@@ -432,6 +432,14 @@ test.each(seeing)("%s is merged without a warning; what one of two lacks is told
   expect([...faults, ...warnings].map(({ code }) => code)).toContain("recipe/missing-tensor");
 });
 
+test.each([
+  ["timesfm", []],
+  ["strange", ["recipe/unknown-architecture"]],
+])("a model of series has no vocabulary that could be missed: %s", (type, warned) => {
+  const a = checkpointOf([["decoder.layers.0.mlp.weight", [4, 4]]], { model_type: type, num_hidden_layers: 1 });
+  expect(bind(linear("a", "b"), { a, b: a }).warnings.map(({ code }) => code)).toEqual(warned);
+});
+
 test("a model with tokens under a name that is not known is told, whatever it sees besides", () => {
   const tensors: TensorShape[] = [
     ["visual.patch_embed.proj.weight", [4, 3]],
