@@ -120,8 +120,8 @@ function lateReport(state: JobState, event: EventOf<"slice-computed">, out: Effe
   const unit = state.units.get(event.unit);
   const isDoers = unit?.doneBy?.attempt === event.attempt && unit.doneBy.worker === event.worker;
   if (unit !== undefined && isDoers && unit.sha256 === event.sha256) {
-    out.push(repeated);
-    if (unit.status === "done") out.push({ type: "accept", ...who });
+    // That it becomes durable nobody is told who was told to stop.
+    out.push(repeated, { type: unit.status === "done" ? "accept" : "stale", ...who });
     return;
   }
   out.push({ type: "count", counter: "stale-report" }, { type: "stale", ...who });

@@ -123,6 +123,17 @@ describe("grants", () => {
     expect(asked.state.slicesOpen).toBe(1);
   });
 
+  test("a report that is repeated after the job was cancelled is answered, though it is not durable and may never be", () => {
+    const core = cluster([A], [W1]);
+    core.grant(A, 1, W1, "x");
+    const report = { type: "slice-computed", unit: A, attempt: 1, sha256: "x" } as const;
+    expect(core.answersTo(report)).toEqual([]);
+    expect(types(core.on({ type: "cancel-requested" }))).toEqual(["cancel", "journal-phase"]);
+    expect(core.answersTo(report)).toEqual(["stale"]);
+    // It was told to stop, and has its answer.
+    expect(core.answersTo({ type: "slice-durable", unit: A, sha256: "x" })).toEqual([]);
+  });
+
   test("a report is answered once it is durable, and whenever it is repeated after that", () => {
     const core = cluster([A], [W1]);
     core.grant(A, 1, W1, "x");
