@@ -13,6 +13,8 @@ interface Tally {
   zero: number;
   /** Which parameter it is that takes nothing. */
   zeroReason?: string;
+  /** Those with the weight 0. */
+  weightless: { tensors: number; readonly example: string } | undefined;
   readonly unused: Map<string, { tensors: number; elements: number; example: string }>;
 }
 
@@ -56,6 +58,10 @@ export class UsageLedger {
     else {
       tallied.zero += entry.elementCount;
       tallied.zeroReason ??= zeroReason;
+      if (zeroReason === "weight 0") {
+        tallied.weightless ??= { tensors: 0, example: name };
+        tallied.weightless.tensors++;
+      }
     }
     countLayer(account, name, entry, true);
     const { adapterInput, filesOf } = from.input;
@@ -75,9 +81,10 @@ export class UsageLedger {
 
   get usage(): PlanUsage[] {
     return [...this.#accounts.values()].map(({ input, weights, vocabulary }) => {
-      const { used, zero, unused } = chosenIn(weights) + weights.zero > 0 ? weights : vocabulary;
+      const counted = chosenIn(weights) + weights.zero > 0 ? weights : vocabulary;
+      const { used, zero, unused } = counted;
       const reasons = [...unused].map(([reason, group]): UnusedTensors => ({ reason, ...group }));
-      const chosenElements = chosenIn({ used, zero, unused });
+      const chosenElements = chosenIn(counted);
       return { model: input.label, chosenElements, usedElements: used, zeroElements: zero, unused: reasons };
     });
   }
@@ -94,6 +101,7 @@ export class UsageLedger {
     for (const [k, account] of [...this.#accounts.values()].entries()) {
       const usage = this.usage[k];
       if (usage !== undefined) judgeOne(usage, account, findings);
+      judgeWeightless(account, findings);
     }
   }
 }
@@ -135,6 +143,17 @@ function judgeOne(
   }
 }
 
+/** A weight of 0 for some tensors of a model: by a filter, or at an end of a gradient. */
+function judgeWeightless({ input, source, weights, vocabulary }: Account, findings: Findings): void {
+  if (weights.used + vocabulary.used === 0) return;
+  const found = [weights.weightless, vocabulary.weightless].filter((some) => some !== undefined);
+  const tensors = found.reduce((sum, some) => sum + some.tensors, 0);
+  if (tensors === 0) return;
+  const which = `${tensors} ${tensors === 1 ? "tensor" : "tensors"} (${tensors === 1 ? "" : "the first "}${found[0]?.example})`;
+  const message = `"${input.label}" has the weight 0 for ${which}, and contributes nothing there`;
+  findings.warning("recipe/zero-weight", source.place, message, "That is right where it is meant so.");
+}
+
 /** "62.5 %": never rounded up to a whole. */
 export function percent(share: number): string {
   return `${share === 1 ? "100" : (Math.floor(share * 1000) / 10).toFixed(1)} %`;
@@ -156,7 +175,7 @@ function countLayer(account: Account, name: string, { shape }: ModelEntry, fits:
 }
 
 function tally(): Tally {
-  return { used: 0, zero: 0, unused: new Map() };
+  return { used: 0, zero: 0, weightless: undefined, unused: new Map() };
 }
 
 function tallyOf(account: Account, name: string): Tally {

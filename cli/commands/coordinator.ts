@@ -20,7 +20,7 @@ import { JobCoordinator, type JobJournals, jobsHandlers, parseRoot, Roots } from
 import type { SealRange, SealWork } from "../../merge/work/index.ts";
 import { failureFrom } from "../../merge/work/index.ts";
 import { CoordinatorService, EnrollmentService, JobsService } from "../../proto/index.ts";
-import { FileStore, linkless, readWhole, type Store, writeWhole } from "../../storage/index.ts";
+import { FileStore, freeBytes, linkless, readWhole, type Store, writeWhole } from "../../storage/index.ts";
 import {
   channelCredentials,
   checkRole,
@@ -154,6 +154,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
       leaseMs: options.lease,
       ioTimeoutMs: options.ioTimeout,
       surveyElements: SURVEY_ELEMENTS,
+      freeBytes,
       jobsMax: options.jobs,
       slotsPerThread: SLOTS_PER_THREAD,
       journals,

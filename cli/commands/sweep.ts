@@ -1,5 +1,5 @@
 import { basename, dirname, join, resolve } from "node:path";
-import { type Outcome, runMergeJob } from "../../coordinator/job/index.ts";
+import { bytesToWrite, type Outcome, runMergeJob, spaceWarning } from "../../coordinator/job/index.ts";
 import { type Prepared, prepareText, readRecipe } from "../../coordinator/prepare/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
@@ -51,6 +51,7 @@ export async function sweepCommand(
       for (const { code, message } of fresh) warned.add(`${code} ${message}`);
       if (!options.quiet) printWarnings(io, fresh, options.json);
     }
+    await checkSpace(store, root, planned);
     const resources = resourcesFor({ threads: options.threads, memoryBytes: options.memory });
     const width = Math.min(planned.length, sweepWidth(resources));
     if (!options.quiet && !options.json) io.stderr(`sweep  ${planned.length} merges, ${width} at a time\n`);
@@ -114,6 +115,14 @@ async function planAll(
     planned.push({ point, out: join(root, point.name), prepared });
   }
   return planned;
+}
+
+/** All outputs together must have room; those that were begun before have taken some of theirs. @throws JobError `coordinator/no-space` */
+async function checkSpace(store: Store, root: string, planned: readonly Planned[]): Promise<void> {
+  let needed = 0;
+  for (const { out, prepared } of planned)
+    if ((await store.identity(out)) === undefined) needed += bytesToWrite(prepared);
+  if (needed > 0) spaceWarning(root, needed, await freeBytes(root), false, "the merges together have");
 }
 
 function placeholderFaults(

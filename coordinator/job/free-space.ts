@@ -4,15 +4,18 @@ import { JobError } from "./errors.ts";
 /** Records, card, index: they grow with the slices, and are small. */
 const RECORD_BYTES = 1024 * 1024;
 
-/** Bytes that a merge has still to write: what is done lies in the stage already. `documentBytes`: of the files that are copied. */
-export function bytesToWrite(
-  plan: Pick<Plan, "shards" | "slices">,
-  isDone: (id: SliceId) => boolean,
-  documentBytes = 0,
-) {
+interface Merge {
+  readonly plan: Pick<Plan, "shards" | "slices" | "definingInput">;
+  readonly inputs: readonly { readonly documents?: readonly { readonly sizeBytes: number }[] | undefined }[];
+}
+
+/** Bytes that a merge has still to write, with the files that are copied: what is done lies in the stage already. */
+export function bytesToWrite({ plan, inputs }: Merge, isDone: (id: SliceId) => boolean = () => false): number {
   const headers = plan.shards.reduce((sum, { dataOffsetBytes }) => sum + dataOffsetBytes, 0);
   const slices = plan.slices.reduce((sum, { id, sizeBytes }) => sum + (isDone(id) ? 0 : sizeBytes), 0);
-  return headers + slices + documentBytes + RECORD_BYTES;
+  const copied = inputs[plan.definingInput]?.documents ?? [];
+  const documents = copied.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  return headers + slices + documents + RECORD_BYTES;
 }
 
 /**
@@ -24,9 +27,10 @@ export function spaceWarning(
   needed: number,
   free: number | undefined,
   isResumed: boolean,
+  what = "the merge has",
 ): string | undefined {
   if (free === undefined || free >= needed) return undefined;
-  const message = `the merge has ${readable(needed)} to write, and the disk of ${out} has ${readable(free)} left`;
+  const message = `${what} ${readable(needed)} to write, and the disk of ${out} has ${readable(free)} left`;
   if (isResumed) return message;
   throw new JobError("coordinator/no-space", message, {
     hint: "Free some space, or choose another directory. What a checkpoint that is replaced takes is free only once the new one is complete.",

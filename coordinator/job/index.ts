@@ -1,5 +1,6 @@
 export type { LeaderName } from "./earlier-epochs.ts";
 export { type JobCode, JobError, jobCodes } from "./errors.ts";
+export { bytesToWrite, spaceWarning } from "./free-space.ts";
 export type { JobControls } from "./job-controls.ts";
 export {
   type JobObserver,

@@ -462,9 +462,7 @@ async function earlierGrants(
 /** @throws JobError `coordinator/no-space` where nothing has been computed yet */
 function reportSpace({ out, plan, inputs, observer }: MergeJobOptions, free: number | undefined, history: JobHistory) {
   const isDone = (id: SliceId) => history.slices.get(id)?.doneSha256 !== undefined;
-  const copied = inputs[plan.definingInput]?.documents ?? [];
-  const documentBytes = copied.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  const warning = spaceWarning(out, bytesToWrite(plan, isDone, documentBytes), free, history.slices.size > 0);
+  const warning = spaceWarning(out, bytesToWrite({ plan, inputs }, isDone), free, history.slices.size > 0);
   if (warning !== undefined) observer.warning(warning);
 }
 

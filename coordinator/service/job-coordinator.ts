@@ -3,6 +3,7 @@ import { formatFault, RecipeError } from "../../recipe/index.ts";
 import { type Shares, shareSlots, slotChanges } from "../core/index.ts";
 import { LinkError, type RemoteWorker } from "../link/index.ts";
 import { InputsError, type Prepared } from "../prepare/index.ts";
+import { checkOutputIsNoInput } from "../publish/index.ts";
 import { type JobClaim, type JobQueue, type JobRecord, QueueError, type Wish } from "../queue/index.ts";
 import { isPredecessor, nameText } from "./coordinator-name.ts";
 import { ServiceError } from "./errors.ts";
@@ -110,6 +111,9 @@ export class JobCoordinator {
       const { reservation } = reserved;
       try {
         prepared ??= await this.#plan(submission);
+        const { store } = this.#options;
+        // As the job would be when it begins, perhaps much later.
+        await checkOutputIsNoInput(store, await roots.outputPath(out), prepared.inputs);
         const warnings = prepared.warnings.map(formatFault);
         const record = await reservation.confirm({ plan: prepared.digest, warnings: keptWarnings(warnings) });
         this.#plans.keep(record.id, prepared);

@@ -7,6 +7,7 @@ import type { Counter } from "../core/index.ts";
 import {
   type Begun,
   type JobObserver,
+  type MergeJobOptions,
   type OpenJournal,
   type Outcome,
   type Progress,
@@ -41,6 +42,8 @@ export interface ServedJobSurroundings {
   readonly ioTimeoutMs: number;
   /** Elements of a cut tensor that one worker surveys at once. */
   readonly surveyElements: number;
+  /** Bytes that the file system of a directory has left. */
+  readonly freeBytes?: MergeJobOptions["freeBytes"];
   readonly clock: { nowMs(): number };
   /** This coordinator's process. */
   readonly name: CoordinatorName;
@@ -137,6 +140,7 @@ export class ServedJob implements JobObserver {
         surveyElements,
         workers: () => hub.source(this.#remoteJob(planned, out)),
         clock,
+        ...(this.#around.freeBytes && { freeBytes: this.#around.freeBytes }),
         ticks: (tick) => {
           const timer = setInterval(tick, Math.min(TICK_MS_MAX, leaseMs / TICKS_PER_LEASE));
           return () => clearInterval(timer);

@@ -124,9 +124,9 @@ models:
   - {model: a, parameters: {weight: [{filter: mlp, value: 1}, {value: 0}]}}
 `;
   const filtered = bind(filters, { base: tinyLlama(2), a: tinyLlama(2) });
-  expect([filtered.faults, filtered.warnings, sharesOf(filtered)]).toEqual([
+  expect([filtered.faults, codesOf(filtered.warnings), sharesOf(filtered)]).toEqual([
     [],
-    [],
+    ["recipe/zero-weight"],
     { base: [1, weightsOf(2)], a: [1, 48] },
   ]);
 });
@@ -152,6 +152,18 @@ test.each([
   expect(warnings.filter(({ code }) => code === "recipe/zero-weight").map(({ message }) => message)).toEqual([
     `"a" contributes nothing: ${why} wherever it takes part`,
   ]);
+});
+
+test.each([
+  ["[{filter: mlp, value: 0}, {value: 1}]", 2, "the first model.layers.0.mlp.up_proj.weight"],
+  ["[{filter: embed_tokens, value: 0}, {value: 1}]", 1, "model.embed_tokens.weight"],
+  ["[0, 1]", 5, "the first model.layers.0.mlp.up_proj.weight"],
+])("a weight of 0 for some tensors is a warning: %s", (weight, count, which) => {
+  const text = recipeOf("task_arithmetic", "").replace("weight: 1", `weight: ${weight}`);
+  const { faults, warnings } = bind(text, { base: tinyLlama(2), a: tinyLlama(2) });
+  expect(faults).toEqual([]);
+  const found = warnings.filter(({ code }) => code === "recipe/zero-weight").map(({ message }) => message);
+  expect(found).toEqual([expect.stringMatching(new RegExp(`"a" has the weight 0 for ${count} tensors? \\(${which}`))]);
 });
 
 test("an output of which no model is a part would be zero, and is refused", () => {

@@ -1,4 +1,4 @@
-import { mkdirSync, symlinkSync } from "node:fs";
+import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
@@ -8,6 +8,7 @@ import { JobCoordinator, Roots, type Submission } from "../../../coordinator/ser
 import { messageOfRecord } from "../../../coordinator/service/job-message.ts";
 import { FileStore } from "../../../storage/index.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
+import { writeSafetensors } from "../../support/write-safetensors.ts";
 
 const MODELS = resolve("examples/models");
 const RECIPE = `merge_method: linear
@@ -35,13 +36,18 @@ beforeEach(async () => {
 });
 
 /** One without workers; `jobsMax` 0: it takes submissions and runs nothing. */
-function coordinator(jobsMax = 0, of: JobQueue = queue): JobCoordinator {
+function coordinator(
+  jobsMax = 0,
+  of: JobQueue = queue,
+  more: { readonly freeBytes?: () => Promise<number> } = {},
+): JobCoordinator {
   const hub = { workers: [], jobs: new Map(), source: () => ({ attach() {} }), closeJob: async () => {} };
   const made = new JobCoordinator({
     ...{ store: new FileStore(), roots, queue: of, hub: hub as unknown as WorkerHub, jobsMax, slotsPerThread: 2 },
     ...{ name: { state: "ab", start: 1 }, toolVersion: "0", leaseMs: 1000, ioTimeoutMs: 1000, surveyElements: 2 ** 20 },
     clock: { nowMs: () => performance.now() },
     log: (event, facts) => logged.push({ event, facts }),
+    ...more,
   });
   onTestFinished(() => made.stop(1000));
   return made;
@@ -132,6 +138,54 @@ describe("submissions", () => {
     symlinkSync(join(folder, "secret"), join(folder, "out/away"));
     const asked = submission({ out: { root: "out", path: "away/x" } });
     await expect(coordinator().submit(asked)).rejects.toMatchObject({ code: "service/outside-roots" });
+  });
+});
+
+describe("an output that holds a model of the merge", () => {
+  test.each([
+    ["by its name", "a"],
+    ["above it", "."],
+    ["through a link", "link"],
+  ])("is refused as it is submitted, to be written over or not: %s", async (_, path) => {
+    cpSync(join(MODELS, "tiny-base"), join(folder, "out/set/a"), { recursive: true });
+    symlinkSync(join(folder, "out/set/a"), join(folder, "out/set/link"));
+    const recipe = RECIPE.replace("models:tiny-base", "out:set/a");
+    for (const overwrite of [false, true]) {
+      const asked = submission({ recipe, out: { root: "out", path: join("set", path) } });
+      const submitted = coordinator().submit({ ...asked, options: { ...asked.options, overwrite } });
+      await expect(submitted).rejects.toMatchObject({ code: "publish/output-is-input" });
+    }
+    expect(await queue.list()).toEqual([]);
+  });
+});
+
+test("embeddings of different sizes are cut for who asks for it, and refused otherwise", async () => {
+  for (const [name, rows] of [
+    ["short", 3],
+    ["long", 5],
+  ] as const) {
+    const bytes = new Uint8Array(rows * 8);
+    const embedding = { name: "model.embed_tokens.weight", dtype: "F32", shape: [rows, 2], bytes };
+    writeSafetensors(join(folder, "out", name, "model.safetensors"), [embedding]);
+    writeFileSync(join(folder, "out", name, "config.json"), JSON.stringify({ model_type: "llama", vocab_size: rows }));
+  }
+  const asked = submission({
+    recipe: RECIPE.replace("models:tiny-base", "out:short").replace("models:tiny-c", "out:long"),
+  });
+  const whole = { ...asked, options: { ...asked.options, cutEmbeddings: false } };
+  await expect(coordinator().submit(whole)).rejects.toMatchObject({
+    failures: [{ code: "recipe/vocabulary-size", hint: expect.stringContaining("--cut-embeddings") }],
+  });
+  expect((await coordinator().submit(asked)).warnings.join()).toContain("is cut from [5, 2] to [3, 2]");
+});
+
+describe("a disk with too little space left", () => {
+  test("ends a job before work, with what is needed and what is there", async () => {
+    const one = coordinator(1, queue, { freeBytes: async () => 1000 });
+    const { record } = await one.submit(submission());
+    await expect
+      .poll(async () => (await queue.list()).find(({ id }) => id === record.id), { timeout: 10_000 })
+      .toMatchObject({ state: "ended", outcome: "failed", detail: { cause: { code: "coordinator/no-space" } } });
   });
 });
 
