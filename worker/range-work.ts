@@ -3,7 +3,7 @@ import type { Address, Engine } from "../merge/engines/index.ts";
 import type { Chunk, RangeContext } from "../merge/methods/index.ts";
 import { geometryOfTask, type Seed, sourcesOf, type TensorSource, type TensorTask } from "../merge/work/index.ts";
 import type { InputFiles } from "./input-files.ts";
-import { checkInRange } from "./sources/check-finite.ts";
+import { checkInRange, checkMade } from "./sources/check-finite.ts";
 import type { LastProduct } from "./sources/product-source.ts";
 import { type MergedBlocks, SourceReader } from "./sources/source-reader.ts";
 
@@ -123,6 +123,11 @@ export class RangeWork implements RangeContext {
   async readElements(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
     this.#reader.check = this.check;
     await this.#reader.elementsF32(source, first, count, into);
+  }
+
+  async checkMade(values: Address, { firstElement, elementCount }: Chunk, what: string): Promise<void> {
+    if (this.#allowNonfinite) return;
+    await checkMade(this.engine, `${what} in ${this.task.name}`, firstElement, elementCount, values);
   }
 
   hold(): () => void {

@@ -106,6 +106,8 @@ function importances(context: RangeContext, divergences: Address): RankedValues 
   return async (chunk) => {
     const base = await context.readF32(baseOf(context.task), chunk, "base");
     const { importance } = await importanceOf(context, chunk, base, divergences);
+    // Infinite ones would be ranked as equals.
+    await context.checkMade(importance, chunk, "the importance of the delta");
     return async () => importance;
   };
 }

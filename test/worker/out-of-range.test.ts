@@ -25,6 +25,10 @@ function merged(out: string): readonly number[] {
   return tensor.dtype === "F8_E5M2" ? Array.from(tensor.bytes, f32FromE5m2) : Array.from(numbersOf(tensor));
 }
 
+function messageOf(outcome: object): string {
+  return "cause" in outcome ? (outcome.cause as { readonly message: string }).message : "";
+}
+
 /** Recipes in which finite inputs become what the output cannot hold, and what is said to be there. */
 const cases: [what: string, large: number, recipe: string, said: RegExp][] = [
   ["float16", 1e5, "merge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}]\ndtype: float16", /100000/],
@@ -45,6 +49,18 @@ const cases: [what: string, large: number, recipe: string, said: RegExp][] = [
     /infinity/,
   ],
   [
+    "a square that decides what is kept",
+    3e30,
+    "merge_method: sce\nbase_model: b\nparameters: {select_topk: 0.5}\nmodels: [{model: a}, {model: c}]",
+    /the variance of the models in w\.weight is beyond float32 .* at element 65/,
+  ],
+  [
+    "a product that decides what is kept",
+    3e38,
+    "merge_method: arcee_fusion\nbase_model: b\nmodels: [{model: a}]",
+    /the importance of the delta in w\.weight is beyond float32 .* at element 65/,
+  ],
+  [
     "an earlier document",
     1e5,
     "name: half\nmerge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}]\ndtype: float16\n---\nmerge_method: linear\nmodels: [{model: half, parameters: {weight: 1}}]\nout_dtype: float32",
@@ -56,15 +72,18 @@ describe.each(["wasm", "reference"] as const)("the %s engine", (engine) => {
   test.each(cases)("stops at what becomes infinite or NaN: %s", async (_, large, recipe, said) => {
     const models = temporaryFolder();
     model(join(models, "a"), large);
+    for (const [k, name] of ["b", "c"].entries()) model(join(models, name), k);
     const run = await runMerge(recipe, join(models, "out"), { models, engine });
     expect(run.outcome).toMatchObject({
       outcome: "failed",
-      cause: { code: "merge/nonfinite", message: expect.stringMatching(/w\.weight would hold .*element 65\b/) },
+      cause: { code: "merge/nonfinite", message: expect.stringMatching(/w\.weight .*element 65\b/) },
     });
     expect(run.outcome).toMatchObject({ cause: { message: expect.stringMatching(said) } });
     const allowed = await runMerge(recipe, join(models, "allowed"), { models, engine, allowNonfinite: true });
     expect(allowed.outcome.outcome).toBe("done");
-    expect(merged(join(models, "allowed")).findIndex((value) => !Number.isFinite(value))).toBe(65);
+    // What is left of it where it only decides is finite.
+    const nonfinite = merged(join(models, "allowed")).findIndex((value) => !Number.isFinite(value));
+    expect(nonfinite).toBe(/would hold/.test(messageOf(run.outcome)) ? 65 : -1);
   });
 });
 

@@ -85,6 +85,30 @@ export async function checkInRange(
   });
 }
 
+/**
+ * Looks at f32 values that were made of finite inputs on the way to a result that they decide about. `what`: for the message.
+ * @throws MergeError merge/nonfinite
+ */
+export async function checkMade(
+  engine: Engine,
+  what: string,
+  first: number,
+  count: number,
+  values: Address,
+): Promise<void> {
+  const mark = engine.mark();
+  const result = engine.allocate(4);
+  engine.kernels.firstNonFinite(result, values, "F32", count);
+  const bytes = await engine.download(result, 4);
+  const index = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
+  engine.release(mark);
+  if (index === NONE) return;
+  const message = `${what} is beyond float32 (${LARGEST.F32}) at element ${first + index}, though the models are finite`;
+  throw new MergeError("merge/nonfinite", message, {
+    hint: "Check the models: no trained weights are so large. --allow-nonfinite lets such values through. Finished slices are kept.",
+  });
+}
+
 async function f32At(engine: Engine, address: Address): Promise<number> {
   const bytes = await engine.download(address, 4);
   return new DataView(bytes.buffer, bytes.byteOffset, 4).getFloat32(0, true);

@@ -116,6 +116,8 @@ class MemoryRange implements RangeContext {
     return address;
   }
 
+  async checkMade(): Promise<void> {}
+
   f32(name: string): Address {
     return this.buffer(`f32/${name}`, this.chunkCapacity * 4);
   }
