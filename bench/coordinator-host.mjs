@@ -9,8 +9,8 @@ import { JobRecords, JobRunner, remoteLimits } from "../dist/coordinator/job/ind
 import { openFileJournal, openNatsJournal, takeOver } from "../dist/coordinator/journal/index.js";
 import { coordinatorHandlers, RpcServer, WorkerHub } from "../dist/coordinator/link/index.js";
 import { connectNats } from "../dist/coordinator/nats/index.js";
-import { CoordinatorService } from "../dist/proto/index.js";
 import { FileStore } from "../dist/storage/index.js";
+import { coordinatorDefinition } from "../dist/wire/index.js";
 
 keepHeapSmall();
 const options = JSON.parse(process.argv[2]);
@@ -92,7 +92,7 @@ let server;
 if (load === "grpc") {
   const handlers = coordinatorHandlers(hub, (_, claimed) => claimed);
   server = new RpcServer({
-    services: [{ name: "deltaworks.v1.Coordinator", definition: CoordinatorService, handlers }],
+    services: [{ name: "deltaworks.v1.Coordinator", definition: coordinatorDefinition, handlers }],
     credentials: ServerCredentials.createInsecure(),
   });
   say({ port: await server.listen("127.0.0.1:0") });

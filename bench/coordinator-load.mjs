@@ -1,7 +1,16 @@
 // The load generator's process of bench/coordinator.mjs: workers that compute nothing and answer at once, each on a connection of its own.
 import { credentials, Metadata } from "@grpc/grpc-js";
 import { CoordinatorClient } from "../dist/proto/index.js";
-import { Gatherer, PROTOCOL_VERSION, WORKER_KEY } from "../dist/wire/index.js";
+import {
+  attachMethod,
+  BatchWriter,
+  encodedRequest,
+  GATHER_MS,
+  PROTOCOL_VERSION,
+  responsesIn,
+  severalRequests,
+  WORKER_KEY,
+} from "../dist/wire/index.js";
 
 const { port, workers } = JSON.parse(process.argv[2]);
 const GRANTED = 1;
@@ -12,19 +21,16 @@ const roots = [
   { name: "out", writable: true },
 ];
 
-function unary(call) {
-  return new Promise((resolve, reject) =>
-    call((error, answer) => (error === null ? resolve(answer.answers) : reject(error))),
-  );
-}
-
 function start(k) {
   const client = new CoordinatorClient(`127.0.0.1:${port}`, credentials.createInsecure(), {
     "grpc.use_local_subchannel_pool": 1,
   });
   const metadata = new Metadata();
   metadata.set(WORKER_KEY, `w${k}`);
-  const attached = client.attach(metadata);
+  const { path, requestSerialize, responseDeserialize } = attachMethod;
+  const attached = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata);
+  const writer = new BatchWriter(attached, { join: severalRequests, soon: (act) => void setTimeout(act, GATHER_MS) });
+  const send = ($case, value) => writer.send(encodedRequest({ $case, value }));
   const hello = {
     protocolVersion: PROTOCOL_VERSION,
     softwareVersion: "bench",
@@ -39,40 +45,36 @@ function start(k) {
     incarnation: "1",
     host: `h${k}`,
   };
-  attached.write({ message: { $case: "hello", value: hello } });
-  const grants = new Gatherer({
-    send: (requests) => unary((done) => client.requestGrants({ requests }, metadata, done)),
-  });
-  const reports = new Gatherer({
-    send: (entries) => unary((done) => client.reportSlices({ reports: entries }, metadata, done)),
-  });
+  send("hello", hello);
   let sequence = 0n;
-  attached.on("data", ({ message }) => {
-    if (message?.$case === "welcome") {
-      const timer = setInterval(() => {
-        attached.write({
-          message: { $case: "heartbeat", value: { sequence: ++sequence, held: [], memoryUsedBytes: 0n } },
-        });
-      }, Number(message.value.heartbeatMs));
-      timer.unref();
-    }
-    // One of them reads the plan, so that its text is made and kept as ever; if each did, this would be a bench of that.
-    if (message?.$case === "job" && k === 0)
-      client.readPlan({ jobId: message.value.jobId, takesGzip: true }, metadata).resume();
-    if (message?.$case !== "assignment") return;
-    const { id, work } = message.value;
-    if (work?.$case === "slice") void slice(id);
+  let number = 0;
+  /** What was asked for, by number. */
+  const asked = new Map();
+  const ask = (question) => send("question", { number, question });
+  attached.on("data", (response) => {
+    for (const message of responsesIn(response)) hear(message);
   });
-  attached.on("error", () => process.exit(0));
-  const slice = async (id) => {
-    try {
-      const { decision } = await grants.add({ id, sha256 });
-      if (decision === GRANTED)
-        await reports.add({ id, counts, warnings: [], result: { $case: "sliceSha256", value: sha256 } });
-    } catch {
-      process.exit(0);
+  const hear = ({ $case, value }) => {
+    if ($case === "welcome") {
+      const timer = setInterval(() => {
+        send("heartbeat", { sequence: ++sequence, held: [], memoryUsedBytes: 0n });
+      }, Number(value.heartbeatMs));
+      timer.unref();
+    } else if ($case === "job" && k === 0) {
+      // One of them reads the plan, so that its text is made and kept as ever; if each did, this would be a bench of that.
+      client.readPlan({ jobId: value.jobId, takesGzip: true }, metadata).resume();
+    } else if ($case === "assignment" && value.work?.$case === "slice") {
+      asked.set(++number, value.id);
+      ask({ $case: "grant", value: { id: value.id, sha256 } });
+    } else if ($case === "answer") {
+      const id = asked.get(value.number);
+      asked.delete(value.number);
+      if (value.answer?.$case !== "grant" || value.answer.value !== GRANTED) return;
+      number++;
+      ask({ $case: "report", value: { id, counts, warnings: [], result: { $case: "sliceSha256", value: sha256 } } });
     }
   };
+  attached.on("error", () => process.exit(0));
 }
 
 for (let k = 0; k < workers; k++) {

@@ -9,9 +9,8 @@ import { coordinatorHandlers, RpcServer, WorkerHub } from "../dist/coordinator/l
 import { openFileQueue } from "../dist/coordinator/queue/index.js";
 import { hashRanges } from "../dist/coordinator/seal/index.js";
 import { JobCoordinator, Roots } from "../dist/coordinator/service/index.js";
-import { CoordinatorService } from "../dist/proto/index.js";
 import { FileStore } from "../dist/storage/index.js";
-import { readInputMethod, sendResultMethod, sendSummaryMethod } from "../dist/wire/index.js";
+import { coordinatorDefinition } from "../dist/wire/index.js";
 
 keepHeapSmall();
 const { folder, recipe, out, workers, sliceBytes, surveyElements } = JSON.parse(process.argv[2]);
@@ -57,12 +56,11 @@ coordinator = new JobCoordinator({
     if (event === "job ended" || event === "job failed") ended(facts);
   },
 });
-const bulk = { readInput: readInputMethod, sendResult: sendResultMethod, sendSummary: sendSummaryMethod };
 const server = new RpcServer({
   services: [
     {
       name: "deltaworks.v1.Coordinator",
-      definition: { ...CoordinatorService, ...bulk },
+      definition: coordinatorDefinition,
       handlers: coordinatorHandlers(hub, (_, claimed) => claimed),
     },
   ],

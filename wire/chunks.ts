@@ -8,7 +8,7 @@ export const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
 export const CONTROL_MESSAGE_MAX_BYTES = 64 * 1024 * 1024;
 /** A summary of at most so many bytes goes with other reports; a larger one in pieces, by itself. */
 export const SUMMARY_MESSAGE_MAX_BYTES = 256 * 1024;
-/** How long entries of unary calls are gathered. */
+/** For how long a worker gathers what it asks and reports. */
 export const GATHER_MS = 5;
 
 /** The ranges of at most `chunkBytes` that make up `sizeBytes` from `offsetBytes` on. */

@@ -24,3 +24,10 @@ export function malformed(what: string): WireError {
     hint: "Use the same release of deltaworks on both ends; if it is the same, this is a defect: please report it.",
   });
 }
+
+/** A message that no other end takes, however often it is sent. */
+export function tooLarge(what: string): WireError {
+  return new WireError("wire/too-large", what, {
+    hint: "This is a defect of deltaworks: please report it. Meanwhile, smaller slices (--slice-size) make smaller messages.",
+  });
+}

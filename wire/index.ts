@@ -6,7 +6,18 @@ export {
   type PlanIndex,
   type ReceivedAssignment,
 } from "./assignment.ts";
+export {
+  attachMethod,
+  coordinatorDefinition,
+  encodedRequest,
+  encodedResponse,
+  requestsIn,
+  responsesIn,
+  severalRequests,
+  severalResponses,
+} from "./attach-codec.ts";
 export { type AttemptKey, attemptOf, messageOfAttempt, textOfAttempt } from "./attempt-id.ts";
+export { BatchWriter, type BatchWriterOptions } from "./batch-writer.ts";
 export { fetchResultMethod, readInputMethod, sendResultMethod, sendSummaryMethod } from "./chunk-codec.ts";
 export {
   CHUNK_BYTES,
@@ -19,9 +30,8 @@ export {
 } from "./chunks.ts";
 export { dataOf, messageOfData } from "./data.ts";
 export { DataIntake, dataBytes, type PackedData, packedData } from "./data-pieces.ts";
-export { malformed, type WireCode, WireError, wireCodes } from "./errors.ts";
+export { malformed, tooLarge, type WireCode, WireError, wireCodes } from "./errors.ts";
 export { countsOf, failureOf, messageOfCounts, messageOfFailure } from "./failure.ts";
-export { Gatherer, type GathererOptions } from "./gatherer.ts";
 export { heartbeatFor, ioTimeoutMax, type LeaseTimes, leaseMin } from "./lease-times.ts";
 export { bytesOfHex, hexOf, numberOf } from "./numbers.ts";
 export { PlanPieces, planTextOf } from "./plan-pieces.ts";

@@ -1,7 +1,7 @@
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { type Failure, failureFrom } from "../merge/work/index.ts";
 import { Failures } from "../proto/index.ts";
-import { WireError } from "./errors.ts";
+import { tooLarge, WireError } from "./errors.ts";
 import { failureOf, messageOfFailure } from "./failure.ts";
 
 /** Metadata of every call of a worker: its name. */
@@ -60,11 +60,6 @@ function codeFor(error: unknown): StatusCode {
   return retryable ? status.UNAVAILABLE : status.FAILED_PRECONDITION;
 }
 
-const tooLarge = {
-  hint: "This is a defect of deltaworks: please report it. Meanwhile, smaller slices (--slice-size) make smaller messages.",
-  retryable: false,
-};
-
 /** Statuses after which the same call may succeed a little later. */
 const passing: readonly StatusCode[] = [
   status.UNAVAILABLE,
@@ -88,7 +83,7 @@ export function failuresOfCall(error: ServiceError, peer: string): readonly [Fai
     const [first, ...others] = Failures.decode(bytes).failures.map(failureOf);
     if (first !== undefined) return [first, ...others];
   }
-  if (isTooLarge(error)) return [{ code: "wire/too-large", message: `${peer}: ${error.details}`, ...tooLarge }];
+  if (isTooLarge(error)) return [failureFrom(tooLarge(`${peer}: ${error.details}`))];
   const retryable = passing.some((code) => code === error.code);
   const hint =
     error.code === status.UNAVAILABLE

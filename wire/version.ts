@@ -1,9 +1,12 @@
 import { WireError } from "./errors.ts";
 
 /** Of the contract in proto/. Raised when an older end could not do what a newer one relies on. */
-export const PROTOCOL_VERSION = 2;
-/** The oldest version that this release still speaks. Summaries of surveys and requests were others in version 1. */
-export const PROTOCOL_VERSION_MIN = 2;
+export const PROTOCOL_VERSION = 3;
+/**
+ * The oldest version that this release still speaks. Summaries of surveys and requests were others in version 1; in version 2 grants and
+ * reports were calls of their own.
+ */
+export const PROTOCOL_VERSION_MIN = 3;
 
 /** Whose versions are compared, for the sentence that says which side to upgrade. */
 export interface Side {

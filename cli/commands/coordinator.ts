@@ -19,7 +19,7 @@ import { hashRanges } from "../../coordinator/seal/index.ts";
 import { JobCoordinator, type JobJournals, jobsHandlers, parseRoot, Roots } from "../../coordinator/service/index.ts";
 import type { SealRange, SealWork } from "../../merge/work/index.ts";
 import { failureFrom } from "../../merge/work/index.ts";
-import { CoordinatorService, EnrollmentService, JobsService } from "../../proto/index.ts";
+import { EnrollmentService, JobsService } from "../../proto/index.ts";
 import { FileStore, freeBytes, linkless, readWhole, type Store, writeWhole } from "../../storage/index.ts";
 import {
   channelCredentials,
@@ -30,7 +30,7 @@ import {
   type Role,
 } from "../../trust/index.ts";
 import { redact } from "../../trust/secrets/index.ts";
-import { heartbeatFor, readInputMethod, sendResultMethod, sendSummaryMethod } from "../../wire/index.ts";
+import { coordinatorDefinition, heartbeatFor } from "../../wire/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { keepHeapSmall } from "../keep-heap-small.ts";
@@ -164,13 +164,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
     const services: RpcService[] = [
       {
         name: "deltaworks.v1.Coordinator",
-        // Bulk bytes with as few copies as can be.
-        definition: {
-          ...CoordinatorService,
-          readInput: readInputMethod,
-          sendResult: sendResultMethod,
-          sendSummary: sendSummaryMethod,
-        },
+        definition: coordinatorDefinition,
         handlers: coordinatorHandlers(hub, (call, claimed) => identities.worker(call, claimed)),
       },
       {

@@ -7,14 +7,16 @@ import type {
   ServerWritableStream,
   sendUnaryData,
 } from "@grpc/grpc-js";
-import type { Report } from "../../merge/work/index.ts";
+import { failureFrom, type Report } from "../../merge/work/index.ts";
 import {
+  type Answer,
   type AttachRequest,
   type AttachResponse,
   type CoordinatorServer,
   GrantDecision,
   type Heartbeat,
   type Hello,
+  type Question,
   type ReadInputRequest,
   type ReadInputResponse,
   type ReadPlanRequest,
@@ -26,20 +28,26 @@ import {
 import {
   type AttemptKey,
   attemptOf,
+  BatchWriter,
   CHUNKS_IN_FLIGHT_MAX,
+  encodedResponse,
   failedOf,
   hexOf,
   malformed,
+  messageOfFailure,
   numberOf,
   reportOf,
+  requestsIn,
+  type Sink,
   StreamWriter,
+  severalResponses,
   statusOf,
   WORKER_KEY,
 } from "../../wire/index.ts";
 import type { RemoteWorker } from "./remote-worker.ts";
 import { SummaryIntake } from "./summary-intake.ts";
 import type { WorkerHub } from "./worker-hub.ts";
-import type { GrantAnswer, ReportAnswer } from "./worker-link.ts";
+import type { Asked, GrantAnswer, ReportAnswer } from "./worker-link.ts";
 
 /** What is known of the caller, whatever it says of itself. */
 export interface Caller {
@@ -51,8 +59,8 @@ export interface Caller {
 /** The name under which a worker may call; `claimed`: what it says. @throws for callers that are no workers */
 export type WorkerIdentity = (call: Caller, claimed: string) => string;
 
-/** Entries of one unary call; ours gather fewer. */
-const ENTRIES_MAX = 4096;
+/** A stream is not read while it has asked so much that it has no answer to, or that it has not taken; ours ask less. */
+const UNANSWERED_MAX = 4096;
 
 const grantDecisions: Readonly<Record<GrantAnswer, GrantDecision>> = {
   granted: GrantDecision.GRANT_DECISION_GRANTED,
@@ -70,36 +78,12 @@ export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): C
   const workerOf = (call: Caller) => hub.attachedWorker(identity(call, claimedName(call)));
   const { unary, upload, stream } = callsOf(hub);
   return {
-    attach: (call) => attach(call, hub, identity),
+    attach: (call) => {
+      new Session(call, hub, identity);
+    },
     readPlan: (call) => stream(call, () => planMessages(hub, workerOf(call), call)),
-    requestGrants: (call, callback) =>
-      unary(call, callback, async ({ requests }) => {
-        const worker = workerOf(call);
-        checkCount(requests.length);
-        const asked = requests.map(({ id, sha256 }) => ({
-          id,
-          key: attemptOf(id),
-          sha256: sha256.length === 0 ? undefined : hexOf(sha256, "a SHA-256"),
-        }));
-        const answers = await Promise.all(asked.map(({ key, sha256 }) => requestGrant(worker, key, sha256)));
-        return { answers: asked.map(({ id }, k) => ({ id, decision: grantDecisions[answers[k] ?? "refused"] })) };
-      }),
-    reportSlices: (call, callback) =>
-      unary(call, callback, async ({ reports }) => {
-        const worker = workerOf(call);
-        checkCount(reports.length);
-        const answers = await Promise.all(reports.map(reportOf).map(({ key, report }) => take(worker, key, report)));
-        return { answers: reports.map(({ id }, k) => ({ id, decision: reportDecisions[answers[k] ?? "stale"] })) };
-      }),
     sendSummary: (call, callback) =>
       upload(call, callback, async () => ({ decision: await summaries.receive(call, workerOf(call)) })),
-    reportFailures: (call, callback) =>
-      unary(call, callback, async ({ reports }) => {
-        const worker = workerOf(call);
-        checkCount(reports.length);
-        const answers = await Promise.all(reports.map(failedOf).map(({ key, report }) => take(worker, key, report)));
-        return { answers: reports.map(({ id }, k) => ({ id, decision: reportDecisions[answers[k] ?? "stale"] })) };
-      }),
     sendResult: (call, callback) =>
       upload(call, callback, async () => ({ receivedBytes: BigInt(await receive(call, hub, workerOf(call))) })),
     queryResult: (call, callback) =>
@@ -120,24 +104,6 @@ export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): C
 
 function claimedName(call: Caller): string {
   return String(call.metadata.get(WORKER_KEY)[0] ?? "");
-}
-
-function requestGrant(
-  worker: RemoteWorker,
-  key: AttemptKey,
-  sha256: string | undefined,
-): Promise<GrantAnswer> | GrantAnswer {
-  return worker.links.get(key.job)?.requestGrant(key, sha256) ?? "refused";
-}
-
-/** Whatever is reported is not being written any more. */
-function take(worker: RemoteWorker, key: AttemptKey, report: Report): Promise<ReportAnswer> | ReportAnswer {
-  worker.wroteAll(key);
-  return worker.links.get(key.job)?.report(report) ?? "stale";
-}
-
-function checkCount(entries: number): void {
-  if (entries > ENTRIES_MAX) throw malformed(`${entries} entries in one call, more than ${ENTRIES_MAX}`);
 }
 
 // ---- kinds of calls
@@ -223,74 +189,192 @@ async function* inputChunks(
 
 // ---- Attach
 
-function attach(
-  call: ServerDuplexStream<AttachRequest, AttachResponse>,
-  hub: WorkerHub,
-  identity: WorkerIdentity,
-): void {
-  const writer = new StreamWriter<AttachResponse>(call);
-  let worker: RemoteWorker | undefined;
-  let ended = false;
-  const end = () => {
-    if (ended) return;
-    ended = true;
-    if (worker !== undefined) hub.detach(worker, writer);
-  };
-  const cut = (error: unknown) => {
-    end();
-    hub.noteDefect(error, call.getPath());
-    if (!writer.ended) call.emit("error", asStatus(error));
-  };
-  call.on("data", ({ message }: AttachRequest) => {
-    if (ended) return;
-    try {
-      if (message?.$case === "hello") {
-        if (worker !== undefined) throw malformed("a second hello");
-        worker = greet(call, message.value, hub, identity, writer, cut);
-      } else {
-        if (worker === undefined) throw malformed("something before the hello");
-        // A stream may live for weeks, its certificate for a day: the worker attaches anew when it has the next one.
-        identity(call, worker.id);
-        hear(hub, worker, message);
-      }
-    } catch (error) {
-      cut(error);
-    }
-  });
-  call.on("end", () => {
-    end();
-    writer.end().catch(cut);
-  });
-  call.on("error", end);
-  call.on("cancelled", end);
-  call.on("close", end);
-}
+/** One connection of a worker: what it says is taken in order; questions are answered as their answers come, on this stream or not at all. */
+class Session {
+  readonly #call: ServerDuplexStream<AttachRequest, AttachResponse>;
+  readonly #hub: WorkerHub;
+  readonly #identity: WorkerIdentity;
+  readonly #writer: BatchWriter;
+  #worker: RemoteWorker | undefined;
+  #ended = false;
+  #unanswered = 0;
 
-function greet(
-  call: ServerDuplexStream<AttachRequest, AttachResponse>,
-  hello: Hello,
-  hub: WorkerHub,
-  identity: WorkerIdentity,
-  writer: StreamWriter<AttachResponse>,
-  cut: (error: unknown) => void,
-): RemoteWorker {
-  const name = identity(call, hello.workerName);
-  if (name !== hello.workerName)
-    throw malformed(`a hello of ${JSON.stringify(hello.workerName)} by ${JSON.stringify(name)}`);
-  return hub.attach(hello, writer, call.getPeer().replace(/:\d+$/, ""), cut);
-}
-
-function hear(hub: WorkerHub, worker: RemoteWorker, message: AttachRequest["message"]): void {
-  switch (message?.$case) {
-    case "heartbeat":
-      return worker.send({ $case: "heartbeat", value: answerHeartbeat(hub, worker, message.value) });
-    case "handBack":
-      return hub.handBack(worker, message.value.ids.map(attemptOf));
-    case "draining":
-      return hub.draining(worker);
-    default:
-      throw malformed("a message of a kind that is unknown here");
+  constructor(call: ServerDuplexStream<AttachRequest, AttachResponse>, hub: WorkerHub, identity: WorkerIdentity) {
+    this.#call = call;
+    this.#hub = hub;
+    this.#identity = identity;
+    this.#writer = new BatchWriter(call as unknown as Sink<Uint8Array>, {
+      join: severalResponses,
+      soon: hub.options.soon ?? setImmediate,
+      taken: () => this.#readOn(),
+    });
+    call.on("data", (request: AttachRequest) => this.#take(request));
+    call.on("end", () => {
+      this.#end();
+      this.#writer.end().catch((error: unknown) => this.#cut(error));
+    });
+    for (const event of ["error", "cancelled", "close"]) call.on(event, () => this.#end());
   }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#worker !== undefined) this.#hub.detach(this.#worker, this.#writer);
+  }
+
+  #cut(error: unknown): void {
+    this.#end();
+    this.#hub.noteDefect(error, this.#call.getPath());
+    if (!this.#writer.ended) this.#call.emit("error", asStatus(error));
+  }
+
+  #take(request: AttachRequest): void {
+    if (this.#ended) return;
+    try {
+      // A stream may live for weeks, its certificate for a day: the worker attaches anew when it has the next one.
+      if (this.#worker !== undefined) this.#identity(this.#call, this.#worker.id);
+      for (const message of requestsIn(request)) {
+        if (this.#ended) return;
+        if (this.#worker !== undefined) this.#hear(this.#worker, message);
+        else if (message?.$case === "hello") this.#worker = this.#greet(message.value);
+        else throw malformed("something before the hello");
+      }
+      if (this.#isOverrun()) this.#call.pause();
+    } catch (error) {
+      this.#cut(error);
+    }
+  }
+
+  #greet(hello: Hello): RemoteWorker {
+    const name = this.#identity(this.#call, hello.workerName);
+    if (name !== hello.workerName)
+      throw malformed(`a hello of ${JSON.stringify(hello.workerName)} by ${JSON.stringify(name)}`);
+    const peerHost = this.#call.getPeer().replace(/:\d+$/, "");
+    return this.#hub.attach(hello, this.#writer, peerHost, (error) => this.#cut(error));
+  }
+
+  #hear(worker: RemoteWorker, message: AttachRequest["message"]): void {
+    switch (message?.$case) {
+      case "question":
+        return this.#answer(worker, message.value);
+      case "heartbeat":
+        return worker.send({ $case: "heartbeat", value: answerHeartbeat(this.#hub, worker, message.value) });
+      case "handBack":
+        return this.#hub.handBack(worker, message.value.ids.map(attemptOf));
+      case "draining":
+        return this.#hub.draining(worker);
+      case "hello":
+        throw malformed("a second hello");
+      default:
+        throw malformed("a message of a kind that is unknown here");
+    }
+  }
+
+  #answer(worker: RemoteWorker, { number, question }: Question): void {
+    this.#unanswered++;
+    switch (question?.$case) {
+      case "grant": {
+        const { id, sha256 } = question.value;
+        const asked = new OpenQuestion(this, number, grantAnswer);
+        return asked.by(() => requestGrant(worker, attemptOf(id), sha256, asked));
+      }
+      case "report": {
+        const asked = new OpenQuestion(this, number, reportAnswer);
+        return asked.by(() => take(worker, reportOf(question.value), asked));
+      }
+      case "failure": {
+        const asked = new OpenQuestion(this, number, reportAnswer);
+        return asked.by(() => take(worker, failedOf(question.value), asked));
+      }
+      default:
+        throw malformed("a question of a kind that is unknown here");
+    }
+  }
+
+  /** Of one question, once. */
+  answered(number: number, answer: Answer["answer"]): void {
+    this.#unanswered--;
+    if (this.#ended) return;
+    this.#writer.send(encodedResponse({ $case: "answer", value: { number, answer } }));
+    this.#readOn();
+  }
+
+  noteDefect(error: unknown): void {
+    this.#hub.noteDefect(error, `a question on ${this.#call.getPath()}`);
+  }
+
+  #isOverrun(): boolean {
+    return this.#unanswered + this.#writer.untaken > UNANSWERED_MAX;
+  }
+
+  #readOn(): void {
+    if (!this.#ended && this.#call.isPaused() && !this.#isOverrun()) this.#call.resume();
+  }
+}
+
+/** One that waits for its answer. */
+class OpenQuestion<A> implements Asked<A> {
+  readonly #session: Session;
+  readonly #number: number;
+  readonly #inWords: (answer: A) => Answer["answer"];
+  #isOpen = true;
+
+  constructor(session: Session, number: number, inWords: (answer: A) => Answer["answer"]) {
+    this.#session = session;
+    this.#number = number;
+    this.#inWords = inWords;
+  }
+
+  /** What asks the job; where it throws, that is the answer. */
+  by(ask: () => void): void {
+    try {
+      ask();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  answer(answer: A): void {
+    this.#close(this.#inWords(answer));
+  }
+
+  fail(error: unknown): void {
+    this.#session.noteDefect(error);
+    this.#close({ $case: "failure", value: messageOfFailure(failureFrom(error)) });
+  }
+
+  #close(answer: Answer["answer"]): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#session.answered(this.#number, answer);
+  }
+}
+
+function grantAnswer(answer: GrantAnswer): Answer["answer"] {
+  return { $case: "grant", value: grantDecisions[answer] };
+}
+
+function reportAnswer(answer: ReportAnswer): Answer["answer"] {
+  return { $case: "report", value: reportDecisions[answer] };
+}
+
+function requestGrant(worker: RemoteWorker, key: AttemptKey, sha256: Uint8Array, asked: Asked<GrantAnswer>): void {
+  const hash = sha256.length === 0 ? undefined : hexOf(sha256, "a SHA-256");
+  const link = worker.links.get(key.job);
+  if (link === undefined) asked.answer("refused");
+  else link.requestGrant(key, hash, asked);
+}
+
+/** Whatever is reported is not being written any more. */
+function take(
+  worker: RemoteWorker,
+  { key, report }: { readonly key: AttemptKey; readonly report: Report },
+  asked: Asked<ReportAnswer>,
+): void {
+  worker.wroteAll(key);
+  const link = worker.links.get(key.job);
+  if (link === undefined) asked.answer("stale");
+  else link.report(report, asked);
 }
 
 function answerHeartbeat(hub: WorkerHub, worker: RemoteWorker, { sequence, held }: Heartbeat) {

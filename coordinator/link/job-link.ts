@@ -6,7 +6,7 @@ import type { InputOutlet } from "./input-outlet.ts";
 import { accessOf, messageOfJob, type RemoteJob } from "./remote-job.ts";
 import type { RemoteWorker } from "./remote-worker.ts";
 import type { ResultIntake } from "./result-intake.ts";
-import type { GrantAnswer, ReportAnswer, WorkerLink, WorkerListener } from "./worker-link.ts";
+import type { Asked, GrantAnswer, ReportAnswer, WorkerLink, WorkerListener } from "./worker-link.ts";
 
 /** A job that workers can be put to, and what its links share. */
 export interface OpenJob {
@@ -23,11 +23,6 @@ export interface OpenJob {
   defect(error: unknown): void;
   /** Brings the bytes of a granted attempt from a worker that offers them; rejects where they do not come. */
   fetch(worker: RemoteWorker, ref: AttemptRef): Promise<void>;
-}
-
-interface Asked<A> {
-  readonly answer: (answer: A) => void;
-  readonly fail: (error: unknown) => void;
 }
 
 type Waiting<A> = Map<string, Asked<A>[]>;
@@ -82,8 +77,9 @@ export class JobLink implements WorkerLink {
   assign(assignment: Assignment, leaseMs: number): void {
     if (this.#closed) return;
     const { job, owners } = this.#open;
-    this.#lent.add(keyOf(assignment));
-    owners.set(keyOf(assignment), this.id);
+    const key = keyOf(assignment);
+    this.#lent.add(key);
+    owners.set(key, this.id);
     const isSeal = assignment.kind === "seal-slices" || assignment.kind === "seal-file";
     if (isSeal && this.output !== OutputAccess.OUTPUT_ACCESS_ROOTS) {
       this.#sealHere(assignment).catch((error: unknown) => this.#open.defect(error));
@@ -102,15 +98,16 @@ export class JobLink implements WorkerLink {
       if (this.output === OutputAccess.OUTPUT_ACCESS_FETCH_RESULT) this.#fetch(ref);
     }
     if (answer === "granted") this.#worker.granted({ ...ref, job: this.#open.job.id });
-    if (answer === "refused") this.#forget(ref);
+    if (answer === "refused") this.#forget(key);
     if (answer !== "later") this.#hashes.delete(key);
     answerAll(this.#grants, key, answer);
   }
 
   /** Everybody who waits: of a report that was repeated, earlier calls may be dead, and the answer is the same to each. */
   answerReport(ref: AttemptRef, answer: ReportAnswer): void {
-    this.#forget(ref);
-    answerAll(this.#reports, keyOf(ref), answer);
+    const key = keyOf(ref);
+    this.#forget(key);
+    answerAll(this.#reports, key, answer);
   }
 
   cancel(attempts: readonly AttemptRef[]): void {
@@ -134,8 +131,8 @@ export class JobLink implements WorkerLink {
   /** Nothing more is to come of this link: who waits is told. */
   end(): void {
     this.#closed = true;
-    for (const asked of this.#grants.values()) for (const { answer } of asked) answer("refused");
-    for (const asked of this.#reports.values()) for (const { answer } of asked) answer("stale");
+    for (const asked of this.#grants.values()) for (const one of asked) one.answer("refused");
+    for (const asked of this.#reports.values()) for (const one of asked) one.answer("stale");
     this.#grants.clear();
     this.#reports.clear();
     for (const key of this.#lent) {
@@ -150,22 +147,20 @@ export class JobLink implements WorkerLink {
       hint: "Attach first, then try again.",
       retryable: true,
     });
-    for (const asked of this.#grants.values()) for (const { fail } of asked) fail(error);
-    for (const asked of this.#reports.values()) for (const { fail } of asked) fail(error);
+    for (const asked of this.#grants.values()) for (const one of asked) one.fail(error);
+    for (const asked of this.#reports.values()) for (const one of asked) one.fail(error);
     this.#grants.clear();
     this.#reports.clear();
   }
 
   // ---- what the worker asks of the job
 
-  requestGrant(ref: AttemptRef, sha256: string | undefined): Promise<GrantAnswer> {
-    if (this.#closed || this.#isAnothers(ref)) return Promise.resolve("refused");
+  requestGrant(ref: AttemptRef, sha256: string | undefined, asked: Asked<GrantAnswer>): void {
     const key = keyOf(ref);
+    if (this.#closed || this.#isAnothers(key)) return asked.answer("refused");
     this.#hashes.set(key, sha256);
-    return new Promise((answer, fail) => {
-      push(this.#grants, key, { answer, fail });
-      this.listener.grantRequested(this.id, ref.unit, ref.attempt, sha256);
-    });
+    push(this.#grants, key, asked);
+    this.listener.grantRequested(this.id, ref.unit, ref.attempt, sha256);
   }
 
   /** See WorkerListener. */
@@ -173,33 +168,36 @@ export class JobLink implements WorkerLink {
     return this.listener.roomForSummary(this.id, ref, bytes);
   }
 
-  /** Resolves when what was reported is durable, or is of no use. */
-  report(report: Report): Promise<ReportAnswer> {
-    if (this.#closed || this.#isAnothers(report)) return Promise.resolve("stale");
-    return new Promise((answer, fail) => {
-      // Waits from now on: what is cancelled while its bytes are on their way is answered at once.
-      push(this.#reports, keyOf(report), { answer, fail });
-      this.#pass(report).catch(fail);
-    });
+  /** Answered when what was reported is durable, or is of no use. */
+  report(report: Report, asked: Asked<ReportAnswer>): void {
+    const key = keyOf(report);
+    if (this.#closed || this.#isAnothers(key)) return asked.answer("stale");
+    // Waits from now on: what is cancelled while its bytes are on their way is answered at once.
+    push(this.#reports, key, asked);
+    if (report.kind !== "slice" || this.output === OutputAccess.OUTPUT_ACCESS_ROOTS) {
+      this.listener.reported(this.id, report);
+    } else {
+      this.#pass(report).catch((error: unknown) => asked.fail(error));
+    }
   }
 
   /** To the job, once the bytes are there that it speaks of. */
-  async #pass(report: Report): Promise<void> {
-    const arrived = report.kind === "slice" ? await this.#arrived(report, report.sha256) : report;
+  async #pass(report: Report & { readonly kind: "slice" }): Promise<void> {
+    const arrived = await this.#arrived(report, report.sha256);
     if (arrived === undefined || this.#closed) answerAll(this.#reports, keyOf(report), "stale");
     else this.listener.reported(this.id, arrived);
   }
 
   handedBack(attempts: readonly AttemptRef[]): void {
-    const own = attempts.filter((ref) => !this.#isAnothers(ref));
-    for (const ref of own) this.#forget(ref);
+    const own = attempts.filter((ref) => !this.#isAnothers(keyOf(ref)));
+    for (const ref of own) this.#forget(keyOf(ref));
     if (own.length > 0) this.listener.handedBack(this.id, own);
   }
 
   /** The attempt is not the worker's any more: it writes nothing through the coordinator either. */
   forgetLease(ref: AttemptRef): void {
     this.#open.intake.revoke(ref);
-    this.#forget(ref);
+    this.#forget(keyOf(ref));
   }
 
   isOwn(ref: AttemptRef): boolean {
@@ -207,14 +205,13 @@ export class JobLink implements WorkerLink {
   }
 
   /** A worker may speak only of what was lent to it. What nobody has (reported before, of an earlier epoch) the job itself judges. */
-  #isAnothers(ref: AttemptRef): boolean {
-    const owner = this.#open.owners.get(keyOf(ref));
+  #isAnothers(key: string): boolean {
+    const owner = this.#open.owners.get(key);
     return owner !== undefined && owner !== this.id;
   }
 
   /** What is said to be in storage must be there, where the bytes came through the coordinator. */
   async #arrived(report: Report & { readonly kind: "slice" }, sha256: string): Promise<Report | undefined> {
-    if (this.output === OutputAccess.OUTPUT_ACCESS_ROOTS) return report;
     const { unit, attempt } = report;
     try {
       await this.#fetches.get(keyOf(report));
@@ -248,8 +245,7 @@ export class JobLink implements WorkerLink {
     this.#fetches.set(key, fetched);
   }
 
-  #forget(ref: AttemptRef): void {
-    const key = keyOf(ref);
+  #forget(key: string): void {
     this.#lent.delete(key);
     if (this.#open.owners.get(key) === this.id) this.#open.owners.delete(key);
   }

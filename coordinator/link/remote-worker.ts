@@ -1,6 +1,6 @@
 import { type Failure, failureFrom, type WorkerId } from "../../merge/work/index.ts";
 import type { AttachResponse } from "../../proto/index.ts";
-import { type AttemptKey, type StreamWriter, textOfAttempt } from "../../wire/index.ts";
+import { type AttemptKey, type BatchWriter, encodedResponse, textOfAttempt } from "../../wire/index.ts";
 import type { JobLink } from "./job-link.ts";
 import type { WorkerReach } from "./remote-job.ts";
 
@@ -29,7 +29,7 @@ export class RemoteWorker {
   /** When it was last heard of, by this machine's monotonic clock. */
   heardMs: number;
   #writing: Map<string, AttemptKey> | undefined;
-  #writer: StreamWriter<AttachResponse> | undefined;
+  #writer: BatchWriter | undefined;
   /** Until the welcome is sent nothing else may be: what comes up meanwhile waits. */
   #held: Message[] | undefined;
 
@@ -43,11 +43,11 @@ export class RemoteWorker {
     return this.#writer !== undefined;
   }
 
-  isOn(writer: StreamWriter<AttachResponse>): boolean {
+  isOn(writer: BatchWriter): boolean {
     return this.#writer === writer;
   }
 
-  begin(writer: StreamWriter<AttachResponse>): void {
+  begin(writer: BatchWriter): void {
     this.#writer = writer;
     this.#held = [];
   }
@@ -61,7 +61,7 @@ export class RemoteWorker {
   /** Does not wait: what a worker can be sent is bounded by its slots. Lost with the connection; leases settle that. */
   send(message: Message): void {
     if (this.#held !== undefined) this.#held.push(message);
-    else this.#writer?.write({ message }).catch(() => undefined);
+    else this.#writer?.send(encodedResponse(message));
   }
 
   detach(): void {

@@ -4,6 +4,7 @@ import { ReportDecision, type SendSummaryRequest, type SendSummaryResponse } fro
 import { attemptOf, countsOf, DataIntake, malformed, numberOf } from "../../wire/index.ts";
 import type { RemoteWorker } from "./remote-worker.ts";
 import { Room } from "./room.ts";
+import type { ReportAnswer } from "./worker-link.ts";
 
 /** Of summaries that are on their way in, of all workers together; others wait, and their connections with them. */
 const AT_ONCE_BYTES = 128 * 1024 * 1024;
@@ -41,7 +42,9 @@ export class SummaryIntake {
       const summary = await received(messages, new DataIntake(structureBytes, arrayBytes));
       const { unit, attempt } = key;
       const report: Report = { unit, attempt, kind: "survey", summary, counts: countsOf(header.value.counts) };
-      const answer = await link.report(report);
+      const answer = await new Promise<ReportAnswer>((resolve, reject) => {
+        link.report(report, { answer: resolve, fail: reject });
+      });
       return answer === "accepted" ? ReportDecision.REPORT_DECISION_ACCEPTED : ReportDecision.REPORT_DECISION_STALE;
     } finally {
       giveBack();

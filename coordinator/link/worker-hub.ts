@@ -1,15 +1,15 @@
 import type { AttemptRef, Failure, SealWork, WorkerId } from "../../merge/work/index.ts";
-import { type AttachResponse, type AttemptId, type Hello, OutputAccess } from "../../proto/index.ts";
+import { type AttemptId, type Hello, OutputAccess } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
 import {
   type AttemptKey,
   attemptOf,
+  type BatchWriter,
   checkVersions,
   messageOfAttempt,
   numberOf,
   PlanPieces,
   PROTOCOL_VERSION,
-  type StreamWriter,
 } from "../../wire/index.ts";
 import { LinkError } from "./errors.ts";
 import { InputOutlet } from "./input-outlet.ts";
@@ -35,6 +35,8 @@ export interface HubOptions {
   readonly times: HubTimes;
   readonly store: Store;
   readonly clock: { nowMs(): number };
+  /** Calls `act` once, when what is at hand has been taken: whatever a worker is sent meanwhile goes as one message. */
+  readonly soon?: (act: () => void) => void;
   /** What is in storage: SHA-256 of each range of a seal, through a fresh handle. */
   readBack(work: SealWork): Promise<readonly string[]>;
   /** Brings a granted result from a worker that listens into the intake. */
@@ -56,8 +58,6 @@ const READ_BACKS_MAX = { count: 8, bytes: 64 * 1024 * 1024 } as const;
 /** Most that reading one part back takes: two buffers of coordinator/seal. */
 const READ_BACK_BYTES = 16 * 1024 * 1024;
 
-type Attached = Pick<AttachResponse, "message">;
-
 /** Failure of a worker that was outvoted on the bytes of a slice. */
 const COMPUTES_WRONGLY = "coordinator/nondeterministic";
 
@@ -67,7 +67,7 @@ export class WorkerHub {
   readonly #workers = new Map<WorkerId, RemoteWorker>();
   readonly #jobs = new Map<string, OpenJob>();
   /** How each connection is ended by this end. */
-  readonly #cut = new Map<StreamWriter<Attached>, (error: Error) => void>();
+  readonly #cut = new Map<BatchWriter, (error: Error) => void>();
   readonly #readBacks = new Limiter(READ_BACKS_MAX);
   #stopping = false;
 
@@ -159,7 +159,7 @@ export class WorkerHub {
    * A worker's hello on a new connection. Where it throws, nobody is attached by it.
    * @throws WireError `wire/other-version`, `wire/malformed`; LinkError `link/name-taken`, `link/stopping`
    */
-  attach(hello: Hello, writer: StreamWriter<Attached>, peerHost: string, cut: (error: Error) => void): RemoteWorker {
+  attach(hello: Hello, writer: BatchWriter, peerHost: string, cut: (error: Error) => void): RemoteWorker {
     const { softwareVersion, clock, times, startNumber, log } = this.options;
     const own = { role: "coordinator", protocolVersion: PROTOCOL_VERSION, softwareVersion };
     checkVersions(own, {
@@ -214,7 +214,7 @@ export class WorkerHub {
   }
 
   /** The connection has ended, from whichever side. */
-  detach(worker: RemoteWorker, writer: StreamWriter<Attached>): void {
+  detach(worker: RemoteWorker, writer: BatchWriter): void {
     this.#cut.delete(writer);
     if (!worker.isOn(writer)) return;
     worker.detach();

@@ -44,6 +44,12 @@ export type GrantAnswer = "granted" | "refused" | "later";
 /** "accepted": taken, and durable where it must be; also said of a repeated report. "stale": of an attempt that is not current; changed nothing. */
 export type ReportAnswer = "accepted" | "stale";
 
+/** Whoever waits for an answer: one of the two is called, at most once. */
+export interface Asked<A> {
+  answer(answer: A): void;
+  fail(error: unknown): void;
+}
+
 /** An attempt in a heartbeat. */
 export interface HeldAttempt extends AttemptRef {
   /** Whether its thread has answered since the last heartbeat: where not, the lease is not renewed. */

@@ -11,9 +11,8 @@ import { remoteLimits, runMergeJob } from "../../coordinator/job/index.ts";
 import { coordinatorHandlers, RpcServer, WorkerHub } from "../../coordinator/link/index.ts";
 import { prepareText } from "../../coordinator/prepare/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
-import { CoordinatorService } from "../../proto/index.ts";
 import { FileStore } from "../../storage/index.ts";
-import { PROTOCOL_VERSION, sendSummaryMethod } from "../../wire/index.ts";
+import { coordinatorDefinition, PROTOCOL_VERSION } from "../../wire/index.ts";
 import { RemoteWorker, Roots } from "../../worker/link/index.ts";
 import { runMerge } from "../support/run-merge.ts";
 import { seededRandom } from "../support/seeded-random.ts";
@@ -82,9 +81,8 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
     log: () => {},
   });
   const handlers = coordinatorHandlers(hub, (_, claimed) => claimed);
-  const definition = { ...CoordinatorService, sendSummary: sendSummaryMethod };
   const server = new RpcServer({
-    services: [{ name: "deltaworks.v1.Coordinator", definition, handlers }],
+    services: [{ name: "deltaworks.v1.Coordinator", definition: coordinatorDefinition, handlers }],
     credentials: ServerCredentials.createInsecure(),
   });
   const port = await server.listen("127.0.0.1:0");

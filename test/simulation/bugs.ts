@@ -10,7 +10,8 @@ import {
   type Unit,
   type UnitKind,
 } from "../../coordinator/core/index.ts";
-import type { CoordinatorServer } from "../../proto/index.ts";
+import { type AttachRequest, AttachResponse, type CoordinatorServer } from "../../proto/index.ts";
+import { encodedResponse, requestsIn, responsesIn, type Sink, severalResponses } from "../../wire/index.ts";
 import type { FaultKind } from "./faults.ts";
 
 export const bugs = [
@@ -165,20 +166,37 @@ export function decideWith(bug: Bug | undefined): Decide {
 const speaksOf: { readonly [T in JobEvent["type"]]?: UnitKind } = { surveyed: "survey", sealed: "seal" };
 
 /**
- * Of calls that report the same attempt only the first is answered when the job answers: the planted fault of a link that takes each
- * answer for the oldest question.
+ * Of reports of the same attempt only the first is answered when the job answers: the planted fault of a link that takes each answer for
+ * the oldest question.
  */
 export function answeringOnce(handlers: CoordinatorServer, turn: () => number): CoordinatorServer {
   const answered = new Map<string, number>();
   return {
     ...handlers,
-    reportSlices: (call, callback) =>
-      handlers.reportSlices(call, (error, response, ...more) => {
-        const key = call.request.reports.map(({ id }) => `${id?.unitId}/${id?.attempt}`).join();
-        if (answered.get(key) === turn()) return;
+    attach: (call) => {
+      const reported = new Map<number, string>();
+      call.on("data", (request: AttachRequest) => {
+        for (const message of requestsIn(request)) {
+          if (message?.$case !== "question" || message.value.question?.$case !== "report") continue;
+          const { id } = message.value.question.value;
+          reported.set(message.value.number, `${id?.unitId}/${id?.attempt}`);
+        }
+      });
+      const isAnswered = (message: AttachResponse["message"]) => {
+        const key = message?.$case === "answer" ? reported.get(message.value.number) : undefined;
+        if (key === undefined) return false;
+        if (answered.get(key) === turn()) return true;
         answered.set(key, turn());
-        callback(error, response, ...more);
-      }),
+        return false;
+      };
+      const sink = call as unknown as Sink<Uint8Array>;
+      const write = sink.write.bind(sink);
+      sink.write = (bytes, taken) => {
+        const left = responsesIn(AttachResponse.decode(bytes)).filter((message) => !isAnswered(message));
+        return write(severalResponses(left.map((message) => encodedResponse(message as never))), taken);
+      };
+      handlers.attach(call);
+    },
   };
 }
 

@@ -9,8 +9,8 @@ import { isPassing, SimulatedCoordinator } from "./coordinator.ts";
 import { chooseFaults, type FaultKind, lieKinds, liesOfBytes, momentKinds } from "./faults.ts";
 import type { LentAttempt } from "./liar.ts";
 import { type MadeUpMerge, makeUpMerge } from "./made-up-merge.ts";
-import { OpenCalls } from "./open-calls.ts";
-import type { CallWatch } from "./rpc.ts";
+import { OpenQuestions } from "./open-questions.ts";
+import type { QuestionWatch } from "./rpc.ts";
 import { SimulatedWorker } from "./worker.ts";
 import { times, World } from "./world.ts";
 
@@ -48,8 +48,8 @@ export class Cluster {
   readonly #everStarted = new Map<string, SimulatedCoordinator>();
   /** Every attempt that was lent, in order. */
   readonly lent: LentAttempt[] = [];
-  /** Calls that wait for their answer. */
-  readonly calls: CallWatch;
+  /** What waits for its answer. */
+  readonly questions: QuestionWatch;
   /** What somebody asked of the job, until it has happened. */
   wanted: "cancel" | "terminate" | undefined;
   outcome: "done" | "cancelled" | "failed" | undefined;
@@ -71,7 +71,7 @@ export class Cluster {
     this.world.network = new Network(this.world);
     this.merge = makeUpMerge(random);
     this.world.auditor = new Auditor(this.world, this.merge, this.out);
-    this.calls = new OpenCalls(this.world);
+    this.questions = new OpenQuestions(this.world);
     const lies = lieKinds.some((kind) => faults.has(kind));
     const misreports = liesOfBytes.every((kind) => !faults.has(kind));
     this.audits = lies && !misreports ? 1 : ([0, 0.4, 1][Math.floor(random() * 3)] ?? 0);

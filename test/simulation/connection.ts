@@ -131,6 +131,21 @@ export class Connection {
     });
   }
 
+  /** Overtaken by what comes after it. */
+  lateUp(act: () => void): void {
+    const { scheduler } = this.#world;
+    scheduler.after(this.#world.between(30, 300), () => {
+      if (!this.isCut) this.coordinator.process.deliver(act);
+    });
+  }
+
+  lateDown(act: () => void): void {
+    const { scheduler } = this.#world;
+    scheduler.after(this.#world.between(30, 300), () => {
+      if (!this.isCut) this.worker.deliver(act);
+    });
+  }
+
   /** Nothing passes any more; both sides notice within `noticeMs`, one perhaps long before the other. */
   cut(noticeMs: number): void {
     if (this.#isCut) return;

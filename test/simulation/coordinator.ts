@@ -238,6 +238,7 @@ export class SimulatedCoordinator {
       times: { leaseMs: times.leaseMs, heartbeatMs: times.heartbeatMs, ioTimeoutMs: times.ioTimeoutMs },
       store: this.#store,
       clock: { nowMs: () => this.process.nowMs() },
+      soon: (act) => this.process.after(0, act),
       readBack: (work) => hashRanges(this.#store, work.path, rangesOf(work)),
       fetch: (worker, _job, intake, ref) => this.#fetch(worker, intake, ref),
       changed: () => this.#share(),

@@ -7,6 +7,7 @@ export const faultKinds = [
   "reordered-message",
   "partition",
   "reset",
+  "cut-before-answer",
   // storage
   "write-error",
   "sync-error",

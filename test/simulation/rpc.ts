@@ -1,17 +1,27 @@
 /**
  * Calls of gRPC between simulated processes, without gRPC: what is said is encoded and decoded, streams are in order until their
- * connection is cut, single calls get lost, come twice and overtake one another. Both ends are the program's own.
+ * connection is cut, single calls get lost, come twice and overtake one another. Questions and answers on the stream of a session do so, too,
+ * which is more than a connection does: their ends must not rest on its order. Both ends are the program's own.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { EventEmitter } from "node:events";
 import { type Client, Metadata, status } from "@grpc/grpc-js";
-import { type CoordinatorServer, CoordinatorService } from "../../proto/index.ts";
-import { readInputMethod, sendResultMethod, WORKER_KEY } from "../../wire/index.ts";
+import { AttachRequest, AttachResponse, type CoordinatorServer, type Question } from "../../proto/index.ts";
+import {
+  coordinatorDefinition,
+  encodedRequest,
+  encodedResponse,
+  requestsIn,
+  responsesIn,
+  severalRequests,
+  severalResponses,
+  WORKER_KEY,
+} from "../../wire/index.ts";
 import type { Writer } from "./auditor.ts";
 import type { Connection } from "./connection.ts";
 import { times, type World } from "./world.ts";
 
-type MethodName = keyof typeof CoordinatorService;
+type MethodName = keyof typeof coordinatorDefinition;
 interface Method {
   readonly name: MethodName;
   readonly path: string;
@@ -22,9 +32,10 @@ interface Method {
 }
 
 const methods: ReadonlyMap<string, Method> = new Map(
-  Object.entries({ ...CoordinatorService, readInput: readInputMethod, sendResult: sendResultMethod }).map(
-    ([name, method]) => [method.path, { ...method, name } as unknown as Method],
-  ),
+  Object.entries(coordinatorDefinition).map(([name, method]) => [
+    method.path,
+    { ...method, name } as unknown as Method,
+  ]),
 );
 
 function methodAt(path: string): Method {
@@ -44,17 +55,18 @@ type Callback = (error: Error | null, response?: unknown) => void;
 /** Whose bytes they are that a coordinator writes while it carries out a call. */
 export const writerOfCall = new AsyncLocalStorage<{ writer?: Writer }>();
 
-/** What the worker's end may do to what it sends. */
-export interface Twist {
-  /** What is sent in the place of a request. */
-  request(method: MethodName, request: unknown): unknown;
-  /** What is sent in the place of a message of a stream. */
-  message(method: MethodName, message: unknown): unknown;
-}
+type Sent = NonNullable<AttachRequest["message"]>;
+type Received = NonNullable<AttachResponse["message"]>;
 
-/** What hears of calls that single answers are waited for, when they come in and when they are answered. */
-export interface CallWatch {
-  began(method: MethodName, request: unknown, connection: Connection): () => void;
+/** What the worker's end may do to what it sends: what goes in the place of a message. */
+export type Twist = (message: Sent) => Sent;
+
+/** What hears of questions when they come in, and when they are answered. */
+export interface QuestionWatch {
+  asked(question: Question, connection: Connection): void;
+  answered(number: number, connection: Connection): void;
+  /** The coordinator has ended the stream: nothing more is answered, and the worker is told so. */
+  ended(connection: Connection): void;
 }
 
 // ---- the coordinator's end
@@ -93,41 +105,78 @@ class ServerCall extends EventEmitter {
     this.emit("cancelled");
     this.emit("close");
   }
+
+  isPaused(): boolean {
+    return false;
+  }
 }
 
 /** A stream to the worker. */
 class ServerStream extends ServerCall {
+  readonly #world: World;
+  readonly #watch: QuestionWatch | undefined;
   readonly #connection: Connection;
   readonly #method: Method;
   readonly #client: () => ClientStream;
   #over = false;
 
-  constructor(connection: Connection, method: Method, client: () => ClientStream, request?: unknown) {
+  constructor(
+    { world, watch, connection }: { world: World; watch?: QuestionWatch | undefined; connection: Connection },
+    method: Method,
+    client: () => ClientStream,
+    request?: unknown,
+  ) {
     super(connection, method.path, request);
+    this.#world = world;
+    this.#watch = watch;
     this.#connection = connection;
     this.#method = method;
     this.#client = client;
     this.on("error", (error: Error & CallStatus) => {
       if (this.#over) return;
-      this.#over = true;
+      this.#ends();
       const { code, details, metadata } = error;
       connection.down(() => client().failed({ code: code ?? status.UNKNOWN, details, ...(metadata && { metadata }) }));
       queueMicrotask(() => this.emit("finish"));
     });
   }
 
+  get isOver(): boolean {
+    return this.#over;
+  }
+
+  #ends(): void {
+    this.#over = true;
+    this.#watch?.ended(this.#connection);
+  }
+
   write(message: unknown, taken?: () => void): boolean {
     if (!this.#over) {
       const bytes = this.#method.responseSerialize(message);
-      this.#connection.down(() => this.#client().emit("data", this.#method.responseDeserialize(bytes)));
+      if (this.#method.name === "attach") this.#say(AttachResponse.decode(bytes));
+      else this.#connection.down(() => this.#client().emit("data", this.#method.responseDeserialize(bytes)));
     }
     taken?.();
     return true;
   }
 
+  #say(response: AttachResponse): void {
+    const messages = responsesIn(response) as readonly Received[];
+    for (const message of messages) {
+      if (message.$case === "answer") this.#watch?.answered(message.value.number, this.#connection);
+    }
+    const arrive = (those: readonly Received[]) => {
+      const bytes = severalResponses(those.map(encodedResponse));
+      return () => this.#client().emit("data", this.#method.responseDeserialize(Buffer.from(bytes)));
+    };
+    const { inOrder, late } = fate(this.#world, messages, ({ $case }) => $case === "answer");
+    if (inOrder.length > 0) this.#connection.down(arrive(inOrder));
+    for (const one of late) this.#connection.lateDown(arrive([one]));
+  }
+
   end(): void {
     if (this.#over) return;
-    this.#over = true;
+    this.#ends();
     this.#connection.down(() => this.#client().emit("end"));
     queueMicrotask(() => this.emit("finish"));
   }
@@ -166,6 +215,22 @@ class ServerReader extends ServerCall implements AsyncIterable<unknown> {
         });
     }
   }
+}
+
+/** Of what goes together: some may get lost, come twice, or come late. The rest keeps its order. */
+function fate<Message>(world: World, messages: readonly Message[], isFree: (message: Message) => boolean) {
+  const inOrder: Message[] = [];
+  const late: Message[] = [];
+  for (const message of messages) {
+    if (!isFree(message)) {
+      inOrder.push(message);
+      continue;
+    }
+    if (!world.strikes("lost-message", 0.12)) (world.strikes("reordered-message", 0.15) ? late : inOrder).push(message);
+    if (world.strikes("duplicate-message", 0.15))
+      (world.strikes("reordered-message", 0.5) ? late : inOrder).push(message);
+  }
+  return { inOrder, late };
 }
 
 // ---- the worker's end
@@ -213,9 +278,8 @@ export function clientOf(
   world: World,
   connection: Connection | undefined,
   handlers: () => CoordinatorServer,
-  { twist, watch }: { readonly twist?: Twist | undefined; readonly watch?: CallWatch },
+  { twist, watch }: { readonly twist?: Twist | undefined; readonly watch?: QuestionWatch | undefined },
 ): Client {
-  const twisted = (method: Method, request: unknown) => twist?.request(method.name, request) ?? request;
   /** Over is over: of answer, deadline and loss the first counts. */
   const once = (callback: Callback): Callback => {
     let over = false;
@@ -234,21 +298,18 @@ export function clientOf(
       const method = methodAt(path);
       const answer = once(callback);
       if (connection === undefined) return soon(undefined, () => answer(errorOf(gone)));
-      const bytes = method.requestSerialize(twisted(method, request));
+      const bytes = method.requestSerialize(request);
       connection.onLost("worker", () => answer(errorOf(gone)));
       connection.worker.after(times.callMs, () => answer(errorOf(late)));
       world.network.call<{ readonly error?: CallStatus; readonly bytes?: Buffer }>(
         connection,
         (respond) => {
-          const received = method.requestDeserialize(bytes);
-          const answered = watch?.began(method.name, received, connection);
-          const call = new ServerCall(connection, path, received);
+          const call = new ServerCall(connection, path, method.requestDeserialize(bytes));
           const handler = handlers()[method.name] as unknown as (
             call: ServerCall,
             callback: (error: CallStatus | null, response?: unknown) => void,
           ) => void;
           handler(call, (error, response) => {
-            answered?.();
             respond(error === null ? { bytes: method.responseSerialize(response) } : { error });
           });
         },
@@ -263,16 +324,32 @@ export function clientOf(
       const method = methodAt(path);
       if (connection === undefined) return deadStream();
       let server: ServerStream | undefined;
+      const arrive = (messages: readonly Sent[]) => {
+        const bytes = severalRequests(messages.map(encodedRequest));
+        const [first] = messages;
+        return () => {
+          // A hello comes alone.
+          const request = first?.$case === "hello" ? encodedRequest(first) : bytes;
+          const questions = messages.flatMap((message) => (message.$case === "question" ? [message.value] : []));
+          if (server?.isOver !== true) for (const question of questions) watch?.asked(question, connection);
+          server?.emit("data", method.requestDeserialize(Buffer.from(request)));
+          // Heard, and what comes of it no more.
+          if (questions.length > 0 && world.strikes("cut-before-answer", 0.05)) connection.cut(20);
+        };
+      };
       const stream: ClientStream = new ClientStream(
         (message) => {
-          const bytes = method.requestSerialize(twist?.message(method.name, message) ?? message);
-          connection.up(() => server?.emit("data", method.requestDeserialize(bytes)));
+          const messages = requestsIn(AttachRequest.decode(method.requestSerialize(message))) as readonly Sent[];
+          const said = messages.map((one) => twist?.(one) ?? one);
+          const { inOrder, late } = fate(world, said, ({ $case }) => $case === "question");
+          if (inOrder.length > 0) connection.up(arrive(inOrder));
+          for (const one of late) connection.lateUp(arrive([one]));
         },
         () => connection.up(() => server?.emit("end")),
         () => connection.up(() => server?.cancel()),
       );
       connection.up(() => {
-        server = new ServerStream(connection, method, () => stream);
+        server = new ServerStream({ world, watch, connection }, method, () => stream);
         (handlers()[method.name] as unknown as (call: ServerStream) => void)(server);
       });
       connection.onLost("worker", () => stream.failed(gone));
@@ -294,7 +371,7 @@ export function clientOf(
         over = true;
       });
       connection.up(() => {
-        server = new ServerStream(connection, method, () => stream, method.requestDeserialize(bytes));
+        server = new ServerStream({ world, connection }, method, () => stream, method.requestDeserialize(bytes));
         (handlers()[method.name] as unknown as (call: ServerStream) => void)(server);
       });
       const failed = (why: CallStatus) => {

@@ -79,6 +79,7 @@ export class SimulatedWorker {
         answerMs: times.answerMs,
         laterMs: times.laterMs,
         sendMs: 5 * times.callMs,
+        questionMs: times.callMs,
         memoryUsedBytes: () => 0,
         startPool: async (_, listener) =>
           new SimulatedPool(this.#cluster, { process, store, isLiar: this.isLiar, owners }, listener),
@@ -89,8 +90,8 @@ export class SimulatedWorker {
           const liar = this.isLiar ? new Liar(this.#cluster, this.name) : undefined;
           return {
             client: clientOf(world, own, () => own!.coordinator.handlers, {
-              twist: liar,
-              watch: this.#cluster.calls,
+              twist: liar && ((message) => liar.twist(message)),
+              watch: this.#cluster.questions,
             }),
             renewed: new Promise(() => {}),
             close: () => own?.cut(20),

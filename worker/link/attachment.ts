@@ -1,25 +1,24 @@
 import { type Client, type ClientDuplexStream, type ServiceError, status } from "@grpc/grpc-js";
 import { failureFrom } from "../../merge/work/index.ts";
-import {
-  type AttachRequest,
-  type AttachResponse,
-  type AttemptProgress,
-  CoordinatorService,
-  type Hello,
-  type Welcome,
-} from "../../proto/index.ts";
+import type { AttachRequest, AttachResponse, AttemptProgress, Hello, Welcome } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
 import {
   type AttemptKey,
+  attachMethod,
   attemptOf,
+  BatchWriter,
   checkVersions,
   delay,
+  encodedRequest,
   every,
   failuresOfCall,
+  GATHER_MS,
   ioTimeoutMax,
   leaseMin,
   numberOf,
-  StreamWriter,
+  responsesIn,
+  type Sink,
+  severalRequests,
   systemTimers,
   type Timers,
 } from "../../wire/index.ts";
@@ -116,8 +115,7 @@ export class Attachment {
   readonly #options: AttachmentOptions;
   readonly #timers: Timers;
   #connection: Connection | undefined;
-  #writer: StreamWriter<AttachRequest> | undefined;
-  #lastWrite: Promise<void> = Promise.resolve();
+  #writer: BatchWriter | undefined;
   #attached = false;
   #session: Promise<unknown> = Promise.resolve();
   #closed = false;
@@ -137,10 +135,15 @@ export class Attachment {
     return this.#connection.client;
   }
 
-  /** Lost where there is no session: what must arrive is said again in the next hello. */
+  /** At once. Lost where there is no session: what must arrive is said again in the next hello. */
   send(message: Sent): void {
-    if (this.#writer === undefined) return;
-    this.#lastWrite = this.#writer.write({ message }).catch(() => undefined);
+    this.#writer?.sendNow(encodedRequest(message));
+  }
+
+  /** An encoded message, in some milliseconds and with others, or sooner. False: there is no session, and it is lost. */
+  gather(message: Uint8Array): boolean {
+    this.#writer?.send(message);
+    return this.#writer !== undefined;
   }
 
   /**
@@ -160,8 +163,7 @@ export class Attachment {
       this.#beatNow();
       await Promise.race([answered, this.#session, waited]);
     }
-    await this.#lastWrite;
-    await this.#writer?.end();
+    await Promise.race([this.#writer?.end(), waited]);
     await Promise.race([this.#session, waited]);
     over();
   }
@@ -224,7 +226,7 @@ export class Attachment {
       this.#connection = next ?? (await this.#dial());
       if (this.#closed) return undefined;
       this.#heardMs = this.#timers.nowMs();
-      const { path, requestSerialize, responseDeserialize } = CoordinatorService.attach;
+      const { path, requestSerialize, responseDeserialize } = attachMethod;
       const call = this.#connection.client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
       const ended = await this.#converse(call, this.#connection.renewed, welcomed);
       if (ended instanceof Replaced) streamsMs = STREAMS_MS;
@@ -241,14 +243,17 @@ export class Attachment {
   }
 
   #converse(
-    call: ClientDuplexStream<AttachRequest, AttachResponse>,
+    call: ClientDuplexStream<Uint8Array, AttachResponse>,
     renewed: Promise<void>,
     welcomed: () => void,
   ): Promise<unknown> {
     const { listener, seams } = this.#options;
     const timers = this.#timers;
     const welcomeMs = seams?.welcomeMs ?? WELCOME_MS;
-    const writer = new StreamWriter<AttachRequest>(call);
+    const writer = new BatchWriter(call as Sink<Uint8Array>, {
+      join: severalRequests,
+      soon: (act) => void timers.after(GATHER_MS, act),
+    });
     return new Promise((resolve) => {
       const beats = new Map<bigint, Beat>();
       let stopTimer = timers.after(welcomeMs, () => end(silent(welcomeMs)));
@@ -323,17 +328,17 @@ export class Attachment {
           listener.received(message);
         }
       };
-      call.on("data", ({ message }) => {
+      call.on("data", (response) => {
         this.#heardMs = timers.nowMs();
         try {
-          if (!over) take(message);
+          for (const message of responsesIn(response)) if (!over) take(message);
         } catch (error) {
           end(error);
         }
       });
       call.on("error", (error: ServiceError) => end(error));
       call.on("end", () => end(silent(0)));
-      writer.write({ message: { $case: "hello", value: listener.hello() } }).catch(() => undefined);
+      writer.sendNow(encodedRequest({ $case: "hello", value: listener.hello() }));
     });
   }
 }

@@ -27,6 +27,7 @@ import {
   SUMMARY_MESSAGE_MAX_BYTES,
   systemTimers,
   type Timers,
+  WireError,
 } from "../../wire/index.ts";
 import type { Computed, ConnectionOptions, HeldUnit } from "../index.ts";
 import {
@@ -45,9 +46,10 @@ import {
 import { ThreadPool, type ThreadPoolListener, type ThreadPoolOptions } from "../pool/index.ts";
 import { canPass, isServiceError, type OfferedResult, persist, sendResult, sendSummary } from "../transfer/index.ts";
 import { type AttachListener, Attachment, type AttachmentSeams } from "./attachment.ts";
-import { CoordinatorCalls } from "./calls.ts";
 import { JobShelf } from "./job-shelf.ts";
 import { type LocalJob, localJob } from "./local-job.ts";
+import { NoAnswer, Questions } from "./questions.ts";
+import { readPlan } from "./read-plan.ts";
 import type { Roots } from "./roots.ts";
 import type { WorkerLog } from "./worker-log.ts";
 import { type ResultPlace, writeResult } from "./write-result.ts";
@@ -81,6 +83,9 @@ export interface WorkerSeams extends AttachmentSeams {
   readonly answerMs?: number;
   readonly laterMs?: number;
   readonly sendMs?: number;
+  /** After which a question has no answer; most bytes of a report. */
+  readonly questionMs?: number;
+  readonly reportBytesMax?: number;
   readonly memoryUsedBytes?: () => number;
 }
 
@@ -128,7 +133,7 @@ const NO_RULES = { leaseMs: 0, ioTimeoutMs: 0 };
 export class RemoteWorker implements AttachListener {
   readonly #options: RemoteWorkerOptions;
   readonly #attachment: Attachment;
-  readonly #calls: CoordinatorCalls;
+  readonly #questions: Questions;
   readonly #jobs: JobShelf;
   readonly #work = new Map<string, Work>();
   readonly #timers: Timers;
@@ -146,7 +151,12 @@ export class RemoteWorker implements AttachListener {
     this.#rules = { ...NO_RULES, answerMs, laterMs };
     this.#leases = initialLeases(this.#rules);
     this.#attachment = new Attachment({ ...options, listener: this });
-    this.#calls = new CoordinatorCalls(() => this.#attachment.client, timers);
+    this.#questions = new Questions({
+      gather: (message) => this.#attachment.gather(message),
+      timers,
+      deadlineMs: options.seams?.questionMs,
+      reportBytesMax: options.seams?.reportBytesMax,
+    });
     this.#jobs = new JobShelf((message) => this.#load(message), options.log);
   }
 
@@ -221,6 +231,7 @@ export class RemoteWorker implements AttachListener {
   }
 
   detached(): void {
+    this.#questions.disconnected();
     this.#post({ type: "link-lost", nowMs: this.#timers.nowMs() });
   }
 
@@ -243,6 +254,8 @@ export class RemoteWorker implements AttachListener {
 
   received(message: NonNullable<AttachResponse["message"]>): void {
     switch (message.$case) {
+      case "answer":
+        return this.#questions.answered(message.value);
       case "job":
         if (this.#jobs.describe(message.value)) this.#dropJob(message.value.jobId);
         return;
@@ -271,7 +284,7 @@ export class RemoteWorker implements AttachListener {
 
   async #load(message: JobMessage): Promise<LocalJob> {
     const { store, roots, connection, inputCacheBytes, log } = this.#options;
-    const planText = await persist(() => this.#calls.readPlan(message.jobId), {
+    const planText = await persist(() => readPlan(this.#attachment.client, message.jobId), {
       ...PLAN_BACKOFF,
       timers: this.#timers,
       untilMs: this.#timers.nowMs() + PLAN_PATIENCE_MS,
@@ -415,7 +428,7 @@ export class RemoteWorker implements AttachListener {
     const askedMs = this.#timers.nowMs();
     try {
       const request = { id: messageOfAttempt(key), sha256: bytesOfHex(sha256) };
-      const { decision } = await this.#calls.requestGrant(request);
+      const decision = await this.#questions.requestGrant(request);
       const answer =
         decision === GrantDecision.GRANT_DECISION_GRANTED
           ? "granted"
@@ -487,7 +500,7 @@ export class RemoteWorker implements AttachListener {
       const answer = decision === ReportDecision.REPORT_DECISION_ACCEPTED ? "accepted" : "stale";
       this.#post({ type: "report-answered", key, answer, nowMs: this.#timers.nowMs() });
     } catch (error) {
-      if (report.kind !== "failed" && isServiceError(error) && isTooLarge(error)) {
+      if (report.kind !== "failed" && neverArrives(error)) {
         // It would be so each time: the job must hear of it.
         work.report = { ...attemptIn(key), kind: "failed", failure: this.#failureOf(error) };
       } else this.#notAnswered("report", key, error);
@@ -498,12 +511,11 @@ export class RemoteWorker implements AttachListener {
   }
 
   async #sent(key: AttemptKey, report: Report): Promise<ReportDecision> {
-    if (report.kind === "failed") return (await this.#calls.reportFailure(messageOfFailed(key.job, report))).decision;
-    if (report.kind !== "survey") return (await this.#calls.reportSlice(messageOfReport(key.job, report))).decision;
+    if (report.kind === "failed") return this.#questions.reportFailure(messageOfFailed(key.job, report));
+    if (report.kind !== "survey") return this.#questions.reportSlice(messageOfReport(key.job, report));
     const { summary, counts } = report;
     const bytes = dataBytes(summary);
-    if (bytes <= SUMMARY_MESSAGE_MAX_BYTES)
-      return (await this.#calls.reportSlice(messageOfReport(key.job, report), bytes)).decision;
+    if (bytes <= SUMMARY_MESSAGE_MAX_BYTES) return this.#questions.reportSlice(messageOfReport(key.job, report));
     const data = packedData(summary);
     this.#options.log("debug", "a summary in pieces", { unit: key.unit, bytes });
     return sendSummary(this.#attachment.client, { id: key, counts, data }, SUMMARY_DEADLINE_MS);
@@ -514,9 +526,10 @@ export class RemoteWorker implements AttachListener {
     const failure = this.#failureOf(error);
     const work = this.#work.get(textOf(key));
     const times = work === undefined ? 1 : ++work.unanswered;
-    const isNews = !canPass(error) || times % UNANSWERED_SHOWN === 0;
+    const passes = error instanceof NoAnswer ? error.retryable : canPass(error);
+    const isNews = !passes || times % UNANSWERED_SHOWN === 0;
     this.#options.log(isNews ? "warn" : "debug", `no answer to a ${what}`, { unit: key.unit, times, ...failure });
-    if (!canPass(error)) this.#post({ type: "dropped", keys: [key], nowMs: this.#timers.nowMs() });
+    if (!passes) this.#post({ type: "dropped", keys: [key], nowMs: this.#timers.nowMs() });
   }
 
   #release(work: Work): void {
@@ -538,6 +551,12 @@ export class RemoteWorker implements AttachListener {
 
 function attemptIn({ unit, attempt }: AttemptKey): Pick<AttemptKey, "unit" | "attempt"> {
   return { unit, attempt };
+}
+
+/** However often it is said. */
+function neverArrives(error: unknown): boolean {
+  if (error instanceof WireError) return error.code === "wire/too-large";
+  return isServiceError(error) && isTooLarge(error);
 }
 
 function outlived({ unit }: AttemptKey, ms: number): Failure {

@@ -12,15 +12,16 @@ import {
 } from "../../../coordinator/link/index.ts";
 import type { AttemptRef, Plan, Report, UnitId } from "../../../merge/work/index.ts";
 import {
+  type Answer,
   AttachRequest,
   type AttachResponse,
   CoordinatorClient,
-  CoordinatorService,
   Hello,
+  type Question,
 } from "../../../proto/index.ts";
 import type { Store } from "../../../storage/index.ts";
 import { FileStore } from "../../../storage/index.ts";
-import { PROTOCOL_VERSION, WORKER_KEY } from "../../../wire/index.ts";
+import { coordinatorDefinition, PROTOCOL_VERSION, responsesIn, WORKER_KEY } from "../../../wire/index.ts";
 
 export const JOB = "job-1";
 export const unit = (name: string) => name as UnitId;
@@ -137,7 +138,7 @@ export async function openRig({
     if (refused.has(claimed)) throw new LinkError("link/not-attached", "no worker", { hint: "" });
     return claimed;
   });
-  const services = [{ name: "deltaworks.v1.Coordinator", definition: CoordinatorService, handlers }];
+  const services = [{ name: "deltaworks.v1.Coordinator", definition: coordinatorDefinition, handlers }];
   const server = new RpcServer({ services, credentials: ServerCredentials.createInsecure() });
   const port = await server.listen("127.0.0.1:0");
   const clients: CoordinatorClient[] = [];
@@ -174,6 +175,8 @@ export class HandWorker {
   readonly stream: ClientDuplexStream<AttachRequest, AttachResponse>;
   readonly ended: Promise<{ code: number; details: string; metadata: Metadata }>;
   #wake: () => void = () => {};
+  #lastNumber = 0;
+  readonly #asked = new Map<number, (answer: Answer["answer"]) => void>();
 
   constructor(client: CoordinatorClient, name: string, hello: Partial<Hello> = {}) {
     this.name = name;
@@ -182,8 +185,11 @@ export class HandWorker {
     this.stream = client.attach(this.metadata);
     this.stream.on("error", () => {});
     this.ended = new Promise((resolve) => this.stream.on("status", resolve));
-    this.stream.on("data", ({ message }: AttachResponse) => {
-      if (message !== undefined) this.received.push(message);
+    this.stream.on("data", (response: AttachResponse) => {
+      for (const message of responsesIn(response)) {
+        if (message?.$case === "answer") this.#asked.get(message.value.number)?.(message.value.answer);
+        else if (message !== undefined) this.received.push(message);
+      }
       this.#wake();
     });
     const full = {
@@ -199,6 +205,22 @@ export class HandWorker {
 
   send(message: NonNullable<AttachRequest["message"]>): void {
     this.stream.write(AttachRequest.fromPartial({ message }));
+  }
+
+  /** Asks all as one message; resolves to their answers in the order of the questions, rejects with how the session ended. */
+  ask(...questions: NonNullable<Question["question"]>[]): Promise<Answer["answer"][]> {
+    const numbered = questions.map((question) => ({ number: ++this.#lastNumber, question }));
+    const answers = numbered.map(
+      ({ number }) => new Promise<Answer["answer"]>((resolve) => this.#asked.set(number, resolve)),
+    );
+    const messages = numbered.map((value) => ({ message: { $case: "question", value } as const }));
+    this.send({ $case: "several", value: { messages } });
+    return Promise.race([
+      Promise.all(answers),
+      this.ended.then((why) => {
+        throw Object.assign(new Error(why.details), why);
+      }),
+    ]);
   }
 
   /** The first message of a kind that has come or comes. */

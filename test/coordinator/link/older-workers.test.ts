@@ -6,7 +6,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { type ClientDuplexStream, Metadata, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { AttachResponse } from "../../../proto/index.ts";
-import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, WORKER_KEY } from "../../../wire/index.ts";
+import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, responsesIn, WORKER_KEY } from "../../../wire/index.ts";
 import { JOB, openRig, RecordingJob, unit } from "./link-rig.ts";
 
 let rig: Awaited<ReturnType<typeof openRig>>;
@@ -66,8 +66,8 @@ function oldWorker() {
   ) as ClientDuplexStream<Uint8Array, AttachResponse>;
   const heard: NonNullable<AttachResponse["message"]>[] = [];
   let wake = () => {};
-  stream.on("data", ({ message: of }: AttachResponse) => {
-    if (of !== undefined) heard.push(of);
+  stream.on("data", (response: AttachResponse) => {
+    for (const of of responsesIn(response)) if (of !== undefined) heard.push(of);
     wake();
   });
   stream.on("error", () => {});
@@ -102,7 +102,7 @@ test("a worker that says less is served: what it does not say is not taken for s
 
 test.each([
   [0, "upgrade the worker"],
-  [PROTOCOL_VERSION_MIN - 1, "upgrade the worker"],
+  [PROTOCOL_VERSION_MIN - 1, "the coordinator versions 3 to 3 (deltaworks 0.0.0): upgrade the worker"],
   [PROTOCOL_VERSION + 1, "upgrade the coordinator"],
 ])("one of version %i is refused, and told which side to upgrade", async (version, sentence) => {
   const { stream, ended } = oldWorker();
@@ -111,6 +111,25 @@ test.each([
   expect(code).toBe(status.FAILED_PRECONDITION);
   expect(details).toContain(sentence);
   expect([...rig.hub.workers]).toEqual([]);
+  expect(job.heard).toEqual([]);
+});
+
+test("what asked for grants and reported in calls of its own is told that there are none, if it gets so far", async () => {
+  const metadata = new Metadata();
+  metadata.set(WORKER_KEY, "old");
+  const call = (name: string) =>
+    new Promise<number | undefined>((resolve) =>
+      rig.client().makeUnaryRequest(
+        `/deltaworks.v1.Coordinator/${name}`,
+        (bytes: Uint8Array) => Buffer.from(bytes),
+        (bytes: Buffer) => bytes,
+        message((writer) => writer.uint32(10).bytes(message((inner) => inner.uint32(10).bytes(attempt(3))))),
+        metadata,
+        (error) => resolve(error?.code),
+      ),
+    );
+  for (const name of ["RequestGrants", "ReportSlices", "ReportFailures"])
+    expect(await call(name)).toBe(status.UNIMPLEMENTED);
   expect(job.heard).toEqual([]);
 });
 

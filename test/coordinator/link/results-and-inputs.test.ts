@@ -7,7 +7,6 @@ import type { Assignment } from "../../../merge/work/index.ts";
 import {
   type FetchResultRequest,
   ReportDecision,
-  type ReportSlicesResponse,
   type SendResultRequest,
   SliceReport,
   WorkerService,
@@ -80,11 +79,7 @@ async function attached(listenAddress = "") {
 
 function granted(worker: HandWorker, attempt: number) {
   job.link!.assign(slice(attempt), 60_000);
-  return new Promise((resolve, reject) =>
-    worker.client.requestGrants({ requests: [{ id: messageId(attempt), sha256 }] }, worker.metadata, (error, answer) =>
-      error === null ? resolve(answer) : reject(error),
-    ),
-  );
+  return worker.ask({ $case: "grant", value: { id: messageId(attempt), sha256 } });
 }
 
 /** Sends messages and ends, or cuts the connection instead. */
@@ -122,13 +117,10 @@ const chunks = (from: number) =>
   Array.from({ length: Math.ceil((SIZE - from) / CHUNK_BYTES) }, (_, k) => chunk(from + k * CHUNK_BYTES));
 const end = (hash = sha256) => ({ $case: "sha256", value: hash }) as const;
 
-function report(worker: HandWorker, attempt: number) {
-  const message = SliceReport.fromPartial({ id: messageId(attempt), result: { $case: "sliceSha256", value: sha256 } });
-  return new Promise<ReportDecision | undefined>((resolve, reject) =>
-    worker.client.reportSlices({ reports: [message] }, worker.metadata, (error, answer: ReportSlicesResponse) =>
-      error === null ? resolve(answer.answers[0]?.decision) : reject(error),
-    ),
-  );
+async function report(worker: HandWorker, attempt: number) {
+  const value = SliceReport.fromPartial({ id: messageId(attempt), result: { $case: "sliceSha256", value: sha256 } });
+  const [answer] = await worker.ask({ $case: "report", value });
+  return answer?.$case === "report" ? answer.value : undefined;
 }
 
 describe("SendResult", () => {

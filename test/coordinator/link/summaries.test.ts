@@ -12,7 +12,6 @@ import {
   failuresOfCall,
   isTooLarge,
   messageOfAttempt,
-  messageOfReport,
   packedData,
   WORKER_KEY,
 } from "../../../wire/index.ts";
@@ -149,9 +148,9 @@ test("no more is received at once than there is room for: others wait with their
         yield SendSummaryRequest.fromPartial({ message: { $case: "chunk", value: chunk as Buffer } });
       }
     })();
-  const report = async ({ unit }: Report) => {
+  const report = ({ unit }: Report, { answer }: { answer(of: string): void }) => {
     admitted.push(unit);
-    return "accepted";
+    answer("accepted");
   };
   const roomForSummary = async () => () => {};
   const worker = { links: new Map([[JOB, { isOwn: () => true, roomForSummary, report }]]) };
@@ -213,15 +212,14 @@ test("room is given in the order of asking, to what is larger than all of it whe
 });
 
 describe("a message that is too large", () => {
-  const report = { unit: unit(SURVEY), attempt: 1, kind: "survey", summary: new Uint8Array(9000), counts } as const;
-  const request = { reports: [messageOfReport(JOB, report)] };
+  const request = { id: { jobId: JOB, unitId: "x".repeat(9000), attempt: 1n } };
 
   /** What the caller is told, with limits of so many bytes at the two ends. */
-  async function refusal(clientBytes: number, serverBytes: number, answers = 0): Promise<unknown> {
+  async function refusal(clientBytes: number, serverBytes: number, answerBytes = 0): Promise<unknown> {
     const server = new Server({ "grpc.max_receive_message_length": serverBytes });
-    const reportSlices = (_: unknown, done: (error: null, answer: unknown) => void) =>
-      done(null, { answers: Array.from({ length: answers }, () => ({ decision: 1 })) });
-    server.addService({ reportSlices: CoordinatorService.reportSlices } as never, { reportSlices } as never);
+    const queryResult = { ...CoordinatorService.queryResult, responseSerialize: () => Buffer.alloc(answerBytes) };
+    const answered = (_: unknown, done: (error: null, answer: unknown) => void) => done(null, {});
+    server.addService({ queryResult } as never, { queryResult: answered } as never);
     const port = await new Promise<number>((resolve, reject) =>
       server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) =>
         error ? reject(error) : resolve(port),
@@ -233,15 +231,15 @@ describe("a message that is too large", () => {
       "grpc.max_receive_message_length": 1000,
     });
     ends.push(() => client.close());
-    return new Promise((resolve) => client.reportSlices(request, (error) => resolve(error)));
+    return new Promise((resolve) => client.queryResult(request, (error) => resolve(error)));
   }
 
   test.each([
     ["for this end to send", 1000, 100_000, 0],
     ["for the other end to receive", 100_000, 1000, 0],
-    ["for this end to receive, as an answer", 100_000, 100_000, 1000],
-  ])("%s will be so for ever: it is an error that says so", async (_, clientBytes, serverBytes, answers) => {
-    const error = (await refusal(clientBytes, serverBytes, answers)) as never;
+    ["for this end to receive, as an answer", 100_000, 100_000, 3000],
+  ])("%s will be so for ever: it is an error that says so", async (_, clientBytes, serverBytes, answerBytes) => {
+    const error = (await refusal(clientBytes, serverBytes, answerBytes)) as never;
     expect(isTooLarge(error)).toBe(true);
     expect(canPass(error)).toBe(false);
     expect(failuresOfCall(error, "there")[0]).toMatchObject({

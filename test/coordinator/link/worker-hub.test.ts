@@ -2,11 +2,11 @@ import { status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Assignment, planFromText } from "../../../merge/work/index.ts";
 import {
+  type Answer,
+  AttachRequest,
   GrantDecision,
   Heartbeat,
   ReportDecision,
-  type ReportSlicesResponse,
-  type RequestGrantsResponse,
   SliceReport,
 } from "../../../proto/index.ts";
 import { failuresOfCall, PROTOCOL_VERSION, planTextOf } from "../../../wire/index.ts";
@@ -26,27 +26,13 @@ const slice = (attempt: number): Assignment => ({
   ...{ unit: unit("s000000"), attempt, kind: "slice", slice: plan.slices[0]!, tasks: [], verdicts: [], audit: false },
 });
 
+const sliceReport = (attempt: number) =>
+  SliceReport.fromPartial({ id: id(attempt), result: { $case: "sliceSha256", value: sha256 } });
 const grants = (worker: HandWorker, ...attempts: number[]) =>
-  new Promise<RequestGrantsResponse>((resolve, reject) =>
-    worker.client.requestGrants(
-      { requests: attempts.map((attempt) => ({ id: id(attempt), sha256 })) },
-      worker.metadata,
-      (error, answer) => (error === null ? resolve(answer) : reject(error)),
-    ),
-  );
+  worker.ask(...attempts.map((attempt) => ({ $case: "grant", value: { id: id(attempt), sha256 } }) as const));
 const report = (worker: HandWorker, ...attempts: number[]) =>
-  new Promise<ReportSlicesResponse>((resolve, reject) =>
-    worker.client.reportSlices(
-      {
-        reports: attempts.map((attempt) =>
-          SliceReport.fromPartial({ id: id(attempt), result: { $case: "sliceSha256", value: sha256 } }),
-        ),
-      },
-      worker.metadata,
-      (error, answer) => (error === null ? resolve(answer) : reject(error)),
-    ),
-  );
-const decisions = (response: { answers: { decision: number }[] }) => response.answers.map(({ decision }) => decision);
+  worker.ask(...attempts.map((attempt) => ({ $case: "report", value: sliceReport(attempt) }) as const));
+const decisions = (answers: Answer["answer"][]) => answers.map((answer) => answer?.value);
 
 /** Roots of a worker that sees all. */
 const roots = [
@@ -252,8 +238,8 @@ describe("Attach", () => {
 describe("an error without a code", () => {
   test.each([
     ["in Attach", "heartbeat"],
-    ["in a call", "reported"],
-  ] as const)("%s ends the call, and is told as a defect: nobody's input explains it", async (_, what) => {
+    ["in a question", "reported"],
+  ] as const)("%s ends it, and is told as a defect: nobody's input explains it", async (_, what) => {
     await rig.hub.source(rig.job)(job);
     const worker = new HandWorker(rig.client(), "w1", { roots });
     await worker.next("welcome");
@@ -267,7 +253,10 @@ describe("an error without a code", () => {
         value: { sequence: 1n, held: [{ id: id(1), bytesDone: 0n, alive: true }], memoryUsedBytes: 0n },
       });
       expect((await worker.ended).code).toBe(status.INTERNAL);
-    } else await expect(report(worker, 1)).rejects.toMatchObject({ code: status.INTERNAL });
+    } else {
+      const failure = { $case: "failure", value: { code: "merge/internal", retryable: false } };
+      expect(await report(worker, 1)).toMatchObject([failure]);
+    }
     expect(rig.defects).toEqual([[broken, expect.stringContaining("/deltaworks.v1.Coordinator/")]]);
   });
 
@@ -379,22 +368,78 @@ describe("grants and reports", () => {
     expect((await worker.next("jobEnded")).value).toMatchObject({ jobId: JOB });
   });
 
-  test("what waits for an answer when the connection is cut is told to try again", async () => {
+  test("an answer goes to the connection on which was asked or to none; the next one asks anew", async () => {
     const worker = await attached();
     const reported = new Promise<void>((resolve) => {
       job.onReport = () => resolve();
     });
     const waiting = report(worker, 1);
+    waiting.catch(() => undefined);
     await reported;
-    worker.stream.cancel();
-    await expect(waiting).rejects.toMatchObject({ details: expect.stringContaining("is not attached any more") });
+    const again = new HandWorker(rig.client(), "w1", { roots });
+    await again.next("welcome");
+    await expect(waiting).rejects.toMatchObject({ code: status.UNAVAILABLE });
+    job.onReport = () => {};
+    // Under the same number, which is of another question now.
+    const asked = grants(again, 2);
+    job.link!.answerReport({ unit: unit("s000000"), attempt: 1 }, "accepted");
+    expect(decisions(await asked)).toEqual([GrantDecision.GRANT_DECISION_GRANTED]);
+    job.onReport = (of) => job.link!.answerReport(of, "accepted");
+    expect(decisions(await report(again, 1))).toEqual([ReportDecision.REPORT_DECISION_ACCEPTED]);
   });
 
-  test("a worker that is not attached must attach first", async () => {
+  test("one that cannot be read has an answer that says so; those beside it are answered as ever", async () => {
     const worker = await attached();
-    worker.stream.cancel();
-    await worker.ended;
-    await expect(report(worker, 1)).rejects.toMatchObject({ details: expect.stringContaining("is not attached") });
+    const nameless = { $case: "grant", value: { id: { ...id(1), unitId: "" }, sha256 } } as const;
+    const short = {
+      $case: "report",
+      value: { ...sliceReport(2), result: { $case: "sliceSha256", value: Buffer.alloc(3) } },
+    } as const;
+    const sound = { $case: "grant", value: { id: id(3), sha256 } } as const;
+    const unreadable = { $case: "failure", value: { code: "wire/malformed", retryable: false } };
+    expect(await worker.ask(nameless, sound, short)).toMatchObject([
+      unreadable,
+      { $case: "grant", value: GrantDecision.GRANT_DECISION_GRANTED },
+      unreadable,
+    ]);
+    expect(rig.defects).toEqual([]);
+  });
+
+  test("a worker that asks more than is answered is not read until it is answered", async () => {
+    const worker = await attached();
+    const link = job.link!;
+    const waiting: number[] = [];
+    job.onReport = ({ attempt }) => waiting.push(attempt);
+    const many = 5000;
+    const answers = report(worker, ...Array.from({ length: many }, (_, k) => k));
+    while (waiting.length < many) await new Promise((resolve) => setImmediate(resolve));
+    let isRead = false;
+    job.onGrant = (ref) => {
+      isRead = true;
+      link.answerGrant(ref, "granted");
+    };
+    const granted = grants(worker, many);
+    // Longer than a round trip: of another worker, which is read.
+    const other = new HandWorker(rig.client(), "w2", { roots });
+    await other.next("welcome");
+    expect(isRead).toBe(false);
+    for (const attempt of waiting) link.answerReport({ unit: unit("s000000"), attempt }, "accepted");
+    expect(new Set(decisions(await answers))).toEqual(new Set([ReportDecision.REPORT_DECISION_ACCEPTED]));
+    expect(decisions(await granted)).toEqual([GrantDecision.GRANT_DECISION_GRANTED]);
+  });
+
+  test("a worker that is not attached is heard only once it has said who it is", async () => {
+    const client = rig.client();
+    const worker = new HandWorker(client, "w1");
+    await worker.next("welcome");
+    const stream = client.attach(worker.metadata);
+    const ended = new Promise<{ code: number }>((resolve) => stream.on("status", resolve));
+    stream.on("error", () => {});
+    stream.on("data", () => {});
+    const question = { number: 1, question: { $case: "report", value: sliceReport(1) } } as const;
+    stream.write(AttachRequest.fromPartial({ message: { $case: "question", value: question } }));
+    expect((await ended).code).toBe(status.INVALID_ARGUMENT);
+    expect(job.heard.filter(([what]) => what === "reported")).toEqual([]);
   });
 });
 

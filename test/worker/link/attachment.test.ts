@@ -2,9 +2,9 @@
 import { Duplex } from "node:stream";
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
-import { type AttachRequest, AttachResponse, Hello, Welcome } from "../../../proto/index.ts";
+import { AttachRequest, AttachResponse, Hello, Welcome } from "../../../proto/index.ts";
 import { FileStore } from "../../../storage/index.ts";
-import { PROTOCOL_VERSION } from "../../../wire/index.ts";
+import { encodedRequest, PROTOCOL_VERSION, requestsIn } from "../../../wire/index.ts";
 import { Attachment } from "../../../worker/link/attachment.ts";
 import type { Connection } from "../../../worker/transfer/index.ts";
 import { ToldClock } from "../../support/told-clock.ts";
@@ -12,6 +12,8 @@ import { ToldClock } from "../../support/told-clock.ts";
 /** The coordinator's end of one connection. */
 class Call extends Duplex {
   readonly heard: string[] = [];
+  /** What came as one. */
+  readonly messages: string[] = [];
   /** Answers what it hears; else it takes everything and says nothing. */
   answers = true;
   closed = false;
@@ -20,7 +22,13 @@ class Call extends Duplex {
   constructor() {
     super({ objectMode: true, read: () => {} });
   }
-  override _write({ message }: AttachRequest, _: string, done: () => void): void {
+  override _write(bytes: Uint8Array, _: string, done: () => void): void {
+    const messages = requestsIn(AttachRequest.decode(bytes));
+    this.messages.push(messages.map((message) => message?.$case).join());
+    for (const message of messages) this.#hear(message);
+    done();
+  }
+  #hear(message: AttachRequest["message"]): void {
     this.heard.push(message?.$case ?? "");
     if (this.answers && message?.$case === "hello") {
       const times = { leaseMs: 30_000n, heartbeatMs: 5_000n, ioTimeoutMs: 20_000n, ...this.times };
@@ -30,7 +38,6 @@ class Call extends Duplex {
     if (this.answers && message?.$case === "heartbeat") {
       this.say({ $case: "heartbeat", value: { sequence: message.value.sequence, dropped: [] } });
     }
-    done();
   }
   say(message: NonNullable<AttachResponse["message"]>): void {
     this.push(AttachResponse.fromPartial({ message }));
@@ -125,6 +132,24 @@ test("a silent connection is left for another one within 5 s, and not before tha
   expect(rig.calls).toHaveLength(2);
   expect(first?.closed).toBe(true);
   expect(rig.log).toEqual(["attached", "detached", "warn not attached", "attached"]);
+});
+
+test("what is gathered waits some milliseconds, or goes with what cannot wait, in order; without a session it is lost", async () => {
+  const rig = new Rig();
+  const question = (number: number) => encodedRequest({ $case: "question", value: { number, question: undefined } });
+  expect(rig.attachment.gather(question(1))).toBe(false);
+  await rig.pass(1);
+  const { messages } = rig.calls[0]!;
+  messages.length = 0;
+  expect(rig.attachment.gather(question(2))).toBe(true);
+  expect(rig.attachment.gather(question(3))).toBe(true);
+  await rig.pass(5);
+  expect(messages).toEqual([]);
+  await rig.pass(6);
+  expect(messages).toEqual(["question,question"]);
+  rig.attachment.gather(question(4));
+  rig.attachment.send({ $case: "draining", value: { graceMs: 1n } });
+  expect(messages).toEqual(["question,question", "question,draining"]);
 });
 
 test("one that answers after all is kept", async () => {

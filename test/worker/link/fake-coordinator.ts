@@ -18,6 +18,7 @@ import {
 import { prepareText } from "../../../coordinator/prepare/index.ts";
 import type { Plan, Slice } from "../../../merge/work/index.ts";
 import {
+  type Answer,
   type AttachRequest,
   type AttachResponse,
   CoordinatorService,
@@ -27,16 +28,11 @@ import {
   OutputAccess,
   type QueryResultRequest,
   type QueryResultResponse,
+  type Question,
   type ReadInputRequest,
   type ReadInputResponse,
   type ReadPlanRequest,
   type ReadPlanResponse,
-  type ReportFailuresRequest,
-  type ReportFailuresResponse,
-  type ReportSlicesRequest,
-  type ReportSlicesResponse,
-  type RequestGrantsRequest,
-  type RequestGrantsResponse,
   type SendResultRequest,
   type SendResultResponse,
 } from "../../../proto/index.ts";
@@ -50,6 +46,7 @@ import {
   PlanPieces,
   PROTOCOL_VERSION,
   readInputMethod,
+  requestsIn,
   sendResultMethod,
   textOfAttempt,
 } from "../../../wire/index.ts";
@@ -155,52 +152,6 @@ export class FakeCoordinator {
           for (const message of new PlanPieces(this.plan).messages(call.request.takesGzip)) call.write(message);
           call.end();
         },
-        requestGrants: (
-          { request }: ServerUnaryCall<RequestGrantsRequest, RequestGrantsResponse>,
-          answer: sendUnaryData<RequestGrantsResponse>,
-        ) => {
-          const answers = request.requests.map(({ id }) => {
-            const { unit, attempt } = attemptOf(id);
-            this.grantsAsked.push(`${unit}/${attempt}`);
-            const known = this.#out.has(`${unit}/${attempt}`);
-            const decision = known ? (this.#options.grant?.(unit, attempt) ?? GRANTED) : REFUSED;
-            if (decision === GRANTED && this.#options.output === OutputAccess.OUTPUT_ACCESS_FETCH_RESULT)
-              void this.#fetch(unit, attempt);
-            return { id, decision: decision as 1 };
-          });
-          answer(null, { answers });
-        },
-        reportSlices: (
-          { request }: ServerUnaryCall<ReportSlicesRequest, ReportSlicesResponse>,
-          answer: sendUnaryData<ReportSlicesResponse>,
-        ) => {
-          void Promise.all(
-            request.reports.map(async ({ id, result }) => {
-              const { unit, attempt } = attemptOf(id);
-              await this.#fetches.get(`${unit}/${attempt}`);
-              const sha256 = result?.$case === "sliceSha256" ? hexOf(result.value, "a hash") : "";
-              const isCurrent = this.#out.delete(`${unit}/${attempt}`);
-              if (isCurrent) this.done.set(unit, sha256);
-              return { id, decision: (isCurrent ? 1 : 2) as 1 };
-            }),
-          ).then((answers) => {
-            answer(null, { answers });
-            this.#more();
-          });
-        },
-        reportFailures: (
-          { request }: ServerUnaryCall<ReportFailuresRequest, ReportFailuresResponse>,
-          answer: sendUnaryData<ReportFailuresResponse>,
-        ) => {
-          const answers = request.reports.map(({ id, failure }) => {
-            const { unit, attempt } = attemptOf(id);
-            this.failures.push({ unit, code: failure?.code ?? "", message: failure?.message ?? "" });
-            this.#giveBack(unit, attempt);
-            return { id, decision: 1 as const };
-          });
-          answer(null, { answers });
-          this.#more();
-        },
         sendResult: (
           call: ServerReadableStream<SendResultRequest, SendResultResponse>,
           answer: sendUnaryData<SendResultResponse>,
@@ -268,29 +219,64 @@ export class FakeCoordinator {
 
   #attach(call: ServerDuplexStream<AttachRequest, AttachResponse>): void {
     call.on("error", () => {});
-    call.on("data", ({ message }: AttachRequest) => {
-      if (message?.$case === "hello") this.#welcome(call, message.value);
-      if (message?.$case === "heartbeat") {
-        const { sequence, held } = message.value;
-        this.beats.push(held.map(({ id, alive }) => ({ unit: attemptOf(id).unit, alive })));
-        const dropped = held.flatMap(({ id }) => {
-          const { unit, attempt } = attemptOf(id);
-          return id !== undefined && !this.#out.has(`${unit}/${attempt}`) ? [id] : [];
-        });
-        call.write({ message: { $case: "heartbeat", value: { sequence, dropped } } });
-      }
-      if (message?.$case === "handBack") {
-        for (const id of message.value.ids) {
-          const { unit, attempt } = attemptOf(id);
-          this.handedBack.push(unit);
-          this.#giveBack(unit, attempt);
-        }
-      }
-      if (message === undefined) return;
-      for (const hear of this.#heard) hear(message);
-      this.#options.onMessage?.(message, this);
+    call.on("data", (request: AttachRequest) => {
+      for (const message of requestsIn(request)) this.#hear(call, message);
     });
     call.on("end", () => call.end());
+  }
+
+  #hear(call: ServerDuplexStream<AttachRequest, AttachResponse>, message: AttachRequest["message"]): void {
+    if (message?.$case === "question") this.#ask(call, message.value);
+    if (message?.$case === "hello") this.#welcome(call, message.value);
+    if (message?.$case === "heartbeat") {
+      const { sequence, held } = message.value;
+      this.beats.push(held.map(({ id, alive }) => ({ unit: attemptOf(id).unit, alive })));
+      const dropped = held.flatMap(({ id }) => {
+        const { unit, attempt } = attemptOf(id);
+        return id !== undefined && !this.#out.has(`${unit}/${attempt}`) ? [id] : [];
+      });
+      call.write({ message: { $case: "heartbeat", value: { sequence, dropped } } });
+    }
+    if (message?.$case === "handBack") {
+      for (const id of message.value.ids) {
+        const { unit, attempt } = attemptOf(id);
+        this.handedBack.push(unit);
+        this.#giveBack(unit, attempt);
+      }
+    }
+    if (message === undefined) return;
+    for (const hear of this.#heard) hear(message);
+    this.#options.onMessage?.(message, this);
+  }
+
+  #ask(call: ServerDuplexStream<AttachRequest, AttachResponse>, { number, question }: Question): void {
+    const answer = (value: Answer["answer"]) =>
+      call.write({ message: { $case: "answer", value: { number, answer: value } } });
+    if (question === undefined) return;
+    const { unit, attempt } = attemptOf(question.value.id);
+    if (question.$case === "grant") {
+      this.grantsAsked.push(`${unit}/${attempt}`);
+      const known = this.#out.has(`${unit}/${attempt}`);
+      const decision = known ? (this.#options.grant?.(unit, attempt) ?? GRANTED) : REFUSED;
+      if (decision === GRANTED && this.#options.output === OutputAccess.OUTPUT_ACCESS_FETCH_RESULT)
+        void this.#fetch(unit, attempt);
+      answer({ $case: "grant", value: decision as 1 });
+    } else if (question.$case === "report") {
+      const { result } = question.value;
+      void Promise.resolve(this.#fetches.get(`${unit}/${attempt}`)).then(() => {
+        const sha256 = result?.$case === "sliceSha256" ? hexOf(result.value, "a hash") : "";
+        const isCurrent = this.#out.delete(`${unit}/${attempt}`);
+        if (isCurrent) this.done.set(unit, sha256);
+        answer({ $case: "report", value: (isCurrent ? 1 : 2) as 1 });
+        this.#more();
+      });
+    } else {
+      const { failure } = question.value;
+      this.failures.push({ unit, code: failure?.code ?? "", message: failure?.message ?? "" });
+      this.#giveBack(unit, attempt);
+      answer({ $case: "report", value: 1 });
+      this.#more();
+    }
   }
 
   #welcome(call: ServerDuplexStream<AttachRequest, AttachResponse>, hello: Hello): void {
