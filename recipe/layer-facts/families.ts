@@ -98,6 +98,35 @@ const listedDense: LayerRule = {
   },
 };
 
+/** Switch: so many layers with experts as the key says, evenly spread; the step between them is worked out from it, whatever is written. */
+function countedSparse(key: string, stepKey: string): LayerRule {
+  const stepOf = (sparse: number, count: number) => (sparse > 0 ? Math.floor(count / sparse) : count);
+  return positionRule({
+    keys: [key, stepKey],
+    is(config, layer, count) {
+      const step = stepOf(maybeCount(config, key) ?? 3, count);
+      return step > 0 && (step === 1 || layer % step === 1);
+    },
+    *trials(config, count) {
+      for (let sparse = 0; sparse <= count; sparse++) {
+        yield { [key]: sparse, ...(Object.hasOwn(config, stepKey) && { [stepKey]: stepOf(sparse, count) }) };
+      }
+    },
+  });
+}
+
+/** Evolla: as many aligners as the key says, evenly spread. */
+const alignedRule = positionRule({
+  keys: ["aligner_num_add_layers"],
+  is(config, layer, count) {
+    const aligners = maybeCount(config, "aligner_num_add_layers") ?? 8;
+    return aligners > 0 && (layer + 1) % Math.max(1, Math.floor(count / aligners)) === 0;
+  },
+  *trials(_, count) {
+    for (let aligners = 1; aligners <= count; aligners++) yield { aligner_num_add_layers: aligners };
+  },
+});
+
 /** ERNIE 4.5: experts in every nth layer between two. An end of -1 is the last layer. */
 const betweenRule = positionRule({
   keys: ["moe_layer_start_index", "moe_layer_end_index", "moe_layer_interval"],
@@ -331,6 +360,14 @@ const rulesByType: ReadonlyMap<string, readonly LayerRule[]> = byType([
   [["recurrent_gemma"], [cycleRule("block_types", true)]],
   [["gpt_neo"], [attentionTypesRule]],
   [["idefics"], [everyRule("cross_layer_interval", 0, 1)]],
+  [["evolla"], [alignedRule]],
+  [
+    ["switch_transformers"],
+    [
+      countedSparse("num_sparse_encoder_layers", "encoder_sparse_step"),
+      countedSparse("num_sparse_decoder_layers", "decoder_sparse_step"),
+    ],
+  ],
   [
     ["nllb-moe", "nllb_moe"],
     [everyRule("encoder_sparse_step", 1), everyRule("decoder_sparse_step", 1)],

@@ -257,3 +257,13 @@ describe("what follows from the place", () => {
     ]);
   });
 });
+
+test("a step that is worked out from how many layers there are is that of the output", () => {
+  const layers = [0, 1, 2, 3, 2, 3];
+  const sparse = { model_type: "switch_transformers", num_sparse_encoder_layers: 2, encoder_sparse_step: 2 };
+  expect(followed(sparse, layers)).toMatchObject({ values: { num_sparse_encoder_layers: 3 }, lost: [] });
+  // One of three layers after the first: no number of them gives such a step.
+  expect(lostKeys(sparse, [0, 1, 2, 3, 1])).toContain("num_sparse_encoder_layers");
+  const aligned = { model_type: "evolla", aligner_num_add_layers: 2 };
+  expect(followed(aligned, layers)).toMatchObject({ values: { aligner_num_add_layers: 3 }, lost: [] });
+});
