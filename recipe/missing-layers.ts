@@ -17,14 +17,13 @@ export interface MissingLayers {
 }
 
 /** Families that count a layer more than once: by its parts, or by how often it is passed. */
-const countsTwice: ReadonlySet<string> = new Set(["dory", "hrm_text"]);
+export const countsTwice: ReadonlySet<unknown> = new Set(["dory", "hrm_text"]);
 
 /** By tower, where none of its stacks has all layers. Towers of which the config counts nothing are passed over. */
 export function missingLayersOf({ checkpoint }: Pick<RecipeModel, "checkpoint">): readonly MissingLayers[] {
   const { config, tensors } = checkpoint;
   // Where groups of layers share their weights, there are fewer than are counted.
-  if (config === undefined || config.num_hidden_groups !== undefined || countsTwice.has(String(config.model_type)))
-    return [];
+  if (config === undefined || config.num_hidden_groups !== undefined || countsTwice.has(config.model_type)) return [];
   const towerOf = towersOf(tensors.keys());
   const { stacks } = layoutOf(tensors.keys());
   const byTower = new Map<Tower, [string, LayerStack][]>();

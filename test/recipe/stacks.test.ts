@@ -565,6 +565,12 @@ test("a tensor of as many parts as there are layers, beside them, is pointed out
   expect(warned({ num_attention_heads: 5 })).toEqual([]);
 });
 
+test("a model whose config counts a layer more than once is not stacked, also where the number comes out right", () => {
+  const dory = llama(2, { config: { model_type: "dory", num_hidden_layers: 4 } });
+  const { faults } = bindModels(stackOf(["a", 0, 2], ["a", 0, 2]), { a: dory });
+  expect(said(faults)).toEqual([expect.stringContaining('the config of "a" (dory) counts a layer more than once')]);
+});
+
 describe("layers whose parts lie in several lists", () => {
   const lists = (layers: number, inner = 6): TensorShape[] =>
     Array.from({ length: layers }, (_, i): TensorShape[] => [
