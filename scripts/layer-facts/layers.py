@@ -3,8 +3,9 @@ import re
 
 import torch
 
-#: What a module keeps of its own place; all else is what it is.
-PLACES = re.compile(r"(?:^|_)(?:layer_idx|layer_id|layer_number|layer_index|idx|index|layer_num|num_layer|unique_layer_id|depth_idx|cache_key|place)$|^training$|^_")
+#: What a module keeps of its own place; all else is what it is. (`store_full_length_kv`: the last of a type keeps what layers that share
+#: would read; whether any do is told by `is_kv_shared_layer`.)
+PLACES = re.compile(r"(?:^|_)(?:layer_idx|layer_id|layer_number|layer_index|idx|index|layer_num|num_layer|unique_layer_id|depth_idx|cache_key|place|store_full_length_kv)$|^training$|^_")
 
 #: What matters in training only: chances to leave layers out, which grow with depth.
 CHANCES = re.compile(r"drop_?path|layer_?drop", re.IGNORECASE)

@@ -23,8 +23,9 @@ from layers import differences, layer_stacks  # noqa: E402
 from small_models import LAYERS, aliases, build, config_classes, small_model, stored_tensors  # noqa: E402
 
 MAIN = os.environ.get("DELTAWORKS") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "dist", "cli", "main.js")
-#: Which layers are stacked. The first keeps the first and the last layer in their places, the second moves everything.
-STACKS = {"kept": [(0, 3), (1, 4), (3, LAYERS)], "moved": [(1, 4), (0, 3), (5, 7)]}
+#: Which layers are stacked. The first keeps the first and the last layer in their places, the second moves everything, in the third what
+#: comes round again still does.
+STACKS = {"kept": [(0, 3), (1, 4), (3, LAYERS)], "moved": [(1, 4), (0, 3), (5, 7)], "twice": [(0, LAYERS), (0, LAYERS)]}
 
 
 def write_model(folder, config_text, tensors):
@@ -128,7 +129,7 @@ def outcome(merges, folder, model, stack_name, prefix, is_only):
     return ("silent", "; ".join(found)[:400]) if found else ("same", "")
 
 
-def examine(model_type, folder, variants, merges):
+def examine(model_type, folder, variants, merges, names=tuple(STACKS)):
     """Outcomes by stack and variant of one configuration class."""
     config, asked, model = small_model(model_type)
     if model is None:
@@ -150,7 +151,7 @@ def examine(model_type, folder, variants, merges):
         except Exception:
             continue
         for prefix in stacks[:3]:
-            for name in STACKS:
+            for name in names:
                 results[f"{variant} {name} {prefix}"] = outcome(merges, folder, again, name, prefix, len(stacks) == 1)
     return results, "" if results else "its config does not give the model again"
 
@@ -181,6 +182,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("types", nargs="*")
     parser.add_argument("--variants", default="full,bare")
+    parser.add_argument("--stacks", default=",".join(STACKS))
     parser.add_argument("--json", help="writes what was found, in full, after every class")
     parser.add_argument("--resume", action="store_true", help="looks at no class again that --json has already")
     parser.add_argument("--found", nargs="*", help="what earlier runs wrote with --json, instead of looking; later ones count more")
@@ -204,7 +206,7 @@ def main():
             if model_type in table:
                 continue
             try:
-                results, why = examine(model_type, folder, options.variants.split(","), merges)
+                results, why = examine(model_type, folder, options.variants.split(","), merges, options.stacks.split(","))
             except Exception as error:
                 results, why = {}, f"cannot be built: {type(error).__name__}: {error}".replace("\n", " ")[:160]
             table[model_type] = {"results": results, "why": why}
