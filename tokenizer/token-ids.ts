@@ -28,7 +28,7 @@ export type IdValue = number | null | string | readonly IdValue[] | { readonly [
 
 /** `eos_token_id`, `image_token_index`, `stop_token_ids`, `pad_index`, `suppress_tokens`, `image_start_id`, … */
 const idKey =
-  /(?:^|_)tok(?:en)?_(?:id|ids|index|indices|idx)$|^(?:begin_)?suppress_tokens$|^(?:bos|eos|pad|unk|sep|cls|mask)_(?:id|index)$|^(?:image|img|audio|video|vision|speech)_(?:start|end|pad)_id$/;
+  /(?:^|_)tok(?:en)?_(?:id|ids|index|indices|idx)$|^(?:begin_)?suppress_tokens$|^(?:bos|eos|pad|unk|sep|cls|mask)_(?:id|index)$|^(?:image|img|im|audio|video|vision|speech|slice)_(?:start|end|pad|patch|newline)_id$|^newline_id$|^im_(?:start|end|patch)_token$/;
 /** Lists of words, each a list of ids. */
 const wordKey = /^(?:bad|force|stop)_words_ids$/;
 /** Words with a number each: `[[ids], bias]`. */

@@ -34,6 +34,9 @@ test.each([
   ["stop_token_ids", [2, 3], [0, 1]],
   ["pad_index", 4, null],
   ["image_start_id", 5, 4],
+  ["im_newline_id", 5, 4],
+  ["image_patch_id", 5, 4],
+  ["im_patch_token", 5, 4],
   ["suppress_tokens", [0, 4, 1], [2, 3]],
   ["begin_suppress_tokens", [4], null],
   [
