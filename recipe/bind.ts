@@ -24,7 +24,7 @@ import type { IntegerCopy } from "./integer-copies.ts";
 import { withCopies } from "./kept-copies.ts";
 import { reportLeftover } from "./leftover-quantization.ts";
 import { mainEmbedding } from "./main-embedding.ts";
-import { checkMissingLayers } from "./missing-layers.ts";
+import { checkMissingLayers, countsTwice } from "./missing-layers.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
 import { assignModules, type ModuleAssignment, REST } from "./modules.ts";
@@ -281,7 +281,7 @@ class RecipeBinder {
     const perLayer = perLayerCounts(files?.checkpoint.config ?? {}, tasks);
     const configValues = [...values, ...this.#headValues, ...perLayer];
     const lastRange = layerRanges.findLast((range) => !isOfWholeModels(this.#recipe, range));
-    if (lastRange !== undefined) this.#checkHead(tasks, embedding, lastRange);
+    this.#checkHead(tasks, embedding, lastRange?.place ?? this.#recipe.methodPlace);
     this.#tokens?.finish();
     this.#tensors.finish();
     if (this.#findings.faults.length === 0) usage.judge(this.#findings);
@@ -380,6 +380,12 @@ class RecipeBinder {
     this.#reportTwins(model, stack);
     const [range] = this.#recipe.layerRanges;
     const unlayered = [...model.checkpoint.tensors.keys()].filter((name) => splitLayer(name) === undefined);
+    const type = model.checkpoint.config?.model_type;
+    if (range !== undefined && countsTwice.has(type)) {
+      const message = `the config of "${model.label}" (${type}) counts a layer more than once, and cannot be made to say what the stacked layers are`;
+      const hint = 'Models of this kind can be merged whole, with "models", but not stacked.';
+      this.#findings.fault("recipe/layer-misfit", range.place, message, hint);
+    }
     if (range !== undefined) checkPerLayerParts(model, unlayered, made.count, range, this.#findings);
     return followStack(made, this.#findings);
   }
@@ -465,18 +471,20 @@ class RecipeBinder {
     return new PartBinder(this.#recipe, this.#models, this.#method, this.#findings, this.#tensors, part);
   }
 
-  /** A stack takes its embedding from the first range and its output head from the last. */
-  #checkHead(tasks: readonly TensorTask[], embedding: TensorTask | undefined, lastRange: LayerRange): void {
+  /** A stack takes its embedding from the first range and its output head from the last; an adapter may bring rows for one of them. */
+  #checkHead(tasks: readonly TensorTask[], embedding: TensorTask | undefined, place: LayerRange["place"]): void {
     const head = tasks.find((task) => isMatrixEmbedding(task) && isAfterLayers(task.name));
     const [rows, headRows] = [embedding?.shape[0], head?.shape[0]];
     if (embedding === undefined || head === undefined || rows === headRows) return;
+    const defining = this.#models[this.#definingModel];
+    const stored = this.#inputs[this.#filesOf(this.#definingModel)];
     const [own, ownHead] = [embedding, head].map(
-      ({ name }) => this.#models[this.#definingModel]?.checkpoint.tensors.get(name)?.shape[0],
+      ({ name }) => (stored?.checkpoint.tensors.get(name) ?? defining?.checkpoint.tensors.get(name))?.shape[0],
     );
     if (rows === own && headRows === ownHead) return; // by design: see countsRows
-    const message = `the stack's embedding ${embedding.name} would have ${rows} rows, its output head ${head.name} ${headRows}`;
+    const message = `the output's embedding ${embedding.name} would have ${rows} rows, its head ${head.name} ${headRows}`;
     const hint = "Take both from models of one vocabulary, or make it one: tokenizer_source: union.";
-    this.#findings.fault("recipe/embedding-rows", lastRange.place, message, hint);
+    this.#findings.fault("recipe/embedding-rows", place, message, hint);
   }
 
   #modelIndex(model: ModelReference): number {

@@ -323,3 +323,24 @@ slices:
     'unused-model 3:15 nothing that the recipe takes of "base+tuned" is altered by its adapter',
   ]);
 });
+
+test("rows for the embedding alone, of a model with a head of its own, are refused: the two would differ", () => {
+  const headed: TensorShape[] = [...base, ["lm_head.weight", [10, 4]]];
+  const rows = (saved: Readonly<Record<string, readonly number[]>>) =>
+    bind(
+      adapterOf(
+        {
+          "model.layers.0.q": [
+            [2, 4],
+            [6, 2],
+          ],
+        },
+        saved,
+      ),
+      passthrough,
+      headed,
+    ).faults.map(({ code }) => code);
+  const passthrough = "merge_method: passthrough\nmodels: [{model: base+tuned}]\n";
+  expect(rows({ "model.embed_tokens.weight": [12, 4] })).toEqual(["recipe/embedding-rows"]);
+  expect(rows({ "model.embed_tokens.weight": [12, 4], "lm_head.weight": [12, 4] })).toEqual([]);
+});
