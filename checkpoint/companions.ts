@@ -44,7 +44,9 @@ const passedOverNames: readonly RegExp[] = [
   /^(?:readme|model_?card|changelog|contributing|citation|security)[\w.-]*$/i,
   /\.(?:md|rst|png|jpe?g|gif|svg|webp|ico|bmp|pdf|mp4|mov|webm|wav|mp3|flac|ogg|ipynb|html|css|sh|bat|log|csv|tsv|parquet|jsonl|zip|gz|tar|lock)$/i,
   // Weights in other formats, or the same in another split
-  /\.(?:h5|msgpack|ot|onnx|onnx_data|gguf|ggml|tflite|mlmodel|npz|npy|engine|pdparams|nemo|mar|tract)$/i,
+  /\.(?:ot|onnx_data|gguf|ggml|tflite|mlmodel|engine|pdparams|nemo|mar|tract)$/i,
+  // The same endings belong to data that a loader reads beside the weights: tables of sounds, other networks.
+  /^(?:[\w.-]*[_.-])?(?:model|weights|params|encoder|decoder)(?:[_.-][\w.-]*)?\.(?:h5|msgpack|onnx|npz|npy)$/i,
   /\.index\.json$|\.index\.\w+\.json$/,
   /^(?:pytorch_model|tf_model|flax_model|rust_model|consolidated|adapter_model)[\w.-]*$/,
   /^model(?:\.[\w-]+)?(?:-\d+-of-\d+)?\.safetensors$/,

@@ -46,10 +46,15 @@ export function reportLeftover(
   findings: Findings,
 ): void {
   const { edits, files } = staleQuantization(tasks, checkpoint);
+  const copied = checkpoint.companions.filter((name) => isQuantizerFile(name) && !files.includes(name));
   for (const { path, value } of edits) {
     if (value === undefined) continue;
     const message = `${path.join(".")} in config.json of "${label}" tells of scales of a cache, which the output lacks`;
-    findings.warning("recipe/leftover-quantization", place, message, "It is null in the output.");
+    const hint =
+      copied.length === 0
+        ? "It is null in the output."
+        : `It is null in the output's config.json. ${copied.join(", ")} ${copied.length === 1 ? "is" : "are"} copied as it stands: correct there what is said of the cache.`;
+    findings.warning("recipe/leftover-quantization", place, message, hint);
   }
   const removed = edits.filter(({ value }) => value === undefined);
   if ((removed.length === 0 && files.length === 0) || readsCodes(tasks)) return;

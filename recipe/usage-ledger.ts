@@ -131,9 +131,10 @@ function judgeOne(
     findings.fault("recipe/unused-model", place, message, hint);
   } else if (share < 1 && chosenElements > 0) {
     // What was told of its tensors one by one is told once.
-    if (unused.every(({ reason }) => reason.endsWith("lacks")))
-      findings.withdraw("warning", model, "recipe/tensor-skipped");
-    else if (unused.length === 1 && unused[0]?.tensors === 1) return;
+    const isOne = unused.length === 1 && unused[0]?.tensors === 1;
+    const isTold = (reason: string) => reason.endsWith("lacks") || (reason === OTHER_SHAPE && !isOne);
+    if (unused.every(({ reason }) => isTold(reason))) findings.withdraw("warning", model, "recipe/tensor-skipped");
+    else if (isOne) return;
     const message = `${percent(share)} of what the recipe takes of "${model}" is used: ${reasonsText(unused)}`;
     findings.warning("recipe/partly-used", place, message, "The rest of the output is made without this model.");
   }

@@ -60,12 +60,18 @@ interface Parent extends ModelOrigin {
 /** https://huggingface.co/docs/hub/model-cards: base_model, base_model_relation, library_name, license, tags. */
 function frontMatter(parents: readonly Parent[], adapterConfig: Checkpoint["config"]): string[] {
   const ofAdapters = adapterConfig?.base_model_name_or_path;
-  const bases = typeof ofAdapters === "string" && isHubId(ofAdapters) ? [ofAdapters] : parents.map(({ name }) => name);
+  const named = typeof ofAdapters === "string" && isHubId(ofAdapters) ? [ofAdapters] : parents.map(({ name }) => name);
+  // The Hub takes no card that names something else; the text lists every model.
+  const bases = named.filter((name) => mayBeHubId(name));
   const isAdapter = adapterConfig !== undefined;
   return [
-    "base_model:",
-    ...bases.map((base) => `- ${JSON.stringify(base)}`),
-    `base_model_relation: ${isAdapter ? "adapter" : "merge"}`,
+    ...(bases.length === 0
+      ? []
+      : [
+          "base_model:",
+          ...bases.map((base) => `- ${JSON.stringify(base)}`),
+          `base_model_relation: ${isAdapter ? "adapter" : "merge"}`,
+        ]),
     `library_name: ${isAdapter ? "peft" : "transformers"}`,
     ...licenseLines(parents),
     "tags:",
@@ -101,6 +107,11 @@ function isHubId(text: string): boolean {
   return /^[\w.-]+\/[\w.-]+$/.test(text) && !text.startsWith(".");
 }
 
+/** With an owner, or as the first models on the Hub were called. */
+function mayBeHubId(text: string): boolean {
+  return isHubId(text) || (/^\w[\w.-]*$/.test(text) && !/\.(?:safetensors|ya?ml)$/.test(text));
+}
+
 const FOLDER = '"path/to/this/folder"';
 
 /** By the end of what the config calls its architecture; AutoModel loads what is left. */
@@ -128,11 +139,13 @@ function loadingLines(config: Checkpoint["config"], isAdapter: boolean): string[
   const auto = autoClassOf(String(architecture ?? ""), config ?? {});
   const isSeen = auto === "AutoModelForImageTextToText";
   const reader = isSeen ? "AutoProcessor" : "AutoTokenizer";
+  // Its own code runs then; the card of who wrote it tells what it does.
+  const remote = Object.hasOwn(config ?? {}, "auto_map") ? ", trust_remote_code=True" : "";
   return [
     `from transformers import ${[auto, reader].sort().join(", ")}`,
     "",
-    `model = ${auto}.from_pretrained(${FOLDER}, dtype="auto")`,
-    `${isSeen ? "processor" : "tokenizer"} = ${reader}.from_pretrained(${FOLDER})`,
+    `model = ${auto}.from_pretrained(${FOLDER}, dtype="auto"${remote})`,
+    `${isSeen ? "processor" : "tokenizer"} = ${reader}.from_pretrained(${FOLDER}${remote})`,
   ];
 }
 

@@ -178,6 +178,9 @@ test("what no loader of the model looks for is passed over without a word", asyn
       "pytorch_model.bin.index.json",
       "tf_model.h5",
       "flax_model.msgpack",
+      "model_quantized.onnx",
+      "decoder_with_past_model.onnx",
+      "weights.npz",
       "onnx/model.onnx",
       "model.gguf",
     ],
@@ -195,9 +198,14 @@ test("what no loader of the model looks for is passed over without a word", asyn
 
 test("what is neither is named: other weights, other folders, code that nothing names", async () => {
   const names = ["mtp.safetensors", "spk_dict.pt", "speech_tokenizer/model.safetensors", "handler.py", "stats.dat"];
+  // Tables and other networks in the formats of weights.
+  names.push("mel_filters.npz", "voice.npy", "campplus.onnx", "head.h5");
   expect(await judged(names)).toEqual({
     companions: [],
-    leftBehind: ["handler.py", "mtp.safetensors", "speech_tokenizer/", "spk_dict.pt", "stats.dat"],
+    leftBehind: [
+      ...["campplus.onnx", "handler.py", "head.h5", "mel_filters.npz", "mtp.safetensors"],
+      ...["speech_tokenizer/", "spk_dict.pt", "stats.dat", "voice.npy"],
+    ],
     missingCode: [],
   });
 });

@@ -246,3 +246,14 @@ test("what is skipped and is no weight is told for itself, beside the share of t
     expect.stringMatching(/^partly-used 3:10 95.4 % .*: 1 tensor that "base" lacks \(model.extra.weight\)$/),
   ]);
 });
+
+test("tensors of another shape are told of once: alone by their shapes, together by the share that is used", () => {
+  const other = (...suffixes: string[]) =>
+    tinyLlama(4).map(
+      ([name, shape]): TensorShape => [name, suffixes.some((end) => name.endsWith(end)) ? [2, 2] : shape],
+    );
+  const said = (...suffixes: string[]) =>
+    codesOf(bind(recipeOf("ties", ", density: 0.5"), { base: tinyLlama(4), a: other(...suffixes) }).warnings);
+  expect(said("1.self_attn.q_proj.weight")).toEqual(["recipe/tensor-skipped"]);
+  expect(said("1.self_attn.q_proj.weight", "2.mlp.up_proj.weight")).toEqual(["recipe/partly-used"]);
+});

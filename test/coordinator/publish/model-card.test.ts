@@ -80,6 +80,10 @@ describe("the card of a merge", () => {
 
   test("a name that is odd breaks neither head nor text", () => {
     const odd = 'a"b`c: {x}';
-    expect(headOf(cardOf([odd], [])).base_model).toEqual([odd]);
+    const card = cardOf([odd, "x.safetensors#2", "gpt2", "a/b"], []);
+    // The Hub refuses cards with such names for bases.
+    expect(headOf(card).base_model).toEqual(["gpt2", "a/b"]);
+    expect(card).toContain(`\`\` ${odd} \`\``);
+    expect(headOf(cardOf([odd], []))).not.toHaveProperty("base_model_relation");
   });
 });
