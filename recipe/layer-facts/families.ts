@@ -394,7 +394,6 @@ const rulesByType: ReadonlyMap<string, readonly LayerRule[]> = byType([
     [placeRule("model_type", () => true, true)],
   ],
   [["esmc"], [countRule("model_type")]],
-  [["minicpm3"], [countRule("scale_depth")]],
 ]);
 
 function byType(

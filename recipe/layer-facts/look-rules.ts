@@ -8,7 +8,7 @@ import {
   numbersRule,
   outputsRule,
 } from "./listed-rules.ts";
-import { lastRule, phaseRule, thresholdRule } from "./position-rules.ts";
+import { countRule, lastRule, phaseRule, thresholdRule } from "./position-rules.ts";
 
 /** Lists of numbers of layers, counted from 0: `mlp_only_layers`, `attn_layer_indices`, `full_attn_idxs`, `fullatt_block_indexes`. */
 const numbersName =
@@ -53,6 +53,8 @@ export function lookRules(config: Config, count: number, claimed: ReadonlySet<st
 
 function maybeRule(key: string, value: unknown, count: number): LayerRule | undefined {
   if (Array.isArray(value)) return maybeListRule(key, value, count);
+  // MiniCPM, whose code mostly comes with the model: what a layer adds is divided by the root of how many there are.
+  if (key === "scale_depth") return typeof value === "number" ? countRule(key) : undefined;
   if (typeof value === "string") {
     if (!lettersName.test(key)) return undefined;
     return value.length === count

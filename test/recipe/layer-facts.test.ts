@@ -258,6 +258,10 @@ describe("what follows from the place", () => {
   });
 });
 
+test("what is scaled by the number of layers is told, in whatever type", () => {
+  expect(lostKeys({ model_type: "minicpm", scale_depth: 1.4 })).toEqual(["scale_depth"]);
+});
+
 test("a step that is worked out from how many layers there are is that of the output", () => {
   const layers = [0, 1, 2, 3, 2, 3];
   const sparse = { model_type: "switch_transformers", num_sparse_encoder_layers: 2, encoder_sparse_step: 2 };
