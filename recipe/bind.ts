@@ -50,7 +50,7 @@ import { layoutOf, mainStackOf, type TensorLayout } from "./tensor-layout.ts";
 import { type BoundTokenizer, chatTemplateOf, maybeTokenBinder, type TokenBinder } from "./token-binder.ts";
 import { checkPerLayerParts } from "./unlayered-fit.ts";
 import { VocabularyCheck, type VocabularyOptions } from "./vocabulary-check.ts";
-import { checkRowsBeyond, countsRows, perLayerCounts } from "./vocabulary-counts.ts";
+import { checkRowsBeyond, countsRows, perLayerCounts, perTowerCounts } from "./vocabulary-counts.ts";
 
 /** What a recipe means for the models it names: one task per output tensor. Tasks are to be run only if there are no faults. */
 export interface Binding {
@@ -278,8 +278,9 @@ class RecipeBinder {
       checkRowsBeyond(this.#recipe, defining, embeddingRows, this.#findings);
     const files = this.#inputs[this.#filesOf(this.#definingModel)];
     const isCounted = embeddingRows !== undefined && files !== undefined && countsRows(files, embeddingRows);
-    const perLayer = perLayerCounts(files?.checkpoint.config ?? {}, tasks);
-    const configValues = [...values, ...this.#headValues, ...perLayer];
+    const config = files?.checkpoint.config ?? {};
+    const counts = [...perLayerCounts(config, tasks), ...perTowerCounts(config, tasks)];
+    const configValues = [...values, ...this.#headValues, ...counts];
     const lastRange = layerRanges.findLast((range) => !isOfWholeModels(this.#recipe, range));
     this.#checkHead(tasks, embedding, lastRange?.place ?? this.#recipe.methodPlace);
     this.#tokens?.finish();

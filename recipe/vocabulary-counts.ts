@@ -43,6 +43,25 @@ export function checkRowsBeyond(
   findings.fault("recipe/embedding-rows", tokenizer?.place ?? methodPlace, message, hint);
 }
 
+/** How families count the tokens of one tower, and of which tensor that is; where it is not stored, it is the other tower's, too (FSMT, Marian). */
+const towerCounts = [
+  ["src_vocab_size", /(?:^|\.)encoder\.embed_tokens\.weight$/],
+  ["tgt_vocab_size", /(?:^|\.)decoder\.embed_tokens\.weight$/],
+  ["decoder_vocab_size", /(?:^|\.)decoder\.embed_tokens\.weight$/],
+] as const;
+
+const anyTowers = /(?:^|\.)(?:encoder\.embed_tokens|decoder\.embed_tokens|shared)\.weight$/;
+
+/** Counts of the tokens of encoder and decoder, where the config has them, that follow the rows of the output. */
+export function perTowerCounts(config: Config, tasks: readonly TensorTask[]): ConfigValue[] {
+  return towerCounts.flatMap(([key, pattern]): ConfigValue[] => {
+    if (typeof config[key] !== "number") return [];
+    const task = tasks.find(({ name }) => pattern.test(name)) ?? tasks.find(({ name }) => anyTowers.test(name));
+    const rows = task?.shape[0];
+    return rows === undefined || rows === config[key] ? [] : [{ path: [key], value: rows }];
+  });
+}
+
 /** Counts of the config besides `vocab_size` that follow the rows of the output. */
 export function perLayerCounts(config: Config, tasks: readonly TensorTask[]): ConfigValue[] {
   const rows = tasks.find(({ name }) => /(?:^|\.)embed_tokens_per_layer\.weight$/.test(name))?.shape[0];

@@ -240,6 +240,29 @@ test("of several embeddings the one that the config counts says how many tokens 
   expect(bind(linear("one"), { one }).configValues).toBeUndefined();
 });
 
+test("encoder and decoder that are counted apart are counted by their own rows", () => {
+  const fsmt = (rows: number) => {
+    const shapes: TensorShape[] = ["encoder", "decoder"].flatMap((tower): TensorShape[] => [
+      [`model.${tower}.embed_tokens.weight`, [rows, 4]],
+      [`model.${tower}.layers.0.fc1.weight`, [4, 4]],
+    ]);
+    const counts = { src_vocab_size: rows, tgt_vocab_size: rows };
+    return {
+      checkpoint: checkpointOf(shapes, {
+        model_type: "fsmt",
+        encoder_layers: 1,
+        tie_word_embeddings: false,
+        ...counts,
+      }),
+    };
+  };
+  const { configValues } = bind(linear("one", "two"), { one: fsmt(8), two: fsmt(6) }, { cutEmbeddings: true });
+  expect(configValues).toEqual([
+    { path: ["src_vocab_size"], value: 6 },
+    { path: ["tgt_vocab_size"], value: 6 },
+  ]);
+});
+
 test("a source for a token that every model has does nothing unless it is forced", () => {
   const text = (entry: string) => `${linear("one", "two")}tokenizer: {source: union, tokens: {${entry}}}\n`;
   const models = { one: { tokenizer: ab }, two: { tokenizer: bac } };
