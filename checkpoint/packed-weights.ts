@@ -45,7 +45,9 @@ export function packedWeights(checkpoint: Entries): PackedWeights | undefined {
   if (![...tensors.values()].some((entry) => mayBeCodes(entry))) return undefined;
   const siblings = siblingsIn(tensors);
   const scaled = scaledTensors(checkpoint, "", { packed: "leave" });
+  const scales = new Set([...scaled.values()].map((tensor) => tensor.scales.name));
   const isCodes = (entry: TensorEntry): boolean => {
+    if (scales.has(entry.name)) return false;
     const [module, leaf] = split(entry.name);
     const around = siblings.get(module) ?? new Set<string>();
     if (isFloatDtype(entry.dtype)) {

@@ -14,7 +14,7 @@ const companions: readonly { readonly suffix: string; readonly partners: readonl
 /** Beside a tensor of one of these a scale is a parameter of the model's own, and merged like any other. */
 const unscaled: ReadonlySet<StoredDtype> = new Set<StoredDtype>(["F64", "F32", "F16", "BF16"]);
 const codeDtypes: ReadonlySet<StoredDtype> = new Set<StoredDtype>(["F8_E4M3", "F8_E5M2"]);
-const scaleDtypes: ReadonlySet<StoredDtype> = new Set<StoredDtype>(["F32", "F16", "BF16"]);
+const scaleDtypes: ReadonlySet<StoredDtype> = new Set<StoredDtype>(["F32", "F16", "BF16", "F8_E8M0"]);
 
 /** Of DeepSeek's checkpoints and all that copy them; others say theirs in the config. */
 const DEFAULT_BLOCK = 128;
@@ -53,9 +53,11 @@ export function scaledTensors(
       for (const partner of partners) {
         const codes = checkpoint.tensors.get(stem + partner);
         if (codes === undefined || unscaled.has(codes.dtype)) continue;
-        if (packed === "leave" && (!isFloatDtype(codes.dtype) || isOpaqueDtype(scales.dtype))) continue;
+        if (packed === "leave" && !isFloatDtype(codes.dtype)) continue;
         const fault = dtypeFault(codes, scales);
         const grid = fault === undefined ? gridOf(codes.shape, scales.shape, blockSize(checkpoint.config)) : undefined;
+        // Blocks of a size of their own (MXFP8) are left to packedWeights.
+        if (grid === undefined && packed === "leave" && isOpaqueDtype(scales.dtype)) continue;
         if (grid === undefined) throw unusable(label, codes, scales, fault ?? "their shapes do not fit");
         found.set(codes.name, { codes, scales, ...grid });
       }

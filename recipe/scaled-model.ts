@@ -1,4 +1,4 @@
-import { type ScaledTensor, scaledTensors, scaleNameFor } from "../checkpoint/index.ts";
+import { isOpaqueDtype, type ScaledTensor, scaledTensors, scaleNameFor } from "../checkpoint/index.ts";
 import type { Scaling, TensorTask } from "../merge/work/index.ts";
 import { dtypeOf, type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
 
@@ -32,19 +32,32 @@ function dequantised(scaled: ScaledTensor, filesOf: number): ModelEntry {
 
 /**
  * The tasks that write a tensor as fp8 after the custom of `like`: codes, and fresh scales beside them. What would be copied as it
- * stands is copied, scales and all.
+ * stands is copied, scales and all. Undefined where fresh scales cannot be of the dtype that the custom asks for.
  */
-export function quantisedTasks(task: TensorTask, like: ScaledTensor, dtype: Scaling["codes"]): TensorTask[] {
+export function quantisedTasks(
+  task: TensorTask,
+  like: ScaledTensor,
+  dtype: Scaling["codes"],
+): TensorTask[] | undefined {
   const { name, method, shape } = task;
   const scaleName = scaleNameFor(like, name);
   const { base } = task;
   const isWhole = (n: number) => n === shape.slice(0, -1).reduce((product, size) => product * size, 1);
   if (task.kind === "copy" && base?.kind === "scaled" && base.codes.dtype === dtype && isWhole(base.rows)) {
+    const { dtype: written, shape: grid } = like.scales;
+    const scales: TensorTask = {
+      ...task,
+      name: scaleName,
+      dtype: dtypeOf(like.scales),
+      shape: grid,
+      base: base.scales,
+    };
     return [
       { ...task, dtype, base: base.codes },
-      { ...task, name: scaleName, dtype: dtypeOf(like.scales), shape: like.scales.shape, base: base.scales },
+      isOpaqueDtype(written) ? { ...scales, written: { dtype: written, shape: grid } } : scales,
     ];
   }
+  if (isOpaqueDtype(like.scales.dtype)) return undefined;
   const columns = shape.at(-1) ?? 1;
   const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
   const blockRows = like.blockRows === like.rows ? rows : like.blockRows;

@@ -187,7 +187,17 @@ export class TensorBinder {
       return;
     }
     if (scaled === undefined || (dtype !== "F8_E4M3" && dtype !== "F8_E5M2")) this.tasks.push(...perExpert(task));
-    else this.tasks.push(...quantisedTasks(asCopy(task), scaled, dtype));
+    else {
+      const tasks = quantisedTasks(asCopy(task), scaled, dtype);
+      if (tasks === undefined) this.#refuseScales(task, scaled);
+      else this.tasks.push(...tasks);
+    }
+  }
+
+  #refuseScales({ name }: TensorTask, { scales }: NonNullable<ModelEntry["scaled"]>): void {
+    const message = `${name} would be written as codes with scales in ${scales.dtype}, as ${scales.name} is: powers of two, which fresh scales are not`;
+    const hint = "Write values: dtype: bfloat16. passthrough copies codes and scales as they stand.";
+    this.#findings.repeated("fault", "scales", "recipe/packed-weights", this.#recipe.methodPlace, message, hint);
   }
 
   /** A tensor of another model that the defining one lacks. */

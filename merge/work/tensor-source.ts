@@ -80,7 +80,7 @@ export interface ScaledSource extends SourceShape {
   readonly kind: "scaled";
   readonly dtype: "F32";
   readonly codes: TensorSource;
-  /** [ceil(rows / blockRows), ceil(columns / blockColumns)], F32, BF16 or F16. */
+  /** [ceil(rows / blockRows), ceil(columns / blockColumns)], F32, BF16 or F16; U8: exponents e of powers of two, 2^(e - 127), 255 is NaN. */
   readonly scales: TensorSource;
   readonly rows: number;
   readonly blockRows: number;

@@ -78,3 +78,25 @@ test("a copy that is no model of its own has no metadata of the model", async ()
   await runMerge(`merge_method: passthrough\nslices: [${slice}, ${slice}]`, out, { models });
   expect(contents(join(out, "model.safetensors")).metadata).toEqual({ format: "pt" });
 });
+
+test("fp8 codes with powers of two as scales are merged as their values", async () => {
+  const folder = temporaryFolder();
+  // 1, 2, 0.5 and -1.5 as E4M3; 2^(129 - 127) and 2^(126 - 127) as E8M0, a row each.
+  const codes = Uint8Array.of(0x38, 0x40, 0x30, 0xbc);
+  writeSafetensors(join(folder, "a", "model.safetensors"), [
+    { name: "model.layers.0.up.weight", dtype: "F8_E4M3", shape: [2, 2], bytes: codes },
+    { name: "model.layers.0.up.weight_scale", dtype: "F8_E8M0", shape: [2, 1], bytes: Uint8Array.of(129, 126) },
+  ]);
+  writeFileSync(
+    join(folder, "a", "config.json"),
+    '{"num_hidden_layers": 1, "quantization_config": {"quant_method": "fp8"}}',
+  );
+  const recipe = "merge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}]\ndtype: float32";
+  for (const engine of ["wasm", "reference"] as const) {
+    const out = join(folder, engine);
+    const run = await runMerge(recipe, out, { models: folder, engine });
+    expect(run.outcome).toMatchObject({ outcome: "done" });
+    const { bytes } = readSafetensors(join(out, "model.safetensors")).get("model.layers.0.up.weight")!;
+    expect([...new Float32Array(Uint8Array.from(bytes).buffer)]).toEqual([4, 8, 0.25, -0.75]);
+  }
+});

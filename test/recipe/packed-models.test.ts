@@ -187,7 +187,7 @@ const kinds: Readonly<Record<string, Kind & { readonly said: RegExp }>> = {
     config: quantization("strange"),
   },
   MXFP8: {
-    tensors: weight("F8_E4M3", [16, 32], ["weight_scale", [16, 1], "F8_E8M0"]),
+    tensors: weight("F8_E4M3", [16, 64], ["weight_scale", [16, 2], "F8_E8M0"]),
     said: /ModelOpt/,
     config: quantization("modelopt"),
   },
@@ -391,6 +391,7 @@ test.each([
   ["modelopt", ["weight_scale", [], "F32"]],
   ["quark", ["weight_scale", [], "F32"]],
   ["fp8", ["scale", [1, 1], "F32"]],
+  ["fp8", ["weight_scale_inv", [1, 1], "F8_E8M0"]],
 ] as const)("fp8 with scales stays merged, whatever its quant_method: %s, %j", (method, scale) => {
   const activation: TensorShape[] = [
     ["input_scale", [], "F32"],
@@ -406,6 +407,19 @@ test.each([
     kind: "merge",
     dtype: "BF16",
   });
+});
+
+test("scales that are powers of two are copied as they stand, and not made anew as other numbers", () => {
+  const tensors = weight("F8_E4M3", [16, 8], ["weight_scale_inv", [1, 1], "F8_E8M0"]);
+  const a = model({ tensors, config: quantization("fp8") });
+  const copy = bind("merge_method: passthrough\nmodels: [{model: a}]", { a });
+  expect(copy.faults).toEqual([]);
+  expect(copy.tasks.find(({ name }) => name.endsWith("1.mlp.up_proj.weight_scale_inv"))).toMatchObject({
+    ...{ kind: "copy", dtype: "U8", written: { dtype: "F8_E8M0", shape: [1, 1] } },
+  });
+  expect(bind(linear, { a, b: a }).faults).toMatchObject([
+    { code: "recipe/packed-weights", hint: expect.stringContaining("dtype: bfloat16") },
+  ]);
 });
 
 test("fp8 codes with scales of a custom that is not known are refused", () => {

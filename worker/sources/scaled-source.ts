@@ -38,7 +38,23 @@ async function scalesOf(reader: SourceReader, source: ScaledSource): Promise<Flo
   if (known instanceof Float32Array) return known;
   const rows = Math.ceil(source.rows / source.blockRows);
   const columns = Math.ceil(source.storedRowLength / source.blockColumns);
-  const scales = await hostF32(reader, source.scales, 0, rows * columns);
+  const count = rows * columns;
+  const scales =
+    source.scales.dtype === "U8"
+      ? await powersOfTwo(reader, source, count)
+      : await hostF32(reader, source.scales, 0, count);
   reader.kept.set(source, scales);
   return scales;
+}
+
+/** Of scales that are stored as exponents alone (E8M0). */
+async function powersOfTwo(reader: SourceReader, { scales }: ScaledSource, count: number): Promise<Float32Array> {
+  const { engine } = reader;
+  const mark = engine.mark();
+  const place = engine.allocate(count);
+  await reader.elements(scales, 0, count, place);
+  const exponents = await engine.download(place, count);
+  const powers = Float32Array.from(exponents.subarray(0, count), (e) => (e === 255 ? Number.NaN : 2 ** (e - 127)));
+  engine.release(mark);
+  return powers;
 }
