@@ -22,7 +22,9 @@ interface Arrival {
  */
 export class ResultIntake {
   readonly #store: Store;
-  readonly #slices: ReadonlyMap<string, Slice>;
+  readonly #plan: Plan;
+  /** By name; made when the first result comes, as most jobs have none. */
+  #slicesByName: ReadonlyMap<string, Slice> | undefined;
   readonly #shardPaths: readonly string[];
   readonly #mayWrite: (ref: AttemptRef) => boolean;
   /** By unit: the attempt that holds the grant. */
@@ -38,9 +40,14 @@ export class ResultIntake {
     mayWrite: (ref: AttemptRef) => boolean = () => true,
   ) {
     this.#store = store;
-    this.#slices = new Map(plan.slices.map((slice) => [slice.id, slice]));
+    this.#plan = plan;
     this.#shardPaths = shardPaths;
     this.#mayWrite = mayWrite;
+  }
+
+  get #slices(): ReadonlyMap<string, Slice> {
+    this.#slicesByName ??= new Map(this.#plan.slices.map((slice) => [slice.id, slice]));
+    return this.#slicesByName;
   }
 
   /** The attempt may write from now on, and no other of its unit. Saying it again changes nothing. */
