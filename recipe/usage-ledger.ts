@@ -2,6 +2,7 @@ import { isEmbeddingLike, isFloatDtype, splitLayer } from "../checkpoint/index.t
 import { type PlanUsage, storedIn, type UnusedTensors } from "../merge/work/index.ts";
 import type { Findings } from "./findings.ts";
 import { type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
+import type { Setting } from "./parameters.ts";
 import type { LayerSource } from "./recipe.ts";
 import { shapeText } from "./shapes.ts";
 
@@ -144,15 +145,23 @@ function judgeOne(
   }
 }
 
-/** A weight of 0 for some tensors of a model: by a filter, or at an end of a gradient. */
+/** A weight of 0 for some tensors of a model, by a filter; at an end of a gradient models mostly take turns. */
 function judgeWeightless({ input, source, weights, vocabulary }: Account, findings: Findings): void {
-  if (weights.used + vocabulary.used === 0) return;
+  const written = source.parameters.get("weight")?.setting;
+  if (weights.used + vocabulary.used === 0 || written === undefined || !hasZeroCondition(written)) return;
   const found = [weights.weightless, vocabulary.weightless].filter((some) => some !== undefined);
   const tensors = found.reduce((sum, some) => sum + some.tensors, 0);
   if (tensors === 0) return;
   const which = `${tensors} ${tensors === 1 ? "tensor" : "tensors"} (${tensors === 1 ? "" : "the first "}${found[0]?.example})`;
   const message = `"${input.label}" has the weight 0 for ${which}, and contributes nothing there`;
   findings.warning("recipe/zero-weight", source.place, message, "That is right where it is meant so.");
+}
+
+function hasZeroCondition(setting: Setting): boolean {
+  if (setting.kind !== "conditions") return false;
+  return setting.conditions.some(({ value }) => {
+    return (value.kind === "scalar" && value.value === 0) || hasZeroCondition(value);
+  });
 }
 
 /** "62.5 %": never rounded up to a whole. */

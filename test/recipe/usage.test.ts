@@ -157,13 +157,25 @@ test.each([
 test.each([
   ["[{filter: mlp, value: 0}, {value: 1}]", 2, "the first model.layers.0.mlp.up_proj.weight"],
   ["[{filter: embed_tokens, value: 0}, {value: 1}]", 1, "model.embed_tokens.weight"],
-  ["[0, 1]", 5, "the first model.layers.0.mlp.up_proj.weight"],
+  [
+    "[{filter: mlp, value: [{filter: layers.0, value: 0}, {value: 1}]}, {value: 1}]",
+    1,
+    "model.layers.0.mlp.up_proj.weight",
+  ],
 ])("a weight of 0 for some tensors is a warning: %s", (weight, count, which) => {
   const text = recipeOf("task_arithmetic", "").replace("weight: 1", `weight: ${weight}`);
   const { faults, warnings } = bind(text, { base: tinyLlama(2), a: tinyLlama(2) });
   expect(faults).toEqual([]);
   const found = warnings.filter(({ code }) => code === "recipe/zero-weight").map(({ message }) => message);
   expect(found).toEqual([expect.stringMatching(new RegExp(`"a" has the weight 0 for ${count} tensors? \\(${which}`))]);
+});
+
+test("models that take turns by gradients are none", () => {
+  const { warnings } = bind(recipeOf("task_arithmetic", "").replace("weight: 1", "weight: [0, 1]"), {
+    base: tinyLlama(2),
+    a: tinyLlama(2),
+  });
+  expect(warnings).toEqual([]);
 });
 
 test("an output of which no model is a part would be zero, and is refused", () => {
