@@ -243,7 +243,10 @@ def summarise(table, docs):
             if found:
                 counts[variant][next(kind for kind in ORDER if kind in found)] += 1
     sums = {variant: max(1, sum(counts[variant].values())) for variant in counts}
+    stacked = {name: sum(any(f" {name} " in key for key in entry["results"]) for entry in table.values()) for name in STACKS}
+    ways = ", ".join(f"{name} {count}" for name, count in stacked.items())
     lines = [f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}: {len(table)} configuration classes.", ""]
+    lines += [f"Classes by the way in which they were stacked: {ways}.", ""]
     lines += ["| outcome | config.json as it is saved | without the lists that the class makes |", "|---|---:|---:|"]
     for kind in reversed(ORDER):
         cells = [f"{counts[v][kind]} ({100 * counts[v][kind] / sums[v]:.1f} %)" for v in ("full", "bare")]
