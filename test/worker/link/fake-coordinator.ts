@@ -73,6 +73,8 @@ export interface FakeOptions {
   readonly slots?: number;
   /** What an attempt that asks is told. */
   readonly grant?: (unit: string, attempt: number) => number;
+  /** False: whoever reports has no answer. */
+  readonly answersReport?: (self: FakeCoordinator) => boolean;
   readonly onMessage?: (message: NonNullable<AttachRequest["message"]>, fake: FakeCoordinator) => void;
 }
 
@@ -263,6 +265,7 @@ export class FakeCoordinator {
       answer({ $case: "grant", value: decision as 1 });
     } else if (question.$case === "report") {
       const { result } = question.value;
+      if (this.#options.answersReport?.(this) === false) return;
       void Promise.resolve(this.#fetches.get(`${unit}/${attempt}`)).then(() => {
         const sha256 = result?.$case === "sliceSha256" ? hexOf(result.value, "a hash") : "";
         const isCurrent = this.#out.delete(`${unit}/${attempt}`);

@@ -152,6 +152,25 @@ test("a worker whose coordinator is killed and comes back offers what it finishe
   expect(fatal).toEqual([]);
 });
 
+test("a report whose connection broke before its answer came is repeated on the next one, and not only when its time is over", async () => {
+  let unanswered = 0;
+  const fake = await coordinator({
+    answersReport: (self) => {
+      if (self.hellos.length > 1) return true;
+      if (unanswered++ > 0) return false;
+      self.paused = true;
+      self.stop();
+      void self.listen().then(() => self.resume());
+      return false;
+    },
+  });
+  await attach(fake);
+  await fake.finished;
+  expect(unanswered).toBeGreaterThan(0);
+  expect(fake.failures).toEqual([]);
+  expect(resultOf(fake).equals(expected)).toBe(true);
+});
+
 test("a worker of another protocol version ends with the coordinator's sentence", async () => {
   const fake = await coordinator({ protocolVersion: PROTOCOL_VERSION + 1 });
   const { ended } = await attach(fake);
