@@ -66,6 +66,15 @@ describe("the card of a merge", () => {
     expect(cardOf(["a"], [], { architectures, ...more })).toContain(`model = ${auto}.from_pretrained(`);
   });
 
+  test("says that a model with code of its own is loaded with it, and of others nothing", () => {
+    const own = {
+      architectures: ["OwnForCausalLM"],
+      auto_map: { AutoModelForCausalLM: "modeling_own.OwnForCausalLM" },
+    };
+    expect(cardOf(["a"], [undefined], own).match(/, trust_remote_code=True\)/g)).toHaveLength(2);
+    expect(cardOf(["a"], [undefined])).not.toContain("trust_remote_code");
+  });
+
   test("of an adapter: the model that it is for", () => {
     const config = { base_model_name_or_path: "owner/base" };
     const plan = { ...planOf(["one", "two"]), adapter: {} };
