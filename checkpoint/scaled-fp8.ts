@@ -1,6 +1,7 @@
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
 import { isFloatDtype, isOpaqueDtype, type StoredDtype } from "./dtype.ts";
 import { CheckpointError, quoted } from "./errors.ts";
+import { member } from "./member.ts";
 
 /** How a scale is named, and what its tensor is then called. DeepSeek; compressed-tensors, FBGEMM, ModelOpt; ComfyUI; DeepSeek's own; experts of FBGEMM. */
 const companions: readonly { readonly suffix: string; readonly partners: readonly string[] }[] = [
@@ -119,11 +120,6 @@ function blockSize(config: Checkpoint["config"]): readonly [number, number] {
     if (structure !== undefined) return structure;
   }
   return [DEFAULT_BLOCK, DEFAULT_BLOCK];
-}
-
-function member(value: unknown, key: string): unknown {
-  if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
-  return (value as Readonly<Record<string, unknown>>)[key];
 }
 
 function pair(value: unknown): readonly [number, number] | undefined {

@@ -1,3 +1,5 @@
+import { member } from "./member.ts";
+
 /** Bytes of a record's field in a protobuf message, by its number; undefined where it is no such message. */
 interface Field {
   readonly number: number;
@@ -61,11 +63,6 @@ function tekkenTokens(json: unknown): ReadonlyMap<string, number> | undefined {
     if (typeof rank === "number" && typeof text === "string") tokens.set(text, rank);
   }
   return tokens.size === 0 ? undefined : tokens;
-}
-
-function member(value: unknown, key: string): unknown {
-  if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
-  return (value as Readonly<Record<string, unknown>>)[key];
 }
 
 /** Bytes that print stand for themselves, the others for characters from 256 on. */
