@@ -29,19 +29,14 @@ export async function checkFinite(
   if (!isFloatDtype(dtype)) return;
   const mark = engine.mark();
   const { kernels } = engine;
-  const result = engine.allocate(4);
   let widened: Address | undefined;
   if (dtype === "F64") {
     // What counts is the value that is computed with: a float64 beyond the range of float32 is infinite there.
     widened = engine.allocate(count * 4);
     kernels.widen(widened, raw, dtype, count);
-    kernels.firstNonFinite(result, widened, "F32", count);
-  } else {
-    kernels.firstNonFinite(result, raw, dtype, count);
   }
-  const bytes = await engine.download(result, 4);
-  const index = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
-  if (index === NONE) {
+  const index = await firstNonFinite(engine, widened ?? raw, widened === undefined ? dtype : "F32", count);
+  if (index === undefined) {
     engine.release(mark);
     return;
   }
@@ -68,13 +63,8 @@ export async function checkInRange(
   values: Address,
   rounded: Address,
 ): Promise<void> {
-  const mark = engine.mark();
-  const result = engine.allocate(4);
-  engine.kernels.firstNonFinite(result, rounded, dtype, count);
-  const bytes = await engine.download(result, 4);
-  const index = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
-  engine.release(mark);
-  if (index === NONE) return;
+  const index = await firstNonFinite(engine, rounded, dtype, count);
+  if (index === undefined) return;
   const value = values === rounded ? Number.NaN : await f32At(engine, values + index * 4);
   const element = `element ${first + index}`;
   const message = Number.isFinite(value)
@@ -96,17 +86,28 @@ export async function checkMade(
   count: number,
   values: Address,
 ): Promise<void> {
-  const mark = engine.mark();
-  const result = engine.allocate(4);
-  engine.kernels.firstNonFinite(result, values, "F32", count);
-  const bytes = await engine.download(result, 4);
-  const index = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
-  engine.release(mark);
-  if (index === NONE) return;
+  const index = await firstNonFinite(engine, values, "F32", count);
+  if (index === undefined) return;
   const message = `${what} is beyond float32 (${LARGEST.F32}) at element ${first + index}, though the models are finite`;
   throw new MergeError("merge/nonfinite", message, {
     hint: "Check the models: no trained weights are so large. --allow-nonfinite lets such values through. Finished slices are kept.",
   });
+}
+
+/** Which of the values is the first that is infinite or NaN; undefined: none. */
+async function firstNonFinite(
+  engine: Engine,
+  values: Address,
+  dtype: FloatDtype,
+  count: number,
+): Promise<number | undefined> {
+  const mark = engine.mark();
+  const result = engine.allocate(4);
+  engine.kernels.firstNonFinite(result, values, dtype, count);
+  const bytes = await engine.download(result, 4);
+  const index = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
+  engine.release(mark);
+  return index === NONE ? undefined : index;
 }
 
 async function f32At(engine: Engine, address: Address): Promise<number> {
