@@ -1,12 +1,5 @@
 import { isAfterLayers, isEmbeddingLike, type TensorEntry } from "../checkpoint/index.ts";
-import {
-  isReserved,
-  likenessOf,
-  mismatchOf,
-  type TokenDifference,
-  Vocabularies,
-  type Vocabulary,
-} from "../tokenizer/index.ts";
+import { isReserved, mismatchOf, type TokenDifference, Vocabularies, type Vocabulary } from "../tokenizer/index.ts";
 import type { Findings } from "./findings.ts";
 import type { LayerSource, RecipeInput } from "./recipe.ts";
 import { maybeVocabulary, tokenCount } from "./token-binder.ts";
@@ -70,11 +63,12 @@ export class VocabularyCheck {
     for (const { source, inputIndex } of all) {
       const input = this.#inputs[inputIndex];
       if (input === undefined) continue;
-      const first = before.find((one) => this.#pairs(one, input).length > 0);
-      if (first === undefined) this.#reportUncompared(before, input, source);
+      const comparable = this.#firstComparable(before, input);
+      if (comparable === undefined) this.#reportUncompared(before, input, source);
       before.push(input);
-      if (first === undefined) continue;
-      const mismatches = this.#pairs(first, input).map(([a, b]) => mismatchOf(a, b, rows));
+      if (comparable === undefined) continue;
+      const { first, pairs } = comparable;
+      const mismatches = pairs.map(([a, b]) => mismatchOf(a, b, rows));
       const different = mismatches.find((one) => one.different.length > 0)?.different ?? [];
       const renamed = mismatches.find((one) => one.renamed.length > 0)?.renamed ?? [];
       this.#reportDifferent(different, [first, input], rows, source);
@@ -99,6 +93,14 @@ export class VocabularyCheck {
         this.#sized(source.inputIndex, rows),
         this.#sized(this.#definingInput, own),
       );
+  }
+
+  #firstComparable(before: readonly RecipeInput[], input: RecipeInput) {
+    for (const first of before) {
+      const pairs = this.#pairs(first, input);
+      if (pairs.length > 0) return { first, pairs };
+    }
+    return undefined;
   }
 
   /**
@@ -132,7 +134,7 @@ export class VocabularyCheck {
     const [ofA, ofB] = [this.#files(a), this.#files(b)];
     const pairs = ofA.flatMap(([, one]) => ofB.map(([, other]) => [one, other] as const));
     return pairs.filter(([one, other]) => {
-      const { shared, shift, shifted } = likenessOf(one, other);
+      const { shared, shift, shifted } = this.#known.likeness(one, other);
       return shared >= MOST && (shift === 0 || shifted < MOST);
     });
   }
@@ -153,7 +155,7 @@ export class VocabularyCheck {
     const other = before.find((one) => this.#files(one).length > 0);
     const [[otherFile, others] = []] = other === undefined ? [] : this.#files(other);
     if (own === undefined || other === undefined || others === undefined) return;
-    const { shared, shift } = likenessOf(others, own);
+    const { shared, shift } = this.#known.likeness(others, own);
     const why =
       shared >= MOST
         ? `most ids differ by ${Math.abs(shift)}, for which their tokenizers may make up or not`

@@ -10,7 +10,6 @@ export { type GatheredRows, type GatheringRequest, RowGathering, type RowOf, typ
 export { rolesOf, type TokenIdChange, type TokenIds, tokenIdChanges } from "./token-ids.ts";
 export {
   isReserved,
-  likenessOf,
   mismatchOf,
   type TokenDifference,
   Vocabularies,

@@ -13,6 +13,7 @@ export interface Vocabulary {
 /** Makes vocabularies, equal ones once: with hundreds of models they would fill the memory. */
 export class Vocabularies {
   readonly #known = new Map<Tokenizer, Map<number, Vocabulary>>();
+  readonly #likenesses = new Map<Vocabulary, Map<Vocabulary, Likeness>>();
 
   /** `size`: tokens from this id on have no row and do not count. */
   of(tokenizer: Tokenizer, size: number): Vocabulary {
@@ -20,6 +21,15 @@ export class Vocabularies {
     this.#known.set(tokenizer, bySize);
     const known = bySize.get(size) ?? vocabularyOf(tokenizer, size);
     bySize.set(size, known);
+    return known;
+  }
+
+  /** Of two once: every token is looked at. */
+  likeness(a: Vocabulary, b: Vocabulary): Likeness {
+    const ofA = this.#likenesses.get(a) ?? new Map<Vocabulary, Likeness>();
+    this.#likenesses.set(a, ofA);
+    const known = ofA.get(b) ?? likenessOf(a, b);
+    ofA.set(b, known);
     return known;
   }
 }
@@ -86,7 +96,7 @@ export interface Likeness {
   readonly shifted: number;
 }
 
-export function likenessOf(a: Vocabulary, b: Vocabulary): Likeness {
+function likenessOf(a: Vocabulary, b: Vocabulary): Likeness {
   const shifts = new Map<number, number>();
   let count = 0;
   for (const [token, id] of a.ids) {
