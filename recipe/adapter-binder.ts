@@ -17,6 +17,9 @@ import { type LayerRange, type LayerSource, type Recipe, settingsInOrder } from 
 import { sameShape, shapeText } from "./shapes.ts";
 import { UsageLedger } from "./usage-ledger.ts";
 
+/** What helps where something of an adapter cannot be merged apart from its model. */
+const APPLY_FIRST = "Apply the adapters to their model (model+adapter) and merge the models.";
+
 export interface BoundAdapters {
   readonly tasks: readonly TensorTask[];
   readonly adapter?: PlanAdapter;
@@ -101,16 +104,21 @@ function membersOf(
     if (saved !== undefined) {
       const also = others.length === 0 ? "" : ` and ${others.length} more`;
       const message = `"${model.label}" holds ${saved}${also} besides A and B, which ${method.name} cannot merge`;
-      refuse(source, message, "Apply the adapters to their model (model+adapter) and merge the models.");
+      refuse(source, message, APPLY_FIRST);
     }
-    const dora = [...adapter.pairs.values()].find(({ magnitudes }) => magnitudes !== undefined);
-    if (dora !== undefined) {
-      const message = `"${model.label}" is a DoRA (${dora.magnitudes?.name}): what it does is no sum of B A, which ${method.name} merges`;
-      refuse(source, message, "Apply the adapters to their model (model+adapter) and merge the models.");
+    const magnitudes = magnitudesIn(adapter);
+    if (magnitudes !== undefined) {
+      const message = `"${model.label}" is a DoRA (${magnitudes.name}): what it does is no sum of B A, which ${method.name} merges`;
+      refuse(source, message, APPLY_FIRST);
     }
     members.push({ source, model, adapter });
   }
   return isSound ? members : undefined;
+}
+
+/** Of a DoRA, the first of them. */
+function magnitudesIn({ pairs }: Adapter): TensorEntry | undefined {
+  return [...pairs.values()].find(({ magnitudes }) => magnitudes !== undefined)?.magnitudes;
 }
 
 class ModuleBinder {
@@ -315,18 +323,16 @@ export function maybePlainAdapter(
     return undefined;
   }
   for (const { label, adapter } of others.length === 0 ? [] : [first, ...others]) {
-    const dora = [...(adapter?.pairs.values() ?? [])].find(({ magnitudes }) => magnitudes !== undefined);
-    if (dora === undefined) continue;
-    const message = `"${label}" is a DoRA (${dora.magnitudes?.name}): lengths of rows and what they are of cannot be merged apart from each other`;
-    const hint = "Apply the adapters to their model (model+adapter) and merge the models.";
-    findings.fault("recipe/adapter", place, message, hint);
+    const magnitudes = adapter && magnitudesIn(adapter);
+    if (magnitudes === undefined) continue;
+    const message = `"${label}" is a DoRA (${magnitudes.name}): lengths of rows and what they are of cannot be merged apart from each other`;
+    findings.fault("recipe/adapter", place, message, APPLY_FIRST);
   }
   for (const other of others) {
     const [rows, others] = [first, other].map(({ adapter }) => JSON.stringify([...(adapter?.config?.tokenRows ?? [])]));
     if (rows !== others) {
       const message = `"${first.label}" and "${other.label}" hold trained rows of different tokens: ${recipe.method} merges them row by row as they stand`;
-      const hint = "Apply the adapters to their model (model+adapter) and merge the models.";
-      findings.fault("recipe/adapter-mismatch", place, message, hint);
+      findings.fault("recipe/adapter-mismatch", place, message, APPLY_FIRST);
     }
     for (const [module, own] of first.adapter.pairs) {
       const pair = other.adapter?.pairs.get(module);
