@@ -1,6 +1,6 @@
 import { isOpaqueDtype, type ScaledTensor, scaledTensors, scaleNameFor } from "../checkpoint/index.ts";
 import type { Scaling, TensorTask } from "../merge/work/index.ts";
-import { dtypeOf, type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
+import { asBytes, dtypeOf, type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
 
 /** A model as its values: codes become what they mean, scales are no tensors of their own. */
 export function withoutScales(model: RecipeModel): RecipeModel {
@@ -44,17 +44,11 @@ export function quantisedTasks(
   const { base } = task;
   const isWhole = (n: number) => n === shape.slice(0, -1).reduce((product, size) => product * size, 1);
   if (task.kind === "copy" && base?.kind === "scaled" && base.codes.dtype === dtype && isWhole(base.rows)) {
-    const { dtype: written, shape: grid } = like.scales;
-    const scales: TensorTask = {
-      ...task,
-      name: scaleName,
-      dtype: dtypeOf(like.scales),
-      shape: grid,
-      base: base.scales,
-    };
+    const { shape: grid, written } = asBytes(like.scales);
+    const scales = { ...task, name: scaleName, dtype: dtypeOf(like.scales), shape: grid, base: base.scales };
     return [
       { ...task, dtype, base: base.codes },
-      isOpaqueDtype(written) ? { ...scales, written: { dtype: written, shape: grid } } : scales,
+      { ...scales, ...(written && { written }) },
     ];
   }
   if (isOpaqueDtype(like.scales.dtype)) return undefined;
