@@ -1,5 +1,6 @@
 import type { UnitId, WorkerId } from "../../merge/work/index.ts";
 import { attemptOn, lend } from "./attempts.ts";
+import { areDivided } from "./disputes.ts";
 import { isHeldUp } from "./earlier.ts";
 import type { Effect } from "./events.ts";
 import { medianOf } from "./pace.ts";
@@ -79,7 +80,7 @@ function nextFor(state: JobState, worker: Worker): { readonly unit: Unit; readon
 function suits(state: JobState, worker: Worker, unit: Unit | undefined): boolean {
   if (unit === undefined || attemptOn(unit, worker.id) !== undefined) return false;
   // Whoever has voted on a disputed slice, or answered what another is asked for, has nothing new to say.
-  const disputed = unit.kind === "slice" ? isDisputed(unit) : unit.votes !== undefined;
+  const disputed = unit.kind === "slice" ? areDivided(unit.votes) : unit.votes !== undefined;
   if (worker.kind === "remote" && disputed && hasVoted(unit, worker.id)) return false;
   if (worker.kind === "local" || state.able <= 1) return true;
   const avoided = new Set(unit.failedOn);
@@ -99,11 +100,6 @@ function largestMemoryOf(state: JobState): number {
     state.largestMemoryBytes = largest;
   }
   return state.largestMemoryBytes;
-}
-
-function isDisputed(unit: Unit): boolean {
-  const [first, ...rest] = unit.votes ?? [];
-  return rest.some(({ sha256 }) => sha256 !== first?.sha256);
 }
 
 function hasVoted(unit: Unit, worker: WorkerId): boolean {

@@ -13,8 +13,13 @@ export type Judgement =
   | { readonly kind: "agreed" | "won"; readonly sha256: string }
   | { readonly kind: "undecided" | "hopeless" };
 
-/** A machine has one vote, its newest, however often it computes; threads of one machine have one each time. */
+/**
+ * A machine has one vote, its newest, however often it computes; threads of one machine have one each time. One that contradicts itself
+ * agrees with nobody, not with itself either: others say which of the two is right.
+ */
 export function judge(votes: readonly Vote[]): Judgement {
+  const [first] = votes;
+  if (!areDivided(votes)) return { kind: "agreed", sha256: first?.sha256 ?? "" };
   const counted = new Map<string, Vote>();
   for (const given of votes) {
     const own = given.local === true || given.worker === "";
@@ -22,10 +27,13 @@ export function judge(votes: readonly Vote[]): Judgement {
   }
   const counts = new Map<string, number>();
   for (const { sha256 } of counted.values()) counts.set(sha256, (counts.get(sha256) ?? 0) + 1);
-  const [first = ""] = counts.keys();
-  if (counts.size <= 1) return { kind: "agreed", sha256: first };
   for (const [sha256, count] of counts) if (count > 1) return { kind: "won", sha256 };
   return { kind: counts.size > 2 ? "hopeless" : "undecided" };
+}
+
+/** Whether there are two hashes: whoever gave one of them has nothing new to say. */
+export function areDivided(votes: readonly Vote[] | undefined): boolean {
+  return votes?.some(({ sha256 }) => sha256 !== votes[0]?.sha256) === true;
 }
 
 export function voteOf({ worker, attempt }: Pick<Vote, "worker" | "attempt">, sha256: string, local: boolean): Vote {

@@ -43,7 +43,8 @@ export function hasSaid(state: JobState, { unit, worker, attempt }: HeldBy): boo
 /** What was said so far, if nobody else can say anything: those who could have gone. Undefined: somebody can, or nobody has. */
 export function mustDo(state: JobState, unit: Unit, out: Effect[]): Vote | undefined {
   const said = unit.votes ?? [];
-  const able = said.filter(({ worker }) => state.workers.get(worker)?.able === true).length;
+  const sayers = new Set(said.map(({ worker }) => worker));
+  const able = [...sayers].filter((worker) => state.workers.get(worker)?.able === true).length;
   if (said.length === 0 || state.able === 0 || state.able > able) return undefined;
   if (judge(said).kind === "agreed") {
     // As slices that nobody else can audit: for a while one may come.

@@ -1,4 +1,5 @@
 import type { Failure } from "../../merge/work/index.ts";
+import { areDivided } from "./disputes.ts";
 import { earlierMayWrite } from "./earlier.ts";
 import { medianOf } from "./pace.ts";
 import { isRunning } from "./phases.ts";
@@ -35,9 +36,7 @@ export function isAtRest(state: JobState): boolean {
 
 /** Slices that all who are there have voted on, and differently. */
 function disputesFor(state: JobState, message: string): Pick<Failure, "message" | "hint"> {
-  const disputed = [...state.units.values()].filter(({ status, votes }) => {
-    return status === "pending" && new Set(votes?.map(({ sha256 }) => sha256)).size > 1;
-  });
+  const disputed = [...state.units.values()].filter(({ status, votes }) => status === "pending" && areDivided(votes));
   const [first] = disputed;
   if (first === undefined)
     return { message, hint: "Look into the coordinator's log, and whether its journal answers." };

@@ -295,6 +295,23 @@ describe("audits and disputes", () => {
     expect(only(core.attach(W3, 1, { kind: "remote" }), "assign")).toMatchObject([{ worker: W3 }]);
   });
 
+  test("a machine that contradicts itself decides nothing: two others do, and it is set aside, though no write ever ended well", () => {
+    const core = cluster([A], [W1]);
+    const full = { code: "storage/full", retryable: false };
+    core.grant(A, 1, W1, "wrong");
+    core.failed(A, 1, full);
+    core.on({ type: "resume-requested" });
+    const contradicted = core.grant(A, 2, W1, "right");
+    expect(types(contradicted)).toEqual(["cancel", "count", "journal-disputed", "refuse"]);
+    expect(only(core.attach(W2, 1, { kind: "remote" }), "assign")).toMatchObject([{ worker: W2, attempt: 3 }]);
+    const decided = core.grant(A, 3, W2, "right");
+    expect(only(decided, "set-aside")).toMatchObject([{ worker: W1 }]);
+    expect(types(decided)).toContain("grant");
+    // Nothing is disputed any more: whoever said so may write it.
+    core.failed(A, 3, full);
+    expect(only(core.on({ type: "resume-requested" }), "assign")).toMatchObject([{ worker: W2, attempt: 4 }]);
+  });
+
   test("three hashes fail the job", () => {
     const core = cluster([A], [W1, W2, W3], { audit });
     finish(core, A, 1, "x");
