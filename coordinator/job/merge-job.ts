@@ -89,6 +89,7 @@ export interface MergeJobOptions {
   readonly clock: { nowMs(): number };
   /** For workers on other machines: how leases lapse, and who else may believe to lead. See JobPorts. */
   readonly ticks?: JobPorts["ticks"];
+  readonly othersTurn?: JobPorts["othersTurn"];
   /** How long after a confirmation grants are safe; absent where a lock holds others off. */
   readonly leadershipMs?: number;
   /** Absent: those for threads. */
@@ -377,7 +378,7 @@ async function resume(
     inputs: options.inputs.map(({ label, files }) => ({ label, files })),
     shardPaths,
   };
-  const { limits = localLimits, leadershipMs, ticks } = options;
+  const { limits = localLimits, leadershipMs, ticks, othersTurn } = options;
   const earlier = isFirst
     ? nothingEarlier
     : await earlierGrants(
@@ -401,6 +402,7 @@ async function resume(
       ...(options.workers === undefined ? {} : { workers: options.workers(job) }),
       clock: options.clock,
       ...(ticks === undefined ? {} : { ticks }),
+      ...(othersTurn === undefined ? {} : { othersTurn }),
       ...(leadershipMs === undefined ? {} : { leadership: { confirm: () => leader.confirm(), limitMs: leadershipMs } }),
       observer: options.observer,
       publish: async (sealed) => {

@@ -129,6 +129,7 @@ export class SimulatedCoordinator {
       surveyElements: cluster.surveyElements,
       workers: () => this.#hub.source(this.#remoteJob()),
       clock: { nowMs: () => this.process.nowMs() },
+      othersTurn: () => new Promise((resolve) => this.process.after(0, resolve)),
       ticks: (tick) => {
         let on = true;
         this.process.every(
