@@ -174,5 +174,5 @@ export function reindex(state: JobState, worker: Worker): void {
 
 /** Whether it would take work if it had a free slot. */
 function isAble(worker: Worker): boolean {
-  return worker.attached && !worker.silent && !worker.draining && worker.setAside === undefined;
+  return worker.attached && !worker.silent && !worker.draining && !worker.isBarred && worker.setAside === undefined;
 }

@@ -77,7 +77,7 @@ function nextFor(state: JobState, worker: Worker): { readonly unit: Unit; readon
 }
 
 /** Other workers are better where the unit failed, vanished or does not fit here, as long as there are others. */
-function suits(state: JobState, worker: Worker, unit: Unit | undefined): boolean {
+export function suits(state: JobState, worker: Worker, unit: Unit | undefined): boolean {
   if (unit === undefined || attemptOn(unit, worker.id) !== undefined) return false;
   // Whoever has voted on a disputed slice, or answered what another is asked for, has nothing new to say.
   const disputed = unit.kind === "slice" ? areDivided(unit.votes) : unit.votes !== undefined;
@@ -106,7 +106,7 @@ function hasVoted(unit: Unit, worker: WorkerId): boolean {
   return unit.votes?.some((given) => given.worker === worker) === true;
 }
 
-function mayAudit(state: JobState, worker: Worker, unit: Unit | undefined): boolean {
+export function mayAudit(state: JobState, worker: Worker, unit: Unit | undefined): boolean {
   if (unit === undefined || worker.kind !== "remote" || state.cut.get(unit.task)?.settled === false) return false;
   return unit.doneBy?.worker !== worker.id && attemptOn(unit, worker.id) === undefined;
 }

@@ -18,6 +18,7 @@ export interface AttachedWorker {
   readonly host: string;
   readonly memoryBytes: number;
   readonly slots: number;
+  readonly isBarred?: boolean;
   /** Attempts that it still has. */
   readonly held: readonly AttemptRef[];
 }
@@ -35,6 +36,8 @@ export type JobEvent =
   | ({ readonly type: "worker-lost"; readonly worker: WorkerId; readonly failure: Failure } & Timed)
   | ({ readonly type: "worker-draining"; readonly worker: WorkerId } & Timed)
   | ({ readonly type: "slots-changed"; readonly worker: WorkerId; readonly slots: number } & Timed)
+  /** Whether the pool gives the worker to no job at all: another one set it aside. */
+  | ({ readonly type: "worker-barred"; readonly worker: WorkerId; readonly isBarred: boolean } & Timed)
   /** Renews the leases of those that are alive. Answered by "dropped" for those that are not the worker's any more. */
   | ({
       readonly type: "heartbeat";

@@ -29,3 +29,4 @@ export {
   type UnitKind,
   type UnitStatus,
 } from "./state.ts";
+export { workersWanted } from "./wanted.ts";

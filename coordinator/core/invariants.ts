@@ -113,7 +113,7 @@ function ofWorker(state: JobState, worker: Worker): string[] {
     }
   }
   if (worker.pardonMs !== undefined && !state.aside.has(id)) broken.push(`${id} is set aside for ever by mistake`);
-  const able = worker.attached && !worker.silent && !worker.draining && !isSetAside;
+  const able = worker.attached && !worker.silent && !worker.draining && !worker.isBarred && !isSetAside;
   if (worker.able !== able) broken.push(`${id} is ${able ? "" : "not "}able, and taken for the contrary`);
   const at = able && units.size < worker.slots ? units.size : -1;
   if (worker.freeAt !== at) broken.push(`${id} stands among those with ${worker.freeAt} units, not ${at}`);

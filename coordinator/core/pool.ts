@@ -16,6 +16,8 @@ export interface PoolJob {
   readonly wanted: number;
   /** Few units are left, and each may suit one worker only: a slot at as many workers as can be comes before slots at the same. */
   readonly spread?: boolean;
+  /** Workers that it needs a slot at before all others: what it has ready suits none of those where it has some. */
+  readonly needs?: readonly WorkerId[];
 }
 
 /** Slots of each worker for each job; a job or worker that is not there has none. */
@@ -47,7 +49,9 @@ export function shareSlots(workers: readonly PoolWorker[], jobs: readonly PoolJo
     totals.set(job, (totals.get(job) ?? 0) - free);
     share.set(worker, (share.get(worker) ?? 0) + free);
   };
-  for (const { id, spread = false } of jobs) if (spread) for (const worker of workers) give(id, worker.id, 1);
+  for (const { id, needs = [] } of jobs) for (const worker of needs) give(id, worker, 1);
+  for (const { id, spread = false } of jobs)
+    if (spread) for (const worker of workers) give(id, worker.id, 1 - (shares.get(id)?.get(worker.id) ?? 0));
   for (const { id } of jobs) {
     for (const [worker, slots] of before.get(id) ?? []) give(id, worker, slots - (shares.get(id)?.get(worker) ?? 0));
   }

@@ -1,7 +1,7 @@
 import type { UnitId, WorkerId } from "../../merge/work/index.ts";
 
 /** How far a queue is searched for a unit that suits a worker better than the first one: no event may cost more for a longer queue. */
-const LOOK_AHEAD = 8;
+export const LOOK_AHEAD = 8;
 
 /** First in, first out, with returned units at the front. */
 export interface Queue {

@@ -127,7 +127,9 @@ export interface Worker {
   silent: boolean;
   heardMs: number;
   draining: boolean;
-  /** Of the above: takes work. */
+  /** The pool gives it to nobody: another job set it aside. */
+  isBarred: boolean;
+  /** Of the above, and not set aside: takes work, or would if it had a slot. */
   able: boolean;
   /** Why it gets no more work; until when, if that may pass. */
   setAside?: Failure;

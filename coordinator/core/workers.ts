@@ -25,6 +25,7 @@ export function onWorkerAttached(state: JobState, event: EventOf<"worker-attache
   worker.draining = false;
   worker.heardMs = state.nowMs;
   worker.slots = event.slots;
+  worker.isBarred = event.isBarred === true;
   const named = new Set(event.held.map(keyOf));
   takeBack(state, worker, (unit, attempt) => {
     const ref = { unit: unit.id, attempt: attempt.number };
@@ -48,6 +49,7 @@ function newWorker(event: EventOf<"worker-attached">): Worker {
     silent: false,
     heardMs: nowMs,
     draining: false,
+    isBarred: false,
     able: false,
     units: new Set(),
     faults: new Set(),
@@ -93,6 +95,14 @@ export function onSlotsChanged(state: JobState, event: EventOf<"slots-changed">)
   if (worker === undefined) return;
   worker.slots = event.slots;
   reindex(state, worker);
+}
+
+export function onWorkerBarred(state: JobState, event: EventOf<"worker-barred">): void {
+  const worker = state.workers.get(event.worker);
+  if (worker === undefined) return;
+  worker.isBarred = event.isBarred;
+  reindex(state, worker);
+  if (event.isBarred) leaveRun(state.readySlices, worker.id);
 }
 
 /** A worker that is alive may have a thread that hangs: its attempts are named, and not renewed. */

@@ -26,6 +26,7 @@ import {
   reduce,
   stalled,
   type WriterRun,
+  workersWanted,
 } from "../core/index.ts";
 import type { HeldAttempt, WorkerLink, WorkerListener, WorkerSource } from "../link/index.ts";
 import { digestInSteps, digestOfData } from "./digest-of-data.ts";
@@ -87,6 +88,8 @@ export interface Progress {
   readonly stalled?: Failure;
   /** Units that could be lent, or are: what the pool shares slots by. */
   readonly wanted: number;
+  /** Workers of whom it has no slot and needs one: what is ready suits none of its own. */
+  readonly workersWanted: readonly WorkerId[];
 }
 
 export interface JobOptions {
@@ -160,7 +163,8 @@ export class JobRunner implements WorkerListener, JobControls {
   /** Resolves when the stage of a job that was cancelled or terminated is gone; to the reason where it is not. */
   readonly discarded: Promise<Failure | undefined>;
   #stalled: Failure | undefined;
-  /** When that was looked at. */
+  #workersWanted: readonly WorkerId[] = [];
+  /** When these two were looked at. */
   #stalledMs = 0;
   #bytesRead = 0;
   #bytesWritten = 0;
@@ -241,9 +245,9 @@ export class JobRunner implements WorkerListener, JobControls {
 
   attached(link: WorkerLink, held: readonly AttemptRef[]): readonly AttemptRef[] {
     this.#links.set(link.id, link);
-    const { id: worker, kind, incarnation, host, memoryBytes, slots } = link;
-    const nowMs = this.#now();
-    return this.#ask({ type: "worker-attached", worker, kind, incarnation, host, memoryBytes, slots, held, nowMs });
+    const { id: worker, kind, incarnation, host, memoryBytes, slots, isBarred = false } = link;
+    const traits = { kind, incarnation, host, memoryBytes, slots, isBarred };
+    return this.#ask({ type: "worker-attached", worker, ...traits, held, nowMs: this.#now() });
   }
 
   writing(worker: WorkerId, attempts: readonly AttemptRef[]): void {
@@ -278,6 +282,10 @@ export class JobRunner implements WorkerListener, JobControls {
 
   slotsChanged(worker: WorkerId, slots: number): void {
     this.#post({ type: "slots-changed", worker, slots, nowMs: this.#now() });
+  }
+
+  barred(worker: WorkerId, isBarred: boolean): void {
+    this.#post({ type: "worker-barred", worker, isBarred, nowMs: this.#now() });
   }
 
   grantRequested(worker: WorkerId, unit: UnitId, attempt: number, sha256?: string): void {
@@ -430,6 +438,7 @@ export class JobRunner implements WorkerListener, JobControls {
     this.#stalledMs = this.#now();
     // Looks at all that is held: not at each event.
     this.#stalled = stalled(this.#state, this.#stalledMs);
+    this.#workersWanted = workersWanted(this.#state);
     this.#post({ type: "time-passed", nowMs: this.#now() });
     this.#confirm();
   }
@@ -470,6 +479,7 @@ export class JobRunner implements WorkerListener, JobControls {
       bytesWritten: this.#bytesWritten,
       tensorsCut: this.#tensorsCut,
       wanted: paused === undefined ? slicesOpen + sealsOpen + auditsOpen : this.#state.held,
+      workersWanted: this.#workersWanted,
     };
   }
 

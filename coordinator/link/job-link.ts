@@ -35,6 +35,7 @@ export class JobLink implements WorkerLink {
   readonly host: string;
   readonly memoryBytes: number;
   slots = 0;
+  isBarred = false;
   readonly output: OutputAccess;
   readonly #worker: RemoteWorker;
   readonly #open: OpenJob;

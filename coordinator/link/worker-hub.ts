@@ -134,6 +134,14 @@ export class WorkerHub {
     link.listener.slotsChanged(worker.id, slots);
   }
 
+  /** Whether a worker is nobody's, so that the job need not wait for it. */
+  setBarred(worker: RemoteWorker, job: string, isBarred: boolean): void {
+    const link = worker.links.get(job);
+    if (link === undefined || link.isBarred === isBarred) return;
+    link.isBarred = isBarred;
+    link.listener.barred(worker.id, isBarred);
+  }
+
   /** A job found that the worker fails at everything, or computes wrongly. */
   setAside(id: WorkerId, failure: Failure): void {
     const worker = this.#workers.get(id);

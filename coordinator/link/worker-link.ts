@@ -9,6 +9,8 @@ export interface WorkerLink extends WorkerTraits {
   readonly id: WorkerId;
   /** How many assignments it takes at once: one to compute while another becomes durable. The pool may change it. */
   readonly slots: number;
+  /** Whether the pool gives it to no job, for one set it aside. */
+  readonly isBarred?: boolean;
   /** Lends an attempt for `leaseMs` from now. Receiving it twice is receiving it once. */
   assign(assignment: Assignment, leaseMs: number): void;
   /** Answers `grantRequested`: all calls of this attempt that wait. A grant also renews the lease: the worker counts from when it asked. */
@@ -91,6 +93,8 @@ export interface WorkerListener {
   mayWrite(attempt: AttemptRef): boolean;
   /** The pool gives the worker more or fewer slots for this job. What is assigned already stays. */
   slotsChanged(worker: WorkerId, slots: number): void;
+  /** The pool gives the worker to no job any more, for one set it aside; or to this one again. */
+  barred(worker: WorkerId, isBarred: boolean): void;
 }
 
 /** Brings workers up for a job that has work for them, and tells the listener of each. Rejects where none can be had. */

@@ -388,7 +388,8 @@ export class JobCoordinator {
       // Twice what is open: stragglers may be overtaken, and audits made. The last units must find a worker where they did not fail.
       const spread = job.wanted > 0 && job.wanted <= workers.length;
       const wanted = spread ? Math.max(2 * job.wanted, workers.length) : 2 * job.wanted;
-      return [{ id, priority: job.record.priority, wanted, spread }];
+      const needs = job.progressNow?.workersWanted ?? [];
+      return [{ id, priority: job.record.priority, wanted, spread, needs }];
     });
     const before: Shares = new Map(
       [...hub.jobs.keys()].map((id) => [
@@ -396,8 +397,12 @@ export class JobCoordinator {
         new Map(workers.map((worker) => [worker.id, worker.links.get(id)?.slots ?? 0] as const)),
       ]),
     );
+    const able = new Set(workers);
     for (const worker of present) {
-      if (!workers.includes(worker)) for (const { id } of jobs) hub.setSlots(worker, id, 0);
+      for (const { id } of jobs) {
+        if (!able.has(worker)) hub.setSlots(worker, id, 0);
+        hub.setBarred(worker, id, !able.has(worker));
+      }
     }
     const pool = workers.map(({ id, facts }) => ({ id, slots: facts.threads * slotsPerThread }));
     const byId = new Map(workers.map((worker) => [worker.id, worker]));

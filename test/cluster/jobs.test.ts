@@ -116,6 +116,18 @@ describe("jobs of a coordinator", { timeout: SLOW }, () => {
     expect(String(first[0]?.endedAt) < String(second[0]?.endedAt)).toBe(true);
   });
 
+  test("that have a worker each, and are audited by one another's, end: neither waits for slots that the other keeps", async () => {
+    const rig = new Rig();
+    const { address } = await rig.coordinator([...SHORT, "--audit", "30%"]);
+    // Both are there before the jobs are: each job has the slots of one.
+    const workers = ["w1", "w2"].map((name) => rig.worker(address, name));
+    await Promise.all(workers.map((worker) => worker.event(({ msg }) => msg === "attached")));
+    const jobs = ["one", "two"].map((name) => rig.submit(address, rig.recipe(), name));
+    for (const job of jobs) expect((await job.ended).code).toBe(0);
+    const [reference, ...outputs] = [await rig.reference(), join(rig.out, "one"), join(rig.out, "two")].map(sums);
+    expect(outputs).toEqual([reference, reference]);
+  });
+
   test("with a wrong recipe or place are refused with every fault, before any work", async () => {
     const rig = new Rig();
     const { address } = await rig.coordinator();

@@ -276,6 +276,7 @@ export class SimulatedCoordinator {
       for (const worker of this.#hub.workers) {
         const gets = worker.attached && !worker.draining && (sound.length === 0 || worker.setAside === undefined);
         this.#hub.setSlots(worker, JOB, gets ? 2 * worker.facts.threads : 0);
+        this.#hub.setBarred(worker, JOB, sound.length > 0 && worker.setAside !== undefined);
       }
     });
   }

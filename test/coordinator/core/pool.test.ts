@@ -46,6 +46,29 @@ test("slots stay where they were", () => {
   expect(after.get("a")).toEqual(new Map([[W2, 4]]));
 });
 
+test("a job has a slot at a worker that it needs, be it all another's, and no more slots for that", () => {
+  const before: Shares = new Map([
+    ["a", new Map([[W1, 4]])],
+    ["b", new Map([[W2, 4]])],
+  ]);
+  const after = shareSlots(
+    TWO,
+    [
+      { ...job("a"), needs: [W2] },
+      { ...job("b"), needs: [W1] },
+    ],
+    before,
+  );
+  expect([after.get("a")?.get(W2), after.get("b")?.get(W1)]).toEqual([1, 1]);
+  expect([total(after, "a"), total(after, "b")]).toEqual([4, 4]);
+  expect([onWorker(after, W1), onWorker(after, W2)]).toEqual([4, 4]);
+});
+
+test("a job of one slot has it where it needs it", () => {
+  const jobs = [{ ...job("a", 0, 1), spread: true, needs: [W2] }, job("b")];
+  expect(shareSlots(TWO, jobs, NONE).get("a")).toEqual(new Map([[W2, 1]]));
+});
+
 test("a job that ends leaves its slots, a worker that leaves takes them along", () => {
   const before = shareSlots(TWO, [job("a"), job("b")], NONE);
   expect(total(shareSlots(TWO, [job("a")], before), "a")).toBe(8);

@@ -82,6 +82,9 @@ export class RecordingJob implements WorkerListener {
   }
   mayWrite = () => true;
   roomForSummary = async () => () => {};
+  barred(worker: string, isBarred: boolean) {
+    this.heard.push(["barred", worker, isBarred]);
+  }
   slotsChanged(worker: string, slots: number) {
     this.heard.push(["slotsChanged", worker, slots]);
   }

@@ -39,7 +39,7 @@ beforeEach(async () => {
 function coordinator(
   jobsMax = 0,
   of: JobQueue = queue,
-  more: { readonly freeBytes?: () => Promise<number> } = {},
+  more: { readonly freeBytes?: () => Promise<number>; readonly hub?: WorkerHub } = {},
 ): JobCoordinator {
   const hub = { workers: [], jobs: new Map(), source: () => ({ attach() {} }), closeJob: async () => {} };
   const made = new JobCoordinator({
@@ -230,6 +230,36 @@ describe("what waits", () => {
     await one.submit(submission({ name: "new", out: { root: "out", path: "new" } }));
     await expect.poll(async () => (await queue.find("new"))?.state).toBe("claimed");
   });
+});
+
+test("a worker that a job set aside is barred from the others, which need not wait for it; not where there is no other", async () => {
+  const told: unknown[] = [];
+  const worker = (id: string, setAside?: string) => ({
+    ...{ id, attached: true, draining: false, facts: { threads: 1 }, links: new Map() },
+    setAside: setAside === undefined ? undefined : { code: setAside },
+  });
+  const hub = {
+    workers: [worker("sound"), worker("outvoted", "coordinator/nondeterministic"), worker("failing", "storage/io")],
+    jobs: new Map(),
+    source: () => async () => {},
+    closeJob: async () => {},
+    setSlots: () => {},
+    setBarred: ({ id }: { id: string }, _job: string, isBarred: boolean) => told.push([id, isBarred]),
+  };
+  const one = coordinator(1, queue, { hub: hub as unknown as WorkerHub });
+  const { record } = await one.submit(submission());
+  hub.jobs.set(record.id, {});
+  await expect.poll(() => one.served(record.id)).toBeDefined();
+  const shared = async () => {
+    told.length = 0;
+    one.share();
+    await expect.poll(() => told.length).toBeGreaterThanOrEqual(hub.workers.length);
+    return told.slice(0, hub.workers.length);
+  };
+  const outvoted = ["outvoted", true];
+  expect(await shared()).toEqual([["sound", false], outvoted, ["failing", true]]);
+  hub.workers.shift();
+  expect(await shared()).toEqual([outvoted, ["failing", false]]);
 });
 
 test("a watch of the queue that fails is begun again, as often as it takes, and what it missed is seen", async () => {
