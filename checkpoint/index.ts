@@ -48,6 +48,7 @@ export { maybeMeant } from "./near-name.ts";
 export { type Adapter, type OpenedFiles, openAdapter, openModelOrAdapter } from "./open-adapter.ts";
 export { type OpenOptions, openCheckpoint } from "./open-checkpoint.ts";
 export { type PackedWeights, packedWeights, statedPacking } from "./packed-weights.ts";
+export { quantizationParts } from "./packing-names.ts";
 export { ExactNumber, parseExactJson, parsePythonJson, pythonJsonText } from "./python-json.ts";
 export { isPlain, type QuantizationEdit, quantizationEdits } from "./quantization-edits.ts";
 export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";

@@ -5,6 +5,7 @@ import {
   isQuantizerFile,
   type QuantizationEdit,
   quantizationEdits,
+  quantizationParts,
 } from "../checkpoint/index.ts";
 import { geometryOf, sourcesOf, type TensorTask } from "../merge/work/index.ts";
 import type { Place } from "./errors.ts";
@@ -32,10 +33,18 @@ export function staleQuantization(
   const files = companions.filter(isQuantizerFile);
   const names = new Set(output.map(({ name }) => name));
   const isMeasured = () => output.some((tensor) => calibrationKind(tensor, (name) => names.has(name)) !== undefined);
+  const edits = quantizationEdits(config, output, tensors);
   return {
-    edits: quantizationEdits(config, output, tensors),
+    edits: edits.length === 0 && tasks.some(({ kind }) => kind === "scales") ? scaleFormats(config) : edits,
     files: files.length > 0 && isPlain(config, output) && !isMeasured() ? files : [],
   };
+}
+
+/** What a config says of how scales are written ("ue8m0": as powers of two) does not hold for fresh ones, which are any F32. */
+function scaleFormats(config: Checkpoint["config"]): readonly QuantizationEdit[] {
+  return quantizationParts(config)
+    .filter(({ part }) => Object.hasOwn(part, "scale_fmt"))
+    .map(({ path }) => ({ path: [...path, "scale_fmt"], value: undefined }));
 }
 
 /** Warns of weights that are values already where they are read, and of which the config says otherwise. */

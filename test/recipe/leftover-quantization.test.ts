@@ -60,3 +60,21 @@ test("codes that are copied keep what is said of them; codes that become values 
   expect(paths(bound("dtype: bfloat16\n").tasks, coded)).toEqual(["quantization_config undefined"]);
   expect([bound(""), bound("dtype: bfloat16\n")].flatMap(leftOver)).toEqual([]);
 });
+
+test("fresh scales are no powers of two, and the config does not say so; copied ones keep what is said of them", () => {
+  const fp8: TensorShape[] = [
+    ["model.layers.0.up.weight", [16, 8], "F8_E4M3"],
+    ["model.layers.0.up.weight_scale_inv", [2, 1], "F32"],
+  ];
+  const quantization = { quant_method: "fp8", scale_fmt: "ue8m0", weight_block_size: [8, 8] };
+  for (const [more, path] of [
+    [{ quantization_config: quantization }, "quantization_config.scale_fmt"],
+    [{ text_config: { quantization_config: quantization } }, "text_config.quantization_config.scale_fmt"],
+  ] as const) {
+    const a = checkpointOf(fp8, { num_hidden_layers: 1, quantization_config: quantization, ...more });
+    const merged = bindModels(linear, { a, b: a });
+    expect(paths(merged.tasks, a)).toContain(`${path} undefined`);
+    expect(leftOver(merged)).toEqual([]);
+    expect(paths(bindModels(passthrough, { a }).tasks, a)).toEqual([]);
+  }
+});
