@@ -39,6 +39,9 @@ export function bareName(name: string): string {
   if (/norm/i.test(bare.at(-2) ?? "") && (last === "gamma" || last === "beta")) {
     bare[bare.length - 1] = last === "gamma" ? "weight" : "bias"; // BERT, as it was converted from TensorFlow
   }
+  const normed = /^original([01])$/.exec(last ?? "")?.[1];
+  if (normed !== undefined && bare.at(-3) === "parametrizations")
+    bare.splice(-3, 3, `${bare.at(-2)}_${normed === "0" ? "g" : "v"}`); // torch's weight norm, of which there are two
   return bare.join(".").replace(/\.(lora_[AB])\.default\./, ".$1.");
 }
 

@@ -50,6 +50,16 @@ const families: Record<string, readonly Shapes[]> = {
     [...llama("language_model.model.", "language_model."), ...vision("visual.", "multi_modal_projector.")],
     [...llama("thinker.model.", "thinker."), ...vision("thinker.visual.", "thinker.multi_modal_projector.")],
   ],
+  "weight norm, before and after torch 2": [
+    ["weight_g", "weight_v"],
+    ["parametrizations.weight.original0", "parametrizations.weight.original1"],
+  ].map(
+    ([g, v]): Shapes => [
+      ["wav2vec2.encoder.layers.0.attention.q_proj.weight", [4, 4]],
+      [`wav2vec2.encoder.pos_conv_embed.conv.${g}`, [1, 1, 3]],
+      [`wav2vec2.encoder.pos_conv_embed.conv.${v}`, [4, 4, 3]],
+    ],
+  ),
   llava: [
     [
       ...llama("language_model.model.", "language_model."),
