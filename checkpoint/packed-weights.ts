@@ -2,7 +2,7 @@ import { scaledModule } from "./calibration.ts";
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
 import { isFloatDtype, isOpaqueDtype, type StoredDtype } from "./dtype.ts";
 import { packingNames, quantizationOf } from "./packing-names.ts";
-import { scaledTensors } from "./scaled-fp8.ts";
+import { inputFactors, isFolded, scaledTensors } from "./scaled-fp8.ts";
 
 /** Weights that are stored as codes, which mean nothing without what stands beside them. */
 export interface PackedWeights {
@@ -51,7 +51,9 @@ export function packedWeights(checkpoint: Entries): PackedWeights | undefined {
     const [module, leaf] = split(entry.name);
     const around = siblings.get(module) ?? new Set<string>();
     if (isFloatDtype(entry.dtype)) {
-      if (entry.elementCount === 0 || scaled.has(entry.name)) return false;
+      if (entry.elementCount === 0) return false;
+      if (isFolded(entry.name, tensors)) return true;
+      if (scaled.has(entry.name)) return false;
       // bitsandbytes calls what belongs to a weight as if that were a module.
       const isOfStates = ["absmax", "quant_map"].some((part) => siblings.get(entry.name)?.has(part) === true);
       return isOfStates || onlyCodesName.test(leaf) || (isFp8(entry.dtype) && hasOtherScales(leaf, around));
@@ -92,7 +94,8 @@ function isMarlin(leaf: string, around: ReadonlySet<string>): boolean {
 
 function mayBeCodes({ name, dtype }: TensorEntry): boolean {
   if (isFp8(dtype) || !(isFloatDtype(dtype) || dtype === "BOOL")) return true;
-  return dtype !== "BOOL" && onlyCodesName.test(split(name)[1]);
+  const leaf = split(name)[1];
+  return dtype !== "BOOL" && (onlyCodesName.test(leaf) || inputFactors.includes(leaf));
 }
 
 function isFp8(dtype: StoredDtype): boolean {

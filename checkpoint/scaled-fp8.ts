@@ -1,5 +1,5 @@
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
-import { isFloatDtype, isOpaqueDtype, type StoredDtype } from "./dtype.ts";
+import { isFloatDtype, type StoredDtype } from "./dtype.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { member } from "./member.ts";
 
@@ -16,6 +16,14 @@ const companions: readonly { readonly suffix: string; readonly partners: readonl
 const unscaled: ReadonlySet<StoredDtype> = new Set<StoredDtype>(["F64", "F32", "F16", "BF16"]);
 const codeDtypes: ReadonlySet<StoredDtype> = new Set<StoredDtype>(["F8_E4M3", "F8_E5M2"]);
 const scaleDtypes: ReadonlySet<StoredDtype> = new Set<StoredDtype>(["F32", "F16", "BF16", "F8_E8M0"]);
+
+/** What inputs are multiplied with before a weight that was divided by it (ModelOpt's AWQ, SmoothQuant). */
+export const inputFactors: readonly string[] = ["pre_quant_scale", "_pre_quant_scale", "smooth_factor", "smooth_scale"];
+
+/** Whether a weight was divided by such factors, which are others in another model: no values to merge. */
+export function isFolded(name: string, tensors: Checkpoint["tensors"]): boolean {
+  return name.endsWith(".weight") && inputFactors.some((factor) => tensors.has(name.replace(/[^.]+$/, factor)));
+}
 
 /** Of DeepSeek's checkpoints and all that copy them; others say theirs in the config. */
 const DEFAULT_BLOCK = 128;
@@ -36,8 +44,8 @@ export interface ScaledTensor {
 }
 
 /**
- * Every scaled tensor of a checkpoint, by the name of the codes. `packed`: integer codes with scales, which are no values here, are
- * left to packedWeights.
+ * Every scaled tensor of a checkpoint, by the name of the codes. `packed`: codes with scales of which no values are made here
+ * (integers, blocks of sizes of their own as in MXFP8, weights of inputs that are scaled first) are left to packedWeights.
  * @throws CheckpointError `checkpoint/block-scaled` naming tensor and companion where the codes cannot be made values: merged as if
  * they were values, they would be silently wrong
  */
@@ -57,8 +65,7 @@ export function scaledTensors(
         if (packed === "leave" && !isFloatDtype(codes.dtype)) continue;
         const fault = dtypeFault(codes, scales);
         const grid = fault === undefined ? gridOf(codes.shape, scales.shape, blockSize(checkpoint.config)) : undefined;
-        // Blocks of a size of their own (MXFP8) are left to packedWeights.
-        if (grid === undefined && packed === "leave" && isOpaqueDtype(scales.dtype)) continue;
+        if (packed === "leave" && (grid === undefined || isFolded(codes.name, checkpoint.tensors))) continue;
         if (grid === undefined) throw unusable(label, codes, scales, fault ?? "their shapes do not fit");
         found.set(codes.name, { codes, scales, ...grid });
       }

@@ -1,5 +1,6 @@
 import {
   isEmbeddingLike,
+  isFloatDtype,
   isOpaqueDtype,
   type PackedWeights,
   packedWeights,
@@ -66,7 +67,9 @@ function sentenceOf({ label }: Named, { codes, kind, isNamed }: PackedWeights): 
   const shape = `${codes.dtype} [${codes.shape.join(", ")}]`;
   const what = isOpaqueDtype(codes.dtype)
     ? `${codes.dtype}, of which no values are made here`
-    : "integers, not as values";
+    : isFloatDtype(codes.dtype)
+      ? "codes, with what stands beside them: of such a kind no values are made here"
+      : "integers, not as values";
   return `"${label}" holds ${codes.name} (${shape}) as ${isNamed ? `codes of ${kind}, not as values` : what}`;
 }
 

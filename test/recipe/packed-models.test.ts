@@ -89,6 +89,26 @@ const kinds: Readonly<Record<string, Kind & { readonly said: RegExp }>> = {
     tensors: parts(["W_q", [8, 4], "F16"], ["scale", [16, 1], "F16"], ["zero", [16, 1], "F16"]),
     said: /HQQ/,
   },
+  "MXFP8, scales as bytes": {
+    tensors: weight("F8_E4M3", [16, 8], ["weight_scale", [16, 1], "U8"]),
+    said: /compressed-tensors \(mxfp8-quantized\)/,
+    config: quantization("compressed-tensors", { format: "mxfp8-quantized" }),
+  },
+  "fp8 in groups along the rows": {
+    tensors: weight("F8_E4M3", [16, 8], ["weight_scale", [16, 2], "F32"]),
+    said: /compressed-tensors/,
+    config: quantization("compressed-tensors"),
+  },
+  "weights that were divided by what inputs are multiplied with": {
+    tensors: weight("BF16", [16, 8], ["pre_quant_scale", [8], "BF16"]),
+    said: /ModelOpt/,
+    config: quantization("modelopt"),
+  },
+  "fp8 with scales, divided by what inputs are multiplied with": {
+    tensors: weight("F8_E4M3", [16, 8], ["weight_scale", [], "F32"], ["pre_quant_scale", [8], "BF16"]),
+    said: /ModelOpt/,
+    config: quantization("modelopt"),
+  },
   "QuIP#": { tensors: parts(["Qidxs", [16, 1], "I64"], ["SU", [8], "F16"], ["SV", [16], "F16"]), said: /QuIP#/ },
   "FP-Quant": {
     tensors: parts(["qweight", [16, 4], "U8"], ["scales", [16, 1], "U8"], ["weight_global_scale", [1], "F32"]),
