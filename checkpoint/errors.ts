@@ -45,6 +45,7 @@ export const checkpointCodes = [
   "checkpoint/gguf",
   "checkpoint/config",
   "checkpoint/tokenizer",
+  "checkpoint/git-lfs",
   "checkpoint/link-out",
   "checkpoint/changed",
   "checkpoint/block-scaled",

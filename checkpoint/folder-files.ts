@@ -1,5 +1,6 @@
 import type { Checkpoint, Sidecar } from "./checkpoint.ts";
 import { CHAT_TEMPLATES_FOLDER, judgeFile, judgeFolder } from "./companions.ts";
+import { CheckpointError } from "./errors.ts";
 import type { Folder } from "./folder.ts";
 import { CARD_NAME } from "./model-card.ts";
 import { parsePythonJson } from "./python-json.ts";
@@ -8,6 +9,8 @@ import { parsePythonJson } from "./python-json.ts";
 export const MAX_COMPANION_BYTES = 1_000_000_000;
 /** Of files that say which others a loader needs. */
 const MAX_TELLING_BYTES = 10_000_000;
+/** What git leaves in place of a large file. */
+const MAX_POINTER_BYTES = 1000;
 /** Folders in folders that are carried along, and files in them. */
 const MAX_DEPTH = 4;
 const MAX_FILES = 10_000;
@@ -27,12 +30,13 @@ export interface FolderFiles {
 /**
  * Judges every entry of a model's folder: what belongs to the model is carried along, what is of no use to who loads it is passed
  * over, and what is neither is named. `weights`: the files whose tensors are merged.
- * @throws CheckpointError `checkpoint/link-out` for a companion that is a link out of the folder
+ * @throws CheckpointError `checkpoint/link-out` for a companion that is a link out of the folder, `checkpoint/git-lfs`
  */
 export async function folderFiles(
   folder: Folder,
   config: Checkpoint["config"],
   weights: readonly string[],
+  label: string,
 ): Promise<FolderFiles> {
   const told = await whatFilesTell(folder, config);
   const candidates: string[] = [];
@@ -67,12 +71,23 @@ export async function folderFiles(
   for (const name of candidates.sort()) {
     const state = await folder.state(name);
     if (state === undefined) continue;
+    if (state.sizeBytes <= MAX_POINTER_BYTES) await refusePointer(folder, name, label);
     if (state.sizeBytes > MAX_COMPANION_BYTES) leftBehind.push(name);
     else companions.set(name, state);
   }
   const card = (await folder.exists(CARD_NAME)) ? await folder.state(CARD_NAME) : undefined;
   const missing = told.code.filter((name) => !companions.has(name));
   return { companions, card: new Map(card && [[CARD_NAME, card]]), leftBehind: leftBehind.sort(), missing };
+}
+
+async function refusePointer(folder: Folder, name: string, label: string): Promise<void> {
+  const text = Buffer.from(await folder.readWhole(name, MAX_POINTER_BYTES)).toString("latin1");
+  if (!text.startsWith("version https://git-lfs.github.com/spec/")) return;
+  throw new CheckpointError(
+    "checkpoint/git-lfs",
+    `${label}: ${name} is a pointer of git-lfs in place of the file, and would be copied as it stands`,
+    { hint: 'Run "git lfs pull" in its folder, or get the model again with `hf download`.' },
+  );
 }
 
 /** params.json is all that says what weights in Mistral's own format are; beside others it is of no use to who loads them. */

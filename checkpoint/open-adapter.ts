@@ -89,7 +89,7 @@ export async function openAdapter(store: Store, location: ModelLocation, label: 
   if (opaque !== undefined)
     throw unsupported(label, `it holds ${quoted(opaque.name)} as ${opaque.dtype}`, "codes of which no values are made");
   // Trainers write the tokenizer that they trained with beside the adapter.
-  const found = await folderFiles(folder, undefined, [name]);
+  const found = await folderFiles(folder, undefined, [name], label);
   const texts = [...found.companions].filter(([companion]) => companionKind(companion) !== "other");
   const files = [{ name, ...header.file }];
   const companions = texts.map(([companion]) => companion);

@@ -89,6 +89,16 @@ describe("carried along", () => {
     expect(await judged(files)).toEqual(expected);
   });
 
+  test("no pointer of git-lfs in place of a file", async () => {
+    const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 17082730\n";
+    for (const name of ["tokenizer.json", "tokenizer.model", "tekken.json"])
+      await expect(judged({ [name]: pointer })).rejects.toMatchObject({
+        code: "checkpoint/git-lfs",
+        message: expect.stringContaining(`m: ${name} is a pointer of git-lfs`),
+      });
+    expect(await judged({ "picture.png": pointer })).toMatchObject({ companions: [], leftBehind: [] });
+  });
+
   test("code of a tokenizer or processor, and vocabularies that its config names", async () => {
     const files = {
       "tokenizer_config.json": {
