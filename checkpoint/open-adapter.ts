@@ -1,6 +1,7 @@
 import type { Store } from "../storage/index.ts";
 import { ADAPTER_CONFIG_NAME, type AdapterConfig, parseAdapterConfig, unsupported } from "./adapter-config.ts";
 import { type AdapterTensors, sortAdapterTensors } from "./adapter-tensors.ts";
+import { isEmbeddingLike } from "./architecture.ts";
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
 import { companionKind } from "./companions.ts";
 import { isPickleName, pickleError } from "./conversion.ts";
@@ -43,12 +44,25 @@ export async function openModelOrAdapter(store: Store, location: ModelLocation, 
     return adapterFiles(await openAdapter(store, location, label));
   }
   if (![...checkpoint.tensors.keys()].some((name) => /\.lora_[AB]\./.test(name))) return { checkpoint };
+  refuseUnmerged(checkpoint, label);
   const { file, ...place } = location;
   const folder = await Folder.open(store, place, label);
   if (file === ADAPTER_NAME && (await folder.exists(ADAPTER_CONFIG_NAME))) {
     return adapterFiles(await openAdapter(store, location, label));
   }
   return { checkpoint, ...maybeBareAdapter(checkpoint, label) };
+}
+
+/** A model as it was trained, with its adapter beside the weights: no loader of models puts the two together. */
+function refuseUnmerged({ tensors }: Checkpoint, label: string): void {
+  const isUnmerged = (name: string) => name.endsWith(".base_layer.weight") && !isEmbeddingLike(plainName(name));
+  const found = [...tensors.keys()].find(isUnmerged);
+  if (found === undefined) return;
+  throw unsupported(label, `it holds ${quoted(found)} beside lora_A`, "a model that was saved with its adapter in it");
+}
+
+function plainName(name: string): string {
+  return name.replace(".base_layer.", ".");
 }
 
 function adapterFiles(adapter: Adapter): OpenedFiles {

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { type Adapter, openAdapter, rankAndScale } from "../../checkpoint/index.ts";
+import { type Adapter, openAdapter, openModelOrAdapter, rankAndScale } from "../../checkpoint/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
@@ -44,6 +44,22 @@ test("saved modules and biases go by the name that they have in the base", async
     "x.k.bias": [2],
   });
   expect([...saved.keys()].sort()).toEqual(["embed.weight", "lm_head.weight", "score.weight", "x.k.bias", "x.q.bias"]);
+});
+
+test("a model that was saved with its adapter in it is neither a model nor an adapter", async () => {
+  const files = (...names: string[]) => {
+    const root = temporaryFolder();
+    const entries = names.map((name) => ({ name, dtype: "F32", shape: [1, 1], bytes: new Uint8Array(4) }));
+    writeSafetensors(join(root, "model.safetensors"), entries);
+    return openModelOrAdapter(new FileStore(), { root }, "tuned");
+  };
+  const factors = ["h.0.q.lora_A.default.weight", "h.0.q.lora_B.default.weight"];
+  await expect(files("h.0.q.base_layer.weight", ...factors, "norm.weight")).rejects.toMatchObject({
+    code: "checkpoint/adapter-unsupported",
+    message: expect.stringContaining('"h.0.q.base_layer.weight" beside lora_A'),
+  });
+  // PEFT saves an embedding that was made longer with the adapter.
+  expect(await files("embed_tokens.base_layer.weight", ...factors)).toHaveProperty("adapter");
 });
 
 // Worked out from PEFT's rule: the first key that is the name, or its end after a dot.
