@@ -118,6 +118,7 @@ const known: readonly Known[] = [
   { keys: ["mlp_only_layers"], otherwise: [] },
   // ties, classes, pictures
   { keys: ["tie_word_embeddings"] },
+  { keys: ["architectures"], like: taskOfHead },
   { keys: ["id2label"], like: labels },
   { keys: ["problem_type"], otherwise: null },
   { keys: ["image_size"] },
@@ -246,6 +247,15 @@ function asHeadDim(value: unknown, config: Config): unknown {
 function slidingWindow(value: unknown, { use_sliding_window: isOn, model_type: type }: Config): unknown {
   const isOff = isOn === false || (isOn === undefined && typeof type === "string" && /^qwen[23]/.test(type));
   return isOff ? null : value;
+}
+
+/** Classes that have a head under one name, and mean different things by it. */
+function taskOfHead(value: unknown): unknown {
+  const [architecture] = Array.isArray(value) ? (value as readonly unknown[]) : [];
+  if (typeof architecture !== "string") return undefined;
+  return /For((?:(?:Text|Sequence|Token|Image|Audio|Video)(?:Encoding)?Classification)|MultipleChoice|RewardModel)$/.exec(
+    architecture,
+  )?.[1];
 }
 
 /** Names that were given; those that stand in for them say nothing. */

@@ -59,6 +59,19 @@ test.each([
   expect(between(llama, llama)).toEqual([]);
 });
 
+test("heads of one name in classes for different tasks are told, classes for one task are not", () => {
+  const classes = (...names: string[]) => names.map((name) => ({ ...llama, architectures: [name] }));
+  const [sequence, token, causal] = classes(
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
+    "LlamaForCausalLM",
+  );
+  expect(between(sequence!, token!)).toEqual([["architectures", "TokenClassification", "SequenceClassification"]]);
+  expect(between(sequence!, causal!)).toEqual([]);
+  expect(between(sequence!, { ...llama, architectures: ["RobertaForSequenceClassification"] })).toEqual([]);
+  expect(between(sequence!, { ...llama, architectures: null })).toEqual([]);
+});
+
 test.each<[string, Config, Config]>([
   ["how many positions are allowed", { max_position_embeddings: 256 }, { max_position_embeddings: 128 }],
   [
