@@ -72,13 +72,8 @@ export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex
       continue;
     }
     const { rank, scale } = rankAndScale(adapter.config, module, a.shape[0] ?? 0, base.label);
-    const fit = fitOf(
-      entry.shape,
-      a.shape,
-      b.shape,
-      rank,
-      adapter.config?.fanInFanOut === true || isEmbedding === true,
-    );
+    const isTurned = isEmbedding === true || isStoredTurned(entry.name, base, adapter);
+    const fit = fitOf(entry.shape, a.shape, b.shape, rank, isTurned);
     if (typeof fit === "string") {
       faults.push(`adapts ${module}, and ${fit}`);
       continue;
@@ -205,6 +200,18 @@ function fitOf(
   }
   // PEFT goes by the kind of module, and corrects the flag where it is wrong; the shape tells the kind unless it is square.
   return { rows, columns, transposed: turned && (fanInFanOut || !plain) };
+}
+
+/** Types whose linear modules are transformers' Conv1D, with weights of [in, out], and what these are called. */
+const turnedTypes: readonly unknown[] = ["gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp_decoder"];
+const turnedName = /\.(?:c_attn|q_attn|c_proj|c_fc)\.weight$/;
+/** No Conv1D is called so. */
+const plainName = /\.(?:(?:[qkvo]|out|qkv|up|down|gate|gate_up)_proj|query|key|value|dense|fc\d)\.weight$/;
+
+/** Whether a weight is stored as [in, out]. PEFT goes by the kind of module, and by the flag only where that is neither of two kinds. */
+function isStoredTurned(name: string, { checkpoint }: RecipeModel, { config }: Adapter): boolean {
+  if (turnedTypes.includes(checkpoint.config?.model_type) && turnedName.test(name)) return true;
+  return config?.fanInFanOut === true && !plainName.test(name);
 }
 
 /**

@@ -50,14 +50,14 @@ const base: TensorShape[] = [
   ["model.norm.weight", [4]],
 ];
 
-function bind(adapter: Adapter, text = recipe, model: readonly TensorShape[] = base): Binding {
+function bind(adapter: Adapter, text = recipe, model: readonly TensorShape[] = base, modelType?: string): Binding {
   const parsed = recipeOf(text);
   const references = referencedModels(parsed);
   const labels = labelsFor(references);
   const inputs = references.map((reference): RecipeInput => {
     const label = labels.get(reference.text)!;
     if (reference.isAdapter === true) return { reference, label, checkpoint: adapter.checkpoint, adapter };
-    return { reference, label, checkpoint: checkpointOf(model) };
+    return { reference, label, checkpoint: checkpointOf(model, modelType && { model_type: modelType }) };
   });
   return bindRecipe(parsed, inputs, { methods });
 }
@@ -172,6 +172,23 @@ test.each([
   );
   const [, adapted] = taskOf(bind(adapter, recipe, [["h.0.c.weight", shape]]), "h.0.c.weight").models;
   expect(adapted).toMatchObject({ kind: "adapter", transposed, rows: shape[0], columns: shape[1] });
+});
+
+test.each([
+  ["gpt2", "c_proj", false, true],
+  ["gpt2", "c_proj", true, true],
+  ["qwen", "c_proj", false, false],
+  ["jais", "c_proj", true, true],
+  ["llama", "q_proj", true, false],
+])("of a square weight PEFT goes by the kind of module: %s, %s, flag %s", (type, leaf, fanInFanOut, transposed) => {
+  const pair = [
+    [2, 4],
+    [4, 2],
+  ] as const;
+  const adapter = adapterOf({ [`h.0.${leaf}`]: pair }, {}, { fanInFanOut });
+  const name = `h.0.${leaf}.weight`;
+  const [, adapted] = taskOf(bind(adapter, recipe, [[name, [4, 4]]], type), name).models;
+  expect(adapted).toMatchObject({ kind: "adapter", transposed });
 });
 
 test("a convolution is the matrix of its first dimension and the rest", () => {
