@@ -27,6 +27,22 @@ export function derivedRule(list: string, from: readonly string[], derive: Deriv
   };
 }
 
+/** With the numbers of layers that a config lists besides, for who reads these: they say the same of the output. */
+export function withNumbers(
+  rule: LayerRule,
+  also: (config: Config, numbersOf: (kind: Json) => number[]) => Readonly<Record<string, Json>>,
+): LayerRule {
+  return {
+    ...rule,
+    solve(config, wanted, origins) {
+      const numbersOf = (kind: Json) =>
+        wanted.flatMap((value, layer) => (value === pythonJsonText(kind) ? [layer] : []));
+      const solved = rule.solve(config, wanted, origins);
+      return solved && { ...solved, ...also(config, numbersOf) };
+    },
+  };
+}
+
 /** A list of the numbers of layers that a family reads, and makes by itself where the config lacks it. */
 export function derivedNumbersRule(
   list: string,

@@ -1,5 +1,5 @@
 import type { Json } from "../../merge/work/index.ts";
-import { type Derivation, derivedNumbersRule, derivedRule, each, firstOf } from "./derived-rules.ts";
+import { type Derivation, derivedNumbersRule, derivedRule, each, firstOf, withNumbers } from "./derived-rules.ts";
 import { type Config, type LayerRule, maybeCount } from "./layer-rule.ts";
 import { attentionTypesRule, cycleRule, lettersRule, listRule, sourceLayerRule } from "./listed-rules.ts";
 import {
@@ -203,8 +203,11 @@ const moeEach = derivedNumbersRule("moe_layers", ["interleave_moe_layer_step"], 
   return step > 0 && (layer + 1) % step === 0;
 });
 
-const attentionIn = layerTypes(["full_attn_idxs"], ({ full_attn_idxs: listed }, layer) =>
-  !Array.isArray(listed) || listed.includes(layer) ? full : "conv",
+const attentionIn = withNumbers(
+  layerTypes(["full_attn_idxs"], ({ full_attn_idxs: listed }, layer) =>
+    !Array.isArray(listed) || listed.includes(layer) ? full : "conv",
+  ),
+  ({ full_attn_idxs: listed }, numbersOf) => (Array.isArray(listed) ? { full_attn_idxs: numbersOf(full) } : {}),
 );
 
 /** Gemma 3n: the first ten layers of a deep model are sparse. */
@@ -214,11 +217,20 @@ const sparsity = derivedRule("activation_sparsity_pattern", [], (config, layer, 
   return count > 10 && layer < 10 ? 0.95 : 0.0;
 });
 
-const kimiTypes = layerTypes(["linear_attn_config"], ({ linear_attn_config: linearConfig }, layer) => {
-  const listed = (linearConfig as Config | undefined)?.full_attn_layers;
-  if (!Array.isArray(listed)) return layer > 0 && layer % 4 === 0 ? full : linear;
-  return listed.includes(layer + 1) ? full : linear; // counted from 1
-});
+const kimiTypes = withNumbers(
+  layerTypes(["linear_attn_config"], ({ linear_attn_config: linearConfig }, layer) => {
+    const listed = (linearConfig as Config | undefined)?.full_attn_layers;
+    if (!Array.isArray(listed)) return layer > 0 && layer % 4 === 0 ? full : linear;
+    return listed.includes(layer + 1) ? full : linear;
+  }),
+  ({ linear_attn_config: linearConfig }, numbersOf) => {
+    const counted = (kind: Json) => numbersOf(kind).map((layer) => layer + 1); // from 1
+    const lists = { full_attn_layers: counted(full), kda_layers: counted(linear) };
+    const said = Object.entries(lists).filter(([key]) => Array.isArray((linearConfig as Config | undefined)?.[key]));
+    if (said.length === 0) return {};
+    return { linear_attn_config: { ...(linearConfig as Readonly<Record<string, Json>>), ...Object.fromEntries(said) } };
+  },
+);
 
 const rulesByType: ReadonlyMap<string, readonly LayerRule[]> = byType([
   [["gemma2", "gpt_oss", "vaultgemma", "t5_gemma_module", "t5gemma"], [fullEach(2)]],

@@ -213,7 +213,16 @@ describe("what follows from the place", () => {
         first_k_dense_replace: 1,
       },
       [3, 0],
-      { layer_types: [full, linear] },
+      {
+        layer_types: [full, linear],
+        linear_attn_config: { full_attn_layers: [1], kda_layers: [2] },
+      },
+    ],
+    [{ model_type: "lfm2", full_attn_idxs: [1, 3] }, [0, 2, 3], { full_attn_idxs: [2] }],
+    [
+      { model_type: "lfm2", full_attn_idxs: [1, 3], layer_types: ["conv", full, "conv", full] },
+      [0, 2, 3],
+      { full_attn_idxs: [2] },
     ],
     [
       { model_type: "gemma3n_text", num_kv_shared_layers: 1, intermediate_size: 8 },
