@@ -123,9 +123,10 @@ export function isPerception(name: string, shape: readonly number[]): boolean {
 
 const optionalTensors: readonly RegExp[] = [
   /\.bias$/, // families come with and without; GPT-2's causal mask is called attn.bias, too
-  /(?:^|\.)rotary_emb\.(?:inv_freq|cos_cached|sin_cached)$/,
+  /(?:^|\.)rotary_emb\.(?:(?:original_)?inv_freq|cos_cached|sin_cached)$/,
   /(?:^|\.)masked_bias$/,
   /(?:^|\.)(?:position|token_type)_ids$/,
+  /(?:^|\.)(?:encoder|decoder)\.(?:version|embed_positions\.(?:weights|_float_tensor))$/, // fairseq's; sinusoids
   /(?:^|\.)pooler\./,
   /(?:^|\.)relative_attention_bias\.weight$/, // T5: in the first layer of each stack only
   // Output heads and copies of the input embedding, which many checkpoints tie to it and leave out
@@ -147,9 +148,10 @@ export function isOptional(name: string): boolean {
 }
 
 const computedTensors: readonly RegExp[] = [
-  /(?:^|\.)rotary_emb\.(?:inv_freq|cos_cached|sin_cached)$/,
+  /(?:^|\.)rotary_emb\.(?:(?:original_)?inv_freq|cos_cached|sin_cached)$/,
   /(?:^|\.)masked_bias$/,
   /(?:^|\.)(?:position|token_type)_ids$/,
+  /(?:^|\.)(?:encoder|decoder)\.(?:version|embed_positions\.(?:weights|_float_tensor))$/, // fairseq's; sinusoids
 ];
 
 /**

@@ -143,6 +143,10 @@ test.each([
   ["model.embed_tokens.weight", false],
   ["model.layers.0.self_attn.q_proj.weight", false],
   ["model.norm.weight", false],
+  ["model.rotary_emb.original_inv_freq", true],
+  ["model.encoder.version", true],
+  ["model.decoder.embed_positions.weights", true],
+  ["model.decoder.embed_positions.weight", false],
 ])("a model may lack %s: %s", (name, expected) => {
   expect(isOptional(name)).toBe(expected);
 });
