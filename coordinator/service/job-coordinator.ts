@@ -1,6 +1,8 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { type Failure, failureFrom, type Json } from "../../merge/work/index.ts";
 import { formatFault, RecipeError } from "../../recipe/index.ts";
 import { type Shares, shareSlots, slotChanges } from "../core/index.ts";
+import type { Outcome } from "../job/index.ts";
 import { LinkError, type RemoteWorker } from "../link/index.ts";
 import { InputsError, type Prepared } from "../prepare/index.ts";
 import { checkOutputIsNoInput } from "../publish/index.ts";
@@ -198,17 +200,15 @@ export class JobCoordinator {
   async stop(graceMs: number): Promise<void> {
     this.#end.abort();
     clearTimeout(this.#shareTimer);
-    await this.#claiming;
-    for (const { job } of this.#served.values()) job.stop();
-    const ended = Promise.all([...this.#served.values()].map(({ ended }) => ended));
-    let timer: NodeJS.Timeout | undefined;
-    await Promise.race([
-      ended,
-      new Promise((resolve) => {
-        timer = setTimeout(resolve, graceMs);
-      }),
-    ]);
-    clearTimeout(timer);
+    const stopAll = () => {
+      for (const { job } of this.#served.values()) job.stop();
+      return Promise.all([...this.#served.values()].map(({ ended }) => ended));
+    };
+    // A queue that does not answer must not keep what runs from being stopped, nor the process from ending.
+    const ended = Promise.all([stopAll(), Promise.resolve(this.#claiming).then(stopAll)]);
+    const over = new AbortController();
+    await Promise.race([ended, delay(graceMs, undefined, { signal: over.signal }).catch(() => undefined)]);
+    over.abort();
   }
 
   async #hasEnded(id: string): Promise<boolean> {
@@ -237,7 +237,7 @@ export class JobCoordinator {
         while (this.#served.size < this.#options.jobsMax && !this.#end.signal.aborted) {
           const claim = await this.#options.queue.claim(this.#holder);
           if (claim === undefined) break;
-          await this.#take(claim);
+          this.#take(claim);
         }
       }
     })()
@@ -251,16 +251,15 @@ export class JobCoordinator {
   }
 
   /** A record that no job can be made of must not stay claimed. */
-  async #take(claim: JobClaim): Promise<void> {
+  #take(claim: JobClaim): void {
     try {
       this.#serve(claim, new ServedJob(claim.job, { ...this.#options, hasEnded: (id) => this.#hasEnded(id) }));
     } catch (error) {
       const failure = failureFrom(error);
       this.#options.log("job failed", { job: claim.job.name, ...failure });
-      await claim
-        .end("failed", { endedAtMs: Date.now(), cause: { ...failure } })
-        .then((record) => this.#sawEnd(record))
-        .catch((error: unknown) => this.#giveBack(claim, failureFrom(error)));
+      const detail = { endedAtMs: Date.now(), cause: { ...failure } };
+      // Not waited for: other jobs may be claimed meanwhile.
+      void this.#note(claim, undefined, async () => this.#sawEnd(await claim.end("failed", detail)));
     }
   }
 
@@ -291,27 +290,44 @@ export class JobCoordinator {
     const { log } = this.#options;
     const { name, id } = claim.job;
     const prepared = this.#plans.take(id);
+    let end: Pick<Outcome, "outcome" | "cause">;
     try {
       const { outcome, cause } = await job.run(prepared);
       const counts = Object.fromEntries(job.counters);
       log("job ended", { job: name, outcome, counts, ...(cause === undefined ? {} : { cause }) });
-      if (outcome === "stopped") {
-        if (claim.lost.aborted) return;
-        await claim.update({ detail: progressOf(job) });
-        await claim.release();
-      } else if (cause !== undefined && this.#isForNextLeader(cause)) await this.#giveBack(claim, cause);
-      else this.#sawEnd(await claim.end(outcome, detailOf(job, cause)));
+      if (cause !== undefined && this.#isForNextLeader(cause)) return await this.#giveBack(claim, cause, job);
+      end = { outcome, ...(cause === undefined ? {} : { cause }) };
     } catch (error) {
       const failure = failureFrom(asRefusal(error));
       log("job failed", { job: name, ...failure });
       // Its journal, if it has one, is as it was.
-      if (failure.retryable || failure.code === "journal/superseded") await this.#giveBack(claim, failure);
-      else
-        await claim
-          .end("failed", detailOf(job, failure))
-          .then((record) => this.#sawEnd(record))
-          .catch((error: unknown) => log("queue failed", { ...failureFrom(error) }));
+      if (failure.retryable || failure.code === "journal/superseded") return await this.#giveBack(claim, failure, job);
+      end = { outcome: "failed", cause: failure };
     }
+    await this.#note(claim, job, async () => {
+      if (end.outcome !== "stopped") return this.#sawEnd(await claim.end(end.outcome, detailOf(job, end.cause)));
+      await claim.update({ detail: progressOf(job) });
+      await claim.release();
+    });
+  }
+
+  /**
+   * What became of a job must get into the queue: before it has, nobody can have the job, its name or its output. So it is tried again
+   * until it holds, or others have the job; once the coordinator ends, only once: whoever begins next takes the job up.
+   */
+  #note(claim: JobClaim, job: ServedJob | undefined, change: () => Promise<void>): Promise<void> {
+    const failed = (error: unknown) => {
+      const failure = failureFrom(error);
+      this.#options.log("queue failed", { job: claim.job.name, ...failure });
+      if (job !== undefined) job.unnoted = failure;
+    };
+    const noted = async () => {
+      if (claim.lost.aborted) return;
+      await change().catch((error: unknown) => {
+        if (!isLost(error)) throw error;
+      });
+    };
+    return keepOn(noted, { signal: this.#end.signal, failed });
   }
 
   /** The job itself is well; who takes it over reads the journal anew. */
@@ -322,21 +338,13 @@ export class JobCoordinator {
   }
 
   /** What may pass by itself is tried again later, not at once. */
-  async #giveBack(claim: JobClaim, failure: Failure): Promise<void> {
+  async #giveBack(claim: JobClaim, failure: Failure, job?: ServedJob): Promise<void> {
     if (claim.lost.aborted) return;
     await claim
       .update({ detail: waitingFor(claim.job.detail, failure) })
       .catch((error: unknown) => this.#options.log("queue failed", { ...failureFrom(error) }));
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, RETRY_MS);
-      this.#end.signal.addEventListener("abort", () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
-    await claim
-      .release()
-      .catch((error: unknown) => this.#options.log("queue failed", { ...failure, ...failureFrom(error) }));
+    await delay(RETRY_MS, undefined, { signal: this.#end.signal }).catch(() => undefined);
+    await this.#note(claim, job, () => claim.release());
   }
 
   async #watchQueue(tries: number, goesOn: () => void): Promise<void> {

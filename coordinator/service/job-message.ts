@@ -13,7 +13,7 @@ export function messageOfRecord(record: JobRecord, served: ServedJob | undefined
   const cause = detail.cause ?? progress?.paused;
   // Why it was given back the last time, until it gets going.
   const waits = record.state === "ended" || progress !== undefined ? undefined : detail.waits;
-  const stall = progress?.stalled ?? waits;
+  const stall = served?.unnoted ?? progress?.stalled ?? waits;
   return {
     jobId: record.id,
     name: record.name,

@@ -76,6 +76,8 @@ export class ServedJob implements JobObserver {
   stalls = 0;
   plan: { readonly digest: string; readonly slices: number } | undefined;
   readonly warnings: string[] = [];
+  /** Why the queue does not know yet what became of it. */
+  unnoted: Failure | undefined;
   /** What the core counted in this run. */
   readonly counters = new Map<Counter, number>();
   /** The last one that was carried out. */

@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { WorkerHub } from "../../../coordinator/link/index.ts";
-import { type JobQueue, openFileQueue } from "../../../coordinator/queue/index.ts";
+import { type JobClaim, type JobQueue, openFileQueue, QueueError } from "../../../coordinator/queue/index.ts";
 import { JobCoordinator, Roots, type Submission } from "../../../coordinator/service/index.ts";
 import { messageOfRecord } from "../../../coordinator/service/job-message.ts";
 import { FileStore } from "../../../storage/index.ts";
@@ -230,6 +230,82 @@ describe("what waits", () => {
     await one.submit(submission({ name: "new", out: { root: "out", path: "new" } }));
     await expect.poll(async () => (await queue.find("new"))?.state).toBe("claimed");
   });
+});
+
+describe("what became of a job", () => {
+  /** A queue whose claims refuse to be changed as often as `failures` says. */
+  function unwilling(failures: Record<string, number>): JobQueue {
+    const changing = <T>(what: string, change: () => Promise<T>): Promise<T> => {
+      const left = failures[what] ?? 0;
+      if (left === 0) return change();
+      failures[what] = left - 1;
+      return Promise.reject(
+        new QueueError("queue/unavailable", "cannot change the queue: ENOSPC", { hint: "Free it." }),
+      );
+    };
+    return Object.assign(Object.create(queue), {
+      claim: async (holder: string): Promise<JobClaim | undefined> => {
+        const claim = await queue.claim(holder);
+        if (claim === undefined) return undefined;
+        return {
+          ...{ lost: claim.lost, job: claim.job },
+          update: (facts) => changing("update", () => claim.update(facts)),
+          end: (outcome, detail) => changing("end", () => claim.end(outcome, detail)),
+          release: () => changing("release", () => claim.release()),
+        };
+      },
+      ...{ list: () => queue.list(), find: (name: string) => queue.find(name), changes: () => queue.changes(never) },
+      reserve: (...args: Parameters<JobQueue["reserve"]>) => queue.reserve(...args),
+    });
+  }
+  const never = new AbortController().signal;
+
+  test("is told the queue until it takes it; meanwhile people are told why, and then its output is free", async () => {
+    const one = coordinator(1, unwilling({ end: 3 }), { freeBytes: async () => 1000 });
+    const { record } = await one.submit(submission());
+    await expect
+      .poll(() => messageOfRecord(record, one.served(record.id)).stalled, { interval: 10 })
+      .toMatchObject({ code: "queue/unavailable", message: expect.stringContaining("ENOSPC") });
+    await expect.poll(() => queue.find("x"), { timeout: 10_000 }).toMatchObject({ state: "ended", outcome: "failed" });
+    expect(logged.filter(({ event }) => event === "queue failed")).toHaveLength(3);
+    await one.submit(submission());
+  });
+
+  test("of a record that no job can be made of, too", async () => {
+    const { options, ...asked } = submission();
+    await queue.submit({ ...asked, name: "old", nameTaken: "refuse", options: { requestId: options.requestId } });
+    coordinator(1, unwilling({ end: 3 })).start();
+    await expect
+      .poll(() => queue.find("old"), { timeout: 10_000 })
+      .toMatchObject({ state: "ended", outcome: "failed" });
+  });
+
+  test("that was only stopped is never that it failed, however the queue answers", async () => {
+    const hub = { workers: [], jobs: new Map(), source: () => async () => {}, closeJob: async () => {} };
+    const one = coordinator(1, unwilling({ update: 1 }), { hub: hub as unknown as WorkerHub });
+    const { record } = await one.submit(submission());
+    await expect.poll(() => one.served(record.id)?.progressNow?.phase).toBeDefined();
+    await one.stop(10_000);
+    expect((await queue.find("x"))?.state).toBe("claimed");
+    await queue.close();
+    queue = await openFileQueue(new FileStore(), join(folder, "queue"));
+    expect((await queue.find("x"))?.state).toBe("queued");
+  });
+});
+
+test("a queue that does not answer does not keep a coordinator from ending", async () => {
+  let asked = false;
+  const silent: JobQueue = Object.assign(Object.create(queue), {
+    claim: () => {
+      asked = true;
+      return new Promise(() => {});
+    },
+    ...{ giveBackOf: async () => {}, changes: (signal: AbortSignal) => queue.changes(signal) },
+  });
+  const one = coordinator(1, silent);
+  one.start();
+  await expect.poll(() => asked).toBe(true);
+  await one.stop(50);
 });
 
 test("a worker that a job set aside is barred from the others, which need not wait for it; not where there is no other", async () => {
