@@ -55,6 +55,7 @@ export interface ModelTokenizer {
 
 export const TOKENIZER_NAME = "tokenizer.json";
 export const TOKENIZER_CONFIG_NAME = "tokenizer_config.json";
+export const ADDED_TOKENS_NAME = "added_tokens.json";
 export const SPECIAL_TOKENS_NAME = "special_tokens_map.json";
 export const CHAT_TEMPLATE_NAME = "chat_template.jinja";
 
@@ -83,11 +84,18 @@ export class TokenizerReader {
       tokenizer = parseTokenizer(bytes, label);
       this.#known.set(sha256, tokenizer);
     }
-    return {
-      tokenizer,
-      config: await this.#maybeObject(checkpoint, TOKENIZER_CONFIG_NAME, label),
-      specialTokensMap: await this.#maybeObject(checkpoint, SPECIAL_TOKENS_NAME, label),
-    };
+    const config = await this.#maybeObject(checkpoint, TOKENIZER_CONFIG_NAME, label);
+    const decoder = config?.added_tokens_decoder;
+    const beside = isObject(decoder) ? undefined : await this.#maybeObject(checkpoint, ADDED_TOKENS_NAME, label);
+    const more = addedBeside(tokenizer, isObject(decoder) ? fromDecoder(decoder) : Object.entries(beside ?? {}), label);
+    if (more.length > 0) {
+      const key = `${sha256} ${JSON.stringify(more)}`;
+      const added = [...tokenizer.added, ...more];
+      const known = this.#known.get(key) ?? { ...tokenizer, json: { ...tokenizer.json, added_tokens: added }, added };
+      this.#known.set(key, known);
+      tokenizer = known;
+    }
+    return { tokenizer, config, specialTokensMap: await this.#maybeObject(checkpoint, SPECIAL_TOKENS_NAME, label) };
   }
 
   /** The tokens in files for slow tokenizers, by the files' names, each as a tokenizer that has these tokens and is good for comparing only. */
@@ -226,6 +234,30 @@ function addedTokens(list: unknown, label: string): AddedToken[] {
       special,
     };
   });
+}
+
+/**
+ * Tokens that the files beside tokenizer.json add to it, as transformers does when it loads them: added_tokens_decoder of the settings,
+ * or added_tokens.json where there is none. They are numbered from the end on, in their order, whatever the file says.
+ */
+function addedBeside(
+  { normal, added }: Tokenizer,
+  listed: readonly (readonly [content: unknown, id: unknown, properties?: JsonObject])[],
+  label: string,
+): readonly AddedToken[] {
+  const known = new Set(added.map(({ content }) => content));
+  let next = Math.max(normal.size, ...added.map(({ id }) => id + 1));
+  return [...listed]
+    .sort(([, a], [, b]) => Number(a) - Number(b))
+    .flatMap(([content, , properties]) => {
+      if (typeof content !== "string" || content === "" || normal.has(content) || known.has(content)) return [];
+      known.add(content);
+      return addedTokens([{ ...properties, content, id: next++ }], label);
+    });
+}
+
+function fromDecoder(decoder: JsonObject): [unknown, unknown, JsonObject][] {
+  return Object.entries(decoder).flatMap(([id, entry]) => (isObject(entry) ? [[entry.content, id, entry]] : []));
 }
 
 function checkedId(id: unknown, token: string, label: string): number {

@@ -132,3 +132,28 @@ test.each([
 ])("a chat template: %s", async (_, files, expected) => {
   expect(await new TokenizerReader(new FileStore()).chatTemplate(modelWith(files), "m")).toBe(expected);
 });
+
+test("tokens that the files beside tokenizer.json add to it count, numbered from the end on, as transformers has them", async () => {
+  const read = async (files: Readonly<Record<string, unknown>>) => {
+    const root = temporaryFolder();
+    const own = {
+      model: { type: "WordLevel", vocab: { a: 0, b: 1 }, unk_token: "a" },
+      added_tokens: [{ id: 2, content: "<c>" }],
+    };
+    const all = { "tokenizer.json": own, ...files };
+    for (const [name, content] of Object.entries(all)) writeFileSync(join(root, name), JSON.stringify(content));
+    const found = await new TokenizerReader(new FileStore()).read({ root, companions: Object.keys(all) }, "m");
+    return found?.tokenizer.added.map(({ content, id, special }) => [content, id, special]);
+  };
+  const decoder = { "9": { content: "<e>" }, "3": { content: "<d>", special: true }, "1": { content: "b" } };
+  const own = ["<c>", 2, false];
+  expect(await read({})).toEqual([own]);
+  expect(await read({ "tokenizer_config.json": { added_tokens_decoder: decoder } })).toEqual([
+    own,
+    ["<d>", 3, true],
+    ["<e>", 4, false],
+  ]);
+  const beside = { "added_tokens.json": { "<f>": 3, "<c>": 2 } };
+  expect(await read(beside)).toEqual([own, ["<f>", 3, false]]);
+  expect(await read({ ...beside, "tokenizer_config.json": { added_tokens_decoder: {} } })).toEqual([own]);
+});
