@@ -73,6 +73,10 @@ export class VocabularyCheck {
       const renamed = mismatches.find((one) => one.renamed.length > 0)?.renamed ?? [];
       this.#reportDifferent(different, [first, input], rows, source);
       this.#reportRenamed(renamed, [first, input], source);
+      // Files of slow tokenizers hold no tokens that were added.
+      const isOfFast = first.tokenizer !== undefined && input.tokenizer !== undefined;
+      if (isOfFast && first === this.#inputs[this.#definingInput])
+        this.#reportUnnamed(mismatches[0]?.unnamed ?? [], [first, input], source);
       for (const { id, tokens } of renamed) {
         // What two models have taken from one reserve for uses of their own are rows of different tokens again.
         const token = tokens.find((one) => !isReserved(one)) ?? tokens[1];
@@ -210,6 +214,20 @@ export class VocabularyCheck {
       message,
       hint,
     );
+  }
+
+  /** Tokens of the output for which a model has rows that nobody trained. */
+  #reportUnnamed(
+    unnamed: readonly { readonly id: number; readonly token: string }[],
+    [defining, { label }]: readonly [RecipeInput, RecipeInput],
+    { place }: LayerSource,
+  ): void {
+    const [first] = unnamed;
+    if (first === undefined) return;
+    const more = unnamed.length === 1 ? "" : `, and for ${unnamed.length - 1} more`;
+    const message = `"${label}" has a row and no token for the id ${first.id}, "${first.token}" of "${defining.label}"${more}: padding is merged with the rows of tokens`;
+    const hint = "tokenizer_source: base, or union, takes these rows from the models that have the tokens.";
+    this.#findings.repeated("warning", `${label} unnamed`, "recipe/vocabulary-mismatch", place, message, hint);
   }
 
   /** Embeddings of one tensor that have different numbers of rows. */

@@ -64,6 +64,8 @@ export interface VocabularyMismatch {
   readonly different: readonly TokenDifference[];
   /** One keeps the id in reserve, and the other has given it a name: the rows are of one token, trained in one of the two. */
   readonly renamed: readonly TokenDifference[];
+  /** Tokens of the first at whose ids the second has rows, and no token: those of padding. */
+  readonly unnamed: readonly { readonly id: number; readonly token: string }[];
 }
 
 /** `<|reserved_special_token_3|>`, `<unused99>`, `[unused0]`, `<|placeholder1|>`, `<|dummy_5|>`, `<|extra_0|>`, `[control_8]`, `<SPECIAL_36>`. */
@@ -76,15 +78,17 @@ export function isReserved(token: string): boolean {
 
 export function mismatchOf(a: Vocabulary, b: Vocabulary, rows: number): VocabularyMismatch {
   const [different, renamed]: [TokenDifference[], TokenDifference[]] = [[], []];
-  const end = a === b ? 0 : Math.min(rows, a.tokens.length, b.tokens.length);
+  const unnamed: { id: number; token: string }[] = [];
+  const end = a === b ? 0 : Math.min(rows, a.tokens.length);
   for (let id = 0; id < end; id++) {
     const [ofA, ofB] = [a.tokens[id], b.tokens[id]];
+    if (ofA !== undefined && ofB === undefined && !isReserved(ofA) && !b.ids.has(ofA)) unnamed.push({ id, token: ofA });
     if (ofA === ofB || ofA === undefined || ofB === undefined) continue;
     // A name that the other has elsewhere was moved, not given.
     const isRenamed = (isReserved(ofA) || isReserved(ofB)) && !a.ids.has(ofB) && !b.ids.has(ofA);
     (isRenamed ? renamed : different).push({ id, tokens: [ofA, ofB] });
   }
-  return { different, renamed };
+  return { different, renamed, unnamed };
 }
 
 /** How the ids of two vocabularies lie to each other. */

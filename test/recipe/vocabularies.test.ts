@@ -312,6 +312,21 @@ test("with the fine-tune's tokenizer its names are the output's, and their rows 
   ]);
 });
 
+test("rows of padding that are merged with those of tokens are told, where the output has the tokens", () => {
+  const named = bpe(["a", "b"], [], [["<|im_start|>", 2]]);
+  const models = { chat: fourRows(named), base: fourRows(bpe(["a", "b"])) };
+  const { faults, warnings } = bind(linear("chat", "base"), models);
+  expect(faults).toEqual([]);
+  expect(summaryOf(warnings)).toEqual([
+    'vocabulary-mismatch 3:25 "base" has a row and no token for the id 2, "<|im_start|>" of "chat": padding is merged with the rows of tokens (and 1 more tensor)',
+  ]);
+  expect(bind(linear("base", "chat"), models).warnings).toEqual([]);
+  expect(bind(`${linear("chat", "base")}tokenizer_source: base`, models).warnings).toEqual([]);
+  expect(
+    bind(linear("chat", "kept"), { ...models, chat: fourRows(kept), kept: fourRows(bpe(["a", "b"])) }).warnings,
+  ).toEqual([]);
+});
+
 test("one reserve that two fine-tunes use for different tokens, and a name that was moved, are no renaming", () => {
   const models = {
     base: fourRows(kept),
