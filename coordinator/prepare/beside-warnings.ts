@@ -4,7 +4,7 @@ import type { Binding, Fault, Recipe, RecipeInput } from "../../recipe/index.ts"
 /** What is worth a word of the files beside the weights of the model whose folder the output takes after. */
 export function besideWarnings(
   { fileName, methodPlace }: Pick<Recipe, "fileName" | "methodPlace">,
-  inputs: readonly Pick<RecipeInput, "label" | "checkpoint">[],
+  inputs: readonly Pick<RecipeInput, "label" | "checkpoint" | "adapter">[],
   binding: Pick<Binding, "definingInput">,
 ): readonly Fault[] {
   const defining = inputs[binding.definingInput];
@@ -14,9 +14,33 @@ export function besideWarnings(
   const warning = (code: Fault["code"], message: string, hint: string): Fault => {
     return { code, message: `"${label}": ${message}`, hint, file: fileName, ...methodPlace };
   };
+  const configured = inputs.find(
+    ({ checkpoint: { config }, adapter }) => config !== undefined && adapter === undefined,
+  );
+  const isBare = checkpoint.config === undefined;
+  const [file, ...shards] = isBare ? [] : checkpoint.files.map(({ name }) => name);
+  const named = file !== undefined && shards.length === 0 && isOfOwnName(file) ? file : undefined;
   const code = companions.filter(isCode);
   const weights = inputs.length > 1 ? companions.filter(isWeights) : [];
   return [
+    ...(isBare && configured !== undefined
+      ? [
+          warning(
+            "recipe/files-left-behind",
+            "it has no config.json, and the output neither: loaders cannot tell what model that is",
+            `Name a model with a config.json as base_model, or first, or copy that of "${configured.label}" if it fits.`,
+          ),
+        ]
+      : []),
+    ...(named === undefined
+      ? []
+      : [
+          warning(
+            "recipe/files-left-behind",
+            `its weights are called ${named}, those of the output model.safetensors`,
+            "What loads such models (diffusers, mistral's own programs) may look for the first name: rename the output's files then.",
+          ),
+        ]),
     ...(leftBehind.length === 0
       ? []
       : [
@@ -54,6 +78,11 @@ export function besideWarnings(
           ),
         ]),
   ];
+}
+
+/** Neither what transformers looks for, nor what a conversion from pickle files leaves. */
+function isOfOwnName(name: string): boolean {
+  return !/^(?:pytorch_|adapter_)?model\b/.test(name);
 }
 
 function isWeights(name: Checkpoint["companions"][number]): boolean {

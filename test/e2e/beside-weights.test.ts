@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { runMerge } from "../support/run-merge.ts";
@@ -43,4 +43,32 @@ test("nothing is said of a model with the usual files only, and nothing of other
   writeFileSync(join(folder, "b", "stats.dat"), "x");
   const run = await runMerge(`merge_method: linear\n${models}`, join(folder, "out"), { models: folder });
   expect([run.outcome.outcome, run.planWarnings]).toEqual(["done", []]);
+});
+
+test("weights under a name of their own, and a first model without a config, are told", async () => {
+  const folder = modelsWith({});
+  const rename = (from: string, to: string) => renameSync(join(folder, "a", from), join(folder, "a", to));
+  const warnings = async (recipe: string) => {
+    const { planFindings, outcome } = await runMerge(
+      `merge_method: linear\n${recipe}`,
+      join(temporaryFolder(), "out"),
+      {
+        models: folder,
+      },
+    );
+    expect(outcome.outcome).toBe("done");
+    return planFindings.map(({ message }) => message);
+  };
+  rename("model.safetensors", "diffusion_pytorch_model.safetensors");
+  const named =
+    '"a": its weights are called diffusion_pytorch_model.safetensors, those of the output model.safetensors';
+  expect(await warnings(models)).toEqual([named]);
+  const turned = "models: [{model: b, parameters: {weight: 1}}, {model: a, parameters: {weight: 1}}]";
+  expect(await warnings(turned)).toEqual([]);
+  rename("diffusion_pytorch_model.safetensors", "model.safetensors");
+  rename("config.json", "old.config.jsonl");
+  expect(await warnings(models)).toEqual([
+    '"a": it has no config.json, and the output neither: loaders cannot tell what model that is',
+  ]);
+  expect(await warnings(turned)).toEqual([]);
 });
