@@ -9,6 +9,8 @@ const ofCache =
   /(?:^|\.)(?:[qkv]|kv|attn|prob|softmax|prob_output)_(?:scale|zero_point)$|(?:^|\.)(?:[qkv]|kv|qkv)_proj\.output_(?:scale|zero_point)$|(?:^|\.)\w+_bmm_quantizer\._(?:amax|scale)$/;
 const ofActivations =
   /^(?<module>.*)[._](?:input_scale|scale_input|input_activation_scale|activation_scale|output_scale|scale_output|(?:input|output)_zero_point)$|^(?<quantised>.*)\.(?:input|output)_quantizer\._(?:amax|scale)$/;
+/** ComfyUI's words on how codes are written: of one weight, as JSON in bytes; of a whole file. */
+const formatNote = /^(?:(?<module>.*)\.comfy_quant|(?:.*\.)?scaled_fp8)$/;
 const attention = /attn|attention|(?:^|\.)(?:[qkv]|kv|qkv)_proj\.|kv_cache/i;
 
 /**
@@ -19,6 +21,8 @@ export function calibrationKind(
   { name, dtype, shape, elementCount }: Pick<TensorEntry, "name" | "dtype" | "shape" | "elementCount">,
   has: (name: string) => boolean,
 ): CalibrationKind | undefined {
+  if (isFormatNote(name))
+    return scaledModule(name).length === 0 || scaledModule(name).some(has) ? "activations" : undefined;
   const isOne = elementCount === 1;
   if (!isOne && elementCount !== Math.max(0, ...shape)) return undefined;
   if (!isFloatDtype(dtype) && !name.endsWith("zero_point")) return undefined;
@@ -29,6 +33,11 @@ export function calibrationKind(
 /** The names that the weight has whose activations a tensor would be about: none where it is not named like that. */
 export function scaledModule(name: string): readonly string[] {
   const { module, quantised } = ofActivations.exec(name)?.groups ?? {};
-  const stem = module ?? quantised;
+  const stem = module ?? quantised ?? formatNote.exec(name)?.groups?.module;
   return stem === undefined || stem === "" ? [] : [`${stem}.weight`, `${stem}.weight_packed`, stem];
+}
+
+/** Whether a tensor says how fp8 codes are written, and nothing else: it goes where they become values. */
+export function isFormatNote(name: string): boolean {
+  return formatNote.test(name);
 }

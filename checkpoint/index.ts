@@ -18,7 +18,7 @@ export {
   vocabularySize,
   vocabularySizeKeys,
 } from "./architecture.ts";
-export { type CalibrationKind, calibrationKind, scaledModule } from "./calibration.ts";
+export { type CalibrationKind, calibrationKind, isFormatNote, scaledModule } from "./calibration.ts";
 export type { Checkpoint, CheckpointFile, Sidecar, TensorEntry } from "./checkpoint.ts";
 export { companionKind, isCode, isQuantizerFile, mayNameTokenIds } from "./companions.ts";
 export {

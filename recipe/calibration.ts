@@ -1,4 +1,4 @@
-import { calibrationKind, scaledModule, type TensorEntry } from "../checkpoint/index.ts";
+import { calibrationKind, isFormatNote, scaledModule, type TensorEntry } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { Findings } from "./findings.ts";
 import type { ModelEntry, RecipeModel } from "./model-entry.ts";
@@ -28,7 +28,7 @@ export function withCalibration(
     const kept = measured.filter(isKept);
     const left = measured.filter((entry) => !isKept(entry));
     // Where codes become values nobody looks for the scales of their activations.
-    const told = left.filter(({ name }) => codesOf(name, tensors) === undefined);
+    const told = left.filter(({ name }) => !isFormatNote(name) && codesOf(name, tensors) === undefined);
     if (told.length > 0 && merged.some((reference) => sameModel(reference, model.reference)))
       reportLeft(recipe, model, told, method, findings);
     const marked = new Map<string, ModelEntry>(tensors);
@@ -63,7 +63,10 @@ function reportPartlyMeasured(recipe: Recipe, models: readonly RecipeModel[], fi
 
 /** The fp8 codes whose activations a tensor is about. */
 export function codesOf(name: string, tensors: ReadonlyMap<string, TensorEntry>): ModelEntry | undefined {
-  for (const weight of scaledModule(name)) {
+  const modules = scaledModule(name);
+  if (modules.length === 0 && isFormatNote(name))
+    return [...tensors.values()].find((entry: ModelEntry) => entry.scaled !== undefined);
+  for (const weight of modules) {
     const entry: ModelEntry | undefined = tensors.get(weight);
     if (entry?.scaled !== undefined) return entry;
   }

@@ -1,4 +1,4 @@
-import { aheadIn, type Dtype, isComputed, isEmbeddingLike, isFloatDtype } from "../checkpoint/index.ts";
+import { aheadIn, type Dtype, isComputed, isEmbeddingLike, isFloatDtype, isFormatNote } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { ModelSource, TensorTask } from "../merge/work/index.ts";
 import { AbsentTensors } from "./absent-tensors.ts";
@@ -163,7 +163,7 @@ export class TensorBinder {
     const codes = isMeasured({ entry }) ? codesOf(entry.name, input.checkpoint.tensors) : undefined;
     if (codes === undefined) return false;
     if (!outputDtype(this.#recipe, codes.name, codes, place).startsWith("F8_")) return true;
-    if (this.#method.name === "passthrough") return false;
+    if (this.#method.name === "passthrough" || isFormatNote(entry.name)) return false;
     const message = `${entry.name} was measured of "${input.label}" as it ran, and is copied from it: the merge is another model`;
     const hint =
       "Its fp8 codes cannot be used without it. Calibrate the output anew, or let activations be scaled as it runs.";

@@ -127,3 +127,35 @@ test("where codes stay and the scales of their cache go, the config tells of no 
   ]);
   expect(told(binding).some((text) => text.startsWith("recipe/leftover-quantization"))).toBe(true);
 });
+
+test("what ComfyUI notes of codes stays with codes, and goes where they become values", () => {
+  const coded = checkpointOf(
+    [
+      ["layers.0.up.weight", [16, 8], "F8_E4M3"],
+      ["layers.0.up.scale_weight", [1], "F32"],
+      ["layers.0.up.comfy_quant", [27], "U8"],
+      ["layers.0.norm.weight", [8], "BF16"],
+      ["scaled_fp8", [2], "F8_E4M3"],
+    ],
+    { num_hidden_layers: 1 },
+  );
+  const values = checkpointOf(
+    [
+      ["layers.0.up.weight", [16, 8], "BF16"],
+      ["layers.0.norm.weight", [8], "BF16"],
+    ],
+    { num_hidden_layers: 1 },
+  );
+  const notes = (binding: Binding) =>
+    names(binding)
+      .filter((name) => /comfy_quant|scaled_fp8/.test(name))
+      .sort();
+  const bound = (text: string) => bindModels(text, { coded, values });
+  expect(notes(bound(linear("coded", "coded")))).toEqual(["layers.0.up.comfy_quant", "scaled_fp8"]);
+  expect(notes(bound("merge_method: passthrough\nmodels: [{model: coded}]\n"))).toHaveLength(2);
+  for (const text of [`${linear("coded", "values")}dtype: bfloat16\n`, linear("values", "coded")]) {
+    const binding = bound(text);
+    expect([binding.faults, notes(binding)]).toEqual([[], []]);
+    expect(told(binding).filter((one) => /partly-used|tensor-skipped/.test(one))).toEqual([]);
+  }
+});
