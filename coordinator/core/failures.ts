@@ -37,7 +37,7 @@ export function attemptFailed(state: JobState, unit: Unit, attempt: Attempt, fai
 /** Nothing more was heard of an attempt: its lease lapsed, or its worker was started anew. It may still be writing. */
 export function attemptVanished(state: JobState, unit: Unit, attempt: Attempt, out: Effect[]): void {
   drop(state, unit, attempt);
-  if (attempt.audit) return requeueAudit(state, unit);
+  if (attempt.audit) return auditEnded(state, unit, AUDIT_TRIES_PASSING, out);
   unit.vanished++;
   unit.vanishedOn = attempt.worker;
   if (unit.vanished >= state.limits.vanishedMax) return quarantine(state, unit, vanishedAgain(unit), out);
@@ -59,7 +59,7 @@ export function quarantine(state: JobState, unit: Unit, failure: Failure, out: E
 export function misreported(state: JobState, unit: Unit, attempt: Attempt, failure: Failure, out: Effect[]): void {
   drop(state, unit, attempt);
   const worker = state.workers.get(attempt.worker);
-  if (attempt.audit) requeueAudit(state, unit);
+  if (attempt.audit) auditEnded(state, unit, AUDIT_TRIES_PASSING, out);
   else {
     unit.failures++;
     state.failures++;
@@ -155,8 +155,12 @@ export function requeueAudit(state: JobState, unit: Unit): void {
 function auditFailed(state: JobState, unit: Unit, attempt: Attempt, failure: Failure, out: Effect[]): void {
   const worker = state.workers.get(attempt.worker);
   if (worker !== undefined) blame(state, worker, unit.id, failure, out);
-  unit.auditsFailed++;
-  if (unit.auditsFailed < (failure.retryable ? AUDIT_TRIES_PASSING : AUDIT_TRIES)) return requeueAudit(state, unit);
+  auditEnded(state, unit, failure.retryable ? AUDIT_TRIES_PASSING : AUDIT_TRIES, out);
+}
+
+/** An audit that came to nothing: one that takes its worker down each time must not be tried for ever. */
+function auditEnded(state: JobState, unit: Unit, tries: number, out: Effect[]): void {
+  if (++unit.auditsFailed < tries) return requeueAudit(state, unit);
   state.auditsOpen--;
   out.push({ type: "count", counter: "audit-skipped" });
 }

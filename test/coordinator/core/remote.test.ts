@@ -350,6 +350,18 @@ describe("audits and disputes", () => {
     },
   );
 
+  test("an audit that takes its worker down each time is given up as one that fails", () => {
+    const core = cluster([A], [W1, W2], { audit });
+    finish(core, A, 1);
+    for (let times = 1; times < 10; times++) {
+      const effects = core.attach(W2, 2, { kind: "remote", incarnation: `started ${times} times` });
+      expect(only(effects, "assign")).toMatchObject([{ worker: W2, audit: true }]);
+    }
+    const effects = core.attach(W2, 2, { kind: "remote", incarnation: "started 10 times" });
+    expect(effects).toContainEqual({ type: "count", counter: "audit-skipped" });
+    expect(only(effects, "begin-seal")).toHaveLength(1);
+  });
+
   test("where there is nobody else the seal waits a while, not for ever", () => {
     const core = cluster([A], [W1], { audit });
     expect(finish(core, A, 1)).toEqual([]);
