@@ -32,6 +32,7 @@ export function jsonOfJob(job: Job): Record<string, unknown> {
     ...(job.endedAtMs === 0n ? {} : { endedAt: new Date(Number(job.endedAtMs)).toISOString() }),
     ...(job.cause === undefined ? {} : { cause: failureOfMessage(job) }),
     ...(job.stalled === undefined ? {} : { stalled: stallOf(job) }),
+    ...(job.warnings.length === 0 ? {} : { warnings: job.warnings }),
     ...(Object.keys(job.counters).length === 0 ? {} : { counters: countersOf(job) }),
   };
 }

@@ -146,6 +146,7 @@ function printJob(job: Job | undefined, { json }: ClientOptions, io: Io): void {
   if (cause !== undefined) io.stdout(`  ${stateName(job)}  ${cause.code}  ${cause.message}\n  hint  ${cause.hint}\n`);
   const stall = stallOf(job);
   if (stall !== undefined) io.stdout(`  stands still  ${stall.code}  ${stall.message}\n  hint  ${stall.hint}\n`);
+  for (const warning of job.warnings) io.stdout(`  warning  ${warning}\n`);
 }
 
 /** How a job's end ends the command: as `deltaworks merge` would. */

@@ -106,17 +106,17 @@ function mergeOptionsOf(options: SubmitOptions): MergeOptions {
 /** Tells how the job goes on until it has ended, also while the coordinator restarts. Interrupting it leaves the job as it is. */
 async function follow(connection: JobsConnection, job: Job, options: SubmitOptions, io: Io): Promise<number> {
   const report = new Report(options, io);
-  let warned = 0;
+  // Each once, whichever coordinator says it.
+  const warned = new Set<string>();
   for (;;) {
     try {
       let last = job;
-      let warnings = 0;
       // Entries are history; nobody asked for it here.
       const client = await connection.client();
       const call = client.watch({ job: job.jobId, afterSequence: 2n ** 63n, follow: true });
       for await (const { message } of call) {
-        if (message?.$case === "warning" && ++warnings > warned) {
-          warned = warnings;
+        if (message?.$case === "warning" && !warned.has(message.value)) {
+          warned.add(message.value);
           warn(message.value, options, io);
         }
         if (message?.$case === "progress") {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Failure, failureFrom, type Json } from "../../merge/work/index.ts";
+import { type Failure, failureFrom } from "../../merge/work/index.ts";
 import { formatFault, RecipeError } from "../../recipe/index.ts";
 import { type Shares, shareSlots, slotChanges } from "../core/index.ts";
 import type { Outcome } from "../job/index.ts";
@@ -9,7 +9,7 @@ import { checkOutputIsNoInput } from "../publish/index.ts";
 import { type JobClaim, type JobQueue, type JobRecord, QueueError, type Wish } from "../queue/index.ts";
 import { isPredecessor, nameText } from "./coordinator-name.ts";
 import { ServiceError } from "./errors.ts";
-import { waitingFor } from "./job-message.ts";
+import { detailOfEnd, detailOfRun, keptWarnings, waitingFor } from "./job-message.ts";
 import { type JobOptions, jsonOfOptions } from "./job-options.ts";
 import { keepOn } from "./keep-on.ts";
 import { PlanCache } from "./plan-cache.ts";
@@ -257,9 +257,10 @@ export class JobCoordinator {
     } catch (error) {
       const failure = failureFrom(error);
       this.#options.log("job failed", { job: claim.job.name, ...failure });
-      const detail = { endedAtMs: Date.now(), cause: { ...failure } };
       // Not waited for: other jobs may be claimed meanwhile.
-      void this.#note(claim, undefined, async () => this.#sawEnd(await claim.end("failed", detail)));
+      void this.#note(claim, undefined, async () =>
+        this.#sawEnd(await claim.end("failed", detailOfEnd(undefined, failure))),
+      );
     }
   }
 
@@ -305,8 +306,8 @@ export class JobCoordinator {
       end = { outcome: "failed", cause: failure };
     }
     await this.#note(claim, job, async () => {
-      if (end.outcome !== "stopped") return this.#sawEnd(await claim.end(end.outcome, detailOf(job, end.cause)));
-      await claim.update({ detail: progressOf(job) });
+      if (end.outcome !== "stopped") return this.#sawEnd(await claim.end(end.outcome, detailOfEnd(job, end.cause)));
+      await claim.update({ detail: detailOfRun(job) });
       await claim.release();
     });
   }
@@ -457,17 +458,6 @@ function placeText({ place, out }: Pick<JobRecord, "place" | "out">): string {
   return `${root}:${path}`;
 }
 
-/** Of the warnings of a plan that a record has room for, the first. */
-const WARNINGS_LENGTH_MAX = 32 * 1024;
-
-function keptWarnings(warnings: readonly string[]): readonly string[] {
-  let length = 0;
-  return warnings.filter((text) => {
-    length += text.length;
-    return length <= WARNINGS_LENGTH_MAX;
-  });
-}
-
 function isLost(error: unknown): boolean {
   return error instanceof QueueError && error.code === "queue/claim-lost";
 }
@@ -484,21 +474,6 @@ function asRefusal(error: unknown): unknown {
     if (first !== undefined) return new RefusedError([first, ...others]);
   }
   return error;
-}
-
-/** For those who ask while the job waits for its next coordinator. */
-function progressOf(job: ServedJob): { readonly [name: string]: Json } {
-  const { bytesRead = 0, bytesWritten = 0, slicesDone = 0 } = job.progressNow ?? {};
-  return { slices: job.plan?.slices ?? 0, slicesDone, bytesRead, bytesWritten };
-}
-
-function detailOf(job: ServedJob, cause: Failure | undefined): Json {
-  return {
-    ...progressOf(job),
-    endedAtMs: Date.now(),
-    warnings: [...job.warnings],
-    ...(cause === undefined ? {} : { cause: { ...cause } }),
-  };
 }
 
 function pausedBy({ name }: JobRecord): Failure {

@@ -30,7 +30,8 @@ export function messageOfRecord(record: JobRecord, served: ServedJob | undefined
     endedAtMs: BigInt(detail.endedAtMs ?? 0),
     phase: record.state === "claimed" ? (progress?.phase ?? "planning") : "",
     stalled: stall === undefined ? undefined : messageOfFailure(stall),
-    counters: served === undefined ? {} : countersOf(served),
+    counters: served === undefined ? countersIn(detail.counters) : countersOf(served),
+    warnings: [...(served?.warnings ?? detail.warnings ?? [])],
   };
 }
 
@@ -50,11 +51,19 @@ const counterNames: Readonly<Record<Counter, string>> = {
   "granted-early": "early_grants_total",
 };
 
-function countersOf({ counters, stalls }: Pick<ServedJob, "counters" | "stalls">): { readonly [name: string]: bigint } {
-  const all = Object.entries(counterNames).map(([counter, name]): [string, bigint] => {
-    return [name, BigInt(counters.get(counter as Counter) ?? 0)];
-  });
-  return Object.fromEntries([...all, ["stalls_total", BigInt(stalls)]]);
+type Counts<T> = { readonly [name: string]: T };
+
+function countersOf(job: Pick<ServedJob, "counters" | "stalls">): Counts<bigint> {
+  return countersIn(countsOf(job));
+}
+
+function countsOf({ counters, stalls }: Pick<ServedJob, "counters" | "stalls">): Counts<number> {
+  const all = Object.entries(counterNames).map(([counter, name]) => [name, counters.get(counter as Counter) ?? 0]);
+  return { ...Object.fromEntries(all), stalls_total: stalls };
+}
+
+function countersIn(counts: Counts<number> = {}): Counts<bigint> {
+  return Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, BigInt(count)]));
 }
 
 interface Detail {
@@ -66,11 +75,51 @@ interface Detail {
   readonly cause?: Failure;
   /** What the job is tried again after. */
   readonly waits?: Failure;
+  /** Of its last run. */
+  readonly counters?: Counts<number>;
+  readonly warnings?: readonly string[];
+}
+
+/** A record must stay as small as NATS takes it, whatever happened to a job. */
+const WARNINGS_LENGTH_MAX = 32 * 1024;
+const CAUSE_LENGTH_MAX = 16 * 1024;
+
+/** Of warnings those that a record has room for, the first. */
+export function keptWarnings(warnings: readonly string[]): readonly string[] {
+  let length = 0;
+  return warnings.filter((text) => {
+    length += text.length;
+    return length <= WARNINGS_LENGTH_MAX;
+  });
+}
+
+function keptFailure(failure: Failure): Json {
+  const { message } = failure;
+  return {
+    ...failure,
+    message: message.length > CAUSE_LENGTH_MAX ? `${message.slice(0, CAUSE_LENGTH_MAX)}…` : message,
+  };
+}
+
+/** How far a job is, for those who ask while it waits for its next coordinator. */
+export function detailOfRun(job: ServedJob): { readonly [name: string]: Json } {
+  const { bytesRead = 0, bytesWritten = 0, slicesDone = 0 } = job.progressNow ?? {};
+  const told = { counters: countsOf(job), warnings: keptWarnings(job.warnings) };
+  return { slices: job.plan?.slices ?? 0, slicesDone, bytesRead, bytesWritten, ...told };
+}
+
+/** And how it ended; `job`: absent where it never ran. */
+export function detailOfEnd(job: ServedJob | undefined, cause: Failure | undefined): Json {
+  return {
+    ...(job === undefined ? {} : detailOfRun(job)),
+    endedAtMs: Date.now(),
+    ...(cause === undefined ? {} : { cause: keptFailure(cause) }),
+  };
 }
 
 /** The detail of a job that is given back to the queue, because of something that may pass by itself. */
 export function waitingFor(detail: Json | undefined, failure: Failure): Json {
-  return { ...objectOf(detail), waits: { ...failure } };
+  return { ...objectOf(detail), waits: keptFailure(failure) };
 }
 
 /** As a coordinator wrote it, of another version maybe: what is not as it should be is left out, and the job is still told of. */
@@ -81,6 +130,8 @@ function detailOf(detail: Json | undefined): Detail {
     ...Object.fromEntries(COUNTS.flatMap((name) => (isCount(fields[name]) ? [[name, fields[name]]] : []))),
     ...(cause === undefined ? {} : { cause }),
     ...(waits === undefined ? {} : { waits }),
+    counters: Object.fromEntries(Object.entries(objectOf(fields.counters)).filter(isCounted)),
+    warnings: Array.isArray(fields.warnings) ? fields.warnings.filter((text) => typeof text === "string") : [],
   };
 }
 
@@ -98,6 +149,10 @@ function objectOf(value: Json | undefined): { readonly [name: string]: Json } {
 
 function isObject(value: Json | undefined): value is { readonly [name: string]: Json } {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isCounted(entry: readonly [string, Json]): entry is [string, number] {
+  return isCount(entry[1]);
 }
 
 function isCount(value: Json | undefined): boolean {

@@ -193,11 +193,10 @@ async function watch(
       const value = { sequence, subject: entry.subject, body: JSON.stringify(entry.body) };
       await writer.write({ message: { $case: "entry", value } });
     }
-    const known = served?.warnings ?? [];
-    for (; warnings < known.length; warnings++) {
-      await writer.write({ message: { $case: "warning", value: known[warnings] ?? "" } });
-    }
     const value = messageOfRecord(record, served);
+    for (; warnings < value.warnings.length; warnings++) {
+      await writer.write({ message: { $case: "warning", value: value.warnings[warnings] ?? "" } });
+    }
     await writer.write({ message: { $case: "progress", value } });
     if (!follow || hasEnded(value)) return;
     await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS));

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { JobId, JobRecord } from "../../../coordinator/queue/index.ts";
-import { messageOfRecord } from "../../../coordinator/service/job-message.ts";
+import { detailOfEnd, detailOfRun, messageOfRecord, waitingFor } from "../../../coordinator/service/job-message.ts";
 import type { ServedJob } from "../../../coordinator/service/served-job.ts";
 import type { Json } from "../../../merge/work/index.ts";
 
@@ -32,7 +32,28 @@ test("what a coordinator noted of a job is told", () => {
   expect(messageOfRecord(record(detail), undefined)).toMatchObject({
     ...{ endedAtMs: 5n, slices: 4, slicesDone: 3, bytesRead: 2n, bytesWritten: 1n },
     cause: { code: "storage/full", retryable: true },
+    warnings: ["w"],
   });
+});
+
+test("what was counted, and what was warned of, is told when a job has ended as while it ran", () => {
+  const served = {
+    ...{ counters: new Map([["audit-skipped", 3]]), stalls: 2, warnings: ["not all was audited"] },
+    ...{ plan: { slices: 4 }, progressNow: { slicesDone: 4 } },
+  } as unknown as ServedJob;
+  const running = messageOfRecord({ ...record({}), state: "claimed" }, served);
+  expect(running.warnings).toEqual(["not all was audited"]);
+  for (const detail of [detailOfRun(served), detailOfEnd(served, CAUSE)]) {
+    const { counters, warnings } = messageOfRecord(record(JSON.parse(JSON.stringify(detail)) as Json), undefined);
+    expect([counters, warnings]).toEqual([running.counters, running.warnings]);
+  }
+});
+
+test("what is noted of a job stays small, however much there is to say", () => {
+  const served = { counters: new Map(), stalls: 0, warnings: Array.from({ length: 100 }, () => "w".repeat(5000)) };
+  const cause = { ...CAUSE, message: "m".repeat(2 ** 20) };
+  for (const detail of [detailOfEnd(served as unknown as ServedJob, cause), waitingFor(undefined, cause)])
+    expect(JSON.stringify(detail).length).toBeLessThan(64 * 1024);
 });
 
 test("what a job is tried again after is told until it gets going, and of one that has ended no more", () => {
@@ -40,12 +61,17 @@ test("what a job is tried again after is told until it gets going, and of one th
   const queued = { ...record(detail), state: "queued" } as const;
   expect(messageOfRecord(queued, undefined)).toMatchObject({ slicesDone: 1, stalled: { code: "storage/full" } });
   expect(messageOfRecord(record(detail), undefined).stalled).toBeUndefined();
-  const going = { progressNow: { slicesDone: 1 }, counters: new Map(), stalls: 0 } as unknown as ServedJob;
+  const going = {
+    progressNow: { slicesDone: 1 },
+    counters: new Map(),
+    stalls: 0,
+    warnings: [],
+  } as unknown as ServedJob;
   expect(messageOfRecord({ ...queued, state: "claimed" }, going).stalled).toBeUndefined();
 });
 
 test("what was counted is told by names that stay", () => {
-  const served = { counters: new Map([["lapsed-lease", 3]]), stalls: 2 } as unknown as ServedJob;
+  const served = { counters: new Map([["lapsed-lease", 3]]), stalls: 2, warnings: [] } as unknown as ServedJob;
   const { counters } = messageOfRecord({ ...record({}), state: "claimed" }, served);
   expect(counters).toMatchObject({ lapsed_leases_total: 3n, stalls_total: 2n, disputes_total: 0n });
   const documented = readFileSync("docs/operations.md", "utf8");

@@ -3,18 +3,21 @@ import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { credentials, Server, ServerCredentials } from "@grpc/grpc-js";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { statusCommand } from "../../../cli/commands/jobs.ts";
 import { openFileJournal, takeOver } from "../../../coordinator/journal/index.ts";
 import type { WorkerHub } from "../../../coordinator/link/index.ts";
 import { type JobQueue, openFileQueue } from "../../../coordinator/queue/index.ts";
 import { JobCoordinator, jobsHandlers, Roots } from "../../../coordinator/service/index.ts";
 import { type Job, JobState, JobsClient, JobsService, type WatchResponse } from "../../../proto/index.ts";
 import { FileStore } from "../../../storage/index.ts";
+import { CapturedIo } from "../../cli/captured-io.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 
 const store = new FileStore();
 const RECIPE = "merge_method: linear\nmodels:\n  - {model: tiny-base, parameters: {weight: 1}}\n";
 let folder: string;
 let client: JobsClient;
+let address: string;
 let coordinator: JobCoordinator;
 let queue: JobQueue;
 
@@ -48,7 +51,8 @@ beforeEach(async () => {
       error === null ? done(bound) : failed(error),
     ),
   );
-  client = new JobsClient(`127.0.0.1:${port}`, credentials.createInsecure());
+  address = `127.0.0.1:${port}`;
+  client = new JobsClient(address, credentials.createInsecure());
   onTestFinished(async () => {
     client.close();
     await coordinator.stop(100);
@@ -85,6 +89,28 @@ async function watched(job: string, follow: boolean, seen: (message: WatchRespon
   }
   return messages;
 }
+
+describe("warnings of a job that has ended", () => {
+  const warnings = ["not all was audited", "worker w1 was set aside"];
+  beforeEach(async () => {
+    await submit("a");
+    const claim = await queue.claim("");
+    await claim?.end("done", { warnings });
+  });
+
+  test("reach those who watch, be it that it ended between two looks", async () => {
+    const messages = await watched("a", true, async () => {});
+    expect(messages.map((message) => (message.$case === "warning" ? message.value : ""))).toEqual([...warnings, ""]);
+  });
+
+  test.each([false, true])("are shown by `status`, json: %s", async (json) => {
+    const io = new CapturedIo();
+    const options = { ...{ coordinator: address, connectTimeout: 0, json }, insecure: false };
+    expect(await statusCommand(["a"], options, io)).toBe(0);
+    if (json) expect(io.objects()).toMatchObject([{ warnings }]);
+    else for (const warning of warnings) expect(io.out).toContain(`  warning  ${warning}\n`);
+  });
+});
 
 describe("whoever watches a job", () => {
   test("by its name, which another one has by now, sees how it ended and nothing of the other", async () => {
