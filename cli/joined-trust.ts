@@ -47,7 +47,9 @@ export async function openJoinedTrust(
   const directory = identityDirectory(options);
   const files = joinedFiles(directory);
   const address = parseAddress(coordinator);
-  if (options.join === undefined && options.identityDir === undefined) return undefined;
+  // The fingerprint alone: the token has been used, and is no longer given.
+  const ways = [options.join, options.caSha256, options.identityDir];
+  if (ways.every((given) => given === undefined)) return undefined;
   if (!(await isGood(store, files))) {
     if (options.join === undefined) {
       throw new TrustError("trust/option", `there is no certificate in ${directory} that is good now`, {

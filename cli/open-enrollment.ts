@@ -10,8 +10,8 @@ import {
   Secret,
   serverCredentials,
   TokenFile,
-  TrustError,
 } from "../trust/index.ts";
+import { notListening } from "./open-peer.ts";
 import type { EnrollingOptions } from "./trust-options.ts";
 
 export interface Enrollment {
@@ -49,7 +49,7 @@ export async function openEnrollment(
   const wanted = joinListen ?? formatAddress({ host, port: port === 0 ? 0 : port + 1 });
   const server = await serveJoining(service, wanted, serverCredentials(certificates, "none")).catch(
     (error: unknown) => {
-      throw unbound(wanted, error);
+      throw notListening("--join-listen", wanted, error);
     },
   );
   return {
@@ -57,15 +57,4 @@ export async function openEnrollment(
     joinAddress: formatAddress({ host: parseAddress(wanted).host, port: server.port }),
     close: server.close,
   };
-}
-
-function unbound(address: string, cause: unknown): TrustError {
-  return new TrustError(
-    "trust/option",
-    `cannot listen on ${address} for joining: ${cause instanceof Error ? cause.message : String(cause)}`,
-    {
-      hint: "Give another address with --join-listen.",
-      cause,
-    },
-  );
 }

@@ -99,3 +99,12 @@ async function openCertificates(store: Store, files: TrustFiles, roles: readonly
 function checkOwnRole(identity: CertifiedIdentity, roles: readonly Role[]): void {
   checkRole(identity, roles, "do this with the certificate that was given");
 }
+
+/** Of an address that cannot be listened on: another process has it, or no interface. */
+export function notListening(option: string, address: string, cause: unknown): TrustError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new TrustError("trust/option", `cannot listen on ${address} (${option}): ${why}`, {
+    hint: `Give ${option} an address of this machine with a port that is free; \`ss -ltnp\` shows who has which.`,
+    cause,
+  });
+}

@@ -68,7 +68,7 @@ export function leastMemoryFor(threads: number): number {
   return NODE_BYTES + threads * THREAD_BYTES;
 }
 
-function threadsDefault(): number {
+export function threadsDefault(): number {
   return Math.min(THREADS_DEFAULT_MAX, Math.max(1, availableParallelism()));
 }
 

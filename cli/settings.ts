@@ -3,7 +3,8 @@ import { heartbeatFor, ioTimeoutMax, leaseMin } from "../wire/index.ts";
 import type { CoordinatorOptions } from "./commands/coordinator.ts";
 import { formatDuration } from "./commands/duration.ts";
 import type { WorkerOptions } from "./commands/worker.ts";
-import { leastMemoryFor } from "./resources.ts";
+import { leastMemoryFor, threadsDefault } from "./resources.ts";
+import { CERTIFICATE_TTL_MS } from "./trust-options.ts";
 
 /** Settings that exclude each other: what is wrong, with the values, and others that would do. */
 export interface SettingFault {
@@ -22,6 +23,9 @@ const IO_TIMEOUT_MIN_MS = 100;
 /** Timers of Node go to 24 days; beyond that they fire at once. */
 const TIME_MAX_MS = 7 * 24 * 3600 * SECOND_MS;
 const PORT_MAX = 65_535;
+/** A certificate is exchanged after two thirds of its time, and what fails is tried again. A century is what certificates can say. */
+const CERTIFICATE_TTL_MIN_MS = 10 * SECOND_MS;
+const CERTIFICATE_TTL_MAX_MS = 36_500 * 24 * 3600 * SECOND_MS;
 
 export const coordinatorRules: readonly Rule<CoordinatorOptions>[] = [
   ({ lease }) => within("--lease", lease, LEASE_MIN_MS, TIME_MAX_MS, "service/option"),
@@ -47,6 +51,16 @@ export const coordinatorRules: readonly Rule<CoordinatorOptions>[] = [
             "--ca-key needs --cert, --key and --ca: without them nothing is spoken by TLS, and there is nothing to join",
           hint: "Give the coordinator's own certificate, its key and the authority; `deltaworks certs` makes them.",
         },
+  ({ caKey, certificateTtl }) =>
+    caKey === undefined
+      ? certificateTtl === CERTIFICATE_TTL_MS
+        ? undefined
+        : {
+            code: "trust/option",
+            message: "--certificate-ttl needs --ca-key: without it no certificates are given out",
+            hint: "Give the ca-key.pem that `deltaworks certs init` made, or leave the time away.",
+          }
+      : within("--certificate-ttl", certificateTtl, CERTIFICATE_TTL_MIN_MS, CERTIFICATE_TTL_MAX_MS, "trust/option"),
   ({ caKey, joinListen }) =>
     joinListen === undefined || caKey !== undefined
       ? undefined
@@ -94,19 +108,22 @@ export const coordinatorRules: readonly Rule<CoordinatorOptions>[] = [
 
 export const workerRules: readonly Rule<WorkerOptions>[] = [
   ({ grace }) => within("--grace", grace, 0, TIME_MAX_MS, "worker/option"),
-  ({ memory, threads }) => {
-    if (memory === undefined || threads === undefined) return undefined;
+  ({ memory, threads: given }) => {
+    if (memory === undefined) return undefined;
+    const threads = given ?? threadsDefault();
     const least = leastMemoryFor(threads);
     if (memory >= least) return undefined;
     const mib = (bytes: number) => `${Math.floor(bytes / 2 ** 20)}MiB`;
     return {
       code: "worker/option",
-      message: `--memory ${mib(memory)} does not fit --threads ${threads}, which take ${mib(least)} before they compute anything`,
-      hint: `Give --memory ${mib(least)} or more, or fewer threads.`,
+      message: `--memory ${mib(memory)} does not fit --threads ${threads}${given === undefined ? " (the default here)" : ""}, which take ${mib(least)} before they compute anything`,
+      hint: `Give --memory ${mib(least)} or more${threads === 1 ? "." : ", or fewer threads."}`,
     };
   },
-  ({ join, identityDir, cert, key, ca }) => {
-    const joining = [join === undefined ? [] : ["--join"], identityDir === undefined ? [] : ["--identity-dir"]].flat();
+  ({ join, caSha256, identityDir, cert, key, ca }) => {
+    const joining = Object.entries({ "--join": join, "--ca-sha256": caSha256, "--identity-dir": identityDir })
+      .filter(([, value]) => value !== undefined)
+      .map(([name]) => name);
     const given = Object.entries({ "--cert": cert, "--key": key, "--ca": ca }).filter(([, file]) => file !== undefined);
     if (joining.length === 0 || given.length === 0) return undefined;
     return {
@@ -115,8 +132,8 @@ export const workerRules: readonly Rule<WorkerOptions>[] = [
       hint: "Give either the files or the token (--join, --ca-sha256), not both; some may come from DELTAWORKS_….",
     };
   },
-  ({ join, identityDir, joinAddress }) =>
-    joinAddress === undefined || join !== undefined || identityDir !== undefined
+  ({ join, identityDir, joinAddress, caSha256 }) =>
+    joinAddress === undefined || [join, identityDir, caSha256].some((given) => given !== undefined)
       ? undefined
       : {
           code: "trust/option",

@@ -47,9 +47,16 @@ export interface EnrollingOptions {
   readonly certificateTtl: number;
 }
 
+export const CERTIFICATE_TTL_MS = 86_400_000;
+
 export function withEnrolling(command: Command): Command {
   return command
     .option("--ca-key <file>", "key of the authority, PEM: this coordinator gives out certificates")
     .option("--join-listen <host:port>", "where machines join with tokens (default: the port after its own)")
-    .option("--certificate-ttl <time>", "life of the certificates that it gives out", parseDuration, 86_400_000);
+    .option(
+      "--certificate-ttl <time>",
+      "life of the certificates that it gives out",
+      parseDuration,
+      CERTIFICATE_TTL_MS,
+    );
 }

@@ -37,7 +37,7 @@ import { keepHeapSmall } from "../keep-heap-small.ts";
 import type { NatsCommandOptions } from "../nats-options.ts";
 import { openEnrollment } from "../open-enrollment.ts";
 import { maybeNatsOptions } from "../open-nats.ts";
-import { type Listened, openListen } from "../open-peer.ts";
+import { type Listened, notListening, openListen } from "../open-peer.ts";
 import { reportError, reportFaults } from "../report-error.ts";
 import { brokenRules, coordinatorRules } from "../settings.ts";
 import type { TakeOverOptions } from "../take-over-option.ts";
@@ -201,7 +201,9 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
       credentials: listened.credentials,
       descriptors: options.reflection ? await readWhole(store, descriptors.pathname, DESCRIPTORS_BYTES_MAX) : undefined,
     });
-    const port = await server.listen(options.listen);
+    const port = await server.listen(options.listen).catch((error: unknown) => {
+      throw notListening("--listen", options.listen, error);
+    });
     const address = formatAddress({ host: parseAddress(options.listen).host, port });
     if (options.json) io.stdout(`${JSON.stringify({ event: "listening", address })}\n`);
     else io.stdout(`listening  ${address}\n`);

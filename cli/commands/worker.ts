@@ -17,7 +17,7 @@ import { serveResults } from "../../worker/transfer/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { openJoinedTrust } from "../joined-trust.ts";
-import { trustFiles } from "../open-peer.ts";
+import { notListening, trustFiles } from "../open-peer.ts";
 import { printFailure, reportError, reportFaults } from "../report-error.ts";
 import { workerResourcesFor } from "../resources.ts";
 import { brokenRules, workerRules } from "../settings.ts";
@@ -142,6 +142,8 @@ async function listen(
     address,
     ...(trust === undefined ? {} : { trust }),
     resultOf,
+  }).catch((error: unknown) => {
+    throw notListening("--listen", address, error);
   });
   const { host } = parseAddress(address);
   return { address: formatAddress({ host: dialable(host), port: server.port }), close: server.close };

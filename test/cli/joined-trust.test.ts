@@ -130,6 +130,20 @@ describe("a worker with a token", () => {
     expect(events.map(({ event }) => event)).toEqual(["joined"]);
   });
 
+  test("goes on by the fingerprint alone once the token is taken from its settings, where systemd keeps its state", async () => {
+    const token = await withToken();
+    const before = process.env.STATE_DIRECTORY;
+    process.env.STATE_DIRECTORY = identityDir;
+    onTestFinished(() => {
+      if (before === undefined) delete process.env.STATE_DIRECTORY;
+      else process.env.STATE_DIRECTORY = before;
+    });
+    const first = await joined({ join: token, identityDir: undefined });
+    const again = await joined({ identityDir: undefined });
+    expect(await nameIn(again!.files)).toBe(await nameIn(first!.files));
+    expect(await joined({ identityDir: undefined, caSha256: undefined, joinAddress: undefined })).toBeUndefined();
+  });
+
   test("whose certificate has run out joins again, with a new token only", async () => {
     const token = await withToken();
     const { files } = (await joined({ join: token }))!;
@@ -174,8 +188,8 @@ describe("a worker with a token", () => {
   });
 });
 
-test("without token and folder there is nothing to open: certificates come from files, or from nowhere", async () => {
-  expect(await joined({ identityDir: undefined })).toBeUndefined();
+test("without token, fingerprint and folder there is nothing to open: certificates come from files, or from nowhere", async () => {
+  expect(await joined({ identityDir: undefined, caSha256: undefined })).toBeUndefined();
 });
 
 describe("a coordinator", () => {

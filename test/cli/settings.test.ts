@@ -1,6 +1,7 @@
 /** Settings that exclude each other are refused before anything begins; those that are taken let every worker write. */
+import { type AddressInfo, createServer } from "node:net";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import type { CoordinatorOptions } from "../../cli/commands/coordinator.ts";
 import { formatDuration, parseDuration } from "../../cli/commands/duration.ts";
 import type { WorkerOptions } from "../../cli/commands/worker.ts";
@@ -32,6 +33,7 @@ describe("a coordinator's settings", () => {
     ["a short lease with an I/O timeout that fits", { lease: 5 * S, ioTimeout: 2 * S }],
     ["the longest I/O timeout", { lease: 60 * S, ioTimeout: 40 * S }],
     ["an authority with certificates", { ...TLS, caKey: "ca-key.pem" }],
+    ["short certificates", { ...TLS, caKey: "k", certificateTtl: 10 * S }],
     ["a port for joining", { ...TLS, caKey: "k", joinListen: "127.0.0.1:7411" }],
     ["ports that the system chooses", { ...TLS, caKey: "k", listen: "127.0.0.1:0", joinListen: "127.0.0.1:0" }],
     ["NATS with credentials", { nats: "nats://n:4222", natsCreds: "c" }],
@@ -59,6 +61,9 @@ describe("a coordinator's settings", () => {
       { ...TLS, caKey: "k", joinListen: "127.0.0.1:7410" },
       /is where the coordinator listens/,
     ],
+    ["a life of certificates that nobody gets", { certificateTtl: 60 * S }, /--certificate-ttl needs --ca-key/],
+    ["one of no time", { ...TLS, caKey: "k", certificateTtl: 1 }, /--certificate-ttl 1ms is shorter than 10s/],
+    ["one beyond a century", { ...TLS, caKey: "k", certificateTtl: 40_000 * 86_400 * S }, /--certificate-ttl 40000d/],
     ["no port after its own", { ...TLS, caKey: "k", listen: "c:65535" }, /the last port/],
     ["credentials for no server", { natsCreds: "c", natsCa: "a" }, /--nats-creds and --nats-ca without --nats/],
   ])("%s are refused, with values that do", (_, options, said) => {
@@ -73,6 +78,22 @@ describe("a coordinator's settings", () => {
     expect(stderr).toMatch(/--grace 30d.*\n.*\n.*--io-timeout 20s does not fit --lease 5s/);
     const { code: missing } = await run(["status", "x", "--coordinator", "127.0.0.1:9", "--json"]);
     expect(missing).toBe(1);
+  });
+
+  test("a port that another process has is no defect: said by its option, for a worker that listens too", async () => {
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void taken.close());
+    const address = `127.0.0.1:${(taken.address() as AddressInfo).port}`;
+    const commands = [
+      ["coordinator", "--state", `${temporaryFolder()}/state`, "--listen", address],
+      ["worker", "--coordinator", "127.0.0.1:9", "--listen", address],
+    ];
+    for (const command of commands) {
+      const { code, stderr } = await run(command);
+      expect(code).toBe(2);
+      expect(stderr).toContain(`trust/option  cannot listen on ${address} (--listen)`);
+    }
   });
 
   test("what a hint says is taken", () => {
@@ -96,6 +117,7 @@ describe("a worker's settings", () => {
     [{}, undefined],
     [{ grace: 0 }, undefined],
     [{ threads: 1, memory: 160 * MIB }, undefined],
+    [{ memory: MIB }, /--memory 1MiB does not fit --threads \d+ \(the default here\)/],
     [{ threads: 16, memory: 160 * MIB }, /--memory 160MiB does not fit --threads 16/],
     [{ grace: 8 * 86_400 * S }, /--grace 8d is longer than 7d/],
     [{ listen: "c:7410" }, /where the coordinator listens/],
@@ -103,7 +125,10 @@ describe("a worker's settings", () => {
     [{ join: "dw1.a.b", cert: "/c.pem", ca: "/ca.pem" }, /^--join with --cert and --ca: /],
     [{ identityDir: "/i", key: "/k.pem" }, /^--identity-dir with --key: /],
     [{ joinAddress: "c:7411" }, /^--join-address c:7411 without --join: /],
-    [{ identityDir: "/i", joinAddress: "c:7411" }, undefined],
+    [{ caSha256: "ab" }, undefined],
+    [{ caSha256: "ab", joinAddress: "c:7411" }, undefined],
+    [{ caSha256: "ab", cert: "/c.pem" }, /^--ca-sha256 with --cert: /],
+    [{ identityDir: "/i", joinAddress: "c:7411", caSha256: "ab" }, undefined],
   ])("%j", (options, said) => {
     const found = brokenRules(workerRules, { ...WORKER, ...options }).map(({ message }) => message);
     expect(found).toEqual(said === undefined ? [] : [expect.stringMatching(said)]);
