@@ -2,6 +2,7 @@ import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
 import { isFloatDtype, type StoredDtype } from "./dtype.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { member } from "./member.ts";
+import { quantizationOf } from "./packing-names.ts";
 
 /** How a scale is named, and what its tensor is then called. DeepSeek; compressed-tensors, FBGEMM, ModelOpt; ComfyUI; DeepSeek's own; experts of FBGEMM. */
 const companions: readonly { readonly suffix: string; readonly partners: readonly string[] }[] = [
@@ -118,13 +119,14 @@ function gridOf(
 }
 
 function blockSize(config: Checkpoint["config"]): readonly [number, number] {
-  const quantization = member(config, "quantization_config") ?? member(config, "compression_config");
-  const own = pair(member(quantization, "weight_block_size"));
-  if (own !== undefined) return own;
-  const groups = member(quantization, "config_groups");
-  for (const group of typeof groups === "object" && groups !== null ? Object.values(groups) : []) {
-    const structure = pair(member(member(group, "weights"), "block_structure"));
-    if (structure !== undefined) return structure;
+  for (const quantization of quantizationOf(config)) {
+    const own = pair(quantization.weight_block_size);
+    if (own !== undefined) return own;
+    const groups = quantization.config_groups;
+    for (const group of typeof groups === "object" && groups !== null ? Object.values(groups) : []) {
+      const structure = pair(member(member(group, "weights"), "block_structure"));
+      if (structure !== undefined) return structure;
+    }
   }
   return [DEFAULT_BLOCK, DEFAULT_BLOCK];
 }

@@ -28,6 +28,7 @@ test.each([
 
 test.each([
   [{ quantization_config: { weight_block_size: [64, 32] } }],
+  [{ text_config: { quantization_config: { weight_block_size: [64, 32] } } }],
   [{ quantization_config: { config_groups: { group_0: { weights: { block_structure: [64, 32] } } } } }],
 ])("the config tells of other blocks: %j", (config) => {
   expect(gridOf([100, 100], [2, 4], config)).toEqual([100, 100, 64, 32]);
