@@ -3,6 +3,7 @@ import type { ConfigValue } from "./config-value.ts";
 import type { Findings } from "./findings.ts";
 import { differingKeys, type FollowedConfig, followLayers } from "./layer-facts/follow-layers.ts";
 import type { Config, Origin } from "./layer-facts/layer-rule.ts";
+import { movedModules } from "./layer-facts/module-lists.ts";
 import { type Misfit, maybeUnexplained, misfitsOf, type StackLayer } from "./layer-facts/stack-fit.ts";
 import type { ModelEntry, RecipeModel } from "./model-entry.ts";
 import type { LayerRange } from "./recipe.ts";
@@ -59,7 +60,8 @@ export function followStack(stack: MadeStack, findings: Findings): readonly Conf
   reportLost(stack, followed, findings);
   reportMisfits(stack, followed, findings);
   checkSharedAdapters(stack, (input, of) => viewOf(input, of), findings);
-  return valuesOf(stack, followed);
+  const named = origins.map(({ input, layer }) => ({ config: input.checkpoint.config ?? {}, layer }));
+  return [...valuesOf(stack, followed), ...movedModules(model.checkpoint.config ?? {}, stack.prefix, named)];
 }
 
 /** Says where layers are merged with such as are of another kind by their models' configs: names and shapes may be the same. */

@@ -601,3 +601,41 @@ describe("layers whose parts lie in several lists", () => {
     ]);
   });
 });
+
+describe("modules that a config of fp8 codes leaves as values", () => {
+  const fp8 = (names: readonly string[], layers = 2) => {
+    const { tensors } = llama(layers);
+    const shapes = [...tensors.values()].map(({ name, shape, dtype }): TensorShape => [name, shape, dtype]);
+    const coded = Array.from({ length: layers }, (_, i): TensorShape[] => [
+      [`model.layers.${i}.mlp.gate_proj.weight`, [6, 4], "F8_E4M3"],
+      [`model.layers.${i}.mlp.gate_proj.weight_scale_inv`, [1, 1], "F32"],
+    ]);
+    return checkpointOf([...shapes, ...coded.flat()], {
+      ...{ model_type: "llama", num_hidden_layers: layers, vocab_size: 10 },
+      quantization_config: { quant_method: "fp8", modules_to_not_convert: names, other: { ignore: ["re:.*norm"] } },
+    });
+  };
+  const list = (binding: Binding) => configValue(binding, "quantization_config", "modules_to_not_convert");
+
+  test("are those of the output's layers, of whichever model they are", () => {
+    const a = fp8(["lm_head", "model.layers.0.mlp.up_proj", "model.layers.1", "visual.blocks.1.mlp"]);
+    const b = fp8(["lm_head", "model.layers.1.mlp.up_proj"]);
+    const binding = bindModels(stackOf(["a", 0, 2], ["b", 1, 2], ["a", 0, 1]), { a, b });
+    expect(binding.faults).toEqual([]);
+    expect(list(binding)).toEqual([
+      "lm_head",
+      "visual.blocks.1.mlp",
+      "model.layers.0.mlp.up_proj",
+      "model.layers.1",
+      "model.layers.2.mlp.up_proj",
+      "model.layers.3.mlp.up_proj",
+    ]);
+    expect(configValue(binding, "quantization_config", "other", "ignore")).toBeUndefined();
+  });
+
+  test("lose those of layers that are gone, and stay where none has moved", () => {
+    const a = fp8(["model.layers.0.mlp.up_proj", "model.layers.1.mlp.up_proj"]);
+    expect(list(bindModels(stackOf(["a", 0, 1]), { a }))).toEqual(["model.layers.0.mlp.up_proj"]);
+    expect(list(bindModels(stackOf(["a", 0, 2]), { a }))).toBeUndefined();
+  });
+});
