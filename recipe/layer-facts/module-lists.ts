@@ -1,4 +1,5 @@
 import { bareName, quantizationParts, splitLayer } from "../../checkpoint/index.ts";
+import type { Json } from "../../merge/work/index.ts";
 import type { ConfigValue } from "../config-value.ts";
 import type { Config } from "./layer-rule.ts";
 
@@ -8,35 +9,37 @@ interface NamedLayer {
   readonly layer: number;
 }
 
-interface ModuleList {
+/** A list of names of modules, or a map by them. */
+interface Modules {
   readonly path: readonly string[];
-  readonly names: readonly string[];
+  readonly isMap: boolean;
+  readonly entries: readonly (readonly [name: string, value: Json])[];
 }
 
 /**
- * Lists of modules in what a config says of quantisation (those that are no codes: `modules_to_not_convert`, `ignore`), with the layers
- * of a stack as they are numbered in the output. `prefix`: of the names of the stack's tensors.
+ * What a config says of single modules in its words on quantisation (`modules_to_not_convert`, `ignore`, `quantized_layers`), with the
+ * layers of a stack as they are numbered in the output. `prefix`: of the names of the stack's tensors.
  */
 export function movedModules(config: Config, prefix: string, origins: readonly NamedLayer[]): readonly ConfigValue[] {
   const layerOf = (name: string) => {
     const split = splitLayer(`${name}.weight`);
     return split !== undefined && bareName(`${split.prefix}.x`) === bareName(`${prefix}.x`) ? split.layer : undefined;
   };
-  const known = new Map<Config, readonly ModuleList[]>();
-  const listsOf = (from: Config) => {
-    const lists = known.get(from) ?? moduleLists(from);
-    known.set(from, lists);
-    return lists;
+  const known = new Map<Config, readonly Modules[]>();
+  const modulesOf = (from: Config) => {
+    const found = known.get(from) ?? quantizationParts(from).flatMap(({ path, part }) => modulesIn(part, path));
+    known.set(from, found);
+    return found;
   };
-  return listsOf(config).flatMap(({ path, names }) => {
+  return modulesOf(config).flatMap(({ path, isMap, entries }) => {
     const key = path.join("\n");
     const moved = origins.flatMap(({ config: from, layer }, j) => {
-      const own = listsOf(from).find((list) => list.path.join("\n") === key)?.names ?? [];
-      return own.filter((name) => layerOf(name) === layer).map((name) => withLayer(name, j));
+      const own = modulesOf(from).find((one) => one.path.join("\n") === key && one.isMap === isMap)?.entries ?? [];
+      return own.flatMap(([name, value]) => (layerOf(name) === layer ? [[withLayer(name, j), value] as const] : []));
     });
-    const value = [...names.filter((name) => layerOf(name) === undefined), ...moved];
-    const isSame = value.length === names.length && value.every((name) => names.includes(name));
-    return isSame ? [] : [{ path, value }];
+    if (moved.length === 0 && entries.every(([name]) => layerOf(name) === undefined)) return [];
+    const all = [...entries.filter(([name]) => layerOf(name) === undefined), ...moved];
+    return [{ path, value: isMap ? Object.fromEntries(all) : all.map(([name]) => name) }];
   });
 }
 
@@ -44,15 +47,18 @@ function withLayer(name: string, layer: number): string {
   return name.replace(/^(.*?\.)\d+(?=\.|$)/s, (_, before: string) => `${before}${layer}`);
 }
 
-function moduleLists(config: Config): readonly ModuleList[] {
-  return quantizationParts(config).flatMap(({ path, part }) => listsIn(part, path));
-}
-
-function listsIn(part: Config, path: readonly string[]): readonly ModuleList[] {
-  return Object.entries(part).flatMap(([key, value]): readonly ModuleList[] => {
+function modulesIn(part: Config, path: readonly string[]): readonly Modules[] {
+  return Object.entries(part).flatMap(([key, value]): readonly Modules[] => {
     const at = [...path, key];
-    if (Array.isArray(value))
-      return value.every((name) => typeof name === "string") ? [{ path: at, names: value }] : [];
-    return typeof value === "object" && value !== null ? listsIn(value as Config, at) : [];
+    if (typeof value !== "object" || value === null) return [];
+    if (Array.isArray(value)) {
+      const names = value.filter((name) => typeof name === "string");
+      if (names.length < value.length) return [];
+      return [{ path: at, isMap: false, entries: names.map((name) => [name, name]) }];
+    }
+    const map = value as Readonly<Record<string, Json>>;
+    // Names of modules have dots, keys of settings have none.
+    const isMap = Object.keys(map).some((name) => name.includes("."));
+    return isMap ? [{ path: at, isMap, entries: Object.entries(map) }] : modulesIn(map, at);
   });
 }

@@ -603,7 +603,7 @@ describe("layers whose parts lie in several lists", () => {
 });
 
 describe("modules that a config of fp8 codes leaves as values", () => {
-  const fp8 = (names: readonly string[], layers = 2) => {
+  const fp8 = (names: readonly string[], more: object = {}, layers = 2) => {
     const { tensors } = llama(layers);
     const shapes = [...tensors.values()].map(({ name, shape, dtype }): TensorShape => [name, shape, dtype]);
     const coded = Array.from({ length: layers }, (_, i): TensorShape[] => [
@@ -612,7 +612,12 @@ describe("modules that a config of fp8 codes leaves as values", () => {
     ]);
     return checkpointOf([...shapes, ...coded.flat()], {
       ...{ model_type: "llama", num_hidden_layers: layers, vocab_size: 10 },
-      quantization_config: { quant_method: "fp8", modules_to_not_convert: names, other: { ignore: ["re:.*norm"] } },
+      quantization_config: {
+        quant_method: "fp8",
+        modules_to_not_convert: names,
+        ...more,
+        other: { ignore: ["re:.*norm"] },
+      },
     });
   };
   const list = (binding: Binding) => configValue(binding, "quantization_config", "modules_to_not_convert");
@@ -631,6 +636,18 @@ describe("modules that a config of fp8 codes leaves as values", () => {
       "model.layers.3.mlp.up_proj",
     ]);
     expect(configValue(binding, "quantization_config", "other", "ignore")).toBeUndefined();
+  });
+
+  test("in maps as in lists", () => {
+    const bits = { bits: 16 };
+    const a = fp8([], { extra: { lm_head: bits, "model.layers.1.mlp.up_proj": bits, "model.norm": { bits: 8 } } });
+    const binding = bindModels(stackOf(["a", 0, 2], ["a", 1, 2]), { a });
+    expect(configValue(binding, "quantization_config", "extra")).toEqual({
+      lm_head: bits,
+      "model.norm": { bits: 8 },
+      "model.layers.1.mlp.up_proj": bits,
+      "model.layers.2.mlp.up_proj": bits,
+    });
   });
 
   test("lose those of layers that are gone, and stay where none has moved", () => {
