@@ -2,6 +2,7 @@ import { isAfterLayers, isEmbeddingLike, layerCountKey, splitLayer, vocabularySi
 import type { Checkpoint } from "./checkpoint.ts";
 import { packedWeights } from "./packed-weights.ts";
 import { scaledTensors } from "./scaled-fp8.ts";
+import { modalityOf } from "./towers.ts";
 
 /** What a model is, as far as its config and the headers of its files say. */
 export interface ModelFacts {
@@ -73,10 +74,16 @@ type Entries = Pick<Checkpoint, "config" | "tensors">;
 
 function stacksOf({ config, tensors }: Entries): StackFacts[] {
   const counts = new Map<string, number>();
+  const numbers = new Map<string, Set<number>>();
   for (const name of tensors.keys()) {
     const split = splitLayer(name);
-    if (split !== undefined) counts.set(split.prefix, Math.max(counts.get(split.prefix) ?? 0, split.layer + 1));
+    if (split === undefined) continue;
+    counts.set(split.prefix, Math.max(counts.get(split.prefix) ?? 0, split.layer + 1));
+    numbers.set(split.prefix, (numbers.get(split.prefix) ?? new Set()).add(split.layer));
   }
+  // Linear modules with activations between them (`merger.mlp.0`, `merger.mlp.2`) are no layers.
+  for (const [prefix, stored] of numbers)
+    if (modalityOf(prefix) === "projector" && stored.size < (counts.get(prefix) ?? 0)) counts.delete(prefix);
   const configured = config && layerCountKey(config)?.count;
   const [most] = [...counts].sort(([, a], [, b]) => b - a);
   return [...counts].map(([prefix, layers]) => ({
