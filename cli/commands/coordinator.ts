@@ -129,6 +129,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
       clock,
       readBack: (work) => hashRanges(store, work.path, rangesOf(work)),
       fetch: (worker, job, intake, ref) => fetcher.fetch(worker, job, intake, ref),
+      forgotten: (worker) => fetcher.forget(worker),
       changed: () => coordinator?.share(),
       log: say,
       defect: (error, where) => {

@@ -32,7 +32,8 @@ const IDLE_MS = 20_000;
 /** Fetches results from workers that offer them. Faster than having them sent: a receiver that is the client has the larger window. */
 export class ResultFetcher {
   readonly #dial: DialWorker;
-  readonly #clients = new Map<string, WorkerClient>();
+  /** By the worker's name. */
+  readonly #clients = new Map<string, { readonly address: string; readonly client: WorkerClient }>();
   readonly #limiter = new Limiter({ count: FETCHES_MAX });
 
   constructor(dial: DialWorker) {
@@ -53,9 +54,19 @@ export class ResultFetcher {
     });
   }
 
+  /** Workers that connections are kept to. */
+  get connections(): number {
+    return this.#clients.size;
+  }
+
+  /** The worker is gone for good. */
+  forget(workerName: string): void {
+    this.#clients.get(workerName)?.client.close();
+    this.#clients.delete(workerName);
+  }
+
   close(): void {
-    for (const client of this.#clients.values()) client.close();
-    this.#clients.clear();
+    for (const name of [...this.#clients.keys()]) this.forget(name);
   }
 
   async #try(worker: RemoteWorker, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void> {
@@ -88,9 +99,9 @@ export class ResultFetcher {
   }
 
   #client(address: string, workerName: string): WorkerClient {
-    const key = `${workerName} ${address}`;
-    const known = this.#clients.get(key);
-    if (known !== undefined) return known;
+    const known = this.#clients.get(workerName);
+    if (known?.address === address) return known.client;
+    this.forget(workerName); // started anew, it listens elsewhere
     const { credentials, options } = this.#dial(address, workerName);
     const client = new WorkerClient(address, credentials, {
       ...options,
@@ -98,7 +109,7 @@ export class ResultFetcher {
       "grpc.max_receive_message_length": CHUNK_MESSAGE_MAX_BYTES,
       "grpc.use_local_subchannel_pool": 1,
     });
-    this.#clients.set(key, client);
+    this.#clients.set(workerName, { address, client });
     return client;
   }
 }

@@ -41,6 +41,8 @@ export interface HubOptions {
   readBack(work: SealWork): Promise<readonly string[]>;
   /** Brings a granted result from a worker that listens into the intake. */
   fetch(worker: RemoteWorker, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void>;
+  /** A worker has been away for so long that nothing is kept of it. */
+  forgotten?(worker: WorkerId): void;
   /** Workers or jobs have come, gone or changed: slots are to be shared out anew. */
   changed(): void;
   log(event: string, facts: Readonly<Record<string, unknown>>): void;
@@ -308,6 +310,7 @@ export class WorkerHub {
   #forget(worker: RemoteWorker): void {
     for (const link of worker.links.values()) link.end();
     this.#workers.delete(worker.id);
+    this.options.forgotten?.(worker.id);
   }
 
   /** Nobody attaches any more, and those who are attached are cut off: they come back to whoever listens next. */

@@ -120,6 +120,7 @@ export async function openRig({
   };
   const fetcher = new ResultFetcher(() => ({ credentials: credentials.createInsecure(), options: {} }));
   const defects: [error: unknown, where: string][] = [];
+  const forgotten: string[] = [];
   const clock = { ms: 0, nowMs: () => clock.ms };
   const hub = new WorkerHub({
     softwareVersion: "0.0.0",
@@ -129,6 +130,7 @@ export async function openRig({
     clock,
     readBack,
     fetch: (worker, of, intake, ref) => fetcher.fetch(worker, of, intake, ref),
+    forgotten: (worker) => forgotten.push(worker),
     changed: () => {
       for (const worker of hub.workers) for (const id of hub.jobs.keys()) hub.setSlots(worker, id, 2);
     },
@@ -148,6 +150,7 @@ export async function openRig({
   return {
     hub,
     defects,
+    forgotten,
     clock,
     refused,
     server,

@@ -194,10 +194,10 @@ describe("Attach", () => {
     rig.hub.tick();
     expect((await worker.ended).code).toBe(status.UNAVAILABLE);
     expect(job.heard.at(-1)).toEqual(["detached", "w1"]);
-    expect([...rig.hub.workers].length).toBe(1);
+    expect([[...rig.hub.workers].length, rig.forgotten]).toEqual([1, []]);
     rig.clock.ms = 700_000;
     rig.hub.tick();
-    expect([...rig.hub.workers].length).toBe(0);
+    expect([[...rig.hub.workers].length, rig.forgotten]).toEqual([0, ["w1"]]);
   });
 
   test("heartbeats name attempts, and are answered with those that are to be dropped", async () => {
