@@ -48,6 +48,8 @@ export interface JobRecord extends Omit<NewJob, "nameTaken"> {
   readonly wish: Wish;
   /** How often it was claimed: a job that takes its coordinator down again and again is seen by it. */
   readonly claims: number;
+  /** How often somebody asked for it to go on: one that paused by itself (a full disk) has no wish that could be taken back. Absent: never. */
+  readonly resumes?: number;
   /** Who claimed it last. */
   readonly holder?: string;
   /** By what its claim can be given back where its holder cannot do that any more. */

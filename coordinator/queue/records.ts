@@ -82,7 +82,8 @@ export function wished(job: JobRecord | undefined, name: string, wish: Wish): Jo
   }
   // One that somebody has worked on left things behind: whoever claims it next clears them away.
   const untouched = job.state === "queued" && job.claims === 0;
-  return untouched && endsByWish(wish) ? ended(job, "cancelled") : { ...job, wish };
+  if (untouched && endsByWish(wish)) return ended(job, "cancelled");
+  return { ...job, wish, ...(wish === "none" ? { resumes: (job.resumes ?? 0) + 1 } : {}) };
 }
 
 /** @throws QueueError `queue/unknown-job` */

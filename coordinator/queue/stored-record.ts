@@ -29,7 +29,8 @@ export function recordOfText(text: string): JobRecord {
   if (state !== "queued" && state !== "claimed" && state !== "ended") throw unfit("state", state);
   if (wish !== "none" && wish !== "pause" && wish !== "cancel" && wish !== "terminate") throw unfit("wish", wish);
   if (typeof fields.claims !== "number" || !(fields.claims >= 0)) throw unfit("claims", fields.claims);
-  const { holder, claim, outcome, warnings = [] } = fields;
+  const { holder, claim, outcome, resumes, warnings = [] } = fields;
+  if (resumes !== undefined && typeof resumes !== "number") throw unfit("resumes", resumes);
   if (!isTexts(warnings)) throw unfit("warnings", fields.warnings);
   if (holder !== undefined && typeof holder !== "string") throw unfit("holder", holder);
   if (claim !== undefined && typeof claim !== "string") throw unfit("claim", claim);
@@ -42,6 +43,7 @@ export function recordOfText(text: string): JobRecord {
     ...unknown,
     ...jobIn(fields),
     ...{ id: stringIn(fields, "id") as JobId, submittedAt, state, wish, claims: fields.claims },
+    ...(resumes === undefined ? {} : { resumes }),
     ...(holder === undefined ? {} : { holder }),
     ...(claim === undefined ? {} : { claim }),
     ...(outcome === undefined ? {} : { outcome }),

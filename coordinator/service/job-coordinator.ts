@@ -183,7 +183,6 @@ export class JobCoordinator {
     const record = await this.#options.queue.wish(name, wish);
     this.#carryOut(record);
     if (record.state === "ended") this.#sawEnd(record);
-    if (wish === "none") this.#served.get(record.id)?.job.resume();
     this.#claim();
     return record;
   }
@@ -382,9 +381,10 @@ export class JobCoordinator {
     if (record.wish === "pause") job.pause(pausedBy(record));
     else if (record.wish === "cancel") job.cancel();
     else if (record.wish === "terminate") job.terminate();
-    // A job that paused by itself (a full disk) goes on when somebody says so, not when its record changes.
-    else if (job.wish === "pause") job.resume();
+    // A job that paused by itself (a full disk) goes on when somebody says so, to whichever coordinator, not when its record changes.
+    else if (job.wish === "pause" || resumesOf(record) > job.resumes) job.resume();
     job.wish = record.wish;
+    job.resumes = resumesOf(record);
   }
 
   #shareNow(): void {
@@ -456,6 +456,10 @@ function outputTaken(out: Submission["out"], { name, out: theirs }: JobRecord): 
 function placeText({ place, out }: Pick<JobRecord, "place" | "out">): string {
   const { root, path } = place ?? out;
   return `${root}:${path}`;
+}
+
+function resumesOf({ resumes = 0 }: JobRecord): number {
+  return resumes;
 }
 
 function isLost(error: unknown): boolean {

@@ -82,6 +82,8 @@ export class ServedJob implements JobObserver {
   readonly counters = new Map<Counter, number>();
   /** The last one that was carried out. */
   wish: Wish;
+  /** How often it had been asked to go on by then. */
+  resumes: number;
   /** What was asked before it ran. */
   #wish: (running: RunningJob) => void = () => {};
   #running: RunningJob | undefined;
@@ -93,6 +95,7 @@ export class ServedJob implements JobObserver {
     this.record = record;
     this.options = optionsOfJson(record.options);
     this.wish = record.wish;
+    this.resumes = record.resumes ?? 0;
     this.#around = around;
   }
 

@@ -338,6 +338,26 @@ test("a worker that a job set aside is barred from the others, which need not wa
   expect(await shared()).toEqual([outvoted, ["failing", false]]);
 });
 
+test("a job that paused by itself goes on when somebody says so to another coordinator, and not for another change", async () => {
+  const hub = { workers: [], jobs: new Map(), source: () => async () => {}, closeJob: async () => {} };
+  const [one, two] = [coordinator(1, queue, { hub: hub as unknown as WorkerHub }), coordinator()];
+  const { record } = await one.submit(submission());
+  one.start();
+  await expect.poll(() => one.served(record.id)?.progressNow?.phase).toBeDefined();
+  const job = one.served(record.id)!;
+  let resumed = 0;
+  job.resume = () => resumed++;
+  for (let times = 1; times <= 2; times++) {
+    await two.wish("x", "none");
+    await expect.poll(() => resumed).toBe(times);
+  }
+  await two.wish("x", "pause");
+  await expect.poll(() => job.wish).toBe("pause");
+  expect(resumed).toBe(2);
+  await one.wish("x", "none");
+  await expect.poll(() => resumed).toBe(3);
+});
+
 test("a watch of the queue that fails is begun again, as often as it takes, and what it missed is seen", async () => {
   let tries = 0;
   const failing: JobQueue = Object.assign(Object.create(queue), {
