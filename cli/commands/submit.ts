@@ -97,7 +97,7 @@ function mergeOptionsOf(options: SubmitOptions): MergeOptions {
     overwrite: options.overwrite,
     restart: options.restart,
     hashInputs: options.hashInputs,
-    auditShare: options.audit ?? 0,
+    auditShare: options.audit,
     allowVocabularyMismatch: options.allowVocabularyMismatch,
     cutEmbeddings: options.cutEmbeddings,
   };

@@ -131,7 +131,7 @@ function submissionOf(request: SubmitRequest, submitter: string, { roots, defaul
       ...flagsOf(wanted),
       sliceBytes: numberOf(wanted?.sliceBytes ?? 0n, "--slice-size") || defaults.sliceBytes,
       shardBytes: numberOf(wanted?.shardBytes ?? 0n, "--shard-size") || defaults.shardBytes,
-      auditShare: shareOf(wanted?.auditShare ?? 0) || defaults.auditShare,
+      auditShare: shareOf(wanted?.auditShare ?? defaults.auditShare),
     },
   };
 }

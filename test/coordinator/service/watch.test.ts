@@ -8,7 +8,7 @@ import { openFileJournal, takeOver } from "../../../coordinator/journal/index.ts
 import type { WorkerHub } from "../../../coordinator/link/index.ts";
 import { type JobQueue, openFileQueue } from "../../../coordinator/queue/index.ts";
 import { JobCoordinator, jobsHandlers, Roots } from "../../../coordinator/service/index.ts";
-import { type Job, JobState, JobsClient, JobsService, type WatchResponse } from "../../../proto/index.ts";
+import { type Job, JobState, JobsClient, JobsService, MergeOptions, type WatchResponse } from "../../../proto/index.ts";
 import { FileStore } from "../../../storage/index.ts";
 import { CapturedIo } from "../../cli/captured-io.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
@@ -41,7 +41,7 @@ beforeEach(async () => {
   });
   coordinator.start();
   const server = new Server();
-  const defaults = { sliceBytes: 2 ** 25, shardBytes: 2 ** 32, auditShare: 0 };
+  const defaults = { sliceBytes: 2 ** 25, shardBytes: 2 ** 32, auditShare: 0.5 };
   server.addService(
     JobsService,
     jobsHandlers({ coordinator, hub, roots, store, defaults, submitter: () => "anna" }) as never,
@@ -63,7 +63,7 @@ beforeEach(async () => {
 
 let requests = 0;
 
-function submit(name: string, path = name): Promise<Job> {
+function submit(name: string, path = name, options?: Partial<MergeOptions>): Promise<Job> {
   const output = { root: "out", path };
   const request = {
     requestId: `r${requests++}`,
@@ -71,7 +71,7 @@ function submit(name: string, path = name): Promise<Job> {
     recipe: RECIPE,
     recipeName: "r.yml",
     output,
-    options: undefined,
+    options: options && MergeOptions.fromPartial(options),
   };
   return new Promise((done, failed) =>
     client.submit(request as Parameters<JobsClient["submit"]>[0], (error, response) =>
@@ -89,6 +89,21 @@ async function watched(job: string, follow: boolean, seen: (message: WatchRespon
   }
   return messages;
 }
+
+test("the coordinator's share of audits is for those who say none; 0 is a share", async () => {
+  for (const [name, options] of [
+    ["unsaid", undefined],
+    ["other", {}],
+    ["none", { auditShare: 0 }],
+    ["all", { auditShare: 1 }],
+  ] as const)
+    await submit(name, name, options);
+  const shares = (await queue.list()).map(({ name, options }) => [
+    name,
+    (options as { auditShare: number }).auditShare,
+  ]);
+  expect(Object.fromEntries(shares)).toEqual({ unsaid: 0.5, other: 0.5, none: 0, all: 1 });
+});
 
 describe("warnings of a job that has ended", () => {
   const warnings = ["not all was audited", "worker w1 was set aside"];
