@@ -45,6 +45,7 @@ import { buildPlan, planDigest } from "../plan/index.ts";
 import { checkLayerCount, type OutputText } from "../publish/index.ts";
 import { besideWarnings } from "./beside-warnings.ts";
 import { differingIntegers } from "./differing-integers.ts";
+import { differingSettings } from "./differing-settings.ts";
 import { InputsError } from "./errors.ts";
 
 /** A recipe is text that people write; a longer one is something else. */
@@ -116,7 +117,12 @@ export async function prepareText(
     throw new InputsError([failure, ...others]);
   }
   const prepared = planOpened(parsed, opened, options);
-  const more = await differingIntegers(store, prepared.integers, parsed.recipe.fileName);
+  const defining = opened[prepared.plan.definingInput];
+  const rest = opened.filter((input) => input !== defining && input.adapter === undefined);
+  const more = [
+    ...(await differingIntegers(store, prepared.integers, parsed.recipe.fileName)),
+    ...(defining === undefined ? [] : await differingSettings(store, parsed.recipe, defining, rest)),
+  ];
   return more.length === 0 ? prepared : { ...prepared, warnings: [...prepared.warnings, ...more] };
 }
 

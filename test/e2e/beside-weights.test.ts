@@ -72,3 +72,29 @@ test("weights under a name of their own, and a first model without a config, are
   ]);
   expect(await warnings(turned)).toEqual([]);
 });
+
+test("settings beside the weights that mean different outputs are told", async () => {
+  const pooling = (mode: string) =>
+    JSON.stringify({ pooling_mode_cls_token: mode === "cls", word_embedding_dimension: 8 });
+  const folder = modelsWith({
+    "modules.json": JSON.stringify([{ path: "" }, { path: "1_Pooling" }]),
+    "1_Pooling/config.json": pooling("cls"),
+    "preprocessor_config.json": JSON.stringify({ image_mean: [0.5], size: 4 }),
+  });
+  cpSync(join(folder, "a"), join(folder, "b"), { recursive: true });
+  writeFileSync(join(folder, "b", "preprocessor_config.json"), JSON.stringify({ image_mean: [0.4], size: 8 }));
+  const warnings = async () => {
+    const run = await runMerge(`merge_method: linear\n${models}`, join(temporaryFolder(), "out"), { models: folder });
+    expect(run.outcome.outcome).toBe("done");
+    return run.planFindings.map(({ code, message }) => `${code} ${message}`);
+  };
+  const image = `recipe/configs-disagree preprocessor_config.json of "b" disagrees with that of "a": image_mean [0.4] instead of [0.5]`;
+  expect(await warnings()).toEqual([image]);
+  writeFileSync(join(folder, "b", "1_Pooling", "config.json"), pooling("mean"));
+  expect(await warnings()).toEqual([
+    `recipe/configs-disagree 1_Pooling/config.json of "b" disagrees with that of "a": pooling_mode_cls_token false instead of true`,
+    image,
+  ]);
+  writeFileSync(join(folder, "b", "1_Pooling", "config.json"), "no JSON");
+  expect(await warnings()).toEqual([image]);
+});
