@@ -108,7 +108,9 @@ function expressionOf(key: string, label: string): RegExp {
   const known = expressions.get(key);
   if (known !== undefined) return known;
   try {
-    const expression = new RegExp(`^(?:.*\\.)?(?:${key})$`, "s");
+    // Python writes the names of groups otherwise.
+    const pattern = key.replaceAll("(?P<", "(?<").replace(/\(\?P=(\w+)\)/g, "\\k<$1>");
+    const expression = new RegExp(`^(?:.*\\.)?(?:${pattern})$`, "s");
     expressions.set(key, expression);
     return expression;
   } catch (cause) {

@@ -23,8 +23,13 @@ export interface AdaptedTensors {
   readonly head?: string;
 }
 
-/** `adapterIndex`: into the plan's inputs. */
-export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex: number): AdaptedTensors {
+/** `adapterIndex`: into the plan's inputs. `label`: of the adapter. */
+export function adaptedTensors(
+  base: RecipeModel,
+  adapter: Adapter,
+  adapterIndex: number,
+  label: string,
+): AdaptedTensors {
   const modules = [...adapter.pairs.keys(), ...adapter.tokenRows.keys()];
   const wanted = [...adapter.saved.keys(), ...modules.map((module) => `${module}.weight`)];
   const nameInBase = baseNames(base.checkpoint.tensors, wanted);
@@ -71,7 +76,7 @@ export function adaptedTensors(base: RecipeModel, adapter: Adapter, adapterIndex
       faults.push(`adapts ${module}, and there is no ${module}.weight`);
       continue;
     }
-    const { rank, scale } = rankAndScale(adapter.config, module, a.shape[0] ?? 0, base.label);
+    const { rank, scale } = rankAndScale(adapter.config, module, a.shape[0] ?? 0, label);
     const isTurned = isEmbedding === true || isStoredTurned(entry.name, base, adapter);
     const fit = fitOf(entry.shape, a.shape, b.shape, rank, isTurned);
     if (typeof fit === "string") {

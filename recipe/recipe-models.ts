@@ -45,7 +45,12 @@ function adapted(
   const adapterInput = inputs[adapterIndex];
   if (adapterInput?.adapter === undefined)
     throw new Error(`the adapter of "${reference.text}" is not among the inputs`);
-  const { tensors, faults, unused, head } = adaptedTensors(model, adapterInput.adapter, adapterIndex);
+  const { tensors, faults, unused, head } = adaptedTensors(
+    model,
+    adapterInput.adapter,
+    adapterIndex,
+    adapterInput.label,
+  );
   const label = `${model.label}+${adapterInput.label}`;
   checkAdapterBase(recipe, reference, model, adapterInput, findings);
   const place = placeOfModel(recipe, reference);

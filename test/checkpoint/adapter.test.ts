@@ -71,6 +71,8 @@ test.each([
   [{ rank_pattern: { "layers.[02].q": 4, q: 2 } }, "model.layers.1.q", 2, 8],
   [{ rank_pattern: { "^model.*.q": 4 } }, "model.layers.1.q", 4, 4],
   [{ rank_pattern: { "k|q": 16 } }, "model.layers.1.q", 16, 1],
+  [{ rank_pattern: { "(?P<n>[01]).(?P=n).q": 16 } }, "model.1.1.q", 16, 1],
+  [{ rank_pattern: { "(?P<n>[01]).(?P=n).q": 16 } }, "model.0.1.q", 8, 2],
   [{ use_rslora: true, r: 16 }, "q", 16, 4],
   [{ use_rslora: true, alpha_pattern: { q: 6 }, rank_pattern: { q: 9 } }, "q", 9, 2],
 ])("rank and scale with %j", async (keys, module, rank, scale) => {
@@ -129,7 +131,7 @@ test.each([
 });
 
 test("a pattern that is no expression is a fault, when it is needed", async () => {
-  const { config } = await open({ ...plain, rank_pattern: { "(?P<x>q)": 4 } });
+  const { config } = await open({ ...plain, rank_pattern: { "(?#x)q": 4 } });
   expect(() => rankAndScale(config, "x.q", 0, "tuned")).toThrow("no regular expression");
 });
 
