@@ -63,6 +63,7 @@ export class VocabularyCheck {
     for (const { source, inputIndex } of all) {
       const input = this.#inputs[inputIndex];
       if (input === undefined) continue;
+      this.#reportUnread(input, source);
       const comparable = this.#firstComparable(before, input);
       if (comparable === undefined) this.#reportUncompared(before, input, source);
       before.push(input);
@@ -152,6 +153,13 @@ export class VocabularyCheck {
       ...(fast === undefined ? [] : [["tokenizer.json", fast] as const]),
       ...slow.map(([name, tokenizer]) => [name, this.#known.of(tokenizer, count)] as const),
     ];
+  }
+
+  #reportUnread({ label, tokenizerFault }: RecipeInput, { place }: LayerSource): void {
+    if (tokenizerFault === undefined || this.#inputs.length === 1) return;
+    const message = `the tokens of "${label}" were not compared with those of other models: ${tokenizerFault}`;
+    const hint = "Get the file again. Where the output takes its tokenizer from that model, it is copied as it stands.";
+    this.#findings.repeated("warning", `${label} unread`, "recipe/vocabulary-not-compared", place, message, hint);
   }
 
   #reportUncompared(before: readonly RecipeInput[], input: RecipeInput, { place }: LayerSource): void {

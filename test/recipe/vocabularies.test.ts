@@ -312,6 +312,25 @@ test("with the fine-tune's tokenizer its names are the output's, and their rows 
   ]);
 });
 
+test("a tokenizer that cannot be read is told where it would have been compared", () => {
+  const models = {
+    one: { tokenizer: ab },
+    two: { checkpoint: rowed(2), tokenizerFault: "two: tokenizer.json: it is cut" },
+  };
+  const message = 'the tokens of "two" were not compared with those of other models: two: tokenizer.json: it is cut';
+  for (const order of [
+    ["one", "two"],
+    ["two", "one"],
+  ]) {
+    const { faults, warnings } = bind(linear(...order), models);
+    expect(faults).toEqual([]);
+    expect(warnings.map(({ code, message }) => [code, message])).toEqual([
+      ["recipe/vocabulary-not-compared", `${message} (and 1 more tensor)`],
+    ]);
+  }
+  expect(bind(linear("two"), models).warnings).toEqual([]);
+});
+
 test("rows of padding that are merged with those of tokens are told, where the output has the tokens", () => {
   const named = bpe(["a", "b"], [], [["<|im_start|>", 2]]);
   const models = { chat: fourRows(named), base: fourRows(bpe(["a", "b"])) };
