@@ -293,6 +293,25 @@ describe("what became of a job", () => {
   });
 });
 
+test("what an earlier run with the same state had claimed is given back before anything is claimed, once", async () => {
+  const asked: string[] = [];
+  const watched: JobQueue = Object.assign(Object.create(queue), {
+    giveBackOf: async (hasEnded: (holder: string) => boolean) => {
+      asked.push(["ab-0", "ab-1", "cd-0"].filter(hasEnded).join());
+    },
+    claim: async () => {
+      asked.push("claim");
+    },
+    changes: (signal: AbortSignal) => queue.changes(signal),
+  });
+  const one = coordinator(1, watched);
+  one.start();
+  await expect.poll(() => asked).toEqual(["ab-0", "claim"]);
+  one.share();
+  await expect.poll(() => asked.length, { timeout: 5000 }).toBe(3);
+  expect(asked).toEqual(["ab-0", "claim", "claim"]);
+});
+
 test("a queue that does not answer does not keep a coordinator from ending", async () => {
   let asked = false;
   const silent: JobQueue = Object.assign(Object.create(queue), {

@@ -134,6 +134,16 @@ test("a silent connection is left for another one within 5 s, and not before tha
   expect(rig.log).toEqual(["attached", "detached", "warn not attached", "attached"]);
 });
 
+test("however seldom heartbeats are, one on which nothing is heard is left within 5 s", async () => {
+  const rig = new Rig();
+  rig.times = { leaseMs: 360_000n, heartbeatMs: 60_000n };
+  await rig.pass(1);
+  rig.calls[0]!.answers = false;
+  await rig.pass(5_000);
+  expect(rig.calls).toHaveLength(2);
+  expect(rig.log.at(-1)).toBe("attached");
+});
+
 test("what is gathered waits some milliseconds, or goes with what cannot wait, in order; without a session it is lost", async () => {
   const rig = new Rig();
   const question = (number: number) => encodedRequest({ $case: "question", value: { number, question: undefined } });
