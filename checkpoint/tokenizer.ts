@@ -1,6 +1,5 @@
 import { StorageError, type Store } from "../storage/index.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { mayNameTokenIds } from "./companions.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { sha256Hex } from "./hash.ts";
 import { parseExactJson, parsePythonJson } from "./python-json.ts";
@@ -133,13 +132,14 @@ export class TokenizerReader {
     return isObject(named) && typeof named.template === "string" ? named.template : undefined;
   }
 
-  /** Files beside the weights that may name tokens by their ids, by name; what is no JSON is left out. */
-  async idFiles(
-    checkpoint: Pick<Checkpoint, "root" | "companions">,
+  /** Files beside the weights of which `isWanted` tells by their names, by name; what is no JSON is left out. */
+  async objects(
+    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars">,
     label: string,
+    isWanted: (name: string) => boolean,
   ): Promise<ReadonlyMap<string, JsonObject>> {
     const files = new Map<string, JsonObject>();
-    for (const name of checkpoint.companions.filter(mayNameTokenIds)) {
+    for (const name of checkpoint.companions.filter(isWanted)) {
       try {
         files.set(name, parseObject(await this.#bytes(checkpoint, name, MAX_SETTINGS_BYTES, label), name, label));
       } catch (error) {

@@ -14,7 +14,7 @@ import { checkArchitectures, isKnownArchitecture, isWithoutTokens } from "./arch
 import { maybeTokenIds, reportGoneIds, reportTemplate } from "./bound-ids.ts";
 import { comparableModels } from "./comparable-models.ts";
 import { checkAdapterBases, checkConfigs } from "./config-check.ts";
-import type { ConfigValue } from "./config-value.ts";
+import type { ConfigValue, FileValue } from "./config-value.ts";
 import { maybeCutTokenizer } from "./cut-tokenizer.ts";
 import { withDecoderCount, withDecoderCounted } from "./decoder-count.ts";
 import { earlierModel } from "./earlier-model.ts";
@@ -79,6 +79,8 @@ export interface Binding {
   readonly metadata?: Readonly<Record<string, string>>;
   /** What the output's config says otherwise than the defining input's, of layers. */
   readonly configValues?: readonly ConfigValue[];
+  /** The same of its other files about quantisation. */
+  readonly fileValues?: readonly FileValue[];
   /** What is copied, skipped or cut, and why. */
   readonly notes: readonly Note[];
   /** What each model contributes. */
@@ -171,8 +173,12 @@ function boundIds(
 
 /** With what the config of an earlier document says otherwise than the file that it was made from, where this one takes after it. */
 function withInherited(own: Binding, recipe: Recipe, before: ReadonlyMap<string, Binding>): Binding {
-  const { configValues = [] } = before.get(definingModel(recipe).text) ?? {};
-  return configValues.length === 0 ? own : { ...own, configValues: [...configValues, ...(own.configValues ?? [])] };
+  const { configValues = [], fileValues = [] } = before.get(definingModel(recipe).text) ?? {};
+  return {
+    ...own,
+    ...(configValues.length > 0 && { configValues: [...configValues, ...(own.configValues ?? [])] }),
+    ...(fileValues.length > 0 && { fileValues: [...fileValues, ...(own.fileValues ?? [])] }),
+  };
 }
 
 /** `made`: what the documents before it make, as models. */
@@ -225,6 +231,7 @@ class RecipeBinder {
   /** Of that model, as it stands in its file. */
   readonly #storedConfig: Readonly<Record<string, unknown>> | undefined;
   readonly #tokens: TokenBinder | undefined;
+  readonly #fileValues: FileValue[] = [];
 
   constructor(
     recipe: Recipe,
@@ -292,6 +299,7 @@ class RecipeBinder {
       layerCount: adapter === undefined ? layers : undefined,
       ...(stacks.length > 0 && { stacks }),
       ...(configValues.length > 0 && { configValues }),
+      ...(this.#fileValues.length > 0 && { fileValues: this.#fileValues }),
       ...(adapter && { adapter }),
       definingInput: this.#filesOf(this.#definingModel),
       ...places,
@@ -388,7 +396,9 @@ class RecipeBinder {
       this.#findings.fault("recipe/layer-misfit", range.place, message, hint);
     }
     if (range !== undefined) checkPerLayerParts(model, unlayered, made.count, range, this.#findings);
-    return followStack(made, this.#findings);
+    const { config, files } = followStack(made, this.#findings);
+    this.#fileValues.push(...files);
+    return config;
   }
 
   #reportTwins(model: RecipeModel, { prefix, layersBefore, origins }: BoundPartStack): void {

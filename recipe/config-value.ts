@@ -7,6 +7,11 @@ export interface ConfigValue {
   readonly value: Json;
 }
 
+/** The same of a JSON file beside the weights. */
+export interface FileValue extends ConfigValue {
+  readonly file: string;
+}
+
 type Config = Readonly<Record<string, unknown>>;
 
 /** The config with these values; parts on the way that are not there are made. */

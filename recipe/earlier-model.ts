@@ -37,6 +37,7 @@ export function earlierModel(
   const { tokenizer, tokenizerFault, slowVocabularies } = inputs[tokenizerOf] ?? {};
   const config = checkpoint.config && withCounts(checkpoint.config, binding);
   const made = binding.tokenizer;
+  const { quantizerFiles = new Map<string, Config>() } = defining;
   return {
     reference: { text: name, path: name },
     label: name,
@@ -45,6 +46,7 @@ export function earlierModel(
       ? { tokenizer, tokenizerFault, slowVocabularies }
       : { tokenizer: rereadTokenizer(made.written, name) }),
     chatTemplate: binding.chatTemplate ?? inputs[templateOf]?.chatTemplate,
+    quantizerFiles: withFileValues(quantizerFiles, binding),
     filesOf: binding.definingInput,
     tokenizerOf,
     templateOf,
@@ -86,4 +88,9 @@ function withCounts(config: Config, { configValues = [], embeddingRows }: Bindin
   const rows =
     embeddingRows === undefined ? [] : vocabularySizeKeys(config).map((path) => ({ path, value: embeddingRows }));
   return withConfigValues(config, [...configValues, ...rows]);
+}
+
+function withFileValues(files: ReadonlyMap<string, Config>, { fileValues = [] }: Binding): ReadonlyMap<string, Config> {
+  const own = (name: string) => fileValues.filter(({ file }) => file === name);
+  return new Map([...files].map(([name, json]) => [name, withConfigValues(json, own(name))]));
 }

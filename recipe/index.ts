@@ -1,5 +1,6 @@
 export { type Binding, type BindOptions, type BoundStack, bindRecipe } from "./bind.ts";
 export { canonicalRecipe, type JsonValue } from "./canonical.ts";
+export type { FileValue } from "./config-value.ts";
 export {
   checkFaults,
   type Fault,

@@ -77,6 +77,8 @@ export interface RecipeInput {
   readonly slowVocabularies?: ReadonlyMap<string, Tokenizer> | undefined;
   /** Files beside the weights that may name ids of tokens, as parsed. */
   readonly idFiles?: ReadonlyMap<string, JsonObject>;
+  /** Files beside config.json that tell of its quantisation, as parsed. */
+  readonly quantizerFiles?: ReadonlyMap<string, JsonObject>;
   /** Read where the recipe has `chat_template: auto`. */
   readonly chatTemplate?: string | undefined;
   /** Where it is an adapter. */

@@ -1,9 +1,9 @@
 import { countHolders, isFloatDtype, type StackPlace, splitLayer, type Tower } from "../checkpoint/index.ts";
-import type { ConfigValue } from "./config-value.ts";
+import type { ConfigValue, FileValue } from "./config-value.ts";
 import type { Findings } from "./findings.ts";
 import { differingKeys, type FollowedConfig, followLayers } from "./layer-facts/follow-layers.ts";
 import type { Config, Origin } from "./layer-facts/layer-rule.ts";
-import { movedModules } from "./layer-facts/module-lists.ts";
+import { movedInFiles, movedModules } from "./layer-facts/module-lists.ts";
 import { type Misfit, maybeUnexplained, misfitsOf, type StackLayer } from "./layer-facts/stack-fit.ts";
 import type { ModelEntry, RecipeModel } from "./model-entry.ts";
 import type { LayerRange } from "./recipe.ts";
@@ -36,14 +36,20 @@ export interface MadeStack {
   readonly origins: readonly LayerOrigin[];
 }
 
+/** What the config says of a stack, and files beside it. */
+export interface FollowedStackValues {
+  readonly config: readonly ConfigValue[];
+  readonly files: readonly FileValue[];
+}
+
 /**
  * Judges a stack against the model whose config the output has, and says what the config says then: the number of layers wherever it
  * is counted, and what it holds of single layers. Reports layers that do not fit, and facts that cannot follow.
  */
-export function followStack(stack: MadeStack, findings: Findings): readonly ConfigValue[] {
+export function followStack(stack: MadeStack, findings: Findings): FollowedStackValues {
   const { model, count, origins, place } = stack;
   const [first] = origins;
-  if (first === undefined || model.adapter !== undefined) return [];
+  if (first === undefined || model.adapter !== undefined) return { config: [], files: [] };
   const views = new Map<RecipeModel, Config>();
   const viewOf = (input: RecipeModel, of: number) => {
     const view = views.get(input) ?? viewOfHolders(input, place, of);
@@ -61,7 +67,12 @@ export function followStack(stack: MadeStack, findings: Findings): readonly Conf
   reportMisfits(stack, followed, findings);
   checkSharedAdapters(stack, (input, of) => viewOf(input, of), findings);
   const named = origins.map(({ input, layer }) => ({ config: input.checkpoint.config ?? {}, layer }));
-  return [...valuesOf(stack, followed), ...movedModules(model.checkpoint.config ?? {}, stack.prefix, named)];
+  const filesOf = ({ quantizerFiles = new Map() }: RecipeModel) => quantizerFiles;
+  const inFiles = origins.map(({ input, layer }) => ({ files: filesOf(input), layer }));
+  return {
+    config: [...valuesOf(stack, followed), ...movedModules(model.checkpoint.config ?? {}, stack.prefix, named)],
+    files: movedInFiles(filesOf(model), stack.prefix, inFiles),
+  };
 }
 
 /** Says where layers are merged with such as are of another kind by their models' configs: names and shapes may be the same. */

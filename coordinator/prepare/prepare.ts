@@ -3,10 +3,12 @@ import {
   type Checkpoint,
   CheckpointError,
   companionKind,
+  isQuantizerFile,
   locateModel,
   type ModelLocation,
   type ModelOrigin,
   type ModelReference,
+  mayNameTokenIds,
   type OpenedFiles,
   openAdapter,
   openModelOrAdapter,
@@ -301,18 +303,19 @@ async function textOfInput(
   tokenizers: TokenizerReader,
   checkpoint: Checkpoint,
   label: string,
-): Promise<Pick<RecipeInput, "tokenizer" | "tokenizerFault" | "chatTemplate" | "idFiles">> {
-  const idFiles = await tokenizers.idFiles(checkpoint, label);
+): Promise<Pick<RecipeInput, "tokenizer" | "tokenizerFault" | "chatTemplate" | "idFiles" | "quantizerFiles">> {
+  const idFiles = await tokenizers.objects(checkpoint, label, mayNameTokenIds);
+  const quantizerFiles = await tokenizers.objects(checkpoint, label, isQuantizerFile);
   try {
     const isNeeded = recipe.tokenizer !== undefined || recipe.chatTemplate !== undefined || inputCount > 1;
     return {
-      idFiles,
+      ...{ idFiles, quantizerFiles },
       tokenizer: isNeeded ? await tokenizers.read(checkpoint, label) : undefined,
       chatTemplate: isNeeded ? await tokenizers.chatTemplate(checkpoint, label) : undefined,
     };
   } catch (error) {
     if (!(error instanceof CheckpointError)) throw error;
-    return { idFiles, tokenizerFault: error.message };
+    return { idFiles, quantizerFiles, tokenizerFault: error.message };
   }
 }
 
@@ -322,7 +325,7 @@ function vocabularyOf({ pattern, vocabulary, written }: BoundTokenizer): PlanVoc
 }
 
 function textOf(binding: Binding, opened: readonly RecipeInput[]): OutputText {
-  const { tokenizer, chatTemplate, tokenIds: ids, definingInput, tokenizerOf, templateOf } = binding;
+  const { tokenizer, chatTemplate, tokenIds: ids, definingInput, tokenizerOf, templateOf, fileValues } = binding;
   const checkpointOf = (input: number): Checkpoint => {
     const { checkpoint } = opened[input] ?? {};
     if (checkpoint === undefined) throw new Error("what gives the output its text is among the inputs");
@@ -331,10 +334,10 @@ function textOf(binding: Binding, opened: readonly RecipeInput[]): OutputText {
   if (tokenizer !== undefined) {
     const { files, slowFilesHold } = tokenizer.written;
     const [pattern, template] = [checkpointOf(tokenizer.pattern), checkpointOf(templateOf)];
-    return { chatTemplate, ids, tokenizer: { files, slowFilesHold, pattern, template } };
+    return { chatTemplate, ids, fileValues, tokenizer: { files, slowFilesHold, pattern, template } };
   }
   return {
-    ...{ chatTemplate, ids },
+    ...{ chatTemplate, ids, fileValues },
     tokenizerFrom: tokenizerOf === definingInput ? undefined : checkpointOf(tokenizerOf),
     templateFrom: templateOf === definingInput ? undefined : checkpointOf(templateOf),
   };

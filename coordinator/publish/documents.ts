@@ -25,6 +25,7 @@ import {
   tokenizerDocuments,
   withChatTemplate,
   withTokenIds,
+  withValues,
 } from "./output-text.ts";
 import { sumsOf, sumsText } from "./sums.ts";
 
@@ -64,7 +65,9 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
       documents.push(textDocument(name, withTokenIds(await read(name, MAX_COMPANION_BYTES), text?.ids)));
       continue;
     }
-    documents.push({ name, bytes: await readSidecar(store, definingCheckpoint, name, MAX_COMPANION_BYTES) });
+    const bytes = await readSidecar(store, definingCheckpoint, name, MAX_COMPANION_BYTES);
+    const values = text?.fileValues?.filter(({ file }) => file === name) ?? [];
+    documents.push(values.length === 0 ? { name, bytes } : textDocument(name, withValues(bytes, values)));
   }
   if (text?.tokenizer !== undefined) documents.push(...(await tokenizerDocuments(store, text.tokenizer)));
   else if (text !== undefined) documents.push(...(await copiedText(store, text)));

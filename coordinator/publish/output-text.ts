@@ -8,6 +8,7 @@ import {
   readSidecar,
   TOKENIZER_CONFIG_NAME,
 } from "../../checkpoint/index.ts";
+import type { FileValue } from "../../recipe/index.ts";
 import type { Store } from "../../storage/index.ts";
 import { type TokenIds, tokenIdChanges } from "../../tokenizer/index.ts";
 import { withJsonValue } from "./json-text.ts";
@@ -23,6 +24,8 @@ export interface OutputText {
   readonly templateFrom?: Checkpoint | undefined;
   /** How ids are numbered that the configs of the defining input name. */
   readonly ids?: TokenIds | undefined;
+  /** What files of the defining input about quantisation say otherwise in the output. */
+  readonly fileValues?: readonly FileValue[] | undefined;
 }
 
 /** The tokenizer of an output that has a vocabulary of its own. */
@@ -105,6 +108,12 @@ async function copies(store: Store, from: Checkpoint, names: readonly string[]):
   const documents: OutputDocument[] = [];
   for (const name of names) documents.push({ name, bytes: await readSidecar(store, from, name, MAX_COMPANION_BYTES) });
   return documents;
+}
+
+/** A JSON file with these values, and all else as it stands. */
+export function withValues(bytes: Uint8Array, values: readonly FileValue[]): string {
+  const text = Buffer.from(bytes).toString("utf8");
+  return values.reduce((edited, { path, value }) => withJsonValue(edited, path, value), text);
 }
 
 /** Ids of tokens (`eos_token_id`, `image_token_index`, …), also in parts of the config, as the output numbers them. */

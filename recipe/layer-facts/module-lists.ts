@@ -1,6 +1,6 @@
 import { bareName, quantizationParts, splitLayer } from "../../checkpoint/index.ts";
 import type { Json } from "../../merge/work/index.ts";
-import type { ConfigValue } from "../config-value.ts";
+import type { ConfigValue, FileValue } from "../config-value.ts";
 import type { Config } from "./layer-rule.ts";
 
 /** Where a layer of the output came from: its model's config, whole, and its number there. */
@@ -20,14 +20,19 @@ interface Modules {
  * What a config says of single modules in its words on quantisation (`modules_to_not_convert`, `ignore`, `quantized_layers`), with the
  * layers of a stack as they are numbered in the output. `prefix`: of the names of the stack's tensors.
  */
-export function movedModules(config: Config, prefix: string, origins: readonly NamedLayer[]): readonly ConfigValue[] {
+export function movedModules(
+  config: Config,
+  prefix: string,
+  origins: readonly NamedLayer[],
+  partsOf: typeof quantizationParts = quantizationParts,
+): readonly ConfigValue[] {
   const layerOf = (name: string) => {
     const split = splitLayer(`${name}.weight`);
     return split !== undefined && bareName(`${split.prefix}.x`) === bareName(`${prefix}.x`) ? split.layer : undefined;
   };
   const known = new Map<Config, readonly Modules[]>();
   const modulesOf = (from: Config) => {
-    const found = known.get(from) ?? quantizationParts(from).flatMap(({ path, part }) => modulesIn(part, path));
+    const found = known.get(from) ?? partsOf(from).flatMap(({ path, part }) => modulesIn(part, path));
     known.set(from, found);
     return found;
   };
@@ -40,6 +45,22 @@ export function movedModules(config: Config, prefix: string, origins: readonly N
     if (moved.length === 0 && entries.every(([name]) => layerOf(name) === undefined)) return [];
     const all = [...entries.filter(([name]) => layerOf(name) === undefined), ...moved];
     return [{ path, value: isMap ? Object.fromEntries(all) : all.map(([name]) => name) }];
+  });
+}
+
+/** JSON files of a model by their names. */
+type Files = ReadonlyMap<string, Config>;
+
+/** The same of files beside config.json that are about quantisation as a whole (ModelOpt's hf_quant_config.json). */
+export function movedInFiles(
+  files: Files,
+  prefix: string,
+  origins: readonly { readonly files: Files; readonly layer: number }[],
+): readonly FileValue[] {
+  return [...files].flatMap(([file, json]) => {
+    const named = origins.map(({ files: own, layer }) => ({ config: own.get(file) ?? {}, layer }));
+    const whole = (from: Config | undefined) => (from === undefined ? [] : [{ path: [], part: from }]);
+    return movedModules(json, prefix, named, whole).map((value) => ({ ...value, file }));
   });
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -71,4 +71,32 @@ describe.each(["blocks", "tensor-and-rows"])("fp8 with scales: %s", (name) => {
       expect(fused.run.plan.tasks.map(({ kind }) => kind)).toContain("codes");
     },
   );
+});
+
+test("what files beside the config tell of single modules follows a stack", async () => {
+  const models = mkdtempSync(join(scratch, "models-"));
+  cpSync(join(cases, "blocks", "a"), join(models, "a"), { recursive: true });
+  const modelOpt = (names: readonly string[], mixed: object) =>
+    `${JSON.stringify({ producer: { name: "modelopt" }, quantization: { exclude_modules: names, quantized_layers: mixed } }, null, 4)}\n`;
+  const name = "hf_quant_config.json";
+  const fp8 = { quant_algo: "FP8" };
+  const before = modelOpt(["lm_head", "model.layers.0.mlp.gate"], { "model.layers.0.mlp.up_proj": fp8 });
+  writeFileSync(join(models, "a", name), before);
+  const slice = "{sources: [{model: a, layer_range: [0, 1]}]}";
+  const stack = (slices: string) => `merge_method: passthrough\nslices: [${slices}]\n`;
+  const written = async (text: string) => {
+    const out = join(scratch, `${merges++}`);
+    await mergedTensors(text, out, { models });
+    return readFileSync(join(out, name), "utf8");
+  };
+  expect(await written(stack(slice))).toBe(before);
+  const two = JSON.parse(
+    modelOpt(["lm_head", "model.layers.0.mlp.gate", "model.layers.1.mlp.gate"], {
+      "model.layers.0.mlp.up_proj": fp8,
+      "model.layers.1.mlp.up_proj": fp8,
+    }),
+  );
+  expect(JSON.parse(await written(stack(`${slice}, ${slice}`)))).toEqual(two);
+  const again = `name: made\n${stack(`${slice}, ${slice}`)}---\n${stack("{sources: [{model: made, layer_range: [1, 2]}]}")}`;
+  expect(JSON.parse(await written(again))).toEqual(JSON.parse(before));
 });
