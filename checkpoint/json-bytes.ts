@@ -47,6 +47,12 @@ export class JsonBytes {
     return -1;
   }
 
+  /** At the beginning of a file: editors put marks there that JSON has no place for, and that loaders refuse. */
+  refuseMark(): void {
+    const fault = markFault(this.#bytes);
+    if (fault !== undefined) this.#fail("checkpoint/json", fault, 0);
+  }
+
   /** Consumes the character if it comes next. */
   accept(character: string): boolean {
     if (this.peek() !== character.charCodeAt(0)) return false;
@@ -272,6 +278,16 @@ export class JsonBytes {
     this.#keep(bytes === 1 ? point : (leadOf[bytes - 2] ?? 0) | (point >> (6 * (bytes - 1))));
     for (let left = bytes - 2; left >= 0; left--) this.#keep(0x80 | ((point >> (6 * left)) & 0x3f));
   }
+}
+
+/** What is said of a byte order mark before the JSON of a file; undefined where there is none. */
+export function markFault([first = 0, second = 0, third = 0]: Uint8Array): string | undefined {
+  const save = "which loaders refuse: save the file as UTF-8 without it (Python reads it with the encoding";
+  if (first === 0xef && second === 0xbb && third === 0xbf)
+    return `a byte order mark (ef bb bf) stands before the JSON, ${save} "utf-8-sig")`;
+  if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff))
+    return `a byte order mark of UTF-16 (${first.toString(16)} ${second.toString(16)}) stands before the JSON, ${save} "utf-16")`;
+  return undefined;
 }
 
 /** The bits that open a character of two, three and four bytes. */

@@ -31,6 +31,7 @@ export async function readJsonObject(
   const { bytes, state } = found;
   // JSON.parse alone would let through nesting on which whoever walks over the object later would choke.
   const json = new JsonBytes(bytes, fail);
+  json.refuseMark();
   if (json.peek() !== 0x7b) fail(code, "it must be a JSON object");
   json.skipValue(MAX_JSON_DEPTH, "python");
   if (json.peek() !== -1) json.unexpected("nothing more");

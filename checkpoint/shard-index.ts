@@ -21,6 +21,7 @@ export function parseShardIndex(text: Uint8Array, label: string): ReadonlyMap<st
   const json = new JsonBytes(text, fail);
   let shards: ReadonlyMap<string, string> | undefined;
   const keys = new Set<string>();
+  json.refuseMark();
   if (json.peek() !== 0x7b) fail("checkpoint/index", "the index must be a JSON object");
   json.expect("{", "");
   if (!json.accept("}")) {

@@ -2,6 +2,7 @@ import { StorageError, type Store } from "../storage/index.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { sha256Hex } from "./hash.ts";
+import { markFault } from "./json-bytes.ts";
 import { parseExactJson, parsePythonJson } from "./python-json.ts";
 import { readSidecar } from "./sidecars.ts";
 import { holdsSlowVocabulary, maybeSlowVocabulary } from "./slow-vocabulary.ts";
@@ -270,6 +271,8 @@ function checkedId(id: unknown, token: string, label: string): number {
 }
 
 function parseObject(bytes: Uint8Array, name: string, label: string): JsonObject {
+  const mark = markFault(bytes);
+  if (mark !== undefined) throw wrong(label, name, mark);
   if (nestsDeeper(bytes, MAX_DEPTH)) throw wrong(label, name, `its values nest more than ${MAX_DEPTH} deep`);
   const text = Buffer.from(bytes).toString("utf8");
   let value: unknown;

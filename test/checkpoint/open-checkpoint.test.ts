@@ -362,6 +362,29 @@ describe("openCheckpoint", () => {
     });
   });
 
+  test.each([
+    ["config.json", "\uFEFF{}", "utf8", "m: config.json: a byte order mark (ef bb bf) stands before the JSON"],
+    [
+      "config.json",
+      "\uFEFF{}",
+      "utf16le",
+      "m: config.json: a byte order mark of UTF-16 (ff fe) stands before the JSON",
+    ],
+    [
+      "model.safetensors.index.json",
+      "\uFEFF{}",
+      "utf8",
+      "m: model.safetensors.index.json: a byte order mark (ef bb bf) stands before the JSON",
+    ],
+  ] as const)("says that a byte order mark is in the way: %s, %j in %s", async (name, text, encoding, message) => {
+    const folder = sharded();
+    fs.writeFileSync(join(folder, name), text, encoding);
+    await expect(open(folder)).rejects.toMatchObject({
+      code: "checkpoint/json",
+      message: expect.stringMatching(message.replace(/[.()]/g, "\\$&")),
+    });
+  });
+
   test("takes a folder whose name goes on where the model's ends for another one", async () => {
     const folder = single();
     fs.cpSync(folder, `${folder}-2`, { recursive: true });

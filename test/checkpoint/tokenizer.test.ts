@@ -66,6 +66,7 @@ test("a token may be called as a property of every object is", () => {
 
 test.each([
   ["no JSON", "{", "JSON"],
+  ["a byte order mark", "\uFEFF{}", "a byte order mark (ef bb bf) stands before the JSON"],
   ["a list", "[]", "it must be a JSON object"],
   ["nesting without end", `{"x": ${"[".repeat(100_000)}`, "nest more than 64 deep"],
   ["no model", {}, 'it has no object "model"'],
