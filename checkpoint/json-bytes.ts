@@ -30,6 +30,7 @@ export class JsonBytes {
   readonly #text: Buffer;
   readonly #fail: Fail;
   #isPython = false;
+  #takesAnyKey = false;
 
   constructor(bytes: Uint8Array, fail: Fail) {
     this.#bytes = bytes;
@@ -151,12 +152,14 @@ export class JsonBytes {
 
   /**
    * Passes over any JSON value that nests no deeper than `depth`. Keys `__proto__` are refused. "python": what Python's json writes
-   * is let through, Infinity, NaN and halves of surrogate pairs among it.
+   * is let through, Infinity, NaN and halves of surrogate pairs among it; "python with any key": for what is never made an object.
    */
-  skipValue(depth: number, kind: "json" | "python" = "json"): void {
-    this.#isPython = kind === "python";
+  skipValue(depth: number, kind: "json" | "python" | "python with any key" = "json"): void {
+    this.#isPython = kind !== "json";
+    this.#takesAnyKey = kind === "python with any key";
     this.#skip(depth);
     this.#isPython = false;
+    this.#takesAnyKey = false;
   }
 
   #skip(depth: number): void {
@@ -176,7 +179,7 @@ export class JsonBytes {
     do {
       if (first === 0x7b) {
         this.scanString("as key");
-        this.refuseProto();
+        if (!this.#takesAnyKey) this.refuseProto();
         this.expect(":", "after a key");
       }
       this.#skip(depth - 1);

@@ -8,6 +8,26 @@ import { parsePythonJson } from "./python-json.ts";
 const MAX_JSON_BYTES = 10_000_000;
 const MAX_JSON_DEPTH = 64;
 
+/** More than any file beside a model nests, and less than Python's own limit. */
+const MAX_COPIED_DEPTH = 500;
+
+/** Why Python could not read `bytes` as JSON, with the place; undefined where it can. */
+export function jsonFault(bytes: Uint8Array): string | undefined {
+  const fail = (_: CheckpointCode, message: string, position: number): never => {
+    throw new SyntaxError(`${message} (byte ${position} of ${bytes.length})`);
+  };
+  try {
+    const json = new JsonBytes(bytes, fail);
+    json.refuseMark();
+    json.skipValue(MAX_COPIED_DEPTH, "python with any key");
+    if (json.peek() !== -1) json.unexpected("nothing more");
+    return undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return error.message;
+    throw error;
+  }
+}
+
 /** A file of a folder that must hold a JSON object. `code`: of faults that are not those of JSON itself. @throws CheckpointError */
 export async function readJsonObject(
   folder: Folder,

@@ -55,6 +55,7 @@ export const recipeCodes = [
   "recipe/files-left-behind",
   "recipe/code-carried",
   "recipe/weights-copied",
+  "recipe/damaged-file",
   // lints
   "recipe/prunes-nothing",
   "recipe/opposed-weights",

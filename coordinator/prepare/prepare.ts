@@ -46,6 +46,7 @@ import { readWhole, type Store } from "../../storage/index.ts";
 import { buildPlan, planDigest } from "../plan/index.ts";
 import { checkLayerCount, type OutputText } from "../publish/index.ts";
 import { besideWarnings } from "./beside-warnings.ts";
+import { damagedFiles } from "./damaged-files.ts";
 import { differingIntegers } from "./differing-integers.ts";
 import { differingSettings } from "./differing-settings.ts";
 import { InputsError } from "./errors.ts";
@@ -124,6 +125,7 @@ export async function prepareText(
   const more = [
     ...(await differingIntegers(store, prepared.integers, parsed.recipe.fileName)),
     ...(defining === undefined ? [] : await differingSettings(store, parsed.recipe, defining, rest)),
+    ...(await damagedFiles(store, parsed.recipe, opened, prepared.plan, prepared.text ?? {})),
   ];
   return more.length === 0 ? prepared : { ...prepared, warnings: [...prepared.warnings, ...more] };
 }

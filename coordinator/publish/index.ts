@@ -31,7 +31,7 @@ export {
 export { checkOutputDirectory, type OutputClaim, type OutputState } from "./output-directory.ts";
 export type { OutputDocument } from "./output-document.ts";
 export { checkOutputIsNoInput } from "./output-is-input.ts";
-export type { OutputText, OutputTokenizer } from "./output-text.ts";
+export { copiedFiles, type OutputText, type OutputTokenizer } from "./output-text.ts";
 export { type Publication, type PublishStep, publish } from "./publish.ts";
 export type { RepairChoices } from "./recorded-facts.ts";
 export {

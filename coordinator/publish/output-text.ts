@@ -8,7 +8,8 @@ import {
   readSidecar,
   TOKENIZER_CONFIG_NAME,
 } from "../../checkpoint/index.ts";
-import type { FileValue } from "../../recipe/index.ts";
+import type { Plan } from "../../merge/work/index.ts";
+import { type FileValue, staleQuantization } from "../../recipe/index.ts";
 import type { Store } from "../../storage/index.ts";
 import { type TokenIds, tokenIdChanges } from "../../tokenizer/index.ts";
 import { withJsonValue } from "./json-text.ts";
@@ -47,9 +48,7 @@ export async function tokenizerDocuments(
   store: Store,
   { files, pattern, template, slowFilesHold }: OutputTokenizer,
 ): Promise<OutputDocument[]> {
-  const copied = companionsOf(pattern, ["tokenizer", "slow-tokenizer"]).filter(
-    (name) => !files.has(name) && (companionKind(name) !== "slow-tokenizer" || slowFilesHold),
-  );
+  const copied = copiedOfPattern({ files, pattern, slowFilesHold });
   const documents = [
     ...(await copies(store, pattern, copied)),
     ...(await copies(store, template, companionsOf(template, ["chat-template"]))),
@@ -63,30 +62,65 @@ export async function tokenizerDocuments(
   return documents.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+function copiedOfPattern({
+  files,
+  pattern,
+  slowFilesHold,
+}: Pick<OutputTokenizer, "files" | "pattern" | "slowFilesHold">): readonly string[] {
+  return companionsOf(pattern, ["tokenizer", "slow-tokenizer"]).filter(
+    (name) => !files.has(name) && (companionKind(name) !== "slow-tokenizer" || slowFilesHold),
+  );
+}
+
 /** Puts the template where the tokenizer's config has one, and into its own file, which newer readers look at first. */
 export function withChatTemplate(documents: readonly OutputDocument[], template: string): OutputDocument[] {
   const others = documents.filter(({ name }) => companionKind(name) !== "chat-template");
   const edited = others.map((document) => {
     if (document.name !== TOKENIZER_CONFIG_NAME) return document;
     const text = Buffer.from(document.bytes).toString("utf8");
-    const config = parsePythonJson(text) as Record<string, unknown>;
-    if (config.chat_template === undefined) return document;
+    if (maybeObject(text)?.chat_template === undefined) return document;
     return textDocument(document.name, withJsonValue(text, ["chat_template"], template));
   });
   return [...edited, textDocument(CHAT_TEMPLATE_NAME, template)];
 }
 
 /** Files about text that are copied from other inputs than the defining one, and their names in place of whose they stand. */
-export async function copiedText(
-  store: Store,
-  { tokenizerFrom, templateFrom }: OutputText,
-): Promise<readonly OutputDocument[]> {
+export async function copiedText(store: Store, text: OutputText): Promise<readonly OutputDocument[]> {
+  const documents: OutputDocument[] = [];
+  for (const { from, names } of copiedFromOthers(text)) documents.push(...(await copies(store, from, names)));
+  return documents;
+}
+
+function copiedFromOthers({ tokenizerFrom, templateFrom }: OutputText): readonly CopiedFiles[] {
+  const tokenizers = tokenizerFrom && companionsOf(tokenizerFrom, ["tokenizer", "slow-tokenizer"]);
+  const templates = templateFrom && companionsOf(templateFrom, ["chat-template"]);
   return [
-    ...(tokenizerFrom
-      ? await copies(store, tokenizerFrom, companionsOf(tokenizerFrom, ["tokenizer", "slow-tokenizer"]))
-      : []),
-    ...(templateFrom ? await copies(store, templateFrom, companionsOf(templateFrom, ["chat-template"])) : []),
+    ...(tokenizerFrom && tokenizers ? [{ from: tokenizerFrom, names: tokenizers }] : []),
+    ...(templateFrom && templates ? [{ from: templateFrom, names: templates }] : []),
   ];
+}
+
+export interface CopiedFiles {
+  readonly from: Checkpoint;
+  readonly names: readonly string[];
+}
+
+/** Every file of an input that the output takes over, as it stands or with other values in places. */
+export function copiedFiles(plan: Plan, defining: Checkpoint, text: OutputText): readonly CopiedFiles[] {
+  const { files: stale } = staleQuantization(plan.tasks, defining);
+  const names = defining.companions.filter((name) => !isReplaced(name, text) && !stale.includes(name));
+  const { tokenizer } = text;
+  const others = tokenizer
+    ? [
+        { from: tokenizer.pattern, names: copiedOfPattern(tokenizer) },
+        { from: tokenizer.template, names: companionsOf(tokenizer.template, ["chat-template"]) },
+      ]
+    : copiedFromOthers(text);
+  const isWritten = (name: string) => text.chatTemplate !== undefined && companionKind(name) === "chat-template";
+  return [{ from: defining, names }, ...others].map(({ from, names: all }) => ({
+    from,
+    names: all.filter((name) => !isWritten(name)),
+  }));
 }
 
 /** Whether a companion of the defining input is not to be copied, since another's takes its place. */

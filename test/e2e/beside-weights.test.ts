@@ -98,3 +98,39 @@ test("settings beside the weights that mean different outputs are told", async (
   writeFileSync(join(folder, "b", "1_Pooling", "config.json"), "no JSON");
   expect(await warnings()).toEqual([image]);
 });
+
+test("JSON that is copied and cannot be read is told before work is done", async () => {
+  const folder = modelsWith({
+    "generation_config.json": '{"eos_token_id": 1,}',
+    "preprocessor_config.json": "",
+    "tokenizer_config.json": '{"a": "b',
+    "processor_config.json": "\uFEFF{}",
+    "chat_template.jinja": "{{ messages }}",
+    "vocab.json": '{"__proto__": 0, "half": "\\ud800", "x": [NaN]}',
+    "id2label.json": '{"0": "\u00e4"} x',
+  });
+  for (const name of ["generation_config.json", "tokenizer.json"]) writeFileSync(join(folder, "b", name), "damaged");
+  const told = async (text: string) => {
+    const run = await runMerge(text, join(temporaryFolder(), "out"), { models: folder });
+    expect(run.outcome.outcome).toBe("done");
+    return run.planFindings.filter(({ code }) => code === "recipe/damaged-file").map(({ message }) => message);
+  };
+  const damaged = (name: string, fault: string, model = "a") =>
+    `${name} of "${model}" is no JSON: ${fault}; it is copied as it stands`;
+  const ofA = [
+    damaged("generation_config.json", 'a string as key expected, "}" found (byte 19 of 20)'),
+    damaged("id2label.json", 'nothing more expected, "x" found (byte 12 of 13)'),
+    damaged("preprocessor_config.json", "a value expected, the end found (byte 0 of 0)"),
+    damaged(
+      "processor_config.json",
+      'a byte order mark (ef bb bf) stands before the JSON, which loaders refuse: save the file as UTF-8 without it (Python reads it with the encoding "utf-8-sig") (byte 0 of 5)',
+    ),
+    damaged("tokenizer_config.json", "the text ends inside a string (byte 8 of 8)"),
+  ];
+  expect(await told(`merge_method: linear\n${models}`)).toEqual(ofA);
+  expect(await told("merge_method: passthrough\nchat_template: chatml\nmodels: [{model: a}]")).toEqual(ofA);
+  expect(await told("merge_method: passthrough\nmodels: [{model: b}]")).toEqual([
+    damaged("generation_config.json", 'a value expected, "d" found (byte 0 of 7)', "b"),
+    damaged("tokenizer.json", 'a value expected, "d" found (byte 0 of 7)', "b"),
+  ]);
+});
