@@ -20,7 +20,7 @@ export {
 } from "./architecture.ts";
 export { type CalibrationKind, calibrationKind, isFormatNote, scaledModule } from "./calibration.ts";
 export type { Checkpoint, CheckpointFile, Sidecar, TensorEntry } from "./checkpoint.ts";
-export { companionKind, isCode, isQuantizerFile, mayNameTokenIds } from "./companions.ts";
+export { CHAT_TEMPLATES_FOLDER, companionKind, isCode, isQuantizerFile, mayNameTokenIds } from "./companions.ts";
 export {
   type Dtype,
   dtypeBytes,

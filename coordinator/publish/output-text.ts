@@ -1,5 +1,6 @@
 import {
   CHAT_TEMPLATE_NAME,
+  CHAT_TEMPLATES_FOLDER,
   type Checkpoint,
   companionKind,
   type JsonObject,
@@ -72,16 +73,40 @@ function copiedOfPattern({
   );
 }
 
-/** Puts the template where the tokenizer's config has one, and into its own file, which newer readers look at first. */
+/**
+ * Puts the template where the tokenizer's config has one, and into its own file, which newer readers look at first. Templates for other
+ * uses, which have names ("rag", "tool_use"), stay: readers of that file look for them in a folder beside it.
+ */
 export function withChatTemplate(documents: readonly OutputDocument[], template: string): OutputDocument[] {
-  const others = documents.filter(({ name }) => companionKind(name) !== "chat-template");
-  const edited = others.map((document) => {
+  const kept = documents.filter(({ name }) => companionKind(name) !== "chat-template" || isNamedTemplate(name));
+  const named = new Map<string, OutputDocument>();
+  const edited = kept.map((document) => {
     if (document.name !== TOKENIZER_CONFIG_NAME) return document;
     const text = Buffer.from(document.bytes).toString("utf8");
-    if (maybeObject(text)?.chat_template === undefined) return document;
-    return textDocument(document.name, withJsonValue(text, ["chat_template"], template));
+    const before = maybeObject(text)?.chat_template;
+    if (before === undefined) return document;
+    const others = namedTemplates(before).filter(({ name }) => name !== "default");
+    for (const { name, template: own } of others) {
+      const file = `${CHAT_TEMPLATES_FOLDER}/${name}.jinja`;
+      if (/^\w[\w.-]*$/.test(name) && kept.every((one) => one.name !== file)) named.set(file, textDocument(file, own));
+    }
+    const value =
+      others.length === 0 ? template : [{ name: "default", template }, ...others.map((one) => ({ ...one }))];
+    return textDocument(document.name, withJsonValue(text, ["chat_template"], value));
   });
-  return [...edited, textDocument(CHAT_TEMPLATE_NAME, template)];
+  return [...edited, ...named.values(), textDocument(CHAT_TEMPLATE_NAME, template)];
+}
+
+function isNamedTemplate(file: string): boolean {
+  return file.startsWith(`${CHAT_TEMPLATES_FOLDER}/`) && file !== `${CHAT_TEMPLATES_FOLDER}/default.jinja`;
+}
+
+/** Of a list of them, as older programs write it into the tokenizer's config. */
+function namedTemplates(value: unknown): readonly { readonly name: string; readonly template: string }[] {
+  return (Array.isArray(value) ? value : []).flatMap((one: unknown) => {
+    const { name, template } = (typeof one === "object" && one !== null ? one : {}) as JsonObject;
+    return typeof name === "string" && typeof template === "string" ? [{ name, template }] : [];
+  });
 }
 
 /** Files about text that are copied from other inputs than the defining one, and their names in place of whose they stand. */

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { checkLayerCount, outputDocuments } from "../../../coordinator/publish/index.ts";
 import { modelCard, recipeInCard } from "../../../coordinator/publish/model-card.ts";
+import { withChatTemplate } from "../../../coordinator/publish/output-text.ts";
 import type { Plan } from "../../../merge/work/index.ts";
 import { CONFIG, FakeOutput, fakePlan, RECIPE } from "./fake-output.ts";
 
@@ -107,6 +108,44 @@ describe("checkLayerCount", () => {
     const listing = { config: { layers_block_type: ["a", "b"] }, tensors };
     checkLayerCount({ ...plan, configValues: [{ path: ["layers_block_type"], value: ["a", "b", "b"] }] }, listing);
     expect(() => checkLayerCount(plan, listing)).toThrow(/goes from 0 to 3/);
+  });
+});
+
+describe("a chat template that the recipe asks for", () => {
+  const document = (name: string, text: string) => ({ name, bytes: Buffer.from(text) });
+  const written = (documents: readonly { readonly name: string; readonly bytes: Uint8Array }[]) =>
+    Object.fromEntries(
+      withChatTemplate(documents, "new").map(({ name, bytes }) => [name, Buffer.from(bytes).toString("utf8")]),
+    );
+
+  test("takes the place of the default one, and templates of other names stay", () => {
+    const rag = document("additional_chat_templates/rag.jinja", "rag");
+    const others = ["chat_template.json", "chat_template.jinja", "additional_chat_templates/default.jinja"];
+    expect(written([rag, ...others.map((name) => document(name, "old"))])).toEqual({
+      "additional_chat_templates/rag.jinja": "rag",
+      "chat_template.jinja": "new",
+    });
+  });
+
+  test("of a list in the tokenizer's config the others stay there, and in files, where newer readers look", () => {
+    const list = [
+      { name: "rag", template: "old rag" },
+      { name: "default", template: "old" },
+      { name: "tool_use", template: "tool" },
+      { name: "../x", template: "x" },
+    ];
+    const files = written([
+      document("additional_chat_templates/rag.jinja", "rag"),
+      document("tokenizer_config.json", JSON.stringify({ a: 1.5, chat_template: list })),
+    ]);
+    const config = JSON.parse(files["tokenizer_config.json"] ?? "");
+    const [rag, , ...rest] = list;
+    expect(config).toEqual({ a: 1.5, chat_template: [{ name: "default", template: "new" }, rag, ...rest] });
+    expect(Object.keys(files).sort()).toEqual([
+      ...["additional_chat_templates/rag.jinja", "additional_chat_templates/tool_use.jinja"],
+      ...["chat_template.jinja", "tokenizer_config.json"],
+    ]);
+    expect(files["additional_chat_templates/tool_use.jinja"]).toBe("tool");
   });
 });
 
