@@ -142,9 +142,27 @@ const optionalTensors: readonly RegExp[] = [
   /^decoder\.weight$/,
 ];
 
-/** Whether a model may lack the tensor: it then takes no part in that tensor. */
-export function isOptional(name: string): boolean {
-  return optionalTensors.some((pattern) => pattern.test(name));
+/** Whether a model may lack the tensor: it then takes no part in that tensor. `config`: of the model that has it. */
+export function isOptional(name: string, config?: Checkpoint["config"]): boolean {
+  return optionalTensors.some((pattern) => pattern.test(name)) || isComputedByType(name, config);
+}
+
+/** Sinusoids under a name that is a learned table in other models. From the classes of transformers 5.24 that fill them in. */
+const sinusoids: readonly { readonly types: readonly string[]; readonly name: RegExp; readonly flag?: string }[] = [
+  {
+    types: ["autoformer", "fsmt", "informer", "marian", "pegasus", "roformer", "time_series_transformer"],
+    name: /(?:^|\.)(?:encoder|decoder)\.embed_positions\.weight$/,
+  },
+  { types: ["whisper"], name: /(?:^|\.)encoder\.embed_positions\.weight$/ },
+  { types: ["distilbert"], name: /(?:^|\.)position_embeddings\.weight$/, flag: "sinusoidal_pos_embds" },
+  { types: ["flaubert", "xlm"], name: /(?:^|\.)position_embeddings\.weight$/, flag: "sinusoidal_embeddings" },
+];
+
+function isComputedByType(name: string, config: Checkpoint["config"]): boolean {
+  return sinusoids.some(({ types, name: pattern, flag }) => {
+    const isOfType = types.some((type) => type === config?.model_type) && pattern.test(name);
+    return isOfType && (flag === undefined || config?.[flag] === true);
+  });
 }
 
 const computedTensors: readonly RegExp[] = [
@@ -156,9 +174,10 @@ const computedTensors: readonly RegExp[] = [
 
 /**
  * Whether a tensor holds what its model computes by itself when it is built: rotary frequencies, positions, the causal mask [1, 1, n, n]
- * that GPT-2 and GPT-NeoX call `bias`. Older programs stored these, newer ones do not.
+ * that GPT-2 and GPT-NeoX call `bias`. Older programs stored these, newer ones do not. `config`: of the model that has it.
  */
-export function isComputed(name: string, shape: readonly number[]): boolean {
+export function isComputed(name: string, shape: readonly number[], config?: Checkpoint["config"]): boolean {
+  if (isComputedByType(name, config)) return true;
   if (computedTensors.some((pattern) => pattern.test(name))) return true;
   const [batch, heads, rows, columns] = shape;
   const isMask = shape.length === 4 && batch === 1 && heads === 1 && rows === columns;

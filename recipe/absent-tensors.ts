@@ -48,10 +48,11 @@ export class AbsentTensors {
     for (const participant of participants) {
       if (have.has(participant.source)) continue;
       const { input, source } = participant;
-      if (this.#isOptional(name)) {
-        const what = isOptional(name) ? "this optional tensor" : "the tensor";
+      if (this.#isOptional(name, defining)) {
+        const isKnown = isOptional(name, defining.input.checkpoint.config);
+        const what = isKnown ? "this optional tensor" : "the tensor";
         this.#notes.push({ tensor: name, input: input.label, reason: `takes no part: it lacks ${what}` });
-        if (!this.#isTold && !isOptional(name)) {
+        if (!this.#isTold && !isKnown) {
           const message = `"${input.label}" lacks ${inputName(participant)}: it takes no part in it`;
           const hint =
             "A head for one task may be missing by right; all else is the same in models of one architecture.";
@@ -72,7 +73,7 @@ export class AbsentTensors {
     { participants }: TensorPlace,
     base: Participant,
   ): void {
-    if (this.#isOptional(name)) return;
+    if (this.#isOptional(name, base)) return;
     for (const participant of participants) {
       if (participant.source === base.source) continue;
       const { input, source } = participant;
@@ -108,8 +109,8 @@ export class AbsentTensors {
   }
 
   /** Too few models have an optional tensor; that a required one is missing was reported. */
-  leaveOut(name: string, found: number, { range }: TensorPlace): void {
-    if (!this.#isOptional(name)) return;
+  leaveOut(name: string, found: number, { range, defining }: TensorPlace): void {
+    if (!this.#isOptional(name, defining)) return;
     const { min } = this.#method.models;
     const reason = `left out: ${found} of the models ${found === 1 ? "has" : "have"} it, ${this.#method.name} needs ${min}`;
     this.#notes.push({ tensor: name, reason });
@@ -126,7 +127,7 @@ export class AbsentTensors {
     this.#findings.repeated("warning", key, "recipe/tensor-skipped", other.source.place, message, hint);
   }
 
-  #isOptional(name: string): boolean {
-    return !this.#knowsArchitecture || isOptional(name);
+  #isOptional(name: string, { input }: Participant): boolean {
+    return !this.#knowsArchitecture || isOptional(name, input.checkpoint.config);
   }
 }

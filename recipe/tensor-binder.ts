@@ -77,7 +77,7 @@ export class TensorBinder {
     const defining = present.find(({ source }) => source === place.defining.source);
     if (defining === undefined) throw new Error(`${name} is a tensor of the model that defines it`);
     if (this.#isOutOfUse(defining, place)) return;
-    const dtype = isComputed(name, defining.entry.shape)
+    const dtype = isComputed(name, defining.entry.shape, defining.input.checkpoint.config)
       ? dtypeOf(defining.entry)
       : outputDtype(this.#recipe, name, defining.entry, place);
     if (present.length < place.participants.length && this.#isAhead(defining)(defining.entry.name)) {
@@ -146,7 +146,7 @@ export class TensorBinder {
     if (isMeasured(defining)) return "what was measured of a model is copied as it is";
     if (!isFloatDtype(dtype)) return `${written?.dtype ?? dtype} tensors are copied, not merged`;
     if (elementCount === 0) return "an empty tensor is copied";
-    if (isComputed(defining.entry.name, defining.entry.shape))
+    if (isComputed(defining.entry.name, defining.entry.shape, defining.input.checkpoint.config))
       return "what a model computes by itself is copied as it is";
     return defining.isBase && participants.length > 1 && present.length === 1 ? "only the base has it" : undefined;
   }
@@ -203,7 +203,7 @@ export class TensorBinder {
   /** A tensor of another model that the defining one lacks. */
   skipExtra(name: string, other: Participant, defining: Participant): void {
     const entry = other.input.checkpoint.tensors.get(name);
-    if (entry !== undefined && isComputed(name, entry.shape)) {
+    if (entry !== undefined && isComputed(name, entry.shape, other.input.checkpoint.config)) {
       const reason = `skipped: "${defining.input.label}" computes it`;
       this.notes.push({ tensor: name, input: other.input.label, reason });
       return;

@@ -25,7 +25,7 @@ export function checkEnd(end: StackEnd, model: RecipeModel, names: readonly stri
   const own = new Set(end.names);
   for (const name of end.names) {
     const [found, expected] = [input, model].map(({ checkpoint }) => checkpoint.tensors.get(name)?.shape);
-    if (found === undefined || (expected === undefined && isOptional(name))) continue;
+    if (found === undefined || (expected === undefined && isOptional(name, model.checkpoint.config))) continue;
     if (expected === undefined) {
       const message = `slice ${slice}: "${input.label}" gives the output ${name}, ${shapeText(found)}, which ${owner}, lacks`;
       const hint = "Take the first and the last slice from models of one architecture.";
@@ -39,7 +39,7 @@ export function checkEnd(end: StackEnd, model: RecipeModel, names: readonly stri
     findings.repeated("fault", `${slice} end`, "recipe/shape-mismatch", range.place, message, hint);
   }
   for (const name of names) {
-    if (own.has(name) || isOptional(name)) continue;
+    if (own.has(name) || isOptional(name, model.checkpoint.config)) continue;
     const message = `slice ${slice}: "${input.label}" lacks ${name}, which ${owner}, has`;
     const hint = "Take the first and the last slice from models of one architecture.";
     findings.repeated("fault", `${slice} lacks`, "recipe/layer-misfit", range.place, message, hint);
@@ -97,7 +97,7 @@ function beyond({ input, layers, count }: CountedStack): ReadonlyMap<string, rea
       (layers.layers.get(layer) ?? []).flatMap((name) => {
         const shape = input.checkpoint.tensors.get(name)?.shape ?? [];
         const key = `${layer - count}.${splitLayer(name)?.suffix}`;
-        return isComputed(name, shape) ? [] : [[key, [name, shape]] as const];
+        return isComputed(name, shape, input.checkpoint.config) ? [] : [[key, [name, shape]] as const];
       }),
     ),
   );

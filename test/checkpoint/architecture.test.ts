@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import {
   isAfterLayers,
+  isComputed,
   isEmbeddingLike,
   isOptional,
   layerCount,
@@ -149,6 +150,20 @@ test.each([
   ["model.decoder.embed_positions.weight", false],
 ])("a model may lack %s: %s", (name, expected) => {
   expect(isOptional(name)).toBe(expected);
+});
+
+test.each([
+  ["model.encoder.embed_positions.weight", { model_type: "marian" }, true],
+  ["model.decoder.embed_positions.weight", { model_type: "pegasus" }, true],
+  ["roformer.encoder.embed_positions.weight", { model_type: "roformer" }, true],
+  ["model.decoder.embed_positions.weight", { model_type: "bart" }, false],
+  ["model.encoder.embed_positions.weight", { model_type: "whisper" }, true],
+  ["model.decoder.embed_positions.weight", { model_type: "whisper" }, false],
+  ["distilbert.embeddings.position_embeddings.weight", { model_type: "distilbert", sinusoidal_pos_embds: true }, true],
+  ["distilbert.embeddings.position_embeddings.weight", { model_type: "distilbert" }, false],
+  ["transformer.position_embeddings.weight", { model_type: "xlm", sinusoidal_embeddings: true }, true],
+])("by its type, a model computes %s (%j): %s", (name, config, expected) => {
+  expect([isComputed(name, [8, 4], config), isOptional(name, config)]).toEqual([expected, expected]);
 });
 
 test.each([

@@ -494,6 +494,27 @@ test("a fine-tune without the layers beyond the count has the depth of its base;
   expect(other.faults).toMatchObject([{ message: '"a" has 4 layers under model.layers, "base" has 3' }]);
 });
 
+test("sinusoids that models of a type compute may be missing in one, and are copied; a learned table of that name may not", () => {
+  const seq2seq = (model_type: string, isStored: boolean) =>
+    checkpointOf(
+      [
+        ["model.shared.weight", [10, 4]],
+        ...(isStored ? [["model.encoder.embed_positions.weight", [8, 4]] as TensorShape] : []),
+        ["model.encoder.layers.0.fc1.weight", [6, 4]],
+        ["model.decoder.layers.0.fc1.weight", [6, 4]],
+      ],
+      { model_type, encoder_layers: 1, decoder_layers: 1, vocab_size: 10 },
+    );
+  const bound = (type: string, ...stored: readonly [boolean, boolean]) =>
+    bind(linear("a", "b"), { a: seq2seq(type, stored[0]), b: seq2seq(type, stored[1]) });
+  const marian = bound("marian", true, false);
+  expect([marian.faults, marian.warnings]).toEqual([[], []]);
+  expect(taskOf(marian, "model.encoder.embed_positions.weight")?.kind).toBe("copy");
+  const turned = bound("marian", false, true);
+  expect([turned.faults, turned.warnings, turned.tasks.length]).toEqual([[], [], 3]);
+  expect(bound("bart", true, false).faults.map(({ code }) => code)).toEqual(["recipe/missing-tensor"]);
+});
+
 test("constants of the code that older checkpoints hold are copied in their own dtype", () => {
   const constants: TensorShape[] = [
     ["model.layers.0.attn.masked_bias", [], "F32"],
