@@ -61,6 +61,17 @@ const modulesAfterLayers: ReadonlySet<string> = new Set([
   "predictions", // ALBERT
 ]);
 
+/** Heads for a task, which classes for other tasks ignore. */
+const taskHeads: ReadonlySet<string> = new Set([
+  ...["cls", "classifier", "score", "qa_outputs", "v_head", "value_head", "seq_relationship", "sop_classifier"],
+  ...["vocab_transform", "vocab_layer_norm", "generator_predictions", "discriminator_predictions", "predictions"],
+]);
+
+/** Whether a tensor without a layer number belongs to a head that only classes for its task have. */
+export function isTaskHead(name: string): boolean {
+  return splitLayer(name) === undefined && name.split(".").some((module) => taskHeads.has(module));
+}
+
 /** Heads whose names mean something else further inside. */
 const headsAtTheTop = /^(?:model\.)?(?:output|head|decoder|proj_out)\.(?:norm\.|dense\.)?(?:weight|bias)$/; // InternLM2, RWKV, ModernBERT, Whisper
 const embeddingModule = /^(?:word_|token_|tok_)?embed(?:ding)?s?(?:_tokens|_in)?$/;

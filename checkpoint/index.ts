@@ -7,6 +7,7 @@ export {
   isEmbeddingLike,
   isOptional,
   isPerception,
+  isTaskHead,
   type LayerCountKey,
   type LayerName,
   layerCount,

@@ -1,4 +1,4 @@
-import { isFloatDtype, isOptional } from "../checkpoint/index.ts";
+import { isFloatDtype, isOptional, isTaskHead } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { Findings } from "./findings.ts";
 import type { Note } from "./note.ts";
@@ -61,8 +61,12 @@ export class AbsentTensors {
         continue;
       }
       const message = `"${input.label}" lacks ${inputName(participant)}, which "${defining.input.label}" has`;
-      const hint = "Only models of one architecture can be merged.";
-      this.#findings.repeated("fault", input.label, "recipe/missing-tensor", source.place, message, hint);
+      const isHead = isTaskHead(name);
+      const hint = isHead
+        ? `Classes for other tasks ignore such a head: name "${input.label}" first (or as base_model), and the output goes without it.`
+        : "Only models of one architecture can be merged.";
+      const key = isHead ? `${input.label} head` : input.label;
+      this.#findings.repeated("fault", key, "recipe/missing-tensor", source.place, message, hint);
     }
   }
 

@@ -251,6 +251,20 @@ test("a missing required tensor is a fault that names model and tensor, told onc
   ]);
 });
 
+test("of a missing head for one task the hint says how to go without it", () => {
+  const head: TensorShape[] = [
+    ["cls.seq_relationship.weight", [2, 4]],
+    ["cls.seq_relationship.bias", [2]],
+  ];
+  const models = { a: [...tinyLlama(2), ...head], b: tinyLlama(2) };
+  const { faults } = bind(linear("a", "b"), models);
+  expect(faults.map(({ message }) => message)).toEqual(['"b" lacks cls.seq_relationship.weight, which "a" has']);
+  expect(faults[0]?.hint).toContain('name "b" first (or as base_model)');
+  expect(bind(linear("b", "a"), models).faults).toEqual([]);
+  const { faults: both } = bind(linear("a", "b"), { ...models, b: tinyLlama(2).slice(0, -2) });
+  expect(both.map(({ hint }) => /first \(or/.test(hint))).toEqual(expect.arrayContaining([true, false]));
+});
+
 test("a missing parameter names parameter, model and the first tensor, and counts the others", () => {
   const text =
     "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: {filter: mlp, value: 1}}}\n  - model: b\n";
