@@ -1,7 +1,14 @@
-import { type Checkpoint, type ModelFacts, modelFacts, type TensorEntry } from "../../checkpoint/index.ts";
+import {
+  type Checkpoint,
+  companionKind,
+  type ModelFacts,
+  modelFacts,
+  type TensorEntry,
+} from "../../checkpoint/index.ts";
 import { geometryOf, type Plan, type TensorTask } from "../../merge/work/index.ts";
 import type { Recipe } from "../../recipe/index.ts";
 import { tensorBytes, writtenAs } from "../plan/index.ts";
+import type { OutputText } from "../publish/index.ts";
 
 /** The few facts about a merge that its user would want to look at before it begins. Pure: of a plan and what it was made from. */
 export interface Outline {
@@ -15,9 +22,13 @@ export interface OutlineSources {
   readonly plan: Plan;
   readonly recipe: Recipe;
   readonly definingCheckpoint: Checkpoint;
+  readonly text?: OutputText | undefined;
+  /** As plan.inputs. */
+  readonly inputs: readonly { readonly label: string; readonly files: readonly { readonly path: string }[] }[];
 }
 
-export function outlineOf({ plan, recipe, definingCheckpoint }: OutlineSources): Outline {
+export function outlineOf(sources: OutlineSources): Outline {
+  const { plan, definingCheckpoint } = sources;
   const tensors = new Map(plan.tasks.filter(isFirstOfTensor).map((task) => [task.name, entryOf(task)]));
   const facts = modelFacts({ config: definingCheckpoint.config, tensors });
   // What the config will count is what is there, by the time that it is written.
@@ -25,7 +36,7 @@ export function outlineOf({ plan, recipe, definingCheckpoint }: OutlineSources):
   const vocabulary = facts.vocabulary && { ...facts.vocabulary, configured: facts.vocabulary.rows };
   return {
     output: { ...facts, stacks, vocabulary },
-    decisions: decisionsOf({ plan, recipe, definingCheckpoint }, facts),
+    decisions: decisionsOf(sources, facts),
   };
 }
 
@@ -41,12 +52,12 @@ function entryOf(task: TensorTask): TensorEntry {
   return { name, dtype, shape, elementCount: geometryOf(shape).elementCount, sizeBytes, file: 0, offsetBytes: 0 };
 }
 
-function decisionsOf({ plan, recipe, definingCheckpoint }: OutlineSources, output: ModelFacts): string[] {
+function decisionsOf(sources: OutlineSources, output: ModelFacts): string[] {
+  const { plan, recipe, definingCheckpoint } = sources;
   const decisions: string[] = [];
   const label = plan.inputs[plan.definingInput]?.label ?? "";
   if (plan.adapter !== undefined) decisions.push(`adapter_config.json from ${label}`);
-  else if (definingCheckpoint.config !== undefined)
-    decisions.push(`config${recipe.tokenizer === undefined ? " and tokenizer" : ""} from ${label}`);
+  else if (definingCheckpoint.config !== undefined) decisions.push(...configAndTokenizer(sources, label));
   const [dtype] = Object.keys(output.dtypes);
   if (recipe.dtype === undefined && recipe.outDtype === undefined && dtype !== undefined)
     decisions.push(`${dtype} as ${label} has it: the recipe has no dtype`);
@@ -58,4 +69,18 @@ function decisionsOf({ plan, recipe, definingCheckpoint }: OutlineSources, outpu
       );
   }
   return decisions;
+}
+
+/** Whose they are; of a tokenizer only where there is one and the recipe does not say. */
+function configAndTokenizer(
+  { recipe, definingCheckpoint, text, inputs }: OutlineSources,
+  label: string,
+): readonly string[] {
+  const giver = text?.tokenizer?.pattern ?? text?.tokenizerFrom ?? definingCheckpoint;
+  const kinds = giver.companions.map(companionKind);
+  if (recipe.tokenizer !== undefined || !kinds.some((kind) => kind === "tokenizer" || kind === "slow-tokenizer"))
+    return [`config from ${label}`];
+  const [file] = giver.files;
+  const owner = inputs.find(({ files }) => files[0]?.path === file?.path)?.label ?? label;
+  return owner === label ? [`config and tokenizer from ${label}`] : [`config from ${label}`, `tokenizer from ${owner}`];
 }

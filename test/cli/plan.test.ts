@@ -41,6 +41,7 @@ describe("deltaworks plan says in a few lines", () => {
     ["passthrough-stack.yml", /^makes .* 8 layers,/m],
     ["experts.yml", /^makes {3}MixtralForCausalLM, .* 4 experts a layer, BF16/m],
     ["modules-vision.yml", /^makes .* 4 and 2 layers,/m],
+    ["passthrough-stack.yml", /^decided config and tokenizer from tiny-/m],
     ["della.yml", /^decided .*masks from seed 0 \(--random-seed\)$/m],
     [
       "adapters-cat.yml",
@@ -55,7 +56,7 @@ describe("deltaworks plan says in a few lines", () => {
     const [line] = (await planned("experts.yml", { json: true })).objects();
     expect(line).toMatchObject({
       output: { architecture: "MixtralForCausalLM", elements: 16080, experts: { count: 4, layout: "apart" } },
-      decisions: ["config and tokenizer from experts-a"],
+      decisions: ["config from experts-a"],
       usage: [{ model: "experts-b", share: 1 }, { model: "experts-a" }],
     });
   });
