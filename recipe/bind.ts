@@ -13,7 +13,7 @@ import { bindAdapters, maybePlainAdapter } from "./adapter-binder.ts";
 import { checkArchitectures, isKnownArchitecture, isWithoutTokens } from "./architecture-check.ts";
 import { maybeTokenIds, reportGoneIds, reportTemplate } from "./bound-ids.ts";
 import { comparableModels } from "./comparable-models.ts";
-import { checkAdapterBases, checkConfigs } from "./config-check.ts";
+import { checkAdapterBases, checkConfigs, checkFormats } from "./config-check.ts";
 import type { ConfigValue, FileValue } from "./config-value.ts";
 import { maybeCutTokenizer } from "./cut-tokenizer.ts";
 import { withDecoderCount, withDecoderCounted } from "./decoder-count.ts";
@@ -256,6 +256,7 @@ class RecipeBinder {
     this.#models = models;
     checkArchitectures(recipe, models, defining, findings);
     checkConfigs(recipe, models, defining, findings);
+    checkFormats(recipe, models, defining, findings);
     checkAdapterBases(recipe, models, findings);
     checkMissingLayers(recipe, this.#mergedModels(), findings);
     const tokens = maybeTokenBinder(recipe, models, this.#definingModel, findings);

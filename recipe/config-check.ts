@@ -32,6 +32,31 @@ export function checkConfigs(
   }
 }
 
+/** Warns of models whose files are in different formats by their metadata ("pt", "mlx"): equal shapes may lie otherwise in them. */
+export function checkFormats(
+  recipe: Recipe,
+  models: readonly RecipeModel[],
+  defining: RecipeModel,
+  findings: Findings,
+): void {
+  const expected = formatOf(defining);
+  const merged = mergedModels(recipe);
+  for (const model of models) {
+    const found = formatOf(model);
+    if (expected === undefined || found === undefined || found === expected) continue;
+    if (!merged.some((one) => sameModel(one, model.reference))) continue;
+    const message = `the files of "${model.label}" are in the format "${found}", those of "${defining.label}" in "${expected}"`;
+    const hint = [found, expected].includes("mlx")
+      ? "MLX stores convolutions in another order of their dimensions, and norms of some families with an offset: convert the models to one format first."
+      : "Programs store convolutions and norms in ways of their own: convert the models to one format first.";
+    findings.warning("recipe/configs-disagree", placeOfModel(recipe, model.reference), message, hint);
+  }
+}
+
+function formatOf({ checkpoint: { metadata, unclearMetadata = [] } }: RecipeModel): string | undefined {
+  return unclearMetadata.includes("format") ? undefined : metadata?.get("format");
+}
+
 /** Whether the output has a head of its own follows from its models, and its config is made to say so. */
 function isDecided(key: string, { ties, checkpoint }: RecipeModel): boolean {
   return key === "tie_word_embeddings" && ties !== undefined && !isFlagOfScaling(checkpoint.config ?? {});

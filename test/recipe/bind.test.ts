@@ -265,6 +265,21 @@ test("of a missing head for one task the hint says how to go without it", () => 
   expect(both.map(({ hint }) => /first \(or/.test(hint))).toEqual(expect.arrayContaining([true, false]));
 });
 
+test("models whose files are in different formats are told, where both say in which", () => {
+  const of = (format?: string): Checkpoint => ({
+    ...checkpointOf(tinyLlama(1)),
+    ...(format !== undefined && { metadata: new Map([["format", format]]) }),
+  });
+  const told = (models: Record<string, Checkpoint>) =>
+    bind(linear("a", "b", "c"), models).warnings.map(({ code, message }) => `${code} ${message}`);
+  expect(told({ a: of("pt"), b: of("mlx"), c: of() })).toEqual([
+    'recipe/configs-disagree the files of "b" are in the format "mlx", those of "a" in "pt"',
+  ]);
+  expect(told({ a: of("mlx"), b: of("mlx"), c: of() })).toEqual([]);
+  const unclear = { ...of("mlx"), unclearMetadata: ["format"] };
+  expect(told({ a: unclear, b: of("pt"), c: of("pt") })).toEqual([]);
+});
+
 test("a missing parameter names parameter, model and the first tensor, and counts the others", () => {
   const text =
     "merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: {filter: mlp, value: 1}}}\n  - model: b\n";
