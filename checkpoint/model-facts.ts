@@ -2,6 +2,7 @@ import { isAfterLayers, isEmbeddingLike, layerCountKey, splitLayer, vocabularySi
 import type { Checkpoint } from "./checkpoint.ts";
 import { packedWeights } from "./packed-weights.ts";
 import { scaledTensors } from "./scaled-fp8.ts";
+import { isTiedHead, saysTied } from "./tied-weights.ts";
 import { modalityOf } from "./towers.ts";
 
 /** What a model is, as far as its config and the headers of its files say. */
@@ -95,9 +96,11 @@ function stacksOf({ config, tensors }: Entries): StackFacts[] {
 
 function vocabularyOf({ config, tensors }: Entries): VocabularyFacts | undefined {
   const matrices = [...tensors.values()].filter(({ name, shape }) => shape.length === 2 && isEmbeddingLike(name));
-  const embedding = matrices.find(({ name }) => !isAfterLayers(name));
+  const stored = matrices.find(({ name }) => !isAfterLayers(name));
+  // Of two that are one parameter the head may be what is stored.
+  const embedding = stored ?? (saysTied(config) === true ? matrices.find(({ name }) => isTiedHead(name)) : undefined);
   if (embedding === undefined) return undefined;
-  const hasHead = matrices.some(({ name }) => isAfterLayers(name));
+  const hasHead = stored !== undefined && matrices.some(({ name }) => isAfterLayers(name));
   const says = config && [config, ...Object.values(config)].map(tiesOf).find((tied) => tied !== undefined);
   return {
     rows: embedding.shape[0] ?? 0,

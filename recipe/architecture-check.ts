@@ -1,4 +1,11 @@
-import { isAfterLayers, isEmbeddingLike, isPerception, splitLayer, vocabularySize } from "../checkpoint/index.ts";
+import {
+  isAfterLayers,
+  isEmbeddingLike,
+  isPerception,
+  isTiedHead,
+  splitLayer,
+  vocabularySize,
+} from "../checkpoint/index.ts";
 import type { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { placeOfModel, type Recipe } from "./recipe.ts";
@@ -7,9 +14,10 @@ import { placeOfModel, type Recipe } from "./recipe.ts";
  * Tensors are merged by their names. Whether the names are those of a language model that is known here is seen by its layers and its
  * input embedding; where they are not, nothing is known of what may be missing or cut.
  */
-export function isKnownArchitecture({ checkpoint }: RecipeModel): boolean {
+export function isKnownArchitecture({ checkpoint, ties }: RecipeModel): boolean {
   let hasLayers = false;
-  let hasEmbedding = false;
+  // Of two that are one parameter the head may be what is stored.
+  let hasEmbedding = ties?.embedding !== undefined && isTiedHead(ties.embedding);
   for (const [name, { shape }] of checkpoint.tensors) {
     if (splitLayer(name) !== undefined) hasLayers = true;
     else if (shape.length === 2 && isEmbeddingLike(name) && !isAfterLayers(name)) hasEmbedding = true;

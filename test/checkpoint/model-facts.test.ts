@@ -16,3 +16,11 @@ test("layers are counted by stack; linear modules of a projector with activation
     ["resampler.layers", 1],
   ]);
 });
+
+test("of head and embedding that are one parameter, the head counts the vocabulary where only it is stored", () => {
+  const tensors = tinyLlama(1).filter(([name]) => !name.includes("embed_tokens"));
+  const vocabularyOf = (config: Record<string, unknown>) => modelFacts(checkpointOf(tensors, config)).vocabulary;
+  const config = { model_type: "llama", vocab_size: 12 };
+  expect(vocabularyOf({ ...config, tie_word_embeddings: true })).toEqual({ rows: 10, configured: 12, head: "tied" });
+  expect(vocabularyOf({ ...config, tie_word_embeddings: false })).toBeUndefined();
+});

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Checkpoint } from "../../checkpoint/index.ts";
 import { bindRecipe, canonicalRecipe, labelsFor, referencedModels } from "../../recipe/index.ts";
-import { checkpointOf, type TensorShape } from "./checkpoints.ts";
+import { checkpointOf, type TensorShape, tinyLlama } from "./checkpoints.ts";
 import { methods, parse, summaryOf } from "./parsing.ts";
 
 function bind(text: string, models: Record<string, Checkpoint>) {
@@ -285,6 +285,17 @@ test("experts with numbers of their own are layers' tensors like others", () => 
   expect(binding.faults).toEqual([]);
   expect(binding.layerCount).toBe(3);
   expect(names(binding)).toContain("model.layers.2.block_sparse_moe.experts.1.w1.weight");
+});
+
+test("a tied model is known by its head, where only that is stored of the two", () => {
+  const tensors = tinyLlama(1).filter(([name]) => !name.includes("embed_tokens"));
+  const tied = checkpointOf(tensors, { model_type: "llama", num_hidden_layers: 1, tie_word_embeddings: true });
+  const binding = bind(linear("a", "b"), { a: tied, b: tied });
+  expect([binding.faults, binding.warnings, names(binding)]).toEqual([[], [], tensors.map(([name]) => name)]);
+  const cut = checkpointOf(tensors.slice(1), tied.config);
+  expect(summaryOf(bind(linear("a", "b"), { a: tied, b: cut }).faults)).toEqual([
+    expect.stringContaining('"b" lacks model.layers.0.mlp.up_proj.weight'),
+  ]);
 });
 
 test("an architecture that is not known is merged by the names of its tensors, with a warning", () => {
