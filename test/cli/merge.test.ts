@@ -22,7 +22,7 @@ test("merge --json says what plan --json does, before all else", async () => {
     estimate: { readBytes: expect.any(Number) },
     usage: [{ model: "experts-b", share: 1 }, { model: "experts-a" }],
     output: { architecture: "MixtralForCausalLM" },
-    decisions: ["config and tokenizer from experts-a"],
+    decisions: ["config from experts-a"],
   });
   expect(began).toMatchObject({ event: "began" });
 });
