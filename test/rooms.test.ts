@@ -1,86 +1,20 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join, relative, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { toolVersion } from "../cli/version.ts";
 
 /** The structure that docs/architecture.md draws, held by reading every source file. */
 const root = resolve(import.meta.dirname, "..");
 
-/** Every room with a door, and the rooms it may import. */
-const rooms: Readonly<Record<string, readonly string[]>> = {
-  proto: [],
-  storage: [],
-  "trust/secrets": [],
-  trust: ["storage", "trust/secrets"],
-  checkpoint: ["storage"],
-  "merge/math": ["checkpoint"],
-  "merge/work": ["checkpoint"],
-  "merge/engines": ["checkpoint", "merge/math"],
-  "merge/kernels": [],
-  "merge/methods": ["checkpoint", "merge/math", "merge/work", "merge/engines"],
-  wire: ["proto", "merge/work"],
-  enrollment: ["proto", "storage", "merge/work", "wire", "trust"],
-  tokenizer: ["checkpoint", "merge/work"],
-  recipe: ["checkpoint", "tokenizer", "merge/methods", "merge/work"],
-  worker: ["storage", "checkpoint", "merge/math", "merge/work", "merge/engines", "merge/methods"],
-  "worker/lease": ["merge/work"],
-  "worker/transfer": ["storage", "merge/work", "proto", "trust", "wire", "worker"],
-  "worker/pool": ["storage", "merge/work", "worker", "worker/transfer"],
-  "worker/link": [
-    ...["storage", "checkpoint", "merge/math", "merge/work", "proto", "trust", "wire"],
-    ...["worker", "worker/lease", "worker/transfer", "worker/pool"],
-  ],
-  "coordinator/core": ["merge/work"],
-  "coordinator/link": ["storage", "proto", "wire", "merge/work"],
-  "coordinator/nats": ["storage"],
-  "coordinator/journal": ["storage", "merge/work", "coordinator/nats"],
-  "coordinator/queue": ["storage", "merge/work", "coordinator/nats"],
-  "coordinator/plan": ["checkpoint", "recipe", "merge/work", "merge/methods", "merge/math"],
-  "coordinator/seal": ["storage", "merge/work", "coordinator/plan"],
-  "coordinator/publish": [
-    ...["storage", "checkpoint", "tokenizer", "recipe", "merge/work", "merge/methods"],
-    ...["coordinator/plan", "coordinator/seal"],
-  ],
-  "coordinator/prepare": [
-    ...["storage", "checkpoint", "recipe", "merge/work", "merge/methods"],
-    ...["coordinator/plan", "coordinator/publish"],
-  ],
-  "coordinator/job": [
-    ...["storage", "checkpoint", "recipe", "merge/work", "merge/methods", "merge/math"],
-    ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/plan"],
-    ...["coordinator/seal", "coordinator/publish"],
-  ],
-  "coordinator/service": [
-    ...["storage", "checkpoint", "proto", "wire", "recipe", "merge/work", "merge/methods", "merge/math"],
-    ...["coordinator/core", "coordinator/link", "coordinator/journal", "coordinator/queue", "coordinator/plan"],
-    ...["coordinator/publish", "coordinator/prepare", "coordinator/job"],
-  ],
-  cli: [
-    ...[
-      "storage",
-      "trust",
-      "enrollment",
-      "trust/secrets",
-      "checkpoint",
-      "recipe",
-      "merge/math",
-      "merge/work",
-      "merge/engines",
-      "merge/methods",
-    ],
-    ...["proto", "wire", "worker", "worker/transfer", "worker/pool", "worker/link"],
-    ...[
-      "coordinator/core",
-      "coordinator/link",
-      "coordinator/nats",
-      "coordinator/journal",
-      "coordinator/queue",
-      "coordinator/plan",
-    ],
-    ...["coordinator/seal", "coordinator/publish", "coordinator/prepare", "coordinator/job", "coordinator/service"],
-    ...["proto", "wire"],
-  ],
-};
+/** Every folder with a room.json is a room; it says which rooms its files may import, or that they may import all of them. */
+const rooms = new Map(
+  (readdirSync(root, { recursive: true }) as string[])
+    .filter((path) => basename(path) === "room.json" && !/^(?:node_modules|dist|build|\.)/.test(path))
+    .map((path) => {
+      const { imports } = JSON.parse(textOf(path)) as { imports: readonly string[] | "all" };
+      return [dirname(path), imports] as const;
+    }),
+);
 
 interface Import {
   readonly from: string;
@@ -88,7 +22,7 @@ interface Import {
   readonly target: string;
 }
 
-const sources = [...new Set(Object.keys(rooms).flatMap((room) => sourcesIn(room)))];
+const sources = [...new Set([...rooms.keys()].flatMap((room) => sourcesIn(room)))];
 const imports = sources.flatMap(importsOf);
 
 function sourcesIn(folder: string): string[] {
@@ -124,7 +58,7 @@ function packageOf(target: string): string {
 
 /** The innermost: rooms may stand in rooms. */
 function roomOf(path: string): string | undefined {
-  return Object.keys(rooms)
+  return [...rooms.keys()]
     .filter((room) => path === room || path.startsWith(`${room}/`))
     .toSorted((a, b) => b.length - a.length)[0];
 }
@@ -137,8 +71,10 @@ const crossings = imports.flatMap(({ from, target }) => {
 
 describe("imports between rooms", () => {
   test("every source file of the program lies in a room", () => {
-    const folders = ["merge", "coordinator"].flatMap(sourcesIn);
-    expect(folders.filter((file) => roomOf(file) === undefined)).toEqual([]);
+    const folders = new Set([...rooms.keys()].map((room) => room.split("/")[0] ?? ""));
+    expect(folders.size).toBeGreaterThan(5);
+    const files = [...folders].flatMap(sourcesIn);
+    expect(files.filter((file) => roomOf(file) === undefined)).toEqual([]);
   });
 
   test("the scanner sees imports of every kind", () => {
@@ -151,18 +87,35 @@ describe("imports between rooms", () => {
     expect(sources.filter((file) => /\b(?:createRequire|getBuiltinModule|require\()/.test(textOf(file)))).toEqual([]);
   });
 
-  test("a room imports only the rooms that the table allows", () => {
-    const forbidden = crossings.filter(({ own, other }) => !rooms[own]?.includes(other));
+  test("a room imports only the rooms that its room.json allows, and is allowed no other", () => {
+    const forbidden = crossings.filter(
+      ({ own, other }) => rooms.get(own) !== "all" && !rooms.get(own)?.includes(other),
+    );
     expect(forbidden.map(({ from, target }) => `${from} imports ${target}`)).toEqual([]);
+    const allowed = [...rooms].flatMap(([own, others]) =>
+      others === "all" ? [] : others.map((other) => ({ own, other })),
+    );
+    const idle = allowed.filter(
+      (arrow) => !crossings.some(({ own, other }) => own === arrow.own && other === arrow.other),
+    );
+    expect(idle.map(({ own, other }) => `${own} does not import ${other}`)).toEqual([]);
   });
 
-  test("the table itself allows no circle", () => {
-    const rank = new Map<string, number>();
-    for (const room of Object.keys(rooms)) {
-      const below = (rooms[room] ?? []).map((other) => rank.get(other));
-      expect(below, `${room} stands before a room that it may import`).not.toContain(undefined);
-      rank.set(room, rank.size);
-    }
+  test("the architecture page tells of each room, and of no other", () => {
+    const told = [...textOf("docs/architecture.md").matchAll(/^\| `([^`]+)\/` \| /gm)].map(([, room]) => room);
+    expect(told.toSorted()).toEqual([...rooms.keys()].toSorted());
+  });
+
+  test("what is allowed has no circle", () => {
+    const above: string[] = [];
+    const visit = (room: string): void => {
+      expect(above, `${[...above, room].join(" → ")}`).not.toContain(room);
+      above.push(room);
+      const others = rooms.get(room) ?? [];
+      for (const other of others === "all" ? [] : others) visit(other);
+      above.pop();
+    };
+    for (const room of rooms.keys()) visit(room);
   });
 
   test("another room is entered through its door", () => {
@@ -180,8 +133,8 @@ describe("imports between rooms", () => {
   });
 
   test("every room but the command line and the kernels has a door, which spells its exports out", () => {
-    for (const room of Object.keys(rooms)) {
-      if (room !== "cli") expect(sources).toContain(`${room}/index.ts`);
+    for (const [room, imports] of rooms) {
+      if (imports !== "all") expect(sources).toContain(`${room}/index.ts`);
     }
     expect(sources.filter((file) => /^\s*export\s*\*/m.test(textOf(file)))).toEqual([]);
   });
