@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path";
 import type { Plan } from "../../merge/work/index.ts";
+import { shardPreamble } from "../../plan/index.ts";
 import { StorageError, type Store } from "../../storage/index.ts";
-import { shardPreamble } from "../plan/index.ts";
 
 /** Makes the stage ready: every shard there, of its full size, its header durable. Returns the shards that had to be made. */
 export async function prepareStage(store: Store, stage: string, plan: Plan): Promise<readonly number[]> {

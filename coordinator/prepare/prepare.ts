@@ -27,6 +27,7 @@ import {
   type PlanOptions,
   type PlanVocabulary,
 } from "../../merge/work/index.ts";
+import { buildPlan, planDigest } from "../../plan/index.ts";
 import {
   type Binding,
   type BoundTokenizer,
@@ -43,7 +44,6 @@ import {
   referencedModels,
 } from "../../recipe/index.ts";
 import { readWhole, type Store } from "../../storage/index.ts";
-import { buildPlan, planDigest } from "../plan/index.ts";
 import { checkLayerCount, type OutputText } from "../publish/index.ts";
 import { besideWarnings } from "./beside-warnings.ts";
 import { damagedFiles } from "./damaged-files.ts";

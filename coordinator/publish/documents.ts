@@ -9,9 +9,9 @@ import {
   sha256Hex,
 } from "../../checkpoint/index.ts";
 import type { Plan } from "../../merge/work/index.ts";
+import { sizeBytesOf } from "../../plan/index.ts";
 import { staleQuantization } from "../../recipe/index.ts";
 import { type Store, writeWhole } from "../../storage/index.ts";
-import { sizeBytesOf } from "../plan/index.ts";
 import { outputAdapterConfig } from "./adapter-config.ts";
 import { outputConfig } from "./config/output-config.ts";
 import { CARD_NAME, CONFIG_NAME, INDEX_NAME, MANIFEST_NAME, RECIPE_NAME, SUMS_NAME } from "./layout.ts";

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Plan } from "../../merge/work/index.ts";
+import { shardPreamble } from "../../plan/index.ts";
 import type { Store, StoredFile } from "../../storage/index.ts";
-import { shardPreamble } from "../plan/index.ts";
 import { copyRange, hashFile } from "../seal/index.ts";
 import { PublishError } from "./errors.ts";
 

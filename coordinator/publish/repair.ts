@@ -1,8 +1,8 @@
 import { dirname, join } from "node:path";
 import { sha256Hex } from "../../checkpoint/index.ts";
 import type { Plan } from "../../merge/work/index.ts";
+import { planDigest } from "../../plan/index.ts";
 import { readWhole, StorageError, type Store, writeWhole } from "../../storage/index.ts";
-import { planDigest } from "../plan/index.ts";
 import { hashRanges } from "../seal/index.ts";
 import { outputDocuments, recordDocuments } from "./documents.ts";
 import { PublishError } from "./errors.ts";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Plan, SealRange, SealWork } from "../../merge/work/index.ts";
-import { shardPreamble } from "../plan/index.ts";
+import { shardPreamble } from "../../plan/index.ts";
 
 /** Most bytes of slices that one unit reads back. */
 export const SEAL_GROUP_BYTES = 256 * 1024 * 1024;

@@ -4,7 +4,6 @@
  */
 import { createHash } from "node:crypto";
 import { type SurveyRange, TensorRounds } from "../../coordinator/job/index.ts";
-import { shardPreamble } from "../../coordinator/plan/index.ts";
 import { resultOf, type Steps, type SurveyedRange, stepsOf } from "../../merge/methods/index.ts";
 import {
   type Assignment,
@@ -18,6 +17,7 @@ import {
   type TensorTask,
   type UnitId,
 } from "../../merge/work/index.ts";
+import { shardPreamble } from "../../plan/index.ts";
 
 type Random = () => number;
 

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { estimateOf } from "../../coordinator/plan/index.ts";
+import { estimateOf } from "../../plan/index.ts";
 import { f32Of } from "../merge/engines/awkward-values.ts";
 import { type MergeSettings, mergedTensors } from "../support/run-merge.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";

@@ -3,7 +3,6 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openCheckpoint } from "../../../checkpoint/index.ts";
-import { layOutShards, layOutSlices, planDigest, shardPreamble } from "../../../coordinator/plan/index.ts";
 import {
   buildManifest,
   type OutputFile,
@@ -14,6 +13,7 @@ import {
   stageDocuments,
 } from "../../../coordinator/publish/index.ts";
 import { PLAN_VERSION, type Plan, type TensorTask } from "../../../merge/work/index.ts";
+import { layOutShards, layOutSlices, planDigest, shardPreamble } from "../../../plan/index.ts";
 import { FileStore, type Store } from "../../../storage/index.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { writeSafetensors } from "../../support/write-safetensors.ts";

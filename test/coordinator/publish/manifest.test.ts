@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { planDigest } from "../../../coordinator/plan/index.ts";
 import {
   buildManifest,
   type Manifest,
@@ -8,6 +7,7 @@ import {
   recordDocuments,
 } from "../../../coordinator/publish/index.ts";
 import { parseSums, sumsOf, sumsText } from "../../../coordinator/publish/sums.ts";
+import { planDigest } from "../../../plan/index.ts";
 import { fakePlan, sha256 } from "./fake-output.ts";
 
 function fakeManifest(change: Partial<Parameters<typeof buildManifest>[0]> = {}): Manifest {

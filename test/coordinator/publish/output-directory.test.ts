@@ -1,8 +1,8 @@
 import { mkdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { planDigest } from "../../../coordinator/plan/index.ts";
 import { checkOutputDirectory } from "../../../coordinator/publish/index.ts";
+import { planDigest } from "../../../plan/index.ts";
 import { FakeOutput, flipBit } from "./fake-output.ts";
 
 const claim = { planDigest: "f".repeat(64), overwrite: false };

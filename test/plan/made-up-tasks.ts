@@ -1,5 +1,5 @@
-import { type Dtype, dtypeBytes } from "../../../checkpoint/index.ts";
-import type { ModelSource, TensorSource, TensorTask } from "../../../merge/work/index.ts";
+import { type Dtype, dtypeBytes } from "../../checkpoint/index.ts";
+import type { ModelSource, TensorSource, TensorTask } from "../../merge/work/index.ts";
 
 /** A linear merge of `models` equal models, or a copy where the dtype is no float. There is no file behind it. */
 export function taskOf(name: string, shape: readonly number[], dtype: Dtype, models = 2): TensorTask {

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { buildPlan, estimateOf, largestTensorBytes, PlanError, planDigest } from "../../../coordinator/plan/index.ts";
-import { type PrepareOptions, prepareText } from "../../../coordinator/prepare/index.ts";
-import { canonicalJson, type Plan } from "../../../merge/work/index.ts";
-import { FileStore } from "../../../storage/index.ts";
-import { temporaryFolder } from "../../support/temporary-folder.ts";
-import { type WriteTensor, writeSafetensors } from "../../support/write-safetensors.ts";
+import { type PrepareOptions, prepareText } from "../../coordinator/prepare/index.ts";
+import { canonicalJson, type Plan } from "../../merge/work/index.ts";
+import { buildPlan, estimateOf, largestTensorBytes, PlanError, planDigest } from "../../plan/index.ts";
+import { FileStore } from "../../storage/index.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { type WriteTensor, writeSafetensors } from "../support/write-safetensors.ts";
 import { taskOf } from "./made-up-tasks.ts";
 
 const TIES = `merge_method: ties

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { estimateOf } from "../../../coordinator/plan/index.ts";
-import type { ModelSource, Plan, StoredSource, TensorSource, TensorTask } from "../../../merge/work/index.ts";
+import type { ModelSource, Plan, StoredSource, TensorSource, TensorTask } from "../../merge/work/index.ts";
+import { estimateOf } from "../../plan/index.ts";
 
 const stored = (input: number, offsetBytes: number, dtype: StoredSource["dtype"] = "BF16"): StoredSource => ({
   input,

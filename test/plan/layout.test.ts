@@ -2,11 +2,11 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Dtype, dtypeBytes } from "../../../checkpoint/index.ts";
-import { layOutShards, layOutSlices, shardPreamble } from "../../../coordinator/plan/index.ts";
-import type { PlanShard, Slice, TensorTask } from "../../../merge/work/index.ts";
-import { readSafetensors } from "../../support/read-safetensors.ts";
-import { temporaryFolder } from "../../support/temporary-folder.ts";
+import { type Dtype, dtypeBytes } from "../../checkpoint/index.ts";
+import type { PlanShard, Slice, TensorTask } from "../../merge/work/index.ts";
+import { layOutShards, layOutSlices, shardPreamble } from "../../plan/index.ts";
+import { readSafetensors } from "../support/read-safetensors.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { bytesOf, taskOf } from "./made-up-tasks.ts";
 
 /** Blocks as methods.md defines them, written anew: the smallest number of whole rows with at least 65,536 elements. */

@@ -1,5 +1,5 @@
-import { dtypeBytes } from "../../checkpoint/index.ts";
-import { type Cutting, methodNamed, type Reads } from "../../merge/methods/index.ts";
+import { dtypeBytes } from "../checkpoint/index.ts";
+import { type Cutting, methodNamed, type Reads } from "../merge/methods/index.ts";
 import {
   beginsTensor,
   geometryOf,
@@ -9,7 +9,7 @@ import {
   type StoredSource,
   type TensorSource,
   type TensorTask,
-} from "../../merge/work/index.ts";
+} from "../merge/work/index.ts";
 import { sizeBytesOf } from "./layout.ts";
 
 /** What a plan will cost, from headers alone. */

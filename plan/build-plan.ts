@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { Checkpoint } from "../../checkpoint/index.ts";
-import { methodNamed } from "../../merge/methods/index.ts";
+import type { Checkpoint } from "../checkpoint/index.ts";
+import { methodNamed } from "../merge/methods/index.ts";
 import {
   type Json,
   PLAN_VERSION,
@@ -15,7 +15,7 @@ import {
   planLines,
   sourcesOf,
   type TensorTask,
-} from "../../merge/work/index.ts";
+} from "../merge/work/index.ts";
 import { PlanError } from "./errors.ts";
 import { layOutAdapter, layOutShards, layOutSlices } from "./layout.ts";
 

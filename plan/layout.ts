@@ -1,4 +1,4 @@
-import { dtypeBytes, type StoredDtype } from "../../checkpoint/index.ts";
+import { dtypeBytes, type StoredDtype } from "../checkpoint/index.ts";
 import {
   beginsTensor,
   geometryOf,
@@ -7,7 +7,7 @@ import {
   type SliceId,
   type SlicePart,
   type TensorTask,
-} from "../../merge/work/index.ts";
+} from "../merge/work/index.ts";
 
 /** safetensors wants the header to end at a multiple of 8 so that data is aligned. */
 const HEADER_ALIGNMENT_BYTES = 8;
