@@ -1,4 +1,4 @@
-import { type RepairedFile, type RepairSource, repairOutput } from "../../coordinator/publish/index.ts";
+import { type RepairedFile, type RepairSource, repairOutput } from "../../output/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";

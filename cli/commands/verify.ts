@@ -1,4 +1,4 @@
-import { type Finding, type VerifyReport, verifyOutput } from "../../coordinator/publish/index.ts";
+import { type Finding, type VerifyReport, verifyOutput } from "../../output/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";

@@ -11,6 +11,20 @@ import {
   type Seed,
   type SliceId,
 } from "../../merge/work/index.ts";
+import {
+  buildManifest,
+  checkOutputDirectory,
+  checkOutputIsNoInput,
+  hashFile,
+  LOCK_PATH,
+  type OutputFile,
+  type OutputText,
+  outputDocuments,
+  publish,
+  recordDocuments,
+  stageDocuments,
+  WORK_DIRECTORY,
+} from "../../output/index.ts";
 import type { Store } from "../../storage/index.ts";
 import {
   type Epoch,
@@ -22,20 +36,6 @@ import {
   takeOver,
 } from "../journal/index.ts";
 import type { WorkerListener, WorkerSource } from "../link/index.ts";
-import {
-  buildManifest,
-  checkOutputDirectory,
-  checkOutputIsNoInput,
-  LOCK_PATH,
-  type OutputFile,
-  type OutputText,
-  outputDocuments,
-  publish,
-  recordDocuments,
-  stageDocuments,
-  WORK_DIRECTORY,
-} from "../publish/index.ts";
-import { hashFile } from "../seal/index.ts";
 import {
   aboutEpoch,
   type EarlierEpochs,

@@ -1,5 +1,5 @@
 import type { Plan, SealWork, Slice, UnitId } from "../../merge/work/index.ts";
-import { damagedSlices, type SealUnit, sealWork } from "../seal/index.ts";
+import { damagedSlices, type SealUnit, sealWork } from "../../output/index.ts";
 import { unitOf } from "./specification.ts";
 
 /** The shards as they were read back. */

@@ -27,6 +27,7 @@ import {
   type PlanOptions,
   type PlanVocabulary,
 } from "../../merge/work/index.ts";
+import { checkLayerCount, type OutputText } from "../../output/index.ts";
 import { buildPlan, planDigest } from "../../plan/index.ts";
 import {
   type Binding,
@@ -44,7 +45,6 @@ import {
   referencedModels,
 } from "../../recipe/index.ts";
 import { readWhole, type Store } from "../../storage/index.ts";
-import { checkLayerCount, type OutputText } from "../publish/index.ts";
 import { besideWarnings } from "./beside-warnings.ts";
 import { damagedFiles } from "./damaged-files.ts";
 import { differingIntegers } from "./differing-integers.ts";

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { ServerErrorResponse, ServerUnaryCall, ServerWritableStream, sendUnaryData } from "@grpc/grpc-js";
 import { parseSeed } from "../../merge/math/index.ts";
+import { WORK_DIRECTORY } from "../../output/index.ts";
 import type {
   Job,
   JobsServer,
@@ -15,7 +16,6 @@ import { malformed, messageOfFailure, numberOf, StreamWriter, statusOf } from ".
 import { JOURNAL_NAME } from "../job/index.ts";
 import { type JournalRecord, JournalTail, type Sequence } from "../journal/index.ts";
 import type { Caller, RemoteWorker, WorkerHub } from "../link/index.ts";
-import { WORK_DIRECTORY } from "../publish/index.ts";
 import { DEFAULT_PRIORITY, type JobRecord, type Wish } from "../queue/index.ts";
 import { ServiceError } from "./errors.ts";
 import type { JobCoordinator } from "./job-coordinator.ts";

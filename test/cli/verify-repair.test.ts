@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { repairCommand } from "../../cli/commands/repair.ts";
 import { verifyCommand } from "../../cli/commands/verify.ts";
-import { FakeOutput, flipBit } from "../coordinator/publish/fake-output.ts";
+import { FakeOutput, flipBit } from "../output/fake-output.ts";
 import { CapturedIo } from "./captured-io.ts";
 
 async function damagedOutput(): Promise<FakeOutput> {

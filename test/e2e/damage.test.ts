@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { repairSource } from "../../cli/repair-source.ts";
-import { repairOutput, verifyOutput } from "../../coordinator/publish/index.ts";
+import { repairOutput, verifyOutput } from "../../output/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { runMerge } from "../support/run-merge.ts";
 import { seededRandom } from "../support/seeded-random.ts";

@@ -16,8 +16,8 @@ import {
   type ResultIntake,
   WorkerHub,
 } from "../../coordinator/link/index.ts";
-import { hashRanges } from "../../coordinator/seal/index.ts";
 import { type AttemptRef, type Failure, failureFrom, type SealWork } from "../../merge/work/index.ts";
+import { hashRanges } from "../../output/index.ts";
 import type { CoordinatorServer } from "../../proto/index.ts";
 import { answeringOnce, decideWith } from "./bugs.ts";
 import type { Cluster } from "./cluster.ts";

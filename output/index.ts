@@ -1,0 +1,43 @@
+export { checkLayerCount } from "./documents/config/layer-count.ts";
+export { type DocumentSources, outputDocuments, recordDocuments, stageDocuments } from "./documents/documents.ts";
+export type { OutputDocument } from "./documents/output-document.ts";
+export { copiedFiles, type OutputText, type OutputTokenizer } from "./documents/output-text.ts";
+export { type PublishCode, PublishError, publishCodes } from "./errors.ts";
+export { checkOutputDirectory, type OutputClaim, type OutputState } from "./output-directory.ts";
+export { checkOutputIsNoInput } from "./output-is-input.ts";
+export { type Publication, type PublishStep, publish } from "./publish.ts";
+export {
+  CARD_NAME,
+  CONFIG_NAME,
+  INDEX_NAME,
+  LOCK_PATH,
+  MANIFEST_NAME,
+  RECIPE_NAME,
+  SUMS_NAME,
+  WORK_DIRECTORY,
+} from "./records/file-names.ts";
+export {
+  buildManifest,
+  type Manifest,
+  type ManifestInput,
+  type ManifestInputFile,
+  type ManifestShard,
+  type ManifestSlice,
+  type ManifestSources,
+  manifestText,
+  type OutputFile,
+  parseManifest,
+} from "./records/manifest.ts";
+export type { RepairChoices } from "./repair/recorded-facts.ts";
+export {
+  type RepairedFile,
+  type RepairOptions,
+  type RepairReport,
+  type RepairSource,
+  repairOutput,
+} from "./repair/repair.ts";
+export type { RepairInput } from "./repair/repair-inputs.ts";
+export type { RecomputeSlices } from "./repair/repair-shards.ts";
+export { type Finding, type VerifyReport, verifyOutput } from "./repair/verify.ts";
+export { CHUNK_BYTES, copyRange, hashFile, hashRanges } from "./seal/read-back.ts";
+export { damagedSlices, headerSha256, SEAL_GROUP_BYTES, type SealUnit, sealWork } from "./seal/seal-work.ts";

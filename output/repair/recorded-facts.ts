@@ -1,0 +1,39 @@
+import type { PlanOptions } from "../../merge/work/index.ts";
+import type { Store } from "../../storage/index.ts";
+import { PublishError } from "../errors.ts";
+import type { Manifest } from "../records/manifest.ts";
+import { readRecords } from "../records/records.ts";
+
+/** What a plan takes besides recipe and inputs. */
+export interface RepairChoices {
+  readonly seed: string;
+  readonly options: PlanOptions;
+}
+
+/** What the sound one of the two records says. */
+export interface Facts {
+  readonly tool: string;
+  readonly plan: string;
+  readonly choices: RepairChoices;
+  readonly inputsHashed: boolean;
+  readonly sha256s: ReadonlyMap<string, string>;
+  readonly manifest: Manifest | undefined;
+}
+
+/** @throws PublishError `publish/unrecoverable` where neither record is sound */
+export async function recordedFacts(store: Store, out: string): Promise<Facts> {
+  const { manifest, sums, faults } = await readRecords(store, out);
+  if (manifest !== undefined) {
+    const { tool, plan, seed, options, files } = manifest;
+    const sha256s = new Map(files.map(({ name, sha256 }) => [name, sha256]));
+    return { tool, plan, choices: { seed, options }, inputsHashed: false, sha256s, manifest };
+  }
+  if (sums !== undefined) {
+    const { tool, plan, seed, options, inputsHashed, files } = sums;
+    return { tool, plan, choices: { seed, options }, inputsHashed, sha256s: files, manifest };
+  }
+  const reasons = faults.map(({ file, message }) => `${file}: ${message}`).join("; ");
+  throw new PublishError("publish/unrecoverable", `${out} has lost both its records (${reasons})`, {
+    hint: "Nothing says any more what its bytes were. Merge again with --overwrite, or into another directory.",
+  });
+}

@@ -1,0 +1,321 @@
+import { dirname, join } from "node:path";
+import { sha256Hex } from "../../checkpoint/index.ts";
+import type { Plan } from "../../merge/work/index.ts";
+import { planDigest } from "../../plan/index.ts";
+import { readWhole, StorageError, type Store, writeWhole } from "../../storage/index.ts";
+import { outputDocuments, recordDocuments } from "../documents/documents.ts";
+import { recipeInCard } from "../documents/model-card.ts";
+import type { OutputText } from "../documents/output-text.ts";
+import { PublishError } from "../errors.ts";
+import {
+  CARD_NAME,
+  LOCK_PATH,
+  MANIFEST_NAME,
+  RECIPE_NAME,
+  REPAIR_DIRECTORY,
+  SUMS_NAME,
+  WORK_DIRECTORY,
+} from "../records/file-names.ts";
+import { buildManifest, type Manifest, type OutputFile } from "../records/manifest.ts";
+import { hashRanges } from "../seal/read-back.ts";
+import { type Facts, type RepairChoices, recordedFacts } from "./recorded-facts.ts";
+import { checkInputs, hashInputs, type RepairInput } from "./repair-inputs.ts";
+import { notReproduced, type RecomputeSlices, rebuildShards } from "./repair-shards.ts";
+import { type VerifyReport, verifyOutput } from "./verify.ts";
+
+/** Recipes are a few kB, and a card holds one. */
+const MAX_TEXT_BYTES = 100_000_000;
+
+/** What repair cannot do by itself, supplied by whoever can merge. */
+export interface RepairSource {
+  /**
+   * Finds and opens the models that the recipe names, in the order in which `planFor` makes them the plan's inputs.
+   * Headers only: they are compared with the manifest before anything else is done with them.
+   */
+  readonly openInputs: (recipeText: string) => Promise<readonly RepairInput[]>;
+  /** The plan of the same merge, and what its output has about text. */
+  readonly planFor: (
+    recipeText: string,
+    inputs: readonly RepairInput[],
+    choices: RepairChoices,
+  ) => Promise<{ readonly plan: Plan; readonly text?: OutputText | undefined }>;
+  readonly recomputeSlices: RecomputeSlices;
+}
+
+export interface RepairOptions {
+  /** Tried where neither mergekit_config.yml nor the card has the recipe any more; its hash must be the recorded one. */
+  readonly recipeText?: string | undefined;
+  readonly onRepaired?: (item: RepairedFile) => void;
+}
+
+export interface RepairedFile {
+  readonly file: string;
+  /** For a shard: names of the slices that were computed again; the rest was copied. */
+  readonly slices?: readonly string[];
+}
+
+export interface RepairReport {
+  readonly repaired: readonly RepairedFile[];
+  /** Of the output as it is afterwards. Not ok only for files that nobody published: repair removes nothing. */
+  readonly report: VerifyReport;
+}
+
+/**
+ * Brings a published output back to the bytes it was published with, and computes only what is damaged.
+ *
+ * Every file is made aside, in the work directory, compared with the recorded SHA-256 and only then renamed into place:
+ * a crash, a full disk or an input that changed leaves the output as it was, and the same call begins again.
+ * @throws PublishError `publish/unrecoverable`, `publish/recipe-lost`, `publish/input-differs`, `publish/plan-differs`,
+ * `publish/not-reproduced`; StorageError `storage/locked` while another process writes to the output
+ */
+export async function repairOutput(
+  store: Store,
+  out: string,
+  source: RepairSource,
+  options: RepairOptions = {},
+): Promise<RepairReport> {
+  await store.list(out); // no work directory is made where nothing is
+  await store.makeDirectory(join(out, REPAIR_DIRECTORY));
+  const lock = await store.lock(join(out, LOCK_PATH));
+  try {
+    return await repairLocked(store, out, source, options);
+  } finally {
+    await lock.release();
+    await removeIfEmpty(store, join(out, WORK_DIRECTORY));
+  }
+}
+
+async function repairLocked(
+  store: Store,
+  out: string,
+  source: RepairSource,
+  options: RepairOptions,
+): Promise<RepairReport> {
+  try {
+    const before = await verifyOutput(store, out);
+    if (before.ok) return { repaired: [], report: before };
+    const repair = new Repair(store, out, source, options, await recordedFacts(store, out), before);
+    const repaired = await repair.run();
+    return { repaired, report: await verifyOutput(store, out) };
+  } finally {
+    await tidy(store, join(out, REPAIR_DIRECTORY));
+  }
+}
+
+/** All that went into the merge, found again and compared with the records. */
+interface Origin {
+  readonly inputs: readonly RepairInput[];
+  readonly plan: Plan;
+  readonly text: OutputText | undefined;
+}
+
+class Repair {
+  readonly #store: Store;
+  readonly #out: string;
+  readonly #source: RepairSource;
+  readonly #options: RepairOptions;
+  readonly #facts: Facts;
+  readonly #before: VerifyReport;
+  readonly #repaired: RepairedFile[] = [];
+
+  constructor(
+    store: Store,
+    out: string,
+    source: RepairSource,
+    options: RepairOptions,
+    facts: Facts,
+    before: VerifyReport,
+  ) {
+    this.#store = store;
+    this.#out = out;
+    this.#source = source;
+    this.#options = options;
+    this.#facts = facts;
+    this.#before = before;
+  }
+
+  async run(): Promise<readonly RepairedFile[]> {
+    const damaged = new Set(this.#before.findings.filter(({ kind }) => kind !== "unexpected").map(({ file }) => file));
+    let manifest = this.#facts.manifest;
+    const madeFromRecords = new Set([RECIPE_NAME, SUMS_NAME]);
+    const needsOrigin = [...damaged].some((name) => !madeFromRecords.has(name));
+    if (needsOrigin || damaged.has(RECIPE_NAME)) {
+      const recipeText = await this.#recipeText();
+      if (damaged.has(RECIPE_NAME)) await this.#place(RECIPE_NAME, Buffer.from(recipeText, "utf8"));
+      if (needsOrigin) {
+        const origin = await this.#origin(recipeText);
+        await this.#repairShards(origin.plan, damaged);
+        await this.#repairDocuments(origin, recipeText, damaged);
+        manifest ??= await this.#rebuildManifest(origin);
+      }
+    }
+    if (manifest === undefined) throw new Error("a manifest that is not damaged was not read");
+    for (const { name, bytes } of recordDocuments(manifest)) if (damaged.has(name)) await this.#place(name, bytes);
+    return this.#repaired;
+  }
+
+  /** From mergekit_config.yml, the card or the caller: whichever has the recorded hash. */
+  async #recipeText(): Promise<string> {
+    const [own, card] = [await this.#maybeText(RECIPE_NAME), await this.#maybeText(CARD_NAME)];
+    const copies = card === undefined ? [] : (recipeInCard(card) ?? []);
+    for (const text of [own, ...copies, this.#options.recipeText]) {
+      if (text !== undefined && this.#isRecorded(RECIPE_NAME, Buffer.from(text, "utf8"))) return text;
+    }
+    throw new PublishError(
+      "publish/recipe-lost",
+      `the recipe of ${this.#out} is lost: it is damaged in ${RECIPE_NAME} and in ${CARD_NAME}`,
+      { hint: `Put the recipe's text back as ${RECIPE_NAME}, byte by byte, and run the same command again.` },
+    );
+  }
+
+  async #origin(recipeText: string): Promise<Origin> {
+    const { manifest, choices, plan: recorded } = this.#facts;
+    const inputs = await this.#source.openInputs(recipeText);
+    if (manifest !== undefined) await checkInputs(this.#store, manifest, inputs);
+    const { plan, text } = await this.#source.planFor(recipeText, inputs, choices);
+    const digest = planDigest(plan);
+    if (digest === recorded) return { inputs, plan, text };
+    throw new PublishError(
+      "publish/plan-differs",
+      `recipe and inputs give plan ${digest.slice(0, 12)}, the output was made by plan ${recorded.slice(0, 12)}`,
+      {
+        hint: `Either an input has changed, or deltaworks ${this.#facts.tool}, which made the output, plans differently.`,
+      },
+    );
+  }
+
+  async #repairShards(plan: Plan, damaged: ReadonlySet<string>): Promise<void> {
+    const shards = plan.shards.flatMap(({ name }, shard) => {
+      if (!damaged.has(name)) return [];
+      return [{ shard, sha256: this.#recorded(name), slices: this.#slicesToCompute(plan, shard, name) }];
+    });
+    if (shards.length === 0) return;
+    const recompute = this.#source.recomputeSlices;
+    const sliceSha256s = this.#facts.manifest?.slices.map(({ sha256 }) => sha256);
+    const aside = join(this.#out, REPAIR_DIRECTORY);
+    const tool = this.#facts.tool;
+    await rebuildShards(this.#store, { plan, out: this.#out, aside, shards, sliceSha256s, recompute, tool });
+    for (const { shard, slices } of shards) {
+      const file = plan.shards[shard]?.name ?? "";
+      await this.#putInPlace(file);
+      this.#tell({ file, slices: slices.map((slice) => plan.slices[slice]?.id ?? "") });
+    }
+  }
+
+  /** Indices into plan.slices: what verify found damaged; all slices of a shard about which it cannot know. */
+  #slicesToCompute(plan: Plan, shard: number, name: string): readonly number[] {
+    const findings = this.#before.findings.filter(({ file }) => file === name);
+    const isLocated = findings.some(({ kind }) => kind === "slice" || kind === "header" || kind === "size");
+    const found = new Set(findings.map(({ slice }) => slice));
+    const own = plan.slices.map((_, index) => index).filter((index) => plan.slices[index]?.shard === shard);
+    const isKnown = this.#facts.manifest !== undefined && isLocated;
+    return isKnown ? own.filter((index) => found.has(plan.slices[index]?.id)) : own;
+  }
+
+  async #repairDocuments(origin: Origin, recipeText: string, damaged: ReadonlySet<string>): Promise<void> {
+    const { inputs, plan, text } = origin;
+    const isShard = new Set(plan.shards.map(({ name }) => name));
+    const others = [MANIFEST_NAME, SUMS_NAME, RECIPE_NAME];
+    const wanted = [...damaged].filter((name) => !isShard.has(name) && !others.includes(name));
+    const definingCheckpoint = inputs[plan.definingInput]?.checkpoint;
+    if (wanted.length === 0 || definingCheckpoint === undefined) return;
+    const origins = inputs.map(({ checkpoint }) => checkpoint.origin);
+    const documents = await outputDocuments(plan, {
+      store: this.#store,
+      recipeText,
+      definingCheckpoint,
+      text,
+      origins,
+    });
+    for (const name of wanted) {
+      const document = documents.find((candidate) => candidate.name === name);
+      if (document === undefined)
+        throw notReproduced(name, this.#recorded(name), "nothing: no input has it any more", this.#facts.tool);
+      await this.#place(name, document.bytes);
+    }
+  }
+
+  async #rebuildManifest({ inputs, plan }: Origin): Promise<Manifest> {
+    const files: OutputFile[] = [];
+    for (const [name, sha256] of this.#facts.sha256s) {
+      if (name === MANIFEST_NAME) continue;
+      const sizeBytes = (await this.#store.identity(join(this.#out, name)))?.sizeBytes ?? 0;
+      files.push({ name, sizeBytes, sha256 });
+    }
+    const sliceSha256s: string[] = [];
+    for (const { shard, offsetBytes, sizeBytes } of plan.slices) {
+      const path = join(this.#out, plan.shards[shard]?.name ?? "");
+      sliceSha256s.push(...(await hashRanges(this.#store, path, [{ offsetBytes, sizeBytes }])));
+    }
+    return buildManifest({
+      plan,
+      planDigest: this.#facts.plan,
+      toolVersion: this.#facts.tool,
+      sliceSha256s,
+      files,
+      inputSha256s: this.#facts.inputsHashed ? await hashInputs(this.#store, inputs) : undefined,
+    });
+  }
+
+  /** Makes a small file aside and moves it into place, if it is the one that was published. */
+  async #place(name: string, bytes: Uint8Array): Promise<void> {
+    if (name !== SUMS_NAME && !this.#isRecorded(name, bytes)) {
+      throw notReproduced(name, this.#recorded(name), sha256Hex(bytes), this.#facts.tool);
+    }
+    const path = join(this.#out, REPAIR_DIRECTORY, name);
+    await this.#store.makeDirectory(dirname(path));
+    await writeWhole(this.#store, path, bytes);
+    await this.#putInPlace(name);
+    this.#tell({ file: name });
+  }
+
+  async #putInPlace(name: string): Promise<void> {
+    const to = join(this.#out, name);
+    await this.#store.makeDirectory(dirname(to));
+    await this.#store.rename(join(this.#out, REPAIR_DIRECTORY, name), to);
+    await this.#store.syncDirectory(dirname(to));
+  }
+
+  #tell(item: RepairedFile): void {
+    this.#repaired.push(item);
+    this.#options.onRepaired?.(item);
+  }
+
+  #isRecorded(name: string, bytes: Uint8Array): boolean {
+    // A manifest that is sound is its own record.
+    if (name === MANIFEST_NAME && this.#facts.manifest !== undefined) return true;
+    return sha256Hex(bytes) === this.#recorded(name);
+  }
+
+  #recorded(name: string): string {
+    return this.#facts.sha256s.get(name) ?? "";
+  }
+
+  /** Undefined for what is not there or cannot be read: it is damaged, which is why we are here. */
+  async #maybeText(name: string): Promise<string | undefined> {
+    try {
+      return Buffer.from(await readWhole(this.#store, join(this.#out, name), MAX_TEXT_BYTES)).toString("utf8");
+    } catch (error) {
+      if (error instanceof StorageError) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Removes what a repair, this or one that crashed, left aside. */
+async function tidy(store: Store, directory: string): Promise<void> {
+  for (const { name, kind } of await store.list(directory)) {
+    const path = join(directory, name);
+    if (kind === "directory") await tidy(store, path);
+    else await store.remove(path);
+  }
+  await store.removeDirectory(directory);
+}
+
+async function removeIfEmpty(store: Store, directory: string): Promise<void> {
+  try {
+    await store.removeDirectory(directory);
+  } catch (error) {
+    if (!(error instanceof StorageError && error.code === "storage/not-empty")) throw error;
+  }
+}
