@@ -5,8 +5,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { prepareText } from "../dist/coordinator/prepare/index.js";
 import { createEngine } from "../dist/merge/engines/index.js";
+import { prepareText } from "../dist/prepare/index.js";
 import { FileStore } from "../dist/storage/index.js";
 import { SliceWorker } from "../dist/worker/index.js";
 import { repositoryRoot } from "./folders.mjs";

@@ -1,6 +1,6 @@
-import { outlineOf, type Prepared } from "../coordinator/prepare/index.ts";
 import { beginsTensor, type Plan, usageOf } from "../merge/work/index.ts";
 import { estimateOf, largestTensorBytes } from "../plan/index.ts";
+import { outlineOf, type Prepared } from "../prepare/index.ts";
 import { counted, readableCount } from "./commands/text-table.ts";
 
 /** Notes beyond this many are counted only, unless --verbose. */

@@ -1,11 +1,11 @@
 import { dirname, join } from "node:path";
 import { JOURNAL_NAME, readHistory, TensorRounds } from "../coordinator/job/index.ts";
 import { lookAt, openFileJournal } from "../coordinator/journal/index.ts";
-import { InputsError, openModels, parseBeside, planOpened } from "../coordinator/prepare/index.ts";
 import { createEngine } from "../merge/engines/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import type { JobDescription, PlainData, Plan, Report, Slice, SlicePart, UnitId } from "../merge/work/index.ts";
 import { RECIPE_NAME, type RepairInput, type RepairSource, WORK_DIRECTORY } from "../output/index.ts";
+import { InputsError, openModels, parseBeside, planOpened } from "../prepare/index.ts";
 import type { RecipeInput } from "../recipe/index.ts";
 import type { Store } from "../storage/index.ts";
 import { SliceWorker } from "../worker/index.ts";

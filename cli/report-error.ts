@@ -1,7 +1,7 @@
 import { CheckpointError } from "../checkpoint/index.ts";
-import { InputsError } from "../coordinator/prepare/index.ts";
 import { MethodError } from "../merge/methods/index.ts";
 import { type Failure, failureFrom } from "../merge/work/index.ts";
+import { InputsError } from "../prepare/index.ts";
 import { type Fault, formatFault, RecipeError } from "../recipe/index.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { Io } from "./io.ts";

@@ -1,10 +1,10 @@
 import { join, resolve } from "node:path";
 import { runMergeJob } from "../../coordinator/job/index.ts";
-import { outlineOf, prepareText, readRecipe } from "../../coordinator/prepare/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
 import { WORK_DIRECTORY } from "../../output/index.ts";
 import { estimateOf } from "../../plan/index.ts";
+import { outlineOf, prepareText, readRecipe } from "../../prepare/index.ts";
 import { recipeTextUpTo } from "../../recipe/index.ts";
 import { FileStore, freeBytes, type Store } from "../../storage/index.ts";
 import type { EngineChoice } from "../../worker/index.ts";

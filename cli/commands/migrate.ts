@@ -1,5 +1,5 @@
-import { readRecipe } from "../../coordinator/prepare/index.ts";
 import { methodDeclarations } from "../../merge/methods/index.ts";
+import { readRecipe } from "../../prepare/index.ts";
 import { type Difference, type DifferenceKind, migrationOf, type PeerVersion } from "../../recipe/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";

@@ -1,6 +1,6 @@
-import { outlineOf, prepare } from "../../coordinator/prepare/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
 import { estimateOf } from "../../plan/index.ts";
+import { outlineOf, prepare } from "../../prepare/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { basename } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { readRecipe } from "../../coordinator/prepare/index.ts";
+import { readRecipe } from "../../prepare/index.ts";
 import type { Job, JobsClient, MergeOptions } from "../../proto/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { maybePlace } from "../../wire/index.ts";

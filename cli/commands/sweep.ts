@@ -1,8 +1,8 @@
 import { basename, dirname, join, resolve } from "node:path";
 import { bytesToWrite, type Outcome, runMergeJob, spaceWarning } from "../../coordinator/job/index.ts";
-import { type Prepared, prepareText, readRecipe } from "../../coordinator/prepare/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
+import { type Prepared, prepareText, readRecipe } from "../../prepare/index.ts";
 import { checkFaults, type Fault, filledRecipe, parseSweep, type Sweep, type SweepPoint } from "../../recipe/index.ts";
 import { FileStore, freeBytes, type Store } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";

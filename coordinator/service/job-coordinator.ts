@@ -1,11 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
 import { checkOutputIsNoInput } from "../../output/index.ts";
+import { InputsError, type Prepared } from "../../prepare/index.ts";
 import { formatFault, RecipeError } from "../../recipe/index.ts";
 import { type Shares, shareSlots, slotChanges } from "../core/index.ts";
 import type { Outcome } from "../job/index.ts";
 import { LinkError, type RemoteWorker } from "../link/index.ts";
-import { InputsError, type Prepared } from "../prepare/index.ts";
 import { type JobClaim, type JobQueue, type JobRecord, QueueError, type Wish } from "../queue/index.ts";
 import { isPredecessor, nameText } from "./coordinator-name.ts";
 import { ServiceError } from "./errors.ts";

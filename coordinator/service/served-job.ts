@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { parseSeed } from "../../merge/math/index.ts";
 import type { Failure, WorkerId } from "../../merge/work/index.ts";
 import { WORK_DIRECTORY } from "../../output/index.ts";
+import { type Prepared, prepareText } from "../../prepare/index.ts";
 import type { RootedPath } from "../../proto/index.ts";
 import { linkless, type Store } from "../../storage/index.ts";
 import type { Counter } from "../core/index.ts";
@@ -18,7 +19,6 @@ import {
 } from "../job/index.ts";
 import type { JournalRecord, Sequence } from "../journal/index.ts";
 import type { RemoteJob, WorkerHub } from "../link/index.ts";
-import { type Prepared, prepareText } from "../prepare/index.ts";
 import type { JobRecord, Wish } from "../queue/index.ts";
 import { type CoordinatorName, isPredecessor, nameText } from "./coordinator-name.ts";
 import { type JobOptions, optionsOfJson } from "./job-options.ts";

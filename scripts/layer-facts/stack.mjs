@@ -6,8 +6,8 @@ import { closeSync, ftruncateSync, mkdirSync, openSync, rmSync, writeFileSync, w
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { printWarnings, reportError } from "../../dist/cli/report-error.js";
-import { prepare } from "../../dist/coordinator/prepare/index.js";
 import { outputDocuments } from "../../dist/output/index.js";
+import { prepare } from "../../dist/prepare/index.js";
 import { FileStore } from "../../dist/storage/index.js";
 
 const store = new FileStore({ blocking: false });

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { type PrepareOptions, prepareText } from "../../coordinator/prepare/index.ts";
 import { canonicalJson, type Plan } from "../../merge/work/index.ts";
 import { buildPlan, estimateOf, largestTensorBytes, PlanError, planDigest } from "../../plan/index.ts";
+import { type PrepareOptions, prepareText } from "../../prepare/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { type WriteTensor, writeSafetensors } from "../support/write-safetensors.ts";

@@ -10,9 +10,9 @@ import {
   runMergeJob,
 } from "../../coordinator/job/index.ts";
 import type { WorkerLink, WorkerListener, WorkerSource } from "../../coordinator/link/index.ts";
-import { prepareText } from "../../coordinator/prepare/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { failureFrom, type JobDescription, type Plan, type WorkerId } from "../../merge/work/index.ts";
+import { prepareText } from "../../prepare/index.ts";
 import type { Fault } from "../../recipe/index.ts";
 import { FileStore, type Store } from "../../storage/index.ts";
 import type { EngineChoice, WorkerBudget } from "../../worker/index.ts";

@@ -15,8 +15,8 @@ import {
   type sendUnaryData,
   status,
 } from "@grpc/grpc-js";
-import { prepareText } from "../../../coordinator/prepare/index.ts";
 import type { Plan, Slice } from "../../../merge/work/index.ts";
+import { prepareText } from "../../../prepare/index.ts";
 import {
   type Answer,
   type AttachRequest,

@@ -15,8 +15,8 @@ import {
   type Surroundings,
   sha256Hex,
   TokenizerReader,
-} from "../../checkpoint/index.ts";
-import { methodDeclarations } from "../../merge/methods/index.ts";
+} from "../checkpoint/index.ts";
+import { methodDeclarations } from "../merge/methods/index.ts";
 import {
   type Failure,
   failureFrom,
@@ -26,9 +26,9 @@ import {
   type Plan,
   type PlanOptions,
   type PlanVocabulary,
-} from "../../merge/work/index.ts";
-import { checkLayerCount, type OutputText } from "../../output/index.ts";
-import { buildPlan, planDigest } from "../../plan/index.ts";
+} from "../merge/work/index.ts";
+import { checkLayerCount, type OutputText } from "../output/index.ts";
+import { buildPlan, planDigest } from "../plan/index.ts";
 import {
   type Binding,
   type BoundTokenizer,
@@ -43,8 +43,8 @@ import {
   type Recipe,
   type RecipeInput,
   referencedModels,
-} from "../../recipe/index.ts";
-import { readWhole, type Store } from "../../storage/index.ts";
+} from "../recipe/index.ts";
+import { readWhole, type Store } from "../storage/index.ts";
 import { besideWarnings } from "./beside-warnings.ts";
 import { damagedFiles } from "./damaged-files.ts";
 import { differingIntegers } from "./differing-integers.ts";

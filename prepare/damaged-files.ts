@@ -1,8 +1,8 @@
-import { jsonFault, MAX_COMPANION_BYTES, readSidecar } from "../../checkpoint/index.ts";
-import type { Plan } from "../../merge/work/index.ts";
-import { copiedFiles, type OutputText } from "../../output/index.ts";
-import type { Fault, Recipe, RecipeInput } from "../../recipe/index.ts";
-import type { Store } from "../../storage/index.ts";
+import { jsonFault, MAX_COMPANION_BYTES, readSidecar } from "../checkpoint/index.ts";
+import type { Plan } from "../merge/work/index.ts";
+import { copiedFiles, type OutputText } from "../output/index.ts";
+import type { Fault, Recipe, RecipeInput } from "../recipe/index.ts";
+import type { Store } from "../storage/index.ts";
 
 /** A warning for each JSON file beside the weights that the output takes over and nobody can read. @throws CheckpointError, StorageError */
 export async function damagedFiles(

@@ -1,5 +1,5 @@
-import { type Checkpoint, isCode } from "../../checkpoint/index.ts";
-import type { Binding, Fault, Recipe, RecipeInput } from "../../recipe/index.ts";
+import { type Checkpoint, isCode } from "../checkpoint/index.ts";
+import type { Binding, Fault, Recipe, RecipeInput } from "../recipe/index.ts";
 
 /** What is worth a word of the files beside the weights of the model whose folder the output takes after. */
 export function besideWarnings(

@@ -1,4 +1,4 @@
-import type { Failure } from "../../merge/work/index.ts";
+import type { Failure } from "../merge/work/index.ts";
 
 /** Several things are wrong at once, none of them in the recipe's text. */
 export class InputsError extends Error {

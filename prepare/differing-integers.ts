@@ -1,6 +1,6 @@
-import { haveSameBytes } from "../../checkpoint/index.ts";
-import type { Fault, IntegerCopy } from "../../recipe/index.ts";
-import type { Store } from "../../storage/index.ts";
+import { haveSameBytes } from "../checkpoint/index.ts";
+import type { Fault, IntegerCopy } from "../recipe/index.ts";
+import type { Store } from "../storage/index.ts";
 
 /**
  * A warning for each model whose integer tensors are others than those that are copied. Of each tensor 64 KiB at most are compared.

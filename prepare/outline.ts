@@ -1,14 +1,8 @@
-import {
-  type Checkpoint,
-  companionKind,
-  type ModelFacts,
-  modelFacts,
-  type TensorEntry,
-} from "../../checkpoint/index.ts";
-import { geometryOf, type Plan, type TensorTask } from "../../merge/work/index.ts";
-import type { OutputText } from "../../output/index.ts";
-import { tensorBytes, writtenAs } from "../../plan/index.ts";
-import type { Recipe } from "../../recipe/index.ts";
+import { type Checkpoint, companionKind, type ModelFacts, modelFacts, type TensorEntry } from "../checkpoint/index.ts";
+import { geometryOf, type Plan, type TensorTask } from "../merge/work/index.ts";
+import type { OutputText } from "../output/index.ts";
+import { tensorBytes, writtenAs } from "../plan/index.ts";
+import type { Recipe } from "../recipe/index.ts";
 
 /** The few facts about a merge that its user would want to look at before it begins. Pure: of a plan and what it was made from. */
 export interface Outline {

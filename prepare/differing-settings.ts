@@ -1,6 +1,6 @@
-import { type Checkpoint, parsePythonJson, readSidecar } from "../../checkpoint/index.ts";
-import type { Fault, Recipe, RecipeInput } from "../../recipe/index.ts";
-import type { Store } from "../../storage/index.ts";
+import { type Checkpoint, parsePythonJson, readSidecar } from "../checkpoint/index.ts";
+import type { Fault, Recipe, RecipeInput } from "../recipe/index.ts";
+import type { Store } from "../storage/index.ts";
 
 /** Files beside the weights that say what goes into a model and what is made of its output, and the keys that do. */
 const settings: readonly { readonly file: RegExp; readonly keys: RegExp }[] = [
