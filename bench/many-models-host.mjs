@@ -7,8 +7,8 @@ import { ServerCredentials } from "@grpc/grpc-js";
 import { keepHeapSmall } from "../dist/cli/keep-heap-small.js";
 import { coordinatorHandlers, RpcServer, WorkerHub } from "../dist/coordinator/link/index.js";
 import { openFileQueue } from "../dist/coordinator/queue/index.js";
-import { JobCoordinator, Roots } from "../dist/coordinator/service/index.js";
 import { hashRanges } from "../dist/output/index.js";
+import { JobCoordinator, Roots } from "../dist/service/index.js";
 import { FileStore } from "../dist/storage/index.js";
 import { coordinatorDefinition } from "../dist/wire/index.js";
 

@@ -14,12 +14,12 @@ import {
 } from "../../coordinator/link/index.ts";
 import { checkStreams, connectNats, serverOf } from "../../coordinator/nats/index.ts";
 import { openFileQueue, openNatsQueue } from "../../coordinator/queue/index.ts";
-import { JobCoordinator, type JobJournals, jobsHandlers, parseRoot, Roots } from "../../coordinator/service/index.ts";
 import type { SealRange, SealWork } from "../../merge/work/index.ts";
 import { failureFrom } from "../../merge/work/index.ts";
 import { hashRanges } from "../../output/index.ts";
 import { SURVEY_ELEMENTS } from "../../plan/index.ts";
 import { EnrollmentService, JobsService } from "../../proto/index.ts";
+import { JobCoordinator, type JobJournals, jobsHandlers, parseRoot, Roots } from "../../service/index.ts";
 import { FileStore, freeBytes, linkless, readWhole, type Store, writeWhole } from "../../storage/index.ts";
 import {
   channelCredentials,

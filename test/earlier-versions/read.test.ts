@@ -7,7 +7,7 @@ import { lookAt, openFileJournal, openNatsJournal } from "../../coordinator/jour
 import type { WorkerHub } from "../../coordinator/link/index.ts";
 import { connectNats, createStreams } from "../../coordinator/nats/index.ts";
 import { type JobRecord, openFileQueue, openNatsQueue } from "../../coordinator/queue/index.ts";
-import { JobCoordinator, Roots } from "../../coordinator/service/index.ts";
+import { JobCoordinator, Roots } from "../../service/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { TokenFile } from "../../trust/index.ts";
 import { Secret } from "../../trust/secrets/index.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { parseRoot as parseCoordinators } from "../../coordinator/service/index.ts";
+import { parseRoot as parseCoordinators } from "../../service/index.ts";
 import { isPathBelow, isRootName, maybePlace } from "../../wire/index.ts";
 import { parseRoot as parseWorkers } from "../../worker/link/index.ts";
 

@@ -1,5 +1,5 @@
-import { parseSeed } from "../../merge/math/index.ts";
-import type { Json } from "../../merge/work/index.ts";
+import { parseSeed } from "../merge/math/index.ts";
+import type { Json } from "../merge/work/index.ts";
 import { ServiceError } from "./errors.ts";
 
 /** What shapes a merge, as the queue keeps it. */

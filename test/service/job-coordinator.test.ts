@@ -2,13 +2,13 @@ import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import type { WorkerHub } from "../../../coordinator/link/index.ts";
-import { type JobClaim, type JobQueue, openFileQueue, QueueError } from "../../../coordinator/queue/index.ts";
-import { JobCoordinator, Roots, type Submission } from "../../../coordinator/service/index.ts";
-import { messageOfRecord } from "../../../coordinator/service/job-message.ts";
-import { FileStore } from "../../../storage/index.ts";
-import { temporaryFolder } from "../../support/temporary-folder.ts";
-import { writeSafetensors } from "../../support/write-safetensors.ts";
+import type { WorkerHub } from "../../coordinator/link/index.ts";
+import { type JobClaim, type JobQueue, openFileQueue, QueueError } from "../../coordinator/queue/index.ts";
+import { JobCoordinator, Roots, type Submission } from "../../service/index.ts";
+import { messageOfRecord } from "../../service/job-message.ts";
+import { FileStore } from "../../storage/index.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { writeSafetensors } from "../support/write-safetensors.ts";
 
 const MODELS = resolve("examples/models");
 const RECIPE = `merge_method: linear

@@ -1,8 +1,8 @@
-import type { Failure, Json } from "../../merge/work/index.ts";
-import { type Job, JobState } from "../../proto/index.ts";
-import { bytesOfHex, messageOfFailure } from "../../wire/index.ts";
-import type { Counter } from "../core/index.ts";
-import type { JobRecord } from "../queue/index.ts";
+import type { Counter } from "../coordinator/core/index.ts";
+import type { JobRecord } from "../coordinator/queue/index.ts";
+import type { Failure, Json } from "../merge/work/index.ts";
+import { type Job, JobState } from "../proto/index.ts";
+import { bytesOfHex, messageOfFailure } from "../wire/index.ts";
 import type { ServedJob } from "./served-job.ts";
 
 /** A job as it is now: what the queue says, and how far it is where it runs here. */

@@ -1,14 +1,14 @@
 /** That a job stands still reaches whoever asks: from the core through the driver, the service's log and message, to the command line. */
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { jsonOfJob, progressText } from "../../../cli/job-table.ts";
-import { type JobHistory, JobRunner, remoteLimits } from "../../../coordinator/job/index.ts";
-import type { WorkerLink } from "../../../coordinator/link/index.ts";
-import type { JobRecord } from "../../../coordinator/queue/index.ts";
-import { messageOfRecord } from "../../../coordinator/service/job-message.ts";
-import { ServedJob } from "../../../coordinator/service/served-job.ts";
-import type { WorkerId } from "../../../merge/work/index.ts";
-import { plan } from "../link/link-rig.ts";
+import { jsonOfJob, progressText } from "../../cli/job-table.ts";
+import { type JobHistory, JobRunner, remoteLimits } from "../../coordinator/job/index.ts";
+import type { WorkerLink } from "../../coordinator/link/index.ts";
+import type { JobRecord } from "../../coordinator/queue/index.ts";
+import type { WorkerId } from "../../merge/work/index.ts";
+import { messageOfRecord } from "../../service/job-message.ts";
+import { ServedJob } from "../../service/served-job.ts";
+import { plan } from "../coordinator/link/link-rig.ts";
 
 const options = { seed: "0", sliceBytes: 1, shardBytes: 1, recipeName: "r.yml", requestId: "", auditShare: 0 };
 const flags = { allowNonfinite: false, allowUnknownKeys: false, allowVocabularyMismatch: false, overwrite: false };

@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import type { JobId, JobRecord } from "../../../coordinator/queue/index.ts";
-import { detailOfEnd, detailOfRun, messageOfRecord, waitingFor } from "../../../coordinator/service/job-message.ts";
-import type { ServedJob } from "../../../coordinator/service/served-job.ts";
-import type { Json } from "../../../merge/work/index.ts";
+import type { JobId, JobRecord } from "../../coordinator/queue/index.ts";
+import type { Json } from "../../merge/work/index.ts";
+import { detailOfEnd, detailOfRun, messageOfRecord, waitingFor } from "../../service/job-message.ts";
+import type { ServedJob } from "../../service/served-job.ts";
 
 function record(detail: Json): JobRecord {
   const job = { name: "a", priority: 2, recipe: "", options: {}, out: { root: "out", path: "a" }, submitter: "" };

@@ -1,7 +1,11 @@
 import { join } from "node:path";
 import type { ServerErrorResponse, ServerUnaryCall, ServerWritableStream, sendUnaryData } from "@grpc/grpc-js";
-import { parseSeed } from "../../merge/math/index.ts";
-import { WORK_DIRECTORY } from "../../output/index.ts";
+import { JOURNAL_NAME } from "../coordinator/job/index.ts";
+import { type JournalRecord, JournalTail, type Sequence } from "../coordinator/journal/index.ts";
+import type { Caller, RemoteWorker, WorkerHub } from "../coordinator/link/index.ts";
+import { DEFAULT_PRIORITY, type JobRecord, type Wish } from "../coordinator/queue/index.ts";
+import { parseSeed } from "../merge/math/index.ts";
+import { WORK_DIRECTORY } from "../output/index.ts";
 import type {
   Job,
   JobsServer,
@@ -10,13 +14,9 @@ import type {
   WatchRequest,
   WatchResponse,
   WorkerStatus,
-} from "../../proto/index.ts";
-import type { Store } from "../../storage/index.ts";
-import { malformed, messageOfFailure, numberOf, StreamWriter, statusOf } from "../../wire/index.ts";
-import { JOURNAL_NAME } from "../job/index.ts";
-import { type JournalRecord, JournalTail, type Sequence } from "../journal/index.ts";
-import type { Caller, RemoteWorker, WorkerHub } from "../link/index.ts";
-import { DEFAULT_PRIORITY, type JobRecord, type Wish } from "../queue/index.ts";
+} from "../proto/index.ts";
+import type { Store } from "../storage/index.ts";
+import { malformed, messageOfFailure, numberOf, StreamWriter, statusOf } from "../wire/index.ts";
 import { ServiceError } from "./errors.ts";
 import type { JobCoordinator } from "./job-coordinator.ts";
 import { hasEnded, messageOfRecord } from "./job-message.ts";

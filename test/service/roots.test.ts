@@ -1,9 +1,9 @@
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { parseRoot, Roots } from "../../../coordinator/service/index.ts";
-import { FileStore } from "../../../storage/index.ts";
-import { temporaryFolder } from "../../support/temporary-folder.ts";
+import { parseRoot, Roots } from "../../service/index.ts";
+import { FileStore } from "../../storage/index.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 
 let folder: string;
 let roots: Roots;

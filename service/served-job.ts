@@ -1,11 +1,5 @@
 import { join } from "node:path";
-import { parseSeed } from "../../merge/math/index.ts";
-import type { Failure, WorkerId } from "../../merge/work/index.ts";
-import { WORK_DIRECTORY } from "../../output/index.ts";
-import { type Prepared, prepareText } from "../../prepare/index.ts";
-import type { RootedPath } from "../../proto/index.ts";
-import { linkless, type Store } from "../../storage/index.ts";
-import type { Counter } from "../core/index.ts";
+import type { Counter } from "../coordinator/core/index.ts";
 import {
   type Begun,
   type JobObserver,
@@ -16,10 +10,16 @@ import {
   type RunningJob,
   remoteLimits,
   runMergeJob,
-} from "../job/index.ts";
-import type { JournalRecord, Sequence } from "../journal/index.ts";
-import type { RemoteJob, WorkerHub } from "../link/index.ts";
-import type { JobRecord, Wish } from "../queue/index.ts";
+} from "../coordinator/job/index.ts";
+import type { JournalRecord, Sequence } from "../coordinator/journal/index.ts";
+import type { RemoteJob, WorkerHub } from "../coordinator/link/index.ts";
+import type { JobRecord, Wish } from "../coordinator/queue/index.ts";
+import { parseSeed } from "../merge/math/index.ts";
+import type { Failure, WorkerId } from "../merge/work/index.ts";
+import { WORK_DIRECTORY } from "../output/index.ts";
+import { type Prepared, prepareText } from "../prepare/index.ts";
+import type { RootedPath } from "../proto/index.ts";
+import { linkless, type Store } from "../storage/index.ts";
 import { type CoordinatorName, isPredecessor, nameText } from "./coordinator-name.ts";
 import { type JobOptions, optionsOfJson } from "./job-options.ts";
 import type { Roots } from "./roots.ts";

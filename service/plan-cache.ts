@@ -1,5 +1,5 @@
-import type { Prepared } from "../../prepare/index.ts";
-import type { JobId } from "../queue/index.ts";
+import type { JobId } from "../coordinator/queue/index.ts";
+import type { Prepared } from "../prepare/index.ts";
 
 /** Plans of jobs that were submitted here and have not begun. A plan may be large and a queue long: what is not kept is planned again. */
 export class PlanCache {

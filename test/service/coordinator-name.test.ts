@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 // Behind the door: what a name says decides who is taken for dead.
-import { isPredecessor, nameText } from "../../../coordinator/service/coordinator-name.ts";
+import { isPredecessor, nameText } from "../../service/coordinator-name.ts";
 
 const me = { state: "0a1b", start: 10 };
 
