@@ -1,7 +1,7 @@
 export { type StorageCode, StorageError, storageCodes } from "./errors.ts";
-export { FileStore } from "./file-store.ts";
-export { freeBytes } from "./free-bytes.ts";
-export { linkless } from "./linkless-store.ts";
+export { FileStore } from "./file/file-store.ts";
+export { freeBytes } from "./file/free-bytes.ts";
+export { linkless } from "./file/linkless-store.ts";
 export type {
   DirectoryEntry,
   FileIdentity,

@@ -3,8 +3,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { judge } from "../../storage/file/lock-holder.ts";
 import { FileStore } from "../../storage/index.ts";
-import { judge } from "../../storage/lock-holder.ts";
 import { inNamespaces } from "../support/namespaces.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 

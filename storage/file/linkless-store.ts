@@ -1,6 +1,6 @@
 import { dirname } from "node:path";
-import { StorageError } from "./errors.ts";
-import type { Store } from "./store.ts";
+import { StorageError } from "../errors.ts";
+import type { Store } from "../store.ts";
 
 /**
  * A store that changes nothing through a link: for paths whose links were resolved, and checked, before. Somebody who may write there

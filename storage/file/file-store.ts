@@ -1,7 +1,6 @@
 import * as fs from "node:fs";
 import { promisify } from "node:util";
-import { errnoOf, StorageError, storageError } from "./errors.ts";
-import { lockFile } from "./lock-file.ts";
+import { errnoOf, StorageError, storageError } from "../errors.ts";
 import type {
   DirectoryEntry,
   FileIdentity,
@@ -11,7 +10,8 @@ import type {
   OpenOptions,
   Store,
   StoredFile,
-} from "./store.ts";
+} from "../store.ts";
+import { lockFile } from "./lock-file.ts";
 import { DescriptorFile, identityOf } from "./stored-file.ts";
 
 const open = promisify(fs.open);

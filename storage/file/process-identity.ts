@@ -1,5 +1,5 @@
 import { readFileSync, readlinkSync } from "node:fs";
-import { errnoOf } from "./errors.ts";
+import { errnoOf } from "../errors.ts";
 
 /**
  * Tells one process from all others: its number, boot and clock tick of its start, and the namespace in which the number counts.

@@ -1,8 +1,8 @@
 import * as fs from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import { errnoOf, StorageError, storageError } from "./errors.ts";
-import type { FileIdentity, StoredFile } from "./store.ts";
+import { errnoOf, StorageError, storageError } from "../errors.ts";
+import type { FileIdentity, StoredFile } from "../store.ts";
 
 const fstat = promisify(fs.fstat);
 const read = promisify(fs.read);

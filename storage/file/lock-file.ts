@@ -4,11 +4,11 @@ import { link, readdir, readFile, rename, unlink, writeFile } from "node:fs/prom
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { errnoOf, StorageError } from "./errors.ts";
+import { errnoOf, StorageError } from "../errors.ts";
+import type { Lock, LockOptions } from "../store.ts";
 import { flock, isOfThisKernel } from "./kernel-lock.ts";
 import { holderOf, KERNEL_LOCKED, lockOfText, nameOfHolder, sightOfHolder, textOfLock } from "./lock-holder.ts";
 import { ownIdentity, partsOf, type Sight } from "./process-identity.ts";
-import type { Lock, LockOptions } from "./store.ts";
 
 /**
  * A lock is a file that names its holder, and ends with the holder's process.
