@@ -1,7 +1,8 @@
 import { hostname } from "node:os";
 import type { WorkerLink, WorkerListener, WorkerSource } from "../coordinator/link/index.ts";
 import type { JobDescription, WorkerId } from "../merge/work/index.ts";
-import type { EngineChoice, WorkerBudget } from "../worker/index.ts";
+import type { WorkerBudget } from "../runtime/index.ts";
+import type { EngineChoice } from "../worker/index.ts";
 import { PoolThread } from "../worker/pool/index.ts";
 
 /** One is computed while the one before it becomes durable. */

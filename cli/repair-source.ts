@@ -7,8 +7,8 @@ import type { JobDescription, PlainData, Plan, Report, Slice, SlicePart, UnitId 
 import { RECIPE_NAME, type RepairInput, type RepairSource, WORK_DIRECTORY } from "../output/index.ts";
 import { InputsError, openModels, parseBeside, planOpened } from "../prepare/index.ts";
 import type { RecipeInput } from "../recipe/index.ts";
+import { SliceWorker } from "../runtime/index.ts";
 import type { Store } from "../storage/index.ts";
-import { SliceWorker } from "../worker/index.ts";
 import { resourcesFor } from "./resources.ts";
 
 export interface RepairSourceOptions {

@@ -1,5 +1,5 @@
 import { availableParallelism, totalmem } from "node:os";
-import type { WorkerBudget } from "../worker/index.ts";
+import type { WorkerBudget } from "../runtime/index.ts";
 
 const MIB = 1024 * 1024;
 /** What Node, the plan and the coordinator take before any worker begins. */

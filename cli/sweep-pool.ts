@@ -1,7 +1,8 @@
 import { hostname } from "node:os";
 import type { WorkerLink, WorkerListener, WorkerSource } from "../coordinator/link/index.ts";
 import type { Assignment, AttemptRef, Failure, JobDescription, UnitId, WorkerId } from "../merge/work/index.ts";
-import type { EngineChoice, FromWorker, JobId, WorkerBudget } from "../worker/index.ts";
+import type { WorkerBudget } from "../runtime/index.ts";
+import type { EngineChoice, FromWorker, JobId } from "../worker/index.ts";
 import { PoolThread } from "../worker/pool/index.ts";
 
 /** For each thread: one is computed while the one before it becomes durable. */

@@ -1,5 +1,5 @@
-import type { Assignment, JobDescription, Report, UnitId, WorkCounts } from "../merge/work/index.ts";
-import type { WorkerBudget } from "./slice-worker.ts";
+import type { Assignment, JobDescription, Report, UnitId } from "../merge/work/index.ts";
+import type { Computed, WorkerBudget } from "../runtime/index.ts";
 
 /** Names a job among those that a thread holds at once. */
 export type JobId = string;
@@ -78,15 +78,6 @@ export type FromWorker =
   /** Of a thread that computes several merges in step, at its end: bytes that came from files. */
   | { readonly type: "gathered"; readonly bytesRead: number }
   | { readonly type: "ended" };
-
-/** A slice's result before it is anywhere but in memory. */
-export interface Computed {
-  readonly sha256: string;
-  readonly warnings: readonly string[];
-  readonly counts: WorkCounts;
-  /** The buffer that was lent, for "hold"; the slice is in its first bytes. */
-  readonly buffer?: ArrayBuffer;
-}
 
 export interface EngineChoice {
   readonly name: "wasm" | "reference";

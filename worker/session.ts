@@ -1,11 +1,11 @@
 import { setImmediate } from "node:timers/promises";
 import { createEngine, type Engine } from "../merge/engines/index.ts";
 import { type Assignment, failureFrom, type SliceWork } from "../merge/work/index.ts";
+import { SliceWorker, type WorkerBudget } from "../runtime/index.ts";
 import type { Store } from "../storage/index.ts";
 import { endThread } from "./end-thread.ts";
 import type { FromWorker, HeldUnit, JobId, JobToBegin, ToWorker } from "./messages.ts";
 import { SignsOfLife } from "./signs-of-life.ts";
-import { SliceWorker, type WorkerBudget } from "./slice-worker.ts";
 
 /** Computing goes on this long before messages are let in: long enough to cost nothing, short enough to be stopped at once. */
 const TURN_MS = 5;

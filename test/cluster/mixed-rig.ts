@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { expect } from "vitest";
 import { hashesOf, journalOf, run } from "../e2e/cli-process.ts";
 import { STACKED_SIZES } from "../e2e/stacked-recipe.ts";
+import { writeModels } from "../runtime/generated-models.ts";
 import type { Cli, SpawnOptions } from "../support/child-process.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { writeModels } from "../worker/generated-models.ts";
 import { Rig } from "./rig.ts";
 
 /** Short, so that what is lost is soon lent anew. */

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { type CommandEvent, hashesOf, MODELS, run, sha256 } from "../e2e/cli-process.ts";
 import { STACKED_SIZES, stackedRecipe } from "../e2e/stacked-recipe.ts";
+import { writeModels } from "../runtime/generated-models.ts";
+import { oneOfEach, recipeOf } from "../runtime/method-variants.ts";
 import type { Cli, SpawnOptions } from "../support/child-process.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { writeModels } from "../worker/generated-models.ts";
-import { oneOfEach, recipeOf } from "../worker/method-variants.ts";
 import { Rig } from "./rig.ts";
 
 /** Random masks, three models of two dtypes; below a single root, so that one recipe serves both ways. */

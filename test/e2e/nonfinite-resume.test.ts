@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { methodNamed } from "../../merge/methods/index.ts";
 import { f32Of } from "../merge/engines/awkward-values.ts";
+import { MODEL_NAMES } from "../runtime/generated-models.ts";
+import { recipeOf, variants } from "../runtime/method-variants.ts";
+import { differencesBetween } from "../runtime/tensor-bits.ts";
 import { type MergeSettings, mergedTensors, runMerge } from "../support/run-merge.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
-import { MODEL_NAMES } from "../worker/generated-models.ts";
-import { recipeOf, variants } from "../worker/method-variants.ts";
-import { differencesBetween } from "../worker/tensor-bits.ts";
 
 /** Of two blocks, so that slices of a block share each tensor. */
 const SHAPE = [702, 131];

@@ -2,9 +2,9 @@ import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { differencesBetween } from "../runtime/tensor-bits.ts";
 import { readSafetensors } from "../support/read-safetensors.ts";
 import { type MergeSettings, mergedTensors } from "../support/run-merge.ts";
-import { differencesBetween } from "../worker/tensor-bits.ts";
 
 // Checkpoints of fp8 codes with scales, and what merging them gives: scripts/golden-fp8.py, in numpy.
 

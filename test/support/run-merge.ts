@@ -14,8 +14,9 @@ import { parseSeed } from "../../merge/math/index.ts";
 import { failureFrom, type JobDescription, type Plan, type WorkerId } from "../../merge/work/index.ts";
 import { prepareText } from "../../prepare/index.ts";
 import type { Fault } from "../../recipe/index.ts";
+import type { WorkerBudget } from "../../runtime/index.ts";
 import { FileStore, type Store } from "../../storage/index.ts";
-import type { EngineChoice, WorkerBudget } from "../../worker/index.ts";
+import type { EngineChoice } from "../../worker/index.ts";
 // The door offers threads their messages; a session without a thread is for tests only.
 import { WorkerSession } from "../../worker/session.ts";
 import { type ReadTensor, readCheckpoint } from "./read-safetensors.ts";

@@ -9,6 +9,7 @@ import {
   ReportDecision,
   type Welcome,
 } from "../../proto/index.ts";
+import type { Computed } from "../../runtime/index.ts";
 import type { Store } from "../../storage/index.ts";
 import {
   assignmentOf,
@@ -29,7 +30,7 @@ import {
   type Timers,
   WireError,
 } from "../../wire/index.ts";
-import type { Computed, ConnectionOptions, HeldUnit } from "../index.ts";
+import type { ConnectionOptions, HeldUnit } from "../index.ts";
 import {
   type AttemptKey,
   heldKeys,

@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
-import { type EngineChoice, type FromWorker, SignsOfLife, type ToWorker, type WorkerBudget } from "../index.ts";
+import type { WorkerBudget } from "../../runtime/index.ts";
+import { type EngineChoice, type FromWorker, SignsOfLife, type ToWorker } from "../index.ts";
 
 /** What a thread makes and drops are small objects for each read; V8's default would let 48 MB of them gather. */
 const YOUNG_GENERATION_MB = 4;

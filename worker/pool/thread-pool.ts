@@ -1,5 +1,6 @@
 import type { Assignment, Failure, Report } from "../../merge/work/index.ts";
-import type { Computed, EngineChoice, FromWorker, HeldUnit, JobId, JobToBegin, WorkerBudget } from "../index.ts";
+import type { Computed, WorkerBudget } from "../../runtime/index.ts";
+import type { EngineChoice, FromWorker, HeldUnit, JobId, JobToBegin } from "../index.ts";
 import { WorkerError } from "../index.ts";
 import { ResultBuffers } from "./buffers.ts";
 import { PoolThread } from "./pool-thread.ts";

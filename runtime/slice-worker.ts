@@ -16,9 +16,9 @@ import {
   type TensorTask,
 } from "../merge/work/index.ts";
 import type { Store, StoredFile } from "../storage/index.ts";
+import type { Computed } from "./computed.ts";
 import { InputFiles, type Moved } from "./input-files.ts";
 import { MergedTasks } from "./merged-tasks.ts";
-import type { Computed } from "./messages.ts";
 import { LastBands, quantiseRange } from "./quantise-range.ts";
 import { RangeWork, type Sink } from "./range-work.ts";
 import { heldIn, nowhere, SliceOutput } from "./slice-output.ts";

@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { dtypeBytes, type FloatDtype } from "../../../checkpoint/index.ts";
 import { createEngine, type Engine } from "../../../merge/engines/index.ts";
 import type { JobDescription, StoredSource, TensorSource } from "../../../merge/work/index.ts";
-import { FileStore } from "../../../storage/index.ts";
 // The door offers whole slices; what one source gives is for tests only.
-import { InputFiles } from "../../../worker/input-files.ts";
-import { LastProduct } from "../../../worker/sources/product-source.ts";
-import { SourceReader } from "../../../worker/sources/source-reader.ts";
+import { InputFiles } from "../../../runtime/input-files.ts";
+import { LastProduct } from "../../../runtime/sources/product-source.ts";
+import { SourceReader } from "../../../runtime/sources/source-reader.ts";
+import { FileStore } from "../../../storage/index.ts";
 import { codings } from "../../merge/engines/awkward-values.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { writeSafetensors } from "../../support/write-safetensors.ts";
