@@ -4,7 +4,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { ServerCredentials } from "@grpc/grpc-js";
-import { keepHeapSmall } from "../dist/cli/keep-heap-small.js";
+import { keepHeapSmall } from "../dist/app/keep-heap-small.js";
 import { JobRecords, JobRunner, remoteLimits } from "../dist/coordinator/job/index.js";
 import { openFileJournal, openNatsJournal, takeOver } from "../dist/coordinator/journal/index.js";
 import { coordinatorHandlers, RpcServer, WorkerHub } from "../dist/coordinator/link/index.js";

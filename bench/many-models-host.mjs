@@ -4,7 +4,7 @@ import { openSync, readFileSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { ServerCredentials } from "@grpc/grpc-js";
-import { keepHeapSmall } from "../dist/cli/keep-heap-small.js";
+import { keepHeapSmall } from "../dist/app/keep-heap-small.js";
 import { coordinatorHandlers, RpcServer, WorkerHub } from "../dist/coordinator/link/index.js";
 import { openFileQueue } from "../dist/coordinator/queue/index.js";
 import { hashRanges } from "../dist/output/index.js";

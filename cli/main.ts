@@ -169,7 +169,7 @@ program
     runs(async () => {
       const [{ repairCommand }, { repairSource }, { FileStore }] = await Promise.all([
         import("./commands/repair.ts"),
-        import("./repair-source.ts"),
+        import("../app/index.ts"),
         import("../storage/index.ts"),
       ]);
       return (args, options: RepairCommandOptions & { readonly modelsRoot?: string }, to) => {

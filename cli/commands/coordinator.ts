@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { credentials as channel } from "@grpc/grpc-js";
 import { pino } from "pino";
+import { keepHeapSmall } from "../../app/index.ts";
 import { lookAt, openNatsJournal } from "../../coordinator/journal/index.ts";
 import {
   type Caller,
@@ -33,7 +34,6 @@ import { redact } from "../../trust/secrets/index.ts";
 import { coordinatorDefinition, heartbeatFor } from "../../wire/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
-import { keepHeapSmall } from "../keep-heap-small.ts";
 import type { NatsCommandOptions } from "../nats-options.ts";
 import { openEnrollment } from "../open-enrollment.ts";
 import { maybeNatsOptions } from "../open-nats.ts";

@@ -1,4 +1,5 @@
 import { join, resolve } from "node:path";
+import { openJobLog, resourcesFor, workerThreads } from "../../app/index.ts";
 import { runMergeJob } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
@@ -10,12 +11,9 @@ import { FileStore, freeBytes, type Store } from "../../storage/index.ts";
 import type { EngineChoice } from "../../worker/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
-import { openJobLog } from "../job-log.ts";
-import { workerThreads } from "../local.ts";
 import { outlineText, planSummary } from "../plan-text.ts";
 import { ProgressReport } from "../progress.ts";
 import { printFailure, printWarnings, reportError } from "../report-error.ts";
-import { resourcesFor } from "../resources.ts";
 import { Signals } from "../signals.ts";
 import type { TakeOverOptions } from "../take-over-option.ts";
 import { toolVersion } from "../version.ts";

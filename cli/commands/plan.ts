@@ -1,3 +1,4 @@
+import { resourcesFor } from "../../app/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
 import { estimateOf } from "../../plan/index.ts";
 import { outlineOf, prepare } from "../../prepare/index.ts";
@@ -6,7 +7,6 @@ import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { outlineText, planDetails, planSummary } from "../plan-text.ts";
 import { printWarnings, reportError } from "../report-error.ts";
-import { resourcesFor } from "../resources.ts";
 import type { PlanningOptions } from "./merge-options.ts";
 
 export interface PlanOptions extends PlanningOptions {

@@ -1,4 +1,5 @@
 import { basename, dirname, join, resolve } from "node:path";
+import { type Resources, resourcesFor, SWEEP_MERGE_BYTES, SweepPool, sweepWidth } from "../../app/index.ts";
 import { bytesToWrite, type Outcome, runMergeJob, spaceWarning } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
@@ -9,9 +10,7 @@ import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { ProgressReport } from "../progress.ts";
 import { printFailure, printWarnings, reportError } from "../report-error.ts";
-import { type Resources, resourcesFor, SWEEP_MERGE_BYTES, sweepWidth } from "../resources.ts";
 import { Signals } from "../signals.ts";
-import { SweepPool } from "../sweep-pool.ts";
 import { toolVersion } from "../version.ts";
 import type { MergeOptions } from "./merge.ts";
 import { readableBytes, textTable } from "./text-table.ts";

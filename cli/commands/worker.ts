@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
+import { workerResourcesFor } from "../../app/index.ts";
 import { createEngine } from "../../merge/engines/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import {
@@ -19,7 +20,6 @@ import type { Io } from "../io.ts";
 import { openJoinedTrust } from "../joined-trust.ts";
 import { notListening, trustFiles } from "../open-peer.ts";
 import { printFailure, reportError, reportFaults } from "../report-error.ts";
-import { workerResourcesFor } from "../resources.ts";
 import { brokenRules, workerRules } from "../settings.ts";
 import type { JoiningOptions, TrustOptions } from "../trust-options.ts";
 import { toolVersion } from "../version.ts";

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { repairSource } from "../../cli/repair-source.ts";
+import { repairSource } from "../../app/repair-source.ts";
 import { repairOutput, verifyOutput } from "../../output/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { runMerge } from "../support/run-merge.ts";
