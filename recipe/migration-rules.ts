@@ -15,7 +15,7 @@ export type MigrationRule = (
   from: PeerVersion,
 ) => readonly Difference[];
 
-/** What stands in methods.md under "Where mergekit has a defect" and in docs/methods-notes.md, each as a rule. */
+/** What stands in docs/methods.md under "Where mergekit has a defect" and in docs/methods-notes.md, each as a rule. */
 export const migrationRules: readonly MigrationRule[] = [
   roundedArithmetic,
   unseededMasks,

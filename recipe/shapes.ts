@@ -1,6 +1,6 @@
 import { isEmbeddingLike } from "../checkpoint/index.ts";
 
-/** What a tensor's inputs come to when their shapes differ. methods.md, "Shape mismatch". */
+/** What a tensor's inputs come to when their shapes differ. docs/spec/methods.md, "Shape mismatch". */
 export type ShapeAgreement =
   | { readonly kind: "agreed"; readonly shape: readonly number[]; readonly skipped: readonly number[] }
   /** Embeddings that differ in their rows alone: vocabularies of different sizes. */

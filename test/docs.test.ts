@@ -40,6 +40,52 @@ test("docs/methods.md is what the declarations say", () => {
   expect(textOf("docs/methods.md"), "stale: npm run docs").toBe(page);
 });
 
+describe("what comments cite", () => {
+  const rooms = [
+    "app",
+    "checkpoint",
+    "coordinator",
+    "merge",
+    "output",
+    "plan",
+    "recipe",
+    "runtime",
+    "tokenizer",
+    "worker",
+    "test",
+  ];
+  /** A page, and the part of it where one is named; comments are broken as lines are. */
+  const citations = rooms
+    .flatMap((room) => filesIn(room, ".ts"))
+    .flatMap((file) => {
+      const text = textOf(file).replaceAll(/\n\s*(?:\*|\/\/)\s*/g, " ");
+      const parts = /docs\/(spec\/)?([a-z-]+)\.md(?:, ("[^"]+"(?: and "[^"]+")*))?/g;
+      return [...text.matchAll(parts)].flatMap(([, spec = "", page, named]) => {
+        const cited = { file, page: `docs/${spec}${page}.md` };
+        return named === undefined
+          ? [cited]
+          : [...named.matchAll(/"([^"]+)"/g)].map(([, part]) => ({ ...cited, part }));
+      });
+    });
+
+  test("is in the repository, with the part that is named", () => {
+    expect(citations.filter(({ page }) => page.startsWith("docs/spec/")).length).toBeGreaterThan(40);
+    const missing = citations.filter(({ page, ...of }) => {
+      if (!existsSync(join(root, page))) return true;
+      const part = "part" in of ? of.part : undefined;
+      return part !== undefined && !new RegExp(`^#+ .*${part}|\\*\\*${part}\\*\\*`, "mi").test(textOf(page));
+    });
+    expect(missing).toEqual([]);
+  });
+
+  test("is cited by its path", () => {
+    const bare = rooms
+      .flatMap((room) => filesIn(room, ".ts"))
+      .filter((file) => /(?<![\w/.-])(?:methods|random|recipe)\.md/.test(textOf(file)));
+    expect(bare).toEqual([]);
+  });
+});
+
 describe("docs/errors.md", () => {
   /** The command line has one code of its own and no error class. */
   const cliCodes = filesIn("cli", ".ts").flatMap((file) => textOf(file).match(/(?<=")cli\/[a-z-]+(?=")/g) ?? []);

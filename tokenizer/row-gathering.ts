@@ -40,7 +40,7 @@ export interface GatheredRows {
 const RUN_ROWS_MIN = 4;
 
 /**
- * Where the rows of one tensor come from, model by model (recipe.md, "Embeddings and tokenizer"): the model's own row; for a token
+ * Where the rows of one tensor come from, model by model (docs/spec/recipe.md, "Embeddings and tokenizer"): the model's own row; for a token
  * that it lacks what the recipe says; else the row of the only model that has it, else of the base, else the mean, else zeros.
  */
 export class RowGathering {

@@ -39,7 +39,7 @@ export interface Engine {
 /** Mask bits: bit (k & 7) of byte (k >> 3) belongs to element k. Address 0 as mask means: everything is kept. */
 export const EVERYTHING: Address = 0;
 
-/** f64 sums in eight lanes: element k of a block goes to lane k mod 8 (methods.md). A lanes buffer is 8 f64, 64 bytes. */
+/** f64 sums in eight lanes: element k of a block goes to lane k mod 8 (docs/spec/methods.md). A lanes buffer is 8 f64, 64 bytes. */
 export const LANES_BYTES = 64;
 
 export type SumKind = "l1" | "l2" | "linf";
@@ -134,7 +134,7 @@ export interface Kernels {
   /** out[k] = x[k] / divisor held within [-limit, limit]; NaN stays NaN. f32 all. out may be x. */
   divideWithin(out: Address, x: Address, divisor: number, limit: number, n: number): void;
 
-  // ---- sums in f64: lanes in the order of methods.md; n counts from a multiple of 8 within the block
+  // ---- sums in f64: lanes in the order of docs/spec/methods.md; n counts from a multiple of 8 within the block
   /** lanes[k & 7] += f64(a[k]) * f64(b[k]). a, b: f32, may be the same. */
   dot(lanes: Address, a: Address, b: Address, n: number): void;
   /** As dot(lanes_i, a_i, x, n) for each of the four. Rows may be x, and lanes are four different ones. */
@@ -210,7 +210,7 @@ export interface Kernels {
     hiTo: number,
     n: number,
   ): void;
-  /** bit k = word(firstElement + k) < threshold (u32). Words as in random.md. Bits past n in the last byte are 0. */
+  /** bit k = word(firstElement + k) < threshold (u32). Words as in docs/spec/random.md. Bits past n in the last byte are 0. */
   maskRandom(mask: Address, stream: RandomStream, firstElement: number, threshold: number, n: number): void;
   /**
    * bit of (r, k) = word(firstElement + r * rowLength + k) < thresholds[rank of |d[r, k]| in its row], ascending, of equals the
@@ -229,7 +229,7 @@ export interface Kernels {
   /** scaled[r, k] = f32 table[rank of |d[r, k]|] * d[r, k]. table: f32[rowLength]; scaled may be d. scratch as above. */
   scaleByRank(scaled: Address, d: Address, table: Address, scratch: Address, rows: number, rowLength: number): void;
 
-  // ---- consensus (methods.md, "terms" and "consensus by sum")
+  // ---- consensus (docs/spec/methods.md, "terms" and "consensus by sum")
   /** acc[k] += kept ? c * d[k] : 0. acc: f32, zeroed by the caller (which keeps -0 out of it). */
   accumulateMasked(acc: Address, d: Address, mask: Address, c: number, n: number): void;
   /**
@@ -349,7 +349,7 @@ export interface Kernels {
    */
   finishChanged(out: Address, base: Address, sum: Address, count: Address, factor: Address, n: number): void;
 
-  // ---- importance by rows (methods.md, arcee_fusion)
+  // ---- importance by rows (docs/spec/methods.md, arcee_fusion)
   /**
    * divergences[r] (f32) = max(0, sum of p ln(p / q)), f64 throughout and rounded once; p = softmax(row r of x) + 1e-8, q likewise of
    * base, softmax(v) = exp(v - max v) / sum of those; sums as in dotRows, exp and log of merge/math. x, base: f32[rows, rowLength];
@@ -372,7 +372,7 @@ export interface Kernels {
   zero(at: Address, sizeBytes: number): void;
 }
 
-/** Which random words (random.md): all u32. */
+/** Which random words (docs/spec/random.md): all u32. */
 export interface RandomStream {
   readonly seedLow: number;
   readonly seedHigh: number;

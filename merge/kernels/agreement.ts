@@ -1,7 +1,7 @@
 import { BF16, E4M3, E5M2, F16, F32, F64, Format, four, one } from "./formats";
 
 /*
- * TALL masks (methods.md, consensus): a model votes for an element where its delta weighs against what the others add to it.
+ * TALL masks (docs/spec/methods.md, consensus): a model votes for an element where its delta weighs against what the others add to it.
  * base, total, votes: f32[n]; no overlap.
  */
 

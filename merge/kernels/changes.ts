@@ -1,5 +1,5 @@
 /*
- * RAM (methods.md): an element of a delta is changed where |d| > epsilon; NaN is no change. All buffers f32[n] and disjoint;
+ * RAM (docs/spec/methods.md): an element of a delta is changed where |d| > epsilon; NaN is no change. All buffers f32[n] and disjoint;
  * accumulators start as zeros.
  */
 

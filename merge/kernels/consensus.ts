@@ -1,7 +1,7 @@
 import { highLanes, isKept, lowLanes } from "./mask-bits";
 
 /*
- * Terms and consensus by sum (methods.md). All buffers f32[n], apart from masks, and disjoint; accumulators start as zeros, so
+ * Terms and consensus by sum (docs/spec/methods.md). All buffers f32[n], apart from masks, and disjoint; accumulators start as zeros, so
  * that adding 0 for an element that takes no part changes nothing.
  */
 

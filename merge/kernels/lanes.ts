@@ -1,5 +1,5 @@
 /*
- * Sums in f64 over eight lanes (methods.md, "common rules"): element k goes to lane k mod 8, in order of k, and the lanes are
+ * Sums in f64 over eight lanes (docs/spec/methods.md, "common rules"): element k goes to lane k mod 8, in order of k, and the lanes are
  * added as ((0+1)+(2+3))+((4+5)+(6+7)). The order is what makes the bits; two lanes make one v128.
  */
 

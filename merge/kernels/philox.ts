@@ -1,5 +1,5 @@
 /*
- * Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011) as random.md fixes it.
+ * Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011) as docs/spec/random.md fixes it.
  * Four calls run side by side, one a lane; a vector holds one word of the counter for all four.
  */
 

@@ -26,7 +26,7 @@ const QUANTILES = [0.25, 0.5, 0.75];
 
 /**
  * Arcee Fusion: of one model's changes those that matter, by magnitude and by how far they move their row's distribution.
- * Paper: none; the method is mergekit's. methods.md, "Selection and fusion".
+ * Paper: none; the method is mergekit's. docs/spec/methods.md, "Selection and fusion".
  * Survey: exact quartiles of the importance (order-statistics.ts). The divergences of rows are made once for a range and kept, one f32
  * a row; ranges of a cut tensor make theirs in every round.
  */

@@ -3,7 +3,7 @@ import type { Steps } from "./definition.ts";
 import type { RangeContext } from "./range.ts";
 
 /**
- * Sums over a range as methods.md wants them: one float64 number per block and column, so that the sum of a whole tensor is the
+ * Sums over a range as docs/spec/methods.md wants them: one float64 number per block and column, so that the sum of a whole tensor is the
  * same however it was cut. Plain data.
  */
 export interface BlockSums {

@@ -41,13 +41,13 @@ export interface MethodDeclaration {
   readonly needsBase: boolean;
   /** How many x_i one tensor takes. Optional tensors present in fewer than `min` models are left out or copied. */
   readonly models: { readonly min: number; readonly max: number };
-  /** methods.md, "Shape mismatch". "skip": leave models out of tensors, embeddings excepted, that do not fit. */
+  /** docs/spec/methods.md, "Shape mismatch". "skip": leave models out of tensors, embeddings excepted, that do not fit. */
   readonly shapeMismatch: "fail" | "skip";
   /** True where an unset or 1 density means that nothing is pruned: a lint warns if no density stands in the recipe. */
   readonly prunes: boolean;
   /** "only": the models are LoRA adapters, and so is the output. */
   readonly adapters?: "only";
-  /** Most elements of a tensor: random masks number no more (random.md). */
+  /** Most elements of a tensor: random masks number no more (docs/spec/random.md). */
   readonly elementsMax: number;
   readonly parameters: Readonly<Record<string, ParameterDeclaration>>;
   /** Names that are understood and refused, with the reason: "beta" in breadcrumbs. */

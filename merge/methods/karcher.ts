@@ -8,7 +8,7 @@ import { readBlockSums } from "./summary-forms.ts";
 
 /**
  * The Karcher (Riemannian) mean of the models' directions on the sphere, with the mean of their norms.
- * Paper: Karcher 1977, "Riemannian center of mass and mollifier smoothing". methods.md, "Geometry".
+ * Paper: Karcher 1977, "Riemannian center of mass and mollifier smoothing". docs/spec/methods.md, "Geometry".
  * Survey: the Gram matrix of the models, float64 [N, N]; the iteration runs on it. Memory in merge: one f32 per element.
  */
 export const karcher = defineMethod<"gram", BlockSums, Combination>({

@@ -21,7 +21,7 @@ const once = { base: 1, models: 1 } as const;
 
 /**
  * Model soups: the weighted mean, or sum, of all listed models.
- * Paper: Wortsman et al. 2022, arXiv:2203.05482. methods.md, "Linear family".
+ * Paper: Wortsman et al. 2022, arXiv:2203.05482. docs/spec/methods.md, "Linear family".
  * Coefficients are w / sum(w) in float64, rounded to f32 once; products and sums are f32, models in recipe order.
  */
 export const linear = defineMethod<never, null, Coefficients>({
@@ -110,7 +110,7 @@ export const passthrough = defineMethod<never, null, Coefficients>({
 
 /**
  * Task arithmetic: the base plus a weighted sum of task vectors.
- * Paper: Ilharco et al. 2022, arXiv:2212.04089. methods.md, "Linear family".
+ * Paper: Ilharco et al. 2022, arXiv:2212.04089. docs/spec/methods.md, "Linear family".
  */
 export const taskArithmetic = defineMethod<never, null, { divisor: number }>({
   name: "task_arithmetic",
@@ -158,7 +158,7 @@ export const taskArithmetic = defineMethod<never, null, { divisor: number }>({
   reads: () => once,
 });
 
-/** The sum of the weights, 1 where it is next to nothing (methods.md, task_arithmetic). */
+/** The sum of the weights, 1 where it is next to nothing (docs/spec/methods.md, task_arithmetic). */
 export function divisorOf(models: readonly ModelSource[]): number {
   const total = models.reduce((sum, model) => sum + number(model.parameters, "weight"), 0);
   return Math.abs(total) < 1e-8 ? 1 : total;

@@ -2,7 +2,7 @@ import { geometryOfTask, type ModelSource, type TensorTask } from "../work/index
 import type { Query, Statistic } from "./order-statistics.ts";
 import { maybeNumber, number } from "./parameters.ts";
 
-/** Most elements that a random mask can number (random.md): the counter of groups of four has 32 bits. */
+/** Most elements that a random mask can number (docs/spec/random.md): the counter of groups of four has 32 bits. */
 export const RANDOM_ELEMENTS_MAX = 2 ** 34;
 export const TO_THE_END = 0xffffffff;
 
@@ -55,7 +55,7 @@ function planMask(kind: MaskKind, model: ModelSource, elements: number): MaskPla
   }
 }
 
-/** drop_smallest and drop_largest in place of density and gamma: float64, in this order (methods.md). */
+/** drop_smallest and drop_largest in place of density and gamma: float64, in this order (docs/spec/methods.md). */
 function densityAndGamma(model: ModelSource): { density: number; gamma: number } {
   const smallest = maybeNumber(model.parameters, "drop_smallest");
   const largest = maybeNumber(model.parameters, "drop_largest");

@@ -22,7 +22,7 @@ type Request = { readonly ask: "norms" } | { readonly ask: "mean"; readonly norm
 
 /**
  * Spherical interpolation of any number of models, about the weighted mean of their directions.
- * Paper: none; the formula is mergekit's. methods.md, "Geometry".
+ * Paper: none; the formula is mergekit's. docs/spec/methods.md, "Geometry".
  * Survey: norms, then the squared norm of the weighted mean direction, float64: linear in the number of models, no Gram matrix.
  */
 export const multislerp = defineMethod<Request, BlockSums, Combination>({

@@ -4,7 +4,7 @@ import { baseOf, number, onlyModel } from "./parameters.ts";
 
 /**
  * NearSwap: the base moves to the model where they are near, and by a distance of t where they are far apart.
- * Paper: none; the formula is mergekit's. methods.md, "Selection and fusion". One pass.
+ * Paper: none; the formula is mergekit's. docs/spec/methods.md, "Selection and fusion". One pass.
  */
 export const nearSwap = defineMethod<never, null, null>({
   name: "nearswap",

@@ -32,7 +32,7 @@ const COLUMNS_MAX = 2 ** 18;
 
 /**
  * SLERP of two models by weights, over whole tensors, rows or columns, of models or of deltas.
- * Paper: Shoemake 1985, as slerp. methods.md, "Geometry".
+ * Paper: Shoemake 1985, as slerp. docs/spec/methods.md, "Geometry".
  * Survey: the three dots of each vector, float64; of rows while merging. Memory in merge: one f32 per element.
  */
 export const nuslerp = defineMethod<Vectors, Summary, Verdict>({

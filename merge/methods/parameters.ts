@@ -19,7 +19,7 @@ export const sumParameters: Readonly<Record<string, ParameterDeclaration>> = {
   },
 };
 
-/** What every method takes that looks at a tensor as a whole. The recipe room cuts the tensors (recipe.md, "Experts"). */
+/** What every method takes that looks at a tensor as a whole. The recipe room cuts the tensors (docs/recipe.md, "Experts"). */
 export const scopeParameter: Readonly<Record<string, ParameterDeclaration>> = {
   scope: {
     scope: "global",

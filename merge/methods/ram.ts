@@ -36,7 +36,7 @@ const common = {
   refused: {},
 } as const satisfies Partial<MethodDefinition>;
 
-/** RAM: changes that several models share are averaged over these, those of one model kept. methods.md, "Selection and fusion". */
+/** RAM: changes that several models share are averaged over these, those of one model kept. docs/spec/methods.md, "Selection and fusion". */
 export const ram = defineMethod<never, null, Verdict>({
   ...common,
   name: "ram",

@@ -21,7 +21,7 @@ export interface RangeContext {
   readonly elementCount: number;
   /** Whether this range is the whole tensor. */
   readonly whole: boolean;
-  /** Length of the last dimension, and elements of a block (methods.md). */
+  /** Length of the last dimension, and elements of a block (docs/spec/methods.md). */
   readonly rowLength: number;
   readonly blockElements: number;
   /**

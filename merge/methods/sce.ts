@@ -32,12 +32,12 @@ interface Verdict {
   readonly weights: readonly PlainNumber[];
 }
 
-/** methods.md: below this the mean squares of all models say nothing, and nor does a sum of weights divide. */
+/** docs/spec/methods.md: below this the mean squares of all models say nothing, and nor does a sum of weights divide. */
 const NEXT_TO_NOTHING = 1e-6;
 
 /**
  * SCE: select elements by their variance among the models, weigh models by their deltas' energy, elect signs.
- * Paper: Wan et al. 2024, arXiv:2408.07990 (FuseChat). methods.md, "Selection and fusion".
+ * Paper: Wan et al. 2024, arXiv:2408.07990 (FuseChat). docs/spec/methods.md, "Selection and fusion".
  * Survey: the exact threshold of the variances (order-statistics.ts), then the sums of masked squares, float64. The variance of an
  * element streams (Welford): memory does not grow with the number of models.
  */

@@ -11,7 +11,7 @@ interface Combination {
 
 /**
  * Spherical linear interpolation between two models, over the whole tensor.
- * Paper: Shoemake 1985, "Animating rotation with quaternion curves". methods.md, "Geometry".
+ * Paper: Shoemake 1985, "Animating rotation with quaternion curves". docs/spec/methods.md, "Geometry".
  * Survey: the dots v0·v0, v0·v1, v1·v1 in float64. Memory in merge: one f32 per element.
  */
 export const slerp = defineMethod<"dots", BlockSums, Combination>({

@@ -13,7 +13,7 @@ import {
 } from "./task-vectors.ts";
 
 /**
- * Sparsified task vectors (methods.md): delta → mask → rescale → weight → consensus → sum → normalize → lambda → + base.
+ * Sparsified task vectors (docs/spec/methods.md): delta → mask → rescale → weight → consensus → sum → normalize → lambda → + base.
  * Each method is a choice of mask, consensus and defaults; the pipeline is task-vectors.ts, the masks are masks.ts.
  */
 interface Choice {

@@ -25,7 +25,7 @@ import { baseOf, flag, floatDtype, number } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
 import { fieldsOf, readBlockSums, type SurveyedRange } from "./summary-forms.ts";
 
-/** The pipeline of all sparsified task vectors; methods.md, "Sparsified task vectors". */
+/** The pipeline of all sparsified task vectors; docs/spec/methods.md, "Sparsified task vectors". */
 
 export type Consensus = "sign" | "none";
 type RescaleMode = SumKind | "inverse_keep";
@@ -139,7 +139,7 @@ function verdict(task: TensorTask, masks: Masks, scales: readonly number[]): Tas
   return { verdict: { masks, scales }, ...(warnings.length > 0 ? { warnings } : {}) };
 }
 
-/** methods.md, "rescale": before / after, unless either is next to nothing. */
+/** docs/spec/methods.md, "rescale": before / after, unless either is next to nothing. */
 function scaleOf(before: number, after: number): number {
   return before < 1e-7 || after < 1e-7 ? 1 : before / after;
 }
@@ -396,7 +396,7 @@ async function deltaOfRow(context: RangeContext, model: ModelSource): Promise<Ad
   return row;
 }
 
-/** A factor per rank: f32 of weight / p, p as in random.md. */
+/** A factor per rank: f32 of weight / p, p as in docs/spec/random.md. */
 function rankScaler(
   context: RangeContext,
   plan: MaskPlan & { kind: "ranked" },

@@ -1,6 +1,6 @@
 import type { TensorTask } from "./tensor-task.ts";
 
-/** methods.md: a block is the smallest number of whole rows that holds at least this many elements. */
+/** docs/spec/methods.md: a block is the smallest number of whole rows that holds at least this many elements. */
 export const BLOCK_MIN_ELEMENTS = 65_536;
 
 export interface Geometry {
@@ -19,7 +19,7 @@ export function geometryOf(shape: readonly number[]): Geometry {
   return { elementCount, rowLength, blockElements: rowLength * Math.ceil(BLOCK_MIN_ELEMENTS / rowLength) };
 }
 
-/** Elements of the output tensor that lie before those of the task: other experts'. Random masks count them (random.md). */
+/** Elements of the output tensor that lie before those of the task: other experts'. Random masks count them (docs/spec/random.md). */
 export function elementsBefore(task: TensorTask): number {
   return (task.expert?.index ?? 0) * geometryOf(task.shape).elementCount;
 }

@@ -39,7 +39,7 @@ export interface StoredSource extends SourceShape {
 }
 
 /**
- * base + scale * (B A), in float64 in order of rank, rounded once to f32: a weight with its low-rank adapter (recipe.md, "Model
+ * base + scale * (B A), in float64 in order of rank, rounded once to f32: a weight with its low-rank adapter (docs/spec/recipe.md, "Model
  * references"). The weight is the matrix [rows, columns] that its shape makes when all dimensions but the first are one.
  */
 export interface AdapterSource extends SourceShape {

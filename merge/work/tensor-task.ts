@@ -5,9 +5,9 @@ import type { TensorSource } from "./tensor-source.ts";
 export type ParameterValue = number | boolean | string;
 export type Parameters = Readonly<Record<string, ParameterValue>>;
 
-/** One of the x_i of methods.md. */
+/** One of the x_i of docs/spec/methods.md. */
 export type ModelSource = TensorSource & {
-  /** Position among the slice's sources without the base: the model index of random masks (random.md). */
+  /** Position among the slice's sources without the base: the model index of random masks (docs/spec/random.md). */
   readonly index: number;
   /** Per-tensor parameters, all of the method's, resolved; a parameter that is unset has no key. */
   readonly parameters: Parameters;

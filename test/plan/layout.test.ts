@@ -9,7 +9,7 @@ import { readSafetensors } from "../support/read-safetensors.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { bytesOf, taskOf } from "./made-up-tasks.ts";
 
-/** Blocks as methods.md defines them, written anew: the smallest number of whole rows with at least 65,536 elements. */
+/** Blocks as docs/spec/methods.md defines them, written anew: the smallest number of whole rows with at least 65,536 elements. */
 function blockElements({ shape }: TensorTask): number {
   if (shape.length < 2 || shape.at(-1) === 0) return 65_536;
   const row = shape.at(-1)!;

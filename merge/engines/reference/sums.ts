@@ -5,7 +5,7 @@ import type { Memory } from "./memory.ts";
 
 const LANES = LANES_BYTES / 8;
 
-/** The order in which lanes are added is part of the result (methods.md). */
+/** The order in which lanes are added is part of the result (docs/spec/methods.md). */
 function foldedLanes(lanes: Float64Array): number {
   const pair = (lane: number): number => lanes[lane]! + lanes[lane + 1]!;
   return pair(0) + pair(2) + (pair(4) + pair(6));

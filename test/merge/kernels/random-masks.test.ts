@@ -78,7 +78,7 @@ test("the kernel's words are Random123's known answers", () => {
   }
 });
 
-test("the kernel's words for a tensor, model and seed are those of random.md", () => {
+test("the kernel's words for a tensor, model and seed are those of docs/spec/random.md", () => {
   const table: [bigint, number, string][] = [
     [0n, 0, "12531c07 9939082a 58e861da 11f929f5 781c0834 44496a48 7a08a8e7 10b51580"],
     [0n, 1, "000311cb 2620e098 186c0cd5 164ae297 ee670be8 4fb7f573 b6004343 01d5b185"],
@@ -97,7 +97,7 @@ test.each([
   [2147483648, 8217, [3, 4, 6, 7, 8, 11, 13, 18, 19, 20]],
   [1288490188, 4940, [3, 4, 6, 7, 20, 24, 29, 33, 34, 36]],
   [429496729, 1662, [3, 4, 6, 7, 24, 29, 36, 37, 50, 53]],
-])("threshold %i keeps %i of 16384 elements, the first as random.md has them", (threshold, count, firstKept) => {
+])("threshold %i keeps %i of 16384 elements, the first as docs/spec/random.md has them", (threshold, count, firstKept) => {
   const mask = maskRandom({ seedLow: 42, seedHigh: 0, model: 1, ...name }, 0, threshold, 16384);
   const kept = Array.from({ length: 16384 }, (_, k) => k).filter((k) => isSet(mask, k));
   expect(kept.length).toBe(count);

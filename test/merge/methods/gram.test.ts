@@ -11,7 +11,7 @@ const SHAPE = { blockElements: 64, pieceElements: 16, spareBytes: 0 };
 const modelsOf = (count: number, elements: number) =>
   Array.from({ length: count }, (_, seed) => f32Of({ style: "ordinary", equal: false, seed }, elements));
 
-/** The dot as methods.md has it: lanes within a block, blocks in order. */
+/** The dot as docs/spec/methods.md has it: lanes within a block, blocks in order. */
 function dotInBlocks(a: Float32Array, b: Float32Array): number {
   let total = 0;
   for (let block = 0; block < a.length; block += SHAPE.blockElements) {
