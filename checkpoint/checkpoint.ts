@@ -1,3 +1,4 @@
+import type { Version } from "../storage/index.ts";
 import type { StoredDtype } from "./dtype.ts";
 import type { ModelOrigin } from "./model-card.ts";
 
@@ -40,8 +41,7 @@ export interface Sidecar {
   /** Where to open it: absolute, links resolved. */
   readonly path: string;
   readonly sizeBytes: number;
-  readonly mtimeNs: bigint;
-  readonly inode: bigint;
+  readonly version: Version;
 }
 
 export interface CheckpointFile {
@@ -50,8 +50,7 @@ export interface CheckpointFile {
   /** Where to open it: absolute, links resolved (a Hub snapshot links into blobs/). */
   readonly path: string;
   readonly sizeBytes: number;
-  readonly mtimeNs: bigint;
-  readonly inode: bigint;
+  readonly version: Version;
   /** SHA-256 (lowercase hex) of the length prefix and the header as they stand in the file. */
   readonly headerSha256: string;
 }

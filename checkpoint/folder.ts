@@ -57,8 +57,8 @@ export class Folder {
     const path = await this.resolve(name);
     const found = await this.#store.identity(path);
     if (found?.kind !== "file") return undefined;
-    const { sizeBytes, mtimeNs, inode } = found;
-    return { path, sizeBytes, mtimeNs, inode };
+    const { sizeBytes, version } = found;
+    return { path, sizeBytes, version };
   }
 
   /** A file's bytes and its state while they were read. */

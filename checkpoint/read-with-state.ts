@@ -9,7 +9,7 @@ export async function readWithState(
 ): Promise<{ readonly bytes: Uint8Array; readonly state: Sidecar }> {
   const file = await store.open(path, "read");
   try {
-    const { sizeBytes, mtimeNs, inode } = await file.identity();
+    const { sizeBytes, version } = await file.identity();
     if (sizeBytes > limitBytes) {
       throw new StorageError(
         "storage/too-large",
@@ -19,7 +19,7 @@ export async function readWithState(
     }
     const bytes = new Uint8Array(sizeBytes);
     await file.read(0, bytes);
-    return { bytes, state: { path, sizeBytes, mtimeNs, inode } };
+    return { bytes, state: { path, sizeBytes, version } };
   } finally {
     await file.close();
   }

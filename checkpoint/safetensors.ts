@@ -29,7 +29,7 @@ export async function readSafetensorsHeader(
 ): Promise<SafetensorsHeader> {
   const stored = await store.open(path, "read");
   try {
-    const { sizeBytes, mtimeNs, inode } = await stored.identity();
+    const { sizeBytes, version } = await stored.identity();
     if (sizeBytes < PREFIX_BYTES) {
       throw truncated(label, `the file has ${sizeBytes} bytes, the length of the header alone takes ${PREFIX_BYTES}`);
     }
@@ -42,7 +42,7 @@ export async function readSafetensorsHeader(
     await stored.read(PREFIX_BYTES, head.subarray(PREFIX_BYTES));
     const dataBytes = sizeBytes - head.length;
     const { entries, metadata } = scanHeader(head.subarray(PREFIX_BYTES), dataBytes, label, fileIndex);
-    return { file: { path, sizeBytes, mtimeNs, inode, headerSha256: sha256Hex(head) }, entries, metadata };
+    return { file: { path, sizeBytes, version, headerSha256: sha256Hex(head) }, entries, metadata };
   } finally {
     await stored.close();
   }

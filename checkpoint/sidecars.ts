@@ -20,8 +20,7 @@ export async function readSidecar(
     return folder.readWhole(name, limitBytes);
   }
   const { bytes, state } = await readWithState(store, known.path, limitBytes);
-  const changed = (["sizeBytes", "mtimeNs", "inode"] as const).filter((part) => state[part] !== known[part]);
-  if (changed.length === 0) return bytes;
+  if (state.sizeBytes === known.sizeBytes && state.version === known.version) return bytes;
   throw new CheckpointError("checkpoint/changed", `${quoted(known.path)} changed since it was looked at first`, {
     hint: "Put the old file back and run the same command again, or merge anew from what is there now with --restart.",
   });

@@ -369,6 +369,6 @@ function documentsOf({ sidecars }: Checkpoint, isCopied: boolean): readonly Inpu
   });
 }
 
-function inputFileOf({ path, sizeBytes, mtimeNs, inode }: InputFile): InputFile {
-  return { path, sizeBytes, mtimeNs, inode };
+function inputFileOf({ path, sizeBytes, version }: InputFile): InputFile {
+  return { path, sizeBytes, version };
 }

@@ -1,5 +1,6 @@
 export { type StorageCode, StorageError, storageCodes } from "./errors.ts";
 export { FileStore } from "./file/file-store.ts";
+export { fileVersion } from "./file/file-version.ts";
 export { freeBytes } from "./file/free-bytes.ts";
 export { linkless } from "./file/linkless-store.ts";
 export type {
@@ -11,5 +12,6 @@ export type {
   OpenOptions,
   Store,
   StoredFile,
+  Version,
 } from "./store.ts";
 export { readWhole, writeWhole } from "./whole.ts";

@@ -57,12 +57,18 @@ export interface Lock {
   release(): Promise<void>;
 }
 
-/** Two states of a file with equal identity hold the same bytes, as far as a file system can tell. */
+/**
+ * One state of a file: two that are equal hold the same bytes, as far as its store can tell. Kept, compared and shown to people; what stands
+ * in it is for its store alone.
+ */
+export type Version = string;
+
 export interface FileIdentity {
   readonly kind: "file" | "directory" | "other";
   readonly sizeBytes: number;
-  readonly mtimeNs: bigint;
-  readonly inode: bigint;
+  readonly version: Version;
+  /** Where files have one: the same for as long as it is the same file, whatever is written to it. */
+  readonly inode?: bigint;
 }
 
 export interface DirectoryEntry {

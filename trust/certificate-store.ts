@@ -182,7 +182,7 @@ function signedBy(certificate: X509Certificate, authority: X509Certificate): boo
 async function stateOf(store: Store, files: TrustFiles): Promise<string> {
   const states = [files.certificate, files.key, files.authority].map(async (path) => {
     const identity = await store.identity(path);
-    return identity === undefined ? "nothing" : `${identity.inode} ${identity.sizeBytes} ${identity.mtimeNs}`;
+    return identity === undefined ? "nothing" : `${identity.sizeBytes} bytes, ${identity.version}`;
   });
   return (await Promise.all(states)).join("; ");
 }

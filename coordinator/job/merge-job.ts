@@ -566,7 +566,7 @@ function checkSameJob({ plan, digest, out }: MergeJobOptions, history: JobHistor
   );
 }
 
-/** Sizes, times and inodes are those that the journal noted. */
+/** Sizes and versions are those that the journal noted. */
 function checkSameInputs({ inputs }: MergeJobOptions, history: JobHistory): void {
   for (const [k, { label, files }] of inputs.entries()) {
     for (const [f, file] of files.entries()) {

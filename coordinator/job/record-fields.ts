@@ -1,4 +1,5 @@
 import type { Failure, InputFile, Json, WorkerId } from "../../merge/work/index.ts";
+import { fileVersion } from "../../storage/index.ts";
 import type { Vote } from "../core/index.ts";
 import { badRecord } from "./journal-data.ts";
 
@@ -108,8 +109,10 @@ export function inputFileIn(fields: RecordFields): InputFile {
   return {
     path: fields.text("path"),
     sizeBytes: fields.count("sizeBytes"),
-    mtimeNs: fields.bigint("mtimeNs"),
-    inode: fields.bigint("inode"),
+    // Journals of 0.1.0 have what a file's version was made of.
+    version: fields.has("version")
+      ? fields.text("version")
+      : fileVersion({ inode: fields.bigint("inode"), mtimeNs: fields.bigint("mtimeNs") }),
   };
 }
 

@@ -266,6 +266,6 @@ function documentsIn(documents: Json, k: number): InputDocument[] {
   });
 }
 
-function stateRecord({ path, sizeBytes, mtimeNs, inode }: InputFile) {
-  return { path, sizeBytes, mtimeNs: String(mtimeNs), inode: String(inode) };
+function stateRecord({ path, sizeBytes, version }: InputFile) {
+  return { path, sizeBytes, version };
 }

@@ -47,11 +47,10 @@ export function messageOfJob(job: RemoteJob, reach: WorkerReach): JobDescription
     planSha256: bytesOfHex(job.planDigest),
     inputs: job.inputs.map(({ label, files }, input) => ({
       label,
-      files: files.map(({ sizeBytes, mtimeNs, inode }, file) => ({
+      files: files.map(({ sizeBytes, version }, file) => ({
         place: job.inputPlaces[input]?.[file],
         sizeBytes: BigInt(sizeBytes),
-        mtimeNs,
-        inode,
+        version,
         headerSha256: bytesOfHex(job.plan.inputs[input]?.files[file]?.headerSha256 ?? ""),
       })),
     })),

@@ -30,8 +30,8 @@ export interface JobDescription {
 export interface InputFile {
   readonly path: string;
   readonly sizeBytes: number;
-  readonly mtimeNs: bigint;
-  readonly inode: bigint;
+  /** What its store knows this state of it by. */
+  readonly version: string;
 }
 
 /** A file beside an input's weights (config, tokenizer, what is carried along), and the state in which the plan was made with it. */

@@ -2,7 +2,7 @@ import type { InputFile } from "./assignment.ts";
 import { MergeError } from "./errors.ts";
 
 /** What tells two states of a file apart without reading it. */
-export type FileState = Pick<InputFile, "sizeBytes" | "mtimeNs" | "inode">;
+export type FileState = Pick<InputFile, "sizeBytes" | "version">;
 
 /**
  * Same headers are not the same input: that a file is still what it was when the merge began.
@@ -11,8 +11,7 @@ export type FileState = Pick<InputFile, "sizeBytes" | "mtimeNs" | "inode">;
 export function checkSameState(label: string, expected: InputFile, found: FileState): void {
   const changes = [
     expected.sizeBytes === found.sizeBytes ? [] : [`size ${expected.sizeBytes} → ${found.sizeBytes} bytes`],
-    expected.mtimeNs === found.mtimeNs ? [] : [`modified ${timeOf(expected.mtimeNs)} → ${timeOf(found.mtimeNs)}`],
-    expected.inode === found.inode ? [] : [`inode ${expected.inode} → ${found.inode}`],
+    expected.version === found.version ? [] : [`${expected.version} → ${found.version}`],
   ].flat();
   if (changes.length === 0) return;
   throw inputChanged(`${label}: ${expected.path} changed since the merge began (${changes.join(", ")})`);
@@ -22,8 +21,4 @@ export function inputChanged(message: string): MergeError {
   return new MergeError("merge/input-changed", message, {
     hint: "Slices already computed are from the old file. Put it back and run again, or merge anew from what is there now with --restart.",
   });
-}
-
-function timeOf(ns: bigint): string {
-  return new Date(Number(ns / 1_000_000n)).toISOString();
 }

@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { errnoOf, StorageError, storageError } from "../errors.ts";
 import type { FileIdentity, StoredFile } from "../store.ts";
+import { fileVersion } from "./file-version.ts";
 
 const fstat = promisify(fs.fstat);
 const read = promisify(fs.read);
@@ -139,7 +140,7 @@ export function identityOf(stats: fs.BigIntStats): FileIdentity {
   return {
     kind: stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "other",
     sizeBytes: Number(stats.size),
-    mtimeNs: stats.mtimeNs,
+    version: fileVersion({ inode: stats.ino, mtimeNs: stats.mtimeNs }),
     inode: stats.ino,
   };
 }

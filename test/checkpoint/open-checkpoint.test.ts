@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type CheckpointError, openCheckpoint, readSafetensorsHeader } from "../../checkpoint/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, fileVersion } from "../../storage/index.ts";
 import { readCheckpoint } from "../support/read-safetensors.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { type WriteTensor, writeRawSafetensors, writeSafetensors, writeSharded } from "../support/write-safetensors.ts";
@@ -74,8 +74,7 @@ describe("openCheckpoint", () => {
       name: first,
       path,
       sizeBytes: bytes.length,
-      mtimeNs: stats.mtimeNs,
-      inode: stats.ino,
+      version: fileVersion({ inode: stats.ino, mtimeNs: stats.mtimeNs }),
       headerSha256: createHash("sha256").update(bytes.subarray(0, -4)).digest("hex"),
     });
   });

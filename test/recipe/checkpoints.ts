@@ -26,8 +26,7 @@ export function checkpointOf(tensors: readonly TensorShape[], config?: Record<st
     name: "model.safetensors",
     path: "/nowhere/model.safetensors",
     sizeBytes: offsetBytes,
-    mtimeNs: 0n,
-    inode: 0n,
+    version: "1",
     headerSha256: "",
   };
   return { root: "/nowhere", files: [file], tensors: entries, config, companions: [] };

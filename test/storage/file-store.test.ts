@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
-import { FileStore, readWhole, type StorageError, type Store, writeWhole } from "../../storage/index.ts";
+import { FileStore, fileVersion, readWhole, type StorageError, type Store, writeWhole } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const disk = vi.hoisted(() => ({ fails: false }));
@@ -181,16 +181,21 @@ describe("a file store", () => {
     expect(identity).toEqual({
       kind: "file",
       sizeBytes: 4,
-      mtimeNs: fs.statSync(path, { bigint: true }).mtimeNs,
+      version: expect.stringMatching(/^inode [0-9]+, modified 20[0-9T:-]+\.[0-9]{9}Z$/),
       inode: fs.statSync(path, { bigint: true }).ino,
     });
+    const { mtimeNs, ino } = fs.statSync(path, { bigint: true });
+    const version = fileVersion({ inode: ino, mtimeNs });
+    expect(identity?.version).toBe(version);
+    expect(fileVersion({ inode: ino, mtimeNs: mtimeNs + 1n })).not.toBe(version);
+    expect(fileVersion({ inode: 3n, mtimeNs: -1n })).toBe("inode 3, modified 1969-12-31T23:59:59.999999999Z");
     expect(await store.identity(join(folder, "link"))).toEqual(identity);
     expect(await store.identity(join(folder, "none"))).toBeUndefined();
     expect(await store.identity(join(path, "below-a-file"))).toBeUndefined();
     expect((await store.identity(folder))?.kind).toBe("directory");
     fs.writeFileSync(join(folder, "b"), "4567");
     fs.renameSync(join(folder, "b"), path);
-    expect((await store.identity(path))?.inode).not.toBe(identity?.inode);
+    expect((await store.identity(path))?.version).not.toBe(version);
   });
 
   test("gives the identity of the open file, not of what took its name", async () => {

@@ -2,7 +2,7 @@ import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { FileStore, type Store } from "../../storage/index.ts";
+import { FileStore, fileVersion, type Store } from "../../storage/index.ts";
 import { PAGE_BYTES } from "./simulated-disk.ts";
 import { type Fault, PowerLoss, SimulatedStore } from "./simulated-store.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
@@ -292,7 +292,12 @@ test("files of a real directory are there, durable, with their identities", asyn
   await writeFile(join(folder, "sub", "f"), "x".repeat(5000), { mode: 0o400 });
   const store = (await SimulatedStore.fromDirectory(folder, "/models/m")).crash(1);
   const { ino, mtimeNs } = await stat(join(folder, "sub", "f"), { bigint: true });
-  expect(await store.identity("/models/m/sub/f")).toEqual({ kind: "file", sizeBytes: 5000, mtimeNs, inode: ino });
+  expect(await store.identity("/models/m/sub/f")).toEqual({
+    kind: "file",
+    sizeBytes: 5000,
+    version: fileVersion({ inode: ino, mtimeNs }),
+    inode: ino,
+  });
   expect(textOf(store, "/models/m/sub/f")).toBe("x".repeat(5000));
   expect(store.operations.map(({ kind }) => kind)).toEqual(["identity"]);
 });

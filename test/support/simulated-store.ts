@@ -4,6 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import {
   type DirectoryEntry,
   type FileIdentity,
+  fileVersion,
   type Lock,
   type LockOptions,
   type OpenMode,
@@ -455,8 +456,9 @@ function namesIn(path: string): readonly string[] {
 
 function identityOf(node: SimulatedNode): FileIdentity & { readonly kind: "file" | "directory" } {
   const { inode, mtimeNs } = node;
-  if (node instanceof SimulatedFile) return { kind: "file", sizeBytes: node.sizeBytes, mtimeNs, inode };
-  return { kind: "directory", sizeBytes: PAGE_BYTES, mtimeNs, inode };
+  const version = fileVersion({ inode, mtimeNs });
+  if (node instanceof SimulatedFile) return { kind: "file", sizeBytes: node.sizeBytes, version, inode };
+  return { kind: "directory", sizeBytes: PAGE_BYTES, version, inode };
 }
 
 function missing(action: string, path: string, belowFile: boolean): StorageError {

@@ -65,11 +65,10 @@ function planFrom({ jobId, planSha256 }: JobMessage, planText: Uint8Array): Plan
 function remoteFiles(message: JobMessage): JobDescription["inputs"] {
   return message.inputs.map(({ label, files }, input) => ({
     label,
-    files: files.map(({ sizeBytes, mtimeNs, inode }, file) => ({
+    files: files.map(({ sizeBytes, version }, file) => ({
       path: inputPath(input, file),
       sizeBytes: numberOf(sizeBytes, "a size"),
-      mtimeNs,
-      inode,
+      version,
     })),
   }));
 }
@@ -88,7 +87,7 @@ async function localFiles(store: Store, roots: Roots, message: JobMessage): Prom
   return message.inputs.map(({ label, files }) => ({ label, files: found.splice(0, files.length) }));
 }
 
-/** Times and inodes differ from machine to machine; sizes and headers must not. */
+/** Versions differ from machine to machine; sizes and headers must not. */
 async function checkedFile(store: Store, roots: Roots, label: string, { place, sizeBytes, headerSha256 }: InputFile) {
   const path = await roots.resolve(place, "read");
   const { file } = await readSafetensorsHeader(store, path, label);
@@ -97,7 +96,7 @@ async function checkedFile(store: Store, roots: Roots, label: string, { place, s
     bytesOfHex(file.headerSha256).equals(headerSha256) ? [] : ["another header"],
   ].flat();
   if (differences.length === 0) {
-    return { path, sizeBytes: file.sizeBytes, mtimeNs: file.mtimeNs, inode: file.inode };
+    return { path, sizeBytes: file.sizeBytes, version: file.version };
   }
   throw new WorkerError(
     "worker/input-differs",

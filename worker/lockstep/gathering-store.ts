@@ -22,8 +22,8 @@ export class GatheringStore implements SessionStore {
     const file = await this.#store.open(path, mode, options);
     if (mode !== "read" || !this.#inputs.has(path)) return file;
     // A file that is replaced meanwhile is another: its reads must not mix with those of the old one.
-    const { inode, mtimeNs, sizeBytes } = await file.identity();
-    const key = `${path}/${inode}/${mtimeNs}/${sizeBytes}`;
+    const { version, sizeBytes } = await file.identity();
+    const key = `${path}/${version}/${sizeBytes}`;
     return {
       path,
       identity: () => file.identity(),

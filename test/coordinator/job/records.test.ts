@@ -26,7 +26,7 @@ describe("the history of a job", () => {
   });
 
   test("gives back inputs to the nanosecond, and what was to be replaced", async () => {
-    const file = { path: "/m/x", sizeBytes: 12, mtimeNs: 1_700_000_000_123_456_789n, inode: 2n ** 60n + 1n };
+    const file = { path: "/m/x", sizeBytes: 12, version: "inode 7, at noon" };
     const plan = { version: 1 } as Plan;
     const history = await historyAfter((records) => records.begun(plan, "digest", { a: 1 }, [[file]], ["old"]));
     expect(history).toMatchObject({ plan: "digest", planVersion: 1, facts: { a: 1 }, replaced: ["old"] });
@@ -34,7 +34,7 @@ describe("the history of a job", () => {
   });
 
   test("gives back the files beside the weights, by name; a journal of an earlier version does not tell of them", async () => {
-    const document = { name: "config.json", path: "/m/config.json", sizeBytes: 3, mtimeNs: 1n, inode: 2n ** 60n + 1n };
+    const document = { name: "config.json", path: "/m/config.json", sizeBytes: 3, version: "3" };
     const plan = { version: 1 } as Plan;
     const history = await historyAfter((records) => records.begun(plan, "digest", {}, [[]], [], [[document]]));
     expect(history.documents).toEqual([[document]]);
@@ -101,14 +101,20 @@ describe("the history of a job", () => {
   });
 
   const begun = { state: "begun", plan: "digest", planVersion: 1, facts: {}, inputs: [], replaced: [] };
-  const file = { path: "/m/x", sizeBytes: 12, mtimeNs: "1", inode: "2" };
+  const file = { path: "/m/x", sizeBytes: 12, version: "1" };
+  const oldFile = { path: "/m/x", sizeBytes: 12, mtimeNs: "1700000000123456789", inode: "2" };
   const refused: readonly (readonly [subject: string, body: Json, said: RegExp])[] = [
     ["job", 7, /record job: 7 is no object/],
     ["job", { state: null }, /record job: state is null, not a text/],
     ["job", { ...begun, plan: 7 }, /record job: plan is 7, not a text/],
     ["job", { ...begun, planVersion: "2" }, /planVersion is "2", not a count/],
     ["job", { ...begun, inputs: [file] }, /record job: inputs\[0\] is no list/],
-    ["job", { ...begun, inputs: [[{ ...file, inode: 2 }]] }, /record job, inputs\[0\]\[0\]: inode is 2, not a whole/],
+    [
+      "job",
+      { ...begun, inputs: [[{ ...file, version: 2 }]] },
+      /record job, inputs\[0\]\[0\]: version is 2, not a text/,
+    ],
+    ["job", { ...begun, inputs: [[{ ...oldFile, inode: 2 }]] }, /inputs\[0\]\[0\]: inode is 2, not a whole/],
     ["job", { ...begun, replaced: [1] }, /replaced is \[1\], not a list of texts/],
     ["job", { state: "publishing" }, /files is missing, not a list/],
     ["job", { state: "publishing", files: [{ name: "x", sizeBytes: -1, sha256: "" }] }, /files\[0\]: sizeBytes is -1/],
@@ -128,11 +134,12 @@ describe("the history of a job", () => {
 
   test("records of the version before are read", async () => {
     const history = await historyOf([
-      ["job", { state: "begun", plan: "digest", facts: {}, inputs: [[file]] }],
+      ["job", { state: "begun", plan: "digest", facts: {}, inputs: [[oldFile]] }],
       ["slice/s000001", { state: "done", attempt: 4, sha256: "x" }],
       ["job", { state: "take-over", holder: "5f", about: {} }],
     ]);
-    expect(history).toMatchObject({ plan: "digest", replaced: [], inputs: [[{ path: "/m/x", inode: 2n }]] });
+    const version = "inode 2, modified 2023-11-14T22:13:20.123456789Z";
+    expect(history).toMatchObject({ plan: "digest", replaced: [], inputs: [[{ path: "/m/x", version }]] });
     expect(history.slices.get(sliceOf(A))).toMatchObject({ attempt: 4, doneSha256: "x" });
   });
 });

@@ -111,9 +111,7 @@ export async function openRig({
     id: JOB,
     plan,
     planDigest: "cd".repeat(32),
-    inputs: [
-      { label: "base", files: [{ path: inputPath, ...{ sizeBytes: 100, mtimeNs: 0n, inode: 0n }, ...identity }] },
-    ],
+    inputs: [{ label: "base", files: [{ path: inputPath, ...{ sizeBytes: 100, version: "1" }, ...identity }] }],
     shardPaths: [shardPath],
     inputPlaces: [[{ root: "models", path: "base/model.safetensors" }]],
     shardPlaces: [{ root: "out", path: "merged/.deltaworks/stage/model.safetensors" }],

@@ -97,12 +97,15 @@ test.each([
   [2147483648, 8217, [3, 4, 6, 7, 8, 11, 13, 18, 19, 20]],
   [1288490188, 4940, [3, 4, 6, 7, 20, 24, 29, 33, 34, 36]],
   [429496729, 1662, [3, 4, 6, 7, 24, 29, 36, 37, 50, 53]],
-])("threshold %i keeps %i of 16384 elements, the first as docs/spec/random.md has them", (threshold, count, firstKept) => {
-  const mask = maskRandom({ seedLow: 42, seedHigh: 0, model: 1, ...name }, 0, threshold, 16384);
-  const kept = Array.from({ length: 16384 }, (_, k) => k).filter((k) => isSet(mask, k));
-  expect(kept.length).toBe(count);
-  expect(kept.slice(0, 10)).toEqual(firstKept);
-});
+])(
+  "threshold %i keeps %i of 16384 elements, the first as docs/spec/random.md has them",
+  (threshold, count, firstKept) => {
+    const mask = maskRandom({ seedLow: 42, seedHigh: 0, model: 1, ...name }, 0, threshold, 16384);
+    const kept = Array.from({ length: 16384 }, (_, k) => k).filter((k) => isSet(mask, k));
+    expect(kept.length).toBe(count);
+    expect(kept.slice(0, 10)).toEqual(firstKept);
+  },
+);
 
 const stream = { seedLow: 0xdeadbeef, seedHigh: 0x1234567, model: 3, ...name };
 

@@ -7,7 +7,7 @@ import type { JobDescription, StoredSource, TensorSource } from "../../../merge/
 import { InputFiles } from "../../../runtime/input-files.ts";
 import { LastProduct } from "../../../runtime/sources/product-source.ts";
 import { SourceReader } from "../../../runtime/sources/source-reader.ts";
-import { FileStore } from "../../../storage/index.ts";
+import { FileStore, fileVersion } from "../../../storage/index.ts";
 import { codings } from "../../merge/engines/awkward-values.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { writeSafetensors } from "../../support/write-safetensors.ts";
@@ -47,7 +47,7 @@ export class StoredTensors {
       });
       offsetBytes += bytes.length;
     }
-    const file = { path, sizeBytes: Number(size), mtimeNs, inode: ino };
+    const file = { path, sizeBytes: Number(size), version: fileVersion({ inode: ino, mtimeNs }) };
     this.job = {
       seed: { low: 0, high: 0 },
       allowNonfinite: false,

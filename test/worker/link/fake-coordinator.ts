@@ -343,11 +343,10 @@ export class FakeCoordinator {
       planSha256: bytesOfHex(this.#digest),
       inputs: this.#inputs.map(({ label, files }, k) => ({
         label,
-        files: files.map(({ path, sizeBytes, mtimeNs, inode }, f) => ({
+        files: files.map(({ path, sizeBytes, version }, f) => ({
           place: { root: "models", path: relative(models, path) },
           sizeBytes: BigInt(sizeBytes),
-          mtimeNs,
-          inode,
+          version,
           headerSha256: bytesOfHex(this.plan.inputs[k]!.files[f]!.headerSha256),
         })),
       })),
