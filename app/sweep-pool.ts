@@ -1,8 +1,16 @@
 import { hostname } from "node:os";
 import type { WorkerLink, WorkerListener, WorkerSource } from "../coordinator/link/index.ts";
-import type { Assignment, AttemptRef, Failure, JobDescription, UnitId, WorkerId } from "../merge/work/index.ts";
+import {
+  type Assignment,
+  type AttemptRef,
+  type Failure,
+  type JobDescription,
+  textOfAttempt,
+  type UnitId,
+  type WorkerId,
+} from "../merge/work/index.ts";
 import type { WorkerBudget } from "../runtime/index.ts";
-import type { EngineChoice, FromWorker, JobId } from "../worker/index.ts";
+import type { EngineChoice, FromWorker } from "../worker/index.ts";
 import { PoolThread } from "../worker/pool/index.ts";
 
 /** For each thread: one is computed while the one before it becomes durable. */
@@ -23,7 +31,7 @@ interface Merge {
 }
 
 interface Batch {
-  readonly assignments: Map<JobId, Assignment>;
+  readonly assignments: Map<string, Assignment>;
   readonly timer: NodeJS.Timeout;
 }
 
@@ -35,7 +43,7 @@ interface Batch {
 export class SweepPool {
   readonly #options: SweepPoolOptions;
   readonly #threads: { readonly thread: PoolThread; units: number }[] = [];
-  readonly #merges = new Map<JobId, Merge>();
+  readonly #merges = new Map<string, Merge>();
   readonly #batches = new Map<UnitId, Batch>();
   /** Where attempts in flight are. */
   readonly #places = new Map<string, number>();
@@ -66,7 +74,7 @@ export class SweepPool {
   }
 
   /** The workers of one merge. */
-  workersFor(job: JobId, description: JobDescription): WorkerSource {
+  workersFor(job: string, description: JobDescription): WorkerSource {
     return async (listener) => {
       this.#merges.set(job, { listener, held: 0 });
       for (const { thread } of this.#threads) thread.send({ type: "begin", job, description });
@@ -78,7 +86,7 @@ export class SweepPool {
     await Promise.all(this.#threads.map(({ thread }) => thread.end()));
   }
 
-  #link(job: JobId): WorkerLink {
+  #link(job: string): WorkerLink {
     return {
       id: "sweep" as WorkerId,
       kind: "local",
@@ -101,7 +109,7 @@ export class SweepPool {
     };
   }
 
-  #assign(job: JobId, assignment: Assignment): void {
+  #assign(job: string, assignment: Assignment): void {
     const merge = this.#merges.get(job);
     if (merge !== undefined) merge.held++;
     const { unit } = assignment;
@@ -136,16 +144,16 @@ export class SweepPool {
     for (const [job, assignment] of batch.assignments) this.#send(least, job, assignment);
   }
 
-  #send(home: number, job: JobId, assignment: Assignment): void {
+  #send(home: number, job: string, assignment: Assignment): void {
     const place = this.#threads[home];
     if (place === undefined) throw new Error(`there is no thread ${home}`);
     place.units++;
-    this.#places.set(keyOf(job, assignment), home);
+    this.#places.set(textOfAttempt({ job, ...assignment }), home);
     place.thread.send({ type: "assign", job, assignment, output: "stream" });
   }
 
-  #threadOf(job: JobId, attempt: AttemptRef): PoolThread | undefined {
-    const home = this.#places.get(keyOf(job, attempt));
+  #threadOf(job: string, attempt: AttemptRef): PoolThread | undefined {
+    const home = this.#places.get(textOfAttempt({ job, ...attempt }));
     return home === undefined ? undefined : this.#threads[home]?.thread;
   }
 
@@ -164,8 +172,8 @@ export class SweepPool {
     this.#merges.get(message.job)?.listener.reported("sweep" as WorkerId, message.report);
   }
 
-  #free(job: JobId, attempt: AttemptRef): void {
-    const key = keyOf(job, attempt);
+  #free(job: string, attempt: AttemptRef): void {
+    const key = textOfAttempt({ job, ...attempt });
     const place = this.#threads[this.#places.get(key) ?? -1];
     if (place !== undefined) place.units--;
     this.#places.delete(key);
@@ -176,8 +184,4 @@ export class SweepPool {
   #lost(failure: Failure): void {
     for (const { listener } of [...this.#merges.values()]) listener.lost("sweep" as WorkerId, failure);
   }
-}
-
-function keyOf(job: JobId, { unit, attempt }: AttemptRef): string {
-  return `${job}/${unit}/${attempt}`;
 }

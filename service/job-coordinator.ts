@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Shares, shareSlots, slotChanges } from "../coordinator/core/index.ts";
 import type { Outcome } from "../coordinator/job/index.ts";
-import { LinkError, type RemoteWorker } from "../coordinator/link/index.ts";
+import { LinkError, type WorkerPeer } from "../coordinator/link/index.ts";
 import { type JobClaim, type JobQueue, type JobRecord, QueueError, type Wish } from "../coordinator/queue/index.ts";
 import { type Failure, failureFrom } from "../merge/work/index.ts";
 import { checkOutputIsNoInput } from "../output/index.ts";
@@ -423,7 +423,7 @@ export class JobCoordinator {
 }
 
 /** All but those that were set aside; where there are no others, those that merely failed: another job may suit them better. */
-function ableOf(workers: readonly RemoteWorker[]): readonly RemoteWorker[] {
+function ableOf(workers: readonly WorkerPeer[]): readonly WorkerPeer[] {
   const sound = workers.filter(({ setAside }) => setAside === undefined);
   return sound.length > 0 ? sound : workers.filter(({ setAside }) => setAside?.code !== "coordinator/nondeterministic");
 }

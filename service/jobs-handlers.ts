@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { ServerErrorResponse, ServerUnaryCall, ServerWritableStream, sendUnaryData } from "@grpc/grpc-js";
 import { JOURNAL_NAME } from "../coordinator/job/index.ts";
 import { type JournalRecord, JournalTail, type Sequence } from "../coordinator/journal/index.ts";
-import type { Caller, RemoteWorker, WorkerHub } from "../coordinator/link/index.ts";
+import type { Caller, WorkerHub, WorkerPeer } from "../coordinator/link/index.ts";
 import { DEFAULT_PRIORITY, type JobRecord, type Wish } from "../coordinator/queue/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import { WORK_DIRECTORY } from "../output/index.ts";
@@ -232,7 +232,7 @@ class SharedTail {
   }
 }
 
-function statusOfWorker(worker: RemoteWorker): WorkerStatus {
+function statusOfWorker(worker: WorkerPeer): WorkerStatus {
   const { facts, id, links, draining, setAside } = worker;
   let unitsHeld = 0;
   for (const link of links.values()) unitsHeld += link.unitsHeld;

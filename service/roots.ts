@@ -1,6 +1,6 @@
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { locateModel, type ModelLocation, type ModelReference } from "../checkpoint/index.ts";
-import type { RootedPath } from "../proto/index.ts";
+import type { RootedPath } from "../merge/work/index.ts";
 import type { Store } from "../storage/index.ts";
 import { isPathBelow, isRootName, maybePlace, ROOT_NAME_RULE } from "../wire/index.ts";
 import { ServiceError } from "./errors.ts";

@@ -1,6 +1,6 @@
-import type { Assignment, Plan, Slice, SlicePart, TensorTask } from "../merge/work/index.ts";
+import type { Assignment, AttemptKey, Plan, Slice, SlicePart, TensorTask } from "../merge/work/index.ts";
 import type { Assignment as AssignmentMessage } from "../proto/index.ts";
-import { type AttemptKey, attemptOf, messageOfAttempt } from "./attempt-id.ts";
+import { attemptOf, messageOfAttempt } from "./attempt-id.ts";
 import { dataOf, messageOfData } from "./data.ts";
 import { malformed } from "./errors.ts";
 import { numberOf } from "./numbers.ts";

@@ -1,14 +1,7 @@
-import type { UnitId } from "../merge/work/index.ts";
+import type { AttemptKey, UnitId } from "../merge/work/index.ts";
 import type { AttemptId } from "../proto/index.ts";
 import { malformed } from "./errors.ts";
 import { numberOf } from "./numbers.ts";
-
-/** Names one attempt at one unit of one job. */
-export interface AttemptKey {
-  readonly job: string;
-  readonly unit: UnitId;
-  readonly attempt: number;
-}
 
 export function messageOfAttempt({ job, unit, attempt }: AttemptKey): AttemptId {
   return { jobId: job, unitId: unit, attempt: BigInt(attempt) };
@@ -19,9 +12,4 @@ export function attemptOf(message: AttemptId | undefined): AttemptKey {
   if (message === undefined || message.jobId === "" || message.unitId === "")
     throw malformed("an attempt without a name");
   return { job: message.jobId, unit: message.unitId as UnitId, attempt: numberOf(message.attempt, "attempt") };
-}
-
-/** For maps and logs. */
-export function textOfAttempt({ job, unit, attempt }: AttemptKey): string {
-  return `${job}/${unit}/${attempt}`;
 }

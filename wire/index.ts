@@ -1,11 +1,4 @@
-export {
-  assignmentOf,
-  attemptOfAssignment,
-  indexPlan,
-  messageOfAssignment,
-  type PlanIndex,
-  type ReceivedAssignment,
-} from "./assignment.ts";
+export { assignmentOf, attemptOfAssignment, indexPlan, messageOfAssignment, type PlanIndex } from "./assignment.ts";
 export {
   attachMethod,
   coordinatorDefinition,
@@ -16,8 +9,8 @@ export {
   severalRequests,
   severalResponses,
 } from "./attach-codec.ts";
-export { type AttemptKey, attemptOf, messageOfAttempt, textOfAttempt } from "./attempt-id.ts";
-export { BatchWriter, type BatchWriterOptions } from "./batch-writer.ts";
+export { attemptOf, messageOfAttempt } from "./attempt-id.ts";
+export { BatchWriter } from "./batch-writer.ts";
 export { fetchResultMethod, readInputMethod, sendResultMethod, sendSummaryMethod } from "./chunk-codec.ts";
 export {
   CHUNK_BYTES,
@@ -30,29 +23,14 @@ export {
 } from "./chunks.ts";
 export { dataOf, messageOfData } from "./data.ts";
 export { DataIntake, dataBytes, type PackedData, packedData } from "./data-pieces.ts";
-export { malformed, tooLarge, type WireCode, WireError, wireCodes } from "./errors.ts";
+export { malformed, tooLarge, WireError, wireCodes } from "./errors.ts";
 export { countsOf, failureOf, messageOfCounts, messageOfFailure } from "./failure.ts";
-export { heartbeatFor, ioTimeoutMax, type LeaseTimes, leaseMin } from "./lease-times.ts";
+export { heartbeatFor, ioTimeoutMax, leaseMin } from "./lease-times.ts";
 export { bytesOfHex, hexOf, numberOf } from "./numbers.ts";
 export { PlanPieces, planTextOf } from "./plan-pieces.ts";
-export {
-  type FailedReport,
-  failedOf,
-  messageOfFailed,
-  messageOfReport,
-  type ResultReport,
-  reportOf,
-} from "./report.ts";
+export { failedOf, messageOfFailed, messageOfReport, reportOf } from "./report.ts";
 export { isPathBelow, isRootName, maybePlace, ROOT_NAME_RULE } from "./rooted-path.ts";
-export {
-  type CallStatus,
-  FAILURES_KEY,
-  failuresOfCall,
-  isTooLarge,
-  type StatusCode,
-  statusOf,
-  WORKER_KEY,
-} from "./status.ts";
+export { FAILURES_KEY, failuresOfCall, isTooLarge, statusOf, WORKER_KEY } from "./status.ts";
 export { CHUNKS_IN_FLIGHT_MAX, type Sink, StreamWriter } from "./stream-writer.ts";
 export { delay, every, systemTimers, type Timers } from "./timers.ts";
-export { checkVersions, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, type Side } from "./version.ts";
+export { checkVersions, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN } from "./version.ts";

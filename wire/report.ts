@@ -1,6 +1,6 @@
-import type { Report } from "../merge/work/index.ts";
+import type { AttemptKey, Report } from "../merge/work/index.ts";
 import type { FailureReport, SliceReport } from "../proto/index.ts";
-import { type AttemptKey, attemptOf, messageOfAttempt } from "./attempt-id.ts";
+import { attemptOf, messageOfAttempt } from "./attempt-id.ts";
 import { dataOf, messageOfData } from "./data.ts";
 import { malformed } from "./errors.ts";
 import { countsOf, failureOf, messageOfCounts, messageOfFailure } from "./failure.ts";

@@ -5,8 +5,6 @@ export type {
   ConnectionOptions,
   EngineChoice,
   FromWorker,
-  HeldUnit,
-  JobId,
   JobToBegin,
   RemoteInputs,
   ToWorker,

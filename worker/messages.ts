@@ -1,15 +1,5 @@
-import type { Assignment, JobDescription, Report, UnitId } from "../merge/work/index.ts";
+import type { Assignment, AttemptKey, JobDescription, Report } from "../merge/work/index.ts";
 import type { Computed, WorkerBudget } from "../runtime/index.ts";
-
-/** Names a job among those that a thread holds at once. */
-export type JobId = string;
-
-/** One attempt among those of all jobs. */
-export interface HeldUnit {
-  readonly job: JobId;
-  readonly unit: UnitId;
-  readonly attempt: number;
-}
 
 /**
  * Where a slice's bytes go. "stream": to their place while they are computed, after a grant. "hold": into `buffer`, which
@@ -19,7 +9,7 @@ export type OutputMode = "stream" | "hold" | "hash";
 
 /** A job as a thread is told of it. */
 export interface JobToBegin {
-  readonly job: JobId;
+  readonly job: string;
   readonly description: JobDescription;
   /** Where the inputs are on no disk of this machine: the coordinator reads them. */
   readonly remoteInputs?: RemoteInputs;
@@ -53,28 +43,28 @@ export type ToWorker =
   | ({ readonly type: "begin" } & JobToBegin)
   | {
       readonly type: "assign";
-      readonly job: JobId;
+      readonly job: string;
       readonly assignment: Assignment;
       readonly output: OutputMode;
       /** For "hold": at least as long as the slice. Belongs to the thread until it comes back. */
       readonly buffer?: ArrayBuffer;
     }
-  | ({ readonly type: "granted" | "refused" } & HeldUnit)
+  | ({ readonly type: "granted" | "refused" } & AttemptKey)
   /** Stop working on it, or do not begin. Answered by "dropped", unless it is finished by then. */
-  | ({ readonly type: "drop" } & HeldUnit)
+  | ({ readonly type: "drop" } & AttemptKey)
   /** Its files are closed and it is forgotten, once nothing of it is being computed. */
-  | { readonly type: "finish"; readonly job: JobId }
+  | { readonly type: "finish"; readonly job: string }
   | { readonly type: "end" };
 
 export type FromWorker =
   | { readonly type: "ready" }
-  | ({ readonly type: "grant-request" } & HeldUnit)
+  | ({ readonly type: "grant-request" } & AttemptKey)
   /** `buffer`: lent to an attempt that failed. */
-  | { readonly type: "report"; readonly job: JobId; readonly report: Report; readonly buffer?: ArrayBuffer }
+  | { readonly type: "report"; readonly job: string; readonly report: Report; readonly buffer?: ArrayBuffer }
   /** Of a slice that was not streamed. */
-  | ({ readonly type: "computed" } & HeldUnit & Computed)
-  | ({ readonly type: "dropped"; readonly buffer?: ArrayBuffer } & HeldUnit)
-  | { readonly type: "finished"; readonly job: JobId }
+  | ({ readonly type: "computed" } & AttemptKey & Computed)
+  | ({ readonly type: "dropped"; readonly buffer?: ArrayBuffer } & AttemptKey)
+  | { readonly type: "finished"; readonly job: string }
   /** Of a thread that computes several merges in step, at its end: bytes that came from files. */
   | { readonly type: "gathered"; readonly bytesRead: number }
   | { readonly type: "ended" };

@@ -1,10 +1,10 @@
 import { setImmediate } from "node:timers/promises";
 import { createEngine, type Engine } from "../merge/engines/index.ts";
-import { type Assignment, failureFrom, type SliceWork } from "../merge/work/index.ts";
+import { type Assignment, type AttemptKey, failureFrom, type SliceWork, textOfAttempt } from "../merge/work/index.ts";
 import { SliceWorker, type WorkerBudget } from "../runtime/index.ts";
 import type { Store } from "../storage/index.ts";
 import { endThread } from "./end-thread.ts";
-import type { FromWorker, HeldUnit, JobId, JobToBegin, ToWorker } from "./messages.ts";
+import type { FromWorker, JobToBegin, ToWorker } from "./messages.ts";
 import { SignsOfLife } from "./signs-of-life.ts";
 
 /** Computing goes on this long before messages are let in: long enough to cost nothing, short enough to be stopped at once. */
@@ -37,8 +37,8 @@ export class WorkerSession {
   readonly #queue: Order[] = [];
   readonly #grants = new Map<string, (granted: boolean) => void>();
   readonly #unsettled = new Set<Promise<void>>();
-  readonly #jobs = new Map<JobId, { readonly worker: SliceWorker; readonly store: SessionStore }>();
-  readonly #finishing = new Set<JobId>();
+  readonly #jobs = new Map<string, { readonly worker: SliceWorker; readonly store: SessionStore }>();
+  readonly #finishing = new Set<string>();
   /** Among how many jobs open files are shared. */
   #shares = 1;
   #started: { readonly engine: Engine; readonly budget: WorkerBudget; readonly signs?: SignsOfLife } | undefined;
@@ -69,7 +69,7 @@ export class WorkerSession {
         return this.#run();
       case "granted":
       case "refused": {
-        const key = keyOf(message);
+        const key = textOfAttempt(message);
         this.#grants.get(key)?.(message.type === "granted");
         this.#grants.delete(key);
         return;
@@ -160,13 +160,13 @@ export class WorkerSession {
     );
   }
 
-  #drop(unit: HeldUnit): void {
-    const key = keyOf(unit);
-    const waiting = this.#queue.findIndex((order) => keyOf({ job: order.job, ...order.assignment }) === key);
+  #drop(unit: AttemptKey): void {
+    const key = textOfAttempt(unit);
+    const waiting = this.#queue.findIndex((order) => textOfAttempt({ job: order.job, ...order.assignment }) === key);
     const [order] = waiting < 0 ? [] : this.#queue.splice(waiting, 1);
     if (order !== undefined) this.#sayDropped(order);
     const current = this.#current;
-    if (current === undefined || keyOf({ job: current.job, ...current.assignment }) !== key) return;
+    if (current === undefined || textOfAttempt({ job: current.job, ...current.assignment }) !== key) return;
     this.#dropped = true;
     this.#grants.get(key)?.(false);
     this.#grants.delete(key);
@@ -179,9 +179,9 @@ export class WorkerSession {
     );
   }
 
-  #askForGrant(unit: HeldUnit): Promise<boolean> {
+  #askForGrant(unit: AttemptKey): Promise<boolean> {
     return new Promise((resolve) => {
-      this.#grants.set(keyOf(unit), resolve);
+      this.#grants.set(textOfAttempt(unit), resolve);
       this.#ports.send({ type: "grant-request", ...unit });
     });
   }
@@ -228,8 +228,4 @@ export class WorkerSession {
     const share = Math.max(1, Math.floor(this.#started.budget.openFilesMax / shares));
     for (const { worker } of this.#jobs.values()) await worker.limitOpenFiles(share);
   }
-}
-
-function keyOf({ job, unit, attempt }: HeldUnit): string {
-  return `${job}/${unit}/${attempt}`;
 }

@@ -13,7 +13,7 @@ import {
 } from "../../trust/index.ts";
 import { PROTOCOL_VERSION } from "../../wire/index.ts";
 import type { EngineChoice } from "../../worker/index.ts";
-import { checkRoots, parseRoot, RemoteWorker, Roots, sha256Of } from "../../worker/link/index.ts";
+import { checkMountedRoots, MountedRoots, parseMountedRoot, RemoteWorker, sha256Of } from "../../worker/link/index.ts";
 import { serveResults } from "../../worker/transfer/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -53,8 +53,8 @@ export async function workerCommand(_: readonly string[], options: WorkerOptions
     closing.push(() => joined?.close());
     const trust = joined?.files ?? trustFiles(options);
     checkListenAddress(options.coordinator, { tls: trust !== undefined, insecure: options.insecure }, "connect to");
-    const roots = options.root.map(parseRoot);
-    checkRoots(roots);
+    const roots = options.root.map(parseMountedRoot);
+    checkMountedRoots(roots);
     const name = await ownName(store, options, trust);
     const resources = workerResourcesFor({ threads: options.threads, memoryBytes: options.memory });
     const engine = { name: options.engine, maximumBytes: resources.engineMaximumBytes };
@@ -88,7 +88,7 @@ export async function workerCommand(_: readonly string[], options: WorkerOptions
       },
       inputCacheBytes: resources.inputCacheBytes,
       store,
-      roots: new Roots(store, roots),
+      roots: new MountedRoots(store, roots),
       log: write,
       fatal: (failure) => {
         printFailure(io, failure, options.json);

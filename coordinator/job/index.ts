@@ -4,9 +4,9 @@ export { bytesToWrite, spaceWarning } from "./free-space.ts";
 export type { JobControls } from "./job-controls.ts";
 export {
   type JobObserver,
-  type JobOptions,
   type JobPorts,
   JobRunner,
+  type JobRunnerOptions,
   type JobSeams,
   type Leadership,
   type Outcome,

@@ -92,7 +92,7 @@ export interface Progress {
   readonly workersWanted: readonly WorkerId[];
 }
 
-export interface JobOptions {
+export interface JobRunnerOptions {
   readonly plan: Plan;
   readonly shardPaths: readonly string[];
   /** Elements of a cut tensor that one worker surveys at once. */
@@ -132,7 +132,7 @@ interface ReadSummary {
 
 /** Runs the pure core of a job against its ports: carries out effects, turns what happens into events. */
 export class JobRunner implements WorkerListener, JobControls {
-  readonly #options: JobOptions;
+  readonly #options: JobRunnerOptions;
   readonly #ports: JobPorts;
   readonly #state: JobState;
   readonly #decide: (state: JobState, event: JobEvent) => readonly Effect[];
@@ -170,7 +170,7 @@ export class JobRunner implements WorkerListener, JobControls {
   #bytesWritten = 0;
   #tensorsCut = 0;
 
-  constructor(options: JobOptions, history: JobHistory, ports: JobPorts) {
+  constructor(options: JobRunnerOptions, history: JobHistory, ports: JobPorts) {
     this.#options = options;
     this.#ports = ports;
     const { plan, limits, seams } = options;

@@ -7,7 +7,7 @@ import type {
   ServerWritableStream,
   sendUnaryData,
 } from "@grpc/grpc-js";
-import { failureFrom, type Report } from "../../merge/work/index.ts";
+import { type AttemptKey, failureFrom, type Report } from "../../merge/work/index.ts";
 import {
   type Answer,
   type AttachRequest,
@@ -26,7 +26,6 @@ import {
   type SendResultResponse,
 } from "../../proto/index.ts";
 import {
-  type AttemptKey,
   attemptOf,
   BatchWriter,
   CHUNKS_IN_FLIGHT_MAX,
@@ -44,10 +43,10 @@ import {
   statusOf,
   WORKER_KEY,
 } from "../../wire/index.ts";
-import type { RemoteWorker } from "./remote-worker.ts";
 import { SummaryIntake } from "./summary-intake.ts";
 import type { WorkerHub } from "./worker-hub.ts";
 import type { Asked, GrantAnswer, ReportAnswer } from "./worker-link.ts";
+import type { WorkerPeer } from "./worker-peer.ts";
 
 /** What is known of the caller, whatever it says of itself. */
 export interface Caller {
@@ -170,7 +169,7 @@ function asStatus(error: unknown): Error {
 
 async function* planMessages(
   hub: WorkerHub,
-  worker: RemoteWorker,
+  worker: WorkerPeer,
   { request }: ServerWritableStream<ReadPlanRequest, ReadPlanResponse>,
 ): AsyncGenerator<ReadPlanResponse> {
   const { job, planPieces } = hub.openJob(request.jobId);
@@ -195,7 +194,7 @@ class Session {
   readonly #hub: WorkerHub;
   readonly #identity: WorkerIdentity;
   readonly #writer: BatchWriter;
-  #worker: RemoteWorker | undefined;
+  #worker: WorkerPeer | undefined;
   #ended = false;
   #unanswered = 0;
 
@@ -245,7 +244,7 @@ class Session {
     }
   }
 
-  #greet(hello: Hello): RemoteWorker {
+  #greet(hello: Hello): WorkerPeer {
     const name = this.#identity(this.#call, hello.workerName);
     if (name !== hello.workerName)
       throw malformed(`a hello of ${JSON.stringify(hello.workerName)} by ${JSON.stringify(name)}`);
@@ -253,7 +252,7 @@ class Session {
     return this.#hub.attach(hello, this.#writer, peerHost, (error) => this.#cut(error));
   }
 
-  #hear(worker: RemoteWorker, message: AttachRequest["message"]): void {
+  #hear(worker: WorkerPeer, message: AttachRequest["message"]): void {
     switch (message?.$case) {
       case "question":
         return this.#answer(worker, message.value);
@@ -270,7 +269,7 @@ class Session {
     }
   }
 
-  #answer(worker: RemoteWorker, { number, question }: Question): void {
+  #answer(worker: WorkerPeer, { number, question }: Question): void {
     this.#unanswered++;
     switch (question?.$case) {
       case "grant": {
@@ -358,7 +357,7 @@ function reportAnswer(answer: ReportAnswer): Answer["answer"] {
   return { $case: "report", value: reportDecisions[answer] };
 }
 
-function requestGrant(worker: RemoteWorker, key: AttemptKey, sha256: Uint8Array, asked: Asked<GrantAnswer>): void {
+function requestGrant(worker: WorkerPeer, key: AttemptKey, sha256: Uint8Array, asked: Asked<GrantAnswer>): void {
   const hash = sha256.length === 0 ? undefined : hexOf(sha256, "a SHA-256");
   const link = worker.links.get(key.job);
   if (link === undefined) asked.answer("refused");
@@ -367,7 +366,7 @@ function requestGrant(worker: RemoteWorker, key: AttemptKey, sha256: Uint8Array,
 
 /** Whatever is reported is not being written any more. */
 function take(
-  worker: RemoteWorker,
+  worker: WorkerPeer,
   { key, report }: { readonly key: AttemptKey; readonly report: Report },
   asked: Asked<ReportAnswer>,
 ): void {
@@ -377,7 +376,7 @@ function take(
   else link.report(report, asked);
 }
 
-function answerHeartbeat(hub: WorkerHub, worker: RemoteWorker, { sequence, held }: Heartbeat) {
+function answerHeartbeat(hub: WorkerHub, worker: WorkerPeer, { sequence, held }: Heartbeat) {
   const attempts = held.map(({ id, alive }) => ({ ...attemptOf(id), alive }));
   return { sequence, dropped: hub.heartbeat(worker, attempts) };
 }
@@ -388,7 +387,7 @@ function answerHeartbeat(hub: WorkerHub, worker: RemoteWorker, { sequence, held 
 async function receive(
   call: ServerReadableStream<SendResultRequest, SendResultResponse>,
   hub: WorkerHub,
-  worker: RemoteWorker,
+  worker: WorkerPeer,
 ): Promise<number> {
   let result: ReturnType<ReturnType<WorkerHub["openJob"]>["intake"]["begin"]> | undefined;
   let sizeBytes = 0;

@@ -1,7 +1,6 @@
 export { type Caller, coordinatorHandlers, type WorkerIdentity } from "./coordinator-handlers.ts";
 export { type LinkCode, LinkError, linkCodes } from "./errors.ts";
 export { accessOf, type RemoteJob } from "./remote-job.ts";
-export type { RemoteWorker, WorkerFacts } from "./remote-worker.ts";
 export { type DialWorker, ResultFetcher } from "./result-fetcher.ts";
 export { ResultIntake, type ResultStream } from "./result-intake.ts";
 export { RpcServer, type RpcServerOptions, type RpcService } from "./rpc-server.ts";
@@ -15,3 +14,4 @@ export type {
   WorkerSource,
   WorkerTraits,
 } from "./worker-link.ts";
+export type { WorkerFacts, WorkerPeer } from "./worker-peer.ts";

@@ -4,9 +4,9 @@ import { messageOfAssignment, messageOfAttempt, type PlanPieces } from "../../wi
 import { LinkError } from "./errors.ts";
 import type { InputOutlet } from "./input-outlet.ts";
 import { accessOf, messageOfJob, type RemoteJob } from "./remote-job.ts";
-import type { RemoteWorker } from "./remote-worker.ts";
 import type { ResultIntake } from "./result-intake.ts";
 import type { Asked, GrantAnswer, ReportAnswer, WorkerLink, WorkerListener } from "./worker-link.ts";
+import type { WorkerPeer } from "./worker-peer.ts";
 
 /** A job that workers can be put to, and what its links share. */
 export interface OpenJob {
@@ -22,7 +22,7 @@ export interface OpenJob {
   /** What goes on by itself has failed in a way that nobody's input explains. */
   defect(error: unknown): void;
   /** Brings the bytes of a granted attempt from a worker that offers them; rejects where they do not come. */
-  fetch(worker: RemoteWorker, ref: AttemptRef): Promise<void>;
+  fetch(worker: WorkerPeer, ref: AttemptRef): Promise<void>;
 }
 
 type Waiting<A> = Map<string, Asked<A>[]>;
@@ -37,7 +37,7 @@ export class JobLink implements WorkerLink {
   slots = 0;
   isBarred = false;
   readonly output: OutputAccess;
-  readonly #worker: RemoteWorker;
+  readonly #worker: WorkerPeer;
   readonly #open: OpenJob;
   /** Attempts that are lent to the worker, as far as this link knows. */
   readonly #lent = new Set<string>();
@@ -50,7 +50,7 @@ export class JobLink implements WorkerLink {
   #described = false;
   #closed = false;
 
-  constructor(worker: RemoteWorker, open: OpenJob) {
+  constructor(worker: WorkerPeer, open: OpenJob) {
     this.#worker = worker;
     this.#open = open;
     this.id = worker.id;

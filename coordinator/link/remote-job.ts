@@ -1,10 +1,5 @@
-import type { JobDescription, Plan } from "../../merge/work/index.ts";
-import {
-  InputAccess,
-  type JobDescription as JobDescriptionMessage,
-  OutputAccess,
-  type RootedPath,
-} from "../../proto/index.ts";
+import type { JobDescription, Plan, RootedPath } from "../../merge/work/index.ts";
+import { InputAccess, type JobDescription as JobDescriptionMessage, OutputAccess } from "../../proto/index.ts";
 import { bytesOfHex } from "../../wire/index.ts";
 
 /** What must be known of a job so that other machines can work on it. */

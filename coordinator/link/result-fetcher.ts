@@ -13,8 +13,8 @@ import {
 import { LinkError } from "./errors.ts";
 import { Limiter } from "./limiter.ts";
 import type { RemoteJob } from "./remote-job.ts";
-import type { RemoteWorker } from "./remote-worker.ts";
 import type { ResultIntake, ResultStream } from "./result-intake.ts";
+import type { WorkerPeer } from "./worker-peer.ts";
 
 /** How a worker that listens is dialed. */
 export type DialWorker = (
@@ -41,7 +41,7 @@ export class ResultFetcher {
   }
 
   /** Resolves when the bytes are in storage, synced. */
-  fetch(worker: RemoteWorker, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void> {
+  fetch(worker: WorkerPeer, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void> {
     return this.#limiter.run(0, async () => {
       for (let tries = 1; ; tries++) {
         try {
@@ -69,7 +69,7 @@ export class ResultFetcher {
     for (const name of [...this.#clients.keys()]) this.forget(name);
   }
 
-  async #try(worker: RemoteWorker, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void> {
+  async #try(worker: WorkerPeer, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void> {
     const sizeBytes = intake.sizeOf(ref.unit) ?? 0;
     const offsetBytes = intake.receivedBytes(ref);
     const result = intake.begin(ref, offsetBytes, sizeBytes);

@@ -2,9 +2,9 @@ import type { ServerReadableStream } from "@grpc/grpc-js";
 import type { PlainData, Report } from "../../merge/work/index.ts";
 import { ReportDecision, type SendSummaryRequest, type SendSummaryResponse } from "../../proto/index.ts";
 import { attemptOf, countsOf, DataIntake, malformed, numberOf } from "../../wire/index.ts";
-import type { RemoteWorker } from "./remote-worker.ts";
 import { Room } from "./room.ts";
 import type { ReportAnswer } from "./worker-link.ts";
+import type { WorkerPeer } from "./worker-peer.ts";
 
 /** Of summaries that are on their way in, of all workers together; others wait, and their connections with them. */
 const AT_ONCE_BYTES = 128 * 1024 * 1024;
@@ -23,7 +23,7 @@ export class SummaryIntake {
   }
 
   /** Resolves when the summary is taken, or is of no use. @throws WireError `wire/malformed` */
-  async receive(call: Call, worker: RemoteWorker): Promise<ReportDecision> {
+  async receive(call: Call, worker: WorkerPeer): Promise<ReportDecision> {
     let [giveBack, reported] = [() => {}, () => {}];
     try {
       const messages = call[Symbol.asyncIterator]() as AsyncIterator<SendSummaryRequest>;

@@ -1,8 +1,7 @@
-import type { AttemptRef, Failure, SealWork, WorkerId } from "../../merge/work/index.ts";
+import type { AttemptKey, AttemptRef, Failure, SealWork, WorkerId } from "../../merge/work/index.ts";
 import { type AttemptId, type Hello, OutputAccess } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
 import {
-  type AttemptKey,
   attemptOf,
   type BatchWriter,
   checkVersions,
@@ -16,9 +15,9 @@ import { InputOutlet } from "./input-outlet.ts";
 import { JobLink, type OpenJob } from "./job-link.ts";
 import { Limiter } from "./limiter.ts";
 import { accessOf, type RemoteJob } from "./remote-job.ts";
-import { RemoteWorker, type WorkerFacts } from "./remote-worker.ts";
 import { ResultIntake } from "./result-intake.ts";
 import type { HeldAttempt, WorkerSource } from "./worker-link.ts";
+import { type WorkerFacts, WorkerPeer } from "./worker-peer.ts";
 
 export interface HubTimes {
   /** A lease that is not renewed for this long lapses. */
@@ -40,7 +39,7 @@ export interface HubOptions {
   /** What is in storage: SHA-256 of each range of a seal, through a fresh handle. */
   readBack(work: SealWork): Promise<readonly string[]>;
   /** Brings a granted result from a worker that listens into the intake. */
-  fetch(worker: RemoteWorker, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void>;
+  fetch(worker: WorkerPeer, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void>;
   /** A worker has been away for so long that nothing is kept of it. */
   forgotten?(worker: WorkerId): void;
   /** Workers or jobs have come, gone or changed: slots are to be shared out anew. */
@@ -66,7 +65,7 @@ const COMPUTES_WRONGLY = "coordinator/nondeterministic";
 /** All workers on other machines, and the jobs that they can be put to. */
 export class WorkerHub {
   readonly options: HubOptions;
-  readonly #workers = new Map<WorkerId, RemoteWorker>();
+  readonly #workers = new Map<WorkerId, WorkerPeer>();
   readonly #jobs = new Map<string, OpenJob>();
   /** How each connection is ended by this end. */
   readonly #cut = new Map<BatchWriter, (error: Error) => void>();
@@ -77,7 +76,7 @@ export class WorkerHub {
     this.options = options;
   }
 
-  get workers(): Iterable<RemoteWorker> {
+  get workers(): Iterable<WorkerPeer> {
     return this.#workers.values();
   }
 
@@ -129,7 +128,7 @@ export class WorkerHub {
   }
 
   /** How many assignments of a job a worker may have at once. */
-  setSlots(worker: RemoteWorker, job: string, slots: number): void {
+  setSlots(worker: WorkerPeer, job: string, slots: number): void {
     const link = worker.links.get(job);
     if (link === undefined || link.slots === slots) return;
     link.slots = slots;
@@ -137,7 +136,7 @@ export class WorkerHub {
   }
 
   /** Whether a worker is nobody's, so that the job need not wait for it. */
-  setBarred(worker: RemoteWorker, job: string, isBarred: boolean): void {
+  setBarred(worker: WorkerPeer, job: string, isBarred: boolean): void {
     const link = worker.links.get(job);
     if (link === undefined || link.isBarred === isBarred) return;
     link.isBarred = isBarred;
@@ -169,7 +168,7 @@ export class WorkerHub {
    * A worker's hello on a new connection. Where it throws, nobody is attached by it.
    * @throws WireError `wire/other-version`, `wire/malformed`; LinkError `link/name-taken`, `link/stopping`
    */
-  attach(hello: Hello, writer: BatchWriter, peerHost: string, cut: (error: Error) => void): RemoteWorker {
+  attach(hello: Hello, writer: BatchWriter, peerHost: string, cut: (error: Error) => void): WorkerPeer {
     const { softwareVersion, clock, times, startNumber, log } = this.options;
     const own = { role: "coordinator", protocolVersion: PROTOCOL_VERSION, softwareVersion };
     checkVersions(own, {
@@ -188,7 +187,7 @@ export class WorkerHub {
       if (!same) throw nameTaken(id, before.facts.host);
       this.#cutOff(before, new LinkError("link/silent", `worker ${id} attached again`, { hint: "", retryable: true }));
     }
-    const worker = same ? before : new RemoteWorker(id, facts, clock.nowMs());
+    const worker = same ? before : new WorkerPeer(id, facts, clock.nowMs());
     if (before !== undefined && !same) for (const link of before.links.values()) link.end();
     this.#workers.set(id, worker);
     this.#cut.set(writer, cut);
@@ -224,7 +223,7 @@ export class WorkerHub {
   }
 
   /** The connection has ended, from whichever side. */
-  detach(worker: RemoteWorker, writer: BatchWriter): void {
+  detach(worker: WorkerPeer, writer: BatchWriter): void {
     this.#cut.delete(writer);
     if (!worker.isOn(writer)) return;
     worker.detach();
@@ -236,7 +235,7 @@ export class WorkerHub {
     this.options.changed();
   }
 
-  heartbeat(worker: RemoteWorker, held: readonly (AttemptKey & HeldAttempt)[]): AttemptId[] {
+  heartbeat(worker: WorkerPeer, held: readonly (AttemptKey & HeldAttempt)[]): AttemptId[] {
     worker.heardMs = this.options.clock.nowMs();
     const dropped: AttemptId[] = [];
     const byJob = groupByJob(held);
@@ -254,21 +253,21 @@ export class WorkerHub {
     return dropped;
   }
 
-  handBack(worker: RemoteWorker, attempts: readonly AttemptKey[]): void {
+  handBack(worker: WorkerPeer, attempts: readonly AttemptKey[]): void {
     for (const [job, link] of worker.links) link.handedBack(ofJob(attempts, job));
     const isElsewhere = attempts.some(({ job }) => !this.#jobs.has(job));
     for (const key of attempts) worker.wroteAll(key);
     if (isElsewhere) for (const open of this.#jobs.values()) this.#tellWriting(worker, open);
   }
 
-  draining(worker: RemoteWorker): void {
+  draining(worker: WorkerPeer): void {
     worker.draining = true;
     for (const link of worker.links.values()) link.listener.draining(worker.id);
     this.options.changed();
   }
 
   /** The worker that makes a call. @throws LinkError `link/not-attached` */
-  attachedWorker(name: string): RemoteWorker {
+  attachedWorker(name: string): WorkerPeer {
     const worker = this.#workers.get(name as WorkerId);
     if (worker?.attached === true) return worker;
     throw new LinkError("link/not-attached", `worker ${JSON.stringify(name)} is not attached`, {
@@ -307,7 +306,7 @@ export class WorkerHub {
     }
   }
 
-  #forget(worker: RemoteWorker): void {
+  #forget(worker: WorkerPeer): void {
     for (const link of worker.links.values()) link.end();
     this.#workers.delete(worker.id);
     this.options.forgotten?.(worker.id);
@@ -326,7 +325,7 @@ export class WorkerHub {
     });
   }
 
-  #cutOff(worker: RemoteWorker, error: Error): void {
+  #cutOff(worker: WorkerPeer, error: Error): void {
     for (const [writer, cut] of [...this.#cut]) {
       if (!worker.isOn(writer)) continue;
       this.detach(worker, writer);
@@ -334,7 +333,7 @@ export class WorkerHub {
     }
   }
 
-  #attachTo(worker: RemoteWorker, open: OpenJob, held: readonly AttemptKey[]): AttemptId[] {
+  #attachTo(worker: WorkerPeer, open: OpenJob, held: readonly AttemptKey[]): AttemptId[] {
     const link = worker.links.get(open.job.id) ?? this.#link(worker, open);
     link.reconnected();
     const dropped = link.listener.attached(link, [...held, ...link.sealing.values()]);
@@ -347,13 +346,13 @@ export class WorkerHub {
    * What a worker says that it is writing of a job that is not open may be of the same output, under the id of an earlier submission: until
    * that is over nothing is said.
    */
-  #tellWriting(worker: RemoteWorker, { job, listener }: OpenJob): void {
+  #tellWriting(worker: WorkerPeer, { job, listener }: OpenJob): void {
     const { writing } = worker;
     if (writing?.every((key) => this.#jobs.has(key.job)) !== true) return;
     listener.writing(worker.id, ofJob(writing, job.id));
   }
 
-  #link(worker: RemoteWorker, open: OpenJob): JobLink {
+  #link(worker: WorkerPeer, open: OpenJob): JobLink {
     const link = new JobLink(worker, open);
     worker.links.set(open.job.id, link);
     const { input, output } = accessOf(open.job, worker.facts);

@@ -26,6 +26,12 @@ export interface JobDescription {
   readonly shardPaths: readonly string[];
 }
 
+/** A place as coordinators and workers name it: below a root that each of them has somewhere. `path`: relative, "/" between its parts. */
+export interface RootedPath {
+  readonly root: string;
+  readonly path: string;
+}
+
 /** An input file and the state it must be in: when opened, and after it was read. */
 export interface InputFile {
   readonly path: string;

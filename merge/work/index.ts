@@ -6,6 +6,7 @@ export type {
   InputFile,
   JobDescription,
   Report,
+  RootedPath,
   SealRange,
   SealWork,
   SliceWork,
@@ -14,6 +15,7 @@ export type {
   WorkCounts,
   WorkerId,
 } from "./assignment.ts";
+export { type AttemptKey, textOfAttempt } from "./attempt-key.ts";
 export {
   BLOCK_MIN_ELEMENTS,
   beginsTensor,

@@ -13,7 +13,7 @@ import { parseSeed } from "../../merge/math/index.ts";
 import { prepareText } from "../../prepare/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { coordinatorDefinition, PROTOCOL_VERSION } from "../../wire/index.ts";
-import { RemoteWorker, Roots } from "../../worker/link/index.ts";
+import { MountedRoots, RemoteWorker } from "../../worker/link/index.ts";
 import { runMerge } from "../support/run-merge.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -120,7 +120,7 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
     },
     inputCacheBytes: 2 ** 22,
     store,
-    roots: new Roots(store, [
+    roots: new MountedRoots(store, [
       { name: "models", path: models, writable: false },
       { name: "out", path: out, writable: true },
     ]),

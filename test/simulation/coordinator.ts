@@ -12,9 +12,9 @@ import {
   coordinatorHandlers,
   LinkError,
   type RemoteJob,
-  type RemoteWorker,
   type ResultIntake,
   WorkerHub,
+  type WorkerPeer,
 } from "../../coordinator/link/index.ts";
 import { type AttemptRef, type Failure, failureFrom, type SealWork } from "../../merge/work/index.ts";
 import { hashRanges } from "../../output/index.ts";
@@ -282,7 +282,7 @@ export class SimulatedCoordinator {
   }
 
   /** Comes for a result: question and answer take their time, and get lost. */
-  async #fetch(worker: RemoteWorker, intake: ResultIntake, ref: AttemptRef): Promise<void> {
+  async #fetch(worker: WorkerPeer, intake: ResultIntake, ref: AttemptRef): Promise<void> {
     const name = attemptName(ref);
     this.#fetching.add(name);
     try {
@@ -297,7 +297,7 @@ export class SimulatedCoordinator {
     return this.#fetching.has(attemptName(ref));
   }
 
-  async #fetched(worker: RemoteWorker, intake: ResultIntake, { unit, attempt }: AttemptRef): Promise<void> {
+  async #fetched(worker: WorkerPeer, intake: ResultIntake, { unit, attempt }: AttemptRef): Promise<void> {
     const { world, workers } = this.#cluster;
     const holder = workers.find(({ name }) => name === worker.id);
     const lost = new LinkError("link/unreachable", `worker ${worker.id} cannot be reached (simulated)`, {

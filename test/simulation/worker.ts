@@ -1,6 +1,6 @@
 import type { Failure, WorkerId } from "../../merge/work/index.ts";
 import { PROTOCOL_VERSION, type Timers } from "../../wire/index.ts";
-import { RemoteWorker, Roots } from "../../worker/link/index.ts";
+import { MountedRoots, RemoteWorker } from "../../worker/link/index.ts";
 import type { Writer } from "./auditor.ts";
 import type { Bug } from "./bugs.ts";
 import type { Cluster } from "./cluster.ts";
@@ -66,7 +66,7 @@ export class SimulatedWorker {
       pool: {} as never,
       inputCacheBytes: 0,
       store,
-      roots: new Roots(store, [{ name: "out", path: this.#cluster.out, writable: true }]),
+      roots: new MountedRoots(store, [{ name: "out", path: this.#cluster.out, writable: true }]),
       log: (_level, event, facts) => {
         if (world.trace !== undefined) world.log(this.name, `${event} ${JSON.stringify(facts, bigintsAsText)}`);
       },

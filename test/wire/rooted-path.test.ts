@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parseRoot as parseCoordinators } from "../../service/index.ts";
 import { isPathBelow, isRootName, maybePlace } from "../../wire/index.ts";
-import { parseRoot as parseWorkers } from "../../worker/link/index.ts";
+import { parseMountedRoot as parseWorkers } from "../../worker/link/index.ts";
 
 describe("names of roots", () => {
   test.each(["a", "models", "out-2", "a.b_c", "0", "x".repeat(63)])("%s is one, on every side", (name) => {

@@ -1,4 +1,4 @@
-import type { AttemptKey } from "./state.ts";
+import type { AttemptKey } from "../../merge/work/index.ts";
 
 interface Timed {
   readonly nowMs: number;

@@ -1,7 +1,6 @@
 export type { LeaseEffect, LeaseEvent, LeaseEventOf, LeaseEventType } from "./events.ts";
 export { reduceLeases } from "./reduce.ts";
 export {
-  type AttemptKey,
   heldKeys,
   initialLeases,
   type Lease,
@@ -9,6 +8,5 @@ export {
   type LeaseState,
   mayBeginIo,
   type Stage,
-  textOf,
   writingKeys,
 } from "./state.ts";

@@ -1,5 +1,6 @@
+import { type AttemptKey, textOfAttempt } from "../../merge/work/index.ts";
 import type { LeaseEffect, LeaseEvent, LeaseEventOf, LeaseEventType } from "./events.ts";
-import { type AttemptKey, type Lease, type LeaseState, mayBeginIo, textOf } from "./state.ts";
+import { type Lease, type LeaseState, mayBeginIo } from "./state.ts";
 
 type Handler<T extends LeaseEventType> = (state: LeaseState, event: LeaseEventOf<T>, out: LeaseEffect[]) => void;
 
@@ -45,7 +46,7 @@ export function reduceLeases(state: LeaseState, event: LeaseEvent): LeaseEffect[
 }
 
 function onAssigned(state: LeaseState, { key }: LeaseEventOf<"assigned">, out: LeaseEffect[]): void {
-  const text = textOf(key);
+  const text = textOfAttempt(key);
   if (state.leases.has(text)) return;
   if (state.drainUntilMs !== undefined) {
     out.push({ type: "hand-back", keys: [key] });
@@ -57,7 +58,7 @@ function onAssigned(state: LeaseState, { key }: LeaseEventOf<"assigned">, out: L
 }
 
 function onComputed(state: LeaseState, { key, sha256 }: LeaseEventOf<"computed">, out: LeaseEffect[]): void {
-  const lease = state.leases.get(textOf(key));
+  const lease = state.leases.get(textOfAttempt(key));
   if (lease?.stage !== "computing") {
     if (lease === undefined) out.push({ type: "drop", key });
     return;
@@ -73,14 +74,14 @@ function offer(lease: Lease, atMs: number): void {
 }
 
 function onFinished(state: LeaseState, { key }: LeaseEventOf<"finished">): void {
-  const lease = state.leases.get(textOf(key));
+  const lease = state.leases.get(textOfAttempt(key));
   if (lease === undefined || lease.stage === "leaving") return;
   lease.stage = "reporting";
   lease.askAgainMs = state.nowMs;
 }
 
 function onGrantAnswered(state: LeaseState, event: LeaseEventOf<"grant-answered">, out: LeaseEffect[]): void {
-  const lease = state.leases.get(textOf(event.key));
+  const lease = state.leases.get(textOfAttempt(event.key));
   // What the worker said it is writing, when it attached, must stay true: whoever leads since then relies on it.
   if (lease?.stage !== "asked" || !state.linked || event.askedMs < state.linkedSinceMs) return;
   if (event.answer === "refused") return giveUp(state, lease, out);
@@ -93,12 +94,12 @@ function onGrantAnswered(state: LeaseState, event: LeaseEventOf<"grant-answered"
 }
 
 function onIoBegan(state: LeaseState, { key, nowMs }: LeaseEventOf<"io-began">): void {
-  const lease = state.leases.get(textOf(key));
+  const lease = state.leases.get(textOfAttempt(key));
   if (lease?.stage === "granted") lease.ioSinceMs = nowMs;
 }
 
 function onIoEnded(state: LeaseState, { key }: LeaseEventOf<"io-ended">, out: LeaseEffect[]): void {
-  const lease = state.leases.get(textOf(key));
+  const lease = state.leases.get(textOfAttempt(key));
   if (lease === undefined) return;
   delete lease.ioSinceMs;
   if (lease.stage === "leaving") leave(state, lease, out);
@@ -106,35 +107,35 @@ function onIoEnded(state: LeaseState, { key }: LeaseEventOf<"io-ended">, out: Le
 
 /** A renewed lease alone would not begin it again: whoever gave up waits for a grant. */
 function onWriteStopped(state: LeaseState, { key }: LeaseEventOf<"write-stopped">): void {
-  const lease = state.leases.get(textOf(key));
+  const lease = state.leases.get(textOfAttempt(key));
   if (lease?.stage === "granted") offer(lease, state.nowMs);
 }
 
 function onWritten(state: LeaseState, { key }: LeaseEventOf<"written">): void {
-  const lease = state.leases.get(textOf(key));
+  const lease = state.leases.get(textOfAttempt(key));
   if (lease?.stage !== "granted") return;
   lease.stage = "reporting";
   lease.askAgainMs = state.nowMs;
 }
 
 function onReportAnswered(state: LeaseState, { key }: LeaseEventOf<"report-answered">, out: LeaseEffect[]): void {
-  const lease = state.leases.get(textOf(key));
+  const lease = state.leases.get(textOfAttempt(key));
   if (lease?.stage === "reporting") forget(state, lease, out);
 }
 
 function onDropped(state: LeaseState, { keys }: LeaseEventOf<"dropped">, out: LeaseEffect[]): void {
   for (const key of keys) {
-    const lease = state.leases.get(textOf(key));
+    const lease = state.leases.get(textOfAttempt(key));
     if (lease !== undefined) giveUp(state, lease, out);
   }
 }
 
 function onHeartbeatAnswered(state: LeaseState, event: LeaseEventOf<"heartbeat-answered">, out: LeaseEffect[]): void {
-  const dropped = new Set(event.dropped.map(textOf));
+  const dropped = new Set(event.dropped.map(textOfAttempt));
   for (const key of event.named) {
-    const lease = state.leases.get(textOf(key));
+    const lease = state.leases.get(textOfAttempt(key));
     // Of a lease that never had a grant nothing may be written however often it is renewed.
-    if (lease === undefined || lease.stage !== "granted" || dropped.has(textOf(key))) continue;
+    if (lease === undefined || lease.stage !== "granted" || dropped.has(textOfAttempt(key))) continue;
     lease.writeUntilMs = Math.max(lease.writeUntilMs, event.sentMs + state.rules.leaseMs);
   }
   onDropped(state, { type: "dropped", keys: event.dropped, nowMs: event.nowMs }, out);
@@ -182,7 +183,7 @@ function leave(state: LeaseState, lease: Lease, out: LeaseEffect[]): void {
 }
 
 function forget(state: LeaseState, lease: Lease, out: LeaseEffect[]): void {
-  state.leases.delete(textOf(lease.key));
+  state.leases.delete(textOfAttempt(lease.key));
   out.push({ type: "drop", key: lease.key });
 }
 

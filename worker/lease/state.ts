@@ -1,9 +1,4 @@
-import type { AttemptRef } from "../../merge/work/index.ts";
-
-/** An attempt among those of all jobs. */
-export interface AttemptKey extends AttemptRef {
-  readonly job: string;
-}
+import { type AttemptKey, textOfAttempt } from "../../merge/work/index.ts";
 
 /**
  * computing → offered → asked → granted → reporting. What writes nothing (surveys, seals, audits) goes from computing to reporting.
@@ -55,13 +50,9 @@ export function initialLeases(rules: LeaseRules): LeaseState {
   return { rules, nowMs: never, linked: false, linkedSinceMs: never, leases: new Map(), over: false };
 }
 
-export function textOf({ job, unit, attempt }: AttemptKey): string {
-  return `${job}/${unit}/${attempt}`;
-}
-
 /** Whether an I/O call that begins now, and takes as long as one may, is over before the lease is. */
 export function mayBeginIo(state: LeaseState, key: AttemptKey, nowMs: number): boolean {
-  const lease = state.leases.get(textOf(key));
+  const lease = state.leases.get(textOfAttempt(key));
   if (state.over || lease?.stage !== "granted") return false;
   return nowMs + state.rules.ioTimeoutMs <= lease.writeUntilMs;
 }

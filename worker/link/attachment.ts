@@ -1,9 +1,8 @@
 import { type Client, type ClientDuplexStream, type ServiceError, status } from "@grpc/grpc-js";
-import { failureFrom } from "../../merge/work/index.ts";
+import { type AttemptKey, failureFrom } from "../../merge/work/index.ts";
 import type { AttachRequest, AttachResponse, AttemptProgress, Hello, Welcome } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
 import {
-  type AttemptKey,
   attachMethod,
   attemptOf,
   BatchWriter,

@@ -6,7 +6,7 @@ import { InputAccess, type InputFile, type JobDescription as JobMessage, OutputA
 import type { Store } from "../../storage/index.ts";
 import { bytesOfHex, hexOf, indexPlan, malformed, numberOf, type PlanIndex } from "../../wire/index.ts";
 import { inputPath, type JobToBegin, type RemoteInputs, WorkerError } from "../index.ts";
-import type { Roots } from "./roots.ts";
+import type { MountedRoots } from "./mounted-roots.ts";
 
 /** A job with its places on this machine. */
 export interface LocalJob {
@@ -26,7 +26,11 @@ const OPENINGS_MAX = 8;
 export async function localJob(
   message: JobMessage,
   planText: Uint8Array,
-  { store, roots, remoteInputs }: { readonly store: Store; readonly roots: Roots; readonly remoteInputs: RemoteInputs },
+  {
+    store,
+    roots,
+    remoteInputs,
+  }: { readonly store: Store; readonly roots: MountedRoots; readonly remoteInputs: RemoteInputs },
 ): Promise<LocalJob> {
   const plan = planFrom(message, planText);
   const isRemote = message.inputAccess !== InputAccess.INPUT_ACCESS_ROOTS;
@@ -73,7 +77,7 @@ function remoteFiles(message: JobMessage): JobDescription["inputs"] {
   }));
 }
 
-async function localFiles(store: Store, roots: Roots, message: JobMessage): Promise<JobDescription["inputs"]> {
+async function localFiles(store: Store, roots: MountedRoots, message: JobMessage): Promise<JobDescription["inputs"]> {
   const wanted = message.inputs.flatMap(({ label, files }) => files.map((file) => ({ label, file })));
   const found: JobDescription["inputs"][number]["files"][number][] = [];
   let next = 0;
@@ -88,7 +92,12 @@ async function localFiles(store: Store, roots: Roots, message: JobMessage): Prom
 }
 
 /** Versions differ from machine to machine; sizes and headers must not. */
-async function checkedFile(store: Store, roots: Roots, label: string, { place, sizeBytes, headerSha256 }: InputFile) {
+async function checkedFile(
+  store: Store,
+  roots: MountedRoots,
+  label: string,
+  { place, sizeBytes, headerSha256 }: InputFile,
+) {
   const path = await roots.resolve(place, "read");
   const { file } = await readSafetensorsHeader(store, path, label);
   const differences = [

@@ -1,4 +1,4 @@
-import { type Failure, failureFrom, type Report } from "../../merge/work/index.ts";
+import { type AttemptKey, type Failure, failureFrom, type Report, textOfAttempt } from "../../merge/work/index.ts";
 import {
   type Assignment as AssignmentMessage,
   type AttachResponse,
@@ -30,9 +30,8 @@ import {
   type Timers,
   WireError,
 } from "../../wire/index.ts";
-import type { ConnectionOptions, HeldUnit } from "../index.ts";
+import type { ConnectionOptions } from "../index.ts";
 import {
-  type AttemptKey,
   heldKeys,
   initialLeases,
   type LeaseEffect,
@@ -41,7 +40,6 @@ import {
   type LeaseState,
   mayBeginIo,
   reduceLeases,
-  textOf,
   writingKeys,
 } from "../lease/index.ts";
 import { ThreadPool, type ThreadPoolListener, type ThreadPoolOptions } from "../pool/index.ts";
@@ -49,9 +47,9 @@ import { canPass, isServiceError, type OfferedResult, persist, sendResult, sendS
 import { type AttachListener, Attachment, type AttachmentSeams } from "./attachment.ts";
 import { JobShelf } from "./job-shelf.ts";
 import { type LocalJob, localJob } from "./local-job.ts";
+import type { MountedRoots } from "./mounted-roots.ts";
 import { NoAnswer, Questions } from "./questions.ts";
 import { readPlan } from "./read-plan.ts";
-import type { Roots } from "./roots.ts";
 import type { WorkerLog } from "./worker-log.ts";
 import { type ResultPlace, writeResult } from "./write-result.ts";
 
@@ -63,7 +61,7 @@ export interface RemoteWorkerOptions {
   /** Memory of one thread for inputs that come over the network. */
   readonly inputCacheBytes: number;
   readonly store: Store;
-  readonly roots: Roots;
+  readonly roots: MountedRoots;
   readonly log: WorkerLog;
   /** The process must end now, whatever is under way. */
   readonly fatal: (failure: Failure) => void;
@@ -194,9 +192,9 @@ export class RemoteWorker implements AttachListener {
   /** Takes no more work, hands back what has not begun, and ends when the rest is done or `graceMs` are over. */
   drain(graceMs: number): void {
     const begun = this.#leases.drainUntilMs !== undefined;
-    const waitingInPool = new Set(this.#pool?.waiting().map(textOf));
+    const waitingInPool = new Set(this.#pool?.waiting().map(textOfAttempt));
     const waiting = [...this.#work.values()]
-      .filter(({ key, computing, job }) => computing && (job === undefined || waitingInPool.has(textOf(key))))
+      .filter(({ key, computing, job }) => computing && (job === undefined || waitingInPool.has(textOfAttempt(key))))
       .map(({ key }) => key);
     if (!begun) {
       this.#options.log("info", "draining", { graceMs, held: this.#work.size, handedBack: waiting.length });
@@ -207,7 +205,7 @@ export class RemoteWorker implements AttachListener {
 
   /** The result of an attempt that may be fetched; undefined where there is none. */
   resultOf(id: AttemptKey): OfferedResult | undefined {
-    const work = this.#work.get(textOf(id));
+    const work = this.#work.get(textOfAttempt(id));
     return work?.job?.output === OutputAccess.OUTPUT_ACCESS_FETCH_RESULT ? work.result : undefined;
   }
 
@@ -240,9 +238,11 @@ export class RemoteWorker implements AttachListener {
   heartbeat() {
     // Its leases have lapsed by then, and whoever has them now may write.
     const hungAfterMs = this.#rules.leaseMs + this.#rules.ioTimeoutMs;
-    const progress = new Map(this.#pool?.look(this.#timers.nowMs(), hungAfterMs).map((unit) => [textOf(unit), unit]));
+    const progress = new Map(
+      this.#pool?.look(this.#timers.nowMs(), hungAfterMs).map((unit) => [textOfAttempt(unit), unit]),
+    );
     const held = heldKeys(this.#leases).map((key) => {
-      const { alive = true } = progress.get(textOf(key)) ?? {};
+      const { alive = true } = progress.get(textOfAttempt(key)) ?? {};
       return { id: messageOfAttempt(key), alive, bytesDone: 0n };
     });
     const { memoryUsedBytes = process.memoryUsage.rss } = this.#options.seams ?? {};
@@ -305,13 +305,13 @@ export class RemoteWorker implements AttachListener {
 
   #assigned(message: AssignmentMessage): void {
     const key = attemptOfAssignment(message);
-    if (!this.#work.has(textOf(key))) {
-      this.#work.set(textOf(key), { key, message, computing: true, reporting: false, unanswered: 0 });
+    if (!this.#work.has(textOfAttempt(key))) {
+      this.#work.set(textOfAttempt(key), { key, message, computing: true, reporting: false, unanswered: 0 });
     }
     this.#post({ type: "assigned", key, nowMs: this.#timers.nowMs() });
-    if (this.#leases.leases.has(textOf(key))) return;
+    if (this.#leases.leases.has(textOfAttempt(key))) return;
     // Handed back at once, where no more work is taken; by the leases themselves, as long as they are not over.
-    this.#work.delete(textOf(key));
+    this.#work.delete(textOfAttempt(key));
     if (this.#leases.over) this.#attachment.send({ $case: "handBack", value: { ids: [messageOfAttempt(key)] } });
   }
 
@@ -332,8 +332,8 @@ export class RemoteWorker implements AttachListener {
     }
   }
 
-  #computed(unit: HeldUnit, { sha256, warnings, counts, buffer }: Computed): void {
-    const work = this.#work.get(textOf(unit));
+  #computed(unit: AttemptKey, { sha256, warnings, counts, buffer }: Computed): void {
+    const work = this.#work.get(textOfAttempt(unit));
     const slice = work?.job?.index.slices.get(unit.unit);
     if (work === undefined || slice === undefined || buffer === undefined) {
       if (buffer !== undefined) this.#pool?.release(buffer);
@@ -354,7 +354,7 @@ export class RemoteWorker implements AttachListener {
 
   /** Nothing is (any more) to be written for it. */
   #finished(key: AttemptKey, report: Report): void {
-    const work = this.#work.get(textOf(key));
+    const work = this.#work.get(textOfAttempt(key));
     if (work === undefined) return;
     work.computing = false;
     work.report = report;
@@ -403,7 +403,7 @@ export class RemoteWorker implements AttachListener {
       case "drained":
         return this.#drained();
     }
-    const work = this.#work.get(textOf(effect.key));
+    const work = this.#work.get(textOfAttempt(effect.key));
     if (work === undefined) return;
     switch (effect.type) {
       case "compute":
@@ -420,7 +420,7 @@ export class RemoteWorker implements AttachListener {
       case "drop":
         if (work.write !== undefined) work.write.fenced = true;
         if (work.computing && work.job !== undefined) this.#pool?.drop(work.key);
-        this.#work.delete(textOf(work.key));
+        this.#work.delete(textOfAttempt(work.key));
         this.#release(work);
     }
   }
@@ -446,7 +446,7 @@ export class RemoteWorker implements AttachListener {
   async #store(work: Work): Promise<void> {
     const { key, job, place, result } = work;
     if (job === undefined || place === undefined || result === undefined) {
-      throw new Error(`${textOf(key)} was granted before it was computed`);
+      throw new Error(`${textOfAttempt(key)} was granted before it was computed`);
     }
     const write = { fenced: false };
     work.write = write;
@@ -525,7 +525,7 @@ export class RemoteWorker implements AttachListener {
   /** What can pass is asked again in a while; else the coordinator knows nothing of the attempt, nor ever will. */
   #notAnswered(what: string, key: AttemptKey, error: unknown): void {
     const failure = this.#failureOf(error);
-    const work = this.#work.get(textOf(key));
+    const work = this.#work.get(textOfAttempt(key));
     const times = work === undefined ? 1 : ++work.unanswered;
     const passes = error instanceof NoAnswer ? error.retryable : canPass(error);
     const isNews = !passes || times % UNANSWERED_SHOWN === 0;
@@ -541,7 +541,7 @@ export class RemoteWorker implements AttachListener {
   }
 
   #isCurrent(work: Work): boolean {
-    return this.#work.get(textOf(work.key)) === work;
+    return this.#work.get(textOfAttempt(work.key)) === work;
   }
 
   #failureOf(error: unknown): Failure {

@@ -1,6 +1,6 @@
 import type { Store } from "../../storage/index.ts";
 import { endThread } from "../end-thread.ts";
-import type { FromWorker, JobId, ToWorker } from "../messages.ts";
+import type { FromWorker, ToWorker } from "../messages.ts";
 import { type SessionPorts, WorkerSession } from "../session.ts";
 import { GatheredReads } from "./gathered-reads.ts";
 import { GatheringStore } from "./gathering-store.ts";
@@ -10,9 +10,9 @@ import { GatheringStore } from "./gathering-store.ts";
  * conversation of a thread, and every byte that they read read once.
  */
 export class LockstepSessions {
-  readonly #sessions = new Map<JobId, WorkerSession>();
+  readonly #sessions = new Map<string, WorkerSession>();
   /** Settles once the session has its engine; what comes before waits. */
-  readonly #begun = new Map<JobId, Promise<void>>();
+  readonly #begun = new Map<string, Promise<void>>();
   readonly #reads = new GatheredReads();
   readonly #store: Store;
   readonly #send: SessionPorts["send"];
@@ -65,7 +65,7 @@ export class LockstepSessions {
     await session.receive(message);
   }
 
-  #pass(job: JobId, message: FromWorker, transfer?: readonly ArrayBuffer[]): void {
+  #pass(job: string, message: FromWorker, transfer?: readonly ArrayBuffer[]): void {
     if (message.type === "ready") return;
     if (message.type === "ended") {
       this.#open--;

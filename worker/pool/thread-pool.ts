@@ -1,6 +1,6 @@
-import type { Assignment, Failure, Report } from "../../merge/work/index.ts";
+import type { Assignment, AttemptKey, Failure, Report } from "../../merge/work/index.ts";
 import type { Computed, WorkerBudget } from "../../runtime/index.ts";
-import type { EngineChoice, FromWorker, HeldUnit, JobId, JobToBegin } from "../index.ts";
+import type { EngineChoice, FromWorker, JobToBegin } from "../index.ts";
 import { WorkerError } from "../index.ts";
 import { ResultBuffers } from "./buffers.ts";
 import { PoolThread } from "./pool-thread.ts";
@@ -18,11 +18,11 @@ export interface ThreadPoolOptions {
 /** What comes out of the pool. Every assignment ends in exactly one of the first three. */
 export interface ThreadPoolListener {
   /** A slice, its bytes in memory: `bytes` belong to the listener until it calls `release` with their buffer. */
-  computed(unit: HeldUnit, computed: Computed): void;
+  computed(unit: AttemptKey, computed: Computed): void;
   /** Of a survey, a seal, or what failed. */
-  reported(job: JobId, report: Report): void;
+  reported(job: string, report: Report): void;
   /** As it was asked for. */
-  dropped(unit: HeldUnit): void;
+  dropped(unit: AttemptKey): void;
   /** A thread ended or hung, and another takes its place. */
   replaced(name: string, failure: Failure): void;
   /** No thread can be started any more. */
@@ -30,13 +30,13 @@ export interface ThreadPoolListener {
 }
 
 /** One attempt that is computed or waits to be. */
-export interface UnitProgress extends HeldUnit {
+export interface UnitProgress extends AttemptKey {
   /** Whether it waits, or its thread has taken a step since the last look. */
   readonly alive: boolean;
 }
 
 interface Order {
-  readonly unit: HeldUnit;
+  readonly unit: AttemptKey;
   readonly assignment: Assignment;
 }
 
@@ -45,7 +45,7 @@ interface Slot {
   order: Order | undefined;
   lentBytes: number;
   /** Jobs that the thread knows. */
-  readonly jobs: Set<JobId>;
+  readonly jobs: Set<string>;
   /** What it had shown at the last look, and since when it shows no more than that. */
   steps: number;
   stillSinceMs: number;
@@ -61,7 +61,7 @@ export class ThreadPool {
   readonly #listener: ThreadPoolListener;
   readonly #buffers: ResultBuffers;
   readonly #slots: Slot[];
-  readonly #jobs = new Map<JobId, JobToBegin>();
+  readonly #jobs = new Map<string, JobToBegin>();
   #waiting: Order[] = [];
   #failedStarts = 0;
   #ending = false;
@@ -93,14 +93,14 @@ export class ThreadPool {
     this.#jobs.set(job.job, job);
   }
 
-  assign(job: JobId, assignment: Assignment): void {
+  assign(job: string, assignment: Assignment): void {
     const { unit, attempt } = assignment;
     this.#waiting.push({ unit: { job, unit, attempt }, assignment });
     this.#dispatch();
   }
 
   /** Stops it, if it is still here; `dropped` or, where it is finished by then, something else follows. */
-  drop(unit: HeldUnit): void {
+  drop(unit: AttemptKey): void {
     const before = this.#waiting.length;
     this.#waiting = this.#waiting.filter((order) => !isSame(order.unit, unit));
     if (this.#waiting.length < before) {
@@ -113,7 +113,7 @@ export class ThreadPool {
   }
 
   /** Of what waits for a thread: nothing has been done for it. */
-  waiting(): readonly HeldUnit[] {
+  waiting(): readonly AttemptKey[] {
     return this.#waiting.map(({ unit }) => unit);
   }
 
@@ -123,7 +123,7 @@ export class ThreadPool {
   }
 
   /** The job is over: files are closed. Its attempts must be dropped before. */
-  finish(job: JobId): void {
+  finish(job: string): void {
     this.#jobs.delete(job);
     for (const { thread, jobs } of this.#slots) {
       if (jobs.delete(job)) thread?.send({ type: "finish", job });
@@ -292,6 +292,6 @@ export class ThreadPool {
   }
 }
 
-function isSame(a: HeldUnit, b: HeldUnit): boolean {
+function isSame(a: AttemptKey, b: AttemptKey): boolean {
   return a.unit === b.unit && a.attempt === b.attempt && a.job === b.job;
 }

@@ -1,9 +1,9 @@
 import { Server, ServerCredentials, type ServerWritableStream, status } from "@grpc/grpc-js";
+import type { AttemptKey } from "../../merge/work/index.ts";
 import type { FetchResultRequest, FetchResultResponse } from "../../proto/index.ts";
 import type { Store } from "../../storage/index.ts";
 import { CertificateStore, checkRole, identityOfCall, serverCredentials, type TrustFiles } from "../../trust/index.ts";
 import {
-  type AttemptKey,
   attemptOf,
   bytesOfHex,
   CHUNK_MESSAGE_MAX_BYTES,

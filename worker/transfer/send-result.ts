@@ -1,7 +1,7 @@
 import type { Client, ClientWritableStream } from "@grpc/grpc-js";
+import type { AttemptKey } from "../../merge/work/index.ts";
 import { CoordinatorService, type SendResultRequest, type SendResultResponse } from "../../proto/index.ts";
 import {
-  type AttemptKey,
   bytesOfHex,
   CHUNKS_IN_FLIGHT_MAX,
   chunksOf,

@@ -1,8 +1,7 @@
 import type { Client, ClientWritableStream } from "@grpc/grpc-js";
-import type { WorkCounts } from "../../merge/work/index.ts";
+import type { AttemptKey, WorkCounts } from "../../merge/work/index.ts";
 import type { ReportDecision, SendSummaryRequest, SendSummaryResponse } from "../../proto/index.ts";
 import {
-  type AttemptKey,
   CHUNK_BYTES,
   CHUNKS_IN_FLIGHT_MAX,
   messageOfAttempt,

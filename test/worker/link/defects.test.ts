@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Failure } from "../../../merge/work/index.ts";
 import type { Hello } from "../../../proto/index.ts";
 import { FileStore } from "../../../storage/index.ts";
-import { RemoteWorker, Roots } from "../../../worker/link/index.ts";
+import { MountedRoots, RemoteWorker } from "../../../worker/link/index.ts";
 
 /** A worker without a connection, whose log throws at an event. */
 function brokenAt(event: string) {
@@ -14,7 +14,7 @@ function brokenAt(event: string) {
     pool: {} as never,
     inputCacheBytes: 0,
     store,
-    roots: new Roots(store, []),
+    roots: new MountedRoots(store, []),
     log: (_level, what) => {
       if (what === event) throw new Error(`${event}: a lease is held twice`);
     },

@@ -16,6 +16,7 @@ import {
   status,
 } from "@grpc/grpc-js";
 import type { Plan, Slice } from "../../../merge/work/index.ts";
+import { textOfAttempt } from "../../../merge/work/index.ts";
 import { prepareText } from "../../../prepare/index.ts";
 import {
   type Answer,
@@ -48,7 +49,6 @@ import {
   readInputMethod,
   requestsIn,
   sendResultMethod,
-  textOfAttempt,
 } from "../../../wire/index.ts";
 
 export const JOB = "job-1";

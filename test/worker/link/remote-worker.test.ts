@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { InputAccess, OutputAccess } from "../../../proto/index.ts";
 import { FileStore } from "../../../storage/index.ts";
 import { PROTOCOL_VERSION } from "../../../wire/index.ts";
-import { RemoteWorker, type RemoteWorkerOptions, Roots } from "../../../worker/link/index.ts";
+import { MountedRoots, RemoteWorker, type RemoteWorkerOptions } from "../../../worker/link/index.ts";
 import { serveResults } from "../../../worker/transfer/index.ts";
 import { MODELS } from "../../e2e/cli-process.ts";
 import { stackedRecipe } from "../../e2e/stacked-recipe.ts";
@@ -90,7 +90,7 @@ async function attach(
     },
     inputCacheBytes: 2 ** 22,
     store,
-    roots: new Roots(store, own),
+    roots: new MountedRoots(store, own),
     log: (_, event, facts = {}) => {
       log.push({ event, facts });
     },

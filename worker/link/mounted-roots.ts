@@ -1,11 +1,11 @@
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
-import type { RootedPath } from "../../proto/index.ts";
+import type { RootedPath } from "../../merge/work/index.ts";
 import type { Store } from "../../storage/index.ts";
 import { isPathBelow, isRootName, ROOT_NAME_RULE } from "../../wire/index.ts";
 import { WorkerError } from "../index.ts";
 
 /** A folder that the coordinator may name, as the worker was started with it. */
-export interface Root {
+export interface MountedRoot {
   readonly name: string;
   /** Absolute. */
   readonly path: string;
@@ -15,7 +15,7 @@ export interface Root {
 const READ_ONLY = ":ro";
 
 /** `NAME=PATH`, or `NAME=PATH:ro`. @throws WorkerError `worker/option` */
-export function parseRoot(text: string): Root {
+export function parseMountedRoot(text: string): MountedRoot {
   const at = text.indexOf("=");
   const name = text.slice(0, Math.max(0, at));
   const writable = !text.endsWith(READ_ONLY);
@@ -27,7 +27,7 @@ export function parseRoot(text: string): Root {
 }
 
 /** @throws WorkerError `worker/option` where a name is given twice */
-export function checkRoots(roots: readonly Root[]): void {
+export function checkMountedRoots(roots: readonly MountedRoot[]): void {
   const twice = roots.find(({ name }, k) => roots.findIndex((root) => root.name === name) !== k);
   if (twice === undefined) return;
   throw new WorkerError("worker/option", `root ${twice.name} is given twice`, {
@@ -36,12 +36,12 @@ export function checkRoots(roots: readonly Root[]): void {
 }
 
 /** The folders of this machine that a worker may touch, and nothing beside them. */
-export class Roots {
+export class MountedRoots {
   readonly #store: Store;
-  readonly #roots: ReadonlyMap<string, Root>;
+  readonly #roots: ReadonlyMap<string, MountedRoot>;
   readonly #realPaths = new Map<string, Promise<string>>();
 
-  constructor(store: Store, roots: readonly Root[]) {
+  constructor(store: Store, roots: readonly MountedRoot[]) {
     this.#store = store;
     this.#roots = new Map(roots.map((root) => [root.name, root]));
   }
@@ -80,7 +80,7 @@ export class Roots {
     );
   }
 
-  #realPathOf({ name, path }: Root): Promise<string> {
+  #realPathOf({ name, path }: MountedRoot): Promise<string> {
     const known = this.#realPaths.get(name);
     if (known !== undefined) return known;
     const found = this.#store.realPath(path);

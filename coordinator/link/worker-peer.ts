@@ -1,6 +1,6 @@
-import { type Failure, failureFrom, type WorkerId } from "../../merge/work/index.ts";
+import { type AttemptKey, type Failure, failureFrom, textOfAttempt, type WorkerId } from "../../merge/work/index.ts";
 import type { AttachResponse } from "../../proto/index.ts";
-import { type AttemptKey, type BatchWriter, encodedResponse, textOfAttempt } from "../../wire/index.ts";
+import { type BatchWriter, encodedResponse } from "../../wire/index.ts";
 import type { JobLink } from "./job-link.ts";
 import type { WorkerReach } from "./remote-job.ts";
 
@@ -19,7 +19,7 @@ export interface WorkerFacts extends WorkerReach {
 type Message = NonNullable<AttachResponse["message"]>;
 
 /** One run of a worker's process on another machine, from its first hello on; connections come and go. */
-export class RemoteWorker {
+export class WorkerPeer {
   readonly id: WorkerId;
   readonly facts: WorkerFacts;
   readonly links = new Map<string, JobLink>();

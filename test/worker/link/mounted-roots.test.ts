@@ -2,7 +2,7 @@ import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { FileStore } from "../../../storage/index.ts";
-import { checkRoots, parseRoot, Roots } from "../../../worker/link/index.ts";
+import { checkMountedRoots, MountedRoots, parseMountedRoot } from "../../../worker/link/index.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 
 function folder() {
@@ -15,7 +15,7 @@ function folder() {
   symlinkSync("../root-beside/secret", join(path, "root", "out"));
   symlinkSync("../root-beside", join(path, "root", "way-out"));
   const readOnly = { name: "r", path: join(path, "root"), writable: false };
-  return { path, roots: new Roots(new FileStore(), [readOnly, { ...readOnly, name: "w", writable: true }]) };
+  return { path, roots: new MountedRoots(new FileStore(), [readOnly, { ...readOnly, name: "w", writable: true }]) };
 }
 
 test("a path is found in its root, and links inside of it are followed, as the Hub's cache needs", async () => {
@@ -40,9 +40,9 @@ test.each([
 });
 
 test("roots are given as NAME=PATH, with :ro to read only, each name once", () => {
-  expect(parseRoot("models=/mnt/a:ro")).toEqual({ name: "models", path: "/mnt/a", writable: false });
-  expect(parseRoot("out=/mnt/b=c")).toEqual({ name: "out", path: "/mnt/b=c", writable: true });
+  expect(parseMountedRoot("models=/mnt/a:ro")).toEqual({ name: "models", path: "/mnt/a", writable: false });
+  expect(parseMountedRoot("out=/mnt/b=c")).toEqual({ name: "out", path: "/mnt/b=c", writable: true });
   for (const wrong of ["models", "=/mnt", "models=", "models=:ro", "a b=/mnt"])
-    expect(() => parseRoot(wrong)).toThrow(/is no root/);
-  expect(() => checkRoots([parseRoot("a=/x"), parseRoot("a=/y")])).toThrow(/given twice/);
+    expect(() => parseMountedRoot(wrong)).toThrow(/is no root/);
+  expect(() => checkMountedRoots([parseMountedRoot("a=/x"), parseMountedRoot("a=/y")])).toThrow(/given twice/);
 });
