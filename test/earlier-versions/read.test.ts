@@ -1,31 +1,17 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { headers } from "@nats-io/transport-node";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type JobHistory, readHistory } from "../../coordinator/job/index.ts";
-import { lookAt, openFileJournal, openNatsJournal } from "../../coordinator/journal/index.ts";
+import { lookAt, openFileJournal } from "../../coordinator/journal/index.ts";
 import type { WorkerHub } from "../../coordinator/link/index.ts";
-import { connectNats, createStreams } from "../../coordinator/nats/index.ts";
-import { type JobRecord, openFileQueue, openNatsQueue } from "../../coordinator/queue/index.ts";
+import { openFileQueue } from "../../coordinator/queue/index.ts";
 import { JobCoordinator, Roots } from "../../service/index.ts";
-import { FileStore } from "../../storage/index.ts";
 import { TokenFile } from "../../trust/index.ts";
 import { Secret } from "../../trust/secrets/index.ts";
 import { Rig } from "../cluster/rig.ts";
 import { run } from "../e2e/cli-process.ts";
-import { NatsServer, natsVersions } from "../support/nats-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-
-const versions = readdirSync(import.meta.dirname).filter((name) => /^\d/.test(name));
-const store = new FileStore();
-
-function byName(jobs: readonly JobRecord[]): Record<string, JobRecord> {
-  return Object.fromEntries(jobs.map((job) => [job.name, job]));
-}
-
-function doneSlices({ slices }: JobHistory): number {
-  return [...slices.values()].filter(({ doneSha256 }) => doneSha256 !== undefined).length;
-}
+import { byName, doneSlices, store, versions } from "./left-behind.ts";
 
 test("there is something of an earlier version", () => expect(versions).toContain("0.1.0"));
 
@@ -169,33 +155,5 @@ describe.each(versions)("what version %s left", (version) => {
     const tokens = await TokenFile.open(store, path);
     const token = new Secret("dw1.342dabe90dbc.ncHF7pfv2jY_cp9roNWF0pybsEDF3A_IHsluACuqB6E");
     expect(await tokens.redeem(token, "a".repeat(64), 1)).toMatchObject({ role: "worker" });
-  });
-
-  test("NATS: queue and journals", async () => {
-    const server = await NatsServer.start({ version: natsVersions[0] ?? "" });
-    const nats = await connectNats(store, { servers: [server.url] });
-    onTestFinished(() => nats.close());
-    await createStreams(nats, { replicas: 1, journalBytes: 2 ** 24 });
-    for (const line of readFileSync(join(place, "nats.jsonl"), "utf8").split("\n").filter(Boolean)) {
-      const message = JSON.parse(line) as { subject: string; headers: Record<string, string>; data: string };
-      const own = headers();
-      for (const [name, value] of Object.entries(message.headers)) own.set(name, value);
-      await nats.client.publish(nats.names.prefix + message.subject, message.data, { headers: own });
-    }
-    const queue = openNatsQueue(nats, {
-      log: (event, facts) => expect.unreachable(`${event} ${JSON.stringify(facts)}`),
-    });
-    const { done, queued, paused } = byName(await queue.list());
-    expect([done?.state, queued?.name, paused?.wish]).toEqual(["ended", "queued", "pause"]);
-    const repeated = { ...queued, name: "again", nameTaken: "refuse" } as Parameters<typeof queue.reserve>[0];
-    expect(await queue.reserve(repeated, "c")).toMatchObject({ state: "repeated", job: { id: queued?.id } });
-    const claim = await queue.claim("c");
-    expect(claim?.job).toMatchObject({ id: queued?.id, claims: (queued?.claims ?? 0) + 1 });
-    const journal = await openNatsJournal(nats, done?.id ?? "");
-    const history = await readHistory(lookAt(journal));
-    expect(history.phase).toBe("done");
-    expect(doneSlices(history)).toBe(63);
-    await journal.close();
-    await queue.close();
   });
 });
