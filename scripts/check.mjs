@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { otherNodes } from "./node-versions.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
@@ -13,6 +14,8 @@ const { values } = parseArgs({ options: { all: { type: "boolean", default: false
 
 /** What the names of test files end in that a newcomer's machine need not be able to run. */
 const SYSTEM = ".system.test.ts";
+/** Bits, goldens and whole merges are looked at with every major version of Node. */
+const OF_EACH_NODE = ["test/merge/engines", "test/golden", "test/e2e"];
 const SEEDS = 1000;
 const SEEDS_OF_ALL = 10_000;
 
@@ -22,7 +25,11 @@ let skipped = 0;
 
 /** Runs a step; says whether it ended well. */
 function runs(script, ...args) {
-  const { status } = spawnSync(process.execPath, [script, ...args], { cwd: root, stdio: "inherit" });
+  return runsWith(process.execPath, script, ...args);
+}
+
+function runsWith(node, script, ...args) {
+  const { status } = spawnSync(node, [script, ...args], { cwd: root, stdio: "inherit" });
   return status === 0;
 }
 
@@ -34,11 +41,11 @@ function step(name, ok) {
 }
 
 /** Runs test files, and counts their tests. */
-function tests(name, ...files) {
+function tests(name, files, node = process.execPath) {
   mkdirSync(join(root, "build"), { recursive: true });
   const results = join(root, "build", `test-results-${name}.json`);
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${results}`];
-  const ok = runs(binary("vitest", "vitest.mjs"), "run", ...reporters, ...files);
+  const ok = runsWith(node, binary("vitest", "vitest.mjs"), "run", ...reporters, ...files);
   const counts = testCounts(results);
   passed += counts.passed;
   failed += counts.failed;
@@ -61,12 +68,13 @@ const buf = binary("@bufbuild/buf", "bin/buf");
 step("the wire contract is in order", runs(buf, "lint"));
 step("the wire contract breaks nobody", runs(buf, "breaking", "--against", "proto/baseline.binpb"));
 if (step("types, kernels and build", runs("scripts/build.mjs"))) {
-  tests("plain", "--exclude", `**/*${SYSTEM}`);
+  tests("plain", ["--exclude", `**/*${SYSTEM}`]);
   if (!values.all) step("1,000 seeds of simulated clusters", runs("scripts/simulate.mjs", "--seeds", String(SEEDS)));
   step("the packed package merges in an empty directory", runs("scripts/check-package.mjs"));
   if (values.all) {
     step("10,000 seeds of simulated clusters", runs("scripts/simulate.mjs", "--seeds", String(SEEDS_OF_ALL)));
-    if (step("nats-servers to test against", runs("scripts/nats-servers.mjs"))) tests("system", SYSTEM);
+    if (step("nats-servers to test against", runs("scripts/nats-servers.mjs"))) tests("system", [SYSTEM]);
+    for (const { version, path } of otherNodes()) tests(`node-${version}`, OF_EACH_NODE, path);
   }
 }
 console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
