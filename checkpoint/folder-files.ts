@@ -1,3 +1,4 @@
+import { inParallel, StorageError } from "../storage/index.ts";
 import type { Checkpoint, Sidecar } from "./checkpoint.ts";
 import { CHAT_TEMPLATES_FOLDER, judgeFile, judgeFolder } from "./companions.ts";
 import { CheckpointError } from "./errors.ts";
@@ -14,6 +15,7 @@ const MAX_POINTER_BYTES = 1000;
 /** Folders in folders that are carried along, and files in them. */
 const MAX_DEPTH = 4;
 const MAX_FILES = 10_000;
+const STATES_AT_ONCE = 8;
 const CODE_FOLDER = "custom_generate";
 
 export interface FolderFiles {
@@ -68,10 +70,14 @@ export async function folderFiles(
     else if (judged === "unknown" || judged === "code") leftBehind.push(name);
   }
   const companions = new Map<string, Sidecar>();
-  for (const name of candidates.sort()) {
+  const states = await inParallel(candidates.sort(), STATES_AT_ONCE, async (name) => {
     const state = await folder.state(name);
+    if (state !== undefined && state.sizeBytes <= MAX_POINTER_BYTES) await refusePointer(folder, name, label);
+    return state;
+  });
+  for (const [k, name] of candidates.entries()) {
+    const state = states[k];
     if (state === undefined) continue;
-    if (state.sizeBytes <= MAX_POINTER_BYTES) await refusePointer(folder, name, label);
     if (state.sizeBytes > MAX_COMPANION_BYTES) leftBehind.push(name);
     else companions.set(name, state);
   }
@@ -159,12 +165,12 @@ async function importedFolders(
 
 async function maybeJson(folder: Folder, name: string, present: ReadonlySet<string>): Promise<unknown> {
   if (!present.has(name) || !(await folder.exists(name))) return undefined;
-  if (((await folder.state(name))?.sizeBytes ?? 0) > MAX_TELLING_BYTES) return undefined;
   try {
     return parsePythonJson(Buffer.from(await folder.readWhole(name, MAX_TELLING_BYTES)).toString("utf8"));
   } catch (error) {
-    // Whoever needs the file will say that it is damaged.
-    if (error instanceof SyntaxError) return undefined;
+    // Whoever needs the file will say that it is damaged, or too large.
+    const isTooLarge = error instanceof StorageError && error.code === "storage/too-large";
+    if (error instanceof SyntaxError || isTooLarge) return undefined;
     throw error;
   }
 }

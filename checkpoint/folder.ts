@@ -10,6 +10,8 @@ export class Folder {
   readonly root: string;
   readonly entries: readonly DirectoryEntry[];
   readonly #store: Store;
+  /** Undefined where the folder was not listed. */
+  readonly #listed: ReadonlyMap<string, DirectoryEntry["kind"]> | undefined;
   readonly #allowed: readonly string[];
   readonly #label: string;
 
@@ -17,20 +19,21 @@ export class Folder {
     store: Store,
     root: string,
     allowed: readonly string[],
-    entries: readonly DirectoryEntry[],
+    entries: readonly DirectoryEntry[] | undefined,
     label: string,
   ) {
     this.#store = store;
+    this.#listed = entries && new Map(entries.map(({ name, kind }) => [name, kind]));
     this.root = root;
     this.#allowed = allowed;
-    this.entries = entries;
+    this.entries = entries ?? [];
     this.#label = label;
   }
 
   static async open(store: Store, location: ModelLocation, label: string): Promise<Folder> {
     const root = await store.realPath(location.root);
     const allowed = location.allowLinksInto === undefined ? [root] : [root, location.allowLinksInto];
-    const entries = location.file === undefined ? await store.list(root) : [];
+    const entries = location.file === undefined ? await store.list(root) : undefined;
     return new Folder(store, root, allowed, entries, label);
   }
 
@@ -45,8 +48,12 @@ export class Folder {
     );
   }
 
-  readonly exists = async (name: string): Promise<boolean> =>
-    (await this.#store.identity(join(this.root, name)))?.kind === "file";
+  readonly exists = async (name: string): Promise<boolean> => {
+    const listed = this.#listed?.get(name);
+    // Only of links, and in folders below, there is more to know.
+    if (this.#listed !== undefined && listed !== "link" && !name.includes("/")) return listed === "file";
+    return (await this.#store.identity(join(this.root, name)))?.kind === "file";
+  };
 
   async readWhole(name: string, limitBytes: number): Promise<Uint8Array> {
     return readWhole(this.#store, await this.resolve(name), limitBytes);

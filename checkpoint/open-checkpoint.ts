@@ -1,4 +1,4 @@
-import type { Store } from "../storage/index.ts";
+import { inParallel, type Store } from "../storage/index.ts";
 import type { Checkpoint, CheckpointFile, TensorEntry } from "./checkpoint.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { Folder } from "./folder.ts";
@@ -14,6 +14,8 @@ import { storedCopies } from "./stored-copies.ts";
 import { chooseWeights, type Weights } from "./weights.ts";
 
 const CONFIG_NAME = "config.json";
+/** Of one model: several are opened at once as well, and each header that is read is an open file. */
+const HEADERS_AT_ONCE = 8;
 
 export interface OpenOptions {
   /** For looking at a checkpoint only (inspect, diff): codes with scales that are not understood are let through. */
@@ -36,12 +38,14 @@ export async function openCheckpoint(
   const folder = await Folder.open(store, location, label);
   const weights: Weights =
     location.file === undefined ? await chooseWeights(folder, label) : { files: [location.file], shards: undefined };
+  const read = await inParallel(weights.files, HEADERS_AT_ONCE, async (name, index) => {
+    const path = await folder.resolve(name);
+    return { name, ...(await readSafetensorsHeader(store, path, `${label}: ${name}`, index)) };
+  });
   const files: CheckpointFile[] = [];
   const tensors = new Map<string, TensorEntry>();
   const headers: ReadonlyMap<string, string>[] = [];
-  for (const name of weights.files) {
-    const path = await folder.resolve(name);
-    const header = await readSafetensorsHeader(store, path, `${label}: ${name}`, files.length);
+  for (const { name, ...header } of read) {
     for (const tensor of header.entries) {
       if (weights.shards !== undefined) checkIndexed(tensor.name, name, weights.shards, label);
       tensors.set(tensor.name, tensor);

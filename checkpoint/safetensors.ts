@@ -7,6 +7,8 @@ import { scanHeader } from "./header-scan.ts";
 /** Of the JSON text; the limit of the safetensors library, too. */
 export const MAX_HEADER_BYTES = 100_000_000;
 const PREFIX_BYTES = 8;
+/** Read at once, since a request may cost more than its bytes: headers of shards are mostly shorter. */
+const FIRST_BYTES = 65_536;
 
 export interface SafetensorsHeader {
   /** All of a CheckpointFile but its name. */
@@ -27,19 +29,22 @@ export async function readSafetensorsHeader(
   label: string,
   fileIndex = 0,
 ): Promise<SafetensorsHeader> {
-  const stored = await store.open(path, "read");
+  const stored = await store.open(path, "read", { firstBytes: FIRST_BYTES });
   try {
     const { sizeBytes, version } = await stored.identity();
     if (sizeBytes < PREFIX_BYTES) {
       throw truncated(label, `the file has ${sizeBytes} bytes, the length of the header alone takes ${PREFIX_BYTES}`);
     }
-    const prefix = new Uint8Array(PREFIX_BYTES);
-    await stored.read(0, prefix);
-    const headerBytes = checkedLength(prefix, sizeBytes, label);
+    const first = new Uint8Array(Math.min(sizeBytes, FIRST_BYTES));
+    await stored.read(0, first);
+    const headerBytes = checkedLength(first.subarray(0, PREFIX_BYTES), sizeBytes, label);
     // Prefix and header in one piece: that is what the hash is taken of.
-    const head = new Uint8Array(PREFIX_BYTES + headerBytes);
-    head.set(prefix);
-    await stored.read(PREFIX_BYTES, head.subarray(PREFIX_BYTES));
+    let head = first.subarray(0, PREFIX_BYTES + headerBytes);
+    if (head.length < PREFIX_BYTES + headerBytes) {
+      head = new Uint8Array(PREFIX_BYTES + headerBytes);
+      head.set(first);
+      await stored.read(first.length, head.subarray(first.length));
+    }
     const dataBytes = sizeBytes - head.length;
     const { entries, metadata } = scanHeader(head.subarray(PREFIX_BYTES), dataBytes, label, fileIndex);
     return { file: { path, sizeBytes, version, headerSha256: sha256Hex(head) }, entries, metadata };
@@ -49,7 +54,7 @@ export async function readSafetensorsHeader(
 }
 
 function checkedLength(prefix: Uint8Array, sizeBytes: number, label: string): number {
-  const length = new DataView(prefix.buffer).getBigUint64(0, true);
+  const length = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true);
   if (length > BigInt(MAX_HEADER_BYTES)) {
     // The first eight bytes of what git leaves in place of a large file when git-lfs is not there.
     const isPointer = Buffer.from(prefix).toString("latin1") === "version ";

@@ -63,6 +63,8 @@ export const CHAT_TEMPLATE_NAME = "chat_template.jinja";
 export class TokenizerReader {
   readonly #store: Store;
   readonly #known = new Map<string, Tokenizer>();
+  /** Small files that several questions are answered from, by their paths. */
+  readonly #settings = new Map<string, Promise<Uint8Array>>();
 
   constructor(store: Store) {
     this.#store = store;
@@ -156,7 +158,10 @@ export class TokenizerReader {
     label: string,
   ): Promise<JsonObject | undefined> {
     if (!checkpoint.companions.includes(name)) return undefined;
-    return parseObject(await this.#bytes(checkpoint, name, MAX_SETTINGS_BYTES, label), name, label);
+    const path = `${checkpoint.root}/${name}`;
+    const settings = this.#settings.get(path) ?? this.#bytes(checkpoint, name, MAX_SETTINGS_BYTES, label);
+    this.#settings.set(path, settings);
+    return parseObject(await settings, name, label);
   }
 
   async #bytes(

@@ -44,7 +44,7 @@ import {
   type RecipeInput,
   referencedModels,
 } from "../recipe/index.ts";
-import { readWhole, type Store } from "../storage/index.ts";
+import { boundedStore, inParallel, readWhole, type Store, Turns } from "../storage/index.ts";
 import { besideWarnings } from "./beside-warnings.ts";
 import { damagedFiles } from "./damaged-files.ts";
 import { differingIntegers } from "./differing-integers.ts";
@@ -227,6 +227,11 @@ export function planOpened(
   };
 }
 
+/** Calls of the store that are under way at once: where they are far it is their number that takes time, not their bytes. */
+const CALLS_AT_ONCE = 32;
+/** Models whose tokenizers are read at once: each may have tens of megabytes, and most are found to be the same. */
+const TEXTS_AT_ONCE = 8;
+
 export interface OpenModelsOptions extends Pick<PrepareOptions, "cwd" | "environment" | "modelsRoot" | "findModel"> {
   /** Per model in recipe order: where an earlier run found it, tried where it is not found otherwise. */
   readonly recordedFolders?: readonly string[];
@@ -242,29 +247,26 @@ export async function openModels(
   const references = referencedModels(recipe);
   const labels = labelsFor(references);
   const surroundings = surroundingsOf(recipePath, options);
-  const opened: RecipeInput[] = [];
-  const failures: Failure[] = [];
-  const tokenizers = new TokenizerReader(store);
-  for (const reference of references) {
+  const bounded = boundedStore(store, CALLS_AT_ONCE);
+  const tokenizers = new TokenizerReader(bounded);
+  const texts = new Turns(TEXTS_AT_ONCE);
+  const results = await inParallel(references, CALLS_AT_ONCE, async (reference, k) => {
     const label = labels.get(reference.text) ?? reference.text;
     try {
-      const location = await locate(
-        store,
-        reference,
-        surroundings,
-        options.findModel,
-        options.recordedFolders?.[opened.length],
-      );
+      const recorded = options.recordedFolders?.[k];
+      const location = await locate(bounded, reference, surroundings, options.findModel, recorded);
       const { checkpoint, adapter } =
         reference.isAdapter === true
-          ? await adapterAt(store, location, label)
-          : await openModelOrAdapter(store, location, label);
-      const text = await textOfInput(recipe, references.length, tokenizers, checkpoint, label);
-      opened.push({ reference, label, checkpoint, ...(adapter && { adapter }), ...text });
+          ? await adapterAt(bounded, location, label)
+          : await openModelOrAdapter(bounded, location, label);
+      const text = await texts.take(() => textOfInput(recipe, references.length, tokenizers, checkpoint, label));
+      return { reference, label, checkpoint, ...(adapter && { adapter }), ...text };
     } catch (error) {
-      failures.push(failureFrom(error));
+      return { failure: failureFrom(error) };
     }
-  }
+  });
+  const opened = results.flatMap((result) => ("failure" in result ? [] : [result]));
+  const failures = results.flatMap((result) => ("failure" in result ? [result.failure] : []));
   return { opened: await withSlowVocabularies(recipe, opened, tokenizers), failures };
 }
 

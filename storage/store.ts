@@ -43,6 +43,8 @@ export interface OpenOptions {
   readonly ownerOnly?: boolean;
   /** Of the last part of the path; "follow" is the default. "refuse" is for files that are written. */
   readonly links?: "follow" | "refuse";
+  /** So many bytes from the beginning, or all where there are fewer, will be read next: a store that is far may bring them with its answer. */
+  readonly firstBytes?: number;
 }
 
 export interface LockOptions {

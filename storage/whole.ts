@@ -1,12 +1,24 @@
 import { dirname } from "node:path";
 import { StorageError } from "./errors.ts";
-import type { OpenOptions, Store } from "./store.ts";
+import type { OpenOptions, Store, Version } from "./store.ts";
 
 /** All bytes of a file that holds at most `limitBytes`. @throws `storage/too-large` before anything is read */
 export async function readWhole(store: Store, path: string, limitBytes: number): Promise<Uint8Array> {
-  const file = await store.open(path, "read");
+  return (await readWithVersion(store, path, limitBytes)).bytes;
+}
+
+/** Small files come with their opening. */
+const FIRST_BYTES = 2 ** 20;
+
+/** As `readWhole`, with the file's version by the handle that read it. */
+export async function readWithVersion(
+  store: Store,
+  path: string,
+  limitBytes: number,
+): Promise<{ readonly bytes: Uint8Array; readonly version: Version }> {
+  const file = await store.open(path, "read", { firstBytes: Math.min(limitBytes, FIRST_BYTES) });
   try {
-    const { sizeBytes } = await file.identity();
+    const { sizeBytes, version } = await file.identity();
     if (sizeBytes > limitBytes) {
       throw new StorageError(
         "storage/too-large",
@@ -16,7 +28,7 @@ export async function readWhole(store: Store, path: string, limitBytes: number):
     }
     const bytes = new Uint8Array(sizeBytes);
     await file.read(0, bytes);
-    return bytes;
+    return { bytes, version };
   } finally {
     await file.close();
   }
