@@ -1,4 +1,5 @@
 import * as fs from "node:fs";
+import { dirname, resolve } from "node:path";
 import { promisify } from "node:util";
 import { errnoOf, StorageError, storageError } from "../errors.ts";
 import type {
@@ -102,7 +103,20 @@ export class FileStore implements Store {
   }
 
   async makeDirectory(path: string): Promise<void> {
-    await attempt("make the folder", path, () => fs.promises.mkdir(path, { recursive: true }));
+    await attempt("make the folder", path, () => this.#make(resolve(path)));
+  }
+
+  /** Not Node's way, which says that a place is not there where nothing may be written, or never ends. */
+  async #make(path: string): Promise<void> {
+    try {
+      await fs.promises.mkdir(path);
+    } catch (cause) {
+      if ((await this.identity(path))?.kind === "directory") return;
+      const above = dirname(path);
+      if (errnoOf(cause) !== "ENOENT" || (await this.identity(above)) !== undefined) throw cause;
+      await this.#make(above);
+      await this.#make(path);
+    }
   }
 
   async syncDirectory(path: string): Promise<void> {

@@ -198,6 +198,23 @@ describe("a file store", () => {
     expect((await store.identity(path))?.version).not.toBe(version);
   });
 
+  test("makes folders with those above them, and says why one cannot be made", async () => {
+    const folder = temporaryFolder();
+    const path = join(folder, "a", "b", "c");
+    await Promise.all([store.makeDirectory(path), store.makeDirectory(join(path, "d")), store.makeDirectory(path)]);
+    await store.makeDirectory(path);
+    expect(await store.list(path)).toEqual([{ name: "d", kind: "directory" }]);
+    fs.writeFileSync(join(folder, "file"), "");
+    await expect(store.makeDirectory(join(folder, "file"))).rejects.toMatchObject({ code: "storage/exists" });
+    await expect(store.makeDirectory(join(folder, "file", "x", "y"))).rejects.toMatchObject({
+      code: "storage/not-a-directory",
+    });
+    fs.symlinkSync("nowhere", join(folder, "dangling"));
+    await expect(store.makeDirectory(join(folder, "dangling", "x"))).rejects.toMatchObject({ code: "storage/exists" });
+    // Here Node's recursive mkdir goes round for ever.
+    await expect(store.makeDirectory("/proc/none/x")).rejects.toMatchObject({ code: "storage/not-found" });
+  });
+
   test("gives the identity of the open file, not of what took its name", async () => {
     const path = join(temporaryFolder(), "a");
     fs.writeFileSync(path, "old");
