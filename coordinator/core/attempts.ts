@@ -3,7 +3,7 @@ import { addDeadline, keepDeadlines } from "./deadlines.ts";
 import { closeEarlier, earlierMayWrite, nameWriter } from "./earlier.ts";
 import type { Effect, HeldBy } from "./events.ts";
 import type { Queue } from "./queues.ts";
-import { type Attempt, type Holder, type JobState, NO_ATTEMPTS, type Unit, type Worker } from "./state.ts";
+import { type Attempt, type JobState, NO_ATTEMPTS, type Unit, type Worker } from "./state.ts";
 
 /** What every handler does with leases, grants and slots; decides nothing. */
 
@@ -28,14 +28,6 @@ function isHeldAs(number: number): (attempt: Attempt) => boolean {
 
 export function attemptOn(unit: Unit, worker: WorkerId): Attempt | undefined {
   return unit.attempts.find((attempt) => attempt.worker === worker);
-}
-
-/** Of a slice: whoever was lent that very attempt in this epoch, by that name. */
-export function holderOf(unit: Unit, { worker, attempt }: Pick<HeldBy, "worker" | "attempt">): Holder | undefined {
-  for (let holder = unit.holders; holder !== undefined; holder = holder.before) {
-    if (holder.attempt === attempt && holder.worker === worker) return holder;
-  }
-  return undefined;
 }
 
 /** Deadlines of attempts that are over, besides one for each that is held, before they are cleared away. */

@@ -57,8 +57,9 @@ export function onTerminateRequested(state: JobState, _event: EventOf<"terminate
   }
 }
 
+/** Not once publishing has begun, however it goes: readers must not be left with half of it. */
 function mayCancel(state: JobState): boolean {
-  return (isRunning(state) && state.phase !== "publishing") || state.phase === "stopping" || state.phase === "failing";
+  return !state.publishBegun && (isRunning(state) || state.phase === "stopping" || state.phase === "failing");
 }
 
 function beginCancelling(state: JobState, phase: "cancelling" | "terminating", out: Effect[]): void {

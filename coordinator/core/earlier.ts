@@ -1,5 +1,6 @@
 import type { AttemptRef, UnitId, WorkerId } from "../../merge/work/index.ts";
 import type { Effect, EventOf } from "./events.ts";
+import { holderOf } from "./holders.ts";
 import type { JobState, Unit, Worker } from "./state.ts";
 
 /**
@@ -95,8 +96,17 @@ export function onWritingTold(state: JobState, { worker: id, attempts: writing }
   for (const [unit, byAttempt] of attempts) {
     for (const [attempt, other] of byAttempt) if (other === id) closeEarlier(state, { unit, attempt });
   }
+  const isNamed = (unit: UnitId, attempt: number) =>
+    writing.some((ref) => ref.unit === unit && ref.attempt === attempt);
+  for (const [unit, grant] of state.grants) {
+    if (grant.worker !== id || isNamed(unit, grant.attempt)) continue;
+    // What it holds it may begin to write.
+    if (!state.units.get(unit)?.attempts.some(({ number }) => number === grant.attempt)) state.grants.delete(unit);
+  }
   for (const { unit, attempt } of writing) {
-    if (attempt > state.limits.attemptBase) continue; // of this epoch: its grant says as much
+    // Of this epoch, whatever the numbers of others are: its grant says as much.
+    const slice = state.units.get(unit);
+    if (slice !== undefined && holderOf(slice, { worker: id, attempt }) !== undefined) continue;
     const known = attempts.get(unit);
     if (known === undefined) attempts.set(unit, new Map([[attempt, id]]));
     else known.set(attempt, id);

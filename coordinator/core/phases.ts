@@ -53,6 +53,7 @@ export function advance(state: JobState, out: Effect[]): void {
     out.push({ type: "begin-seal" });
   } else if (state.phase === "sealing" && !state.sealAsked && state.sealsOpen === 0 && state.slicesOpen === 0) {
     state.phase = "publishing";
+    state.publishBegun = true;
     out.push({ type: "publish" });
   }
 }

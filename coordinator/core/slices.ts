@@ -1,8 +1,9 @@
-import { cancel, closeGrant, currentAttempt, drop, giveBack, holderOf, openGrant } from "./attempts.ts";
+import { cancel, closeGrant, currentAttempt, drop, giveBack, openGrant } from "./attempts.ts";
 import { closeDispute, failHopeless, judge, openDispute, vote, voteOf, votesWithDone } from "./disputes.ts";
 import { askOnceNamed, earlierMayWrite, isNamed, writerIsDurable } from "./earlier.ts";
 import type { Effect, EventOf, HeldBy } from "./events.ts";
-import { attemptFailed, praise } from "./failures.ts";
+import { attemptFailed, attemptVanished, praise } from "./failures.ts";
+import { holderOf } from "./holders.ts";
 import { addDuration } from "./pace.ts";
 import { fail, isRunning } from "./phases.ts";
 import type { Attempt, JobState, Unit } from "./state.ts";
@@ -25,6 +26,11 @@ export function onGrantRequested(state: JobState, event: EventOf<"grant-requeste
     out.push({ type: "refuse", ...who });
     return;
   }
+  endLapsed(state, unit, attempt, out);
+  if (!unit.attempts.includes(attempt)) {
+    out.push({ type: "refuse", ...who });
+    return;
+  }
   const open = state.grants.get(unit.id);
   const another = open !== undefined && open.attempt !== attempt.number && state.nowMs < open.endsMs;
   const worker = state.workers.get(event.worker);
@@ -44,6 +50,15 @@ export function onGrantRequested(state: JobState, event: EventOf<"grant-requeste
   openGrant(state, unit, attempt);
   if (state.nowMs < state.grantsFromMs) out.push({ type: "count", counter: "granted-early" });
   out.push({ type: "grant", ...who });
+}
+
+/** Others' leases that are over are so whether time has been looked at since or not: a coordinator that stood still may hear this first. */
+function endLapsed(state: JobState, unit: Unit, asking: Attempt, out: Effect[]): void {
+  for (const other of unit.attempts) {
+    if (other === asking || other.status !== "granted" || other.leaseEndsMs > state.nowMs) continue;
+    out.push({ type: "count", counter: "lapsed-lease" });
+    attemptVanished(state, unit, other, out);
+  }
 }
 
 /** What may have changed meanwhile is looked at as if it was asked now. */

@@ -195,6 +195,8 @@ export interface JobState {
   sealsOpen: number;
   /** A seal was asked for, and its units are not known yet. */
   sealAsked: boolean;
+  /** Files may be in the output that readers see. */
+  publishBegun: boolean;
   auditsOpen: number;
   failures: number;
   /** Units that anybody finished. */
@@ -331,6 +333,7 @@ export function initialState(specification: JobSpecification): JobState {
     tensorsOpen: tensors.filter((tensor) => !tensor.settled).length,
     sealsOpen: 0,
     sealAsked: false,
+    publishBegun: false,
     auditsOpen: readyAudits.items.length,
     failures: 0,
     finished: 0,

@@ -28,11 +28,9 @@ export function onWorkerAttached(state: JobState, event: EventOf<"worker-attache
   worker.isBarred = event.isBarred === true;
   const named = new Set(event.held.map(keyOf));
   takeBack(state, worker, (unit, attempt) => {
-    const ref = { unit: unit.id, attempt: attempt.number };
-    if (named.has(keyOf(ref))) return;
-    // The assignment never came to it, or it has given it up: it is not writing.
+    if (named.has(keyOf({ unit: unit.id, attempt: attempt.number }))) return;
+    // The assignment never came to it, or it has given it up. It may be in the middle of a write: it says so next, or its grant ends.
     drop(state, unit, attempt);
-    closeGrant(state, { ...ref, worker: worker.id });
     if (attempt.audit) requeueAudit(state, unit);
     else giveBack(state, unit);
   });

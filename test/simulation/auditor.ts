@@ -135,7 +135,13 @@ export class Auditor {
 
   writing(path: string, offsetBytes: number, bytes: Uint8Array, writer: Writer | undefined): void {
     const coverage = this.#readBack.get(path);
-    coverage?.fill(0, offsetBytes, offsetBytes + bytes.length);
+    // A process that was stopped in the middle of a call ends it when it wakes up; what it writes must be what is there.
+    const there = this.#world
+      .look()
+      .contentOf(path)
+      ?.subarray(offsetBytes, offsetBytes + bytes.length);
+    if (there === undefined || Buffer.compare(there, bytes) !== 0)
+      coverage?.fill(0, offsetBytes, offsetBytes + bytes.length);
     if (writer !== undefined) this.#noteWritten(writer, offsetBytes, bytes);
   }
 

@@ -135,6 +135,17 @@ describe("what is granted after a take-over", () => {
     expect(asks(core, A, W1)).toEqual(["later"]);
   });
 
+  test("an attempt that was not lent here is of an earlier epoch, whatever its number: one that the journal lost had as large ones", () => {
+    const core = takenOver([run(W1)]);
+    attach(core, W1, { slots: 0 });
+    tell(core, W1, [{ unit: A, attempt: BASE + 900 }]);
+    attach(core, W2);
+    expect(asks(core, A, W2)).toEqual(["later"]);
+    expect(asks(core, B, W2)).toEqual(["grant"]);
+    core.on({ type: "handed-back", worker: W1, attempts: [{ unit: A, attempt: BASE + 900 }] });
+    expect(asks(core, A, W2)).toEqual(["grant"]);
+  });
+
   test("the stage of a job that was being cancelled goes as soon as nothing of earlier epochs writes", () => {
     const limits = { ...LIMITS, earlierGrantsMs: FENCE, attemptBase: BASE };
     const core = new Core({ limits, slices: [slice(A)], cancelling: true, earlierWriters: [run(W1)] });

@@ -646,6 +646,19 @@ describe("stop-requested", () => {
   });
 });
 
+test("a job whose publishing has failed is not cancelled any more: files of it may be where readers see them", () => {
+  const core = new Core({ slices: [slice(A)] });
+  core.start();
+  core.attach(W1);
+  core.finish(A);
+  core.on({ type: "seal-begun", units: [] });
+  expect(core.state.phase).toBe("publishing");
+  core.state.phase = "failing";
+  for (const type of ["cancel-requested", "terminate-requested"] as const) {
+    expect(only(core.on({ type }), "journal-phase")).toEqual([]);
+  }
+});
+
 describe("job-failed", () => {
   test("waits for what is in flight, then ends with the cause", () => {
     const core = new Core({ slices: [slice(A)] });

@@ -50,6 +50,29 @@ test("of slices that were lent within a lease, those that are held keep their de
 });
 
 describe("grants", () => {
+  test("one that has given its attempt up in the middle of a write says so when it is back: until then, and if so, nobody else is granted", () => {
+    for (const writing of [true, false]) {
+      const core = cluster([A], [W1]);
+      core.grant(A, 1, W1, "x");
+      core.on({ type: "worker-detached", worker: W1 });
+      core.attach(W1, 0, { kind: "remote", incarnation: core.state.workers.get(W1)!.incarnation });
+      expect(only(core.attach(W2, 1, { kind: "remote" }), "assign")).toMatchObject([{ worker: W2, attempt: 2 }]);
+      expect(types(core.grant(A, 2, W2, "x"))).toEqual(["later"]);
+      core.on({ type: "writing-told", worker: W1, attempts: writing ? [{ unit: A, attempt: 1 }] : [] });
+      expect(types(core.grant(A, 2, W2, "x"))).toEqual([writing ? "later" : "grant"]);
+    }
+  });
+
+  test("what it holds when it is back keeps its grant, though nothing of it is being written", () => {
+    const core = cluster([A], [W1]);
+    core.grant(A, 1, W1, "x");
+    core.on({ type: "worker-detached", worker: W1 });
+    const incarnation = core.state.workers.get(W1)!.incarnation;
+    core.attach(W1, 1, { kind: "remote", incarnation, held: [{ unit: A, attempt: 1, alive: true }] } as never);
+    core.on({ type: "writing-told", worker: W1, attempts: [] });
+    expect(core.state.grants.get(A)).toMatchObject({ attempt: 1, worker: W1 });
+  });
+
   test("a second attempt waits while the first one's lease and an I/O timeout are open, and no longer", () => {
     const core = cluster([A], [W1]);
     core.grant(A, 1, W1, "x");
@@ -255,6 +278,15 @@ describe("second attempts", () => {
       attempts: [{ unit: C, attempt: 1 }],
     });
     expect(types(core.grant(C, 1, W1, "x"))).toEqual(["refuse"]);
+  });
+
+  test("a coordinator that stood still hears a question before it looks at the time: a lease that is over has ended all the same", () => {
+    const core = straggling();
+    core.pass(201);
+    core.grant(C, 2, W2, "x");
+    core.nowMs = 201 + LEASE + IO;
+    expect(types(core.grant(C, 1, W1, "x"))).toEqual(["count", "grant"]);
+    expect(core.state.units.get(C)!.attempts.map(({ number }) => number)).toEqual([1]);
   });
 
   test("what is being written is not tried elsewhere: nobody else would be granted", () => {
