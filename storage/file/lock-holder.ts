@@ -81,8 +81,9 @@ export async function sightOfHolder(path: string, text: string): Promise<Sight> 
   return judge({ holder: parts, own, ofThisKernel, kernelLock });
 }
 
-function isKernelLocked(ticket: string): boolean {
-  return ticket.slice(ticket.lastIndexOf("-") + 1).startsWith(KERNEL_LOCKED);
+/** The mark stands before sixteen hexadecimal digits, of which the first may look like it. */
+export function isKernelLocked(ticket: string): boolean {
+  return new RegExp(`-${KERNEL_LOCKED}[0-9a-f]{16}$`).test(ticket);
 }
 
 /** Where the system tells no boots, names must do. */

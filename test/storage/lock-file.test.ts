@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, test, vi } from "vitest";
+import { isKernelLocked } from "../../storage/file/lock-holder.ts";
 import { FileStore } from "../../storage/index.ts";
 import { compileInto } from "../support/compile.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -123,3 +124,11 @@ async function killed(child: ChildProcess): Promise<void> {
   child.kill("SIGKILL");
   await ended;
 }
+
+test("a ticket is marked as one that the kernel locks too by one digit more, not by what its number begins with", () => {
+  const holder = "12-5f0c91aax4711-4026531836";
+  expect(isKernelLocked(`${holder}-f0123456789abcdef`)).toBe(true);
+  expect(isKernelLocked(`${holder}-ff23456789abcdef0`)).toBe(true);
+  for (const number of ["f123456789abcdef", "0123456789abcdef", "ffffffffffffffff"])
+    expect(isKernelLocked(`${holder}-${number}`)).toBe(false);
+});
