@@ -134,10 +134,6 @@ export function isPerception(name: string, shape: readonly number[]): boolean {
 
 const optionalTensors: readonly RegExp[] = [
   /\.bias$/, // families come with and without; GPT-2's causal mask is called attn.bias, too
-  /(?:^|\.)rotary_emb\.(?:(?:original_)?inv_freq|cos_cached|sin_cached)$/,
-  /(?:^|\.)masked_bias$/,
-  /(?:^|\.)(?:position|token_type)_ids$/,
-  /(?:^|\.)(?:encoder|decoder)\.(?:version|embed_positions\.(?:weights|_float_tensor))$/, // fairseq's; sinusoids
   /(?:^|\.)pooler\./,
   /(?:^|\.)relative_attention_bias\.weight$/, // T5: in the first layer of each stack only
   // Output heads and copies of the input embedding, which many checkpoints tie to it and leave out
@@ -155,8 +151,15 @@ const optionalTensors: readonly RegExp[] = [
 
 /** Whether a model may lack the tensor: it then takes no part in that tensor. `config`: of the model that has it. */
 export function isOptional(name: string, config?: Checkpoint["config"]): boolean {
-  return optionalTensors.some((pattern) => pattern.test(name)) || isComputedByType(name, config);
+  return optionalTensors.some((pattern) => pattern.test(name)) || isComputedByName(name, config);
 }
+
+const computedTensors: readonly RegExp[] = [
+  /(?:^|\.)rotary_emb\.(?:(?:original_)?inv_freq|cos_cached|sin_cached)$/,
+  /(?:^|\.)masked_bias$/,
+  /(?:^|\.)(?:position|token_type)_ids$/,
+  /(?:^|\.)(?:encoder|decoder)\.(?:version|embed_positions\.(?:weights|_float_tensor))$/, // fairseq's; sinusoids
+];
 
 /** Sinusoids under a name that is a learned table in other models. From the classes of transformers 5.24 that fill them in. */
 const sinusoids: readonly { readonly types: readonly string[]; readonly name: RegExp; readonly flag?: string }[] = [
@@ -169,27 +172,20 @@ const sinusoids: readonly { readonly types: readonly string[]; readonly name: Re
   { types: ["flaubert", "xlm"], name: /(?:^|\.)position_embeddings\.weight$/, flag: "sinusoidal_embeddings" },
 ];
 
-function isComputedByType(name: string, config: Checkpoint["config"]): boolean {
+function isComputedByName(name: string, config: Checkpoint["config"]): boolean {
+  if (computedTensors.some((pattern) => pattern.test(name))) return true;
   return sinusoids.some(({ types, name: pattern, flag }) => {
     const isOfType = types.some((type) => type === config?.model_type) && pattern.test(name);
     return isOfType && (flag === undefined || config?.[flag] === true);
   });
 }
 
-const computedTensors: readonly RegExp[] = [
-  /(?:^|\.)rotary_emb\.(?:(?:original_)?inv_freq|cos_cached|sin_cached)$/,
-  /(?:^|\.)masked_bias$/,
-  /(?:^|\.)(?:position|token_type)_ids$/,
-  /(?:^|\.)(?:encoder|decoder)\.(?:version|embed_positions\.(?:weights|_float_tensor))$/, // fairseq's; sinusoids
-];
-
 /**
  * Whether a tensor holds what its model computes by itself when it is built: rotary frequencies, positions, the causal mask [1, 1, n, n]
  * that GPT-2 and GPT-NeoX call `bias`. Older programs stored these, newer ones do not. `config`: of the model that has it.
  */
 export function isComputed(name: string, shape: readonly number[], config?: Checkpoint["config"]): boolean {
-  if (isComputedByType(name, config)) return true;
-  if (computedTensors.some((pattern) => pattern.test(name))) return true;
+  if (isComputedByName(name, config)) return true;
   const [batch, heads, rows, columns] = shape;
   const isMask = shape.length === 4 && batch === 1 && heads === 1 && rows === columns;
   return isMask && /(?:^|\.)(?:attn|attention)\.bias$/.test(name);
