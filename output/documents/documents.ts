@@ -67,7 +67,11 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
     }
     const bytes = await readSidecar(store, definingCheckpoint, name, MAX_COMPANION_BYTES);
     const values = text?.fileValues?.filter(({ file }) => file === name) ?? [];
-    documents.push(values.length === 0 ? { name, bytes } : textDocument(name, withValues(bytes, values)));
+    documents.push(
+      values.length === 0
+        ? { name, bytes }
+        : textDocument(name, withValues(Buffer.from(bytes).toString("utf8"), values)),
+    );
   }
   if (text?.tokenizer !== undefined) documents.push(...(await tokenizerDocuments(store, text.tokenizer)));
   else if (text !== undefined) documents.push(...(await copiedText(store, text)));

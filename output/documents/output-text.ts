@@ -169,9 +169,8 @@ async function copies(store: Store, from: Checkpoint, names: readonly string[]):
   return documents;
 }
 
-/** A JSON file with these values, and all else as it stands. */
-export function withValues(bytes: Uint8Array, values: readonly FileValue[]): string {
-  const text = Buffer.from(bytes).toString("utf8");
+/** JSON text with these values, and all else as it stands. */
+export function withValues(text: string, values: readonly Pick<FileValue, "path" | "value">[]): string {
   return values.reduce((edited, { path, value }) => withJsonValue(edited, path, value), text);
 }
 
@@ -179,7 +178,7 @@ export function withValues(bytes: Uint8Array, values: readonly FileValue[]): str
 export function withTokenIds(text: string, ids: TokenIds | undefined): string {
   const config = maybeObject(text);
   if (ids === undefined || config === undefined) return text;
-  return tokenIdChanges(config, ids).reduce((edited, { path, value }) => withJsonValue(edited, path, value), text);
+  return withValues(text, tokenIdChanges(config, ids));
 }
 
 /** Undefined for what is no JSON object: it is copied as it stands. */
