@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { otherNodes } from "./node-versions.mjs";
@@ -16,12 +16,15 @@ const { values } = parseArgs({ options: { all: { type: "boolean", default: false
 const SYSTEM = ".system.test.ts";
 /** Bits, goldens and whole merges are looked at with every major version of Node. */
 const OF_EACH_NODE = ["test/merge/engines", "test/golden", "test/e2e"];
+const LONGEST_MESSAGE = 3000;
 const SEEDS = 1000;
 const SEEDS_OF_ALL = 10_000;
 
 let passed = 0;
 let failed = 0;
 let skipped = 0;
+/** What failed, in the order in which it did: told once more at the end, where it is looked for. */
+const failures = [];
 
 /** Runs a step; says whether it ended well. */
 function runs(script, ...args) {
@@ -36,7 +39,10 @@ function runsWith(node, script, ...args) {
 function step(name, ok) {
   console.log(`${ok ? "ok    " : "FAILED"} ${name}`);
   if (ok) passed++;
-  else failed++;
+  else {
+    failed++;
+    failures.push(name);
+  }
   return ok;
 }
 
@@ -50,17 +56,36 @@ function tests(name, files, node = process.execPath) {
   passed += counts.passed;
   failed += counts.failed;
   skipped += counts.skipped;
+  failures.push(...counts.failures);
   if (!ok && counts.failed === 0) step(`${name} tests ran to their end`, false);
   if (counts.passed === 0) step(`there are ${name} tests`, false);
 }
 
 function testCounts(path) {
   try {
-    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(readFileSync(path, "utf8"));
-    return { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests + numTodoTests };
-  } catch {
-    return { passed: 0, failed: 1, skipped: 0 };
+    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = JSON.parse(
+      readFileSync(path, "utf8"),
+    );
+    return {
+      passed: numPassedTests,
+      failed: numFailedTests,
+      skipped: numPendingTests + numTodoTests,
+      failures: testResults.flatMap(failuresOfFile),
+    };
+  } catch (cause) {
+    return { passed: 0, failed: 1, skipped: 0, failures: [`${path}: ${cause.message}`] };
   }
+}
+
+function failuresOfFile({ name, message, assertionResults }) {
+  const file = relative(root, name);
+  const ofTests = assertionResults
+    .filter(({ status }) => status !== "passed")
+    .map(
+      ({ fullName, failureMessages }) =>
+        `${file}: ${fullName}\n${failureMessages.join("\n").slice(0, LONGEST_MESSAGE)}`,
+    );
+  return message === "" ? ofTests : [...ofTests, `${file}: ${message.slice(0, LONGEST_MESSAGE)}`];
 }
 
 step("lint and format", runs(binary("@biomejs/biome", "bin/biome"), "check", "."));
@@ -77,5 +102,6 @@ if (step("types, kernels and build", runs("scripts/build.mjs"))) {
     for (const { version, path } of otherNodes()) tests(`node-${version}`, OF_EACH_NODE, path);
   }
 }
+for (const failure of failures) console.log(`failed: ${failure}`);
 console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
 process.exit(failed + skipped === 0 ? 0 : 1);
