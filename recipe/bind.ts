@@ -42,7 +42,7 @@ import {
 } from "./recipe.ts";
 import { withoutScales } from "./scaled-model.ts";
 import { StackCounts } from "./stack-counts.ts";
-import { checkMergedKinds, followStack, isUnmoved } from "./stack-follower.ts";
+import { checkMergedKinds, followModules, followStack, isUnmoved, type MadeStack } from "./stack-follower.ts";
 import { withoutCopies } from "./stored-ties.ts";
 import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
 import { TensorBinder } from "./tensor-binder.ts";
@@ -231,7 +231,8 @@ class RecipeBinder {
   /** Of that model, as it stands in its file. */
   readonly #storedConfig: Readonly<Record<string, unknown>> | undefined;
   readonly #tokens: TokenBinder | undefined;
-  readonly #fileValues: FileValue[] = [];
+  /** Stacks whose layers are others than in the model whose config the output has, or stand elsewhere. */
+  readonly #moved: MadeStack[] = [];
 
   constructor(
     recipe: Recipe,
@@ -288,7 +289,9 @@ class RecipeBinder {
     const isCounted = embeddingRows !== undefined && files !== undefined && countsRows(files, embeddingRows);
     const config = files?.checkpoint.config ?? {};
     const counts = [...perLayerCounts(config, tasks), ...perTowerCounts(config, tasks)];
-    const configValues = [...values, ...this.#headValues, ...counts];
+    const named = defining === undefined ? undefined : followModules(defining, this.#moved);
+    const configValues = [...values, ...(named?.config ?? []), ...this.#headValues, ...counts];
+    const fileValues = named?.files ?? [];
     const lastRange = layerRanges.findLast((range) => !isOfWholeModels(this.#recipe, range));
     this.#checkHead(tasks, embedding, lastRange?.place ?? this.#recipe.methodPlace);
     this.#tokens?.finish();
@@ -300,7 +303,7 @@ class RecipeBinder {
       layerCount: adapter === undefined ? layers : undefined,
       ...(stacks.length > 0 && { stacks }),
       ...(configValues.length > 0 && { configValues }),
-      ...(this.#fileValues.length > 0 && { fileValues: this.#fileValues }),
+      ...(fileValues.length > 0 && { fileValues }),
       ...(adapter && { adapter }),
       definingInput: this.#filesOf(this.#definingModel),
       ...places,
@@ -397,9 +400,8 @@ class RecipeBinder {
       this.#findings.fault("recipe/layer-misfit", range.place, message, hint);
     }
     if (range !== undefined) checkPerLayerParts(model, unlayered, made.count, range, this.#findings);
-    const { config, files } = followStack(made, this.#findings);
-    this.#fileValues.push(...files);
-    return config;
+    this.#moved.push(made);
+    return followStack(made, this.#findings);
   }
 
   #reportTwins(model: RecipeModel, { prefix, layersBefore, origins }: BoundPartStack): void {

@@ -36,8 +36,8 @@ export interface MadeStack {
   readonly origins: readonly LayerOrigin[];
 }
 
-/** What the config says of a stack, and files beside it. */
-export interface FollowedStackValues {
+/** What the config says of modules by their names, and files beside it. */
+export interface FollowedModules {
   readonly config: readonly ConfigValue[];
   readonly files: readonly FileValue[];
 }
@@ -46,10 +46,10 @@ export interface FollowedStackValues {
  * Judges a stack against the model whose config the output has, and says what the config says then: the number of layers wherever it
  * is counted, and what it holds of single layers. Reports layers that do not fit, and facts that cannot follow.
  */
-export function followStack(stack: MadeStack, findings: Findings): FollowedStackValues {
+export function followStack(stack: MadeStack, findings: Findings): readonly ConfigValue[] {
   const { model, count, origins, place } = stack;
   const [first] = origins;
-  if (first === undefined || model.adapter !== undefined) return { config: [], files: [] };
+  if (first === undefined || model.adapter !== undefined) return [];
   const views = new Map<RecipeModel, Config>();
   const viewOf = (input: RecipeModel, of: number) => {
     const view = views.get(input) ?? viewOfHolders(input, place, of);
@@ -66,13 +66,21 @@ export function followStack(stack: MadeStack, findings: Findings): FollowedStack
   reportLost(stack, followed, findings);
   reportMisfits(stack, followed, findings);
   checkSharedAdapters(stack, (input, of) => viewOf(input, of), findings);
-  const named = origins.map(({ input, layer }) => ({ config: input.checkpoint.config ?? {}, layer }));
+  return valuesOf(stack, followed);
+}
+
+/** What is said of quantisation by the names of modules, which may be those of any stack, made to say it of all of them as they are numbered now. */
+export function followModules(model: RecipeModel, made: readonly MadeStack[]): FollowedModules {
+  const stacks = model.adapter === undefined ? made.filter(({ origins }) => origins.length > 0) : [];
+  if (stacks.length === 0) return { config: [], files: [] };
   const filesOf = ({ quantizerFiles = new Map() }: RecipeModel) => quantizerFiles;
-  const inFiles = origins.map(({ input, layer }) => ({ files: filesOf(input), layer }));
-  return {
-    config: [...valuesOf(stack, followed), ...movedModules(model.checkpoint.config ?? {}, stack.prefix, named)],
-    files: movedInFiles(filesOf(model), stack.prefix, inFiles),
-  };
+  const named = stacks.map(({ prefix, origins }) => ({
+    prefix,
+    origins: origins.map(({ input, layer }) => ({
+      ...{ config: input.checkpoint.config ?? {}, files: filesOf(input), layer },
+    })),
+  }));
+  return { config: movedModules(model.checkpoint.config ?? {}, named), files: movedInFiles(filesOf(model), named) };
 }
 
 /** Says where layers are merged with such as are of another kind by their models' configs: names and shapes may be the same. */

@@ -655,4 +655,65 @@ describe("modules that a config of fp8 codes leaves as values", () => {
     expect(list(bindModels(stackOf(["a", 0, 1]), { a }))).toEqual(["model.layers.0.mlp.up_proj"]);
     expect(list(bindModels(stackOf(["a", 0, 2]), { a }))).toBeUndefined();
   });
+
+  describe("of several towers in one list", () => {
+    const towers = (names: readonly string[], files: Record<string, object> = {}) => {
+      const list = { modules_to_not_convert: names };
+      const config = {
+        ...{ model_type: "new", quantization_config: { quant_method: "fp8", ...list } },
+        ...{ text_config: { num_hidden_layers: 3 }, vision_config: { depth: 2 } },
+      };
+      const coded = (name: string): TensorShape[] => [
+        [`${name}.mlp.weight`, [4, 4], "F8_E4M3"],
+        [`${name}.mlp.weight_scale_inv`, [1, 1], "F32"],
+        [`${name}.attn.weight`, [4, 4]],
+      ];
+      const layers = [0, 1, 2].flatMap((i) => coded(`model.language_model.layers.${i}`));
+      const blocks = [0, 1].flatMap((i) => coded(`model.visual.blocks.${i}`));
+      const embedding: TensorShape = ["model.language_model.embed_tokens.weight", [10, 4]];
+      const head: TensorShape = ["lm_head.weight", [10, 4]];
+      return {
+        checkpoint: checkpointOf([embedding, ...layers, ...blocks, head], config),
+        quantizerFiles: new Map(Object.entries(files)),
+      };
+    };
+    const vision =
+      "  visual: { slices: [{ sources: [{ model: a, layer_range: [1, 2] }] }, { sources: [{ model: a, layer_range: [0, 2] }] }] }\n";
+    const text =
+      "  text_decoder: { slices: [{ sources: [{ model: a, layer_range: [0, 1] }] }, { sources: [{ model: a, layer_range: [2, 3] }] }] }\n";
+    const recipe = (...modules: string[]) =>
+      `merge_method: passthrough\nmodules:\n${modules.join("")}  default: { models: [{ model: a }] }\n`;
+    const names = [
+      "lm_head",
+      "model.visual.blocks.1.attn",
+      "language_model.model.layers.2.attn",
+      "model.visual.merger",
+    ];
+    const expected = [
+      ...["lm_head", "model.visual.merger", "model.visual.blocks.0.attn", "model.visual.blocks.2.attn"],
+      "language_model.model.layers.1.attn",
+    ];
+
+    test.each([
+      ["the vision tower first", [vision, text]],
+      ["the language model first", [text, vision]],
+    ])("each entry follows its own tower: %s", (_, modules) => {
+      const { checkpoint } = towers(names);
+      const binding = bindModels(recipe(...modules), { a: checkpoint });
+      expect(binding.faults).toEqual([]);
+      const { configValues = [] } = binding;
+      const lists = configValues.filter(({ path: [part] }) => part === "quantization_config");
+      const sorted = lists.map(({ path, value }) => [path.join("."), [...(value as string[])].sort()]);
+      expect(sorted).toEqual([["quantization_config.modules_to_not_convert", [...expected].sort()]]);
+    });
+
+    test("in a quantiser's file as in the config", () => {
+      const file = { producer: { name: "modelopt" }, quantization: { exclude_modules: names } };
+      const { checkpoint, quantizerFiles } = towers([], { "hf_quant_config.json": file });
+      const { fileValues } = bindModels(recipe(vision, text), { a: checkpoint }, { a: { quantizerFiles } });
+      expect(fileValues).toEqual([
+        { file: "hf_quant_config.json", path: ["quantization", "exclude_modules"], value: expected },
+      ]);
+    });
+  });
 });
