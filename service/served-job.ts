@@ -87,6 +87,8 @@ export class ServedJob implements JobObserver {
   #wish: (running: RunningJob) => void = () => {};
   #running: RunningJob | undefined;
   #stopped = false;
+  /** Stops what runs. */
+  #stop = () => {};
   readonly #listeners = new Set<() => void>();
   readonly #around: ServedJobSurroundings;
 
@@ -159,14 +161,16 @@ export class ServedJob implements JobObserver {
               owner: { name: record.id, hasEnded: (id) => this.#around.hasEnded(id) },
             }),
         observer: this,
-        onStop: () => {},
+        onStop: (stop) => {
+          this.#stop = stop;
+          if (this.#stopped) stop();
+        },
         onRunning: (running) => {
           this.#running = running;
           this.#wish(running);
           // Paused by somebody before this coordinator began, and resumed meanwhile: or it would not have been claimed.
           const { paused } = running.progress();
           if (this.wish === "none" && paused?.code === PAUSED) running.resume();
-          if (this.#stopped) running.stop();
         },
       });
     } finally {
@@ -194,7 +198,7 @@ export class ServedJob implements JobObserver {
   /** Slices in flight become durable, then it ends as "stopped": whoever claims it next goes on. */
   stop(): void {
     this.#stopped = true;
-    this.#running?.stop();
+    this.#stop();
   }
 
   #ask(wish: (running: RunningJob) => void): void {

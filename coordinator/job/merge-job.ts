@@ -108,7 +108,7 @@ export interface MergeJobOptions {
   /** For simulations. */
   readonly seams?: JobSeams;
   readonly observer: JobObserver & { began(begun: Begun): void };
-  /** Called with a function that stops the job cleanly. */
+  /** Called with a function that stops the job cleanly; again where another one does from then on. */
   readonly onStop: (stop: () => void) => void;
   /** Called with the running job, before it is started, if there is work for workers. */
   readonly onRunning?: (job: RunningJob, description: JobDescription) => void;
@@ -183,17 +183,19 @@ async function runAlone(
   if (claim.state === "resume") {
     const leader = await takeOver(found, about(options), options.seams?.holder);
     const records = new JobRecords(leader);
-    return resume(options, work, { journal: found, leader, records, isFirst: false }, await records.history());
+    return resume(options, work, { journal: found, leader, records, isAlone: false }, await records.history());
   }
+  const stage = await whoWritesInStage(options, work, before, before.epochs, found);
   await found.close();
   if (!options.restart) await checkNoOwner(options.store, options.out, join(work, STAGE_NAME));
+  if (!(await untilNobodyWrites(options, stage))) return { outcome: "stopped" };
   await discard(options.store, work);
   const journal = await open();
   try {
     // The journal that named its workers has gone; they may have not.
-    const isFirst = before.epochs.length === 0;
-    const leader = await takeOver(journal, about(options, isFirst), options.seams?.holder);
-    const led = { journal, leader, records: new JobRecords(leader), isFirst, before: before.epochs };
+    const isAlone = stage !== undefined || before.epochs.length === 0;
+    const leader = await takeOver(journal, about(options, isAlone), options.seams?.holder);
+    const led = { journal, leader, records: new JobRecords(leader), isAlone, before: before.epochs };
     return await resume(options, work, led, await begin(options, led, claim.replaced));
   } finally {
     await journal.close();
@@ -228,15 +230,17 @@ async function runShared(given: MergeJobOptions, work: string, journal: OpenJour
 async function runLed(
   options: MergeJobOptions,
   work: string,
-  parts: Omit<Led, "isFirst">,
+  parts: Omit<Led, "isAlone">,
   history: JobHistory,
   claim: Claim,
 ): Promise<Outcome> {
   if (claim.state === "complete") return alreadyComplete(options, parts.journal);
-  // A journal may have lost its beginning; what lies in the stage has not.
-  const hasStage = (await options.store.identity(join(work, STAGE_NAME))) !== undefined;
-  const led = { ...parts, isFirst: history.plan === undefined && !hasStage };
-  if (claim.state === "resume") return resume(options, work, led, history);
+  if (claim.state === "resume") return resume(options, work, { ...parts, isAlone: false }, history);
+  const others = history.epochs.filter(({ number }) => number !== parts.leader.epoch.number);
+  const stage = await whoWritesInStage(options, work, history, others, parts.journal);
+  await checkStage(options, work);
+  if (!(await untilNobodyWrites(options, stage))) return { outcome: "stopped" };
+  const led = { ...parts, isAlone: stage !== undefined || history.plan === undefined };
   await makeFresh(options, work);
   return resume(options, work, led, await begin(options, led, claim.replaced));
 }
@@ -262,17 +266,18 @@ function alreadyComplete({ observer, plan }: MergeJobOptions, { tornBytes, lostR
   return { outcome: "done" };
 }
 
-/** What an earlier job left is removed, if nobody will go on with it. */
-async function makeFresh(options: MergeJobOptions, work: string): Promise<void> {
-  const { store, out, owner } = options;
+/** Whether nobody will go on with what an earlier job left. @throws JobError `coordinator/other-job` */
+async function checkStage({ store, out, owner, restart, overwrite }: MergeJobOptions, work: string): Promise<void> {
   const [stage, journal] = [join(work, STAGE_NAME), join(work, JOURNAL_NAME)];
+  if (owner !== undefined) await checkStageIsFree(store, { out, stage, journal }, owner, restart || overwrite);
+}
+
+/** What an earlier job left is removed. */
+async function makeFresh({ store, out, owner }: MergeJobOptions, work: string): Promise<void> {
   await makeDurableDirectory(store, out);
   await makeDurableDirectory(store, work);
-  if (owner !== undefined) {
-    await checkStageIsFree(store, { out, stage, journal }, owner, options.restart || options.overwrite);
-    await store.remove(journal);
-  }
-  await removeTree(store, stage);
+  if (owner !== undefined) await store.remove(join(work, JOURNAL_NAME));
+  await removeTree(store, join(work, STAGE_NAME));
   await store.syncDirectory(work);
 }
 
@@ -332,8 +337,8 @@ interface Led {
   readonly journal: OpenJournal;
   readonly leader: EpochJournal;
   readonly records: JobRecords;
-  /** Nobody has led a job here before. */
-  readonly isFirst: boolean;
+  /** Nobody has led a job here before, or what they granted is over. */
+  readonly isAlone: boolean;
   /** Of a journal that was here before this one. */
   readonly before?: readonly EpochFacts[];
 }
@@ -341,7 +346,7 @@ interface Led {
 async function resume(
   options: MergeJobOptions,
   work: string,
-  { journal, leader, records, isFirst, before = [] }: Led,
+  { journal, leader, records, isAlone, before = [] }: Led,
   history: JobHistory,
 ): Promise<Outcome> {
   const { store, out, plan } = options;
@@ -379,7 +384,7 @@ async function resume(
     shardPaths,
   };
   const { limits = localLimits, leadershipMs, ticks, othersTurn } = options;
-  const earlier = isFirst
+  const earlier = isAlone
     ? nothingEarlier
     : await earlierGrants(
         options,
@@ -459,6 +464,46 @@ async function earlierGrants(
     if (isProven(epochs, keeperBefore, await journal.keeper?.(), hasEnded)) return earlier;
   }
   return { writers: undefined, fenceMs: Math.max(earlier.fenceMs, fenceMs) };
+}
+
+/**
+ * Who may still write in a stage that is to be made anew; undefined: there is none. A journal may have lost its beginning, and with it who
+ * that is; what lies in the stage has not.
+ */
+async function whoWritesInStage(
+  options: MergeJobOptions,
+  work: string,
+  history: JobHistory,
+  epochs: readonly EpochFacts[],
+  journal: OpenJournal,
+): Promise<EarlierEpochs | undefined> {
+  if ((await options.store.identity(join(work, STAGE_NAME))) === undefined) return undefined;
+  if (history.plan !== undefined) return earlierGrants(options, history, epochs, journal);
+  const fenceMs = fenceOf(options);
+  return { writers: undefined, fenceMs: Math.max(fenceMs, earlierEpochs(epochs, fenceMs).fenceMs) };
+}
+
+/** They would write into the new stage, whose files have the same names. Resolves to false where the job is to stop before. */
+async function untilNobodyWrites(
+  { out, clock, ticks, observer, onStop }: MergeJobOptions,
+  { writers, fenceMs }: EarlierEpochs = nothingEarlier,
+): Promise<boolean> {
+  if (ticks === undefined || fenceMs === 0 || writers?.length === 0) return true;
+  const endMs = clock.nowMs() + fenceMs;
+  const seconds = Math.ceil(fenceMs / 1000);
+  observer.warning(
+    `${out} holds what an earlier run left, and its workers may be writing there: it is made anew in ${seconds} s`,
+  );
+  return new Promise((resolve) => {
+    const over = (isOver: boolean) => {
+      stopTicks();
+      resolve(isOver);
+    };
+    const stopTicks = ticks(() => {
+      if (clock.nowMs() >= endMs) over(true);
+    });
+    onStop(() => over(false));
+  });
 }
 
 /** @throws JobError `coordinator/no-space` where nothing has been computed yet */

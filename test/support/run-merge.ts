@@ -43,6 +43,8 @@ export interface MergeSettings {
   readonly freeBytes: () => Promise<number | undefined>;
   /** A journal that does not lie in the output, and who the job is to it. */
   readonly shared: Pick<MergeJobOptions, "openJournal" | "owner">;
+  /** Leases that end by a clock. */
+  readonly leases: Partial<Pick<MergeJobOptions, "limits" | "clock" | "ticks">>;
   /** Given a function that stops the job cleanly. */
   readonly onStop: (stop: () => void) => void;
   readonly onProgress: (progress: Progress) => void;
@@ -76,6 +78,7 @@ const defaults = {
   restart: false,
   freeBytes: async () => undefined,
   shared: {},
+  leases: {},
   onStop: () => {},
   onProgress: () => {},
 } as const satisfies Partial<MergeSettings>;
@@ -142,6 +145,7 @@ export async function runMerge(
     },
     onStop: chosen.onStop,
     ...chosen.shared,
+    ...chosen.leases,
   });
   const planWarnings = prepared.warnings.map(({ code }) => code);
   return { outcome, plan, begun, progress: last, warnings, planWarnings, planFindings: prepared.warnings, counters };
