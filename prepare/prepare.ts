@@ -338,10 +338,11 @@ function textOf(binding: Binding, opened: readonly RecipeInput[]): OutputText {
   if (tokenizer !== undefined) {
     const { files, slowFilesHold } = tokenizer.written;
     const [pattern, template] = [checkpointOf(tokenizer.pattern), checkpointOf(templateOf)];
-    return { chatTemplate, ids, fileValues, tokenizer: { files, slowFilesHold, pattern, template } };
+    const written = { files, slowFilesHold, pattern, template };
+    return { chatTemplate, ids, fileValues, tokenizer: written, tokenizerOf: tokenizer.pattern, templateOf };
   }
   return {
-    ...{ chatTemplate, ids, fileValues },
+    ...{ chatTemplate, ids, fileValues, tokenizerOf, templateOf },
     tokenizerFrom: tokenizerOf === definingInput ? undefined : checkpointOf(tokenizerOf),
     templateFrom: templateOf === definingInput ? undefined : checkpointOf(templateOf),
   };

@@ -21,6 +21,7 @@ import { modelCard } from "./model-card.ts";
 import { type OutputDocument, textDocument } from "./output-document.ts";
 import {
   copiedText,
+  givenText,
   isReplaced,
   type OutputText,
   tokenizerDocuments,
@@ -76,8 +77,9 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
   if (text?.tokenizer !== undefined) documents.push(...(await tokenizerDocuments(store, text.tokenizer)));
   else if (text !== undefined) documents.push(...(await copiedText(store, text)));
   const withTemplate = text?.chatTemplate === undefined ? documents : withChatTemplate(documents, text.chatTemplate);
+  const given = givenText(plan, definingCheckpoint, text ?? {});
   const last = [
-    textDocument(CARD_NAME, modelCard({ plan, recipeText, config, origins })),
+    textDocument(CARD_NAME, modelCard({ plan, recipeText, config, origins, given })),
     textDocument(RECIPE_NAME, recipeText),
   ];
   if (plan.shards.length > 1) last.push(textDocument(INDEX_NAME, shardIndex(plan)));

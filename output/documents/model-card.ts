@@ -11,13 +11,15 @@ export interface CardSources {
   readonly config: Checkpoint["config"];
   /** Per input of the plan, what its own card says. */
   readonly origins: readonly (ModelOrigin | undefined)[];
+  /** By input of the plan, what the output has of it besides tensors ("config", "tokenizer"). */
+  readonly given: ReadonlyMap<number, readonly string[]>;
 }
 
 /**
  * README.md: what the Hub shows. Models stand by their names on the Hub or by label, so no path of the machine gets out but those of
  * the recipe. Nothing in it depends on the version of the tool: repair must make the same bytes later.
  */
-export function modelCard({ plan, recipeText, config, origins }: CardSources): string {
+export function modelCard({ plan, recipeText, config, origins, given }: CardSources): string {
   const parents = plan.inputs.map(({ label }, k) => ({ name: origins[k]?.hubId ?? label, ...origins[k] }));
   const names = new Set(plan.tasks.flatMap((task) => (isMerged(task) ? [task.method] : [])));
   const methods = [...names].sort().map(methodLine);
@@ -37,12 +39,12 @@ export function modelCard({ plan, recipeText, config, origins }: CardSources): s
     "",
     "## Models",
     "",
-    ...parents.map((parent, k) => `- ${parentText(parent, k === plan.definingInput ? whatItGives(plan) : undefined)}`),
+    ...parents.map((parent, k) => `- ${parentText(parent, given.get(k) ?? [])}`),
     "",
     "## How to load it",
     "",
     "```python",
-    ...loadingLines(config, plan.adapter !== undefined),
+    ...loadingLines(config, plan.adapter !== undefined, [...given.values()].flat().includes("tokenizer")),
     "```",
     "",
     "## Recipe",
@@ -90,17 +92,13 @@ function licenseLines(parents: readonly Parent[]): string[] {
   return keys.flatMap((key) => (first[key] === undefined ? [] : [`${names[key]}: ${JSON.stringify(first[key])}`]));
 }
 
-function parentText({ name, license, licenseName, baseModels }: Parent, gives: string | undefined): string {
+function parentText({ name, license, licenseName, baseModels }: Parent, given: readonly string[]): string {
   const facts = [
-    ...(gives === undefined ? [] : [gives]),
+    ...(given.length === 0 ? [] : [inWords(given)]),
     ...(license === undefined ? [] : [`licence ${code(license === "other" ? (licenseName ?? license) : license)}`]),
     ...(baseModels === undefined ? [] : [`itself made from ${baseModels.map(code).join(", ")}`]),
   ];
   return `${code(name)}${facts.length > 0 ? ` (${facts.join("; ")})` : ""}`;
-}
-
-function whatItGives(plan: Plan): string {
-  return plan.adapter === undefined ? "config and tokenizer" : "config";
 }
 
 function isHubId(text: string): boolean {
@@ -123,7 +121,7 @@ const autoClasses: readonly (readonly [RegExp, string])[] = [
   [/QuestionAnswering$/, "AutoModelForQuestionAnswering"],
 ];
 
-function loadingLines(config: Checkpoint["config"], isAdapter: boolean): string[] {
+function loadingLines(config: Checkpoint["config"], isAdapter: boolean, hasTokenizer: boolean): string[] {
   if (isAdapter) {
     const base = config?.base_model_name_or_path;
     const name =
@@ -138,14 +136,14 @@ function loadingLines(config: Checkpoint["config"], isAdapter: boolean): string[
   const [architecture] = Array.isArray(config?.architectures) ? config.architectures : [];
   const auto = autoClassOf(String(architecture ?? ""), config ?? {});
   const isSeen = auto === "AutoModelForImageTextToText";
-  const reader = isSeen ? "AutoProcessor" : "AutoTokenizer";
+  const readers = isSeen ? ["AutoProcessor"] : hasTokenizer ? ["AutoTokenizer"] : [];
   // Its own code runs then; the card of who wrote it tells what it does.
   const remote = Object.hasOwn(config ?? {}, "auto_map") ? ", trust_remote_code=True" : "";
   return [
-    `from transformers import ${[auto, reader].sort().join(", ")}`,
+    `from transformers import ${[auto, ...readers].sort().join(", ")}`,
     "",
     `model = ${auto}.from_pretrained(${FOLDER}, dtype="auto"${remote})`,
-    `${isSeen ? "processor" : "tokenizer"} = ${reader}.from_pretrained(${FOLDER}${remote})`,
+    ...readers.map((reader) => `${isSeen ? "processor" : "tokenizer"} = ${reader}.from_pretrained(${FOLDER}${remote})`),
   ];
 }
 
@@ -184,9 +182,12 @@ function methodLine(name: string): string {
 }
 
 function listed(labels: readonly string[]): string {
-  if (labels.length <= 1) return labels.map(code).join("");
-  if (labels.length > 5) return `${labels.length} models`;
-  return `${labels.slice(0, -1).map(code).join(", ")} and ${code(labels.at(-1) ?? "")}`;
+  return labels.length > 5 ? `${labels.length} models` : inWords(labels.map(code));
+}
+
+function inWords(things: readonly string[]): string {
+  const [last = "", ...before] = [...things].reverse();
+  return before.length === 0 ? last : `${before.reverse().join(", ")} and ${last}`;
 }
 
 function code(text: string): string {

@@ -24,6 +24,9 @@ export interface OutputText {
   /** Where the tokenizer's files, and the chat template, are copied from another input than the defining one. */
   readonly tokenizerFrom?: Checkpoint | undefined;
   readonly templateFrom?: Checkpoint | undefined;
+  /** Indices into the plan's inputs: of these two, or of the pattern; without them the defining input. */
+  readonly tokenizerOf?: number | undefined;
+  readonly templateOf?: number | undefined;
   /** How ids are numbered that the configs of the defining input name. */
   readonly ids?: TokenIds | undefined;
   /** What files of the defining input about quantisation say otherwise in the output. */
@@ -146,6 +149,21 @@ export function copiedFiles(plan: Plan, defining: Checkpoint, text: OutputText):
     from,
     names: all.filter((name) => !isWritten(name)),
   }));
+}
+
+/** By input of the plan, what the output has of its files: the config, a tokenizer, a chat template that stands by itself. */
+export function givenText(plan: Plan, defining: Checkpoint, text: OutputText): ReadonlyMap<number, readonly string[]> {
+  const { definingInput: at, adapter } = plan;
+  const { tokenizerOf = at, templateOf = at, tokenizer } = text;
+  const kinds = new Set(copiedFiles(plan, defining, text).flatMap(({ names }) => names.map(companionKind)));
+  const hasTokenizer = tokenizer !== undefined || kinds.has("tokenizer") || kinds.has("slow-tokenizer");
+  const hasTemplate = kinds.has("chat-template") && !(hasTokenizer && templateOf === tokenizerOf);
+  const given = new Map<number, readonly string[]>();
+  const give = (input: number, what: string) => given.set(input, [...(given.get(input) ?? []), what]);
+  if (adapter !== undefined || defining.config !== undefined) give(at, "config");
+  if (hasTokenizer) give(tokenizerOf, "tokenizer");
+  if (hasTemplate) give(templateOf, "chat template");
+  return given;
 }
 
 /** Whether a companion of the defining input is not to be copied, since another's takes its place. */

@@ -5,7 +5,7 @@ import { parse } from "yaml";
 import type { Plan } from "../../merge/work/index.ts";
 import { modelCard, recipeInCard } from "../../output/documents/model-card.ts";
 import { withChatTemplate } from "../../output/documents/output-text.ts";
-import { checkLayerCount, outputDocuments } from "../../output/index.ts";
+import { checkLayerCount, type OutputText, outputDocuments } from "../../output/index.ts";
 import { CONFIG, FakeOutput, fakePlan, RECIPE } from "./fake-output.ts";
 
 async function documentsOf(fake: FakeOutput, change: Partial<Plan> = {}): Promise<Map<string, string>> {
@@ -174,10 +174,39 @@ describe("other documents", () => {
     expect(card).toContain("[arXiv:2203.05482](https://arxiv.org/abs/2203.05482)");
   });
 
+  test("the card says which input gave config, tokenizer and a chat template of its own", async () => {
+    const fake = new FakeOutput();
+    const [defining, other] = [await fake.checkpoint(), await fake.checkpoint()];
+    const inputs = ["one", "two"].map((label) => ({ label, files: [] }));
+    const modelsOf = async (names: readonly string[], text: OutputText, config: object | undefined = {}) => {
+      const definingCheckpoint = { ...defining, companions: names, config: config as Record<string, unknown> };
+      const plan = { ...(await fake.plan()), inputs };
+      const documents = await outputDocuments(plan, { store: fake.store, recipeText: "", definingCheckpoint, text });
+      const card = documents.find(({ name }) => name === "README.md")?.bytes ?? "";
+      return /## Models\n\n(.*?)\n\n/s.exec(Buffer.from(card).toString("utf8"))?.[1];
+    };
+    const [tokenizer, template] = ["tokenizer.json", "additional_chat_templates/tool.jinja"];
+    expect(await modelsOf([tokenizer, template], {})).toBe("- `one` (config and tokenizer)\n- `two`");
+    expect(await modelsOf([], {})).toBe("- `one` (config)\n- `two`");
+    expect(await modelsOf([template], {})).toBe("- `one` (config and chat template)\n- `two`");
+    const tokenizerFrom = { ...other, companions: [tokenizer] };
+    expect(await modelsOf([], { tokenizerFrom, tokenizerOf: 1 })).toBe("- `one` (config)\n- `two` (tokenizer)");
+    const templateFrom = { ...other, companions: [template] };
+    expect(await modelsOf([tokenizer, template], { templateFrom, templateOf: 1 })).toBe(
+      "- `one` (config and tokenizer)\n- `two` (chat template)",
+    );
+  });
+
   test.each(["a: 1", "a: 1\n", "a: 1\n\n", "a: |\n  ```yaml\n  ````\n", "# é\r\na: 1\r\n", "```"])(
     "the recipe %j is found again in the card",
     (recipe) => {
-      const card = modelCard({ plan: fakePlan(), recipeText: recipe, config: undefined, origins: [] });
+      const card = modelCard({
+        plan: fakePlan(),
+        recipeText: recipe,
+        config: undefined,
+        origins: [],
+        given: new Map(),
+      });
       expect(recipeInCard(card)).toContain(recipe);
     },
   );

@@ -14,7 +14,8 @@ const cardOf = (
   labels: readonly string[],
   origins: readonly (ModelOrigin | undefined)[],
   config: Record<string, unknown> = { architectures: ["LlamaForCausalLM"] },
-) => modelCard({ plan: planOf(labels), recipeText: "a: 1\n", config, origins });
+  given: ReadonlyMap<number, readonly string[]> = new Map([[0, ["config", "tokenizer"]]]),
+) => modelCard({ plan: planOf(labels), recipeText: "a: 1\n", config, origins, given });
 const headOf = (card: string) => parse(/^---\n(.*?)\n---\n/s.exec(card)?.[1] ?? "");
 
 describe("the card of a merge", () => {
@@ -54,6 +55,19 @@ describe("the card of a merge", () => {
     expect(card).toContain("- `b` (licence `gemma`)\n");
   });
 
+  test("says of each parent what the output has of its files", () => {
+    const of = (...given: [number, string[]][]) => cardOf(["a", "b"], [], undefined, new Map(given));
+    expect(of([0, ["config"]])).toContain("- `a` (config)\n- `b`\n");
+    expect(of([0, ["config"]], [1, ["tokenizer"]])).toContain("- `a` (config)\n- `b` (tokenizer)\n");
+    expect(of([0, ["config", "tokenizer", "chat template"]])).toContain("(config, tokenizer and chat template)");
+    expect(of()).toContain("- `a`\n- `b`\n");
+  });
+
+  test("loads a tokenizer only where there is one", () => {
+    expect(cardOf(["a"], [])).toContain("from transformers import AutoModelForCausalLM, AutoTokenizer\n");
+    expect(cardOf(["a"], [], undefined, new Map([[0, ["config"]]]))).not.toMatch(/tokenizer = |AutoTokenizer/);
+  });
+
   test.each([
     [["LlamaForCausalLM"], {}, "AutoModelForCausalLM"],
     [["GPT2LMHeadModel"], {}, "AutoModelForCausalLM"],
@@ -78,7 +92,7 @@ describe("the card of a merge", () => {
   test("of an adapter: the model that it is for", () => {
     const config = { base_model_name_or_path: "owner/base" };
     const plan = { ...planOf(["one", "two"]), adapter: {} };
-    const card = modelCard({ plan, recipeText: "a: 1\n", config, origins: [] });
+    const card = modelCard({ plan, recipeText: "a: 1\n", config, origins: [], given: new Map() });
     expect(headOf(card)).toMatchObject({
       base_model: ["owner/base"],
       base_model_relation: "adapter",
