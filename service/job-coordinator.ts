@@ -51,6 +51,8 @@ export class JobCoordinator {
   readonly #holder: string;
   /** By id. */
   readonly #served = new Map<string, { readonly job: ServedJob; readonly ended: Promise<void> }>();
+  /** By id: as they were heard of last, claimed for this coordinator, whose own claim has not been answered yet. */
+  readonly #unserved = new Map<string, JobRecord>();
   readonly #plans = new PlanCache(PLANS_KEPT);
   /** By id: as they ended. */
   readonly #ended = new Map<string, JobRecord>();
@@ -283,7 +285,10 @@ export class JobCoordinator {
         this.#claim();
       });
     this.#served.set(claim.job.id, { job, ended });
-    this.#carryOut(claim.job);
+    // What was said since it was claimed may have come before the claim's answer did.
+    const heard = this.#unserved.get(claim.job.id);
+    this.#unserved.delete(claim.job.id);
+    this.#carryOut(heard?.claims === claim.job.claims ? heard : claim.job);
   }
 
   async #run(job: ServedJob, claim: JobClaim): Promise<void> {
@@ -361,6 +366,10 @@ export class JobCoordinator {
   #see(record: JobRecord): void {
     if (record.state === "queued") this.#claim();
     else this.#carryOut(record);
+    const isServed = this.#served.get(record.id)?.job.record.claims === record.claims;
+    if (record.state === "claimed" && record.holder === this.#holder && !isServed) {
+      this.#unserved.set(record.id, record);
+    } else this.#unserved.delete(record.id);
     if (record.state === "ended") this.#sawEnd(record);
     else if (record.state === "claimed" && record.holder !== this.#holder) this.#plans.drop(record.id);
   }

@@ -141,6 +141,7 @@ export class ServedJob implements JobObserver {
         restart: options.restart,
         // A coordinator that comes back to the job goes on with it.
         submission: { id: record.id, isRunAgain: record.claims > 1 },
+        resumes: () => this.resumes,
         hashInputs: options.hashInputs,
         toolVersion,
         surveyElements,

@@ -81,6 +81,8 @@ export interface MergeJobOptions {
   /** Discards what an earlier run computed: of a `submission` that is run again and again, what others left. */
   readonly restart: boolean;
   readonly submission?: Submission;
+  /** How often people have asked for it to go on: what was said after the journal's pause, to whoever listened then, ends that. */
+  readonly resumes?: () => number;
   readonly hashInputs: boolean;
   readonly toolVersion: string;
   readonly surveyElements: number;
@@ -182,7 +184,7 @@ async function runAlone(
   if (claim.state === "complete") return alreadyComplete(options, found);
   if (claim.state === "resume") {
     const leader = await takeOver(found, about(options), options.seams?.holder);
-    const records = new JobRecords(leader);
+    const records = new JobRecords(leader, options.resumes);
     return resume(options, work, { journal: found, leader, records, isAlone: false }, await records.history());
   }
   const stage = await whoWritesInStage(options, work, before, before.epochs, found);
@@ -195,7 +197,7 @@ async function runAlone(
     // The journal that named its workers has gone; they may have not.
     const isAlone = stage !== undefined || before.epochs.length === 0;
     const leader = await takeOver(journal, about(options, isAlone), options.seams?.holder);
-    const led = { journal, leader, records: new JobRecords(leader), isAlone, before: before.epochs };
+    const led = { journal, leader, records: new JobRecords(leader, options.resumes), isAlone, before: before.epochs };
     return await resume(options, work, led, await begin(options, led, claim.replaced));
   } finally {
     await journal.close();
@@ -207,7 +209,7 @@ async function runShared(given: MergeJobOptions, work: string, journal: OpenJour
   const keeper = await journal.keeper?.();
   const leader = await takeOver(journal, about(given, true, keeper), given.seams?.holder);
   const options = { ...given, store: fencedStore(given.store, () => leader.confirm()) };
-  const records = new JobRecords(leader);
+  const records = new JobRecords(leader, options.resumes);
   const history = await records.history();
   // Whoever cancelled it has told everybody but us.
   if (history.phase === "cancelled" && history.plan === options.digest) return { outcome: "cancelled" };
@@ -423,6 +425,8 @@ async function resume(
     },
   );
   options.onStop(() => runner.stop());
+  const { pausedAfter = Number.POSITIVE_INFINITY } = history;
+  if (history.paused !== undefined && (options.resumes?.() ?? 0) > pausedAfter) runner.resume();
   options.onRunning?.(runner, job);
   const outcome = await runner.run();
   // The journal must stay open for what is still to be said.

@@ -31,6 +31,8 @@ export interface JobHistory {
   readonly phase: "planned" | "publishing" | "done" | "cancelling" | "cancelled";
   /** Why it was paused, if nobody has resumed it since. */
   readonly paused?: Failure;
+  /** How often people had asked for it to go on when it was paused; undefined: the record does not say. */
+  readonly pausedAfter?: number;
   readonly files: readonly PublishedFile[];
   readonly slices: ReadonlyMap<SliceId, SliceHistory>;
   /** As they were settled, to the bit. */
@@ -54,11 +56,14 @@ export interface SliceHistory {
 /** The facts of one job, written to a journal with compare-and-set on each subject's last sequence. */
 export class JobRecords {
   readonly #journal: Journal;
+  readonly #resumes: (() => number) | undefined;
   readonly #last = new Map<string, Sequence>();
   readonly #underWay = new Map<string, Promise<void>>();
 
-  constructor(journal: Journal) {
+  /** `resumes`: how often people have asked for it to go on; absent: nobody counts. */
+  constructor(journal: Journal, resumes?: () => number) {
     this.#journal = journal;
+    this.#resumes = resumes;
   }
 
   async history(): Promise<JobHistory> {
@@ -124,7 +129,12 @@ export class JobRecords {
 
   /** "running" ends a pause. */
   phase(phase: DurablePhase, reason?: Failure): Promise<void> {
-    return this.#append("job", { state: phase, ...(reason === undefined ? {} : { reason: { ...reason } }) });
+    const counted = phase === "paused" && this.#resumes !== undefined ? { resumes: this.#resumes() } : {};
+    return this.#append("job", {
+      state: phase,
+      ...(reason === undefined ? {} : { reason: { ...reason } }),
+      ...counted,
+    });
   }
 
   publishing(files: readonly PublishedFile[]): Promise<void> {
@@ -238,19 +248,23 @@ function jobHistory(before: JobHistory, fields: RecordFields): JobHistory {
       return { ...before, phase: "publishing", files: fields.objects("files").map(publishedFileIn) };
     case "done":
     case "cancelling":
-    case "cancelled": {
-      const { paused: _, ...rest } = before;
-      return { ...rest, phase: state };
-    }
+    case "cancelled":
+      return { ...withoutPause(before), phase: state };
     case "paused":
-      return { ...before, paused: failureIn(fields.object("reason")) };
-    case "running": {
-      const { paused: _, ...rest } = before;
-      return rest;
-    }
+      return {
+        ...withoutPause(before),
+        paused: failureIn(fields.object("reason")),
+        ...(fields.has("resumes") && { pausedAfter: fields.count("resumes") }),
+      };
+    case "running":
+      return withoutPause(before);
     default:
       return before; // a take-over changes no phase
   }
+}
+
+function withoutPause({ paused: _, pausedAfter: __, ...rest }: JobHistory): JobHistory {
+  return rest;
 }
 
 function inputIn(files: Json, k: number): InputFile[] {

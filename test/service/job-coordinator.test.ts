@@ -2,8 +2,9 @@ import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import type { WorkerHub } from "../../coordinator/link/index.ts";
+import type { WorkerHub, WorkerLink, WorkerListener } from "../../coordinator/link/index.ts";
 import { type JobClaim, type JobQueue, openFileQueue, QueueError } from "../../coordinator/queue/index.ts";
+import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
 import { JobCoordinator, Roots, type Submission } from "../../service/index.ts";
 import { messageOfRecord } from "../../service/job-message.ts";
 import { FileStore } from "../../storage/index.ts";
@@ -375,6 +376,98 @@ test("a job that paused by itself goes on when somebody says so to another coord
   expect(resumed).toBe(2);
   await one.wish("x", "none");
   await expect.poll(() => resumed).toBe(3);
+});
+
+describe("what is said while no coordinator runs the job", () => {
+  const FULL = { code: "storage/full", message: "no space left", hint: "Make room.", retryable: true };
+
+  /** A hub whose one worker finds the disk full. */
+  function fullDisk(): WorkerHub {
+    const source = () => async (listener: WorkerListener) => {
+      const id = "w" as WorkerId;
+      const link = {
+        ...{ id, kind: "remote", incarnation: "i", host: "h", memoryBytes: 1e9, slots: 1 },
+        ...{ answerGrant() {}, answerReport() {}, cancel() {}, async close() {} },
+        assign: ({ unit, attempt }: AttemptRef) =>
+          setImmediate(() => listener.reported(id, { unit, attempt, kind: "failed", failure: FULL })),
+      };
+      listener.attached(link as unknown as WorkerLink, []);
+    };
+    return { workers: [], jobs: new Map(), source, closeJob: async () => {} } as unknown as WorkerHub;
+  }
+  const idle = () => {
+    const hub = { workers: [], jobs: new Map(), source: () => async () => {}, closeJob: async () => {} };
+    return { hub: hub as unknown as WorkerHub };
+  };
+
+  /** Paused by a full disk, then given back: as after a coordinator's end. */
+  async function pausedByDisk(before: (one: JobCoordinator) => Promise<unknown> = async () => {}): Promise<string> {
+    const one = coordinator(1, queue, { hub: fullDisk() });
+    await queue.submit({ ...submission(), name: "x", nameTaken: "refuse", options: { ...submission().options } });
+    await before(one);
+    one.start();
+    const { id } = (await queue.find("x"))!;
+    await expect.poll(() => one.served(id)?.progressNow?.paused, { timeout: 10_000 }).toMatchObject(FULL);
+    await one.stop(10_000);
+    expect(await queue.find("x")).toMatchObject({ state: "queued", wish: "none" });
+    return id;
+  }
+
+  test("to go on, of a job that a full disk paused, is done by whoever takes it up", async () => {
+    const id = await pausedByDisk();
+    await queue.wish("x", "none");
+    const two = coordinator(1, queue, idle());
+    two.start();
+    await expect.poll(() => two.served(id)?.progressNow?.phase, { timeout: 10_000 }).toBe("merging");
+    expect(two.served(id)?.progressNow?.paused).toBeUndefined();
+  });
+
+  test.each([
+    ["not at all", async () => {}],
+    ["before it was paused", async () => queue.wish("x", "none")],
+    [
+      "to pause, and to go on, before it was paused",
+      async () => queue.wish("x", "pause").then(() => queue.wish("x", "none")),
+    ],
+  ])("it stays paused where that was said %s", async (_, before) => {
+    const id = await pausedByDisk(before);
+    const two = coordinator(1, queue, idle());
+    two.start();
+    await expect.poll(() => two.served(id)?.progressNow?.paused, { timeout: 10_000 }).toMatchObject(FULL);
+  });
+
+  test.each(["cancel", "terminate", "pause"] as const)(
+    "to %s, and heard of before the claim was answered, is carried out",
+    async (wish) => {
+      let first = true;
+      const slow: JobQueue = Object.assign(Object.create(queue), {
+        claim: async (holder: string) => {
+          const claim = await queue.claim(holder);
+          if (claim === undefined || !first) return claim;
+          first = false;
+          const heard = queue.changes(AbortSignal.timeout(10_000));
+          const next = heard[Symbol.asyncIterator]().next();
+          await queue.wish("x", wish);
+          await next;
+          await delay(0); // the coordinator has heard of it, too
+          return claim;
+        },
+        ...{ giveBackOf: async () => {}, changes: (signal: AbortSignal) => queue.changes(signal) },
+        ...{ list: () => queue.list(), find: (name: string) => queue.find(name) },
+      });
+      await queue.submit({ ...submission(), name: "x", nameTaken: "refuse", options: { ...submission().options } });
+      const { id } = (await queue.find("x"))!;
+      const one = coordinator(1, slow, idle());
+      one.start();
+      if (wish === "pause") {
+        const paused = () => one.served(id)?.progressNow?.paused?.code;
+        await expect.poll(paused, { timeout: 10_000 }).toBe("service/paused");
+      } else {
+        const ended = { state: "ended", outcome: "cancelled" };
+        await expect.poll(() => queue.find("x"), { timeout: 10_000 }).toMatchObject(ended);
+      }
+    },
+  );
 });
 
 test("a watch of the queue that fails is begun again, as often as it takes, and what it missed is seen", async () => {
