@@ -38,7 +38,6 @@ export { type CheckpointCode, CheckpointError, checkpointCodes } from "./errors.
 export { MAX_COMPANION_BYTES } from "./folder-files.ts";
 export { sha256Hex } from "./hash.ts";
 export { type ScannedHeader, scanHeader } from "./header-scan.ts";
-export { jsonFault } from "./json-file.ts";
 export { type CountHolder, countedInConfig, countHolders, ownPart, type StackPlace } from "./layer-counts.ts";
 export { aheadIn } from "./layers-ahead.ts";
 export { locateModel, type ModelReference, type Surroundings } from "./locate-model.ts";

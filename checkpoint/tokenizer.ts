@@ -1,8 +1,10 @@
 import { StorageError, type Store } from "../storage/index.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { CheckpointError, quoted } from "./errors.ts";
+import { MAX_COMPANION_BYTES } from "./folder-files.ts";
 import { sha256Hex } from "./hash.ts";
 import { markFault } from "./json-bytes.ts";
+import { jsonFault } from "./json-file.ts";
 import { parseExactJson, parsePythonJson } from "./python-json.ts";
 import { readSidecar } from "./sidecars.ts";
 import { holdsSlowVocabulary, maybeSlowVocabulary } from "./slow-vocabulary.ts";
@@ -65,6 +67,9 @@ export class TokenizerReader {
   readonly #known = new Map<string, Tokenizer>();
   /** Small files that several questions are answered from, by their paths. */
   readonly #settings = new Map<string, Promise<Uint8Array>>();
+  /** Of each tokenizer.json that was read, by its path, and of what hashes to that: why Python could not read it. */
+  readonly #hashes = new Map<string, string>();
+  readonly #faults = new Map<string, string | undefined>();
 
   constructor(store: Store) {
     this.#store = store;
@@ -81,6 +86,8 @@ export class TokenizerReader {
     if (!checkpoint.companions.includes(TOKENIZER_NAME)) return undefined;
     const bytes = await this.#bytes(checkpoint, TOKENIZER_NAME, MAX_TOKENIZER_BYTES, label);
     const sha256 = sha256Hex(bytes);
+    this.#hashes.set(pathOf(checkpoint, TOKENIZER_NAME), sha256);
+    if (!this.#faults.has(sha256)) this.#faults.set(sha256, jsonFault(bytes));
     let tokenizer = this.#known.get(sha256);
     if (tokenizer === undefined) {
       tokenizer = parseTokenizer(bytes, label);
@@ -144,12 +151,21 @@ export class TokenizerReader {
     const files = new Map<string, JsonObject>();
     for (const name of checkpoint.companions.filter(isWanted)) {
       try {
-        files.set(name, parseObject(await this.#bytes(checkpoint, name, MAX_SETTINGS_BYTES, label), name, label));
+        files.set(name, parseObject(await this.#settingsOf(checkpoint, name, label), name, label));
       } catch (error) {
         if (!(error instanceof CheckpointError)) throw error;
       }
     }
     return files;
+  }
+
+  /** Why Python could not read a JSON file beside the weights, with the place. What was read for something else is not read again. */
+  async jsonFault(checkpoint: Pick<Checkpoint, "root" | "sidecars">, name: string): Promise<string | undefined> {
+    const path = pathOf(checkpoint, name);
+    const hash = this.#hashes.get(path);
+    if (hash !== undefined) return this.#faults.get(hash);
+    const read = await this.#settings.get(path)?.catch(() => undefined);
+    return jsonFault(read ?? (await readSidecar(this.#store, checkpoint, name, MAX_COMPANION_BYTES)));
   }
 
   async #maybeObject(
@@ -158,10 +174,18 @@ export class TokenizerReader {
     label: string,
   ): Promise<JsonObject | undefined> {
     if (!checkpoint.companions.includes(name)) return undefined;
-    const path = `${checkpoint.root}/${name}`;
+    return parseObject(await this.#settingsOf(checkpoint, name, label), name, label);
+  }
+
+  async #settingsOf(
+    checkpoint: Pick<Checkpoint, "root" | "sidecars">,
+    name: string,
+    label: string,
+  ): Promise<Uint8Array> {
+    const path = pathOf(checkpoint, name);
     const settings = this.#settings.get(path) ?? this.#bytes(checkpoint, name, MAX_SETTINGS_BYTES, label);
     this.#settings.set(path, settings);
-    return parseObject(await settings, name, label);
+    return settings;
   }
 
   async #bytes(
@@ -177,6 +201,10 @@ export class TokenizerReader {
       throw wrong(label, name, `the file has more than the ${limitBytes} bytes allowed`);
     }
   }
+}
+
+function pathOf({ root }: Pick<Checkpoint, "root">, name: string): string {
+  return `${root}/${name}`;
 }
 
 /** @throws CheckpointError `checkpoint/tokenizer` */

@@ -1,6 +1,7 @@
 import { haveSameBytes } from "../checkpoint/index.ts";
 import type { Fault, IntegerCopy } from "../recipe/index.ts";
-import type { Store } from "../storage/index.ts";
+import { inParallel, type Store } from "../storage/index.ts";
+import { CALLS_AT_ONCE } from "./bounds.ts";
 
 /**
  * A warning for each model whose integer tensors are others than those that are copied. Of each tensor 64 KiB at most are compared.
@@ -8,8 +9,10 @@ import type { Store } from "../storage/index.ts";
  */
 export async function differingIntegers(store: Store, copies: readonly IntegerCopy[], file: string): Promise<Fault[]> {
   const differing = new Map<string, { readonly first: IntegerCopy; count: number }>();
-  for (const copy of copies) {
-    if (copy.bytes !== undefined && (await haveSameBytes(store, ...copy.bytes))) continue;
+  const same = await inParallel(copies, CALLS_AT_ONCE, async ({ bytes }) => {
+    return bytes !== undefined && (await haveSameBytes(store, ...bytes));
+  });
+  for (const copy of copies.filter((_, k) => same[k] === false)) {
     const known = differing.get(copy.other);
     if (known === undefined) differing.set(copy.other, { first: copy, count: 1 });
     else known.count++;

@@ -46,6 +46,7 @@ import {
 } from "../recipe/index.ts";
 import { boundedStore, inParallel, readWhole, type Store, Turns } from "../storage/index.ts";
 import { besideWarnings } from "./beside-warnings.ts";
+import { CALLS_AT_ONCE, TEXTS_AT_ONCE } from "./bounds.ts";
 import { damagedFiles } from "./damaged-files.ts";
 import { differingIntegers } from "./differing-integers.ts";
 import { differingSettings } from "./differing-settings.ts";
@@ -113,7 +114,7 @@ export async function prepareText(
   options: PrepareOptions,
 ): Promise<Prepared> {
   const parsed = await parseBeside(store, recipeText, recipePath, options);
-  const { opened, failures } = await openModels(store, parsed.recipe, recipePath, options);
+  const { opened, failures, beside } = await openModels(store, parsed.recipe, recipePath, options);
   const [failure, ...others] = failures;
   if (failure !== undefined) {
     checkFaults(parsed.faults);
@@ -123,9 +124,9 @@ export async function prepareText(
   const defining = opened[prepared.plan.definingInput];
   const rest = opened.filter((input) => input !== defining && input.adapter === undefined);
   const more = [
-    ...(await differingIntegers(store, prepared.integers, parsed.recipe.fileName)),
-    ...(defining === undefined ? [] : await differingSettings(store, parsed.recipe, defining, rest)),
-    ...(await damagedFiles(store, parsed.recipe, opened, prepared.plan, prepared.text ?? {})),
+    ...(await differingIntegers(boundedStore(store, CALLS_AT_ONCE), prepared.integers, parsed.recipe.fileName)),
+    ...(defining === undefined ? [] : await differingSettings(beside, parsed.recipe, defining, rest)),
+    ...(await damagedFiles(beside, parsed.recipe, opened, prepared.plan, prepared.text ?? {})),
   ];
   return more.length === 0 ? prepared : { ...prepared, warnings: [...prepared.warnings, ...more] };
 }
@@ -227,14 +228,16 @@ export function planOpened(
   };
 }
 
-/** Calls of the store that are under way at once: where they are far it is their number that takes time, not their bytes. */
-const CALLS_AT_ONCE = 32;
-/** Models whose tokenizers are read at once: each may have tens of megabytes, and most are found to be the same. */
-const TEXTS_AT_ONCE = 8;
-
 export interface OpenModelsOptions extends Pick<PrepareOptions, "cwd" | "environment" | "modelsRoot" | "findModel"> {
   /** Per model in recipe order: where an earlier run found it, tried where it is not found otherwise. */
   readonly recordedFolders?: readonly string[];
+}
+
+/** Models that were opened, what could not be, and what reads the files beside them: those that were read already are not read again. */
+export interface OpenedModels {
+  readonly opened: readonly RecipeInput[];
+  readonly failures: readonly Failure[];
+  readonly beside: TokenizerReader;
 }
 
 /** Opens every model that a recipe names, headers only, and says what could not be opened. */
@@ -243,7 +246,7 @@ export async function openModels(
   recipe: Recipe,
   recipePath: string,
   options: OpenModelsOptions,
-): Promise<{ readonly opened: readonly RecipeInput[]; readonly failures: readonly Failure[] }> {
+): Promise<OpenedModels> {
   const references = referencedModels(recipe);
   const labels = labelsFor(references);
   const surroundings = surroundingsOf(recipePath, options);
@@ -267,7 +270,7 @@ export async function openModels(
   });
   const opened = results.flatMap((result) => ("failure" in result ? [] : [result]));
   const failures = results.flatMap((result) => ("failure" in result ? [result.failure] : []));
-  return { opened: await withSlowVocabularies(recipe, opened, tokenizers), failures };
+  return { opened: await withSlowVocabularies(recipe, opened, tokenizers), failures, beside: tokenizers };
 }
 
 /** Where a tokenizer.json is missing, ids are compared by the files for slow tokenizers, those of models that have one included. */
@@ -278,16 +281,14 @@ async function withSlowVocabularies(
 ): Promise<readonly RecipeInput[]> {
   const isCompared = recipe.tokenizer === undefined && opened.length > 1;
   if (!isCompared || opened.every(({ tokenizer }) => tokenizer !== undefined)) return opened;
-  const inputs: RecipeInput[] = [];
-  for (const input of opened) {
+  return inParallel(opened, TEXTS_AT_ONCE, async (input) => {
     try {
-      inputs.push({ ...input, slowVocabularies: await tokenizers.slowVocabularies(input.checkpoint, input.label) });
+      return { ...input, slowVocabularies: await tokenizers.slowVocabularies(input.checkpoint, input.label) };
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
-      inputs.push(input); // too large to be one
+      return input; // too large to be one
     }
-  }
-  return inputs;
+  });
 }
 
 function surroundingsOf(recipePath: string, { cwd, environment, modelsRoot }: OpenModelsOptions): Surroundings {

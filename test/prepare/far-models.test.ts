@@ -28,6 +28,8 @@ function writeModel(folder: string): void {
   const model = { type: "WordLevel", vocab: { a: 0, b: 1 }, unk_token: "a" };
   json("tokenizer.json", { model, added_tokens: [], decoder });
   json("tokenizer_config.json", { unk_token: "a", note: "x".repeat(1000) });
+  json("preprocessor_config.json", { do_rescale: true, note: "x".repeat(1000) });
+  json("sentence_bert_config.json", { do_lower_case: false, note: "x".repeat(1000) });
 }
 
 /** Every request waits until nothing else can begin; so those that wait at once are all that might be under way at once. */
@@ -84,9 +86,10 @@ test("headers of many shards and models are read side by side, within a bound, o
   expect(prepared.inputs.map(({ label }) => label)).toEqual(names);
   expect(prepared.plan.inputs.map(({ files }) => files.length)).toEqual(names.map(() => SHARDS));
   expect(far.mostAtOnce).toBe(32);
-  // Four shards; index, config, tokenizer.json once, generation config (short) and tokenizer_config.json twice; three looks at what is carried
-  // along; one list, two looks at where the model is. And the recipe, and the three files that are copied, which are looked through.
-  expect(far.requests).toBe(17 * MODELS + 1 + 3);
+  // Four shards; index, config, tokenizer.json and one file of settings once, generation config (short), tokenizer_config.json and
+  // preprocessor_config.json twice; five looks at what is carried along; one list, two looks at where the model is. And the recipe. Settings
+  // that are compared, and what is copied, were read by then.
+  expect(far.requests).toBe(22 * MODELS + 1);
 });
 
 test("of several models that cannot be opened each is told, in the recipe's order", async () => {
