@@ -42,7 +42,14 @@ import {
 } from "./recipe.ts";
 import { withoutScales } from "./scaled-model.ts";
 import { StackCounts } from "./stack-counts.ts";
-import { checkMergedKinds, followModules, followStack, isUnmoved, type MadeStack } from "./stack-follower.ts";
+import {
+  checkMergedKinds,
+  type FollowedStack,
+  followModules,
+  followStack,
+  isUnmoved,
+  valuesOfAll,
+} from "./stack-follower.ts";
 import { withoutCopies } from "./stored-ties.ts";
 import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
 import { TensorBinder } from "./tensor-binder.ts";
@@ -232,7 +239,7 @@ class RecipeBinder {
   readonly #storedConfig: Readonly<Record<string, unknown>> | undefined;
   readonly #tokens: TokenBinder | undefined;
   /** Stacks whose layers are others than in the model whose config the output has, or stand elsewhere. */
-  readonly #moved: MadeStack[] = [];
+  readonly #moved: FollowedStack[] = [];
 
   constructor(
     recipe: Recipe,
@@ -289,7 +296,13 @@ class RecipeBinder {
     const isCounted = embeddingRows !== undefined && files !== undefined && countsRows(files, embeddingRows);
     const config = files?.checkpoint.config ?? {};
     const counts = [...perLayerCounts(config, tasks), ...perTowerCounts(config, tasks)];
-    const named = defining === undefined ? undefined : followModules(defining, this.#moved);
+    const named =
+      defining === undefined
+        ? undefined
+        : followModules(
+            defining,
+            this.#moved.map(({ stack }) => stack),
+          );
     const configValues = [...values, ...(named?.config ?? []), ...this.#headValues, ...counts];
     const fileValues = named?.files ?? [];
     const lastRange = layerRanges.findLast((range) => !isOfWholeModels(this.#recipe, range));
@@ -376,20 +389,17 @@ class RecipeBinder {
       configuredLayers: ({ checkpoint }) => layerCount(checkpoint),
     });
     const { layerCount: count, stack } = part.bind();
-    return {
-      layerCount: count,
-      stacks: [],
-      values: stack === undefined ? [] : this.#followed(stack, { prefix: stack.prefix, tower: "text", isMain: true }),
-    };
+    if (stack !== undefined) this.#follow(stack, { prefix: stack.prefix, tower: "text", isMain: true });
+    return { layerCount: count, stacks: [], values: valuesOfAll(this.#moved, this.#findings) };
   }
 
-  /** What the config says of a stack, if it is another than the model's own. */
-  #followed(stack: BoundPartStack, place: StackPlace): readonly ConfigValue[] {
+  /** Takes note of a stack, if it is another than the model's own. */
+  #follow(stack: BoundPartStack, place: StackPlace): void {
     const model = this.#models[this.#definingModel];
     if (model === undefined) throw new Error("the defining model is among the models");
     const made = { ...stack, place, model, count: stack.layersBefore };
     checkMergedKinds(made, this.#findings);
-    if (isUnmoved(made)) return [];
+    if (isUnmoved(made)) return;
     this.#reportTwins(model, stack);
     const [range] = this.#recipe.layerRanges;
     const unlayered = [...model.checkpoint.tensors.keys()].filter((name) => splitLayer(name) === undefined);
@@ -400,8 +410,7 @@ class RecipeBinder {
       this.#findings.fault("recipe/layer-misfit", range.place, message, hint);
     }
     if (range !== undefined) checkPerLayerParts(model, unlayered, made.count, range, this.#findings);
-    this.#moved.push(made);
-    return followStack(made, this.#findings);
+    this.#moved.push(followStack(made, this.#findings));
   }
 
   #reportTwins(model: RecipeModel, { prefix, layersBefore, origins }: BoundPartStack): void {
@@ -431,7 +440,6 @@ class RecipeBinder {
     const counts = new Map(this.#models.map(({ checkpoint }) => [checkpoint, new StackCounts(checkpoint)]));
     const countsOf = ({ checkpoint }: RecipeModel) => counts.get(checkpoint) ?? new StackCounts(checkpoint);
     const stacks: BoundStack[] = [];
-    const values: ConfigValue[] = [];
     const parts = modules.map(({ module, layerRanges: ranges }, k) => {
       const layouts = this.#models.map(({ checkpoint }, model) =>
         layoutOf([...checkpoint.tensors.keys()].filter((name) => assignments[model]?.moduleOf(name) === k)),
@@ -450,7 +458,7 @@ class RecipeBinder {
           [...keys, ...lists].map((key) => [...path, key]),
         );
         stacks.push({ prefix, layersBefore, layerCount: count, configKeys });
-        values.push(...this.#followed(stack, countsOf(defining).placeOf(prefix)));
+        this.#follow(stack, countsOf(defining).placeOf(prefix));
       }
       return binder;
     });
@@ -460,7 +468,11 @@ class RecipeBinder {
     return {
       layerCount: undefined,
       stacks,
-      values: withDecoderCount(this.#storedConfig, defining.checkpoint.config, values),
+      values: withDecoderCount(
+        this.#storedConfig,
+        defining.checkpoint.config,
+        valuesOfAll(this.#moved, this.#findings),
+      ),
     };
   }
 

@@ -1,5 +1,12 @@
-import { countHolders, isFloatDtype, type StackPlace, splitLayer, type Tower } from "../checkpoint/index.ts";
-import type { ConfigValue, FileValue } from "./config-value.ts";
+import {
+  countedInConfig,
+  countHolders,
+  isFloatDtype,
+  type StackPlace,
+  splitLayer,
+  type Tower,
+} from "../checkpoint/index.ts";
+import { type ConfigValue, type FileValue, withConfigValues } from "./config-value.ts";
 import type { Findings } from "./findings.ts";
 import { differingKeys, type FollowedConfig, followLayers } from "./layer-facts/follow-layers.ts";
 import type { Config, Origin } from "./layer-facts/layer-rule.ts";
@@ -36,6 +43,13 @@ export interface MadeStack {
   readonly origins: readonly LayerOrigin[];
 }
 
+/** A stack, what the config says of it, and which keys would no longer say it in a config that others had their way with. */
+export interface FollowedStack {
+  readonly stack: MadeStack;
+  readonly values: readonly ConfigValue[];
+  readonly brokenIn: (edited: Config) => readonly string[];
+}
+
 /** What the config says of modules by their names, and files beside it. */
 export interface FollowedModules {
   readonly config: readonly ConfigValue[];
@@ -46,10 +60,10 @@ export interface FollowedModules {
  * Judges a stack against the model whose config the output has, and says what the config says then: the number of layers wherever it
  * is counted, and what it holds of single layers. Reports layers that do not fit, and facts that cannot follow.
  */
-export function followStack(stack: MadeStack, findings: Findings): readonly ConfigValue[] {
+export function followStack(stack: MadeStack, findings: Findings): FollowedStack {
   const { model, count, origins, place } = stack;
   const [first] = origins;
-  if (first === undefined || model.adapter !== undefined) return [];
+  if (first === undefined || model.adapter !== undefined) return { stack, values: [], brokenIn: () => [] };
   const views = new Map<RecipeModel, Config>();
   const viewOf = (input: RecipeModel, of: number) => {
     const view = views.get(input) ?? viewOfHolders(input, place, of);
@@ -66,7 +80,28 @@ export function followStack(stack: MadeStack, findings: Findings): readonly Conf
   reportLost(stack, followed, findings);
   reportMisfits(stack, followed, findings);
   checkSharedAdapters(stack, (input, of) => viewOf(input, of), findings);
-  return valuesOf(stack, followed);
+  return {
+    stack,
+    values: valuesOf(stack, followed),
+    brokenIn: (edited) => followed.brokenIn(viewAt(edited, holdersOf(model, place, count))),
+  };
+}
+
+/** What the config says of several stacks of one output: each was followed by itself, and what one needs may be in the way of another. */
+export function valuesOfAll(followed: readonly FollowedStack[], findings: Findings): readonly ConfigValue[] {
+  const values = followed.flatMap((one) => one.values);
+  if (followed.length < 2) return values;
+  for (const { stack, brokenIn } of followed) {
+    const { model, origins, prefix } = stack;
+    const edited = withConfigValues(model.checkpoint.config ?? {}, values);
+    const broken = brokenIn(edited);
+    const [first] = origins;
+    if (broken.length === 0 || first === undefined) continue;
+    const message = `${quotedList(broken, "and")} in the config of "${model.label}" cannot say what the layers of ${prefix} are and what those of another stack of the recipe are: it says the latter`;
+    const hint = "What loads the output may build other layers there than the weights are of: look at its config.json.";
+    findings.warning("recipe/layer-facts", first.range.place, message, hint);
+  }
+  return values;
 }
 
 /** What is said of quantisation by the names of modules, which may be those of any stack, made to say it of all of them as they are numbered now. */
@@ -109,17 +144,26 @@ export function isUnmoved({ model, count, origins }: MadeStack): boolean {
   return origins.length === count && origins.every(({ input, layer }, j) => input === model && layer === j);
 }
 
-/** Where the config counts the layers of the stack; of a config that does not, the whole. */
+/** Where the config counts the layers of the stack; of a config that does not, the whole, unless that is about another stack. */
 function holdersOf({ checkpoint }: RecipeModel, place: StackPlace, count: number) {
-  const holders = countHolders(checkpoint.config ?? {}, place, count);
-  return holders.length > 0 ? holders : [{ path: [], keys: [] }];
+  const config = checkpoint.config ?? {};
+  const holders = countHolders(config, place, count);
+  return holders.length > 0 || isAboutOthers(config, place, count) ? holders : [{ path: [], keys: [] }];
+}
+
+function isAboutOthers(config: Config, { tower, isMain }: StackPlace, count: number): boolean {
+  if (!isMain) return true;
+  if (tower === "text" || tower === "encoder" || tower === "decoder") return false;
+  return countedInConfig(config, { prefix: "", tower: "text", isMain: true }, count) !== undefined;
 }
 
 /** All that the parts of a config that count the stack say, as one. */
 function viewOfHolders(model: RecipeModel, place: StackPlace, count: number): Config {
-  const config = model.checkpoint.config ?? {};
-  const parts = holdersOf(model, place, count).map(({ path }) => partAt(config, path));
-  return Object.assign({}, ...parts) as Config;
+  return viewAt(model.checkpoint.config ?? {}, holdersOf(model, place, count));
+}
+
+function viewAt(config: Config, holders: ReturnType<typeof holdersOf>): Config {
+  return Object.assign({}, ...holders.map(({ path }) => partAt(config, path))) as Config;
 }
 
 function partAt(config: Config, path: readonly string[]): Config {
@@ -128,7 +172,8 @@ function partAt(config: Config, path: readonly string[]): Config {
 
 function isOfOtherTower(key: string, tower: Tower): boolean {
   if (tower === "encoder") return /(?:^|_)decoder_/.test(key);
-  return tower === "decoder" && /(?:^|_)encoder_/.test(key);
+  // LED's window is that of its encoder's layers.
+  return tower === "decoder" && /(?:^|_)encoder_|^attention_window$/.test(key);
 }
 
 /** The new values, in every part that has them; a key that none has goes to the innermost. */

@@ -20,6 +20,8 @@ export interface FollowedConfig {
   readonly values: Readonly<Record<string, Json>>;
   /** What the config says now of layers that came from elsewhere, and cannot be made to say otherwise. */
   readonly lost: readonly LostFact[];
+  /** Keys that would not say in another config what they say in this one: where another stack had its way with it. */
+  readonly brokenIn: (other: Config) => readonly string[];
   /** Of a layer of the output, what the config says of it, as text that can be compared with that of `before`. */
   readonly kindOf: (layer: number) => string;
   /** The same of a layer of the model whose config it is. */
@@ -41,18 +43,26 @@ export function followLayers(stack: FollowedStack): FollowedConfig {
   const rules = rulesOf(stack).filter(({ keys }) => !keys.some(isOther));
   let edited: Config = config;
   const lost: LostFact[] = [];
+  const held: { readonly keys: readonly string[]; readonly isIn: (other: Config) => boolean }[] = [];
   for (const rule of rules) {
     const wanted = origins.map(({ config: from, layer, count: of }) => rule.at(from, layer, of));
-    const misses = () => wanted.flatMap((value, j) => (value === rule.at(edited, j, origins.length) ? [] : [j]));
+    const missesIn = (from: Config) =>
+      wanted.flatMap((value, j) => (value === rule.at(from, j, origins.length) ? [] : [j]));
+    const misses = () => missesIn(edited);
+    const keep = (isIn: (other: Config) => boolean) => held.push({ keys: namedKeys(rule, config), isIn });
     const isWhole = wanted.every((value) => value !== undefined);
     // A list is written anew wherever its length has changed, a fact that still holds stays as it is said.
-    if (misses().length === 0 && !isOfAnotherLength(edited[rule.keys[0] ?? ""], count, origins.length)) continue;
+    if (misses().length === 0 && !isOfAnotherLength(edited[rule.keys[0] ?? ""], count, origins.length)) {
+      keep((other) => missesIn(other).length === 0);
+      continue;
+    }
     const values = isWhole ? rule.solve(config, wanted, origins) : undefined;
     if (values !== undefined) edited = { ...edited, ...values };
     // Not even what is written need hold: some families make their last layer what they like.
     const layers = misses();
-    if (layers.length > 0 && !(rule.isRelative && values !== undefined))
-      lost.push({ keys: namedKeys(rule, config), layers });
+    if (layers.length === 0) keep((other) => missesIn(other).length === 0);
+    else if (rule.isRelative && values !== undefined) keep((other) => isSaid(values, other));
+    else lost.push({ keys: namedKeys(rule, config), layers });
   }
   const claimed = new Set(rules.flatMap(({ keys }) => keys));
   lost.push(...unreadKeys(config, count, claimed).map((key) => ({ keys: [key], layers: [] })));
@@ -65,6 +75,7 @@ export function followLayers(stack: FollowedStack): FollowedConfig {
       Json
     >,
     lost,
+    brokenIn: (other) => [...new Set(held.flatMap(({ keys, isIn }) => (isIn(other) ? [] : keys)))],
     kindOf: (layer) => kind(edited, layer, origins.length),
     kindBefore: (layer) => kind(config, layer, count),
   };
@@ -114,6 +125,10 @@ function differs(rule: LayerRule, origins: readonly Origin[]): boolean {
 /** Of a key that the output's config lacks: what it would say cannot be said. */
 function lostRule(rule: LayerRule): LayerRule {
   return { ...rule, solve: () => undefined };
+}
+
+function isSaid(values: Config, other: Config): boolean {
+  return Object.entries(values).every(([key, value]) => pythonJsonText(value) === pythonJsonText(other[key] ?? null));
 }
 
 function isOfAnotherLength(value: unknown, before: number, after: number): boolean {

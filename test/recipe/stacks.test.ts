@@ -354,6 +354,64 @@ modules:
   });
 });
 
+describe("of two stacks that one part of the config tells of", () => {
+  const kinds = ["full", "local", "none"];
+  const pair = (config: object) =>
+    checkpointOf(
+      [
+        ["shared.weight", [10, 4]],
+        ...["encoder", "decoder"].flatMap((tower) =>
+          kinds.map((_, i): TensorShape => [`${tower}.layers.${i}.dense.weight`, [4, 4]]),
+        ),
+      ],
+      { model_type: "new", encoder_layers: 3, decoder_layers: 3, ...config },
+    );
+  const stacked = (encoder: [number, number], decoder: [number, number]) => `merge_method: passthrough
+modules:
+  encoder: { slices: [{ sources: [{ model: a, layer_range: [${encoder}] }] }] }
+  decoder: { slices: [{ sources: [{ model: a, layer_range: [${decoder}] }] }] }
+  default: { models: [{ model: a }] }
+`;
+
+  test("a list that cannot be about both is pointed out, and not where both are stacked alike", () => {
+    const a = pair({ layer_types: kinds });
+    const { warnings, faults } = bindModels(stacked([0, 2], [1, 3]), { a });
+    expect(faults).toEqual([]);
+    expect(said(warnings)).toEqual([
+      expect.stringMatching(/layer-facts "layer_types" .* cannot say what the layers of encoder.layers are and/),
+    ]);
+    const alike = bindModels(stacked([0, 2], [0, 2]), { a });
+    expect([alike.warnings, configValue(alike, "layer_types")]).toEqual([[], kinds.slice(0, 2)]);
+  });
+
+  test("a list that still holds for the one, and not when the other has changed it, is pointed out as well", () => {
+    const a = pair({ layer_types: ["full", "full", "none"] });
+    const { warnings } = bindModels(stacked([1, 3], [1, 2]), { a });
+    expect(said(warnings)).toEqual([expect.stringMatching(/"layer_types" .* of encoder.layers are/)]);
+  });
+
+  test("windows of LED are those of its encoder", () => {
+    const { warnings, configValues } = bindModels(stacked([1, 3], [0, 2]), {
+      a: pair({ attention_window: [4, 8, 16] }),
+    });
+    expect(codes(warnings)).not.toContain("recipe/layer-facts");
+    expect(configValues).toContainEqual({ path: ["attention_window"], value: [8, 16] });
+    expect(configValues?.filter(({ path }) => path[0] === "attention_window")).toHaveLength(1);
+  });
+
+  test("a list of the language model's is left alone by a tower that the config does not count", () => {
+    const towers = ["model.layers", "vision_tower.blocks"];
+    const tensors = towers.flatMap((name) => kinds.map((_, i): TensorShape => [`${name}.${i}.dense.weight`, [4, 4]]));
+    const a = checkpointOf(tensors, { model_type: "new", num_hidden_layers: 3, layer_types: kinds });
+    const recipe = stacked([1, 3], [0, 2]).replace("  encoder:", "  vision_tower:");
+    const alone = bindModels(recipe.replace(/ {2}decoder:.*\n/, ""), { a });
+    expect([alone.faults, alone.configValues]).toEqual([[], undefined]);
+    const both = bindModels(recipe.replace("  decoder:", "  language_model:"), { a });
+    expect(codes(both.warnings)).not.toContain("recipe/layer-facts");
+    expect(configValue(both, "layer_types")).toEqual(kinds.slice(0, 2));
+  });
+});
+
 describe("configs that count in other ways", () => {
   const kinds = ["mamba", "moe", "attention", "mlp"];
   const nemotron = (prefix: string, config: Record<string, unknown>): Checkpoint =>
