@@ -22,6 +22,7 @@ export function jsonOfJob(job: Job): Record<string, unknown> {
     priority: job.priority,
     state: stateName(job),
     phase: job.phase,
+    ...(job.coordinator === "" ? {} : { coordinator: job.coordinator }),
     out: job.output === undefined ? "" : `${job.output.root}:${job.output.path}`,
     plan: job.planSha256.toString("hex"),
     slices: job.slices,
@@ -53,7 +54,7 @@ export function failureOfMessage({ cause }: Pick<Job, "cause">) {
 /** "merging  251/412 slices  61 %". */
 export function progressText(job: Job): string {
   const percent = job.slices === 0 ? 0 : Math.floor((100 * job.slicesDone) / job.slices);
-  const phase = stateName(job) === "running" ? job.phase : stateName(job);
+  const phase = stateName(job) === "running" && job.phase !== "" ? job.phase : stateName(job);
   const stands = job.stalled === undefined ? "" : "  stands still";
   return `${phase}  ${job.slicesDone}/${job.slices} slices  ${percent} %${stands}`;
 }

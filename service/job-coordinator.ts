@@ -13,6 +13,7 @@ import { detailOfEnd, detailOfRun, keptWarnings, waitingFor } from "./job-messag
 import { type JobOptions, jsonOfOptions } from "./job-options.ts";
 import { keepOn } from "./keep-on.ts";
 import { PlanCache } from "./plan-cache.ts";
+import { noteProgress } from "./progress-notes.ts";
 import { prepareJob, ServedJob, type ServedJobSurroundings } from "./served-job.ts";
 
 export interface JobCoordinatorOptions extends Omit<ServedJobSurroundings, "hasEnded"> {
@@ -297,7 +298,7 @@ export class JobCoordinator {
     const prepared = this.#plans.take(id);
     let end: Pick<Outcome, "outcome" | "cause">;
     try {
-      const { outcome, cause } = await job.run(prepared);
+      const { outcome, cause } = await this.#runNoted(job, claim, prepared);
       const counts = Object.fromEntries(job.counters);
       log("job ended", { job: name, outcome, counts, ...(cause === undefined ? {} : { cause }) });
       if (cause !== undefined && this.#isForNextLeader(cause)) return await this.#giveBack(claim, cause, job);
@@ -314,6 +315,20 @@ export class JobCoordinator {
       await claim.update({ detail: detailOfRun(job) });
       await claim.release();
     });
+  }
+
+  /** Where others may be asked for it, the queue knows how far it is. */
+  async #runNoted(job: ServedJob, claim: JobClaim, prepared: Prepared | undefined): Promise<Outcome> {
+    if (this.#options.journals === undefined) return job.run(prepared);
+    const failed = (error: unknown) => {
+      if (!isLost(error)) this.#options.log("queue failed", { job: claim.job.name, ...failureFrom(error) });
+    };
+    const stopNoting = noteProgress(claim, job, failed);
+    try {
+      return await job.run(prepared);
+    } finally {
+      await stopNoting();
+    }
   }
 
   /**

@@ -5,20 +5,21 @@ import { type Job, JobState } from "../proto/index.ts";
 import { bytesOfHex, messageOfFailure } from "../wire/index.ts";
 import type { ServedJob } from "./served-job.ts";
 
-/** A job as it is now: what the queue says, and how far it is where it runs here. */
+/** A job as it is now: what the queue says, and how far it is; where another coordinator runs it, as that one noted last. */
 export function messageOfRecord(record: JobRecord, served: ServedJob | undefined): Job {
   const progress = served?.progressNow;
   const detail = detailOf(record.detail);
   const plan = served?.plan?.digest ?? record.plan;
-  const cause = detail.cause ?? progress?.paused;
+  const run = served === undefined ? runIn(record) : progress;
+  const cause = detail.cause ?? run?.paused;
   // Why it was given back the last time, until it gets going.
   const waits = record.state === "ended" || progress !== undefined ? undefined : detail.waits;
-  const stall = served?.unnoted ?? progress?.stalled ?? waits;
+  const stall = served?.unnoted ?? run?.stalled ?? waits;
   return {
     jobId: record.id,
     name: record.name,
     priority: record.priority,
-    state: stateOf(record, served),
+    state: stateOf(record, run?.paused !== undefined),
     cause: cause === undefined ? undefined : messageOfFailure(cause),
     output: { ...record.out },
     planSha256: plan === undefined || !/^[0-9a-f]{64}$/.test(plan) ? Buffer.alloc(0) : bytesOfHex(plan),
@@ -28,10 +29,11 @@ export function messageOfRecord(record: JobRecord, served: ServedJob | undefined
     bytesWritten: BigInt(progress?.bytesWritten ?? detail.bytesWritten ?? 0),
     submittedAtMs: BigInt(Date.parse(record.submittedAt)),
     endedAtMs: BigInt(detail.endedAtMs ?? 0),
-    phase: record.state === "claimed" ? (progress?.phase ?? "planning") : "",
+    phase: record.state === "claimed" ? (run?.phase ?? (served === undefined ? "" : "planning")) : "",
     stalled: stall === undefined ? undefined : messageOfFailure(stall),
     counters: served === undefined ? countersIn(detail.counters) : countersOf(served),
     warnings: [...(served?.warnings ?? detail.warnings ?? [])],
+    coordinator: record.state === "claimed" ? (record.holder ?? "") : "",
   };
 }
 
@@ -108,6 +110,26 @@ export function detailOfRun(job: ServedJob): { readonly [name: string]: Json } {
   return { slices: job.plan?.slices ?? 0, slicesDone, bytesRead, bytesWritten, ...told };
 }
 
+/** And while it runs, for those who ask another coordinator. */
+export function detailWhileRunning(job: ServedJob): Json {
+  const { phase, paused, stalled } = job.progressNow ?? {};
+  const run = {
+    claims: job.record.claims,
+    ...(phase === undefined ? {} : { phase }),
+    ...(paused === undefined ? {} : { paused: keptFailure(paused) }),
+    ...(stalled === undefined ? {} : { stalled: keptFailure(stalled) }),
+  };
+  return { ...detailOfRun(job), run };
+}
+
+/** What the coordinator that has the job noted last; nothing that was noted of an earlier claim. */
+function runIn({ state, claims, detail }: JobRecord) {
+  const run = objectOf(objectOf(detail).run);
+  if (state !== "claimed" || run.claims !== claims) return undefined;
+  const phase = typeof run.phase === "string" ? run.phase : undefined;
+  return { phase, paused: failureIn(run.paused), stalled: failureIn(run.stalled) };
+}
+
 /** And how it ended; `job`: absent where it never ran. */
 export function detailOfEnd(job: ServedJob | undefined, cause: Failure | undefined): Json {
   return {
@@ -159,13 +181,13 @@ function isCount(value: Json | undefined): boolean {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 
-function stateOf({ state, wish, outcome }: JobRecord, served: ServedJob | undefined): JobState {
+function stateOf({ state, wish, outcome }: JobRecord, isPaused: boolean): JobState {
   if (state === "ended") {
     if (outcome === "done") return JobState.JOB_STATE_DONE;
     return outcome === "cancelled" ? JobState.JOB_STATE_CANCELLED : JobState.JOB_STATE_FAILED;
   }
   if (wish === "cancel" || wish === "terminate") return JobState.JOB_STATE_CANCELLING;
-  if (wish === "pause" || served?.progressNow?.paused !== undefined) return JobState.JOB_STATE_PAUSED;
+  if (wish === "pause" || isPaused) return JobState.JOB_STATE_PAUSED;
   return state === "claimed" ? JobState.JOB_STATE_RUNNING : JobState.JOB_STATE_QUEUED;
 }
 

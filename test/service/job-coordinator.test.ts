@@ -2,10 +2,13 @@ import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { progressText } from "../../cli/job-table.ts";
+import { openFileJournal } from "../../coordinator/journal/index.ts";
 import type { WorkerHub, WorkerLink, WorkerListener } from "../../coordinator/link/index.ts";
 import { type JobClaim, type JobQueue, openFileQueue, QueueError } from "../../coordinator/queue/index.ts";
 import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
-import { JobCoordinator, Roots, type Submission } from "../../service/index.ts";
+import { JobState } from "../../proto/index.ts";
+import { JobCoordinator, type JobJournals, Roots, type Submission } from "../../service/index.ts";
 import { messageOfRecord } from "../../service/job-message.ts";
 import { FileStore } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -40,7 +43,11 @@ beforeEach(async () => {
 function coordinator(
   jobsMax = 0,
   of: JobQueue = queue,
-  more: { readonly freeBytes?: () => Promise<number>; readonly hub?: WorkerHub } = {},
+  more: {
+    readonly freeBytes?: () => Promise<number>;
+    readonly hub?: WorkerHub;
+    readonly journals?: JobJournals;
+  } = {},
 ): JobCoordinator {
   const hub = { workers: [], jobs: new Map(), source: () => ({ attach() {} }), closeJob: async () => {} };
   const made = new JobCoordinator({
@@ -378,7 +385,7 @@ test("a job that paused by itself goes on when somebody says so to another coord
   await expect.poll(() => resumed).toBe(3);
 });
 
-describe("what is said while no coordinator runs the job", () => {
+describe("what is said while no coordinator runs the job, or to another one", () => {
   const FULL = { code: "storage/full", message: "no space left", hint: "Make room.", retryable: true };
 
   /** A hub whose one worker finds the disk full. */
@@ -395,6 +402,12 @@ describe("what is said while no coordinator runs the job", () => {
     };
     return { workers: [], jobs: new Map(), source, closeJob: async () => {} } as unknown as WorkerHub;
   }
+  /** As in NATS: outside the output, for whoever is asked. */
+  const journals: JobJournals = {
+    open: (id) => openFileJournal(new FileStore(), join(folder, `${id}.journal`)),
+    leadershipMs: 1000,
+    history: async function* () {},
+  };
   const idle = () => {
     const hub = { workers: [], jobs: new Map(), source: () => async () => {}, closeJob: async () => {} };
     return { hub: hub as unknown as WorkerHub };
@@ -434,6 +447,39 @@ describe("what is said while no coordinator runs the job", () => {
     const two = coordinator(1, queue, idle());
     two.start();
     await expect.poll(() => two.served(id)?.progressNow?.paused, { timeout: 10_000 }).toMatchObject(FULL);
+  });
+
+  test("a coordinator that is asked for a job of another one says what that one knows of it", async () => {
+    const two = coordinator();
+    const told = async () => messageOfRecord(await two.find("x"), undefined);
+    await queue.submit({ ...submission(), name: "x", nameTaken: "refuse", options: { ...submission().options } });
+    expect(await told()).toMatchObject({ state: JobState.JOB_STATE_QUEUED, phase: "", coordinator: "" });
+    const one = coordinator(1, queue, { ...idle(), journals });
+    one.start();
+    const merging = {
+      state: JobState.JOB_STATE_RUNNING,
+      phase: "merging",
+      slices: 1,
+      slicesDone: 0,
+      coordinator: "ab-1",
+    };
+    await expect.poll(told, { timeout: 10_000 }).toMatchObject(merging);
+    expect(progressText(await told())).toBe("merging  0/1 slices  0 %");
+    await one.stop(10_000);
+    expect(await told()).toMatchObject({ state: JobState.JOB_STATE_QUEUED, phase: "", slices: 1, coordinator: "" });
+    // Of whoever has it now nothing is known yet.
+    await queue.claim("another");
+    const unknown = { state: JobState.JOB_STATE_RUNNING, phase: "", slices: 1, coordinator: "another" };
+    expect(await told()).toMatchObject(unknown);
+    expect(progressText(await told())).toBe("running  0/1 slices  0 %");
+  });
+
+  test("it says that a job is paused, and why, too", async () => {
+    await queue.submit({ ...submission(), name: "x", nameTaken: "refuse", options: { ...submission().options } });
+    coordinator(1, queue, { hub: fullDisk(), journals }).start();
+    const told = async () => messageOfRecord(await coordinator().find("x"), undefined);
+    const paused = { state: JobState.JOB_STATE_PAUSED, cause: FULL, phase: "merging" };
+    await expect.poll(told, { timeout: 20_000 }).toMatchObject(paused);
   });
 
   test.each(["cancel", "terminate", "pause"] as const)(
