@@ -421,8 +421,8 @@ export class JobCoordinator {
       // Twice what is open: stragglers may be overtaken, and audits made. The last units must find a worker where they did not fail.
       const spread = job.wanted > 0 && job.wanted <= workers.length;
       const wanted = spread ? Math.max(2 * job.wanted, workers.length) : 2 * job.wanted;
-      const needs = job.progressNow?.workersWanted ?? [];
-      return [{ id, priority: job.record.priority, wanted, spread, needs }];
+      const { workersWanted: needs = [], workersRefused: without = [] } = job.progressNow ?? {};
+      return [{ id, priority: job.record.priority, wanted, spread, needs, without }];
     });
     const before: Shares = new Map(
       [...hub.jobs.keys()].map((id) => [

@@ -7,6 +7,7 @@ export const storageCodes = [
   "storage/not-a-directory",
   "storage/not-empty",
   "storage/full",
+  "storage/over-limit",
   "storage/short-read",
   "storage/too-large",
   "storage/locked",
@@ -53,9 +54,12 @@ const meanings: Readonly<Record<string, Meaning>> = {
   },
   ENOTEMPTY: { code: "storage/not-empty", hint: "Move or remove what the folder holds." },
   ENOSPC: { code: "storage/full", hint: "Free some space and run the same command again." },
-  EDQUOT: { code: "storage/full", hint: "The quota is used up. Free some space and run the same command again." },
+  EDQUOT: {
+    code: "storage/over-limit",
+    hint: "The quota of whoever writes there is used up. Free some of it, or raise it, and run the same command again.",
+  },
   EFBIG: {
-    code: "storage/full",
+    code: "storage/over-limit",
     hint: "The file system or ulimit -f allows no file this large; choose smaller shards.",
   },
   EMFILE: { code: "storage/io", hint: "Too many open files: raise ulimit -n.", retryable: true },

@@ -88,14 +88,14 @@ export interface StoredFile {
    * @throws StorageError `storage/short-read` where the file ends first; `storage/io`
    */
   read(offsetBytes: number, into: Uint8Array): Promise<void>;
-  /** Writes all of `bytes` at `offsetBytes`. Durable after `sync`. @throws `storage/full`, `storage/io` */
+  /** Writes all of `bytes` at `offsetBytes`. Durable after `sync`. @throws `storage/full`, `storage/over-limit`, `storage/io` */
   write(offsetBytes: number, bytes: Uint8Array): Promise<void>;
   /** Cuts or extends (with zeros) to `sizeBytes`. */
   truncate(sizeBytes: number): Promise<void>;
   /**
    * Makes what was written durable (fdatasync). Never blocks the thread, also in a blocking store: it may take seconds.
    * After a failure what was written since the last success is lost and must be written again on a fresh open; calling
-   * sync again proves nothing. @throws `storage/io`, `storage/full`
+   * sync again proves nothing. @throws `storage/io`, `storage/full`, `storage/over-limit`
    */
   sync(): Promise<void>;
   close(): Promise<void>;

@@ -1,4 +1,5 @@
 import type { Effect, EventOf } from "./events.ts";
+import { takeIn } from "./failures.ts";
 import { cancelAll, fail, isRunning, pause } from "./phases.ts";
 import type { JobState } from "./state.ts";
 
@@ -35,6 +36,7 @@ export function onPauseRequested(state: JobState, event: EventOf<"pause-requeste
 export function onResumeRequested(state: JobState, _event: EventOf<"resume-requested">, out: Effect[]): void {
   if (state.paused === undefined || !isRunning(state)) return;
   delete state.paused;
+  takeIn(state);
   out.push({ type: "journal-phase", phase: "running" });
   for (const task of state.settleLater.splice(0)) out.push({ type: "settle", task });
   if (state.phase === "publishing") out.push({ type: "publish" });

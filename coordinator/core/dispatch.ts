@@ -1,12 +1,12 @@
-import type { UnitId, WorkerId } from "../../merge/work/index.ts";
+import type { UnitId } from "../../merge/work/index.ts";
 import { attemptOn, lend } from "./attempts.ts";
-import { areDivided } from "./disputes.ts";
 import { isHeldUp } from "./earlier.ts";
 import type { Effect } from "./events.ts";
 import { medianOf } from "./pace.ts";
 import { givesWork } from "./phases.ts";
 import { isEmpty, takeFrom, takeSlice } from "./queues.ts";
 import type { JobState, Unit, Worker } from "./state.ts";
+import { isDisputed, isOpenTo } from "./votes.ts";
 
 /** How many workers are looked at for a unit, or stragglers for a worker: no event may cost more with a thousand of them. */
 const LOOK = 8;
@@ -79,13 +79,12 @@ function nextFor(state: JobState, worker: Worker): { readonly unit: Unit; readon
 /** Other workers are better where the unit failed, vanished or does not fit here, as long as there are others. */
 export function suits(state: JobState, worker: Worker, unit: Unit | undefined): boolean {
   if (unit === undefined || attemptOn(unit, worker.id) !== undefined) return false;
-  // Whoever has voted on a disputed slice, or answered what another is asked for, has nothing new to say.
-  const disputed = unit.kind === "slice" ? areDivided(unit.votes) : unit.votes !== undefined;
-  if (worker.kind === "remote" && disputed && hasVoted(unit, worker.id)) return false;
+  if (!isOpenTo(unit, worker)) return false;
   if (worker.kind === "local" || state.able <= 1) return true;
   const avoided = new Set(unit.failedOn);
   if (unit.vanishedOn !== undefined) avoided.add(unit.vanishedOn);
   const tooLarge = unit.memoryBytes > worker.memoryBytes && largestMemoryOf(state) > worker.memoryBytes;
+  const disputed = isDisputed(unit);
   if (avoided.size === 0) return disputed || !tooLarge;
   if (!avoided.has(worker.id)) return true;
   if (disputed) for (const given of unit.votes ?? []) avoided.add(given.worker);
@@ -100,10 +99,6 @@ function largestMemoryOf(state: JobState): number {
     state.largestMemoryBytes = largest;
   }
   return state.largestMemoryBytes;
-}
-
-function hasVoted(unit: Unit, worker: WorkerId): boolean {
-  return unit.votes?.some((given) => given.worker === worker) === true;
 }
 
 export function mayAudit(state: JobState, worker: Worker, unit: Unit | undefined): boolean {

@@ -4,6 +4,7 @@ import type { Effect, Vote } from "./events.ts";
 import { setAside } from "./failures.ts";
 import { fail } from "./phases.ts";
 import type { JobState, Unit } from "./state.ts";
+import { areDivided } from "./votes.ts";
 
 /**
  * What the hashes of a slice say. Same slice, same bytes: of two hashes one is wrong, and nobody can tell which before a third worker
@@ -32,10 +33,6 @@ export function judge(votes: readonly Vote[]): Judgement {
 }
 
 /** Whether there are two hashes: whoever gave one of them has nothing new to say. */
-export function areDivided(votes: readonly Vote[] | undefined): boolean {
-  return votes?.some(({ sha256 }) => sha256 !== votes[0]?.sha256) === true;
-}
-
 export function voteOf({ worker, attempt }: Pick<Vote, "worker" | "attempt">, sha256: string, local: boolean): Vote {
   return { attempt, worker, sha256, ...(local ? { local } : {}) };
 }

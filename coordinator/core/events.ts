@@ -128,8 +128,8 @@ export type Effect =
   | { readonly type: "cancel"; readonly worker: WorkerId; readonly attempts: readonly AttemptRef[] }
   /** Of those that the worker named: not its any more. */
   | { readonly type: "dropped"; readonly worker: WorkerId; readonly attempts: readonly AttemptRef[] }
-  /** The worker gets no more work of this job, and should not get any of others. */
-  | { readonly type: "set-aside"; readonly worker: WorkerId; readonly failure: Failure }
+  /** The worker gets no more work of this job, and should not get any of others; `isRefused`: what it was refused others may have. */
+  | { readonly type: "set-aside"; readonly worker: WorkerId; readonly failure: Failure; readonly isRefused?: true }
   /** A worker that was set aside because everything failed on it gets work again. */
   | { readonly type: "pardon"; readonly worker: WorkerId }
   /** All ranges of the round are in: fold them in range order and settle. Answered by round-begun or verdict-durable. */

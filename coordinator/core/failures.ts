@@ -5,6 +5,7 @@ import type { Effect, EventOf } from "./events.ts";
 import { fail, pause } from "./phases.ts";
 import { leaveRun } from "./queues.ts";
 import type { Attempt, JobState, Unit, Worker } from "./state.ts";
+import { isOpenTo } from "./votes.ts";
 
 /** Of the data of a merge: the same on every machine, so nobody need try again. */
 const ofTheData = ["merge/nonfinite", "merge/input-changed"];
@@ -17,7 +18,7 @@ export function attemptFailed(state: JobState, unit: Unit, attempt: Attempt, fai
   if (state.limits.pausingCodes.includes(failure.code)) {
     giveBack(state, unit);
     if (attempt.audit) requeueAudit(state, unit);
-    return pause(state, failure, out);
+    return refused(state, unit, attempt, failure, out);
   }
   if (attempt.audit) return auditFailed(state, unit, attempt, failure, out);
   unit.failures++;
@@ -32,6 +33,36 @@ export function attemptFailed(state: JobState, unit: Unit, attempt: Attempt, fai
   if (worker !== undefined) blame(state, worker, unit.id, failure, out);
   giveBack(state, unit);
   if (state.failures >= failuresMax) fail(state, failure, out);
+}
+
+/**
+ * Storage refused something that somebody must see to. A quota, a limit or a right that is missing may be one worker's: where another may
+ * do what this one may not, it goes on; where nobody is left, or the place is full for all, the job pauses.
+ */
+function refused(state: JobState, unit: Unit, attempt: Attempt, failure: Failure, out: Effect[]): void {
+  const worker = state.workers.get(attempt.worker);
+  const mayAudit = ({ id, kind }: Worker) => kind === "remote" && unit.doneBy?.worker !== id;
+  const may = attempt.audit ? mayAudit : (other: Worker) => isOpenTo(unit, other);
+  const isLeft = (other: Worker) => other !== worker && other.able && may(other);
+  const isItsOwn = worker?.kind === "remote" && state.limits.refusingCodes.includes(failure.code);
+  if (isItsOwn && [...state.workers.values()].some(isLeft)) return setAsideForAWhile(state, worker, failure, out);
+  takeIn(state);
+  pause(state, failure, out);
+}
+
+/** Whether it is set aside for what it was refused: no other job need know. */
+export function isRefused({ limits }: JobState, { setAside }: Worker): boolean {
+  return setAside !== undefined && limits.refusingCodes.includes(setAside.code);
+}
+
+/** Workers that were refused something try again: somebody has seen to it, or must. */
+export function takeIn(state: JobState): void {
+  for (const id of state.aside) {
+    const worker = state.workers.get(id);
+    if (worker === undefined || !isRefused(state, worker)) continue;
+    state.aside.delete(id);
+    restore(state, worker);
+  }
 }
 
 /** Nothing more was heard of an attempt: its lease lapsed, or its worker was started anew. It may still be writing. */
@@ -108,15 +139,24 @@ export function praise(state: JobState, worker: Worker | undefined): void {
 export function pardon(state: JobState, out: Effect[]): void {
   for (const id of state.aside) {
     const worker = state.workers.get(id);
-    if (worker?.pardonMs !== undefined && worker.pardonMs > state.nowMs) continue;
+    if (worker?.pardonMs !== undefined) {
+      // Those who were better have gone. They may only be away for a moment.
+      if (state.able === 0) worker.pardonMs = Math.min(worker.pardonMs, state.nowMs + state.limits.leaseMs);
+      if (worker.pardonMs > state.nowMs) continue;
+    }
     state.aside.delete(id);
     if (worker?.pardonMs === undefined) continue;
-    delete worker.setAside;
-    delete worker.pardonMs;
-    worker.faults.clear();
-    reindex(state, worker);
-    out.push({ type: "pardon", worker: id });
+    const isOwn = isRefused(state, worker);
+    restore(state, worker);
+    if (!isOwn) out.push({ type: "pardon", worker: id });
   }
+}
+
+function restore(state: JobState, worker: Worker): void {
+  delete worker.setAside;
+  delete worker.pardonMs;
+  worker.faults.clear();
+  reindex(state, worker);
 }
 
 /** The worker gets no more work, and what it has goes to others. */
@@ -130,7 +170,8 @@ export function setAside(state: JobState, worker: Worker, failure: Failure, out:
   });
   leaveRun(state.readySlices, worker.id);
   reindex(state, worker);
-  out.push({ type: "set-aside", worker: worker.id, failure }, { type: "count", counter: "worker-set-aside" });
+  const own = isRefused(state, worker) ? { isRefused: true as const } : {};
+  out.push({ type: "set-aside", worker: worker.id, failure, ...own }, { type: "count", counter: "worker-set-aside" });
 }
 
 /** Calls for each attempt that a worker holds and has not reported. */

@@ -11,6 +11,7 @@ export type {
   JobEvent,
   Vote,
 } from "./events.ts";
+export { isRefused } from "./failures.ts";
 export { brokenInvariants } from "./invariants.ts";
 export { hasSaid } from "./opinions.ts";
 export { type PoolJob, type PoolWorker, type Shares, type SlotChange, shareSlots, slotChanges } from "./pool.ts";

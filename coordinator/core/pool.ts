@@ -18,6 +18,8 @@ export interface PoolJob {
   readonly spread?: boolean;
   /** Workers that it needs a slot at before all others: what it has ready suits none of those where it has some. */
   readonly needs?: readonly WorkerId[];
+  /** Workers that are of no use to it. */
+  readonly without?: readonly WorkerId[];
 }
 
 /** Slots of each worker for each job; a job or worker that is not there has none. */
@@ -41,7 +43,9 @@ export function shareSlots(workers: readonly PoolWorker[], jobs: readonly PoolJo
   );
   const left = new Map(workers.map(({ id, slots }) => [id, slots]));
   const shares = new Map(jobs.map(({ id }) => [id, new Map<WorkerId, number>()]));
+  const isShunned = new Set(jobs.flatMap(({ id, without = [] }) => without.map((worker) => `${worker}/${id}`)));
   const give = (job: string, worker: WorkerId, slots: number) => {
+    if (isShunned.size > 0 && isShunned.has(`${worker}/${job}`)) return;
     const free = Math.min(slots, left.get(worker) ?? 0, totals.get(job) ?? 0);
     const share = shares.get(job);
     if (free <= 0 || share === undefined) return;
@@ -55,10 +59,19 @@ export function shareSlots(workers: readonly PoolWorker[], jobs: readonly PoolJo
   for (const { id } of jobs) {
     for (const [worker, slots] of before.get(id) ?? []) give(id, worker, slots - (shares.get(id)?.get(worker) ?? 0));
   }
-  for (const { id } of jobs) {
+  const giveRest = (id: string) => {
     for (const worker of workers) {
       if ((totals.get(id) ?? 0) === 0) break;
       give(id, worker.id, worker.slots);
+    }
+  };
+  for (const { id } of jobs) giveRest(id);
+  // What one could not take, for a worker is of no use to it, is the others'.
+  if (isShunned.size > 0) {
+    for (const { id, wanted } of [...jobs].sort((a, b) => b.priority - a.priority)) {
+      const given = [...(shares.get(id)?.values() ?? [])].reduce((sum, slots) => sum + slots, 0);
+      totals.set(id, Math.max(0, wanted - given));
+      giveRest(id);
     }
   }
   return shares;

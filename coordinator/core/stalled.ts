@@ -1,9 +1,9 @@
 import type { Failure } from "../../merge/work/index.ts";
-import { areDivided } from "./disputes.ts";
 import { earlierMayWrite } from "./earlier.ts";
 import { medianOf } from "./pace.ts";
 import { isRunning } from "./phases.ts";
 import type { JobState } from "./state.ts";
+import { areDivided } from "./votes.ts";
 
 /** So many leases without a unit that anybody finished are too many, and never less than a minute. */
 const LEASES = 4;

@@ -234,6 +234,8 @@ export interface Limits {
   readonly attemptBase: number;
   /** Codes of failures that pause the job instead of failing it: somebody must make room, or renew a secret. */
   readonly pausingCodes: readonly string[];
+  /** Of these, what may be so for one worker only: others go on, and the job pauses where it is so for all. */
+  readonly refusingCodes: readonly string[];
   /** Second attempts of stragglers: once this share of slices is done, after so many times the median duration. Absent: none. */
   readonly speculation?: { readonly doneShare: number; readonly slowness: number };
   /** Share of slices that a second worker computes too, and the seed that chooses them. Absent: none. */

@@ -18,6 +18,7 @@ import {
   type HeldBy,
   hasSaid,
   initialState,
+  isRefused,
   type JobEvent,
   type JobState,
   type Limits,
@@ -90,6 +91,8 @@ export interface Progress {
   readonly wanted: number;
   /** Workers of whom it has no slot and needs one: what is ready suits none of its own. */
   readonly workersWanted: readonly WorkerId[];
+  /** Workers that are of no use to it for now: storage refuses them what others may do. */
+  readonly workersRefused: readonly WorkerId[];
 }
 
 export interface JobRunnerOptions {
@@ -480,7 +483,14 @@ export class JobRunner implements WorkerListener, JobControls {
       tensorsCut: this.#tensorsCut,
       wanted: paused === undefined ? slicesOpen + sealsOpen + auditsOpen : this.#state.held,
       workersWanted: this.#workersWanted,
+      workersRefused: this.#workersRefused(),
     };
+  }
+
+  #workersRefused(): readonly WorkerId[] {
+    const { aside, workers } = this.#state;
+    if (aside.size === 0) return NO_WORKERS;
+    return [...workers.values()].flatMap((worker) => (isRefused(this.#state, worker) ? [worker.id] : []));
   }
 
   #perform(effect: Effect): void {
@@ -511,6 +521,7 @@ export class JobRunner implements WorkerListener, JobControls {
         this.#dropped = effect.attempts;
         return;
       case "set-aside":
+        if (effect.isRefused === true) return observer.warning(refusedText(effect.worker, effect.failure));
         return observer.workerSetAside?.(effect.worker, effect.failure);
       case "pardon":
         return observer.workerPardoned?.(effect.worker);
@@ -748,6 +759,12 @@ function refOf({ unit, attempt }: AttemptRef): AttemptRef {
 
 function keyOf({ worker, unit, attempt }: HeldBy): string {
   return `${worker}/${unit}/${attempt}`;
+}
+
+const NO_WORKERS: readonly WorkerId[] = [];
+
+function refusedText(worker: WorkerId, { message, hint }: Failure): string {
+  return `the job goes on without worker ${worker}, which is refused what others may do: ${message}. ${hint}`;
 }
 
 function unfit({ worker, unit }: HeldBy, { message, hint }: Failure): Failure {

@@ -13,6 +13,7 @@ export const localLimits: JobLimits = {
   failuresMax: Number.POSITIVE_INFINITY,
   workerFaultsMax: Number.POSITIVE_INFINITY,
   pausingCodes: [],
+  refusingCodes: [],
   runLength: 1,
 };
 
@@ -38,6 +39,9 @@ export const remoteDefaults = {
   speculates: true,
 } as const satisfies Omit<RemoteLimits, "slices">;
 
+/** A worker has its own user, mounts, quota and limits. */
+const OF_ONE_WORKER = ["storage/denied", "storage/over-limit"];
+
 /** Machines that come and go. */
 export function remoteLimits(given: Partial<RemoteLimits> & Pick<RemoteLimits, "slices">): JobLimits {
   const { leaseMs, ioTimeoutMs, attemptsMax, slices, auditShare, auditSeed, speculates } = {
@@ -52,7 +56,8 @@ export function remoteLimits(given: Partial<RemoteLimits> & Pick<RemoteLimits, "
     vanishedMax: 20,
     failuresMax: Math.max(100, Math.ceil(slices / 10)),
     workerFaultsMax: 3,
-    pausingCodes: ["storage/full", "storage/denied"],
+    pausingCodes: ["storage/full", ...OF_ONE_WORKER],
+    refusingCodes: OF_ONE_WORKER,
     // Spark's newer defaults: late enough to cost little, early enough to save the tail.
     ...(speculates ? { speculation: { doneShare: 0.75, slowness: 2 } } : {}),
     ...(auditShare > 0 ? { audit: { share: auditShare, seed: auditSeed } } : {}),

@@ -135,6 +135,32 @@ test.each(["write", "sync"] as const)(
   },
 );
 
+test("a quota of one worker: the job goes on with the others and says so; where it is all workers', it pauses", async () => {
+  const { rig, address, submit, worker } = await site();
+  const full = rig.path("full");
+  writeFileSync(full, "");
+  const quota: StorageFault = { call: "write", path: STAGED, from: 2, while: full, do: "EDQUOT" };
+  const mine = worker("mine", quota);
+  const other = worker("other");
+  for (const one of [mine, other]) await did(one, "attached");
+  await expectDone(submit());
+  await rig.expectMerged("job");
+  expect(timesDone(join(rig.out, "job")).size).toBeGreaterThan(0);
+  const [status] = await ask(address, "status", "job");
+  expect(JSON.stringify(status?.warnings)).toMatch(/goes on without worker mine.*EDQUOT/);
+  // No other job need go without it.
+  expect((await ask(address, "workers")).map(({ setAside }) => setAside)).toEqual([undefined, undefined]);
+  other.terminate();
+  await other.ended;
+  const second = rig.submit(address, rig.recipe(), "second");
+  await second.event(({ state }) => state === "paused");
+  expect((await ask(address, "status", "second"))[0]).toMatchObject({ cause: { code: "storage/over-limit" } });
+  rmSync(full);
+  await ask(address, "resume", "second");
+  await expectDone(second);
+  await rig.expectMerged("second");
+});
+
 const HOUR_MS = 3_600_000;
 
 test.each([HOUR_MS, -HOUR_MS])(

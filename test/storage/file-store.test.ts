@@ -103,8 +103,8 @@ test("continues after calls that move only part of the bytes, and after interrup
 
 test.each([
   ["ENOSPC", "storage/full", false],
-  ["EDQUOT", "storage/full", false],
-  ["EFBIG", "storage/full", false],
+  ["EDQUOT", "storage/over-limit", false],
+  ["EFBIG", "storage/over-limit", false],
   ["EROFS", "storage/denied", false],
   ["EACCES", "storage/denied", false],
   ["EIO", "storage/io", true],

@@ -31,7 +31,8 @@ export const LIMITS: Limits = {
   failuresMax: 100,
   workerFaultsMax: 3,
   attemptBase: 0,
-  pausingCodes: ["storage/full"],
+  pausingCodes: ["storage/full", "storage/denied"],
+  refusingCodes: ["storage/denied"],
   runLength: 1,
 };
 

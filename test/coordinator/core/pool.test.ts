@@ -100,3 +100,12 @@ test("the last units of a job may go to every worker, though one has all that it
   );
   expect(shareSlots(TWO, [job("a", 0, 2)], before).get("a")).toEqual(new Map([[W1, 2]]));
 });
+
+test("a worker that is of no use to a job is the others', who take what it cannot", () => {
+  const jobs = [{ ...job("a"), without: [W1] }, job("b")];
+  const shares = shareSlots(TWO, jobs, new Map([["a", new Map([[W1, 4]])]]));
+  expect(shares.get("a")).toEqual(new Map([[W2, 4]]));
+  expect(shares.get("b")).toEqual(new Map([[W1, 4]]));
+  const alone = shareSlots(TWO, [{ ...job("a", 5), without: [W1] }, job("b")], NONE);
+  expect([alone.get("a"), alone.get("b")]).toEqual([new Map([[W2, 4]]), new Map([[W1, 4]])]);
+});
