@@ -22,7 +22,7 @@ import type { Fault } from "./errors.ts";
 import { Findings } from "./findings.ts";
 import type { IntegerCopy } from "./integer-copies.ts";
 import { withCopies } from "./kept-copies.ts";
-import { reportLeftover } from "./leftover-quantization.ts";
+import { reportLeftover, staleQuantization } from "./leftover-quantization.ts";
 import { mainEmbedding } from "./main-embedding.ts";
 import { checkMissingLayers, countsTwice } from "./missing-layers.ts";
 import type { RecipeModel } from "./model-entry.ts";
@@ -42,14 +42,8 @@ import {
 } from "./recipe.ts";
 import { withoutScales } from "./scaled-model.ts";
 import { StackCounts } from "./stack-counts.ts";
-import {
-  checkMergedKinds,
-  type FollowedStack,
-  followModules,
-  followStack,
-  isUnmoved,
-  valuesOfAll,
-} from "./stack-follower.ts";
+import { checkMergedKinds, type FollowedStack, followStack, isUnmoved, valuesOfAll } from "./stack-follower.ts";
+import { stackedNames } from "./stacked-names.ts";
 import { withoutCopies } from "./stored-ties.ts";
 import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
 import { TensorBinder } from "./tensor-binder.ts";
@@ -296,13 +290,9 @@ class RecipeBinder {
     const isCounted = embeddingRows !== undefined && files !== undefined && countsRows(files, embeddingRows);
     const config = files?.checkpoint.config ?? {};
     const counts = [...perLayerCounts(config, tasks), ...perTowerCounts(config, tasks)];
+    const moved = this.#moved.map(({ stack }) => stack);
     const named =
-      defining === undefined
-        ? undefined
-        : followModules(
-            defining,
-            this.#moved.map(({ stack }) => stack),
-          );
+      defining && stackedNames(defining, moved, () => staleQuantization(tasks, defining.checkpoint), this.#findings);
     const configValues = [...values, ...(named?.config ?? []), ...this.#headValues, ...counts];
     const fileValues = named?.files ?? [];
     const lastRange = layerRanges.findLast((range) => !isOfWholeModels(this.#recipe, range));

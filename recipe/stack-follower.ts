@@ -6,11 +6,10 @@ import {
   splitLayer,
   type Tower,
 } from "../checkpoint/index.ts";
-import { type ConfigValue, type FileValue, withConfigValues } from "./config-value.ts";
+import { type ConfigValue, withConfigValues } from "./config-value.ts";
 import type { Findings } from "./findings.ts";
 import { differingKeys, type FollowedConfig, followLayers } from "./layer-facts/follow-layers.ts";
 import type { Config, Origin } from "./layer-facts/layer-rule.ts";
-import { movedInFiles, movedModules } from "./layer-facts/module-lists.ts";
 import { type Misfit, maybeUnexplained, misfitsOf, type StackLayer } from "./layer-facts/stack-fit.ts";
 import type { ModelEntry, RecipeModel } from "./model-entry.ts";
 import type { LayerRange } from "./recipe.ts";
@@ -48,12 +47,6 @@ export interface FollowedStack {
   readonly stack: MadeStack;
   readonly values: readonly ConfigValue[];
   readonly brokenIn: (edited: Config) => readonly string[];
-}
-
-/** What the config says of modules by their names, and files beside it. */
-export interface FollowedModules {
-  readonly config: readonly ConfigValue[];
-  readonly files: readonly FileValue[];
 }
 
 /**
@@ -102,20 +95,6 @@ export function valuesOfAll(followed: readonly FollowedStack[], findings: Findin
     findings.warning("recipe/layer-facts", first.range.place, message, hint);
   }
   return values;
-}
-
-/** What is said of quantisation by the names of modules, which may be those of any stack, made to say it of all of them as they are numbered now. */
-export function followModules(model: RecipeModel, made: readonly MadeStack[]): FollowedModules {
-  const stacks = model.adapter === undefined ? made.filter(({ origins }) => origins.length > 0) : [];
-  if (stacks.length === 0) return { config: [], files: [] };
-  const filesOf = ({ quantizerFiles = new Map() }: RecipeModel) => quantizerFiles;
-  const named = stacks.map(({ prefix, origins }) => ({
-    prefix,
-    origins: origins.map(({ input, layer }) => ({
-      ...{ config: input.checkpoint.config ?? {}, files: filesOf(input), layer },
-    })),
-  }));
-  return { config: movedModules(model.checkpoint.config ?? {}, named), files: movedInFiles(filesOf(model), named) };
 }
 
 /** Says where layers are merged with such as are of another kind by their models' configs: names and shapes may be the same. */

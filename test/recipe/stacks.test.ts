@@ -714,6 +714,92 @@ describe("modules that a config of fp8 codes leaves as values", () => {
     expect(list(bindModels(stackOf(["a", 0, 2]), { a }))).toBeUndefined();
   });
 
+  describe("by patterns", () => {
+    const ignored = (names: readonly string[], layers = 3) => fp8([], { ignore: names }, layers);
+    const list = (binding: Binding) => configValue(binding, "quantization_config", "ignore");
+
+    test.each([
+      ["re:.*layers\\.2\\..*", ["re:.*layers\\.1\\..*"]],
+      ["re:.*layers\\.(0|2)\\.mlp\\.up_proj", ["re:.*layers\\.0\\.mlp\\.up_proj", "re:.*layers\\.1\\.mlp\\.up_proj"]],
+      ["model.layers.2*", ["model.layers.1*"]],
+      ["*.2.self_attn*", ["*.1.self_attn*"]],
+      ["language_model.model.layers.[12].*", ["language_model.model.layers.1.*"]],
+    ])("%s goes where its layers went", (pattern, expected) => {
+      const binding = bindModels(stackOf(["a", 0, 1], ["a", 2, 3]), { a: ignored(["re:.*lm_head", pattern, "*norm"]) });
+      expect(binding.faults).toEqual([]);
+      expect(list(binding)).toEqual(["re:.*lm_head", "*norm", ...expected]);
+    });
+
+    test("what is of all layers stays, and what is of layers that are gone goes", () => {
+      const general = ["re:.*self_attn.*", "*lm_head*"];
+      const stack = stackOf(["a", 0, 1], ["a", 2, 3]);
+      expect(list(bindModels(stack, { a: ignored(general) }))).toBeUndefined();
+      expect(list(bindModels(stack, { a: ignored([...general, "model.layers.1.*"]) }))).toEqual(general);
+    });
+
+    test("a number that is the beginning of another's means its own layer only", () => {
+      const stack = stackOf(["a", 0, 3], ["a", 0, 3], ["a", 0, 3], ["a", 0, 3]);
+      const { faults, configValues } = bindModels(stack, { a: ignored(["model.layers.1*"]) });
+      const names = ["model.layers.1", "model.layers.1.*", "model.layers.4*", "model.layers.7*", "model.layers.10*"];
+      expect(faults).toEqual([]);
+      expect(configValues).toContainEqual({ path: ["quantization_config", "ignore"], value: names });
+    });
+
+    test("also in maps", () => {
+      const a = fp8([], { dynamic: { "-:.*\\.2\\..*": {}, "+:.*\\.0\\..*mlp.*": { bits: 8 } } }, 3);
+      const binding = bindModels(stackOf(["a", 2, 3], ["a", 0, 1]), { a });
+      expect(configValue(binding, "quantization_config", "dynamic")).toEqual({
+        "-:.*\\.0\\..*": {},
+        "+:.*\\.1\\..*mlp.*": { bits: 8 },
+      });
+    });
+
+    const refused = (models: Record<string, Checkpoint>, ...stack: Parameters<typeof stackOf>) =>
+      said(bindModels(stackOf(...stack), models).faults);
+
+    test("a pattern that is not understood, or of which no renumbering says the same, is refused", () => {
+      expect(refused({ a: ignored(["re:(?i).*layers\\.2\\..*"]) }, ["a", 1, 3])).toEqual([
+        expect.stringMatching(/layer-misfit quantization_config.ignore in config.json of "a" .* it is not known which/),
+      ]);
+      const twice = { a: ignored(["re:.*(layers\\.1|layers\\.2)\\..*"]) };
+      expect(refused(twice, ["a", 1, 2], ["a", 0, 1], ["a", 0, 1])).toEqual([
+        expect.stringMatching(/would say something else of model.layers.2.\S+ than of model.layers.0.\S+, which goes/),
+      ]);
+    });
+
+    test("a pattern for all layers that one of the models does not have is refused", () => {
+      const models = { a: ignored(["re:.*self_attn.*"]), b: ignored(["lm_head"]) };
+      expect(refused(models, ["a", 0, 1], ["b", 1, 2])).toEqual([
+        expect.stringMatching(/of model.layers.1.self_attn\S* than of model.layers.1.self_attn/),
+      ]);
+      expect(refused({ ...models, b: ignored(["lm_head", "re:.*self_attn.*"]) }, ["a", 0, 1], ["b", 1, 2])).toEqual([]);
+    });
+
+    test("a model of values says nothing of its modules", () => {
+      const text = `${stackOf(["a", 0, 1], ["b", 1, 2])}out_dtype: float8_e4m3fn\n`;
+      const { faults } = bindModels(text, { a: ignored(["re:.*self_attn.*"]), b: llama(3) });
+      expect(said(faults).filter((one) => one.includes("pattern"))).toEqual([]);
+    });
+
+    test("a list that the output does not have need mean nothing", () => {
+      const a = ignored(["re:(?i).*layers\\.2\\..*"]);
+      expect(said(bindModels(`${stackOf(["a", 1, 3])}out_dtype: bfloat16\n`, { a }).faults)).toEqual([]);
+    });
+  });
+
+  test("in a map between settings, as mlx has it", () => {
+    const { tensors, config } = llama(3);
+    const quantization = { group_size: 64, bits: 4, "model.layers.2.mlp.up_proj": { bits: 8 }, "model.norm": false };
+    const shapes = [...tensors.values()].map(({ name, shape, dtype }): TensorShape => [name, shape, dtype]);
+    const binding = bindModels(stackOf(["a", 0, 1], ["a", 2, 3]), {
+      a: checkpointOf(shapes, { ...config, quantization }),
+    });
+    expect(configValue(binding, "quantization")).toEqual({
+      ...{ group_size: 64, bits: 4, "model.norm": false },
+      "model.layers.1.mlp.up_proj": { bits: 8 },
+    });
+  });
+
   describe("of several towers in one list", () => {
     const towers = (names: readonly string[], files: Record<string, object> = {}) => {
       const list = { modules_to_not_convert: names };
@@ -763,6 +849,18 @@ describe("modules that a config of fp8 codes leaves as values", () => {
       const lists = configValues.filter(({ path: [part] }) => part === "quantization_config");
       const sorted = lists.map(({ path, value }) => [path.join("."), [...(value as string[])].sort()]);
       expect(sorted).toEqual([["quantization_config.modules_to_not_convert", [...expected].sort()]]);
+    });
+
+    test("a pattern of one tower follows it, and one of both is refused", () => {
+      const quantized = (pattern: string) => ({ a: towers(["lm_head", pattern]).checkpoint });
+      const { configValues } = bindModels(recipe(vision, text), quantized("re:.*blocks\\.1\\.attn"));
+      const lists = configValues?.filter(({ path: [part] }) => part === "quantization_config");
+      expect(lists?.map(({ value }) => value)).toEqual([
+        ["lm_head", "re:.*blocks\\.0\\.attn", "re:.*blocks\\.2\\.attn"],
+      ]);
+      expect(said(bindModels(recipe(text), quantized("re:.*\\.1\\.attn")).faults)).toEqual([
+        expect.stringMatching(/layer-misfit .* names modules by a pattern/),
+      ]);
     });
 
     test("in a quantiser's file as in the config", () => {
