@@ -115,8 +115,8 @@ function lookedAt(
 ): LookedAt {
   const entries = [...configs].flatMap((config) => modulesOf(config).flatMap((one) => one.entries));
   const patterns = entries.flatMap(({ name, written }) => (written === undefined ? [] : [name]));
-  if (patterns.some((pattern) => /experts?\W*[[(]/.test(pattern))) return { stacks, others };
-  const numbered = patterns.flatMap((pattern) => [...pattern.matchAll(/experts?\W+(\d+)/g)].map(([, one]) => one));
+  const afterExperts = patterns.flatMap((pattern) => /experts?\W(.*)/s.exec(pattern)?.[1] ?? []);
+  const numbered = afterExperts.flatMap((text) => text.match(/\d+/g) ?? []);
   const numbers = new Set(["0", "1", ...numbered]);
   const few = (modules: readonly Module[]) =>
     modules.filter(({ name }) =>

@@ -775,6 +775,24 @@ describe("modules that a config of fp8 codes leaves as values", () => {
       expect(refused({ ...models, b: ignored(["lm_head", "re:.*self_attn.*"]) }, ["a", 0, 1], ["b", 1, 2])).toEqual([]);
     });
 
+    test("experts by their numbers, in layers by theirs", () => {
+      const experts = (pattern: string) => {
+        const { tensors, config } = ignored([pattern]);
+        const plain = [...tensors.values()].map(({ name, shape, dtype }): TensorShape => [name, shape, dtype]);
+        const more = [0, 1, 2].flatMap((i) =>
+          [0, 1, 5, 7].map((e): TensorShape => [`model.layers.${i}.mlp.experts.${e}.up_proj.weight`, [4, 4]]),
+        );
+        return { a: checkpointOf([...plain, ...more], config) };
+      };
+      const stack = stackOf(["a", 2, 3], ["a", 1, 2]);
+      expect(list(bindModels(stack, experts("re:.*layers\\.2\\.mlp\\.experts\\.(5|7)\\..*")))).toEqual([
+        "re:.*layers\\.0\\.mlp\\.experts\\.(5|7)\\..*",
+      ]);
+      expect(list(bindModels(stack, experts("model.layers.*.mlp.experts.5.*")))).toBeUndefined();
+      const { faults } = bindModels(stack, experts("re:.*(layers\\.0|layers\\.2)\\.mlp\\.experts\\.[5-7]\\..*"));
+      expect(said(faults)).toEqual([]);
+    });
+
     test("a model of values says nothing of its modules", () => {
       const text = `${stackOf(["a", 0, 1], ["b", 1, 2])}out_dtype: float8_e4m3fn\n`;
       const { faults } = bindModels(text, { a: ignored(["re:.*self_attn.*"]), b: llama(3) });
