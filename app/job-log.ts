@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { pino } from "pino";
-import type { Store, StoredFile } from "../storage/index.ts";
+import type { Files, Place, StoredFile } from "../storage/index.ts";
 import { redact } from "../trust/secrets/index.ts";
 
 /** The log of a job: what must not stand in its output, such as times, host, threads and absolute paths. */
@@ -11,13 +11,13 @@ export interface JobLog {
 }
 
 /** Lines of JSON, added to `path` through the store; from `level` on they go to stderr as well. */
-export function openJobLog(store: Store, path: string, level: string, stderr: (text: string) => void): JobLog {
+export function openJobLog(store: Files, path: Place, level: string, stderr: (text: string) => void): JobLog {
   let file: StoredFile | undefined;
   let offsetBytes = 0;
   let tail = Promise.resolve();
   const append = async (line: string): Promise<void> => {
     if (file === undefined) {
-      file = await store.open(path, "write");
+      file = await store.openForWriting(path);
       offsetBytes = (await file.identity()).sizeBytes;
     }
     const bytes = Buffer.from(line);

@@ -1,4 +1,3 @@
-import { dirname, join } from "node:path";
 import { JOURNAL_NAME, readHistory, TensorRounds } from "../coordinator/job/index.ts";
 import { lookAt, openFileJournal } from "../coordinator/journal/index.ts";
 import { createEngine } from "../merge/engines/index.ts";
@@ -8,15 +7,15 @@ import { RECIPE_NAME, type RepairInput, type RepairSource, WORK_DIRECTORY } from
 import { InputsError, openModels, parseBeside, planOpened } from "../prepare/index.ts";
 import type { RecipeInput } from "../recipe/index.ts";
 import { SliceWorker } from "../runtime/index.ts";
-import type { Store } from "../storage/index.ts";
+import { type Files, join, type Place, parentOf, placeOf } from "../storage/index.ts";
 import { resourcesFor } from "./resources.ts";
 
 export interface RepairSourceOptions {
-  readonly store: Store;
+  readonly store: Files;
   /** The output directory: its recipe, and its journal, which knows where the models were. */
-  readonly out: string;
-  readonly modelsRoot?: string | undefined;
-  readonly cwd: string;
+  readonly out: Place;
+  readonly modelsRoot?: Place | undefined;
+  readonly cwd: Place;
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
@@ -48,24 +47,24 @@ export function repairSource(options: RepairSourceOptions): RepairSource {
 }
 
 /** Where the merge found its models, in recipe order; empty where the output was moved without its work directory. */
-async function foldersInJournal(store: Store, out: string): Promise<string[]> {
+async function foldersInJournal(store: Files, out: Place): Promise<Place[]> {
   const path = join(out, WORK_DIRECTORY, JOURNAL_NAME);
   if ((await store.identity(path)) === undefined) return [];
   const journal = await openFileJournal(store, path);
   try {
     const { inputs = [] } = await readHistory(lookAt(journal));
-    return inputs.map(([first]) => (first === undefined ? "" : dirname(first.path)));
+    return inputs.map(([first]) => (first === undefined ? placeOf("") : parentOf(first.path)));
   } finally {
     await journal.close();
   }
 }
 
 async function recompute(
-  store: Store,
+  store: Files,
   plan: Plan,
   inputs: readonly RepairInput[],
   slices: readonly number[],
-  shardPaths: readonly string[],
+  shardPaths: readonly Place[],
 ): Promise<readonly string[]> {
   const { budget, engineMaximumBytes } = resourcesFor({ threads: 1 });
   const engine = await createEngine("wasm", { maximumBytes: engineMaximumBytes });

@@ -135,8 +135,8 @@ function watchedStore() {
   const store = new FileStore({ blocking: true });
   const open = store.open.bind(store);
   const watched = Object.assign(store, { reads: [] });
-  watched.open = async (path, mode) => {
-    const file = await open(path, mode);
+  watched.open = async (path) => {
+    const file = await open(path);
     const read = file.read.bind(file);
     file.read = (offsetBytes, into) => {
       watched.reads.push(path, offsetBytes, into.length);
@@ -153,7 +153,7 @@ async function replayed(reads) {
   const files = new Map();
   const into = new Uint8Array(2 ** 22);
   for (let k = 0; k < reads.length; k += 3) {
-    if (!files.has(reads[k])) files.set(reads[k], await store.open(reads[k], "read"));
+    if (!files.has(reads[k])) files.set(reads[k], await store.open(reads[k]));
   }
   const start = process.cpuUsage();
   for (let k = 0; k < reads.length; k += 3) {

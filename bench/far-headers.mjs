@@ -63,11 +63,11 @@ function farStore(store) {
     await delay(REQUEST_MS);
     return call().finally(() => seen.inFlight--);
   };
-  const open = async (path, mode, options = {}) => {
-    const file = await far(() => store.open(path, mode, options));
+  const open = async (path, options = {}) => {
+    const file = await far(() => store.open(path, options));
     const { firstBytes = 0 } = options;
     return {
-      path,
+      place: path,
       identity: () => file.identity(),
       // What was asked for with the opening is there.
       read: (at, into) => (at + into.length <= firstBytes ? file.read(at, into) : far(() => file.read(at, into))),
@@ -78,7 +78,7 @@ function farStore(store) {
     open,
     identity: (path) => far(() => store.identity(path)),
     list: (path) => far(() => store.list(path)),
-    realPath: (path) => store.realPath(path),
+    realPlace: (path) => store.realPlace(path),
   };
   return { store: behind, seen };
 }

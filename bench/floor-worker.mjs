@@ -27,8 +27,8 @@ parentPort.postMessage("ready");
 
 /** Every input byte read, as many written as one input has, hashed and synced: a merge without its arithmetic. */
 async function passThrough() {
-  const models = await Promise.all(inputs.map((path) => store.open(path, "read")));
-  const target = await store.open(output, "write");
+  const models = await Promise.all(inputs.map((path) => store.open(path)));
+  const target = await store.openForWriting(output);
   // Not zeros, and no hole: what is written costs what real values cost.
   const bytes = new Uint8Array(sliceBytes).map((_, k) => Math.imul(k, 0x9e3779b1) >>> 24);
   let syncing = Promise.resolve();
@@ -50,7 +50,7 @@ async function passThrough() {
 
 /** Unit 0 is the hash of the file, which goes from front to back and so comes first; then the hash of each slice. */
 async function seal() {
-  const file = await store.open(output, "read");
+  const file = await store.open(output);
   const buffer = new Uint8Array(SEAL_READ_BYTES);
   for (let unit = take(1); unit <= slices; unit = take(1)) {
     const from = unit === 0 ? 0 : (unit - 1) * sliceBytes;

@@ -1,11 +1,11 @@
-import type { Version } from "../storage/index.ts";
+import type { Place, Version } from "../storage/index.ts";
 import type { StoredDtype } from "./dtype.ts";
 import type { ModelOrigin } from "./model-card.ts";
 
 /** What a model on disk is, known from headers alone: no tensor byte has been read. Plain data. */
 export interface Checkpoint {
   /** Directory that holds the files, links resolved; for a single file the directory it is in. */
-  readonly root: string;
+  readonly root: Place;
   /** Safetensors files, in the order of their names. */
   readonly files: readonly CheckpointFile[];
   /** By name, in the order of files and of offsets within a file. */
@@ -39,7 +39,7 @@ export interface Checkpoint {
 /** A file beside the weights, as it was found. */
 export interface Sidecar {
   /** Where to open it: absolute, links resolved. */
-  readonly path: string;
+  readonly path: Place;
   readonly sizeBytes: number;
   readonly version: Version;
 }
@@ -48,7 +48,7 @@ export interface CheckpointFile {
   /** Relative to the root, "/" as separator. */
   readonly name: string;
   /** Where to open it: absolute, links resolved (a Hub snapshot links into blobs/). */
-  readonly path: string;
+  readonly path: Place;
   readonly sizeBytes: number;
   readonly version: Version;
   /** SHA-256 (lowercase hex) of the length prefix and the header as they stand in the file. */

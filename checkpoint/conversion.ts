@@ -1,4 +1,4 @@
-import { basename, dirname, join } from "node:path";
+import { join, nameOf, type Place, parentOf } from "../storage/index.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 
 const pickleName = /\.(?:bin|pt|pth|ckpt)$/;
@@ -14,7 +14,7 @@ export function isGgufName(name: string): boolean {
 }
 
 /** `files`: the pickles found, by their names in `folder`; they are not read. The hint is the command that converts them. */
-export function pickleError(label: string, folder: string, files: readonly string[]): CheckpointError {
+export function pickleError(label: string, folder: Place, files: readonly string[]): CheckpointError {
   return new CheckpointError(
     "checkpoint/pickle",
     `${label}: ${some(files)}: pickle files can run any code when they are read, and are not supported`,
@@ -28,7 +28,7 @@ export function pickleError(label: string, folder: string, files: readonly strin
 }
 
 /** `files`: of one model, by their names in `folder`. The hint is the command that makes a folder of safetensors of them. */
-export function ggufError(label: string, folder: string, files: readonly string[]): CheckpointError {
+export function ggufError(label: string, folder: Place, files: readonly string[]): CheckpointError {
   const [first = ""] = files;
   const out = folder.endsWith("/") ? `${folder}safetensors` : `${folder}-safetensors`;
   // transformers 5 keeps the codes where it can, and saves only what it no longer takes for quantised.
@@ -52,7 +52,7 @@ export function ggufError(label: string, folder: string, files: readonly string[
 }
 
 /** Of all files of a folder, one file of safetensors beside them; of a single file, one of its name. */
-function pickleCommand(folder: string, files: readonly string[]): string {
+function pickleCommand(folder: Place, files: readonly string[]): string {
   const ofModel = files.filter((name) => /^pytorch_model.*\.bin$/.test(name));
   const isModel = ofModel.length > 0;
   const chosen = isModel ? ofModel : files.slice(0, 1);
@@ -69,9 +69,9 @@ function pickleCommand(folder: string, files: readonly string[]): string {
 }
 
 /** Quoted but for the star in the file's name, which the shell spells out. */
-function globQuoted(path: string): string {
-  const name = basename(path);
-  return name.includes("*") ? `${shellQuoted(`${dirname(path)}/`)}${name}` : shellQuoted(path);
+function globQuoted(path: Place): string {
+  const name = nameOf(path);
+  return name.includes("*") ? `${shellQuoted(`${parentOf(path)}/`)}${name}` : shellQuoted(path);
 }
 
 export function shellQuoted(word: string): string {

@@ -1,5 +1,4 @@
-import { join, sep } from "node:path";
-import { type DirectoryEntry, readWhole, type Store } from "../storage/index.ts";
+import { type DirectoryEntry, isBelow, join, type Place, readWhole, type Source } from "../storage/index.ts";
 import type { Sidecar } from "./checkpoint.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import type { ModelLocation } from "./model-location.ts";
@@ -7,18 +6,18 @@ import { readWithState } from "./read-with-state.ts";
 
 /** A model's folder, from which no link leads out but into the blobs of its own repository in the Hub's cache. */
 export class Folder {
-  readonly root: string;
+  readonly root: Place;
   readonly entries: readonly DirectoryEntry[];
-  readonly #store: Store;
+  readonly #store: Source;
   /** Undefined where the folder was not listed. */
   readonly #listed: ReadonlyMap<string, DirectoryEntry["kind"]> | undefined;
-  readonly #allowed: readonly string[];
+  readonly #allowed: readonly Place[];
   readonly #label: string;
 
   private constructor(
-    store: Store,
-    root: string,
-    allowed: readonly string[],
+    store: Source,
+    root: Place,
+    allowed: readonly Place[],
     entries: readonly DirectoryEntry[] | undefined,
     label: string,
   ) {
@@ -30,17 +29,17 @@ export class Folder {
     this.#label = label;
   }
 
-  static async open(store: Store, location: ModelLocation, label: string): Promise<Folder> {
-    const root = await store.realPath(location.root);
+  static async open(store: Source, location: ModelLocation, label: string): Promise<Folder> {
+    const root = await store.realPlace(location.root);
     const allowed = location.allowLinksInto === undefined ? [root] : [root, location.allowLinksInto];
     const entries = location.file === undefined ? await store.list(root) : undefined;
     return new Folder(store, root, allowed, entries, label);
   }
 
   /** Where a file of the folder really is. @throws CheckpointError `checkpoint/link-out` */
-  async resolve(name: string): Promise<string> {
-    const path = await this.#store.realPath(join(this.root, name));
-    if (this.#allowed.some((folder) => isInside(path, folder))) return path;
+  async resolve(name: string): Promise<Place> {
+    const path = await this.#store.realPlace(join(this.root, name));
+    if (this.#allowed.some((folder) => isBelow(folder, path))) return path;
     throw new CheckpointError(
       "checkpoint/link-out",
       `${this.#label}: ${quoted(name)} is a link to ${quoted(path)}, out of the model's folder ${this.root}`,
@@ -73,7 +72,7 @@ export class Folder {
     return readWithState(this.#store, await this.resolve(name), limitBytes);
   }
 
-  /** Files, and links to files, of a folder inside and those in it, sorted; the first `limit` of them. Links to folders are not followed. */
+  /** Source, and links to files, of a folder inside and those in it, sorted; the first `limit` of them. Links to folders are not followed. */
   async filesBelow(name: string, depth: number, limit: number): Promise<readonly string[]> {
     const files: string[] = [];
     for (const entry of await this.#store.list(await this.resolve(name))) {
@@ -84,8 +83,4 @@ export class Folder {
     }
     return files.slice(0, limit);
   }
-}
-
-function isInside(path: string, folder: string): boolean {
-  return path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 }

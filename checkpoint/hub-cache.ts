@@ -1,6 +1,5 @@
 import { homedir } from "node:os";
-import { basename, dirname, join } from "node:path";
-import { readWhole, type Store } from "../storage/index.ts";
+import { join, nameOf, type Place, parentOf, placeOf, readWhole, type Source } from "../storage/index.ts";
 import { shellQuoted } from "./conversion.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import type { ModelLocation } from "./model-location.ts";
@@ -19,7 +18,7 @@ export function isHubId(path: string): boolean {
  * @throws CheckpointError `checkpoint/not-in-cache` with the command that gets it
  */
 export async function locateInCache(
-  store: Store,
+  store: Source,
   id: string,
   revision: string | undefined,
   environment: Readonly<Record<string, string | undefined>>,
@@ -35,7 +34,7 @@ export async function locateInCache(
     });
   if (revision !== undefined) checkRevision(id, revision);
   if ((await store.identity(repository)) === undefined) throw notThere(`not in the Hub's cache ${cache}`);
-  const realRepository = await store.realPath(repository);
+  const realRepository = await store.realPlace(repository);
   const commit = await commitOf(store, realRepository, revision ?? "main", model);
   if (commit === undefined)
     throw notThere(`the Hub's cache ${cache} has no revision ${quoted(revision ?? "main")} of it`);
@@ -43,26 +42,27 @@ export async function locateInCache(
   if ((await store.identity(snapshot))?.kind !== "directory") {
     throw notThere(`the Hub's cache ${cache} has not the files of its commit ${commit}`);
   }
-  if ((await store.realPath(snapshot)) !== snapshot)
+  if ((await store.realPlace(snapshot)) !== snapshot)
     throw damaged(model, `${snapshot} is a link to elsewhere`, command);
   // Should blobs/ be a link itself, it lets nothing through: where files really are is compared with this very path.
   return { root: snapshot, allowLinksInto: join(realRepository, "blobs") };
 }
 
 /** The blobs a folder's links may lead into, if it is a snapshot in the Hub's cache. `root`: links resolved. */
-export function blobsOf(root: string): string | undefined {
-  const snapshots = dirname(root);
-  const repository = dirname(snapshots);
-  const isSnapshot = commitPattern.test(basename(root)) && basename(snapshots) === "snapshots";
-  return isSnapshot && basename(repository).startsWith("models--") ? join(repository, "blobs") : undefined;
+export function blobsOf(root: Place): Place | undefined {
+  const snapshots = parentOf(root);
+  const repository = parentOf(snapshots);
+  const isSnapshot = commitPattern.test(nameOf(root)) && nameOf(snapshots) === "snapshots";
+  return isSnapshot && nameOf(repository).startsWith("models--") ? join(repository, "blobs") : undefined;
 }
 
-function cacheFolder(environment: Readonly<Record<string, string | undefined>>): string {
-  const home = environment.HOME || homedir();
-  const expand = (path: string) => (path === "~" || path.startsWith("~/") ? join(home, path.slice(1)) : path);
+function cacheFolder(environment: Readonly<Record<string, string | undefined>>): Place {
+  const home = placeOf(environment.HOME || homedir());
+  const expand = (path: string) => (path === "~" || path.startsWith("~/") ? join(home, path.slice(1)) : placeOf(path));
   const direct = environment.HF_HUB_CACHE || environment.HUGGINGFACE_HUB_CACHE;
   if (direct) return expand(direct);
-  const hubHome = environment.HF_HOME || join(environment.XDG_CACHE_HOME || join(home, ".cache"), "huggingface");
+  const hubHome =
+    environment.HF_HOME || join(placeOf(environment.XDG_CACHE_HOME || join(home, ".cache")), "huggingface");
   return join(expand(hubHome), "hub");
 }
 
@@ -76,8 +76,8 @@ function checkRevision(id: string, revision: string): void {
 
 /** A branch or tag points to its commit through refs/; anything else must be a commit that is there. */
 async function commitOf(
-  store: Store,
-  repository: string,
+  store: Source,
+  repository: Place,
   revision: string,
   model: string,
 ): Promise<string | undefined> {

@@ -1,5 +1,13 @@
-import { basename, dirname, isAbsolute, resolve } from "node:path";
-import type { Store } from "../storage/index.ts";
+import {
+  isWhole,
+  nameOf,
+  type Place,
+  parentOf,
+  placeFrom,
+  placeOf,
+  type Source,
+  wholePlace,
+} from "../storage/index.ts";
 import { ggufError, isGgufName, isPickleName, pickleError } from "./conversion.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { blobsOf, isHubId, locateInCache } from "./hub-cache.ts";
@@ -12,12 +20,12 @@ export interface ModelReference {
   readonly revision?: string;
 }
 
-/** Where to look. All paths absolute. */
+/** Where to look, by whole places. */
 export interface Surroundings {
-  readonly cwd: string;
-  readonly recipeDirectory: string;
+  readonly cwd: Place;
+  readonly recipeDirectory: Place;
   /** Looked into before anything else: for the path as it stands, then for its last part. */
-  readonly modelsRoot?: string;
+  readonly modelsRoot?: Place;
   /** HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME count. */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
@@ -28,7 +36,7 @@ export interface Surroundings {
  * @throws CheckpointError with a hint how to get the model
  */
 export async function locateModel(
-  store: Store,
+  store: Source,
   reference: ModelReference,
   surroundings: Surroundings,
 ): Promise<ModelLocation> {
@@ -52,8 +60,8 @@ export async function locateModel(
   const near = await maybeNear(store, path, surroundings);
   if (isHubId(path)) return locateInCache(store, path, revision, surroundings.environment, near);
   const { cwd, recipeDirectory } = surroundings;
-  const isOnePlace = resolve(cwd) === resolve(recipeDirectory);
-  const places = isAbsolute(path) ? "" : isOnePlace ? ` in ${cwd}` : `, neither in ${cwd} nor in ${recipeDirectory}`;
+  const isOnePlace = wholePlace(cwd) === wholePlace(recipeDirectory);
+  const places = isWhole(path) ? "" : isOnePlace ? ` in ${cwd}` : `, neither in ${cwd} nor in ${recipeDirectory}`;
   throw new CheckpointError(
     "checkpoint/not-found",
     `${path}: nothing is there${places}${near === undefined ? "" : `, did you mean "${near}"?`}`,
@@ -67,22 +75,22 @@ export async function locateModel(
 
 /** A path that is there and differs by a slip of the hand: in one of its parts, from one of the places that are searched. */
 async function maybeNear(
-  store: Store,
+  store: Source,
   path: string,
   { cwd, recipeDirectory, modelsRoot }: Surroundings,
 ): Promise<string | undefined> {
   const parts = path.split("/");
-  const places = isAbsolute(path) ? ["/"] : [...new Set([modelsRoot ?? cwd, cwd, recipeDirectory])];
+  const places = isWhole(path) ? [placeOf("/")] : [...new Set([modelsRoot ?? cwd, cwd, recipeDirectory])];
   for (const place of places) {
     for (const [k, part] of parts.entries()) {
       if (part === "" || part === "." || part === "..") continue;
-      const above = resolve(place, parts.slice(0, k).join("/") || ".");
+      const above = placeFrom(place, parts.slice(0, k).join("/") || ".");
       const names = await namesIn(store, above);
       if (names === undefined) break;
       if (names.includes(part)) continue;
       const meant = maybeMeant(part, names);
       const near = meant && [...parts.slice(0, k), meant, ...parts.slice(k + 1)].join("/");
-      if (near !== undefined && (await store.identity(resolve(place, near))) !== undefined) return near;
+      if (near !== undefined && (await store.identity(placeFrom(place, near))) !== undefined) return near;
       break;
     }
   }
@@ -90,7 +98,7 @@ async function maybeNear(
 }
 
 /** Undefined of what is no folder, or may not be looked into. */
-async function namesIn(store: Store, folder: string): Promise<readonly string[] | undefined> {
+async function namesIn(store: Source, folder: Place): Promise<readonly string[] | undefined> {
   if ((await store.identity(folder))?.kind !== "directory") return undefined;
   try {
     return (await store.list(folder)).map(({ name }) => name);
@@ -103,23 +111,23 @@ function homeHint(path: string, { HOME }: Surroundings["environment"]): string {
   return HOME !== undefined && path.startsWith("~/") ? `, ${HOME}${path.slice(1)}` : "";
 }
 
-async function findUnder(store: Store, modelsRoot: string | undefined, path: string): Promise<string | undefined> {
+async function findUnder(store: Source, modelsRoot: Place | undefined, path: string): Promise<Place | undefined> {
   if (modelsRoot === undefined) return undefined;
-  const candidates = isAbsolute(path) ? [basename(path)] : [path, basename(path)];
-  for (const candidate of candidates.map((candidate) => resolve(modelsRoot, candidate))) {
+  const candidates = isWhole(path) ? [nameOf(placeOf(path))] : [path, nameOf(placeOf(path))];
+  for (const candidate of candidates.map((candidate) => placeFrom(modelsRoot, candidate))) {
     if ((await store.identity(candidate)) !== undefined) return candidate;
   }
   return undefined;
 }
 
-async function findLocal(store: Store, path: string, surroundings: Surroundings): Promise<string | undefined> {
-  const fromCwd = resolve(surroundings.cwd, path);
-  const fromRecipe = resolve(surroundings.recipeDirectory, path);
+async function findLocal(store: Source, path: string, surroundings: Surroundings): Promise<Place | undefined> {
+  const fromCwd = placeFrom(surroundings.cwd, path);
+  const fromRecipe = placeFrom(surroundings.recipeDirectory, path);
   const inCwd = (await store.identity(fromCwd)) !== undefined;
   if (fromCwd === fromRecipe) return inCwd ? fromCwd : undefined;
   const inRecipe = (await store.identity(fromRecipe)) !== undefined;
   if (!inCwd || !inRecipe) return inCwd ? fromCwd : inRecipe ? fromRecipe : undefined;
-  const [realCwd, realRecipe] = [await store.realPath(fromCwd), await store.realPath(fromRecipe)];
+  const [realCwd, realRecipe] = [await store.realPlace(fromCwd), await store.realPlace(fromRecipe)];
   if (realCwd === realRecipe) return fromCwd;
   throw new CheckpointError(
     "checkpoint/ambiguous-path",
@@ -128,15 +136,15 @@ async function findLocal(store: Store, path: string, surroundings: Surroundings)
   );
 }
 
-async function locationOf(store: Store, path: string, label: string): Promise<ModelLocation> {
-  const real = await store.realPath(path);
+async function locationOf(store: Source, path: Place, label: string): Promise<ModelLocation> {
+  const real = await store.realPlace(path);
   if ((await store.identity(real))?.kind === "directory") {
     const blobs = blobsOf(real);
     return blobs === undefined ? { root: real } : { root: real, allowLinksInto: blobs };
   }
   // The name counts as given: in the Hub's cache it is a link to a blob that has none.
-  if (isPickleName(path)) throw pickleError(label, dirname(path), [basename(path)]);
-  if (isGgufName(path)) throw ggufError(label, dirname(path), [basename(path)]);
+  if (isPickleName(path)) throw pickleError(label, parentOf(path), [nameOf(placeOf(path))]);
+  if (isGgufName(path)) throw ggufError(label, parentOf(path), [nameOf(placeOf(path))]);
   if (!path.endsWith(".safetensors")) {
     throw new CheckpointError(
       "checkpoint/no-weights",
@@ -147,10 +155,10 @@ async function locationOf(store: Store, path: string, label: string): Promise<Mo
     );
   }
   // A file of a snapshot keeps its name; any other link was named by the user, who may have it lead anywhere.
-  const folder = await store.realPath(dirname(path));
+  const folder = await store.realPlace(parentOf(path));
   const blobs = blobsOf(folder);
-  if (blobs !== undefined && dirname(real) === blobs) {
-    return { root: folder, file: basename(path), allowLinksInto: blobs };
+  if (blobs !== undefined && parentOf(real) === blobs) {
+    return { root: folder, file: nameOf(path), allowLinksInto: blobs };
   }
-  return { root: dirname(real), file: basename(real) };
+  return { root: parentOf(real), file: nameOf(real) };
 }

@@ -1,4 +1,4 @@
-import { basename, dirname } from "node:path";
+import { nameOf, parentOf } from "../storage/index.ts";
 import { CheckpointError } from "./errors.ts";
 import type { Folder } from "./folder.ts";
 import type { ModelLocation } from "./model-location.ts";
@@ -43,7 +43,7 @@ async function maybeHead(folder: Folder): Promise<string | undefined> {
 /** The folder above the blobs is called models--owner--name. */
 function hubIdOf({ allowLinksInto }: ModelLocation): string | undefined {
   if (allowLinksInto === undefined) return undefined;
-  const name = basename(dirname(allowLinksInto));
+  const name = nameOf(parentOf(allowLinksInto));
   return name.startsWith("models--") ? name.slice("models--".length).replace("--", "/") : undefined;
 }
 

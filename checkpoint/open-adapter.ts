@@ -1,4 +1,4 @@
-import type { Store } from "../storage/index.ts";
+import type { Source } from "../storage/index.ts";
 import { ADAPTER_CONFIG_NAME, type AdapterConfig, parseAdapterConfig, unsupported } from "./adapter-config.ts";
 import { type AdapterTensors, sortAdapterTensors } from "./adapter-tensors.ts";
 import { isEmbeddingLike } from "./architecture.ts";
@@ -35,7 +35,7 @@ export interface OpenedFiles {
  * What stands where a model may stand: a whole model, or an adapter, as a folder of PEFT or as a file whose tensors are called lora_A
  * and lora_B. @throws CheckpointError, StorageError
  */
-export async function openModelOrAdapter(store: Store, location: ModelLocation, label: string): Promise<OpenedFiles> {
+export async function openModelOrAdapter(store: Source, location: ModelLocation, label: string): Promise<OpenedFiles> {
   let checkpoint: Checkpoint;
   try {
     checkpoint = await openCheckpoint(store, location, label, { allowPacked: true });
@@ -83,7 +83,7 @@ function maybeBareAdapter(checkpoint: Checkpoint, label: string): { readonly ada
  * Reads what a PEFT adapter is: adapter_model.safetensors and adapter_config.json beside it. No tensor byte is read.
  * @throws CheckpointError, StorageError
  */
-export async function openAdapter(store: Store, location: ModelLocation, label: string): Promise<Adapter> {
+export async function openAdapter(store: Source, location: ModelLocation, label: string): Promise<Adapter> {
   const { file: named, ...place } = location;
   const folder = await Folder.open(store, place, label);
   const name = named ?? ADAPTER_NAME;

@@ -1,4 +1,4 @@
-import { inParallel, type Store } from "../storage/index.ts";
+import { inParallel, type Source } from "../storage/index.ts";
 import type { Checkpoint, CheckpointFile, TensorEntry } from "./checkpoint.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { Folder } from "./folder.ts";
@@ -30,7 +30,7 @@ export interface OpenOptions {
  * @throws CheckpointError, StorageError
  */
 export async function openCheckpoint(
-  store: Store,
+  store: Source,
   location: ModelLocation,
   label: string,
   options: OpenOptions = {},

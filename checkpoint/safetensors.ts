@@ -1,4 +1,4 @@
-import type { Store } from "../storage/index.ts";
+import type { Place, Source } from "../storage/index.ts";
 import type { CheckpointFile, TensorEntry } from "./checkpoint.ts";
 import { CheckpointError } from "./errors.ts";
 import { sha256Hex } from "./hash.ts";
@@ -24,12 +24,12 @@ export interface SafetensorsHeader {
  * @throws CheckpointError if the file is not what it should be, StorageError if it cannot be read
  */
 export async function readSafetensorsHeader(
-  store: Store,
-  path: string,
+  store: Source,
+  path: Place,
   label: string,
   fileIndex = 0,
 ): Promise<SafetensorsHeader> {
-  const stored = await store.open(path, "read", { firstBytes: FIRST_BYTES });
+  const stored = await store.open(path, { firstBytes: FIRST_BYTES });
   try {
     const { sizeBytes, version } = await stored.identity();
     if (sizeBytes < PREFIX_BYTES) {

@@ -1,4 +1,4 @@
-import type { Store } from "../storage/index.ts";
+import type { Source } from "../storage/index.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { Folder } from "./folder.ts";
@@ -9,7 +9,7 @@ import { readWithState } from "./read-with-state.ts";
  * @throws CheckpointError `checkpoint/changed` naming the file; StorageError, `storage/too-large` among them
  */
 export async function readSidecar(
-  store: Store,
+  store: Source,
   checkpoint: Pick<Checkpoint, "root" | "sidecars">,
   name: string,
   limitBytes: number,

@@ -1,4 +1,4 @@
-import type { Store } from "../storage/index.ts";
+import type { Place, Source } from "../storage/index.ts";
 import type { CheckpointFile, TensorEntry } from "./checkpoint.ts";
 import { copyNames } from "./tied-weights.ts";
 
@@ -12,7 +12,7 @@ const RANGE_BYTES = 4096;
  * that cannot be copies, because dtype or shape differ, have the answer false.
  */
 export async function storedCopies(
-  store: Store,
+  store: Source,
   files: readonly CheckpointFile[],
   tensors: ReadonlyMap<string, TensorEntry>,
 ): Promise<ReadonlyMap<string, boolean>> {
@@ -34,13 +34,13 @@ export async function storedCopies(
 
 /** Where the bytes of a tensor lie. */
 export interface StoredBytes extends Pick<TensorEntry, "offsetBytes" | "sizeBytes"> {
-  readonly path: string;
+  readonly path: Place;
 }
 
 /** Whether two tensors have the same bytes, as far as 64 KiB of each tell. @throws StorageError */
-export async function haveSameBytes(store: Store, one: StoredBytes, two: StoredBytes): Promise<boolean> {
+export async function haveSameBytes(store: Source, one: StoredBytes, two: StoredBytes): Promise<boolean> {
   if (one.sizeBytes !== two.sizeBytes) return false;
-  const [left, right] = [await store.open(one.path, "read"), await store.open(two.path, "read")];
+  const [left, right] = [await store.open(one.path), await store.open(two.path)];
   try {
     for (const [offset, length] of samplesOf(one.sizeBytes)) {
       const [a, b] = [new Uint8Array(length), new Uint8Array(length)];

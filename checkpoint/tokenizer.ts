@@ -1,4 +1,4 @@
-import { StorageError, type Store } from "../storage/index.ts";
+import { type Source, StorageError } from "../storage/index.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { MAX_COMPANION_BYTES } from "./folder-files.ts";
@@ -63,7 +63,7 @@ export const CHAT_TEMPLATE_NAME = "chat_template.jinja";
 
 /** Reads the tokenizers of one merge's models: fine-tunes mostly have the same, which is then read but parsed only once. */
 export class TokenizerReader {
-  readonly #store: Store;
+  readonly #store: Source;
   readonly #known = new Map<string, Tokenizer>();
   /** Small files that several questions are answered from, by their paths. */
   readonly #settings = new Map<string, Promise<Uint8Array>>();
@@ -71,7 +71,7 @@ export class TokenizerReader {
   readonly #hashes = new Map<string, string>();
   readonly #faults = new Map<string, string | undefined>();
 
-  constructor(store: Store) {
+  constructor(store: Source) {
     this.#store = store;
   }
 

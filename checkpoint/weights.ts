@@ -1,3 +1,4 @@
+import type { Place } from "../storage/index.ts";
 import { ggufError, isGgufName, isPickleName, pickleError, some } from "./conversion.ts";
 import { CheckpointError } from "./errors.ts";
 import type { Folder } from "./folder.ts";
@@ -94,7 +95,7 @@ function checkShards(
   }
 }
 
-function onlyFile(names: readonly string[], folder: string, label: string): string {
+function onlyFile(names: readonly string[], folder: Place, label: string): string {
   const candidates = names.filter((name) => name.endsWith(".safetensors") && name !== ADAPTER_NAME);
   const [only, another] = candidates;
   if (only !== undefined && another === undefined && !shardName.test(only)) return only;

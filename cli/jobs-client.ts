@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type CallOptions, connectivityState, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { type Failure, failureFrom } from "../merge/work/index.ts";
 import { JobsClient } from "../proto/index.ts";
-import type { Store } from "../storage/index.ts";
+import type { Source } from "../storage/index.ts";
 import { TrustError } from "../trust/index.ts";
 import { failuresOfCall, systemTimers } from "../wire/index.ts";
 import { dial, isServiceError, tried } from "../worker/transfer/index.ts";
@@ -73,7 +73,7 @@ export class JobsConnection {
   }
 
   /** @throws TrustError */
-  static async open(store: Store, options: ClientOptions): Promise<JobsConnection> {
+  static async open(store: Source, options: ClientOptions): Promise<JobsConnection> {
     const { coordinator } = options;
     if (coordinator === undefined) {
       throw new TrustError("trust/option", "the coordinator's address is missing", {

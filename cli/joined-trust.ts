@@ -1,8 +1,7 @@
 import { homedir } from "node:os";
-import { join as joinPath } from "node:path";
 import { join, joinedFiles, keepRenewed, renew } from "../enrollment/index.ts";
 import { failureFrom } from "../merge/work/index.ts";
-import type { Store } from "../storage/index.ts";
+import { type Files, type Place, placeOf, type Source } from "../storage/index.ts";
 import {
   type Address,
   CertificateStore,
@@ -38,7 +37,7 @@ export interface JoinedTrust {
  * @throws TrustError, CallError
  */
 export async function openJoinedTrust(
-  store: Store,
+  store: Files,
   coordinator: string,
   options: JoiningOptions,
   wishedName: string,
@@ -111,8 +110,8 @@ async function untilAnswered(
 }
 
 /** systemd gives services a state directory of their own. */
-function identityDirectory({ identityDir }: JoiningOptions): string {
-  return identityDir ?? process.env.STATE_DIRECTORY ?? joinPath(homedir(), ".local", "state", "deltaworks");
+function identityDirectory({ identityDir }: JoiningOptions): Place {
+  return placeOf(identityDir ?? process.env.STATE_DIRECTORY ?? `${homedir()}/.local/state/deltaworks`);
 }
 
 /** The join port is the next one, unless it is said. */
@@ -127,7 +126,7 @@ function fingerprint(given: string | undefined): string {
   });
 }
 
-async function isGood(store: Store, files: TrustFiles): Promise<boolean> {
+async function isGood(store: Source, files: TrustFiles): Promise<boolean> {
   if ((await store.identity(files.certificate)) === undefined) return false;
   try {
     await loadCredentials(store, files, Date.now());

@@ -167,7 +167,7 @@ program
   .option("--json", "print events as JSON, one object a line", false)
   .action(
     runs(async () => {
-      const [{ repairCommand }, { repairSource }, { FileStore }] = await Promise.all([
+      const [{ repairCommand }, { repairSource }, { FileStore, maybePlaceOf, placeOf }] = await Promise.all([
         import("./commands/repair.ts"),
         import("../app/index.ts"),
         import("../storage/index.ts"),
@@ -177,9 +177,9 @@ program
         const store = new FileStore();
         const source = repairSource({
           store,
-          out: args[0] ?? "",
-          modelsRoot,
-          cwd: process.cwd(),
+          out: placeOf(args[0] ?? ""),
+          modelsRoot: maybePlaceOf(modelsRoot),
+          cwd: placeOf(process.cwd()),
           environment: process.env,
         });
         return repairCommand(args, options, to, source);

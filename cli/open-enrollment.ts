@@ -1,5 +1,5 @@
 import { type EnrollmentEvent, enrollmentService, serveJoining } from "../enrollment/index.ts";
-import { readWhole, type Store } from "../storage/index.ts";
+import { type Files, type Place, readWhole } from "../storage/index.ts";
 import {
   type Authority,
   authorityOf,
@@ -27,7 +27,7 @@ export interface EnrollmentPlace {
   readonly listenAddress: string;
   readonly certificates: CertificateStore;
   /** In the coordinator's state directory. */
-  readonly tokensPath: string;
+  readonly tokensPath: Place;
   readonly onEvent: (event: EnrollmentEvent) => void;
 }
 
@@ -36,7 +36,7 @@ export interface EnrollmentPlace {
  * @throws TrustError `trust/no-authority` if the key is that of none of the authorities given
  */
 export async function openEnrollment(
-  store: Store,
+  store: Files,
   { caKey, joinListen, certificateTtl }: EnrollingOptions,
   { listenAddress, certificates, tokensPath, onEvent }: EnrollmentPlace,
 ): Promise<Enrollment | undefined> {

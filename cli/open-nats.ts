@@ -1,4 +1,5 @@
 import { NatsError, type NatsOptions } from "../coordinator/nats/index.ts";
+import { placeOf } from "../storage/index.ts";
 import type { NatsCommandOptions } from "./nats-options.ts";
 
 /** Undefined where no server is named. @throws NatsError `nats/option` */
@@ -9,7 +10,7 @@ export function maybeNatsOptions(options: NatsCommandOptions, clientName: string
     { kind: "creds" as const, file: options.natsCreds },
     { kind: "nkey" as const, file: options.natsNkey },
     { kind: "user" as const, file: options.natsUserFile },
-  ].flatMap(({ kind, file }) => (file === undefined ? [] : [{ kind, file }]));
+  ].flatMap(({ kind, file }) => (file === undefined ? [] : [{ kind, file: placeOf(file) }]));
   if (files.length > 1) {
     throw new NatsError("nats/option", `${files.length} kinds of credentials are given`, {
       hint: "Give one of --nats-creds, --nats-nkey and --nats-user-file.",
@@ -22,9 +23,9 @@ export function maybeNatsOptions(options: NatsCommandOptions, clientName: string
     });
   }
   const tls = {
-    ...(ca === undefined ? {} : { ca }),
-    ...(cert === undefined ? {} : { cert }),
-    ...(key === undefined ? {} : { key }),
+    ...(ca === undefined ? {} : { ca: placeOf(ca) }),
+    ...(cert === undefined ? {} : { cert: placeOf(cert) }),
+    ...(key === undefined ? {} : { key: placeOf(key) }),
   };
   return {
     servers,

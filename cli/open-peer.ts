@@ -1,6 +1,6 @@
 import type { ChannelCredentials, ChannelOptions, ServerCredentials } from "@grpc/grpc-js";
 import { credentials, ServerCredentials as Servers } from "@grpc/grpc-js";
-import type { Store } from "../storage/index.ts";
+import { placeOf, type Source } from "../storage/index.ts";
 import {
   CertificateStore,
   type CertifiedIdentity,
@@ -32,7 +32,7 @@ export interface Dialed {
  * @throws TrustError `trust/plaintext-address`, `trust/role`, and of certificates that cannot be used
  */
 export async function openDial(
-  store: Store,
+  store: Source,
   address: string,
   roles: readonly Role[],
   options: TrustOptions,
@@ -61,7 +61,7 @@ export interface Listened {
 
 /** For a coordinator, or a worker that listens. @throws as openDial */
 export async function openListen(
-  store: Store,
+  store: Source,
   address: string,
   roles: readonly Role[],
   options: TrustOptions,
@@ -77,14 +77,15 @@ export async function openListen(
 /** All three files, or none. @throws TrustError `trust/option` */
 export function trustFiles({ cert, key, ca }: TrustOptions): TrustFiles | undefined {
   if (cert === undefined && key === undefined && ca === undefined) return undefined;
-  if (cert !== undefined && key !== undefined && ca !== undefined) return { certificate: cert, key, authority: ca };
+  if (cert !== undefined && key !== undefined && ca !== undefined)
+    return { certificate: placeOf(cert), key: placeOf(key), authority: placeOf(ca) };
   const missing = Object.entries({ "--cert": cert, "--key": key, "--ca": ca }).filter(([, file]) => file === undefined);
   throw new TrustError("trust/option", `${missing.map(([name]) => name).join(" and ")} missing`, {
     hint: "Certificate, key and authority go together; `deltaworks certs` makes them.",
   });
 }
 
-async function openCertificates(store: Store, files: TrustFiles, roles: readonly Role[], watch: WatchOptions) {
+async function openCertificates(store: Source, files: TrustFiles, roles: readonly Role[], watch: WatchOptions) {
   const certificates = await CertificateStore.open(store, files, watch);
   try {
     checkOwnRole(certificates.current.identity, roles);

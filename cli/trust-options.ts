@@ -1,11 +1,12 @@
 import { type Command, Option } from "commander";
+import type { Place } from "../storage/index.ts";
 import { parseDuration } from "./commands/duration.ts";
 
 /** Of every command that speaks to another machine, as commander gives them. */
 export interface TrustOptions {
-  readonly cert?: string | undefined;
+  readonly cert?: Place | undefined;
   readonly key?: string | undefined;
-  readonly ca?: string | undefined;
+  readonly ca?: Place | undefined;
   readonly insecure: boolean;
 }
 
@@ -41,7 +42,7 @@ export function withJoining(command: Command): Command {
 
 /** Of a coordinator that gives out certificates. */
 export interface EnrollingOptions {
-  readonly caKey?: string | undefined;
+  readonly caKey?: Place | undefined;
   readonly joinListen?: string | undefined;
   /** Milliseconds. */
   readonly certificateTtl: number;

@@ -1,7 +1,7 @@
 import { type CallOptions, type ChannelCredentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import type { CreateTokenResponse, JoinResponse, RenewResponse } from "../proto/index.ts";
 import { EnrollmentClient } from "../proto/index.ts";
-import { type Store, writeWhole } from "../storage/index.ts";
+import { type Files, join as joinPlace, type Place, writeWhole } from "../storage/index.ts";
 import {
   type Address,
   channelOptions,
@@ -18,10 +18,10 @@ import { CallError } from "./errors.ts";
 /** A call that takes longer has failed: signing takes milliseconds. */
 const CALL_MS = 20_000;
 
-/** Files of whoever joined: key and certificate in one file, so that they change together. */
-export function joinedFiles(directory: string): TrustFiles {
-  const own = `${directory}/identity.pem`;
-  return { certificate: own, key: own, authority: `${directory}/ca.pem` };
+/** Source of whoever joined: key and certificate in one file, so that they change together. */
+export function joinedFiles(directory: Place): TrustFiles {
+  const own = joinPlace(directory, "identity.pem");
+  return { certificate: own, key: own, authority: joinPlace(directory, "ca.pem") };
 }
 
 export interface JoinOptions {
@@ -39,7 +39,7 @@ export interface JoinOptions {
  * coordinator that an authority with the fingerprint vouches for. Writes `files`.
  * @throws TrustError `trust/unreachable`, `trust/fingerprint`; CallError; StorageError
  */
-export async function join(store: Store, files: TrustFiles, { address, authoritySha256, token, name }: JoinOptions) {
+export async function join(store: Files, files: TrustFiles, { address, authoritySha256, token, name }: JoinOptions) {
   const authority = await findAuthority(address, authoritySha256);
   const { key, request } = await createRequest();
   const { certificate } = await enrollmentCall<JoinResponse>(
@@ -56,7 +56,7 @@ export async function join(store: Store, files: TrustFiles, { address, authority
  * place of the old one. The authorities in `files` are left as they are.
  * @throws CallError, StorageError
  */
-export async function renew(store: Store, files: TrustFiles, address: Address, credentials: ChannelCredentials) {
+export async function renew(store: Files, files: TrustFiles, address: Address, credentials: ChannelCredentials) {
   const { key, request } = await createRequest();
   const { certificate } = await enrollmentCall<RenewResponse>(address, credentials, (client, ...rest) =>
     client.renew({ csr: Buffer.from(request) }, ...rest),
@@ -102,7 +102,7 @@ async function enrollmentCall<Response>(
   }
 }
 
-async function writeIdentity(store: Store, files: TrustFiles, key: Secret, chain: string): Promise<void> {
+async function writeIdentity(store: Files, files: TrustFiles, key: Secret, chain: string): Promise<void> {
   if (files.certificate !== files.key) throw new Error("key and certificate of a joined worker belong in one file");
   await writeWhole(store, files.key, Buffer.from(key.reveal() + chain), { ownerOnly: true });
 }

@@ -1,5 +1,4 @@
-import { join } from "node:path";
-import type { Store } from "../storage/index.ts";
+import { join, type Place, type Source } from "../storage/index.ts";
 import { PublishError } from "./errors.ts";
 import { MANIFEST_NAME, SUMS_NAME, WORK_DIRECTORY } from "./records/file-names.ts";
 import { readRecords } from "./records/records.ts";
@@ -28,7 +27,7 @@ export interface OutputState {
  * Whether a job may write to `out`, and what it will replace there. Nothing is changed.
  * @throws PublishError `publish/not-empty`; `publish/foreign-file` for files that no record of the directory lists
  */
-export async function checkOutputDirectory(store: Store, out: string, claim: OutputClaim): Promise<OutputState> {
+export async function checkOutputDirectory(store: Source, out: Place, claim: OutputClaim): Promise<OutputState> {
   if ((await store.identity(out)) === undefined) return { state: "fresh", replaced: [] };
   const { planDigest, overwrite, journalledPlan, journalledFiles = [] } = claim;
   const { manifest, sums } = await readRecords(store, out);
@@ -52,8 +51,8 @@ export async function checkOutputDirectory(store: Store, out: string, claim: Out
 }
 
 async function sizesAgree(
-  store: Store,
-  out: string,
+  store: Source,
+  out: Place,
   files: readonly { readonly name: string; readonly sizeBytes: number }[],
 ): Promise<boolean> {
   for (const { name, sizeBytes } of files) {
@@ -63,7 +62,7 @@ async function sizesAgree(
 }
 
 /** All files of an output, those in folders by their path; the work directory is left out, links are not followed. */
-export async function filesIn(store: Store, out: string, folder = ""): Promise<readonly string[]> {
+export async function filesIn(store: Source, out: Place, folder = ""): Promise<readonly string[]> {
   const files: string[] = [];
   for (const { name, kind } of await store.list(join(out, folder))) {
     const path = folder === "" ? name : `${folder}/${name}`;

@@ -1,5 +1,4 @@
-import { sep } from "node:path";
-import type { Store } from "../storage/index.ts";
+import { isBelow, type Place, type Source } from "../storage/index.ts";
 import { PublishError } from "./errors.ts";
 
 /**
@@ -7,15 +6,14 @@ import { PublishError } from "./errors.ts";
  * @throws PublishError `publish/output-is-input`
  */
 export async function checkOutputIsNoInput(
-  store: Store,
-  out: string,
-  inputs: readonly { readonly label: string; readonly files: readonly { readonly path: string }[] }[],
+  store: Source,
+  out: Place,
+  inputs: readonly { readonly label: string; readonly files: readonly { readonly path: Place }[] }[],
 ): Promise<void> {
   if (inputs.every(({ files }) => files.length === 0) || (await store.identity(out)) === undefined) return;
-  const real = await store.realPath(out);
-  const inside = real.endsWith(sep) ? real : real + sep;
+  const real = await store.realPlace(out);
   for (const { label, files } of inputs) {
-    const file = files.find(({ path }) => path.startsWith(inside));
+    const file = files.find(({ path }) => isBelow(real, path));
     if (file === undefined) continue;
     throw new PublishError(
       "publish/output-is-input",

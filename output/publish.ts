@@ -1,5 +1,4 @@
-import { dirname, join } from "node:path";
-import { StorageError, type Store } from "../storage/index.ts";
+import { type Files, join, type Place, parentOf, type Source, StorageError } from "../storage/index.ts";
 import { PublishError } from "./errors.ts";
 import { isSafeName, isWayIn, MANIFEST_NAME, publishRank, SUMS_NAME } from "./records/file-names.ts";
 import type { OutputFile } from "./records/manifest.ts";
@@ -12,7 +11,7 @@ export interface PublishStep {
 
 export interface Publication {
   /** The folder that holds the new files, durable and sealed, under their final names. On the file system of `out`. */
-  readonly stage: string;
+  readonly stage: Place;
   /** All files of the new checkpoint, manifest and SHA256SUMS too, in any order. */
   readonly files: readonly OutputFile[];
   /** Names of the old checkpoint's files, from checkOutputDirectory; the same at every call for the same publication. */
@@ -28,7 +27,7 @@ export interface Publication {
  * are made durable apart from what lies between: at no moment, power loss included, does a reader find a way into a mix
  * of old and new files. @throws PublishError `publish/stage-missing`, `publish/foreign-file`; StorageError
  */
-export async function publish(store: Store, out: string, publication: Publication): Promise<void> {
+export async function publish(store: Files, out: Place, publication: Publication): Promise<void> {
   const { stage, replaced } = publication;
   const files = [...publication.files].sort((a, b) => publishRank(a.name) - publishRank(b.name));
   for (const { name } of files) checkName(name);
@@ -39,7 +38,7 @@ export async function publish(store: Store, out: string, publication: Publicatio
     const step = publishRank(file.name);
     if (step !== rank && (isWayIn(file.name) || file.name === SUMS_NAME)) await syncAll(store, folders, stage);
     rank = step;
-    const folder = dirname(join(out, file.name));
+    const folder = parentOf(join(out, file.name));
     if (!folders.has(folder)) {
       await store.makeDirectory(folder);
       folders.add(folder);
@@ -50,7 +49,7 @@ export async function publish(store: Store, out: string, publication: Publicatio
 }
 
 /** Takes the old checkpoint away: first what leads readers to it and says that it is whole, then what has no successor. */
-async function withdraw(store: Store, out: string, publication: Publication): Promise<void> {
+async function withdraw(store: Files, out: Place, publication: Publication): Promise<void> {
   const { stage, files, replaced, onStep } = publication;
   const remove = async (name: string) => {
     checkName(name);
@@ -69,15 +68,15 @@ async function withdraw(store: Store, out: string, publication: Publication): Pr
   for (const name of replaced) {
     if (coming.has(name) || heralds.includes(name)) continue;
     await remove(name);
-    if (name.includes("/")) await removeIfEmpty(store, dirname(join(out, name)));
+    if (name.includes("/")) await removeIfEmpty(store, parentOf(join(out, name)));
   }
 }
 
 /** Whether the file was moved now; false if an earlier call did it. */
 async function place(
-  store: Store,
-  out: string,
-  stage: string,
+  store: Files,
+  out: Place,
+  stage: Place,
   file: OutputFile,
   replaced: readonly string[],
 ): Promise<boolean> {
@@ -102,18 +101,18 @@ async function place(
   return true;
 }
 
-async function isTheFile(store: Store, path: string, file: OutputFile): Promise<boolean> {
+async function isTheFile(store: Source, path: Place, file: OutputFile): Promise<boolean> {
   const identity = await store.identity(path);
   if (identity?.kind !== "file" || identity.sizeBytes !== file.sizeBytes) return false;
   return (await hashFile(store, path)).sha256 === file.sha256;
 }
 
-async function syncAll(store: Store, folders: ReadonlySet<string>, stage: string): Promise<void> {
+async function syncAll(store: Files, folders: ReadonlySet<Place>, stage: Place): Promise<void> {
   for (const folder of folders) await store.syncDirectory(folder);
   if ((await store.identity(stage)) !== undefined) await store.syncDirectory(stage);
 }
 
-async function removeIfEmpty(store: Store, directory: string): Promise<void> {
+async function removeIfEmpty(store: Files, directory: Place): Promise<void> {
   try {
     await store.removeDirectory(directory);
   } catch (error) {

@@ -1,13 +1,13 @@
 import { haveSameBytes } from "../checkpoint/index.ts";
 import type { Fault, IntegerCopy } from "../recipe/index.ts";
-import { inParallel, type Store } from "../storage/index.ts";
+import { inParallel, type Source } from "../storage/index.ts";
 import { CALLS_AT_ONCE } from "./bounds.ts";
 
 /**
  * A warning for each model whose integer tensors are others than those that are copied. Of each tensor 64 KiB at most are compared.
  * `file`: the recipe's name. @throws StorageError
  */
-export async function differingIntegers(store: Store, copies: readonly IntegerCopy[], file: string): Promise<Fault[]> {
+export async function differingIntegers(store: Source, copies: readonly IntegerCopy[], file: string): Promise<Fault[]> {
   const differing = new Map<string, { readonly first: IntegerCopy; count: number }>();
   const same = await inParallel(copies, CALLS_AT_ONCE, async ({ bytes }) => {
     return bytes !== undefined && (await haveSameBytes(store, ...bytes));

@@ -1,4 +1,3 @@
-import { basename, dirname, resolve } from "node:path";
 import {
   type Checkpoint,
   CheckpointError,
@@ -44,7 +43,18 @@ import {
   type RecipeInput,
   referencedModels,
 } from "../recipe/index.ts";
-import { boundedStore, inParallel, readWhole, type Store, Turns } from "../storage/index.ts";
+import {
+  boundedSource,
+  inParallel,
+  nameOf,
+  type Place,
+  parentOf,
+  placeFrom,
+  placeOf,
+  readWhole,
+  type Source,
+  Turns,
+} from "../storage/index.ts";
 import { besideWarnings } from "./beside-warnings.ts";
 import { CALLS_AT_ONCE, TEXTS_AT_ONCE } from "./bounds.ts";
 import { damagedFiles } from "./damaged-files.ts";
@@ -63,8 +73,8 @@ export interface PrepareOptions extends PlanOptions {
   readonly allowVocabularyMismatch?: boolean | undefined;
   /** Without a tokenizer key embeddings are cut to the rows that all models have. */
   readonly cutEmbeddings?: boolean | undefined;
-  readonly modelsRoot?: string | undefined;
-  readonly cwd: string;
+  readonly modelsRoot?: Place | undefined;
+  readonly cwd: Place;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Finds models in place of the search on this machine; see `locateModel`. */
   readonly findModel?: FindModel | undefined;
@@ -93,7 +103,7 @@ export interface Prepared {
   readonly integers: readonly IntegerCopy[];
 }
 
-export async function readRecipe(store: Store, path: string): Promise<string> {
+export async function readRecipe(store: Source, path: Place): Promise<string> {
   try {
     return new TextDecoder("utf-8").decode(await readWhole(store, path, RECIPE_MAX_BYTES));
   } catch (error) {
@@ -102,13 +112,13 @@ export async function readRecipe(store: Store, path: string): Promise<string> {
 }
 
 /** @throws RecipeError with all faults of the recipe; InputsError where models cannot be opened */
-export async function prepare(store: Store, recipePath: string, options: PrepareOptions): Promise<Prepared> {
+export async function prepare(store: Source, recipePath: Place, options: PrepareOptions): Promise<Prepared> {
   return prepareText(store, await readRecipe(store, recipePath), recipePath, options);
 }
 
 /** `recipePath` names the recipe in messages; relative model paths are looked up from its folder too. */
 export async function prepareText(
-  store: Store,
+  store: Source,
   recipeText: string,
   recipePath: string,
   options: PrepareOptions,
@@ -124,7 +134,7 @@ export async function prepareText(
   const defining = opened[prepared.plan.definingInput];
   const rest = opened.filter((input) => input !== defining && input.adapter === undefined);
   const more = [
-    ...(await differingIntegers(boundedStore(store, CALLS_AT_ONCE), prepared.integers, parsed.recipe.fileName)),
+    ...(await differingIntegers(boundedSource(store, CALLS_AT_ONCE), prepared.integers, parsed.recipe.fileName)),
     ...(defining === undefined ? [] : await differingSettings(beside, parsed.recipe, defining, rest)),
     ...(await damagedFiles(beside, parsed.recipe, opened, prepared.plan, prepared.text ?? {})),
   ];
@@ -140,7 +150,7 @@ export interface ParsedText {
 
 /** A path that is there counts as it stands, whatever "+" and "@" mean in a recipe otherwise: it is looked for first. */
 export async function parseBeside(
-  store: Store,
+  store: Source,
   text: string,
   path: string,
   options: OpenModelsOptions & Pick<PrepareOptions, "allowUnknownKeys">,
@@ -154,7 +164,7 @@ export async function parseBeside(
   const places = [...new Set([modelsRoot, cwd, recipeDirectory])];
   const isThere = async (written: string): Promise<boolean> => {
     if (options.findModel !== undefined) return (await options.findModel({ path: written })) !== undefined;
-    const found = await Promise.all(places.map((place) => store.identity(resolve(place, written))));
+    const found = await Promise.all(places.map((place) => store.identity(placeFrom(place, written))));
     return found.some((identity) => identity !== undefined);
   };
   // What cannot be looked for is no path: as a model with an adapter it may be one.
@@ -230,7 +240,7 @@ export function planOpened(
 
 export interface OpenModelsOptions extends Pick<PrepareOptions, "cwd" | "environment" | "modelsRoot" | "findModel"> {
   /** Per model in recipe order: where an earlier run found it, tried where it is not found otherwise. */
-  readonly recordedFolders?: readonly string[];
+  readonly recordedFolders?: readonly Place[];
 }
 
 /** Models that were opened, what could not be, and what reads the files beside them: those that were read already are not read again. */
@@ -242,7 +252,7 @@ export interface OpenedModels {
 
 /** Opens every model that a recipe names, headers only, and says what could not be opened. */
 export async function openModels(
-  store: Store,
+  store: Source,
   recipe: Recipe,
   recipePath: string,
   options: OpenModelsOptions,
@@ -250,7 +260,7 @@ export async function openModels(
   const references = referencedModels(recipe);
   const labels = labelsFor(references);
   const surroundings = surroundingsOf(recipePath, options);
-  const bounded = boundedStore(store, CALLS_AT_ONCE);
+  const bounded = boundedSource(store, CALLS_AT_ONCE);
   const tokenizers = new TokenizerReader(bounded);
   const texts = new Turns(TEXTS_AT_ONCE);
   const results = await inParallel(references, CALLS_AT_ONCE, async (reference, k) => {
@@ -292,11 +302,11 @@ async function withSlowVocabularies(
 }
 
 function surroundingsOf(recipePath: string, { cwd, environment, modelsRoot }: OpenModelsOptions): Surroundings {
-  const recipeDirectory = dirname(resolve(cwd, recipePath));
+  const recipeDirectory = parentOf(placeFrom(cwd, recipePath));
   return { cwd, recipeDirectory, environment, ...(modelsRoot !== undefined && { modelsRoot }) };
 }
 
-async function adapterAt(store: Store, location: ModelLocation, label: string): Promise<OpenedFiles> {
+async function adapterAt(store: Source, location: ModelLocation, label: string): Promise<OpenedFiles> {
   const adapter = await openAdapter(store, location, label);
   return { checkpoint: adapter.checkpoint, adapter };
 }
@@ -350,18 +360,18 @@ function textOf(binding: Binding, opened: readonly RecipeInput[]): OutputText {
 }
 
 async function locate(
-  store: Store,
+  store: Source,
   reference: ModelReference,
   surroundings: Surroundings,
   findModel: FindModel | undefined,
-  recordedFolder: string | undefined,
+  recordedFolder: Place | undefined,
 ): Promise<ModelLocation> {
   try {
     return await (findModel?.(reference) ?? locateModel(store, reference, surroundings));
   } catch (error) {
     if (recordedFolder === undefined || (await store.identity(recordedFolder)) === undefined) throw error;
     const isFile = reference.path.endsWith(".safetensors");
-    return { root: recordedFolder, ...(isFile ? { file: basename(reference.path) } : {}) };
+    return { root: recordedFolder, ...(isFile ? { file: nameOf(placeOf(reference.path)) } : {}) };
   }
 }
 

@@ -1,4 +1,3 @@
-import { basename } from "node:path";
 import { isFlagOfScaling } from "../checkpoint/index.ts";
 import { type ConfigFact, configFacts } from "./config-facts.ts";
 import type { Findings } from "./findings.ts";
@@ -139,7 +138,11 @@ function isSameName(a: string, b: string): boolean {
 }
 
 function plainName(name: string): string {
-  const last = basename(name.replace(/@[^/]*$/, "").replace(/\/+$/, "")).toLowerCase();
+  const last = name
+    .replace(/@[^/]*$/, "")
+    .replace(/\/+$/, "")
+    .replace(/^.*\//, "")
+    .toLowerCase();
   const bare = last.replace(/[\s_]+/g, "-").replace(/^meta-/, "");
   return bare.replace(/(?:-(?:bnb|unsloth|hf|gptq|awq|fp8|fp16|bf16|f16|[48]bit|int[48]|w\d+a\d+))+$/, "");
 }

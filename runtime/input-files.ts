@@ -1,22 +1,22 @@
 import { checkSameState, type JobDescription } from "../merge/work/index.ts";
-import type { Store, StoredFile } from "../storage/index.ts";
+import type { Readable, Source } from "../storage/index.ts";
 
 /** Told of every read; a promise is waited for before the next one. */
 export type Moved = (bytes: number) => Promise<void> | undefined;
 
 /** The input files of a job, opened when first read and held to the state that the plan was made for. */
 export class InputFiles {
-  readonly #store: Pick<Store, "open">;
+  readonly #store: Pick<Source, "open">;
   readonly #job: JobDescription;
   readonly #moved: Moved;
   #openMax: number;
   /** In the order in which they were opened. */
-  readonly #open = new Map<string, StoredFile>();
+  readonly #open = new Map<string, Readable>();
   readonly #touched = new Map<string, { readonly input: number; readonly file: number }>();
   bytesRead = 0;
 
   /** `openMax`: most files that are open at once; hundreds of models in shards would exhaust the process's descriptors. */
-  constructor(store: Pick<Store, "open">, job: JobDescription, openMax: number, moved: Moved = () => undefined) {
+  constructor(store: Pick<Source, "open">, job: JobDescription, openMax: number, moved: Moved = () => undefined) {
     this.#store = store;
     this.#job = job;
     this.#openMax = openMax;
@@ -58,7 +58,7 @@ export class InputFiles {
     this.#open.clear();
   }
 
-  async #opened(input: number, file: number): Promise<StoredFile> {
+  async #opened(input: number, file: number): Promise<Readable> {
     const key = `${input}/${file}`;
     const known = this.#open.get(key);
     if (known !== undefined) {
@@ -66,7 +66,7 @@ export class InputFiles {
       return known;
     }
     await this.#makeRoom();
-    const stored = await this.#store.open(this.#description(input, file).path, "read");
+    const stored = await this.#store.open(this.#description(input, file).path);
     this.#open.set(key, stored);
     this.#touched.set(key, { input, file });
     await this.#check(stored, input, file);
@@ -85,7 +85,7 @@ export class InputFiles {
     await stored.close();
   }
 
-  async #check(stored: StoredFile, input: number, file: number): Promise<void> {
+  async #check(stored: Readable, input: number, file: number): Promise<void> {
     const expected = this.#description(input, file);
     checkSameState(this.label(input), expected, await stored.identity());
   }

@@ -15,7 +15,7 @@ import {
   type SurveyWork,
   type TensorTask,
 } from "../merge/work/index.ts";
-import type { Store, StoredFile } from "../storage/index.ts";
+import type { Files, Place, StoredFile } from "../storage/index.ts";
 import type { Computed } from "./computed.ts";
 import { InputFiles, type Moved } from "./input-files.ts";
 import { MergedTasks } from "./merged-tasks.ts";
@@ -64,7 +64,7 @@ const SEAL_BUFFER_BYTES = 4 * 1024 * 1024;
 /** Executes assignments of one job, one after another, on one engine. */
 export class SliceWorker {
   readonly #engine: Engine;
-  readonly #store: Pick<Store, "open">;
+  readonly #store: Pick<Files, "open" | "openForWriting">;
   readonly #job: JobDescription;
   readonly #budget: WorkerBudget;
   readonly #hooks: WorkerHooks;
@@ -77,7 +77,7 @@ export class SliceWorker {
 
   constructor(
     engine: Engine,
-    store: Pick<Store, "open">,
+    store: Pick<Files, "open" | "openForWriting">,
     job: JobDescription,
     budget: WorkerBudget,
     hooks: WorkerHooks,
@@ -145,7 +145,9 @@ export class SliceWorker {
   async #slice(work: Assignment & SliceWork): Promise<Written | undefined> {
     const { unit, attempt, slice } = work;
     if (!(await this.#hooks.grant(unit, attempt))) return undefined;
-    const shard = await this.#output(this.#job.shardPaths[slice.shard] ?? "");
+    const place = this.#job.shardPaths[slice.shard];
+    if (place === undefined) throw new Error(`the job has no shard ${slice.shard}`);
+    const shard = await this.#output(place);
     const output = new SliceOutput(this.#engine, shard.file, slice.offsetBytes, this.#hooks.pause);
     const { sha256, warnings, counts } = await this.#fill(work, output);
     return { report: { unit, attempt, kind: "slice", sha256, warnings, counts }, durable: this.#sync(shard) };
@@ -181,7 +183,7 @@ export class SliceWorker {
       await output.file.sync();
     } catch (error) {
       output.failure ??= error;
-      if (this.#outputs.get(output.file.path) === output) this.#outputs.delete(output.file.path);
+      if (this.#outputs.get(output.file.place) === output) this.#outputs.delete(output.file.place);
     }
     if (output.failure !== undefined) throw output.failure;
   }
@@ -307,7 +309,7 @@ export class SliceWorker {
 
   /** Reads what was written back through a fresh handle: SHA-256 of each range, or of the file. */
   async #seal(work: SealWork): Promise<string[]> {
-    const file = await this.#store.open(work.path, "read");
+    const file = await this.#store.open(work.path);
     try {
       const ranges = work.kind === "seal-slices" ? work.ranges : [{ offsetBytes: 0, sizeBytes: work.sizeBytes }];
       const buffer = new Uint8Array(SEAL_BUFFER_BYTES);
@@ -329,10 +331,10 @@ export class SliceWorker {
     }
   }
 
-  async #output(path: string): Promise<Output> {
+  async #output(path: Place): Promise<Output> {
     const known = this.#outputs.get(path);
     if (known !== undefined) return known;
-    const output: Output = { file: await this.#store.open(path, "write", { links: "refuse" }), failure: undefined };
+    const output: Output = { file: await this.#store.openForWriting(path, { links: "refuse" }), failure: undefined };
     this.#outputs.set(path, output);
     return output;
   }

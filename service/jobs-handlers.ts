@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { ServerErrorResponse, ServerUnaryCall, ServerWritableStream, sendUnaryData } from "@grpc/grpc-js";
 import { JOURNAL_NAME } from "../coordinator/job/index.ts";
 import { type JournalRecord, JournalTail, type Sequence } from "../coordinator/journal/index.ts";
@@ -15,7 +14,7 @@ import type {
   WatchResponse,
   WorkerStatus,
 } from "../proto/index.ts";
-import type { Store } from "../storage/index.ts";
+import { join, type Source } from "../storage/index.ts";
 import { malformed, messageOfFailure, numberOf, StreamWriter, statusOf } from "../wire/index.ts";
 import { ServiceError } from "./errors.ts";
 import type { JobCoordinator } from "./job-coordinator.ts";
@@ -28,7 +27,7 @@ export interface JobsHandlersOptions {
   readonly coordinator: JobCoordinator;
   readonly hub: WorkerHub;
   readonly roots: Roots;
-  readonly store: Store;
+  readonly store: Source;
   readonly journals?: JobJournals | undefined;
   readonly defaults: Pick<JobOptions, "sliceBytes" | "shardBytes" | "auditShare">;
   /** The name of whoever calls. @throws for callers that may not `action` ("submit a job") */

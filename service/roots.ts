@@ -1,18 +1,27 @@
-import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { locateModel, type ModelLocation, type ModelReference } from "../checkpoint/index.ts";
 import type { RootedPath } from "../merge/work/index.ts";
-import type { Store } from "../storage/index.ts";
+import {
+  isBelow,
+  isWhole,
+  join,
+  namesBelow,
+  type Place,
+  placeFrom,
+  placeOf,
+  type Source,
+  wholePlace,
+} from "../storage/index.ts";
 import { isPathBelow, isRootName, maybePlace, ROOT_NAME_RULE } from "../wire/index.ts";
 import { ServiceError } from "./errors.ts";
 
 export interface Root {
   readonly name: string;
   /** On this machine, absolute. */
-  readonly path: string;
+  readonly path: Place;
 }
 
 /** "models=/mnt/a". @throws ServiceError `service/root` */
-export function parseRoot(text: string, cwd: string): Root {
+export function parseRoot(text: string, cwd: Place): Root {
   const at = text.indexOf("=");
   const [name, path] = [text.slice(0, Math.max(0, at)), text.slice(at + 1)];
   if (!isRootName(name) || path === "") {
@@ -20,23 +29,23 @@ export function parseRoot(text: string, cwd: string): Root {
       hint: `Write NAME=DIRECTORY, for example models=/mnt/models. Names have ${ROOT_NAME_RULE}.`,
     });
   }
-  return { name, path: resolve(cwd, path) };
+  return { name, path: placeFrom(cwd, path) };
 }
 
 /** The places that jobs may read from and write to. Other machines have the same ones under their own mounts. */
 export class Roots {
-  readonly #store: Store;
+  readonly #store: Source;
   /** With links resolved. */
-  readonly #roots: ReadonlyMap<string, string>;
+  readonly #roots: ReadonlyMap<string, Place>;
 
-  private constructor(store: Store, roots: ReadonlyMap<string, string>) {
+  private constructor(store: Source, roots: ReadonlyMap<string, Place>) {
     this.#store = store;
     this.#roots = roots;
   }
 
   /** @throws ServiceError `service/root`: two of one name, or a directory that is not there */
-  static async open(store: Store, roots: readonly Root[]): Promise<Roots> {
-    const found = new Map<string, string>();
+  static async open(store: Source, roots: readonly Root[]): Promise<Roots> {
+    const found = new Map<string, Place>();
     for (const { name, path } of roots) {
       if (found.has(name)) {
         throw new ServiceError("service/root", `there are two roots named ${name}`, {
@@ -48,7 +57,7 @@ export class Roots {
           hint: "Make it, or mount what belongs there.",
         });
       }
-      found.set(name, await store.realPath(path));
+      found.set(name, await store.realPlace(path));
     }
     return new Roots(store, found);
   }
@@ -58,7 +67,7 @@ export class Roots {
   }
 
   /** Where a place is on this machine. @throws ServiceError `service/root` */
-  pathOf({ root, path }: RootedPath): string {
+  pathOf({ root, path }: RootedPath): Place {
     const found = this.#roots.get(root);
     if (found === undefined) throw this.#unknown(root);
     if (!isPathBelow(path)) {
@@ -73,11 +82,11 @@ export class Roots {
    * Where an output is on this machine: every link on the way is resolved, as far as the way is there, and none may leave the root.
    * @throws ServiceError `service/root`, `service/outside-roots`
    */
-  async outputPath(place: RootedPath): Promise<string> {
+  async outputPath(place: RootedPath): Promise<Place> {
     const path = this.pathOf(place);
     const root = this.#roots.get(place.root) ?? path;
     let real = root;
-    const parts = relative(root, path).split(sep);
+    const parts = namesBelow(root, path) ?? [];
     for (const [k, part] of parts.entries()) {
       const next = join(real, part);
       if ((await this.#store.identity(next)) === undefined) {
@@ -85,8 +94,8 @@ export class Roots {
         if (await this.#isLink(real, part)) throw outside(place, `${next}, a link that leads nowhere`);
         return join(real, ...parts.slice(k));
       }
-      real = await this.#store.realPath(next);
-      if (!isInside(real, root)) throw outside(place, real);
+      real = await this.#store.realPlace(next);
+      if (!isBelow(root, real)) throw outside(place, real);
     }
     return real;
   }
@@ -96,21 +105,21 @@ export class Roots {
     const path = await this.outputPath(place);
     // The outermost root, which has the longest way to it.
     const places = [...this.#roots]
-      .filter(([, directory]) => isInside(path, directory))
-      .map(([root, directory]) => ({ root, path: relative(directory, path).split(sep).join("/") }))
+      .flatMap(([root, directory]) => rootedBelow(root, directory, path))
       .sort((a, b) => b.path.length - a.path.length || (a.root < b.root ? -1 : 1));
     return places[0] ?? place;
   }
 
-  async #isLink(directory: string, name: string): Promise<boolean> {
+  async #isLink(directory: Place, name: string): Promise<boolean> {
     if ((await this.#store.identity(directory))?.kind !== "directory") return false;
     return (await this.#store.list(directory)).some((entry) => entry.name === name && entry.kind === "link");
   }
 
   /** By which root other machines find a file. @throws ServiceError `service/outside-roots` */
-  placeOf(path: string): RootedPath {
+  placeOf(path: Place): RootedPath {
     for (const [root, directory] of this.#roots) {
-      if (isInside(path, directory)) return { root, path: relative(directory, path).split(sep).join("/") };
+      const [rooted] = rootedBelow(root, directory, path);
+      if (rooted !== undefined) return rooted;
     }
     throw new ServiceError("service/outside-roots", `${path} lies below no root`, {
       hint: `Roots are ${this.names.join(", ") || "none"}. Links may not lead out of them; a Hub cache is a root with its hub/ folder.`,
@@ -124,7 +133,7 @@ export class Roots {
       this.pathOf(place);
       return place;
     }
-    if (isAbsolute(text)) return this.placeOf(resolve(text));
+    if (isWhole(text)) return this.placeOf(wholePlace(placeOf(text)));
     throw new ServiceError("service/root", `${JSON.stringify(text)} names no root`, {
       hint: `Write ROOT:PATH. Roots are ${this.names.join(", ") || "none"}.`,
     });
@@ -138,23 +147,22 @@ export class Roots {
     return this.#locate(reference, await this.#modelPath(reference.path));
   }
 
-  #locate(reference: ModelReference, path: string): Promise<ModelLocation> {
+  #locate(reference: ModelReference, path: Place): Promise<ModelLocation> {
     const surroundings = { cwd: path, recipeDirectory: path, environment: {} };
     return locateModel(this.#store, { ...reference, path }, surroundings);
   }
 
-  async #modelPath(text: string): Promise<string> {
-    if (isAbsolute(text)) {
-      this.placeOf(text);
-      return text;
+  async #modelPath(text: string): Promise<Place> {
+    if (isWhole(text)) {
+      this.placeOf(placeOf(text));
+      return placeOf(text);
     }
     const place = maybePlace(text);
     if (place !== undefined && this.#roots.has(place.root)) return this.pathOf(place);
-    const found: string[] = [];
+    const found: Place[] = [];
     for (const directory of this.#roots.values()) {
-      const candidate = resolve(directory, text);
-      if (candidate.startsWith(directory + sep) && (await this.#store.identity(candidate)) !== undefined)
-        found.push(candidate);
+      const candidate = placeFrom(directory, text);
+      if (isBelow(directory, candidate) && (await this.#store.identity(candidate)) !== undefined) found.push(candidate);
     }
     const [only, ...others] = found;
     if (only !== undefined && others.length === 0) return only;
@@ -170,10 +178,9 @@ export class Roots {
   }
 }
 
-/** Whether a path lies below a directory; both without links. */
-function isInside(path: string, directory: string): boolean {
-  const below = relative(directory, path);
-  return below !== "" && !isAbsolute(below) && below.split(sep)[0] !== "..";
+function rootedBelow(root: string, directory: Place, path: Place): readonly RootedPath[] {
+  const names = namesBelow(directory, path);
+  return names === undefined ? [] : [{ root, path: names.join("/") }];
 }
 
 function outside({ root, path }: RootedPath, leadsTo: string): ServiceError {

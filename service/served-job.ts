@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { Counter } from "../coordinator/core/index.ts";
 import {
   type Begun,
@@ -18,7 +17,7 @@ import { parseSeed } from "../merge/math/index.ts";
 import type { Failure, RootedPath, WorkerId } from "../merge/work/index.ts";
 import { WORK_DIRECTORY } from "../output/index.ts";
 import { type Prepared, prepareText } from "../prepare/index.ts";
-import { linkless, type Store } from "../storage/index.ts";
+import { type Files, join, linkless, type Place, placeOf } from "../storage/index.ts";
 import { type CoordinatorName, isPredecessor, nameText } from "./coordinator-name.ts";
 import { type JobOptions, optionsOfJson } from "./job-options.ts";
 import type { Roots } from "./roots.ts";
@@ -33,7 +32,7 @@ export interface JobJournals {
 }
 
 export interface ServedJobSurroundings {
-  readonly store: Store;
+  readonly store: Files;
   readonly roots: Roots;
   readonly hub: WorkerHub;
   readonly toolVersion: string;
@@ -207,7 +206,7 @@ export class ServedJob implements JobObserver {
     if (this.#running !== undefined) wish(this.#running);
   }
 
-  #remoteJob({ plan, digest, inputs }: Prepared, out: string): RemoteJob {
+  #remoteJob({ plan, digest, inputs }: Prepared, out: Place): RemoteJob {
     const { roots } = this.#around;
     const { record } = this;
     const shardPlaces = plan.shards.map((shard) => stagePlace(record.out, shard.name));
@@ -289,7 +288,7 @@ export async function prepareJob(
     allowUnknownKeys: options.allowUnknownKeys,
     allowVocabularyMismatch: options.allowVocabularyMismatch,
     cutEmbeddings: options.cutEmbeddings,
-    cwd: "/",
+    cwd: placeOf("/"),
     environment: {},
     findModel: (reference) => roots.findModel(reference),
   });
@@ -297,9 +296,9 @@ export async function prepareJob(
   return prepared;
 }
 
-const STAGE_PATH = join(WORK_DIRECTORY, "stage");
+const STAGE_PATH = `${WORK_DIRECTORY}/stage`;
 
 /** Where a shard is until it is published: see runMergeJob. */
 function stagePlace({ root, path }: RootedPath, name: string): RootedPath {
-  return { root, path: join(path, STAGE_PATH, name) };
+  return { root, path: `${path}/${STAGE_PATH}/${name}` };
 }

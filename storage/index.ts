@@ -1,20 +1,36 @@
-export { boundedStore } from "./bounded-store.ts";
+export { boundedSource } from "./bounded-source.ts";
 export { type StorageCode, StorageError, storageCodes } from "./errors.ts";
 export { FileStore } from "./file/file-store.ts";
 export { fileVersion } from "./file/file-version.ts";
 export { freeBytes } from "./file/free-bytes.ts";
 export { linkless } from "./file/linkless-store.ts";
 export { inParallel } from "./in-parallel.ts";
+export {
+  isBelow,
+  isWhole,
+  join,
+  maybePlaceOf,
+  nameOf,
+  namesBelow,
+  type Place,
+  parentOf,
+  placeFrom,
+  placeOf,
+  schemeOf,
+  wholePlace,
+} from "./place.ts";
 export type {
   DirectoryEntry,
   FileIdentity,
+  Files,
   Lock,
   LockOptions,
-  OpenMode,
-  OpenOptions,
-  Store,
+  Readable,
+  ReadOptions,
+  Source,
   StoredFile,
   Version,
-} from "./store.ts";
+  WriteOptions,
+} from "./port.ts";
 export { Turns } from "./turns.ts";
 export { readWhole, readWithVersion, writeWhole } from "./whole.ts";

@@ -1,10 +1,10 @@
-import { dirname } from "node:path";
 import { StorageError } from "./errors.ts";
-import type { OpenOptions, Store, Version } from "./store.ts";
+import { type Place, parentOf, placeOf } from "./place.ts";
+import type { Files, Source, Version, WriteOptions } from "./port.ts";
 
 /** All bytes of a file that holds at most `limitBytes`. @throws `storage/too-large` before anything is read */
-export async function readWhole(store: Store, path: string, limitBytes: number): Promise<Uint8Array> {
-  return (await readWithVersion(store, path, limitBytes)).bytes;
+export async function readWhole(source: Source, place: Place, limitBytes: number): Promise<Uint8Array> {
+  return (await readWithVersion(source, place, limitBytes)).bytes;
 }
 
 /** Small files come with their opening. */
@@ -12,17 +12,17 @@ const FIRST_BYTES = 2 ** 20;
 
 /** As `readWhole`, with the file's version by the handle that read it. */
 export async function readWithVersion(
-  store: Store,
-  path: string,
+  source: Source,
+  place: Place,
   limitBytes: number,
 ): Promise<{ readonly bytes: Uint8Array; readonly version: Version }> {
-  const file = await store.open(path, "read", { firstBytes: Math.min(limitBytes, FIRST_BYTES) });
+  const file = await source.open(place, { firstBytes: Math.min(limitBytes, FIRST_BYTES) });
   try {
     const { sizeBytes, version } = await file.identity();
     if (sizeBytes > limitBytes) {
       throw new StorageError(
         "storage/too-large",
-        `cannot read ${path} as a whole: it has ${sizeBytes} bytes, at most ${limitBytes} are allowed`,
+        `cannot read ${place} as a whole: it has ${sizeBytes} bytes, at most ${limitBytes} are allowed`,
         { hint: "Check that this is the right file." },
       );
     }
@@ -40,13 +40,13 @@ export async function readWithVersion(
  * do, and stands in the name too: two that shared a file could still change it once one of them has put it in place.
  */
 export async function writeWhole(
-  store: Store,
-  path: string,
+  files: Files,
+  place: Place,
   bytes: Uint8Array,
-  { by, ...options }: OpenOptions & { readonly by?: string } = {},
+  { by, ...options }: WriteOptions & { readonly by?: string } = {},
 ): Promise<void> {
-  const partial = by === undefined ? `${path}.partial` : `${path}.${by}.partial`;
-  const file = await store.open(partial, "write", options);
+  const partial = placeOf(by === undefined ? `${place}.partial` : `${place}.${by}.partial`);
+  const file = await files.openForWriting(partial, options);
   try {
     await file.truncate(0);
     await file.write(0, bytes);
@@ -54,6 +54,6 @@ export async function writeWhole(
   } finally {
     await file.close();
   }
-  await store.rename(partial, path);
-  await store.syncDirectory(dirname(path));
+  await files.rename(partial, place);
+  await files.syncDirectory(parentOf(place));
 }

@@ -164,6 +164,12 @@ describe("what a room must not touch", () => {
     expect(outside).toEqual(["merge/engines/wasm/kernel-module.ts"]);
   });
 
+  test("what a path is, the storage room alone knows", () => {
+    const knowing = imports.filter(({ target }) => /^(?:node:)?path(?:\/|$)/.test(target)).map(({ from }) => from);
+    expect(knowing).toContain("storage/place.ts");
+    expect(knowing.filter((file) => roomOf(file) !== "storage")).toEqual([]);
+  });
+
   test("arithmetic takes no function from V8 that another version may round differently", () => {
     const inexact =
       /\bMath\s*\.\s*(?:sin|cos|tan|a?sinh?|a?cosh?|a?tanh?|atan2|exp|expm1|log|log1p|log2|log10|pow|hypot|cbrt)\b/;

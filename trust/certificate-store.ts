@@ -1,6 +1,6 @@
 import type { X509Certificate } from "node:crypto";
 import type { experimental } from "@grpc/grpc-js";
-import { readWhole, type Store } from "../storage/index.ts";
+import { type Place, readWhole, type Source } from "../storage/index.ts";
 import { keyBelongsTo } from "./authority.ts";
 import { TrustError } from "./errors.ts";
 import { type CertifiedIdentity, checkTime, identityIn } from "./identity.ts";
@@ -10,10 +10,10 @@ import { Secret } from "./secrets/index.ts";
 /** Paths of PEM files. Certificate and key may stand in one file. */
 export interface TrustFiles {
   /** The own certificate first, then those of its authorities. */
-  readonly certificate: string;
-  readonly key: string;
+  readonly certificate: Place;
+  readonly key: Place;
   /** Certificates of the authorities that peers may come from. */
-  readonly authority: string;
+  readonly authority: Place;
 }
 
 /** What a process shows to its peers, and whom it believes. Read once, whole, and checked. */
@@ -43,13 +43,13 @@ type IdentityListener = experimental.IdentityCertificateUpdateListener;
 
 /**
  * Certificates in files, watched: when they change, new connections use the new ones, and connections that stand go on.
- * Files that were replaced by halves (the key, and not yet the certificate) are left alone until they fit.
+ * Source that were replaced by halves (the key, and not yet the certificate) are left alone until they fit.
  *
  * It is the certificate provider that grpc-js asks; see credentials.ts. The one of grpc-js itself, which watches files
  * too, drops what it had when a file is missing for a moment, and passes on a key that does not fit its certificate.
  */
 export class CertificateStore implements experimental.CertificateProvider {
-  readonly #store: Store;
+  readonly #store: Source;
   readonly #files: TrustFiles;
   readonly #options: WatchOptions;
   readonly #caListeners = new Set<CaListener>();
@@ -59,7 +59,7 @@ export class CertificateStore implements experimental.CertificateProvider {
   /** State of the files when they were last looked at. */
   #seen: string;
 
-  private constructor(store: Store, files: TrustFiles, options: WatchOptions, seen: string, current: Credentials) {
+  private constructor(store: Source, files: TrustFiles, options: WatchOptions, seen: string, current: Credentials) {
     this.#store = store;
     this.#files = files;
     this.#options = options;
@@ -73,7 +73,7 @@ export class CertificateStore implements experimental.CertificateProvider {
   }
 
   /** Reads the files and begins to watch them. @throws TrustError, StorageError for files that cannot be used */
-  static async open(store: Store, files: TrustFiles, options: WatchOptions = {}): Promise<CertificateStore> {
+  static async open(store: Source, files: TrustFiles, options: WatchOptions = {}): Promise<CertificateStore> {
     const seen = await stateOf(store, files);
     const credentials = await loadCredentials(store, files, (options.now ?? Date.now)());
     return new CertificateStore(store, files, options, seen, credentials);
@@ -141,8 +141,8 @@ export class CertificateStore implements experimental.CertificateProvider {
  * @throws TrustError `trust/pem`, `trust/key-mismatch`, `trust/wrong-authority`, `trust/identity`, `trust/expired`, `trust/not-yet-valid`
  * @throws StorageError
  */
-export async function loadCredentials(store: Store, files: TrustFiles, nowMs: number): Promise<Credentials> {
-  const text = async (path: string) => Buffer.from(await readWhole(store, path, PEM_BYTES_LIMIT)).toString("utf8");
+export async function loadCredentials(store: Source, files: TrustFiles, nowMs: number): Promise<Credentials> {
+  const text = async (path: Place) => Buffer.from(await readWhole(store, path, PEM_BYTES_LIMIT)).toString("utf8");
   const [chain, keyText, authorities] = await Promise.all([
     text(files.certificate),
     text(files.key),
@@ -179,7 +179,7 @@ function signedBy(certificate: X509Certificate, authority: X509Certificate): boo
 }
 
 /** Changes whenever one of the files does. */
-async function stateOf(store: Store, files: TrustFiles): Promise<string> {
+async function stateOf(store: Source, files: TrustFiles): Promise<string> {
   const states = [files.certificate, files.key, files.authority].map(async (path) => {
     const identity = await store.identity(path);
     return identity === undefined ? "nothing" : `${identity.sizeBytes} bytes, ${identity.version}`;

@@ -1,4 +1,4 @@
-import { readWhole, type Store, writeWhole } from "../storage/index.ts";
+import { type Files, type Place, readWhole, writeWhole } from "../storage/index.ts";
 import type { Secret } from "./secrets/index.ts";
 import { TokenBook, type TokenRecord, type TokenWish } from "./token-book.ts";
 
@@ -9,19 +9,19 @@ const BOOK_BYTES_LIMIT = 16 << 20;
  * it: after a crash it cannot be used for a second key. One process at a time may have it open.
  */
 export class TokenFile {
-  readonly #store: Store;
-  readonly #path: string;
+  readonly #store: Files;
+  readonly #path: Place;
   #book: TokenBook;
   #last: Promise<unknown> = Promise.resolve();
 
-  private constructor(store: Store, path: string, book: TokenBook) {
+  private constructor(store: Files, path: Place, book: TokenBook) {
     this.#store = store;
     this.#path = path;
     this.#book = book;
   }
 
   /** Nothing at `path` is an empty book. @throws TrustError `trust/token-book`, StorageError */
-  static async open(store: Store, path: string): Promise<TokenFile> {
+  static async open(store: Files, path: Place): Promise<TokenFile> {
     if ((await store.identity(path)) === undefined) return new TokenFile(store, path, new TokenBook());
     const text = Buffer.from(await readWhole(store, path, BOOK_BYTES_LIMIT)).toString("utf8");
     return new TokenFile(store, path, TokenBook.parse(text));

@@ -1,5 +1,6 @@
 import type { Assignment, AttemptKey, Plan, Slice, SlicePart, TensorTask } from "../merge/work/index.ts";
 import type { Assignment as AssignmentMessage } from "../proto/index.ts";
+import type { Place } from "../storage/index.ts";
 import { attemptOf, messageOfAttempt } from "./attempt-id.ts";
 import { dataOf, messageOfData } from "./data.ts";
 import { malformed } from "./errors.ts";
@@ -10,12 +11,12 @@ export interface PlanIndex {
   readonly plan: Plan;
   readonly slices: ReadonlyMap<string, Slice>;
   /** Places of plan.shards on this machine, in their order; empty strings where there are none. */
-  readonly shardPaths: readonly string[];
+  readonly shardPaths: readonly Place[];
   /** Parts of the tensors that are cut, by task, in range order. */
   readonly parts: ReadonlyMap<number, readonly SlicePart[]>;
 }
 
-export function indexPlan(plan: Plan, shardPaths: readonly string[]): PlanIndex {
+export function indexPlan(plan: Plan, shardPaths: readonly Place[]): PlanIndex {
   const parts = new Map<number, SlicePart[]>();
   for (const slice of plan.slices) {
     for (const part of slice.parts) {
@@ -33,13 +34,13 @@ export function messageOfAssignment(
   job: string,
   assignment: Assignment,
   leaseMs: number,
-  shardPaths: readonly string[],
+  shardPaths: readonly Place[],
 ): AssignmentMessage {
   const id = messageOfAttempt({ job, unit: assignment.unit, attempt: assignment.attempt });
   return { id, leaseMs: BigInt(Math.floor(leaseMs)), work: workOf(assignment, shardPaths) };
 }
 
-function workOf(assignment: Assignment, shardPaths: readonly string[]): NonNullable<AssignmentMessage["work"]> {
+function workOf(assignment: Assignment, shardPaths: readonly Place[]): NonNullable<AssignmentMessage["work"]> {
   switch (assignment.kind) {
     case "slice": {
       const { slice } = assignment;
@@ -68,7 +69,7 @@ function workOf(assignment: Assignment, shardPaths: readonly string[]): NonNulla
   }
 }
 
-function shardOf(path: string, shardPaths: readonly string[]): number {
+function shardOf(path: Place, shardPaths: readonly Place[]): number {
   const shard = shardPaths.indexOf(path);
   if (shard < 0) throw new Error(`${path} is no shard of the plan`);
   return shard;
@@ -116,7 +117,7 @@ function workFrom({ work }: AssignmentMessage, index: PlanIndex): Work {
     }
     case "sealSlices": {
       const { shard, ranges } = work.value;
-      const { path, sizeBytes } = placeOf(index, shard);
+      const { path, sizeBytes } = shardAt(index, shard);
       const checked = ranges.map((range) => {
         const offset = numberOf(range.offsetBytes, "an offset");
         const size = numberOf(range.sizeBytes, "a size");
@@ -126,7 +127,7 @@ function workFrom({ work }: AssignmentMessage, index: PlanIndex): Work {
       return { kind: "seal-slices", path, ranges: checked };
     }
     case "sealFile": {
-      const { path, sizeBytes } = placeOf(index, work.value.shard);
+      const { path, sizeBytes } = shardAt(index, work.value.shard);
       if (work.value.sizeBytes !== BigInt(sizeBytes))
         throw malformed(`a size of ${work.value.sizeBytes}, not ${sizeBytes}`);
       return { kind: "seal-file", path, sizeBytes };
@@ -162,10 +163,7 @@ function taskOf({ plan }: PlanIndex, task: number): TensorTask {
   return found;
 }
 
-function placeOf(
-  { plan, shardPaths }: PlanIndex,
-  shard: number,
-): { readonly path: string; readonly sizeBytes: number } {
+function shardAt({ plan, shardPaths }: PlanIndex, shard: number): { readonly path: Place; readonly sizeBytes: number } {
   const [found, path] = [plan.shards[shard], shardPaths[shard]];
   if (found === undefined || path === undefined) throw malformed(`shard ${shard}, which the plan does not have`);
   return { path, sizeBytes: found.sizeBytes };

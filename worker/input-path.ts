@@ -1,8 +1,10 @@
-const SCHEME = "input:";
+import { type Place, placeOf } from "../storage/index.ts";
+
+const SCHEME = "input://";
 
 /** Stands for a path where an input's file is on no disk of this machine. */
-export function inputPath(input: number, file: number): string {
-  return `${SCHEME}${input}/${file}`;
+export function inputPath(input: number, file: number): Place {
+  return placeOf(`${SCHEME}${input}/${file}`);
 }
 
 export function isInputPath(path: string): boolean {

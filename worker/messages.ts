@@ -1,5 +1,6 @@
 import type { Assignment, AttemptKey, JobDescription, Report } from "../merge/work/index.ts";
 import type { Computed, WorkerBudget } from "../runtime/index.ts";
+import type { Place } from "../storage/index.ts";
 
 /**
  * Where a slice's bytes go. "stream": to their place while they are computed, after a grant. "hold": into `buffer`, which
@@ -28,7 +29,7 @@ export interface ConnectionOptions {
   /** Said in every call; with TLS it is the name in the certificate. */
   readonly workerName: string;
   /** Paths of PEM files. Without them the connection is in the clear. */
-  readonly trust?: { readonly certificate: string; readonly key: string; readonly authority: string };
+  readonly trust?: { readonly certificate: Place; readonly key: Place; readonly authority: Place };
 }
 
 /** What goes from the process to one of its threads. Plain data. */

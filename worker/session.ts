@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { createEngine, type Engine } from "../merge/engines/index.ts";
 import { type Assignment, type AttemptKey, failureFrom, type SliceWork, textOfAttempt } from "../merge/work/index.ts";
 import { SliceWorker, type WorkerBudget } from "../runtime/index.ts";
-import type { Store } from "../storage/index.ts";
+import type { Files } from "../storage/index.ts";
 import { endThread } from "./end-thread.ts";
 import type { FromWorker, JobToBegin, ToWorker } from "./messages.ts";
 import { SignsOfLife } from "./signs-of-life.ts";
@@ -12,7 +12,7 @@ const TURN_MS = 5;
 
 type Order = ToWorker & { readonly type: "assign" };
 
-export interface SessionStore extends Pick<Store, "open"> {
+export interface SessionStore extends Pick<Files, "open" | "openForWriting"> {
   /** Called when the job has finished. */
   close?(): void;
 }

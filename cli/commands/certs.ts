@@ -1,6 +1,5 @@
 import { hostname } from "node:os";
-import { join } from "node:path";
-import { FileStore, readWhole, type Store, writeWhole } from "../../storage/index.ts";
+import { FileStore, join, type Place, placeOf, readWhole, type Source, writeWhole } from "../../storage/index.ts";
 import {
   type Authority,
   checkAuthority,
@@ -33,12 +32,13 @@ export interface CertsInitOptions {
 
 /** `deltaworks certs init DIR`: an authority of one's own, for development or a cluster without another. */
 export async function certsInitCommand(
-  [directory = ""]: readonly string[],
+  [folder = ""]: readonly string[],
   { days, json }: CertsInitOptions,
   io: Io,
 ): Promise<number> {
   try {
     const store = new FileStore();
+    const directory = placeOf(folder);
     const [certificate, key] = [join(directory, AUTHORITY_FILE), join(directory, AUTHORITY_KEY_FILE)];
     await checkAbsent(store, [certificate, key], "every certificate that it issued would be worth nothing");
     const authority = await createAuthority(Date.now(), days * DAY_MS);
@@ -73,17 +73,18 @@ export interface CertsIssueOptions {
 
 /** `deltaworks certs issue DIR`: a key and a certificate beside the authority in DIR. */
 export async function certsIssueCommand(
-  [directory = ""]: readonly string[],
+  [folder = ""]: readonly string[],
   options: CertsIssueOptions,
   io: Io,
 ): Promise<number> {
   try {
     const store = new FileStore();
+    const directory = placeOf(folder);
     const identity = { role: parseRole(options.role), name: parseName(options.name) };
     const hosts = hostsOf(identity, options.hosts);
     const authority = await readAuthority(store, directory);
-    const base = join(directory, `${identity.role}-${identity.name}`);
-    const [certificate, key] = [`${base}.pem`, `${base}-key.pem`];
+    const base = `${identity.role}-${identity.name}`;
+    const [certificate, key] = [join(directory, `${base}.pem`), join(directory, `${base}-key.pem`)];
     if (!options.overwrite) await checkAbsent(store, [certificate, key], "--overwrite replaces it");
     const issued = await issue(authority, identity, { nowMs: Date.now(), ttlMs: options.days * DAY_MS, hosts });
     await writeWhole(store, key, Buffer.from(issued.key.reveal()), { ownerOnly: true });
@@ -110,7 +111,7 @@ export async function certsShowCommand(
   io: Io,
 ): Promise<number> {
   try {
-    const text = await readText(new FileStore(), path);
+    const text = await readText(new FileStore(), placeOf(path));
     const shown = parseCertificates(text, path).map((certificate) => ({
       ...(certificate.ca ? { authority: true } : nameOf(() => identityIn(certificate))),
       names: certificate.subjectAltName ?? "",
@@ -131,7 +132,7 @@ export async function certsShowCommand(
 }
 
 /** The authority in a directory that `certs init` made. */
-export async function readAuthority(store: Store, directory: string): Promise<Authority> {
+export async function readAuthority(store: Source, directory: Place): Promise<Authority> {
   const authority = {
     certificate: await readText(store, join(directory, AUTHORITY_FILE)),
     key: new Secret(await readText(store, join(directory, AUTHORITY_KEY_FILE))),
@@ -140,7 +141,7 @@ export async function readAuthority(store: Store, directory: string): Promise<Au
   return authority;
 }
 
-async function readText(store: Store, path: string): Promise<string> {
+async function readText(store: Source, path: Place): Promise<string> {
   return Buffer.from(await readWhole(store, path, PEM_BYTES_LIMIT)).toString("utf8");
 }
 
@@ -168,7 +169,7 @@ function nameOf(
   }
 }
 
-async function checkAbsent(store: Store, paths: readonly string[], why: string): Promise<void> {
+async function checkAbsent(store: Source, paths: readonly Place[], why: string): Promise<void> {
   for (const path of paths) {
     if ((await store.identity(path)) === undefined) continue;
     throw new TrustError("trust/exists", `${path} is there already; ${why}`, {

@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
-import { join, resolve } from "node:path";
 import { credentials as channel } from "@grpc/grpc-js";
 import { pino } from "pino";
 import { keepHeapSmall } from "../../app/index.ts";
@@ -21,7 +20,19 @@ import { hashRanges } from "../../output/index.ts";
 import { SURVEY_ELEMENTS } from "../../plan/index.ts";
 import { EnrollmentService, JobsService } from "../../proto/index.ts";
 import { JobCoordinator, type JobJournals, jobsHandlers, parseRoot, Roots } from "../../service/index.ts";
-import { FileStore, freeBytes, linkless, readWhole, type Store, writeWhole } from "../../storage/index.ts";
+import {
+  FileStore,
+  type Files,
+  freeBytes,
+  join,
+  linkless,
+  type Place,
+  placeOf,
+  readWhole,
+  type Source,
+  wholePlace,
+  writeWhole,
+} from "../../storage/index.ts";
 import {
   channelCredentials,
   checkRole,
@@ -94,7 +105,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
   try {
     const faults = brokenRules(coordinatorRules, options);
     if (faults.length > 0) return reportFaults(io, faults, options.json);
-    const state = resolve(options.state);
+    const state = wholePlace(placeOf(options.state));
     await store.makeDirectory(state);
     const lock = await store.lock(join(state, "lock"));
     open.push(() => lock.release());
@@ -102,7 +113,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
     const name = { state: await stateName(store, join(state, "name")), start: startNumber };
     const roots = await Roots.open(
       store,
-      options.root.map((text) => parseRoot(text, process.cwd())),
+      options.root.map((text) => parseRoot(text, placeOf(process.cwd()))),
     );
     const listened = await openListen(store, options.listen, ["coordinator"], options, {
       onChange: ({ identity }) => say("certificates changed", { until: new Date(identity.notAfterMs).toISOString() }),
@@ -200,7 +211,9 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
       connectionMs: Math.min(CONNECTION_MS_MAX, options.certificateTtl / 6),
       services,
       credentials: listened.credentials,
-      descriptors: options.reflection ? await readWhole(store, descriptors.pathname, DESCRIPTORS_BYTES_MAX) : undefined,
+      descriptors: options.reflection
+        ? await readWhole(store, placeOf(descriptors.pathname), DESCRIPTORS_BYTES_MAX)
+        : undefined,
     });
     const port = await server.listen(options.listen).catch((error: unknown) => {
       throw notListening("--listen", options.listen, error);
@@ -228,7 +241,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
 
 /** Queue and journals in JetStream, where a server is named: several coordinators may share them. */
 async function openShared(
-  store: Store,
+  store: Source,
   options: CoordinatorOptions,
   say: (event: string, facts: Readonly<Record<string, unknown>>) => void,
 ) {
@@ -287,7 +300,7 @@ class Callers {
 }
 
 /** How often a coordinator has begun with this state, this time included. */
-async function countStart(store: Store, path: string): Promise<number> {
+async function countStart(store: Files, path: Place): Promise<number> {
   const there = (await store.identity(path)) !== undefined;
   const before = there ? Number(Buffer.from(await readWhole(store, path, COUNTER_BYTES_MAX)).toString()) : 0;
   const now = (Number.isSafeInteger(before) ? before : 0) + 1;
@@ -296,7 +309,7 @@ async function countStart(store: Store, path: string): Promise<number> {
 }
 
 /** Unlike that of any other state; made once. */
-async function stateName(store: Store, path: string): Promise<string> {
+async function stateName(store: Files, path: Place): Promise<string> {
   const there = (await store.identity(path)) !== undefined;
   const found = there ? Buffer.from(await readWhole(store, path, COUNTER_BYTES_MAX)).toString() : "";
   if (/^[0-9a-f]{16}$/.test(found)) return found;

@@ -1,5 +1,5 @@
 import type { Checkpoint, TensorEntry } from "../../checkpoint/index.ts";
-import { FileStore, type Store, type StoredFile } from "../../storage/index.ts";
+import { FileStore, type Place, placeOf, type Readable, type Source } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { reportError } from "../report-error.ts";
@@ -30,7 +30,7 @@ interface Side {
 /** `deltaworks diff A B`: exit 0 if all tensors have equal names, dtypes, shapes and bits, else 1. */
 export async function diffCommand([a = "", b = ""]: readonly string[], { json }: DiffOptions, io: Io): Promise<number> {
   try {
-    const results = await compareAll(a, b, (result) => {
+    const results = await compareAll(placeOf(a), placeOf(b), (result) => {
       if (json) io.stdout(`${JSON.stringify(result)}\n`);
     });
     const different = results.filter((result) => !isEqual(result));
@@ -43,11 +43,7 @@ export async function diffCommand([a = "", b = ""]: readonly string[], { json }:
   }
 }
 
-async function compareAll(
-  a: string,
-  b: string,
-  tell: (result: TensorResult) => void,
-): Promise<readonly TensorResult[]> {
+async function compareAll(a: Place, b: Place, tell: (result: TensorResult) => void): Promise<readonly TensorResult[]> {
   const store = new FileStore();
   const left = new OpenTensors(store, await openPath(store, a));
   const right = new OpenTensors(store, await openPath(store, b));
@@ -103,11 +99,11 @@ function resultText(different: readonly TensorResult[], count: number): string {
 
 /** The tensors of a checkpoint, with files that are opened once, when first needed. */
 class OpenTensors {
-  readonly #store: Store;
+  readonly #store: Source;
   readonly #checkpoint: Checkpoint;
-  readonly #files = new Map<number, StoredFile>();
+  readonly #files = new Map<number, Readable>();
 
-  constructor(store: Store, checkpoint: Checkpoint) {
+  constructor(store: Source, checkpoint: Checkpoint) {
     this.#store = store;
     this.#checkpoint = checkpoint;
   }
@@ -120,12 +116,12 @@ class OpenTensors {
     return this.#checkpoint.tensors.get(name);
   }
 
-  async fileOf(entry: TensorEntry): Promise<StoredFile> {
+  async fileOf(entry: TensorEntry): Promise<Readable> {
     const open = this.#files.get(entry.file);
     if (open !== undefined) return open;
     const path = this.#checkpoint.files[entry.file]?.path;
     if (path === undefined) throw new Error(`tensor ${entry.name} is in no file of the checkpoint`);
-    const file = await this.#store.open(path, "read");
+    const file = await this.#store.open(path);
     this.#files.set(entry.file, file);
     return file;
   }

@@ -1,4 +1,3 @@
-import { join, resolve } from "node:path";
 import { openJobLog, resourcesFor, workerThreads } from "../../app/index.ts";
 import { runMergeJob } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
@@ -7,7 +6,16 @@ import { WORK_DIRECTORY } from "../../output/index.ts";
 import { estimateOf } from "../../plan/index.ts";
 import { outlineOf, prepareText, readRecipe } from "../../prepare/index.ts";
 import { recipeTextUpTo } from "../../recipe/index.ts";
-import { FileStore, freeBytes, type Store } from "../../storage/index.ts";
+import {
+  FileStore,
+  type Files,
+  freeBytes,
+  join,
+  maybePlaceOf,
+  type Place,
+  placeOf,
+  wholePlace,
+} from "../../storage/index.ts";
 import type { EngineChoice } from "../../worker/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -34,10 +42,11 @@ export interface MergeOptions extends PlanningOptions, TakeOverOptions {
 
 /** `deltaworks merge RECIPE OUT` */
 export async function mergeCommand(
-  [recipePath = "", outPath = ""]: readonly string[],
+  [recipeText = "", outText = ""]: readonly string[],
   options: MergeOptions,
   io: Io,
 ): Promise<number> {
+  const [recipePath, outPath] = [placeOf(recipeText), placeOf(outText)];
   const store = new FileStore({ blocking: false, takeOver: options.takeOver });
   try {
     const text = await readRecipe(store, recipePath);
@@ -62,22 +71,22 @@ export async function mergeCommand(
 }
 
 /** NAME=DIR; NAME alone goes beside the output. */
-function keptAs(keep: string, outPath: string): readonly [name: string, folder: string] {
+function keptAs(keep: string, outPath: Place): readonly [name: string, folder: Place] {
   const equals = keep.indexOf("=");
   return equals < 0
-    ? [keep, `${outPath.replace(/[/\\]+$/, "")}-${keep}`]
-    : [keep.slice(0, equals), keep.slice(equals + 1)];
+    ? [keep, placeOf(`${outPath.replace(/[/\\]+$/, "")}-${keep}`)]
+    : [keep.slice(0, equals), placeOf(keep.slice(equals + 1))];
 }
 
 async function mergeText(
-  store: Store,
+  store: Files,
   recipeText: string,
-  recipePath: string,
-  outPath: string,
+  recipePath: Place,
+  outPath: Place,
   options: MergeOptions,
   io: Io,
 ): Promise<number> {
-  const out = resolve(outPath);
+  const out = wholePlace(outPath);
   const started = performance.now();
   const seconds = () => (performance.now() - started) / 1000;
   let log: ReturnType<typeof openJobLog> | undefined;
@@ -91,8 +100,8 @@ async function mergeText(
       allowUnknownKeys: options.allowUnknownKeys,
       allowVocabularyMismatch: options.allowVocabularyMismatch,
       cutEmbeddings: options.cutEmbeddings,
-      modelsRoot: options.modelsRoot,
-      cwd: process.cwd(),
+      modelsRoot: maybePlaceOf(options.modelsRoot),
+      cwd: placeOf(process.cwd()),
       environment: process.env,
     });
     if (!options.quiet) printWarnings(io, prepared.warnings, options.json);

@@ -1,9 +1,9 @@
 import { type Checkpoint, locateModel, openCheckpoint } from "../../checkpoint/index.ts";
-import type { Store } from "../../storage/index.ts";
+import { type Place, placeOf, type Source } from "../../storage/index.ts";
 
 /** A checkpoint to look at: a folder, a .safetensors file, or `owner/name[@revision]` in the Hub's cache. */
-export async function openPath(store: Store, path: string): Promise<Checkpoint> {
-  const cwd = process.cwd();
+export async function openPath(store: Source, path: Place): Promise<Checkpoint> {
+  const cwd = placeOf(process.cwd());
   const surroundings = { cwd, recipeDirectory: cwd, environment: process.env };
   const at = path.lastIndexOf("@");
   // A folder may have an @ in its name.

@@ -2,7 +2,7 @@ import { resourcesFor } from "../../app/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
 import { estimateOf } from "../../plan/index.ts";
 import { outlineOf, prepare } from "../../prepare/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, maybePlaceOf, placeOf } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { outlineText, planDetails, planSummary } from "../plan-text.ts";
@@ -18,7 +18,7 @@ export interface PlanOptions extends PlanningOptions {
 /** `deltaworks plan RECIPE`: what a merge would do; reads headers only. */
 export async function planCommand([recipePath = ""]: readonly string[], options: PlanOptions, io: Io): Promise<number> {
   try {
-    const prepared = await prepare(new FileStore({ blocking: false }), recipePath, {
+    const prepared = await prepare(new FileStore({ blocking: false }), placeOf(recipePath), {
       seed: options.randomSeed,
       sliceBytes: options.sliceSize,
       shardBytes: options.shardSize,
@@ -26,8 +26,8 @@ export async function planCommand([recipePath = ""]: readonly string[], options:
       allowUnknownKeys: options.allowUnknownKeys,
       allowVocabularyMismatch: options.allowVocabularyMismatch,
       cutEmbeddings: options.cutEmbeddings,
-      modelsRoot: options.modelsRoot,
-      cwd: process.cwd(),
+      modelsRoot: maybePlaceOf(options.modelsRoot),
+      cwd: placeOf(process.cwd()),
       environment: process.env,
     });
     const { plan, digest } = prepared;

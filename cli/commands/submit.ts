@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { basename } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { readRecipe } from "../../prepare/index.ts";
 import type { Job, JobsClient, MergeOptions } from "../../proto/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, nameOf, placeOf } from "../../storage/index.ts";
 import { maybePlace } from "../../wire/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -36,10 +35,11 @@ const AGAIN_MS = 2000;
 
 /** `deltaworks submit RECIPE OUT` */
 export function submitCommand(
-  [recipePath = "", out = ""]: readonly string[],
+  [recipeText = "", out = ""]: readonly string[],
   options: SubmitOptions,
   io: Io,
 ): Promise<number> {
+  const recipePath = placeOf(recipeText);
   return withJobs(options, io, async (connection) => {
     const recipe = await readRecipe(new FileStore(), recipePath);
     const request = {
@@ -47,7 +47,7 @@ export function submitCommand(
       name: options.name ?? "",
       priority: options.priority,
       recipe,
-      recipeName: basename(recipePath),
+      recipeName: nameOf(recipePath),
       output: outputOf(out),
       options: mergeOptionsOf(options),
     };

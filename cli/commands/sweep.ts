@@ -1,11 +1,23 @@
-import { basename, dirname, join, resolve } from "node:path";
 import { type Resources, resourcesFor, SWEEP_MERGE_BYTES, SweepPool, sweepWidth } from "../../app/index.ts";
 import { bytesToWrite, type Outcome, runMergeJob, spaceWarning } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
 import { type Prepared, prepareText, readRecipe } from "../../prepare/index.ts";
 import { checkFaults, type Fault, filledRecipe, parseSweep, type Sweep, type SweepPoint } from "../../recipe/index.ts";
-import { FileStore, freeBytes, type Store } from "../../storage/index.ts";
+import {
+  FileStore,
+  type Files,
+  freeBytes,
+  join,
+  maybePlaceOf,
+  nameOf,
+  type Place,
+  parentOf,
+  placeFrom,
+  placeOf,
+  type Source,
+  wholePlace,
+} from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { ProgressReport } from "../progress.ts";
@@ -20,7 +32,7 @@ export type SweepOptions = Omit<MergeOptions, "logLevel" | "keep">;
 /** A merge of the sweep: what it will be, and where. */
 interface Planned {
   readonly point: SweepPoint;
-  readonly out: string;
+  readonly out: Place;
   readonly prepared: Prepared;
 }
 
@@ -33,16 +45,17 @@ interface Made {
 
 /** `deltaworks sweep SWEEP [OUT]`: many merges that share their inputs; every input byte is read once for all of them. */
 export async function sweepCommand(
-  [sweepPath = "", outPath]: readonly string[],
+  [sweepText = "", outText]: readonly string[],
   options: SweepOptions,
   io: Io,
 ): Promise<number> {
+  const sweepPath = placeOf(sweepText);
   const store = new FileStore({ blocking: false, takeOver: options.takeOver });
   const started = performance.now();
   const signals = new Signals();
   try {
     const sweep = await readSweep(store, sweepPath, io, options.json);
-    const root = resolve(outPath ?? sweep.out ?? basename(sweepPath).replace(/\.ya?ml$/i, ""));
+    const root = wholePlace(placeOf(outText ?? sweep.out ?? nameOf(sweepPath).replace(/\.ya?ml$/i, "")));
     const planned = await planAll(store, sweep, sweepPath, root, options);
     const warned = new Set<string>();
     for (const { prepared } of planned) {
@@ -70,7 +83,7 @@ export async function sweepCommand(
   }
 }
 
-async function readSweep(store: Store, path: string, io: Io, json: boolean): Promise<Sweep> {
+async function readSweep(store: Source, path: Place, io: Io, json: boolean): Promise<Sweep> {
   const { sweep, faults, warnings } = parseSweep(await readRecipe(store, path), path);
   checkFaults(faults);
   printWarnings(io, warnings, json);
@@ -80,23 +93,23 @@ async function readSweep(store: Store, path: string, io: Io, json: boolean): Pro
 
 /** Plans every merge before any is begun: a fault in the last of them is told before bytes are computed. */
 async function planAll(
-  store: Store,
+  store: Source,
   sweep: Sweep,
-  sweepPath: string,
-  root: string,
+  sweepPath: Place,
+  root: Place,
   options: SweepOptions,
 ): Promise<Planned[]> {
-  const folder = dirname(resolve(sweepPath));
+  const folder = parentOf(wholePlace(sweepPath));
   const texts = await Promise.all(
     sweep.recipes.map(async (recipe) =>
       "text" in recipe
         ? { text: recipe.text, path: sweepPath }
-        : { text: await readRecipe(store, resolve(folder, recipe.path)), path: resolve(folder, recipe.path) },
+        : { text: await readRecipe(store, placeFrom(folder, recipe.path)), path: placeFrom(folder, recipe.path) },
     ),
   );
   const planned: Planned[] = [];
   for (const point of sweep.points) {
-    const { text, path } = texts[point.recipe] ?? { text: "", path: "" };
+    const { text, path } = texts[point.recipe] ?? { text: "", path: folder };
     const filled = filledRecipe(text, point.values);
     checkFaults(placeholderFaults(sweep, sweepPath, point, filled));
     const prepared = await prepareText(store, filled.text, path, {
@@ -107,8 +120,8 @@ async function planAll(
       allowUnknownKeys: options.allowUnknownKeys,
       allowVocabularyMismatch: options.allowVocabularyMismatch,
       cutEmbeddings: options.cutEmbeddings,
-      modelsRoot: options.modelsRoot,
-      cwd: process.cwd(),
+      modelsRoot: maybePlaceOf(options.modelsRoot),
+      cwd: placeOf(process.cwd()),
       environment: process.env,
     });
     planned.push({ point, out: join(root, point.name), prepared });
@@ -117,7 +130,7 @@ async function planAll(
 }
 
 /** All outputs together must have room; those that were begun before have taken some of theirs. @throws JobError `coordinator/no-space` */
-async function checkSpace(store: Store, root: string, planned: readonly Planned[]): Promise<void> {
+async function checkSpace(store: Source, root: Place, planned: readonly Planned[]): Promise<void> {
   let needed = 0;
   for (const { out, prepared } of planned)
     if ((await store.identity(out)) === undefined) needed += bytesToWrite(prepared);
@@ -151,7 +164,7 @@ function placeholderFaults(
 }
 
 async function runBatch(
-  store: Store,
+  store: Files,
   planned: readonly Planned[],
   resources: Resources,
   options: SweepOptions,

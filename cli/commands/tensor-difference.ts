@@ -1,6 +1,6 @@
 import { type Dtype, dtypeBytes, isDtype, isOpaqueDtype, type TensorEntry } from "../../checkpoint/index.ts";
 import { f32FromBf16, f32FromE4m3, f32FromE5m2, f32FromF16 } from "../../merge/math/index.ts";
-import type { StoredFile } from "../../storage/index.ts";
+import type { Readable } from "../../storage/index.ts";
 
 const CHUNK_ELEMENTS = 1024 * 1024;
 
@@ -17,7 +17,7 @@ export interface TensorDifference {
 
 export interface TensorPlace {
   readonly entry: TensorEntry;
-  readonly file: StoredFile;
+  readonly file: Readable;
 }
 
 /** Compares two tensors of equal shape as bytes and, if those differ, as numbers in float64, a chunk at a time. */

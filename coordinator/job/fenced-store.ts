@@ -1,4 +1,4 @@
-import type { Store, StoredFile } from "../../storage/index.ts";
+import type { Files, StoredFile } from "../../storage/index.ts";
 
 /**
  * The store of a coordinator that may not be the only one: before each call that changes anything it asks whether it still leads. One
@@ -6,31 +6,30 @@ import type { Store, StoredFile } from "../../storage/index.ts";
  * Between the answer and the call there is a moment left; what can be done in it is a call, not the rest of the work.
  * @throws what `confirm` throws
  */
-export function fencedStore(store: Store, confirm: () => Promise<void>): Store {
+export function fencedStore(store: Files, confirm: () => Promise<void>): Files {
   const fenced = async <T>(call: () => Promise<T>): Promise<T> => {
     await confirm();
     return call();
   };
   return {
-    open: async (path, mode, options) => {
-      if (mode === "read") return store.open(path, mode, options);
-      return fencedFile(await fenced(() => store.open(path, mode, options)), fenced);
-    },
-    identity: (path) => store.identity(path),
-    list: (directory) => store.list(directory),
+    open: (place, options) => store.open(place, options),
+    openForWriting: async (place, options) =>
+      fencedFile(await fenced(() => store.openForWriting(place, options)), fenced),
+    identity: (place) => store.identity(place),
+    list: (folder) => store.list(folder),
     rename: (from, to) => fenced(() => store.rename(from, to)),
-    remove: (path) => fenced(() => store.remove(path)),
-    removeDirectory: (path) => fenced(() => store.removeDirectory(path)),
-    makeDirectory: (path) => fenced(() => store.makeDirectory(path)),
-    syncDirectory: (path) => store.syncDirectory(path),
-    realPath: (path) => store.realPath(path),
-    lock: (path, options) => store.lock(path, options),
+    remove: (place) => fenced(() => store.remove(place)),
+    removeDirectory: (place) => fenced(() => store.removeDirectory(place)),
+    makeDirectory: (place) => fenced(() => store.makeDirectory(place)),
+    syncDirectory: (place) => store.syncDirectory(place),
+    realPlace: (place) => store.realPlace(place),
+    lock: (place, options) => store.lock(place, options),
   };
 }
 
 function fencedFile(file: StoredFile, fenced: <T>(call: () => Promise<T>) => Promise<T>): StoredFile {
   return {
-    path: file.path,
+    place: file.place,
     identity: () => file.identity(),
     read: (offsetBytes, into) => file.read(offsetBytes, into),
     write: (offsetBytes, bytes) => fenced(() => file.write(offsetBytes, bytes)),

@@ -11,6 +11,7 @@ import {
   type UnitId,
   type WorkerId,
 } from "../../merge/work/index.ts";
+import type { Place } from "../../storage/index.ts";
 import {
   type Counter,
   type Effect,
@@ -97,7 +98,7 @@ export interface Progress {
 
 export interface JobRunnerOptions {
   readonly plan: Plan;
-  readonly shardPaths: readonly string[];
+  readonly shardPaths: readonly Place[];
   /** Elements of a cut tensor that one worker surveys at once. */
   readonly surveyElements: number;
   readonly limits: Limits;

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { join } from "node:path";
 import type { Checkpoint, ModelOrigin } from "../../checkpoint/index.ts";
 import {
   checkSameState,
@@ -25,7 +24,7 @@ import {
   stageDocuments,
   WORK_DIRECTORY,
 } from "../../output/index.ts";
-import type { Store } from "../../storage/index.ts";
+import { type Files, join, type Place } from "../../storage/index.ts";
 import {
   type Epoch,
   type EpochJournal,
@@ -67,9 +66,9 @@ export type JobInput = JobDescription["inputs"][number] & {
 };
 
 export interface MergeJobOptions {
-  readonly store: Store;
+  readonly store: Files;
   /** The output directory, absolute. */
-  readonly out: string;
+  readonly out: Place;
   readonly plan: Plan;
   readonly digest: string;
   readonly recipeText: string;
@@ -162,7 +161,7 @@ export async function runMergeJob(options: MergeJobOptions): Promise<Outcome> {
   }
 }
 
-async function runLocked(options: MergeJobOptions, work: string, open: () => Promise<OpenJournal>): Promise<Outcome> {
+async function runLocked(options: MergeJobOptions, work: Place, open: () => Promise<OpenJournal>): Promise<Outcome> {
   const journal = await open();
   const isShared = options.openJournal !== undefined;
   try {
@@ -175,7 +174,7 @@ async function runLocked(options: MergeJobOptions, work: string, open: () => Pro
 /** Under a lock: looks first, and takes the job over only where there is something to do. */
 async function runAlone(
   options: MergeJobOptions,
-  work: string,
+  work: Place,
   found: OpenJournal,
   open: () => Promise<OpenJournal>,
 ): Promise<Outcome> {
@@ -205,7 +204,7 @@ async function runAlone(
 }
 
 /** Others may lead, and have ended the job a moment ago: what there is to do is known to whoever has taken over. */
-async function runShared(given: MergeJobOptions, work: string, journal: OpenJournal): Promise<Outcome> {
+async function runShared(given: MergeJobOptions, work: Place, journal: OpenJournal): Promise<Outcome> {
   const keeper = await journal.keeper?.();
   const leader = await takeOver(journal, about(given, true, keeper), given.seams?.holder);
   const options = { ...given, store: fencedStore(given.store, () => leader.confirm()) };
@@ -231,7 +230,7 @@ async function runShared(given: MergeJobOptions, work: string, journal: OpenJour
 
 async function runLed(
   options: MergeJobOptions,
-  work: string,
+  work: Place,
   parts: Omit<Led, "isAlone">,
   history: JobHistory,
   claim: Claim,
@@ -269,13 +268,13 @@ function alreadyComplete({ observer, plan }: MergeJobOptions, { tornBytes, lostR
 }
 
 /** Whether nobody will go on with what an earlier job left. @throws JobError `coordinator/other-job` */
-async function checkStage({ store, out, owner, restart, overwrite }: MergeJobOptions, work: string): Promise<void> {
+async function checkStage({ store, out, owner, restart, overwrite }: MergeJobOptions, work: Place): Promise<void> {
   const [stage, journal] = [join(work, STAGE_NAME), join(work, JOURNAL_NAME)];
   if (owner !== undefined) await checkStageIsFree(store, { out, stage, journal }, owner, restart || overwrite);
 }
 
 /** What an earlier job left is removed. */
-async function makeFresh({ store, out, owner }: MergeJobOptions, work: string): Promise<void> {
+async function makeFresh({ store, out, owner }: MergeJobOptions, work: Place): Promise<void> {
   await makeDurableDirectory(store, out);
   await makeDurableDirectory(store, work);
   if (owner !== undefined) await store.remove(join(work, JOURNAL_NAME));
@@ -347,7 +346,7 @@ interface Led {
 
 async function resume(
   options: MergeJobOptions,
-  work: string,
+  work: Place,
   { journal, leader, records, isAlone, before = [] }: Led,
   history: JobHistory,
 ): Promise<Outcome> {
@@ -476,7 +475,7 @@ async function earlierGrants(
  */
 async function whoWritesInStage(
   options: MergeJobOptions,
-  work: string,
+  work: Place,
   history: JobHistory,
   epochs: readonly EpochFacts[],
   journal: OpenJournal,
@@ -531,7 +530,7 @@ async function checkInputsInPlace({ store, inputs }: MergeJobOptions): Promise<v
 /** Documents and records into the stage beside the sealed shards; all files of the output. */
 async function stageRest(
   options: MergeJobOptions,
-  stage: string,
+  stage: Place,
   sealed: SealedShards,
   { number, holder }: Epoch,
 ): Promise<OutputFile[]> {
@@ -573,7 +572,7 @@ async function hashInputs({ store, inputs }: MergeJobOptions): Promise<string[][
   return hashes;
 }
 
-async function discard(store: Store, work: string): Promise<void> {
+async function discard(store: Files, work: Place): Promise<void> {
   await removeTree(store, join(work, STAGE_NAME));
   await store.remove(join(work, JOURNAL_NAME));
   await store.syncDirectory(work);

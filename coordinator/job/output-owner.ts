@@ -1,5 +1,4 @@
-import { join } from "node:path";
-import { readWhole, type Store, writeWhole } from "../../storage/index.ts";
+import { type Files, join, type Place, readWhole, type Source, writeWhole } from "../../storage/index.ts";
 import { lookAt, openFileJournal } from "../journal/index.ts";
 import { JobError } from "./errors.ts";
 import { readHistory } from "./records.ts";
@@ -17,14 +16,14 @@ const OWNER_NAME = ".owner";
 const OWNER_BYTES_MAX = 1024;
 
 /** Whose stage it is; undefined where it is that of the journal beside it, or there is none. */
-async function ownerOf(store: Store, stage: string): Promise<string | undefined> {
+async function ownerOf(store: Source, stage: Place): Promise<string | undefined> {
   const path = join(stage, OWNER_NAME);
   if ((await store.identity(path)) === undefined) return undefined;
   return Buffer.from(await readWhole(store, path, OWNER_BYTES_MAX)).toString();
 }
 
 /** For those who come after. The stage is there. */
-export function noteOwner(store: Store, stage: string, { name }: OutputOwner): Promise<void> {
+export function noteOwner(store: Files, stage: Place, { name }: OutputOwner): Promise<void> {
   return writeWhole(store, join(stage, OWNER_NAME), Buffer.from(name));
 }
 
@@ -34,8 +33,8 @@ export function noteOwner(store: Store, stage: string, { name }: OutputOwner): P
  * @throws JobError `coordinator/other-job`
  */
 export async function checkStageIsFree(
-  store: Store,
-  { out, stage, journal }: { readonly out: string; readonly stage: string; readonly journal: string },
+  store: Files,
+  { out, stage, journal }: { readonly out: string; readonly stage: Place; readonly journal: Place },
   owner: OutputOwner,
   mayDiscard: boolean,
 ): Promise<void> {
@@ -59,7 +58,7 @@ export async function checkStageIsFree(
 }
 
 /** For merges whose journal lies in the output: the stage must be theirs. @throws JobError `coordinator/other-job` */
-export async function checkNoOwner(store: Store, out: string, stage: string): Promise<void> {
+export async function checkNoOwner(store: Source, out: string, stage: Place): Promise<void> {
   const other = await ownerOf(store, stage);
   if (other === undefined) return;
   throw new JobError("coordinator/other-job", `${out} holds the unfinished work of job ${other} of a coordinator`, {

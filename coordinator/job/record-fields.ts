@@ -1,5 +1,5 @@
 import type { Failure, InputFile, Json, WorkerId } from "../../merge/work/index.ts";
-import { fileVersion } from "../../storage/index.ts";
+import { fileVersion, placeOf } from "../../storage/index.ts";
 import type { Vote } from "../core/index.ts";
 import { badRecord } from "./journal-data.ts";
 
@@ -107,7 +107,7 @@ export function publishedFileIn(fields: RecordFields): PublishedFile {
 
 export function inputFileIn(fields: RecordFields): InputFile {
   return {
-    path: fields.text("path"),
+    path: placeOf(fields.text("path")),
     sizeBytes: fields.count("sizeBytes"),
     // Journals of 0.1.0 have what a file's version was made of.
     version: fields.has("version")

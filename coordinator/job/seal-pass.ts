@@ -1,5 +1,6 @@
 import type { Plan, SealWork, Slice, UnitId } from "../../merge/work/index.ts";
 import { damagedSlices, type SealUnit, sealWork } from "../../output/index.ts";
+import type { Place } from "../../storage/index.ts";
 import { unitOf } from "./specification.ts";
 
 /** The shards as they were read back. */
@@ -16,7 +17,7 @@ export class SealPass {
   readonly #found = new Map<UnitId, readonly string[]>();
 
   /** `pass`: from 1; a slice that is damaged makes another one. */
-  constructor(plan: Plan, shardPaths: readonly string[], pass: number) {
+  constructor(plan: Plan, shardPaths: readonly Place[], pass: number) {
     this.#plan = plan;
     this.#shardPaths = shardPaths;
     const work = pass === 0 ? [] : sealWork(plan, shardPaths);

@@ -1,17 +1,16 @@
-import { dirname, join } from "node:path";
 import type { Plan } from "../../merge/work/index.ts";
 import { shardPreamble } from "../../plan/index.ts";
-import { StorageError, type Store } from "../../storage/index.ts";
+import { type Files, join, type Place, parentOf, StorageError } from "../../storage/index.ts";
 
 /** Makes the stage ready: every shard there, of its full size, its header durable. Returns the shards that had to be made. */
-export async function prepareStage(store: Store, stage: string, plan: Plan): Promise<readonly number[]> {
+export async function prepareStage(store: Files, stage: Place, plan: Plan): Promise<readonly number[]> {
   await makeDurableDirectory(store, stage);
   const made: number[] = [];
   for (const [index, shard] of plan.shards.entries()) {
     const path = join(stage, shard.name);
     const there = await store.identity(path);
     if (there?.sizeBytes !== shard.sizeBytes) made.push(index);
-    const file = await store.open(path, "write");
+    const file = await store.openForWriting(path);
     try {
       await file.write(0, shardPreamble(shard.header));
       if (there?.sizeBytes !== shard.sizeBytes) await file.truncate(shard.sizeBytes);
@@ -25,10 +24,10 @@ export async function prepareStage(store: Store, stage: string, plan: Plan): Pro
 }
 
 /** Makes a directory, with its parents, whose names survive a power loss: without that all that is put there would not. */
-export async function makeDurableDirectory(store: Store, directory: string): Promise<void> {
-  const parents = [dirname(directory)];
-  for (let parent = dirname(directory); (await store.identity(parent)) === undefined; parent = dirname(parent)) {
-    parents.push(dirname(parent));
+export async function makeDurableDirectory(store: Files, directory: Place): Promise<void> {
+  const parents = [parentOf(directory)];
+  for (let parent = parentOf(directory); (await store.identity(parent)) === undefined; parent = parentOf(parent)) {
+    parents.push(parentOf(parent));
   }
   await store.makeDirectory(directory);
   // The nearest parent also where the directory is there: a run that was killed may have made it and no more.
@@ -43,7 +42,7 @@ export async function makeDurableDirectory(store: Store, directory: string): Pro
 }
 
 /** Removes a directory and all that is in it. Nothing there is no error. */
-export async function removeTree(store: Store, directory: string): Promise<void> {
+export async function removeTree(store: Files, directory: Place): Promise<void> {
   if ((await store.identity(directory)) === undefined) return;
   for (const { name, kind } of await store.list(directory)) {
     const path = join(directory, name);

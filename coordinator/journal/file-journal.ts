@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { dirname } from "node:path";
-import { StorageError, type Store, type StoredFile } from "../../storage/index.ts";
+import { type Files, type Place, parentOf, StorageError, type StoredFile } from "../../storage/index.ts";
 import { JournalError } from "./errors.ts";
 import { type Entry, type Journal, type JournalRecord, nothingYet, type Sequence } from "./journal.ts";
 import { linesOf } from "./lines.ts";
@@ -19,11 +18,11 @@ export interface FileJournal extends Journal {
  * other by a lock of the job's; the journal takes none. Opening reads the file through: see recover.ts.
  * @throws JournalError `journal/corrupt`, `journal/other-version`; StorageError
  */
-export async function openFileJournal(store: Store, path: string): Promise<FileJournal> {
-  const file = await store.open(path, "write");
+export async function openFileJournal(store: Files, path: Place): Promise<FileJournal> {
+  const file = await store.openForWriting(path);
   try {
     const recovered = await recover(file, path);
-    await store.syncDirectory(dirname(path));
+    await store.syncDirectory(parentOf(path));
     return new OpenFileJournal(file, path, recovered);
   } catch (error) {
     await file.close().catch(() => undefined); // the first error tells more

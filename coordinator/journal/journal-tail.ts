@@ -1,4 +1,4 @@
-import type { Store } from "../../storage/index.ts";
+import type { Place, Source } from "../../storage/index.ts";
 import { EpochView } from "./epoch.ts";
 import type { JournalRecord, Sequence } from "./journal.ts";
 import { linesOf } from "./lines.ts";
@@ -9,12 +9,12 @@ import { headerLine, maybeRecord } from "./record.ts";
  * durable yet may be among them.
  */
 export class JournalTail {
-  readonly #store: Store;
-  readonly #path: string;
+  readonly #store: Source;
+  readonly #path: Place;
   readonly #view = new EpochView();
   #offsetBytes = headerLine.length;
 
-  constructor(store: Store, path: string) {
+  constructor(store: Source, path: Place) {
     this.#store = store;
     this.#path = path;
   }
@@ -23,7 +23,7 @@ export class JournalTail {
   async *next(): AsyncGenerator<JournalRecord> {
     const { sizeBytes = 0 } = (await this.#store.identity(this.#path)) ?? {};
     if (sizeBytes <= this.#offsetBytes) return;
-    const file = await this.#store.open(this.#path, "read");
+    const file = await this.#store.open(this.#path);
     try {
       for await (const { bytes, endBytes } of linesOf(file, this.#offsetBytes, sizeBytes)) {
         const record = maybeRecord(bytes);

@@ -1,4 +1,4 @@
-import type { StoredFile } from "../../storage/index.ts";
+import type { Readable } from "../../storage/index.ts";
 import { MAX_LINE_BYTES } from "./record.ts";
 
 export interface Line {
@@ -13,7 +13,7 @@ const CHUNK_BYTES = 256 * 1024;
 const NEWLINE = 0x0a;
 
 /** The lines in a range of a file. A longer one than MAX_LINE_BYTES comes in pieces, as garbage may. */
-export async function* linesOf(file: StoredFile, fromBytes: number, toBytes: number): AsyncGenerator<Line> {
+export async function* linesOf(file: Readable, fromBytes: number, toBytes: number): AsyncGenerator<Line> {
   let buffer = Buffer.allocUnsafe(CHUNK_BYTES);
   let offsetBytes = fromBytes; // of the buffer's first byte
   let filled = 0;

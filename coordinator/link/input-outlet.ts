@@ -1,23 +1,23 @@
 import { checkSameState, type JobDescription } from "../../merge/work/index.ts";
-import type { Store, StoredFile } from "../../storage/index.ts";
+import type { Readable, Source } from "../../storage/index.ts";
 import { chunksOf, malformed } from "../../wire/index.ts";
 
 /** Input files of one job that are open at once; hundreds of models in shards would exhaust the process's descriptors. */
 const OPEN_MAX = 64;
 
 interface Outlet {
-  readonly file: Promise<StoredFile>;
+  readonly file: Promise<Readable>;
   readers: number;
 }
 
 /** The input files of a job, for workers that cannot see them: opened when first asked for, held to the state that the plan was made for. */
 export class InputOutlet {
-  readonly #store: Store;
+  readonly #store: Source;
   readonly #inputs: JobDescription["inputs"];
   /** In the order of their last use. */
   readonly #open = new Map<string, Outlet>();
 
-  constructor(store: Store, inputs: JobDescription["inputs"]) {
+  constructor(store: Source, inputs: JobDescription["inputs"]) {
     this.#store = store;
     this.#inputs = inputs;
   }
@@ -65,10 +65,10 @@ export class InputOutlet {
     return known;
   }
 
-  async #opened(input: number, file: number): Promise<StoredFile> {
+  async #opened(input: number, file: number): Promise<Readable> {
     const described = this.#inputs[input]?.files[file];
     if (described === undefined) throw new Error(`there is no file ${file} of input ${input}`);
-    const stored = await this.#store.open(described.path, "read");
+    const stored = await this.#store.open(described.path);
     try {
       checkSameState(this.#inputs[input]?.label ?? "", described, await stored.identity());
       return stored;

@@ -1,5 +1,6 @@
 import type { JobDescription, Plan, RootedPath } from "../../merge/work/index.ts";
 import { InputAccess, type JobDescription as JobDescriptionMessage, OutputAccess } from "../../proto/index.ts";
+import type { Place } from "../../storage/index.ts";
 import { bytesOfHex } from "../../wire/index.ts";
 
 /** What must be known of a job so that other machines can work on it. */
@@ -11,7 +12,7 @@ export interface RemoteJob {
   /** On this machine, with the states that were found. */
   readonly inputs: JobDescription["inputs"];
   /** On this machine, in the order of plan.shards. */
-  readonly shardPaths: readonly string[];
+  readonly shardPaths: readonly Place[];
   /** The same by the names of roots: every machine has its own mounts. */
   readonly inputPlaces: readonly (readonly RootedPath[])[];
   readonly shardPlaces: readonly RootedPath[];

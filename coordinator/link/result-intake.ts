@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import type { AttemptRef, Plan, Slice } from "../../merge/work/index.ts";
-import type { Store, StoredFile } from "../../storage/index.ts";
+import type { Files, Place, StoredFile } from "../../storage/index.ts";
 import { LinkError } from "./errors.ts";
 
 /** The bytes of one attempt's result, as far as they have come. */
@@ -21,11 +21,11 @@ interface Arrival {
  * the grant, only inside the slice's own bytes. What one stream has brought the next one goes on from.
  */
 export class ResultIntake {
-  readonly #store: Store;
+  readonly #store: Files;
   readonly #plan: Plan;
   /** By name; made when the first result comes, as most jobs have none. */
   #slicesByName: ReadonlyMap<string, Slice> | undefined;
-  readonly #shardPaths: readonly string[];
+  readonly #shardPaths: readonly Place[];
   readonly #mayWrite: (ref: AttemptRef) => boolean;
   /** By unit: the attempt that holds the grant. */
   readonly #arrivals = new Map<string, Arrival>();
@@ -34,9 +34,9 @@ export class ResultIntake {
 
   /** `mayWrite`: asked before each call that writes, whether the attempt's lease still lasts. */
   constructor(
-    store: Store,
+    store: Files,
     plan: Plan,
-    shardPaths: readonly string[],
+    shardPaths: readonly Place[],
     mayWrite: (ref: AttemptRef) => boolean = () => true,
   ) {
     this.#store = store;
@@ -110,7 +110,7 @@ export class ResultIntake {
           if (!this.#mayWrite(ref)) throw notGranted(ref);
           if (arrival.receivedBytes + bytes.length > sizeBytes)
             throw badOffset(`${ref.unit} has ${sizeBytes} bytes, more came`);
-          file ??= await this.#store.open(this.#shardPaths[slice.shard] ?? "", "write");
+          file ??= await this.#store.openForWriting(this.#placeOf(slice.shard));
           check();
           if (!this.#mayWrite(ref)) throw notGranted(ref);
           await file.write(slice.offsetBytes + arrival.receivedBytes, bytes);
@@ -132,6 +132,12 @@ export class ResultIntake {
     };
   }
 
+  #placeOf(shard: number): Place {
+    const place = this.#shardPaths[shard];
+    if (place === undefined) throw new Error(`there is no shard ${shard}`);
+    return place;
+  }
+
   async #finish(ref: AttemptRef, arrival: Arrival, sizeBytes: number, sha256: string, file: StoredFile | undefined) {
     if (arrival.receivedBytes !== sizeBytes) {
       throw badOffset(`${ref.unit} has ${sizeBytes} bytes, ${arrival.receivedBytes} came`);
@@ -141,8 +147,7 @@ export class ResultIntake {
       if (found !== sha256) throw differs(ref, found, sha256);
       if (arrival.sha256 !== undefined && arrival.sha256 !== sha256) throw differs(ref, sha256, arrival.sha256);
       // All of the file's dirty pages, those that an earlier stream of this result wrote too.
-      const synced =
-        file ?? (await this.#store.open(this.#shardPaths[this.#slices.get(ref.unit)?.shard ?? -1] ?? "", "write"));
+      const synced = file ?? (await this.#store.openForWriting(this.#placeOf(this.#slices.get(ref.unit)?.shard ?? -1)));
       try {
         await synced.sync();
       } finally {

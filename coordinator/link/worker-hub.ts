@@ -1,6 +1,6 @@
 import type { AttemptKey, AttemptRef, Failure, SealWork, WorkerId } from "../../merge/work/index.ts";
 import { type AttemptId, type Hello, OutputAccess } from "../../proto/index.ts";
-import type { Store } from "../../storage/index.ts";
+import type { Files } from "../../storage/index.ts";
 import {
   attemptOf,
   type BatchWriter,
@@ -32,7 +32,7 @@ export interface HubOptions {
   /** Which start of this coordinator it is. */
   readonly startNumber: number;
   readonly times: HubTimes;
-  readonly store: Store;
+  readonly store: Files;
   readonly clock: { nowMs(): number };
   /** Calls `act` once, when what is at hand has been taken: whatever a worker is sent meanwhile goes as one message. */
   readonly soon?: (act: () => void) => void;

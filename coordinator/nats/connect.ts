@@ -9,7 +9,7 @@ import {
   nkeyAuthenticator,
   usernamePasswordAuthenticator,
 } from "@nats-io/transport-node";
-import { readWhole, type Store } from "../../storage/index.ts";
+import { type Place, readWhole, type Source } from "../../storage/index.ts";
 import { NatsError } from "./errors.ts";
 import { type NatsNames, natsNames } from "./names.ts";
 import { checkServer } from "./server-features.ts";
@@ -20,9 +20,9 @@ export interface NatsOptions {
   readonly servers: readonly string[];
   readonly prefix?: string | undefined;
   /** At most one of three: a .creds file (JWT and nkey), the seed of an nkey, or user and password on two lines. */
-  readonly credentials?: { readonly kind: "creds" | "nkey" | "user"; readonly file: string } | undefined;
+  readonly credentials?: { readonly kind: "creds" | "nkey" | "user"; readonly file: Place } | undefined;
   /** PEM files; `ca` alone for a server of an own CA, all three for mutual TLS. */
-  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string } | undefined;
+  readonly tls?: { readonly ca?: Place; readonly cert?: Place; readonly key?: Place } | undefined;
   /** As servers list it among their connections. */
   readonly clientName?: string | undefined;
   /** After so long a request counts as unanswered. A leader's failure is noticed by it, so it bounds the gap. */
@@ -53,7 +53,7 @@ const SECRET_BYTES_MAX = 1024 * 1024;
  * Connects, and stays connected: through any outage it tries again, for ever. Whoever waits for an answer decides how
  * long. @throws NatsError `nats/option`, `nats/unreachable`, `nats/denied`, `nats/too-old`, `nats/no-jetstream`; StorageError
  */
-export async function connectNats(store: Store, options: NatsOptions): Promise<Nats> {
+export async function connectNats(store: Source, options: NatsOptions): Promise<Nats> {
   const names = natsNames(options.prefix);
   const connection = await open(await connectionOptions(store, options, names), options.servers);
   try {
@@ -95,10 +95,10 @@ async function open(connectionOptions: ConnectionOptions, servers: readonly stri
   }
 }
 
-async function connectionOptions(store: Store, options: NatsOptions, names: NatsNames): Promise<ConnectionOptions> {
+async function connectionOptions(store: Source, options: NatsOptions, names: NatsNames): Promise<ConnectionOptions> {
   const { credentials, tls, servers, clientName = "deltaworks" } = options;
   for (const server of servers) checkAddress(server);
-  const textIn = async (path: string) => Buffer.from(await readWhole(store, path, SECRET_BYTES_MAX)).toString();
+  const textIn = async (path: Place) => Buffer.from(await readWhole(store, path, SECRET_BYTES_MAX)).toString();
   return {
     servers: [...servers],
     name: clientName,

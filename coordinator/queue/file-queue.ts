@@ -1,6 +1,14 @@
-import { dirname, join } from "node:path";
 import type { Json } from "../../merge/work/index.ts";
-import { type Lock, readWhole, StorageError, type Store, writeWhole } from "../../storage/index.ts";
+import {
+  type Files,
+  join,
+  type Lock,
+  type Place,
+  parentOf,
+  readWhole,
+  StorageError,
+  writeWhole,
+} from "../../storage/index.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { QueueError } from "./errors.ts";
 import type {
@@ -42,9 +50,9 @@ const RECORD_BYTES_MAX = 8 * 2 ** 20;
  * job that is found claimed is one whose coordinator died, and is due again.
  * @throws StorageError `storage/locked`; QueueError `queue/corrupt`
  */
-export async function openFileQueue(store: Store, directory: string): Promise<JobQueue> {
+export async function openFileQueue(store: Files, directory: Place): Promise<JobQueue> {
   await store.makeDirectory(directory);
-  await store.syncDirectory(dirname(directory));
+  await store.syncDirectory(parentOf(directory));
   const lock = await store.lock(join(directory, "lock"));
   try {
     const jobs = new Map<string, JobRecord>();
@@ -62,8 +70,8 @@ export async function openFileQueue(store: Store, directory: string): Promise<Jo
 }
 
 class OpenFileQueue implements JobQueue {
-  readonly #store: Store;
-  readonly #directory: string;
+  readonly #store: Files;
+  readonly #directory: Place;
   readonly #lock: Lock;
   /** What is in the files. */
   readonly #jobs: Map<string, JobRecord>;
@@ -76,7 +84,7 @@ class OpenFileQueue implements JobQueue {
   #closed: Promise<void> | undefined;
   #released = false;
 
-  constructor(store: Store, directory: string, lock: Lock, jobs: Map<string, JobRecord>) {
+  constructor(store: Files, directory: Place, lock: Lock, jobs: Map<string, JobRecord>) {
     this.#store = store;
     this.#directory = directory;
     this.#lock = lock;
@@ -208,7 +216,7 @@ class OpenFileQueue implements JobQueue {
     return result;
   }
 
-  #pathOf(name: string): string {
+  #pathOf(name: string): Place {
     return join(this.#directory, `${name}${ENDING}`);
   }
 }

@@ -1,3 +1,4 @@
+import type { Place, Version } from "../../storage/index.ts";
 import type { PlainData } from "./plain-data.ts";
 import type { Slice, SlicePart } from "./plan.ts";
 import type { Seed } from "./round.ts";
@@ -23,7 +24,7 @@ export interface JobDescription {
   /** As plan.inputs. */
   readonly inputs: readonly { readonly label: string; readonly files: readonly InputFile[] }[];
   /** Where each shard is written until it is published. */
-  readonly shardPaths: readonly string[];
+  readonly shardPaths: readonly Place[];
 }
 
 /** A place as coordinators and workers name it: below a root that each of them has somewhere. `path`: relative, "/" between its parts. */
@@ -34,10 +35,10 @@ export interface RootedPath {
 
 /** An input file and the state it must be in: when opened, and after it was read. */
 export interface InputFile {
-  readonly path: string;
+  readonly path: Place;
   readonly sizeBytes: number;
   /** What its store knows this state of it by. */
-  readonly version: string;
+  readonly version: Version;
 }
 
 /** A file beside an input's weights (config, tokenizer, what is carried along), and the state in which the plan was made with it. */
@@ -76,8 +77,8 @@ export interface SurveyWork {
 
 /** Read back what was written, through a fresh handle. */
 export type SealWork =
-  | { readonly kind: "seal-slices"; readonly path: string; readonly ranges: readonly SealRange[] }
-  | { readonly kind: "seal-file"; readonly path: string; readonly sizeBytes: number };
+  | { readonly kind: "seal-slices"; readonly path: Place; readonly ranges: readonly SealRange[] }
+  | { readonly kind: "seal-file"; readonly path: Place; readonly sizeBytes: number };
 
 export interface SealRange {
   readonly offsetBytes: number;

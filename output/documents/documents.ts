@@ -1,4 +1,3 @@
-import { dirname, join } from "node:path";
 import {
   ADAPTER_CONFIG_NAME,
   type Checkpoint,
@@ -11,7 +10,7 @@ import {
 import type { Plan } from "../../merge/work/index.ts";
 import { sizeBytesOf } from "../../plan/index.ts";
 import { staleQuantization } from "../../recipe/index.ts";
-import { type Store, writeWhole } from "../../storage/index.ts";
+import { type Files, join, type Place, parentOf, type Source, writeWhole } from "../../storage/index.ts";
 import { CARD_NAME, CONFIG_NAME, INDEX_NAME, MANIFEST_NAME, RECIPE_NAME, SUMS_NAME } from "../records/file-names.ts";
 import { type Manifest, manifestText, type OutputFile } from "../records/manifest.ts";
 import { sumsOf, sumsText } from "../records/sums.ts";
@@ -33,7 +32,7 @@ import {
 /** The checkpoint room lets no larger config pass. */
 const MAX_CONFIG_BYTES = 10_000_000;
 export interface DocumentSources {
-  readonly store: Store;
+  readonly store: Source;
   /** As the user wrote it. */
   readonly recipeText: string;
   /** Of plan.definingInput. */
@@ -88,15 +87,15 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
 
 /** Writes documents into the stage, durably, and says what they are. */
 export async function stageDocuments(
-  store: Store,
-  stage: string,
+  store: Files,
+  stage: Place,
   documents: readonly OutputDocument[],
   by: string,
 ): Promise<readonly OutputFile[]> {
   const files: OutputFile[] = [];
   for (const { name, bytes } of documents) {
     const path = join(stage, name);
-    await store.makeDirectory(dirname(path));
+    await store.makeDirectory(parentOf(path));
     await writeWhole(store, path, bytes, { by });
     files.push({ name, sizeBytes: bytes.length, sha256: sha256Hex(bytes) });
   }

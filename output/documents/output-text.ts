@@ -11,7 +11,7 @@ import {
 } from "../../checkpoint/index.ts";
 import type { Plan } from "../../merge/work/index.ts";
 import { type FileValue, staleQuantization } from "../../recipe/index.ts";
-import type { Store } from "../../storage/index.ts";
+import type { Source } from "../../storage/index.ts";
 import { type TokenIds, tokenIdChanges } from "../../tokenizer/index.ts";
 import { withJsonValue } from "./json-text.ts";
 import { type OutputDocument, textDocument } from "./output-document.ts";
@@ -35,7 +35,7 @@ export interface OutputText {
 
 /** The tokenizer of an output that has a vocabulary of its own. */
 export interface OutputTokenizer {
-  /** Files that are written anew, by name. */
+  /** Source that are written anew, by name. */
   readonly files: ReadonlyMap<string, string>;
   /** The input that was the pattern: its other tokenizer files are copied. */
   readonly pattern: Checkpoint;
@@ -49,7 +49,7 @@ const ADDED_TOKENS_NAME = "added_tokens.json";
 
 /** The tokenizer's files: written, or copied from the pattern as far as they are still right. */
 export async function tokenizerDocuments(
-  store: Store,
+  store: Source,
   { files, pattern, template, slowFilesHold }: OutputTokenizer,
 ): Promise<OutputDocument[]> {
   const copied = copiedOfPattern({ files, pattern, slowFilesHold });
@@ -112,8 +112,8 @@ function namedTemplates(value: unknown): readonly { readonly name: string; reado
   });
 }
 
-/** Files about text that are copied from other inputs than the defining one, and their names in place of whose they stand. */
-export async function copiedText(store: Store, text: OutputText): Promise<readonly OutputDocument[]> {
+/** Source about text that are copied from other inputs than the defining one, and their names in place of whose they stand. */
+export async function copiedText(store: Source, text: OutputText): Promise<readonly OutputDocument[]> {
   const documents: OutputDocument[] = [];
   for (const { from, names } of copiedFromOthers(text)) documents.push(...(await copies(store, from, names)));
   return documents;
@@ -181,7 +181,7 @@ function companionsOf(
   return companions.filter((name) => kinds.includes(companionKind(name)));
 }
 
-async function copies(store: Store, from: Checkpoint, names: readonly string[]): Promise<OutputDocument[]> {
+async function copies(store: Source, from: Checkpoint, names: readonly string[]): Promise<OutputDocument[]> {
   const documents: OutputDocument[] = [];
   for (const name of names) documents.push({ name, bytes: await readSidecar(store, from, name, MAX_COMPANION_BYTES) });
   return documents;

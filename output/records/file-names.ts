@@ -1,5 +1,3 @@
-import { join } from "node:path";
-
 /** Names of the files of an output; test/golden and transformers rely on them. */
 export const CONFIG_NAME = "config.json";
 export const CARD_NAME = "README.md";
@@ -11,9 +9,9 @@ export const SUMS_NAME = "SHA256SUMS";
 /** Inside an output: journal, lock, log and stage of the job. No part of the checkpoint. */
 export const WORK_DIRECTORY = ".deltaworks";
 /** Where repair builds a shard before it takes the damaged one's place. */
-export const REPAIR_DIRECTORY = join(WORK_DIRECTORY, "repair");
+export const REPAIR_DIRECTORY = `${WORK_DIRECTORY}/repair`;
 /** Held by whoever writes to an output. */
-export const LOCK_PATH = join(WORK_DIRECTORY, "lock");
+export const LOCK_PATH = `${WORK_DIRECTORY}/lock`;
 
 /**
  * Place of a file in the order of publishing. What makes a reader believe in a checkpoint comes after what it then

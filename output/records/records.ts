@@ -1,5 +1,4 @@
-import { join } from "node:path";
-import { readWhole, StorageError, type Store } from "../../storage/index.ts";
+import { join, type Place, readWhole, type Source, StorageError } from "../../storage/index.ts";
 import { PublishError } from "../errors.ts";
 import { MANIFEST_NAME, SUMS_NAME } from "./file-names.ts";
 import { type Manifest, parseManifest } from "./manifest.ts";
@@ -23,7 +22,7 @@ export interface RecordFault {
 }
 
 /** Reads manifest and SHA256SUMS; what is wrong with them is told, not thrown. */
-export async function readRecords(store: Store, out: string): Promise<OutputRecords> {
+export async function readRecords(store: Source, out: Place): Promise<OutputRecords> {
   const faults: RecordFault[] = [];
   const read = async <T>(file: string, parse: (bytes: Uint8Array) => T): Promise<T | undefined> => {
     try {

@@ -1,5 +1,5 @@
 import type { PlanOptions } from "../../merge/work/index.ts";
-import type { Store } from "../../storage/index.ts";
+import type { Place, Source } from "../../storage/index.ts";
 import { PublishError } from "../errors.ts";
 import type { Manifest } from "../records/manifest.ts";
 import { readRecords } from "../records/records.ts";
@@ -21,7 +21,7 @@ export interface Facts {
 }
 
 /** @throws PublishError `publish/unrecoverable` where neither record is sound */
-export async function recordedFacts(store: Store, out: string): Promise<Facts> {
+export async function recordedFacts(store: Source, out: Place): Promise<Facts> {
   const { manifest, sums, faults } = await readRecords(store, out);
   if (manifest !== undefined) {
     const { tool, plan, seed, options, files } = manifest;

@@ -1,5 +1,5 @@
 import type { Checkpoint } from "../../checkpoint/index.ts";
-import type { Store } from "../../storage/index.ts";
+import type { Source } from "../../storage/index.ts";
 import { PublishError } from "../errors.ts";
 import type { Manifest, ManifestInputFile } from "../records/manifest.ts";
 import { hashFile } from "../seal/read-back.ts";
@@ -14,7 +14,7 @@ export interface RepairInput {
  * Whether these are the models that the output was made from: sizes, header hashes and, where the manifest has them,
  * hashes of whole files. @throws PublishError `publish/input-differs` naming input and file
  */
-export async function checkInputs(store: Store, manifest: Manifest, inputs: readonly RepairInput[]): Promise<void> {
+export async function checkInputs(store: Source, manifest: Manifest, inputs: readonly RepairInput[]): Promise<void> {
   for (const { label, files } of manifest.inputs) {
     const input = inputs.find((candidate) => candidate.label === label);
     if (input === undefined) throw differs(label, "the recipe does not name it");
@@ -29,7 +29,7 @@ export async function checkInputs(store: Store, manifest: Manifest, inputs: read
   }
 }
 
-async function inputFault(store: Store, checkpoint: Checkpoint, file: ManifestInputFile): Promise<string | undefined> {
+async function inputFault(store: Source, checkpoint: Checkpoint, file: ManifestInputFile): Promise<string | undefined> {
   const found = checkpoint.files.find(({ name }) => name === file.name);
   if (found === undefined) return `is not in ${checkpoint.root}`;
   if (found.sizeBytes !== file.sizeBytes) {
@@ -43,7 +43,7 @@ async function inputFault(store: Store, checkpoint: Checkpoint, file: ManifestIn
 
 /** SHA-256 of every file of every input, as buildManifest takes them. */
 export async function hashInputs(
-  store: Store,
+  store: Source,
   inputs: readonly RepairInput[],
 ): Promise<readonly (readonly string[])[]> {
   const hashes: string[][] = [];

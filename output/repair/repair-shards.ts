@@ -1,7 +1,6 @@
-import { join } from "node:path";
 import type { Plan } from "../../merge/work/index.ts";
 import { shardPreamble } from "../../plan/index.ts";
-import type { Store, StoredFile } from "../../storage/index.ts";
+import { type Files, join, type Place, type Readable } from "../../storage/index.ts";
 import { PublishError } from "../errors.ts";
 import { copyRange, hashFile } from "../seal/read-back.ts";
 
@@ -12,14 +11,14 @@ import { copyRange, hashFile } from "../seal/read-back.ts";
 export type RecomputeSlices = (
   plan: Plan,
   slices: readonly number[],
-  shardPaths: readonly string[],
+  shardPaths: readonly Place[],
 ) => Promise<readonly string[]>;
 
 export interface ShardRebuild {
   readonly plan: Plan;
-  readonly out: string;
+  readonly out: Place;
   /** Folder for the rebuilt shards. */
-  readonly aside: string;
+  readonly aside: Place;
   readonly shards: readonly DamagedShard[];
   /** Of all slices of the plan, where the manifest is sound. */
   readonly sliceSha256s: readonly string[] | undefined;
@@ -38,7 +37,7 @@ export interface DamagedShard {
 }
 
 /** Makes each shard anew under `aside`, durable and with the SHA-256 it was published with. */
-export async function rebuildShards(store: Store, rebuild: ShardRebuild): Promise<void> {
+export async function rebuildShards(store: Files, rebuild: ShardRebuild): Promise<void> {
   const { plan, aside, shards, sliceSha256s, recompute, tool } = rebuild;
   const shardPaths = plan.shards.map(({ name }) => join(aside, name));
   for (const shard of shards) await copySound(store, rebuild, shard);
@@ -52,26 +51,27 @@ export async function rebuildShards(store: Store, rebuild: ShardRebuild): Promis
       throw notReproduced(name, expected ?? "", found[k] ?? "", tool);
   }
   for (const { shard, sha256 } of shards) {
-    const path = shardPaths[shard] ?? "";
-    await withFile(store, path, "write", (file) => file.sync());
+    const path = shardPaths[shard];
+    if (path === undefined) throw new Error(`the plan has no shard ${shard}`);
+    await using(store.openForWriting(path), (file) => file.sync());
     const found = (await hashFile(store, path)).sha256;
     if (found !== sha256) throw notReproduced(plan.shards[shard]?.name ?? "", sha256, found, tool);
   }
 }
 
 /** Header from the plan, sound slices from the damaged file, holes where slices will be computed. */
-async function copySound(store: Store, rebuild: ShardRebuild, { shard, slices }: DamagedShard): Promise<void> {
+async function copySound(store: Files, rebuild: ShardRebuild, { shard, slices }: DamagedShard): Promise<void> {
   const { plan, out, aside } = rebuild;
   const layout = plan.shards[shard];
   if (layout === undefined) throw new Error(`the plan has no shard ${shard}`);
   const computed = new Set(slices);
   const sound = plan.slices.filter((slice, index) => slice.shard === shard && !computed.has(index));
-  await withFile(store, join(aside, layout.name), "write", async (file) => {
+  await using(store.openForWriting(join(aside, layout.name)), async (file) => {
     await file.truncate(0);
     await file.truncate(layout.sizeBytes);
     await file.write(0, shardPreamble(layout.header));
     if (sound.length === 0) return;
-    await withFile(store, join(out, layout.name), "read", async (damaged) => {
+    await using(store.open(join(out, layout.name)), async (damaged) => {
       for (const slice of sound) await copyRange(damaged, file, slice);
     });
   });
@@ -88,13 +88,8 @@ export function notReproduced(what: string, expected: string, found: string, too
   );
 }
 
-async function withFile<T>(
-  store: Store,
-  path: string,
-  mode: "read" | "write",
-  use: (file: StoredFile) => Promise<T>,
-): Promise<T> {
-  const file = await store.open(path, mode);
+async function using<F extends Readable, T>(opened: Promise<F>, use: (file: F) => Promise<T>): Promise<T> {
+  const file = await opened;
   try {
     return await use(file);
   } finally {

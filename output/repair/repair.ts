@@ -1,8 +1,7 @@
-import { dirname, join } from "node:path";
 import { sha256Hex } from "../../checkpoint/index.ts";
 import type { Plan } from "../../merge/work/index.ts";
 import { planDigest } from "../../plan/index.ts";
-import { readWhole, StorageError, type Store, writeWhole } from "../../storage/index.ts";
+import { type Files, join, type Place, parentOf, readWhole, StorageError, writeWhole } from "../../storage/index.ts";
 import { outputDocuments, recordDocuments } from "../documents/documents.ts";
 import { recipeInCard } from "../documents/model-card.ts";
 import type { OutputText } from "../documents/output-text.ts";
@@ -69,8 +68,8 @@ export interface RepairReport {
  * `publish/not-reproduced`; StorageError `storage/locked` while another process writes to the output
  */
 export async function repairOutput(
-  store: Store,
-  out: string,
+  store: Files,
+  out: Place,
   source: RepairSource,
   options: RepairOptions = {},
 ): Promise<RepairReport> {
@@ -86,8 +85,8 @@ export async function repairOutput(
 }
 
 async function repairLocked(
-  store: Store,
-  out: string,
+  store: Files,
+  out: Place,
   source: RepairSource,
   options: RepairOptions,
 ): Promise<RepairReport> {
@@ -110,8 +109,8 @@ interface Origin {
 }
 
 class Repair {
-  readonly #store: Store;
-  readonly #out: string;
+  readonly #store: Files;
+  readonly #out: Place;
   readonly #source: RepairSource;
   readonly #options: RepairOptions;
   readonly #facts: Facts;
@@ -119,8 +118,8 @@ class Repair {
   readonly #repaired: RepairedFile[] = [];
 
   constructor(
-    store: Store,
-    out: string,
+    store: Files,
+    out: Place,
     source: RepairSource,
     options: RepairOptions,
     facts: Facts,
@@ -263,7 +262,7 @@ class Repair {
       throw notReproduced(name, this.#recorded(name), sha256Hex(bytes), this.#facts.tool);
     }
     const path = join(this.#out, REPAIR_DIRECTORY, name);
-    await this.#store.makeDirectory(dirname(path));
+    await this.#store.makeDirectory(parentOf(path));
     await writeWhole(this.#store, path, bytes);
     await this.#putInPlace(name);
     this.#tell({ file: name });
@@ -271,9 +270,9 @@ class Repair {
 
   async #putInPlace(name: string): Promise<void> {
     const to = join(this.#out, name);
-    await this.#store.makeDirectory(dirname(to));
+    await this.#store.makeDirectory(parentOf(to));
     await this.#store.rename(join(this.#out, REPAIR_DIRECTORY, name), to);
-    await this.#store.syncDirectory(dirname(to));
+    await this.#store.syncDirectory(parentOf(to));
   }
 
   #tell(item: RepairedFile): void {
@@ -303,7 +302,7 @@ class Repair {
 }
 
 /** Removes what a repair, this or one that crashed, left aside. */
-async function tidy(store: Store, directory: string): Promise<void> {
+async function tidy(store: Files, directory: Place): Promise<void> {
   for (const { name, kind } of await store.list(directory)) {
     const path = join(directory, name);
     if (kind === "directory") await tidy(store, path);
@@ -312,7 +311,7 @@ async function tidy(store: Store, directory: string): Promise<void> {
   await store.removeDirectory(directory);
 }
 
-async function removeIfEmpty(store: Store, directory: string): Promise<void> {
+async function removeIfEmpty(store: Files, directory: Place): Promise<void> {
   try {
     await store.removeDirectory(directory);
   } catch (error) {

@@ -1,5 +1,4 @@
-import { join } from "node:path";
-import { StorageError, type Store } from "../../storage/index.ts";
+import { join, type Place, type Source, StorageError } from "../../storage/index.ts";
 import { filesIn } from "../output-directory.ts";
 import { changesTheModel, MANIFEST_NAME, SUMS_NAME } from "../records/file-names.ts";
 import type { Manifest, ManifestSlice } from "../records/manifest.ts";
@@ -38,7 +37,7 @@ export interface VerifyReport {
    */
   readonly valuesFinite: boolean | undefined;
   readonly findings: readonly Finding[];
-  /** Files that no record lists and that change nothing. */
+  /** Source that no record lists and that change nothing. */
   readonly notes: readonly string[];
 }
 
@@ -53,7 +52,7 @@ interface Expected {
  * Compares an output with its own records, reading every byte once; shards that differ are read again, slice by slice.
  * @throws StorageError if the directory cannot be listed; what is wrong with files in it is found, not thrown
  */
-export async function verifyOutput(store: Store, out: string): Promise<VerifyReport> {
+export async function verifyOutput(store: Source, out: Place): Promise<VerifyReport> {
   const present = await filesIn(store, out);
   const { manifest, sums, faults } = await readRecords(store, out);
   const findings: Finding[] = faults.map((fault) => ({ ...fault }));
@@ -92,8 +91,8 @@ function expectedFiles(
 }
 
 async function checkFile(
-  store: Store,
-  out: string,
+  store: Source,
+  out: Place,
   file: Expected,
   manifest: Manifest | undefined,
 ): Promise<readonly Finding[]> {
@@ -114,7 +113,7 @@ async function checkFile(
   return places.length > 0 ? [...findings.filter(({ kind }) => kind === "size"), ...places] : findings;
 }
 
-async function hashFault(store: Store, path: string, sha256: string): Promise<string | undefined> {
+async function hashFault(store: Source, path: Place, sha256: string): Promise<string | undefined> {
   try {
     const found = await hashFile(store, path);
     return found.sha256 === sha256 ? undefined : `its SHA-256 is ${found.sha256}, ${sha256} was published`;
@@ -124,7 +123,7 @@ async function hashFault(store: Store, path: string, sha256: string): Promise<st
 }
 
 /** Header and slices of a shard whose bytes are not those published; nothing for files that are no shards. */
-async function findDamage(store: Store, path: string, file: string, manifest: Manifest): Promise<readonly Finding[]> {
+async function findDamage(store: Source, path: Place, file: string, manifest: Manifest): Promise<readonly Finding[]> {
   const findings: Finding[] = [];
   const shard = manifest.shards.find(({ name }) => name === file);
   if (shard === undefined) return [];
@@ -140,8 +139,8 @@ async function findDamage(store: Store, path: string, file: string, manifest: Ma
 }
 
 async function rangeFault(
-  store: Store,
-  path: string,
+  store: Source,
+  path: Place,
   range: { readonly offsetBytes: number; readonly sizeBytes: number },
   sha256: string,
 ): Promise<string | undefined> {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Store, StoredFile } from "../../storage/index.ts";
+import type { Place, Readable, Source, StoredFile } from "../../storage/index.ts";
 
 /** Of one read. Two buffers of it are in use at a time. */
 export const CHUNK_BYTES = 8 * 1024 * 1024;
@@ -15,7 +15,7 @@ export interface ByteRange {
 }
 
 /** SHA-256 of a whole file, opened afresh. */
-export async function hashFile(store: Store, path: string): Promise<FileHash> {
+export async function hashFile(store: Source, path: Place): Promise<FileHash> {
   return withFile(store, path, async (file) => {
     const { sizeBytes } = await file.identity();
     return { sizeBytes, sha256: await hashRange(file, { offsetBytes: 0, sizeBytes }) };
@@ -23,7 +23,7 @@ export async function hashFile(store: Store, path: string): Promise<FileHash> {
 }
 
 /** SHA-256 of each range. @throws StorageError `storage/short-read` where the file ends before a range does */
-export async function hashRanges(store: Store, path: string, ranges: readonly ByteRange[]): Promise<readonly string[]> {
+export async function hashRanges(store: Source, path: Place, ranges: readonly ByteRange[]): Promise<readonly string[]> {
   return withFile(store, path, async (file) => {
     const hashes: string[] = [];
     for (const range of ranges) hashes.push(await hashRange(file, range));
@@ -31,14 +31,14 @@ export async function hashRanges(store: Store, path: string, ranges: readonly By
   });
 }
 
-async function hashRange(file: StoredFile, range: ByteRange): Promise<string> {
+async function hashRange(file: Readable, range: ByteRange): Promise<string> {
   const hash = createHash("sha256");
   for await (const chunk of chunksOf(file, range)) hash.update(chunk);
   return hash.digest("hex");
 }
 
 /** Copies a range to the same place of another file. */
-export async function copyRange(from: StoredFile, to: StoredFile, range: ByteRange): Promise<void> {
+export async function copyRange(from: Readable, to: StoredFile, range: ByteRange): Promise<void> {
   let offsetBytes = range.offsetBytes;
   for await (const chunk of chunksOf(from, range)) {
     await to.write(offsetBytes, chunk);
@@ -47,7 +47,7 @@ export async function copyRange(from: StoredFile, to: StoredFile, range: ByteRan
 }
 
 /** The bytes of a range, piece by piece; a piece is valid until the next is asked for, and the next is being read meanwhile. */
-async function* chunksOf(file: StoredFile, range: ByteRange): AsyncGenerator<Uint8Array> {
+async function* chunksOf(file: Readable, range: ByteRange): AsyncGenerator<Uint8Array> {
   const end = range.offsetBytes + range.sizeBytes;
   const buffers = [0, 1].map(() => new Uint8Array(Math.min(CHUNK_BYTES, range.sizeBytes)));
   const readAt = async (offsetBytes: number, buffer = 0): Promise<Uint8Array> => {
@@ -67,8 +67,8 @@ async function* chunksOf(file: StoredFile, range: ByteRange): AsyncGenerator<Uin
   }
 }
 
-async function withFile<T>(store: Store, path: string, use: (file: StoredFile) => Promise<T>): Promise<T> {
-  const file = await store.open(path, "read");
+async function withFile<T>(store: Source, path: Place, use: (file: Readable) => Promise<T>): Promise<T> {
+  const file = await store.open(path);
   try {
     return await use(file);
   } finally {

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Plan, SealRange, SealWork } from "../../merge/work/index.ts";
 import { shardPreamble } from "../../plan/index.ts";
+import type { Place } from "../../storage/index.ts";
 
 /** Most bytes of slices that one unit reads back. */
 export const SEAL_GROUP_BYTES = 256 * 1024 * 1024;
@@ -20,7 +21,7 @@ export interface SealUnit {
  * All that must be read back: per shard one hash of the file, which must be made from front to back, and its header and
  * slices in groups, which may be read at the same time. Shard by shard, so that its bytes are still in the page cache.
  */
-export function sealWork(plan: Plan, shardPaths: readonly string[]): readonly SealUnit[] {
+export function sealWork(plan: Plan, shardPaths: readonly Place[]): readonly SealUnit[] {
   const slicesOf: number[][] = plan.shards.map(() => []);
   for (const [index, slice] of plan.slices.entries()) slicesOf[slice.shard]?.push(index);
   return plan.shards.flatMap((shard, index): SealUnit[] => {

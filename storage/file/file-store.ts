@@ -1,17 +1,17 @@
 import * as fs from "node:fs";
-import { dirname, resolve } from "node:path";
 import { promisify } from "node:util";
 import { errnoOf, StorageError, storageError } from "../errors.ts";
+import { type Place, parentOf, placeOf, wholePlace } from "../place.ts";
 import type {
   DirectoryEntry,
   FileIdentity,
+  Files,
   Lock,
   LockOptions,
-  OpenMode,
-  OpenOptions,
-  Store,
+  Readable,
   StoredFile,
-} from "../store.ts";
+  WriteOptions,
+} from "../port.ts";
 import { lockFile } from "./lock-file.ts";
 import { DescriptorFile, identityOf } from "./stored-file.ts";
 
@@ -22,14 +22,13 @@ const fchmod = promisify(fs.fchmod);
 
 // O_NONBLOCK: opening a named pipe that somebody put in a model's folder must not wait for a writer. Files ignore it.
 const READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0);
-const REWRITE_FLAGS = fs.constants.O_RDWR | (fs.constants.O_NONBLOCK ?? 0);
+const WRITE_FLAGS = fs.constants.O_RDWR | (fs.constants.O_NONBLOCK ?? 0);
 const NO_FOLLOW = fs.constants.O_NOFOLLOW ?? 0;
-const openFlags = { read: READ_FLAGS, write: REWRITE_FLAGS | fs.constants.O_CREAT, rewrite: REWRITE_FLAGS } as const;
 
 const OWNER_ONLY = 0o600;
 
 /** Files of this machine, mounted network file systems included. */
-export class FileStore implements Store {
+export class FileStore implements Files {
   readonly #blocking: boolean;
   readonly #gone: string | undefined;
 
@@ -39,22 +38,28 @@ export class FileStore implements Store {
     this.#gone = options.takeOver;
   }
 
-  async open(
-    path: string,
-    mode: OpenMode,
-    { ownerOnly = false, links = "follow" }: OpenOptions = {},
+  async open(place: Place): Promise<Readable> {
+    return this.#open("open", place, READ_FLAGS);
+  }
+
+  async openForWriting(
+    place: Place,
+    { mustExist = false, ownerOnly = false, links = "follow" }: WriteOptions = {},
   ): Promise<StoredFile> {
-    const action = mode === "read" ? "open" : "open for writing";
-    const flags = openFlags[mode] | (links === "refuse" ? NO_FOLLOW : 0);
-    const descriptor = await attempt(action, path, () => open(path, flags, ownerOnly ? OWNER_ONLY : 0o666));
-    const file = new DescriptorFile(path, descriptor, this.#blocking);
+    const flags = WRITE_FLAGS | (mustExist ? 0 : fs.constants.O_CREAT) | (links === "refuse" ? NO_FOLLOW : 0);
+    return this.#open("open for writing", place, flags, ownerOnly);
+  }
+
+  async #open(action: string, place: Place, flags: number, ownerOnly = false): Promise<DescriptorFile> {
+    const descriptor = await attempt(action, place, () => open(place, flags, ownerOnly ? OWNER_ONLY : 0o666));
+    const file = new DescriptorFile(place, descriptor, this.#blocking);
     try {
       const { kind } = await file.identity();
       if (kind === "file") {
-        if (ownerOnly && mode !== "read") await attempt("make private", path, () => fchmod(descriptor, OWNER_ONLY));
+        if (ownerOnly) await attempt("make private", place, () => fchmod(descriptor, OWNER_ONLY));
         return file;
       }
-      throw new StorageError("storage/not-a-file", `cannot ${action} ${path}: it is no regular file`, {
+      throw new StorageError("storage/not-a-file", `cannot ${action} ${place}: it is no regular file`, {
         hint: "A regular file was expected here, no folder, pipe or device.",
       });
     } catch (error) {
@@ -63,66 +68,66 @@ export class FileStore implements Store {
     }
   }
 
-  async identity(path: string): Promise<FileIdentity | undefined> {
+  async identity(place: Place): Promise<FileIdentity | undefined> {
     try {
-      return identityOf(await fs.promises.stat(path, { bigint: true }));
+      return identityOf(await fs.promises.stat(place, { bigint: true }));
     } catch (cause) {
       if (isNothingThere(cause)) return undefined;
-      throw storageError(cause, "examine", path);
+      throw storageError(cause, "examine", place);
     }
   }
 
-  async list(directory: string): Promise<readonly DirectoryEntry[]> {
-    const entries = await attempt("list", directory, () => fs.promises.readdir(directory, { withFileTypes: true }));
+  async list(folder: Place): Promise<readonly DirectoryEntry[]> {
+    const entries = await attempt("list", folder, () => fs.promises.readdir(folder, { withFileTypes: true }));
     return entries
       .map((entry) => ({ name: entry.name, kind: kindOf(entry) }))
       .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   }
 
-  async rename(from: string, to: string): Promise<void> {
+  async rename(from: Place, to: Place): Promise<void> {
     await attempt(`rename to ${to}`, from, () => fs.promises.rename(from, to));
   }
 
-  async remove(path: string): Promise<void> {
+  async remove(place: Place): Promise<void> {
     try {
-      await fs.promises.unlink(path);
+      await fs.promises.unlink(place);
     } catch (cause) {
-      if (!isNothingThere(cause)) throw storageError(cause, "remove", path);
+      if (!isNothingThere(cause)) throw storageError(cause, "remove", place);
     }
   }
 
-  async removeDirectory(path: string): Promise<void> {
+  async removeDirectory(place: Place): Promise<void> {
     try {
-      await fs.promises.rmdir(path);
+      await fs.promises.rmdir(place);
     } catch (cause) {
       if (errnoOf(cause) === "ENOENT") return;
       // POSIX lets a system say EEXIST for a folder that is not empty.
-      if (errnoOf(cause) !== "EEXIST") throw storageError(cause, "remove", path);
-      throw storageError(Object.assign(new Error("directory not empty"), { code: "ENOTEMPTY" }), "remove", path);
+      if (errnoOf(cause) !== "EEXIST") throw storageError(cause, "remove", place);
+      throw storageError(Object.assign(new Error("directory not empty"), { code: "ENOTEMPTY" }), "remove", place);
     }
   }
 
-  async makeDirectory(path: string): Promise<void> {
-    await attempt("make the folder", path, () => this.#make(resolve(path)));
+  async makeDirectory(place: Place): Promise<void> {
+    await attempt("make the folder", place, () => this.#make(wholePlace(place)));
   }
 
   /** Not Node's way, which says that a place is not there where nothing may be written, or never ends. */
-  async #make(path: string): Promise<void> {
+  async #make(place: Place): Promise<void> {
     try {
-      await fs.promises.mkdir(path);
+      await fs.promises.mkdir(place);
     } catch (cause) {
-      if ((await this.identity(path))?.kind === "directory") return;
-      const above = dirname(path);
+      if ((await this.identity(place))?.kind === "directory") return;
+      const above = parentOf(place);
       if (errnoOf(cause) !== "ENOENT" || (await this.identity(above)) !== undefined) throw cause;
       await this.#make(above);
-      await this.#make(path);
+      await this.#make(place);
     }
   }
 
-  async syncDirectory(path: string): Promise<void> {
+  async syncDirectory(place: Place): Promise<void> {
     if (process.platform === "win32") return; // folders cannot be opened there; NTFS journals names itself
-    await attempt("sync the folder", path, async () => {
-      const descriptor = await open(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+    await attempt("sync the folder", place, async () => {
+      const descriptor = await open(place, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
       try {
         await fsync(descriptor);
       } finally {
@@ -131,20 +136,20 @@ export class FileStore implements Store {
     });
   }
 
-  async realPath(path: string): Promise<string> {
-    return attempt("resolve", path, () => fs.promises.realpath(path));
+  async realPlace(place: Place): Promise<Place> {
+    return attempt("resolve", place, async () => placeOf(await fs.promises.realpath(place)));
   }
 
-  async lock(path: string, options?: LockOptions): Promise<Lock> {
-    return attempt("lock", path, () => lockFile(path, { ...options, gone: this.#gone }));
+  async lock(place: Place, options?: LockOptions): Promise<Lock> {
+    return attempt("lock", place, () => lockFile(place, { ...options, gone: this.#gone }));
   }
 }
 
-async function attempt<T>(action: string, path: string, call: () => Promise<T>): Promise<T> {
+async function attempt<T>(action: string, place: Place, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (cause) {
-    throw storageError(cause, action, path);
+    throw storageError(cause, action, place);
   }
 }
 

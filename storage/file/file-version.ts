@@ -1,4 +1,4 @@
-import type { Version } from "../store.ts";
+import type { Version } from "../port.ts";
 
 /** Of a file of this machine: its inode, and when it was modified last, in nanoseconds since 1970 by the file system's clock. */
 export function fileVersion({ inode, mtimeNs }: { readonly inode: bigint; readonly mtimeNs: bigint }): Version {

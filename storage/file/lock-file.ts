@@ -5,7 +5,7 @@ import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { errnoOf, StorageError } from "../errors.ts";
-import type { Lock, LockOptions } from "../store.ts";
+import type { Lock, LockOptions } from "../port.ts";
 import { flock, isOfThisKernel } from "./kernel-lock.ts";
 import { holderOf, KERNEL_LOCKED, lockOfText, nameOfHolder, sightOfHolder, textOfLock } from "./lock-holder.ts";
 import { ownIdentity, partsOf, type Sight } from "./process-identity.ts";

@@ -2,7 +2,8 @@ import * as fs from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { errnoOf, StorageError, storageError } from "../errors.ts";
-import type { FileIdentity, StoredFile } from "../store.ts";
+import type { Place } from "../place.ts";
+import type { FileIdentity, StoredFile } from "../port.ts";
 import { fileVersion } from "./file-version.ts";
 
 const fstat = promisify(fs.fstat);
@@ -19,14 +20,14 @@ const MAX_INTERRUPTIONS = 1000;
 
 /** An open descriptor. `blocking`: reads and writes happen on the calling thread; `sync` never does. */
 export class DescriptorFile implements StoredFile {
-  readonly path: string;
+  readonly place: Place;
   readonly #descriptor: number;
   readonly #blocking: boolean;
   #closed = false;
   #syncFailure: StorageError | undefined;
 
-  constructor(path: string, descriptor: number, blocking: boolean) {
-    this.path = path;
+  constructor(place: Place, descriptor: number, blocking: boolean) {
+    this.place = place;
     this.#descriptor = descriptor;
     this.#blocking = blocking;
   }
@@ -45,7 +46,7 @@ export class DescriptorFile implements StoredFile {
     if (done === into.length) return;
     throw new StorageError(
       "storage/short-read",
-      `cannot read ${this.path}: the file ends at byte ${offsetBytes + done}, ` +
+      `cannot read ${this.place}: the file ends at byte ${offsetBytes + done}, ` +
         `${into.length} bytes from byte ${offsetBytes} on were wanted`,
       { hint: "The file is shorter than it should be, or was cut meanwhile: check it, or get it again." },
     );
@@ -62,7 +63,7 @@ export class DescriptorFile implements StoredFile {
     if (done === bytes.length) return;
     throw new StorageError(
       "storage/full",
-      `cannot write ${this.path}: only ${done} of ${bytes.length} bytes at byte ${offsetBytes} were taken`,
+      `cannot write ${this.place}: only ${done} of ${bytes.length} bytes at byte ${offsetBytes} were taken`,
       { hint: "Free some space and run the same command again." },
     );
   }
@@ -77,7 +78,7 @@ export class DescriptorFile implements StoredFile {
     try {
       await this.#attempt("sync", () => fdatasync(this.#descriptor));
     } catch (error) {
-      this.#syncFailure = storageError(error, "sync", this.path);
+      this.#syncFailure = storageError(error, "sync", this.place);
       throw this.#syncFailure;
     }
   }
@@ -88,7 +89,7 @@ export class DescriptorFile implements StoredFile {
     try {
       await close(this.#descriptor);
     } catch (cause) {
-      throw storageError(cause, "close", this.path);
+      throw storageError(cause, "close", this.place);
     }
   }
 
@@ -111,7 +112,7 @@ export class DescriptorFile implements StoredFile {
       } catch (cause) {
         const errno = errnoOf(cause);
         const interrupted = errno === "EAGAIN" || errno === "EINTR";
-        if (!interrupted || ++interruptions > MAX_INTERRUPTIONS) throw storageError(cause, action, this.path);
+        if (!interrupted || ++interruptions > MAX_INTERRUPTIONS) throw storageError(cause, action, this.place);
         await delay(1);
       }
     }
@@ -123,14 +124,14 @@ export class DescriptorFile implements StoredFile {
     try {
       return await call();
     } catch (cause) {
-      throw storageError(cause, action, this.path);
+      throw storageError(cause, action, this.place);
     }
   }
 
   /** The number of a closed descriptor may belong to another file by now. */
   #checkOpen(action: string): void {
     if (!this.#closed) return;
-    throw new StorageError("storage/io", `cannot ${action} ${this.path}: it was closed before`, {
+    throw new StorageError("storage/io", `cannot ${action} ${this.place}: it was closed before`, {
       hint: "This is a defect of the program: please report it.",
     });
   }

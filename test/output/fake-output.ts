@@ -14,7 +14,7 @@ import {
   stageDocuments,
 } from "../../output/index.ts";
 import { layOutShards, layOutSlices, planDigest, shardPreamble } from "../../plan/index.ts";
-import { FileStore, type Store } from "../../storage/index.ts";
+import { FileStore, type Files } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
@@ -161,7 +161,7 @@ export class FakeOutput {
     return contentsOf(this.out);
   }
 
-  source(store: Store = this.store): RepairSource {
+  source(store: Files = this.store): RepairSource {
     return {
       openInputs: async () => [{ label: "base", checkpoint: await this.checkpoint() }],
       planFor: async (_recipe, _inputs, { seed, options }) => ({ plan: { ...(await this.plan()), seed, options } }),
@@ -171,7 +171,7 @@ export class FakeOutput {
           this.recomputed.push(index);
           const slice = plan.slices[index]!;
           const bytes = sliceBytes(plan, slice);
-          const file = await store.open(shardPaths[slice.shard]!, "write");
+          const file = await store.openForWriting(shardPaths[slice.shard]!);
           await file.write(slice.offsetBytes, bytes);
           await file.close();
           hashes.push(sha256(bytes));
@@ -202,13 +202,13 @@ export function sha256(bytes: Uint8Array): string {
 }
 
 /** A store that tells of every change before it is made. */
-export function watchedStore(store: Store, tell: (operation: string, path: string) => void): Store {
+export function watchedStore(store: Files, tell: (operation: string, path: string) => void): Files {
   const changing = new Set(["rename", "remove", "removeDirectory", "makeDirectory", "syncDirectory"]);
   return new Proxy(store, {
-    get(target, key: keyof Store) {
+    get(target, key: keyof Files) {
       const method = target[key] as (...args: unknown[]) => Promise<unknown>;
       return async (...args: unknown[]) => {
-        if (changing.has(key) || (key === "open" && args[1] === "write")) tell(key, String(args[0]));
+        if (changing.has(key) || key === "openForWriting") tell(key, String(args[0]));
         return method.apply(target, args);
       };
     },
@@ -216,7 +216,7 @@ export function watchedStore(store: Store, tell: (operation: string, path: strin
 }
 
 /** A store that does `operations` changes and then fails as if the process had been killed. */
-export function crashingStore(store: Store, operations: number): Store {
+export function crashingStore(store: Files, operations: number): Files {
   let left = operations;
   return watchedStore(store, () => {
     if (left-- <= 0) throw new Crash();

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { prepare } from "../../prepare/index.ts";
-import { FileStore, type OpenOptions, type Store, type StoredFile } from "../../storage/index.ts";
+import { FileStore, type Readable, type ReadOptions, type Source } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
@@ -51,12 +51,12 @@ class FarStore {
   }
 
   /** Opening a file brings the first bytes that are asked for, and what the file is; where links lead is known. */
-  asStore(): Store {
-    const open = async (path: string, mode: "read", options: OpenOptions = {}): Promise<Partial<StoredFile>> => {
-      const file = await this.#far(() => this.#files.open(path, mode, options));
+  asSource(): Source {
+    const open = async (path: string, options: ReadOptions = {}): Promise<Readable> => {
+      const file = await this.#far(() => this.#files.open(path, options));
       const isThere = (end: number) => end <= (options.firstBytes ?? 0);
       return {
-        path,
+        place: path,
         identity: () => file.identity(),
         read: (at, into) => (isThere(at + into.length) ? file.read(at, into) : this.#far(() => file.read(at, into))),
         close: () => file.close(),
@@ -66,9 +66,9 @@ class FarStore {
       open,
       identity: (path: string) => this.#far(() => this.#files.identity(path)),
       list: (path: string) => this.#far(() => this.#files.list(path)),
-      realPath: (path: string) => this.#files.realPath(path),
+      realPlace: (path: string) => this.#files.realPlace(path),
     };
-    return store as unknown as Store;
+    return store as unknown as Source;
   }
 }
 
@@ -79,7 +79,7 @@ test("headers of many shards and models are read side by side, within a bound, o
   const models = names.map((name) => `  - { model: ${name}, parameters: { weight: 1 } }`).join("\n");
   writeFileSync(join(folder, "r.yml"), `merge_method: linear\nmodels:\n${models}\n`);
   const far = new FarStore();
-  const prepared = await prepare(far.asStore(), join(folder, "r.yml"), {
+  const prepared = await prepare(far.asSource(), join(folder, "r.yml"), {
     ...{ cwd: folder, environment: {}, seed: { low: 0, high: 0 }, sliceBytes: 2 ** 25, shardBytes: 5e9 },
     ...{ allowNonfinite: false, allowUnknownKeys: false },
   });

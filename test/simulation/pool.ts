@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { type Assignment, failureFrom, type Report, type UnitId, type WorkerId } from "../../merge/work/index.ts";
-import type { Store } from "../../storage/index.ts";
+import type { Files } from "../../storage/index.ts";
 import type { JobToBegin } from "../../worker/index.ts";
 import type { WorkerPool } from "../../worker/link/index.ts";
 import type { ThreadPoolListener } from "../../worker/pool/index.ts";
@@ -22,7 +22,7 @@ interface Order {
 export class SimulatedPool implements WorkerPool {
   readonly #cluster: Cluster;
   readonly #process: Process;
-  readonly #store: Store;
+  readonly #store: Files;
   readonly #listener: ThreadPoolListener;
   readonly #owners: WeakMap<ArrayBufferLike, Writer>;
   readonly isLiar: boolean;
@@ -34,7 +34,7 @@ export class SimulatedPool implements WorkerPool {
     cluster: Cluster,
     worker: {
       readonly process: Process;
-      readonly store: Store;
+      readonly store: Files;
       readonly isLiar: boolean;
       readonly owners: WeakMap<ArrayBufferLike, Writer>;
     },
@@ -115,7 +115,7 @@ export class SimulatedPool implements WorkerPool {
     const ranges =
       assignment.kind === "seal-slices" ? assignment.ranges : [{ offsetBytes: 0, sizeBytes: assignment.sizeBytes }];
     try {
-      const file = await this.#store.open(assignment.path, "read");
+      const file = await this.#store.open(assignment.path);
       const hashes: string[] = [];
       for (const { offsetBytes, sizeBytes } of ranges) {
         const bytes = new Uint8Array(sizeBytes);

@@ -2,11 +2,12 @@ import { dirname } from "node:path";
 import {
   type DirectoryEntry,
   type FileIdentity,
+  type Files,
   type Lock,
-  type OpenMode,
+  type Readable,
   StorageError,
-  type Store,
   type StoredFile,
+  type WriteOptions,
 } from "../../storage/index.ts";
 import { PowerLoss, type SimulatedStore } from "../support/simulated-store.ts";
 import type { Writer } from "./auditor.ts";
@@ -31,7 +32,7 @@ type Kind = "read" | "write" | "sync" | "name" | "look";
  * The shared disk as one process reaches it: every call takes its time, is carried out whether or not the process is stopped or killed
  * meanwhile, and fails when the world wants it to.
  */
-export class ProcessStore implements Store {
+export class ProcessStore implements Files {
   readonly #world: World;
   readonly #process: Process;
   #inner: SimulatedStore;
@@ -47,11 +48,19 @@ export class ProcessStore implements Store {
     this.#innerDisk = world.disk;
   }
 
-  async open(path: string, mode: OpenMode): Promise<StoredFile> {
+  async open(path: string): Promise<Readable> {
+    const store = this.#current();
+    const sender = writerOfCall.getStore();
+    return this.#handle(store, await this.#call(store, "look", path, () => store.open(path)), sender);
+  }
+
+  async openForWriting(path: string, options: WriteOptions = {}): Promise<StoredFile> {
     const store = this.#current();
     // Bytes that came through a call are its sender's.
     const sender = writerOfCall.getStore();
-    const file = await this.#call(store, mode === "write" ? "name" : "look", path, () => store.open(path, mode));
+    const file = await this.#call(store, options.mustExist === true ? "look" : "name", path, () =>
+      store.openForWriting(path, options),
+    );
     return this.#handle(store, file, sender);
   }
 
@@ -96,7 +105,7 @@ export class ProcessStore implements Store {
     return this.#call(store, "sync", path, () => store.syncDirectory(path));
   }
 
-  realPath(path: string): Promise<string> {
+  realPlace(path: string): Promise<string> {
     return Promise.resolve(path);
   }
 
@@ -118,11 +127,11 @@ export class ProcessStore implements Store {
   }
 
   #handle(store: SimulatedStore, file: StoredFile, sender?: { readonly writer?: Writer }): StoredFile {
-    const { path } = file;
+    const { place: path } = file;
     const { auditor } = this.#world;
     const { writerOf, syncing = (sync) => sync() } = this.#marks;
     return {
-      path,
+      place: path,
       identity: () => this.#call(store, "look", path, () => file.identity()),
       read: (offsetBytes, into) =>
         this.#call(store, "read", path, async () => {

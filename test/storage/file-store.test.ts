@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
-import { FileStore, fileVersion, readWhole, type StorageError, type Store, writeWhole } from "../../storage/index.ts";
+import { FileStore, type Files, fileVersion, readWhole, type StorageError, writeWhole } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const disk = vi.hoisted(() => ({ fails: false }));
@@ -20,7 +20,7 @@ describe.each([{ blocking: false }, { blocking: true }])("a file store with bloc
   const store = new FileStore({ blocking });
 
   test("reads back what it wrote, at any place, into a view of a larger buffer", async () => {
-    const file = await store.open(join(temporaryFolder(), "a"), "write");
+    const file = await store.openForWriting(join(temporaryFolder(), "a"));
     await file.write(0, bytesOf("0123456789"));
     await file.write(4, bytesOf("abc"));
     const memory = new WebAssembly.Memory({ initial: 1 });
@@ -32,7 +32,7 @@ describe.each([{ blocking: false }, { blocking: true }])("a file store with bloc
   });
 
   test("writes and reads beyond 4 GiB, where an offset of 32 bits would wrap", async () => {
-    const file = await store.open(join(temporaryFolder(), "sparse"), "write");
+    const file = await store.openForWriting(join(temporaryFolder(), "sparse"));
     const far = 5 * 2 ** 32 + 3;
     await file.write(far, bytesOf("far"));
     const into = new Uint8Array(3);
@@ -47,7 +47,7 @@ describe.each([{ blocking: false }, { blocking: true }])("a file store with bloc
   test("says where a file ends that is read past its end", async () => {
     const path = join(temporaryFolder(), "a");
     fs.writeFileSync(path, "0123456789");
-    const file = await store.open(path, "read");
+    const file = await store.open(path);
     await expect(file.read(6, new Uint8Array(8))).rejects.toMatchObject({
       code: "storage/short-read",
       retryable: false,
@@ -57,7 +57,7 @@ describe.each([{ blocking: false }, { blocking: true }])("a file store with bloc
   });
 
   test("refuses to use a closed file", async () => {
-    const file = await store.open(join(temporaryFolder(), "a"), "write");
+    const file = await store.openForWriting(join(temporaryFolder(), "a"));
     await file.close();
     await file.close();
     await expect(file.read(0, new Uint8Array(1))).rejects.toMatchObject({ code: "storage/io" });
@@ -67,7 +67,7 @@ describe.each([{ blocking: false }, { blocking: true }])("a file store with bloc
   test("keeps the contents of a file opened for writing, and cuts and extends it", async () => {
     const path = join(temporaryFolder(), "a");
     fs.writeFileSync(path, "0123");
-    const file = await store.open(path, "write");
+    const file = await store.openForWriting(path);
     expect((await file.identity()).sizeBytes).toBe(4);
     await file.truncate(2);
     await file.truncate(4);
@@ -90,7 +90,7 @@ test("continues after calls that move only part of the bytes, and after interrup
     }) as never;
   vi.spyOn(fs, "writeSync").mockImplementation(partly(writeSync as never));
   vi.spyOn(fs, "readSync").mockImplementation(partly(readSync as never));
-  const file = await store.open(path, "write");
+  const file = await store.openForWriting(path);
   await file.write(0, content);
   const into = new Uint8Array(content.length);
   await file.read(0, into);
@@ -110,7 +110,7 @@ test.each([
   ["EIO", "storage/io", true],
 ])("a write that fails with %s is %s (retryable %s), with path and cause", async (errno, code, retryable) => {
   const store = new FileStore({ blocking: true });
-  const file = await store.open(join(temporaryFolder(), "a"), "write");
+  const file = await store.openForWriting(join(temporaryFolder(), "a"));
   const cause = Object.assign(new Error(`${errno}: so it is`), { code: errno });
   vi.spyOn(fs, "writeSync").mockImplementation(() => {
     throw cause;
@@ -121,7 +121,7 @@ test.each([
   );
   vi.restoreAllMocks();
   expect(error).toMatchObject({ name: "StorageError", code, retryable, cause });
-  expect(error.message).toContain(file.path);
+  expect(error.message).toContain(file.place);
   expect(error.hint).not.toBe("");
   await file.close();
 });
@@ -129,7 +129,7 @@ test.each([
 test("a file that failed to sync stays failed: what the kernel dropped does not come back with the next sync", async () => {
   const store = new FileStore();
   const path = join(temporaryFolder(), "a");
-  const file = await store.open(path, "write");
+  const file = await store.openForWriting(path);
   await file.write(0, new Uint8Array(4));
   disk.fails = true;
   await expect(file.sync()).rejects.toMatchObject({ code: "storage/io" });
@@ -137,7 +137,7 @@ test("a file that failed to sync stays failed: what the kernel dropped does not 
   await expect(file.sync()).rejects.toMatchObject({ code: "storage/io" });
   await expect(file.write(0, new Uint8Array(4))).rejects.toMatchObject({ code: "storage/io" });
   await file.close();
-  const fresh = await store.open(path, "write");
+  const fresh = await store.openForWriting(path);
   await fresh.write(0, new Uint8Array(4));
   await fresh.sync();
   await fresh.close();
@@ -145,7 +145,7 @@ test("a file that failed to sync stays failed: what the kernel dropped does not 
 
 test("a device that takes nothing is full", async () => {
   const store = new FileStore({ blocking: true });
-  const file = await store.open(join(temporaryFolder(), "a"), "write");
+  const file = await store.openForWriting(join(temporaryFolder(), "a"));
   vi.spyOn(fs, "writeSync").mockReturnValue(0);
   await expect(file.write(0, new Uint8Array(4))).rejects.toMatchObject({ code: "storage/full" });
   vi.restoreAllMocks();
@@ -157,19 +157,19 @@ describe("a file store", () => {
 
   test("names what is not there, is no file, or is not allowed", async () => {
     const folder = temporaryFolder();
-    await expect(store.open(join(folder, "none"), "read")).rejects.toMatchObject({ code: "storage/not-found" });
-    await expect(store.open(folder, "read")).rejects.toMatchObject({ code: "storage/not-a-file" });
+    await expect(store.open(join(folder, "none"))).rejects.toMatchObject({ code: "storage/not-found" });
+    await expect(store.open(folder)).rejects.toMatchObject({ code: "storage/not-a-file" });
     fs.writeFileSync(join(folder, "file"), "");
     await expect(store.list(join(folder, "file"))).rejects.toMatchObject({ code: "storage/not-a-directory" });
     await expect(store.list(join(folder, "none"))).rejects.toMatchObject({ code: "storage/not-found" });
-    await expect(store.realPath(join(folder, "none"))).rejects.toMatchObject({ code: "storage/not-found" });
+    await expect(store.realPlace(join(folder, "none"))).rejects.toMatchObject({ code: "storage/not-found" });
     await expect(store.makeDirectory(join(folder, "file"))).rejects.toMatchObject({ code: "storage/exists" });
   });
 
   test("does not wait for a writer of a named pipe that stands where a file should", async () => {
     const path = join(temporaryFolder(), "pipe");
     execFileSync("mkfifo", [path]);
-    await expect(store.open(path, "read")).rejects.toMatchObject({ code: "storage/not-a-file" });
+    await expect(store.open(path)).rejects.toMatchObject({ code: "storage/not-a-file" });
   });
 
   test("tells states of a file apart by size, time in nanoseconds and inode, following links", async () => {
@@ -218,7 +218,7 @@ describe("a file store", () => {
   test("gives the identity of the open file, not of what took its name", async () => {
     const path = join(temporaryFolder(), "a");
     fs.writeFileSync(path, "old");
-    const file = await store.open(path, "read");
+    const file = await store.open(path);
     fs.writeFileSync(`${path}2`, "newer");
     fs.renameSync(`${path}2`, path);
     expect((await file.identity()).sizeBytes).toBe(3);
@@ -295,16 +295,16 @@ describe("a file store", () => {
 });
 
 /** The store, but for how its files are truncated. */
-function truncating(store: FileStore, how: (truncate: () => Promise<void>) => Promise<void>): Store {
-  const open: Store["open"] = async (...asked) => {
-    const file = await store.open(...asked);
+function truncating(store: FileStore, how: (truncate: () => Promise<void>) => Promise<void>): Files {
+  const openForWriting: Files["openForWriting"] = async (...asked) => {
+    const file = await store.openForWriting(...asked);
     const truncate = (sizeBytes: number) => how(() => file.truncate(sizeBytes));
     return {
-      path: file.path,
+      place: file.place,
       ...{ truncate, identity: () => file.identity(), sync: () => file.sync(), close: () => file.close() },
       read: (offsetBytes, into) => file.read(offsetBytes, into),
       write: (offsetBytes, bytes) => file.write(offsetBytes, bytes),
     };
   };
-  return { open } as Store;
+  return { openForWriting } as Files;
 }

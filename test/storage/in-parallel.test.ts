@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { boundedStore, FileStore, inParallel, Turns } from "../../storage/index.ts";
+import { boundedSource, FileStore, inParallel, Turns } from "../../storage/index.ts";
 
 test("as many as allowed are under way, and what came of them stands in the order of the items", async () => {
   let [inFlight, most] = [0, 0];
@@ -54,7 +54,7 @@ test("a bounded store counts calls on open files too", async () => {
   const slow = {
     identity: (path: string) => counted(files.identity(path)),
     open: async (path: string) => {
-      const file = await counted(files.open(path, "read"));
+      const file = await counted(files.open(path));
       return {
         ...file,
         path,
@@ -63,8 +63,8 @@ test("a bounded store counts calls on open files too", async () => {
       };
     },
   };
-  const store = boundedStore(slow as never, 2);
-  const file = await store.open(import.meta.filename, "read");
+  const store = boundedSource(slow as never, 2);
+  const file = await store.open(import.meta.filename);
   await Promise.all(
     [0, 1, 2, 3].flatMap((at) => [file.read(at, new Uint8Array(1)), store.identity(import.meta.filename)]),
   );

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { FileStore, linkless, type Store, writeWhole } from "../../storage/index.ts";
+import { FileStore, type Files, linkless, writeWhole } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 let out: string;
@@ -37,9 +37,9 @@ test("without links it changes files as any other", async () => {
 
 describe("through a folder that became a link", () => {
   test.each<[string, (path: string) => Promise<unknown>]>([
-    ["opens no file to write", (path) => store.open(join(path, "file"), "write")],
-    ["makes no file", (path) => store.open(join(path, "new"), "write")],
-    ["opens no file to rewrite", (path) => store.open(join(path, "file"), "rewrite")],
+    ["opens no file to write", (path) => store.openForWriting(join(path, "file"))],
+    ["makes no file", (path) => store.openForWriting(join(path, "new"))],
+    ["opens no file to rewrite", (path) => store.openForWriting(join(path, "file"), { mustExist: true })],
     ["makes no folder", (path) => store.makeDirectory(join(path, "new"))],
     ["renames nothing away", (path) => store.rename(join(path, "file"), join(out, "stolen"))],
     ["renames nothing to there", (path) => store.rename(join(out, "own"), join(path, "file"))],
@@ -58,21 +58,21 @@ describe("through a folder that became a link", () => {
 
 test("a file that is itself a link is not written", async () => {
   symlinkSync(join(secret, "file"), join(out, "job/file"));
-  for (const mode of ["write", "rewrite"] as const) {
-    await expect(store.open(join(out, "job/file"), mode)).rejects.toMatchObject(refused);
+  for (const mustExist of [false, true]) {
+    await expect(store.openForWriting(join(out, "job/file"), { mustExist })).rejects.toMatchObject(refused);
   }
-  const plain = await new FileStore().open(join(out, "job/file"), "rewrite");
+  const plain = await new FileStore().openForWriting(join(out, "job/file"), { mustExist: true });
   await plain.close();
 });
 
 test("a folder that becomes a link just as a file is opened: nothing is written there", async () => {
-  const racing: Store = Object.assign(new FileStore(), {});
-  const open = racing.open.bind(racing);
-  racing.open = (path, mode, options) => {
+  const racing: Files = Object.assign(new FileStore(), {});
+  const open = racing.openForWriting.bind(racing);
+  racing.openForWriting = (path, options) => {
     swap();
-    return open(path, mode, options);
+    return open(path, options);
   };
-  await expect(linkless(racing).open(join(out, "job/file"), "write")).rejects.toMatchObject(refused);
+  await expect(linkless(racing).openForWriting(join(out, "job/file"))).rejects.toMatchObject(refused);
   expect(readFileSync(join(secret, "file"), "latin1")).toBe("secret");
   expect(existsSync(join(out, "moved/file"))).toBe(false);
 });

@@ -15,7 +15,7 @@ import { failureFrom, type JobDescription, type Plan, type WorkerId } from "../.
 import { prepareText } from "../../prepare/index.ts";
 import type { Fault } from "../../recipe/index.ts";
 import type { WorkerBudget } from "../../runtime/index.ts";
-import { FileStore, type Store } from "../../storage/index.ts";
+import { FileStore, type Files } from "../../storage/index.ts";
 import type { EngineChoice } from "../../worker/index.ts";
 // The door offers threads their messages; a session without a thread is for tests only.
 import { WorkerSession } from "../../worker/session.ts";
@@ -35,7 +35,7 @@ export interface MergeSettings {
   readonly seed: string;
   readonly allowNonfinite: boolean;
   readonly cutEmbeddings: boolean;
-  readonly store: Store;
+  readonly store: Files;
   readonly overwrite: boolean;
   readonly restart: boolean;
   readonly submission?: MergeJobOptions["submission"];
@@ -179,7 +179,7 @@ export function fileHashes(out: string): Record<string, string> {
 /** Sessions that take messages as a thread would: later, in order, and as copies. */
 function inlineWorkers(
   count: number,
-  store: Store,
+  store: Files,
   job: JobDescription,
   budget: WorkerBudget,
   engine: EngineChoice,

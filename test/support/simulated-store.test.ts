@@ -2,7 +2,7 @@ import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { FileStore, fileVersion, type Store } from "../../storage/index.ts";
+import { FileStore, type Files, fileVersion } from "../../storage/index.ts";
 import { PAGE_BYTES } from "./simulated-disk.ts";
 import { type Fault, PowerLoss, SimulatedStore } from "./simulated-store.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
@@ -10,14 +10,14 @@ import { temporaryFolder } from "./temporary-folder.ts";
 const seeds = Array.from({ length: 200 }, (_, seed) => seed);
 
 /** Writes without syncing, at the file's beginning. */
-async function put(store: Store, path: string, text: string): Promise<void> {
-  const file = await store.open(path, "write");
+async function put(store: Files, path: string, text: string): Promise<void> {
+  const file = await store.openForWriting(path);
   await file.write(0, Buffer.from(text));
   await file.close();
 }
 
-async function putDurably(store: Store, path: string, bytes: Uint8Array): Promise<void> {
-  const file = await store.open(path, "write");
+async function putDurably(store: Files, path: string, bytes: Uint8Array): Promise<void> {
+  const file = await store.openForWriting(path);
   await file.write(0, bytes);
   await file.sync();
   await file.close();
@@ -53,7 +53,7 @@ describe("when the power fails", () => {
   test("synced bytes are there, whatever was written after them", async () => {
     const store = new SimulatedStore();
     await putDurably(store, "/f", Buffer.from("kept"));
-    const file = await store.open("/f", "write");
+    const file = await store.openForWriting("/f");
     await file.write(4, Buffer.alloc(3 * PAGE_BYTES, 1));
     for (const seed of seeds) expect(textOf(store.crash(seed), "/f")).toMatch(/^kept/);
   });
@@ -61,7 +61,7 @@ describe("when the power fails", () => {
   test("bytes written while a sync is under way are not covered by it", async () => {
     const store = new SimulatedStore();
     await putDurably(store, "/f", Buffer.from("old"));
-    const file = await store.open("/f", "write");
+    const file = await store.openForWriting("/f");
     await file.write(0, Buffer.from("new"));
     const sync = file.sync();
     await file.write(0, Buffer.from("odd"));
@@ -72,7 +72,7 @@ describe("when the power fails", () => {
   test("a cut that was not synced may be undone", async () => {
     const store = new SimulatedStore();
     await putDurably(store, "/f", Buffer.from("0123456789"));
-    await (await store.open("/f", "write")).truncate(4);
+    await (await store.openForWriting("/f")).truncate(4);
     const seen = outcomes(store, (after) => textOf(after, "/f"));
     expect(seen).toContain("0123");
     expect(seen).toContain("0123456789");
@@ -81,7 +81,7 @@ describe("when the power fails", () => {
 
   test("a new name may vanish with its synced bytes until its directory is synced", async () => {
     const store = new SimulatedStore();
-    const file = await store.open("/f", "write");
+    const file = await store.openForWriting("/f");
     await file.write(0, Buffer.from("data"));
     await file.sync();
     const running = store.restart();
@@ -145,7 +145,7 @@ describe("when the power fails", () => {
 
   test("locks end, and the store and its open files answer nothing any more", async () => {
     const store = new SimulatedStore();
-    const file = await store.open("/f", "write");
+    const file = await store.openForWriting("/f");
     await store.lock("/lock");
     await expect(store.lock("/lock")).rejects.toMatchObject({ code: "storage/locked" });
     const after = store.crash(1);
@@ -163,7 +163,7 @@ describe("faults", () => {
     const store = new SimulatedStore();
     await putDurably(store, "/f", Buffer.from("old"));
     store.failAt(store.operations.length + 2, "power-loss");
-    const file = await store.open("/f", "write");
+    const file = await store.openForWriting("/f");
     await expect(file.write(0, Buffer.from("new"))).rejects.toBeInstanceOf(PowerLoss);
     await expect(store.identity("/f")).rejects.toBeInstanceOf(PowerLoss);
     expect(store.off).toBe(true);
@@ -173,7 +173,7 @@ describe("faults", () => {
   test("a sync that the power failed in proves nothing", async () => {
     const store = new SimulatedStore();
     await putDurably(store, "/f", Buffer.from("old"));
-    const file = await store.open("/f", "write");
+    const file = await store.openForWriting("/f");
     await file.write(0, Buffer.from("new"));
     store.failAt(store.operations.length + 1, "power-loss");
     await expect(file.sync()).rejects.toBeInstanceOf(PowerLoss);
@@ -183,7 +183,7 @@ describe("faults", () => {
   test("a sync that is under way when the power fails elsewhere proves nothing", async () => {
     const store = new SimulatedStore();
     await putDurably(store, "/f", Buffer.from("old"));
-    const file = await store.open("/f", "write");
+    const file = await store.openForWriting("/f");
     await file.write(0, Buffer.from("new"));
     store.failAt(store.operations.length + 2, "power-loss");
     const [sync] = await Promise.allSettled([file.sync(), store.list("/")]);
@@ -196,7 +196,7 @@ describe("faults", () => {
     ["io", "storage/io"],
   ])("%s fails one write, half-way, and what follows works", async (fault, code) => {
     const store = new SimulatedStore();
-    const file = await store.open("/f", "write");
+    const file = await store.openForWriting("/f");
     store.failAt(1, fault); // the open is past
     await file.identity(); // not a thing this fault happens to
     await expect(file.write(0, Buffer.from("12345678"))).rejects.toMatchObject({ code });
@@ -208,7 +208,7 @@ describe("faults", () => {
   test("a read fails once", async () => {
     const store = new SimulatedStore();
     store.addFile("/f", Buffer.from("data"));
-    const file = await store.open("/f", "read");
+    const file = await store.open("/f");
     store.failAt(2, "io");
     await expect(file.read(0, new Uint8Array(4))).rejects.toMatchObject({ code: "storage/io" });
     await file.read(0, new Uint8Array(4));
@@ -220,7 +220,7 @@ describe("faults", () => {
       const store = new SimulatedStore();
       store.afterFailedSync = then;
       await putDurably(store, "/f", Buffer.from("old"));
-      const file = await store.open("/f", "write");
+      const file = await store.openForWriting("/f");
       await file.write(0, Buffer.from("new"));
       store.failAt(store.operations.length + 1, "io");
       await expect(file.sync()).rejects.toMatchObject({ code: "storage/io" });
@@ -229,7 +229,7 @@ describe("faults", () => {
       const running = store.restart();
       expect(outcomes(store, (after) => textOf(after, "/f"))).toEqual(["old"]);
       // Written again, they are as good as any.
-      const again = await running.open("/f", "write");
+      const again = await running.openForWriting("/f");
       await again.write(0, Buffer.from("new"));
       await again.sync();
       expect(outcomes(running, (after) => textOf(after, "/f"))).toEqual(["new"]);
@@ -239,13 +239,13 @@ describe("faults", () => {
   test("a failed sync is told, once, to all that have the file open: what they wrote is lost as well", async () => {
     const store = new SimulatedStore();
     await putDurably(store, "/f", Buffer.from("old"));
-    const [one, other] = [await store.open("/f", "write"), await store.open("/f", "write")];
+    const [one, other] = [await store.openForWriting("/f"), await store.openForWriting("/f")];
     await other.write(0, Buffer.from("new"));
     store.failAt(store.operations.length + 1, "io");
     await expect(one.sync()).rejects.toMatchObject({ code: "storage/io" });
     await expect(other.sync()).rejects.toMatchObject({ code: "storage/io" });
     await other.sync();
-    await (await store.open("/f", "write")).sync();
+    await (await store.openForWriting("/f")).sync();
     expect(outcomes(store, (after) => textOf(after, "/f"))).toEqual(["old"]);
   });
 });
@@ -271,7 +271,7 @@ test("a copy has the same files, all durable, and is changed alone", async () =>
 
 test("operations are numbered from 1 and tell what was done to which path", async () => {
   const store = new SimulatedStore();
-  const file = await store.open("/a", "write");
+  const file = await store.openForWriting("/a");
   await file.write(3, Buffer.from("xyz"));
   await file.sync();
   await file.close();
@@ -309,28 +309,28 @@ test("without faults it answers as the file store does", async () => {
     fc.record({ call: fc.constant("write" as const), name, at: fc.nat(9000), length: fc.nat(9000) }),
     fc.record({ call: fc.constant("truncate" as const), name, size: fc.nat(12_000) }),
     fc.record({
-      call: fc.constantFrom("read", "remove", "removeDirectory", "makeDirectory", "list", "kind", "realPath", "lock"),
+      call: fc.constantFrom("read", "remove", "removeDirectory", "makeDirectory", "list", "kind", "realPlace", "lock"),
       name,
     }),
     fc.record({ call: fc.constant("rename" as const), name, to: name }),
   );
   type Call = typeof call extends fc.Arbitrary<infer T> ? T : never;
 
-  async function answer(store: Store, root: string, step: Call): Promise<unknown> {
+  async function answer(store: Files, root: string, step: Call): Promise<unknown> {
     const path = join(root, step.name);
     if (step.call === "rename") return store.rename(path, join(root, (step as { to: string }).to));
     if (step.call === "remove") return store.remove(path);
     if (step.call === "removeDirectory") return store.removeDirectory(path);
     if (step.call === "makeDirectory") return store.makeDirectory(path);
     if (step.call === "list") return store.list(path);
-    if (step.call === "realPath") return (await store.realPath(path)).slice(root.length);
+    if (step.call === "realPlace") return (await store.realPlace(path)).slice(root.length);
     if (step.call === "lock") return (await store.lock(`${path}.lock`)).release();
     if (step.call === "kind") return (await store.identity(path))?.kind;
-    const file = await store.open(path, step.call === "read" ? "read" : "write");
+    const file = await (step.call === "read" ? store.open(path) : store.openForWriting(path));
     try {
       if ("at" in step) await file.write(step.at, Buffer.alloc(step.length, 7));
       if ("size" in step) await file.truncate(step.size);
-      await file.sync();
+      if ("sync" in file) await file.sync();
       const bytes = Buffer.alloc((await file.identity()).sizeBytes);
       await file.read(0, bytes);
       return bytes.toString("latin1");

@@ -4,14 +4,16 @@ import { setImmediate } from "node:timers/promises";
 import {
   type DirectoryEntry,
   type FileIdentity,
+  type Files,
   fileVersion,
   type Lock,
   type LockOptions,
-  type OpenMode,
+  placeOf,
+  type Readable,
   type StorageCode,
   StorageError,
-  type Store,
   type StoredFile,
+  type WriteOptions,
 } from "../../storage/index.ts";
 import { seededRandom } from "./seeded-random.ts";
 import { PAGE_BYTES, SimulatedDirectory, SimulatedDisk, SimulatedFile, type SimulatedNode } from "./simulated-disk.ts";
@@ -62,13 +64,13 @@ export class PowerLoss extends Error {
 }
 
 /**
- * A Store in memory that forgets like a file system when the power fails: see simulated-disk.ts. Closing a file is no
+ * A Files in memory that forgets like a file system when the power fails: see simulated-disk.ts. Closing a file is no
  * operation and never fails. There are no links. A test goes: run; `crash(seed)`; run again on what that returns.
  *
  * Not simulated: states of a page between two syncs other than the last, and sectors whose old content is lost while
  * a new one is written.
  */
-export class SimulatedStore implements Store {
+export class SimulatedStore implements Files {
   /** After a failed sync: whether readers still see the bytes that were lost, until the next crash. */
   afterFailedSync: "shown" | "dropped" = "shown";
   /** What happens while a sync is under way. */
@@ -179,9 +181,17 @@ export class SimulatedStore implements Store {
     return below.flatMap(([path, child]) => (child instanceof SimulatedFile ? [path] : this.paths(path))).sort();
   }
 
-  // ------------------------------------------------------------------ Store
+  // ------------------------------------------------------------------ Files
 
-  async open(path: string, mode: OpenMode): Promise<StoredFile> {
+  async open(path: string): Promise<Readable> {
+    return this.#open(path, "read");
+  }
+
+  async openForWriting(path: string, { mustExist = false }: WriteOptions = {}): Promise<StoredFile> {
+    return this.#open(path, mustExist ? "rewrite" : "write");
+  }
+
+  async #open(path: string, mode: "read" | "write" | "rewrite"): Promise<StoredFile> {
     const at = resolve(path);
     const found = this.#find(at);
     const makes = mode === "write" && found === undefined;
@@ -274,7 +284,7 @@ export class SimulatedStore implements Store {
     await this.#finish(end);
   }
 
-  async realPath(path: string): Promise<string> {
+  async realPlace(path: string): Promise<string> {
     const at = resolve(path);
     return this.#perform({ kind: "real-path", path: at }, () => {
       if (this.#find(at) === undefined) throw missing("resolve", at, this.#isBelowFile(at));
@@ -302,7 +312,7 @@ export class SimulatedStore implements Store {
 
   // ------------------------------------------------------------------ inside
 
-  #handle(path: string, file: SimulatedFile, mode: OpenMode): StoredFile {
+  #handle(path: string, file: SimulatedFile, mode: "read" | "write" | "rewrite"): StoredFile {
     let open = true;
     let toldFailures = file.failedSyncs;
     const perform = async <T>(kind: OperationKind, range: Partial<Operation>, act: () => T, fail?: () => void) => {
@@ -313,7 +323,7 @@ export class SimulatedStore implements Store {
       return this.#perform({ kind, path, ...range }, act, fail);
     };
     return {
-      path,
+      place: placeOf(path),
       identity: async () => perform("identity", {}, () => identityOf(file)),
       read: async (offsetBytes, into) =>
         perform("read", { offsetBytes, sizeBytes: into.length }, () => {

@@ -1,7 +1,7 @@
 import { type Client, type ClientDuplexStream, type ServiceError, status } from "@grpc/grpc-js";
 import { type AttemptKey, failureFrom } from "../../merge/work/index.ts";
 import type { AttachRequest, AttachResponse, AttemptProgress, Hello, Welcome } from "../../proto/index.ts";
-import type { Store } from "../../storage/index.ts";
+import type { Source } from "../../storage/index.ts";
 import {
   attachMethod,
   attemptOf,
@@ -52,7 +52,7 @@ export interface AttachListener {
 
 export interface AttachmentOptions {
   readonly connection: ConnectionOptions;
-  readonly store: Store;
+  readonly store: Source;
   readonly listener: AttachListener;
   readonly log: WorkerLog;
   readonly seams?: AttachmentSeams;

@@ -3,7 +3,7 @@ import { readSafetensorsHeader } from "../../checkpoint/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type JobDescription, type Plan, planFromText } from "../../merge/work/index.ts";
 import { InputAccess, type InputFile, type JobDescription as JobMessage, OutputAccess } from "../../proto/index.ts";
-import type { Store } from "../../storage/index.ts";
+import { placeOf, type Source } from "../../storage/index.ts";
 import { bytesOfHex, hexOf, indexPlan, malformed, numberOf, type PlanIndex } from "../../wire/index.ts";
 import { inputPath, type JobToBegin, type RemoteInputs, WorkerError } from "../index.ts";
 import type { MountedRoots } from "./mounted-roots.ts";
@@ -30,7 +30,7 @@ export async function localJob(
     store,
     roots,
     remoteInputs,
-  }: { readonly store: Store; readonly roots: MountedRoots; readonly remoteInputs: RemoteInputs },
+  }: { readonly store: Source; readonly roots: MountedRoots; readonly remoteInputs: RemoteInputs },
 ): Promise<LocalJob> {
   const plan = planFrom(message, planText);
   const isRemote = message.inputAccess !== InputAccess.INPUT_ACCESS_ROOTS;
@@ -43,7 +43,7 @@ export async function localJob(
   };
   const writes = message.outputAccess === OutputAccess.OUTPUT_ACCESS_ROOTS;
   const shardPaths = await Promise.all(
-    message.shards.map((place) => (writes ? roots.resolve(place, "write") : Promise.resolve(""))),
+    message.shards.map((place) => (writes ? roots.resolve(place, "write") : Promise.resolve(placeOf("")))),
   );
   if (shardPaths.length !== plan.shards.length)
     throw malformed(`places of ${shardPaths.length} shards, not ${plan.shards.length}`);
@@ -77,7 +77,7 @@ function remoteFiles(message: JobMessage): JobDescription["inputs"] {
   }));
 }
 
-async function localFiles(store: Store, roots: MountedRoots, message: JobMessage): Promise<JobDescription["inputs"]> {
+async function localFiles(store: Source, roots: MountedRoots, message: JobMessage): Promise<JobDescription["inputs"]> {
   const wanted = message.inputs.flatMap(({ label, files }) => files.map((file) => ({ label, file })));
   const found: JobDescription["inputs"][number]["files"][number][] = [];
   let next = 0;
@@ -93,7 +93,7 @@ async function localFiles(store: Store, roots: MountedRoots, message: JobMessage
 
 /** Versions differ from machine to machine; sizes and headers must not. */
 async function checkedFile(
-  store: Store,
+  store: Source,
   roots: MountedRoots,
   label: string,
   { place, sizeBytes, headerSha256 }: InputFile,

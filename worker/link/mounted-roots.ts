@@ -1,6 +1,5 @@
-import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import type { RootedPath } from "../../merge/work/index.ts";
-import type { Store } from "../../storage/index.ts";
+import { isBelow, join, type Place, placeOf, type Source, wholePlace } from "../../storage/index.ts";
 import { isPathBelow, isRootName, ROOT_NAME_RULE } from "../../wire/index.ts";
 import { WorkerError } from "../index.ts";
 
@@ -8,7 +7,7 @@ import { WorkerError } from "../index.ts";
 export interface MountedRoot {
   readonly name: string;
   /** Absolute. */
-  readonly path: string;
+  readonly path: Place;
   readonly writable: boolean;
 }
 
@@ -20,7 +19,7 @@ export function parseMountedRoot(text: string): MountedRoot {
   const name = text.slice(0, Math.max(0, at));
   const writable = !text.endsWith(READ_ONLY);
   const path = text.slice(at + 1, writable ? undefined : -READ_ONLY.length);
-  if (isRootName(name) && path !== "") return { name, path: resolve(path), writable };
+  if (isRootName(name) && path !== "") return { name, path: wholePlace(placeOf(path)), writable };
   throw new WorkerError("worker/option", `${JSON.stringify(text)} is no root`, {
     hint: `Write --root NAME=PATH, or --root NAME=PATH:ro for a folder that is only read. Names have ${ROOT_NAME_RULE}.`,
   });
@@ -37,11 +36,11 @@ export function checkMountedRoots(roots: readonly MountedRoot[]): void {
 
 /** The folders of this machine that a worker may touch, and nothing beside them. */
 export class MountedRoots {
-  readonly #store: Store;
+  readonly #store: Source;
   readonly #roots: ReadonlyMap<string, MountedRoot>;
-  readonly #realPaths = new Map<string, Promise<string>>();
+  readonly #realPaths = new Map<string, Promise<Place>>();
 
-  constructor(store: Store, roots: readonly MountedRoot[]) {
+  constructor(store: Source, roots: readonly MountedRoot[]) {
     this.#store = store;
     this.#roots = new Map(roots.map((root) => [root.name, root]));
   }
@@ -51,7 +50,7 @@ export class MountedRoots {
    * as long as both lie in the root that is fine.
    * @throws WorkerError `worker/root`; StorageError `storage/not-found`
    */
-  async resolve(place: RootedPath | undefined, mode: "read" | "write"): Promise<string> {
+  async resolve(place: RootedPath | undefined, mode: "read" | "write"): Promise<Place> {
     if (place === undefined) throw refused("a file without a place", "The coordinator's release does not fit.");
     const root = this.#roots.get(place.root);
     if (root === undefined) {
@@ -72,27 +71,22 @@ export class MountedRoots {
         "Nothing of deltaworks makes such a path: look at who runs the coordinator.",
       );
     }
-    const realPath = await this.#store.realPath(join(root.path, ...place.path.split("/")));
-    if (isInside(realPath, await this.#realPathOf(root))) return realPath;
+    const realPath = await this.#store.realPlace(join(root.path, ...place.path.split("/")));
+    if (isBelow(await this.#realPathOf(root), realPath)) return realPath;
     throw refused(
       `${shown(place)} is a link to ${realPath}, outside of root ${root.name}`,
       "Put the file itself there, or give a root that holds both the link and what it leads to.",
     );
   }
 
-  #realPathOf({ name, path }: MountedRoot): Promise<string> {
+  #realPathOf({ name, path }: MountedRoot): Promise<Place> {
     const known = this.#realPaths.get(name);
     if (known !== undefined) return known;
-    const found = this.#store.realPath(path);
+    const found = this.#store.realPlace(path);
     this.#realPaths.set(name, found);
     found.catch(() => this.#realPaths.delete(name));
     return found;
   }
-}
-
-function isInside(path: string, folder: string): boolean {
-  const way = relative(folder, path);
-  return way !== "" && way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
 function shown({ root, path }: RootedPath): string {

@@ -10,7 +10,7 @@ import {
   type Welcome,
 } from "../../proto/index.ts";
 import type { Computed } from "../../runtime/index.ts";
-import type { Store } from "../../storage/index.ts";
+import type { Files } from "../../storage/index.ts";
 import {
   assignmentOf,
   attemptOf,
@@ -60,7 +60,7 @@ export interface RemoteWorkerOptions {
   readonly pool: ThreadPoolOptions;
   /** Memory of one thread for inputs that come over the network. */
   readonly inputCacheBytes: number;
-  readonly store: Store;
+  readonly store: Files;
   readonly roots: MountedRoots;
   readonly log: WorkerLog;
   /** The process must end now, whatever is under way. */
@@ -324,7 +324,9 @@ export class RemoteWorker implements AttachListener {
       work.job = job;
       if (assignment.kind === "slice") {
         const { shard, offsetBytes } = assignment.slice;
-        work.place = { path: job.index.shardPaths[shard] ?? "", offsetBytes };
+        const path = job.index.shardPaths[shard];
+        if (path === undefined) throw new Error(`there is no shard ${shard}`);
+        work.place = { path, offsetBytes };
       }
       this.#pool?.assign(work.key.job, assignment);
     } catch (error) {

@@ -1,4 +1,4 @@
-import { linkless, type Store, type StoredFile } from "../../storage/index.ts";
+import { type Files, linkless, type Place, type StoredFile } from "../../storage/index.ts";
 
 /** One call writes so much: seldom enough to cost nothing, small enough that a slow disk takes one within its time. */
 const PIECE_BYTES = 4 * 1024 * 1024;
@@ -13,7 +13,7 @@ export interface IoFence {
 
 export interface ResultPlace {
   /** Absolute, every link resolved. It must be there: nothing is made. */
-  readonly path: string;
+  readonly path: Place;
   readonly offsetBytes: number;
 }
 
@@ -23,7 +23,7 @@ export interface ResultPlace {
  * @throws StorageError
  */
 export async function writeResult(
-  store: Store,
+  store: Files,
   { path, offsetBytes }: ResultPlace,
   bytes: Uint8Array,
   fence: IoFence,
@@ -31,7 +31,7 @@ export async function writeResult(
   let file: StoredFile | undefined;
   const calls = [
     async () => {
-      file = await linkless(store).open(path, "rewrite");
+      file = await linkless(store).openForWriting(path, { mustExist: true });
     },
     ...piecesOf(bytes).map(
       ({ at, piece }) =>

@@ -1,4 +1,4 @@
-import type { OpenMode, OpenOptions, StoredFile } from "../../storage/index.ts";
+import type { Place, Readable, ReadOptions, StoredFile, WriteOptions } from "../../storage/index.ts";
 import type { SessionStore } from "../index.ts";
 import type { GatheredReads } from "./gathered-reads.ts";
 
@@ -18,20 +18,21 @@ export class GatheringStore implements SessionStore {
     this.#inputs = new Set(inputs);
   }
 
-  async open(path: string, mode: OpenMode, options?: OpenOptions): Promise<StoredFile> {
-    const file = await this.#store.open(path, mode, options);
-    if (mode !== "read" || !this.#inputs.has(path)) return file;
+  async open(place: Place, options?: ReadOptions): Promise<Readable> {
+    const file = await this.#store.open(place, options);
+    if (!this.#inputs.has(place)) return file;
     // A file that is replaced meanwhile is another: its reads must not mix with those of the old one.
     const { version, sizeBytes } = await file.identity();
-    const key = `${path}/${version}/${sizeBytes}`;
+    const key = `${place}/${version}/${sizeBytes}`;
     return {
-      path,
+      place,
       identity: () => file.identity(),
       read: (offsetBytes, into) => this.#reads.read(key, offsetBytes, into, (bytes) => file.read(offsetBytes, bytes)),
-      write: (offsetBytes, bytes) => file.write(offsetBytes, bytes),
-      truncate: (size) => file.truncate(size),
-      sync: () => file.sync(),
       close: () => file.close(),
     };
+  }
+
+  openForWriting(place: Place, options?: WriteOptions): Promise<StoredFile> {
+    return this.#store.openForWriting(place, options);
   }
 }

@@ -1,4 +1,4 @@
-import type { Store } from "../../storage/index.ts";
+import type { Files } from "../../storage/index.ts";
 import { endThread } from "../end-thread.ts";
 import type { FromWorker, ToWorker } from "../messages.ts";
 import { type SessionPorts, WorkerSession } from "../session.ts";
@@ -14,13 +14,13 @@ export class LockstepSessions {
   /** Settles once the session has its engine; what comes before waits. */
   readonly #begun = new Map<string, Promise<void>>();
   readonly #reads = new GatheredReads();
-  readonly #store: Store;
+  readonly #store: Files;
   readonly #send: SessionPorts["send"];
   #start: (ToWorker & { readonly type: "start" }) | undefined;
   #open = 0;
   #ending = false;
 
-  constructor(store: Store, send: SessionPorts["send"]) {
+  constructor(store: Files, send: SessionPorts["send"]) {
     this.#store = store;
     this.#send = send;
   }

@@ -1,6 +1,7 @@
 import { parentPort } from "node:worker_threads";
 import { FileStore } from "../../storage/index.ts";
 import { endThread, isInputPath, type JobToBegin, type SessionStore, type ToWorker, WorkerSession } from "../index.ts";
+import type { RemoteInputs } from "../transfer/index.ts";
 
 /** Entry of a worker thread: a session over the thread's port, with stores that block this thread alone. */
 const port = parentPort;
@@ -8,20 +9,21 @@ if (port === null) throw new Error("worker/pool/thread.js runs as a worker threa
 const files = new FileStore({ blocking: true });
 
 /** Loaded where needed only: merges on one machine do without gRPC. */
-async function remoteStore(job: JobToBegin): Promise<SessionStore> {
+async function remoteInputs(job: JobToBegin): Promise<RemoteInputs> {
   const { openRemoteInputs } = await import("../transfer/index.ts");
   return openRemoteInputs(new FileStore(), job);
 }
 
 function storeFor(job: JobToBegin): SessionStore {
-  if (job.remoteInputs === undefined) return { open: (path, mode) => files.open(path, mode) };
-  const inputs = remoteStore(job);
+  if (job.remoteInputs === undefined) return files;
+  const inputs = remoteInputs(job);
   inputs.catch(() => undefined); // the first read says what is wrong
   return {
-    open: async (path, mode) => (isInputPath(path) ? await inputs : files).open(path, mode),
+    open: async (place) => (isInputPath(place) ? await inputs : files).open(place),
+    openForWriting: (place, options) => files.openForWriting(place, options),
     close: () => {
       inputs.then(
-        (store) => store.close?.(),
+        (remote) => remote.close(),
         () => undefined,
       );
     },

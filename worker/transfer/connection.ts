@@ -11,7 +11,7 @@ import {
   RequesterBuilder,
   status,
 } from "@grpc/grpc-js";
-import type { Store } from "../../storage/index.ts";
+import type { Source } from "../../storage/index.ts";
 import { CertificateStore, channelCredentials, channelOptions, parseAddress } from "../../trust/index.ts";
 import { CONTROL_MESSAGE_MAX_BYTES, FLOW_CONTROL_WINDOW_BYTES, WORKER_KEY } from "../../wire/index.ts";
 import type { ConnectionOptions } from "../index.ts";
@@ -37,7 +37,7 @@ export interface Connection {
 
 /** Nothing is sent before the first call. @throws TrustError, StorageError for certificates that cannot be used */
 export async function openConnection(
-  store: Store,
+  store: Source,
   { address, workerName, trust }: ConnectionOptions,
   more: ChannelOptions = {},
 ): Promise<Connection> {

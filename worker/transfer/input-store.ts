@@ -1,5 +1,5 @@
 import type { JobDescription } from "../../merge/work/index.ts";
-import type { FileIdentity, Store, StoredFile } from "../../storage/index.ts";
+import type { FileIdentity, Place, Readable, Source } from "../../storage/index.ts";
 import { placeOfInput } from "../index.ts";
 import { type Pieces, WindowCache } from "./window-cache.ts";
 
@@ -20,7 +20,7 @@ export interface InputRange {
 }
 
 /** Inputs that another machine reads for this one. Their paths are those that `inputPath` makes. */
-export class InputStore implements Pick<Store, "open"> {
+export class InputStore implements Pick<Source, "open"> {
   readonly #files: ReadonlyMap<string, JobDescription["inputs"][number]["files"][number]>;
   readonly #cache: WindowCache;
 
@@ -36,19 +36,15 @@ export class InputStore implements Pick<Store, "open"> {
     });
   }
 
-  async open(path: string): Promise<StoredFile> {
-    const file = this.#files.get(path);
-    if (file === undefined) throw new Error(`${path} is no input of the job`);
+  async open(place: Place): Promise<Readable> {
+    const file = this.#files.get(place);
+    if (file === undefined) throw new Error(`${place} is no input of the job`);
     // The coordinator opened the file, checks it, and refuses to read another.
     const identity: FileIdentity = { kind: "file", ...file };
-    const readOnly = () => Promise.reject(new Error(`${path} can only be read`));
     return {
-      path,
+      place,
       identity: async () => identity,
-      read: (offsetBytes, into) => this.#cache.read(path, file.sizeBytes, offsetBytes, into),
-      write: readOnly,
-      truncate: readOnly,
-      sync: readOnly,
+      read: (offsetBytes, into) => this.#cache.read(place, file.sizeBytes, offsetBytes, into),
       close: async () => {},
     };
   }

@@ -1,7 +1,7 @@
 import { Server, ServerCredentials, type ServerWritableStream, status } from "@grpc/grpc-js";
 import type { AttemptKey } from "../../merge/work/index.ts";
 import type { FetchResultRequest, FetchResultResponse } from "../../proto/index.ts";
-import type { Store } from "../../storage/index.ts";
+import type { Source } from "../../storage/index.ts";
 import { CertificateStore, checkRole, identityOfCall, serverCredentials, type TrustFiles } from "../../trust/index.ts";
 import {
   attemptOf,
@@ -21,7 +21,7 @@ export interface OfferedResult {
 }
 
 export interface ResultServerOptions {
-  readonly store: Store;
+  readonly store: Source;
   /** HOST:PORT; port 0: the system chooses. */
   readonly address: string;
   /** Without them everybody who can connect may fetch. */

@@ -12,7 +12,7 @@ async function leading() {
     if (!leads) throw new Error("another leads");
   };
   const fenced = fencedStore(store, confirm);
-  const file = await fenced.open("/out/a", "write");
+  const file = await fenced.openForWriting("/out/a");
   return { store, fenced, file, lose: () => (leads = false) };
 }
 
@@ -23,7 +23,7 @@ test("a coordinator that leads no more changes nothing: no name, no byte", async
   const calls: (() => Promise<unknown>)[] = [
     () => file.write(0, new Uint8Array([4])),
     () => file.truncate(1),
-    () => fenced.open("/out/b", "write"),
+    () => fenced.openForWriting("/out/b"),
     () => fenced.rename("/out/a", "/out/c"),
     () => fenced.remove("/out/a"),
     () => fenced.removeDirectory("/out"),
@@ -38,7 +38,7 @@ test("it may look as before", async () => {
   const { fenced, lose } = await leading();
   lose();
   const bytes = new Uint8Array(2);
-  await (await fenced.open("/out/a", "read")).read(0, bytes);
+  await (await fenced.open("/out/a")).read(0, bytes);
   expect([...bytes]).toEqual([1, 2]);
   expect(await fenced.list("/out")).toHaveLength(1);
   expect(await fenced.identity("/out/b")).toBeUndefined();

@@ -22,7 +22,7 @@ beforeAll(async () => {
 });
 
 async function flipBit(store: SimulatedStore, path: string, offsetBytes: number): Promise<void> {
-  const file = await store.open(path, "write");
+  const file = await store.openForWriting(path);
   const byte = new Uint8Array(1);
   await file.read(offsetBytes, byte);
   await file.write(
@@ -133,7 +133,7 @@ describe("a job that goes on", () => {
     const store = await stopped(5);
     const path = `${STAGE}/model-00001-of-00003.safetensors`;
     if (how === "removed") await store.remove(path);
-    else await (await store.open(path, "write")).truncate(100);
+    else await (await store.openForWriting(path)).truncate(100);
     expect((await attempt(store)).ended).toBe("done");
     expect(filesOf(store)).toEqual(expected);
   });

@@ -70,7 +70,7 @@ async function resumed(slices: number, isShardLost: boolean) {
   await store.makeDirectory(STAGE);
   for (const { name, sizeBytes } of plan.shards) {
     if (isShardLost && name === "shard-1") continue;
-    const file = await store.open(`${STAGE}/${name}`, "write");
+    const file = await store.openForWriting(`${STAGE}/${name}`);
     await file.truncate(sizeBytes);
     await file.close();
   }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type FileJournal, nothingYet, openFileJournal, type Sequence } from "../../../coordinator/journal/index.ts";
-import { FileStore, type Store } from "../../../storage/index.ts";
+import { FileStore, type Files } from "../../../storage/index.ts";
 import { type Fault, SimulatedStore } from "../../support/simulated-store.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { epochContract } from "../epoch.contract.ts";
@@ -74,7 +74,7 @@ describe("the file", () => {
 
   test("of a process killed before its sync is made durable by whoever opens it next", async () => {
     const store = new SimulatedStore();
-    const file = await store.open(PATH, "write");
+    const file = await store.openForWriting(PATH);
     await file.write(0, Buffer.from(header + recordLine(1)));
     const next = store.restart();
     expect(await bodiesOf(await openFileJournal(next, PATH))).toEqual([1]);
@@ -284,7 +284,7 @@ describe("a damaged file", () => {
     const store = new SimulatedStore();
     const journal = await openFileJournal(store, PATH);
     await journal.append(entry("s", 1), nothingYet);
-    await (await store.open(PATH, "write")).write(header.length + 20, Buffer.from("x"));
+    await (await store.openForWriting(PATH)).write(header.length + 20, Buffer.from("x"));
     const message = `/journal: the record at byte ${header.length} is damaged`;
     await expect(recordsOf(journal)).rejects.toMatchObject({ code: "journal/corrupt", message });
   });
@@ -299,12 +299,12 @@ test("a path that cannot be opened is the store's error", async () => {
 test("a failed opening closes the file", async () => {
   const store = storeWith("other");
   let closed = 0;
-  const counting: Pick<Store, "open"> = {
-    async open(path, mode) {
-      const file = await store.open(path, mode);
+  const counting: Pick<Files, "openForWriting"> = {
+    async openForWriting(path) {
+      const file = await store.openForWriting(path);
       return { ...file, close: async () => void closed++ };
     },
   };
-  await expect(openFileJournal(counting as Store, PATH)).rejects.toMatchObject({ code: "journal/corrupt" });
+  await expect(openFileJournal(counting as Files, PATH)).rejects.toMatchObject({ code: "journal/corrupt" });
   expect(closed).toBe(1);
 });

@@ -19,7 +19,7 @@ import {
   Hello,
   type Question,
 } from "../../../proto/index.ts";
-import type { Store } from "../../../storage/index.ts";
+import type { Files } from "../../../storage/index.ts";
 import { FileStore } from "../../../storage/index.ts";
 import { coordinatorDefinition, PROTOCOL_VERSION, responsesIn, WORKER_KEY } from "../../../wire/index.ts";
 
@@ -94,7 +94,7 @@ export interface RigOptions {
   readonly times?: Partial<HubTimes>;
   readonly inputPath?: string;
   readonly shardPath?: string;
-  readonly store?: Store;
+  readonly store?: Files;
   readonly readBack?: HubOptions["readBack"];
 }
 

@@ -11,7 +11,7 @@ import {
   SliceReport,
   WorkerService,
 } from "../../../proto/index.ts";
-import { FileStore, type Store, type StoredFile } from "../../../storage/index.ts";
+import { FileStore, type Files, type Place, type StoredFile } from "../../../storage/index.ts";
 import { CHUNK_BYTES, failuresOfCall } from "../../../wire/index.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { HandWorker, id, JOB, openRig, plan, RecordingJob, SIZE, unit } from "./link-rig.ts";
@@ -27,8 +27,8 @@ let rig: Awaited<ReturnType<typeof openRig>>;
 class FaultyStore extends FileStore {
   failingSyncs = 0;
   writesBeforeFailure = Number.POSITIVE_INFINITY;
-  override async open(path: string, mode: "read" | "write"): Promise<StoredFile> {
-    const file = await super.open(path, mode);
+  override async openForWriting(path: Place): Promise<StoredFile> {
+    const file = await super.openForWriting(path);
     const sync = file.sync.bind(file);
     const write = file.write.bind(file);
     return Object.assign(file, {
@@ -45,7 +45,7 @@ class FaultyStore extends FileStore {
     });
   }
 }
-let store: FaultyStore & Store;
+let store: FaultyStore & Files;
 
 beforeEach(async () => {
   folder = temporaryFolder();
@@ -328,8 +328,8 @@ describe("ReadInput", () => {
   test("a reader that stops reading stops the coordinator's reading", async () => {
     let readBytes = 0;
     const { open } = store;
-    store.open = async (path, mode) => {
-      const file = await open.call(store, path, mode);
+    store.open = async (path) => {
+      const file = await open.call(store, path);
       const plain = file.read.bind(file);
       return Object.assign(file, {
         read: (at: number, into: Uint8Array) => {

@@ -54,7 +54,7 @@ describe("reading back", () => {
     const bytes = bytesOf(3 * CHUNK_BYTES);
     const path = fileOf(bytes);
     const copy = fileOf(Buffer.alloc(bytes.length));
-    const [from, to] = [await store.open(path, "read"), await store.open(copy, "write")];
+    const [from, to] = [await store.open(path), await store.openForWriting(copy)];
     await copyRange(from, to, { offsetBytes: 3, sizeBytes: 2 * CHUNK_BYTES + 9 });
     await Promise.all([from.close(), to.close()]);
     const expected = Buffer.alloc(bytes.length);

@@ -1,0 +1,121 @@
+import type { Place } from "./place.ts";
+
+/**
+ * Where bytes are read from. Every store is one: files of this machine, object stores, what is behind https, the Hub.
+ * No other room opens files itself.
+ *
+ * Every method returns a promise. Inside a worker thread a store may block while it works (FileStore `blocking`).
+ * All methods throw StorageError; its `retryable` says whether trying again can help. `test/storage/source.contract.ts` says the same of
+ * each store.
+ */
+export interface Source {
+  /**
+   * Opens what is there, to be read.
+   * @throws StorageError `storage/not-found`, `storage/denied`, `storage/not-a-file`, `storage/io`
+   */
+  open(place: Place, options?: ReadOptions): Promise<Readable>;
+  /** What identifies a file's state, following links; undefined where nothing is there. */
+  identity(place: Place): Promise<FileIdentity | undefined>;
+  /** The entries of a folder, sorted by name (code unit order). @throws `storage/not-found`, `storage/not-a-directory` */
+  list(folder: Place): Promise<readonly DirectoryEntry[]>;
+  /** The place with every link resolved. @throws `storage/not-found` */
+  realPlace(place: Place): Promise<Place>;
+}
+
+export interface ReadOptions {
+  /** So many bytes from the beginning, or all where there are fewer, will be read next: a store that is far may bring them with its answer. */
+  readonly firstBytes?: number;
+}
+
+export interface Readable {
+  readonly place: Place;
+  /** The state of what was opened, not of what its place names now. */
+  identity(): Promise<FileIdentity>;
+  /**
+   * Fills `into` from `offsetBytes`, all of it. The caller owns `into`; it may be a view of WebAssembly memory,
+   * which must not grow before the promise settles.
+   * @throws StorageError `storage/short-read` where it ends first; `storage/io`
+   */
+  read(offsetBytes: number, into: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Files in folders, which may be written in any place of theirs, by several at once, and renamed: a file system. A job's journal, lock
+ * and stage need one. `test/storage/files.contract.ts` says the same of each.
+ */
+export interface Files extends Source {
+  /**
+   * Opens a file to read and write; what it holds is kept. Made if it is missing.
+   * @throws StorageError `storage/not-found`, `storage/denied`, `storage/link`, `storage/io`
+   */
+  openForWriting(place: Place, options?: WriteOptions): Promise<StoredFile>;
+  /** Replaces `to` if it is there. Atomic: a reader sees the old or the new file. Durable after `syncDirectory`. */
+  rename(from: Place, to: Place): Promise<void>;
+  /** Removes a file or a link. Nothing there is no error. */
+  remove(place: Place): Promise<void>;
+  /** Removes an empty directory. Nothing there is no error. @throws `storage/not-empty` */
+  removeDirectory(place: Place): Promise<void>;
+  /** Makes a directory and its parents. Already there is no error. */
+  makeDirectory(place: Place): Promise<void>;
+  /** Makes the names in a directory durable (entries made, renamed, removed). */
+  syncDirectory(place: Place): Promise<void>;
+  /**
+   * Takes an exclusive lock that ends with the process at the latest.
+   * @throws StorageError `storage/locked` naming the holder if another process holds it that is not known to have ended: of one in
+   * another container or on another machine that may not be known, and somebody has to say so.
+   */
+  lock(place: Place, options?: LockOptions): Promise<Lock>;
+}
+
+export interface WriteOptions {
+  readonly mustExist?: boolean;
+  /** For what is secret: the file is readable by its owner alone, also if it was there before. */
+  readonly ownerOnly?: boolean;
+  /** Of the last part of the place; "follow" is the default. */
+  readonly links?: "follow" | "refuse";
+}
+
+export interface StoredFile extends Readable {
+  /** Writes all of `bytes` at `offsetBytes`. Durable after `sync`. @throws `storage/full`, `storage/over-limit`, `storage/io` */
+  write(offsetBytes: number, bytes: Uint8Array): Promise<void>;
+  /** Cuts or extends (with zeros) to `sizeBytes`. */
+  truncate(sizeBytes: number): Promise<void>;
+  /**
+   * Makes what was written durable (fdatasync). Never blocks the thread, also in a blocking store: it may take seconds.
+   * After a failure what was written since the last success is lost and must be written again on a fresh open; calling
+   * sync again proves nothing. @throws `storage/io`, `storage/full`, `storage/over-limit`
+   */
+  sync(): Promise<void>;
+}
+
+export interface LockOptions {
+  /**
+   * Names something that is fenced by other means, a job that several coordinators may lead one after the other: a lock that another
+   * process has for the same owner is taken over. One line.
+   */
+  readonly owner?: string;
+}
+
+export interface Lock {
+  release(): Promise<void>;
+}
+
+/**
+ * One state of a file: two that are equal hold the same bytes, as far as its store can tell. Kept, compared and shown to people; what stands
+ * in it is for its store alone.
+ */
+export type Version = string;
+
+export interface FileIdentity {
+  readonly kind: "file" | "directory" | "other";
+  readonly sizeBytes: number;
+  readonly version: Version;
+  /** Where files have one: the same for as long as it is the same file, whatever is written to it. */
+  readonly inode?: bigint;
+}
+
+export interface DirectoryEntry {
+  readonly name: string;
+  readonly kind: "file" | "directory" | "link" | "other";
+}
