@@ -117,10 +117,13 @@ export class FileStore implements Files {
       await fs.promises.mkdir(place);
     } catch (cause) {
       if ((await this.identity(place))?.kind === "directory") return;
+      if (errnoOf(cause) !== "ENOENT") throw cause;
       const above = parentOf(place);
-      if (errnoOf(cause) !== "ENOENT" || (await this.identity(above)) !== undefined) throw cause;
-      await this.#make(above);
-      await this.#make(place);
+      if ((await this.identity(above)) === undefined) await this.#make(above);
+      // Another may have made the folder above meanwhile. Where it is there and nothing can be made in it, that is the answer.
+      await fs.promises.mkdir(place).catch(async (again: unknown) => {
+        if ((await this.identity(place))?.kind !== "directory") throw again;
+      });
     }
   }
 

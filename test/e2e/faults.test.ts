@@ -225,7 +225,7 @@ describe("a place to write that fails", () => {
     await expectDone();
   });
 
-  test("a file system that takes no more bytes: storage/full, and the merge goes on once there is room", async () => {
+  test("a limit on the size of files: storage/over-limit, and the merge goes on once there is room", async () => {
     // RLIMIT_FSIZE in blocks of 512 bytes or more: no shard of 300 kB can be made.
     const limited = await new Promise<{ code: number | null; stderr: string }>((resolve, reject) => {
       const command = ['ulimit -f 100 && exec "$@"', "sh", process.execPath, MAIN, ...argsOf(out, [])];
@@ -237,7 +237,7 @@ describe("a place to write that fails", () => {
       child.once("error", reject).once("close", (code) => resolve({ code, stderr }));
     });
     expect(limited.code, limited.stderr).toBe(1);
-    expect(limited.stderr).toMatch(/"code":"storage\/full".*model-\d+-of-.*safetensors/);
+    expect(limited.stderr).toMatch(/"code":"storage\/over-limit".*model-\d+-of-.*safetensors/);
     expectNothingPublished();
     await expectDone();
   });
