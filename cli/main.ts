@@ -167,14 +167,14 @@ program
   .option("--json", "print events as JSON, one object a line", false)
   .action(
     runs(async () => {
-      const [{ repairCommand }, { repairSource }, { FileStore, maybePlaceOf, placeOf }] = await Promise.all([
+      const [{ repairCommand }, { repairSource }, { openStores, maybePlaceOf, placeOf }] = await Promise.all([
         import("./commands/repair.ts"),
         import("../app/index.ts"),
         import("../storage/index.ts"),
       ]);
       return (args, options: RepairCommandOptions & { readonly modelsRoot?: string }, to) => {
         const { modelsRoot } = options;
-        const store = new FileStore();
+        const store = openStores();
         const source = repairSource({
           store,
           out: placeOf(args[0] ?? ""),

@@ -12,6 +12,8 @@ export const storageCodes = [
   "storage/too-large",
   "storage/locked",
   "storage/link",
+  "storage/changed",
+  "storage/scheme",
   "storage/io",
 ] as const;
 

@@ -25,12 +25,18 @@ export type {
   Files,
   Lock,
   LockOptions,
+  Objects,
+  PutCondition,
   Readable,
   ReadOptions,
   Source,
   StoredFile,
+  UploadId,
+  UploadPart,
   Version,
   WriteOptions,
 } from "./port.ts";
+export { PART_MIN_BYTES } from "./port.ts";
+export { type Openers, openStores, Stores } from "./stores.ts";
 export { Turns } from "./turns.ts";
 export { readWhole, readWithVersion, writeWhole } from "./whole.ts";

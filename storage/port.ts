@@ -119,3 +119,53 @@ export interface DirectoryEntry {
   readonly name: string;
   readonly kind: "file" | "directory" | "link" | "other";
 }
+
+/**
+ * Objects that are put as a whole, one by one or in parts, and never changed: an object store. There are no folders but what their names
+ * say, no renaming and no locks; what takes their place is a condition, which the store looks at and fulfils in one step, so that of many
+ * who put at once one wins. What a promise was kept for is durable. `test/storage/objects.contract.ts` says the same of each.
+ */
+export interface Objects extends Source {
+  /** @throws StorageError `storage/exists`, `storage/changed` where the condition does not hold */
+  put(place: Place, bytes: Uint8Array, condition?: PutCondition): Promise<Version>;
+  /** Nothing there is no error. @throws `storage/changed` where another version is there */
+  remove(place: Place, condition?: { readonly ifVersion?: Version }): Promise<void>;
+  /** Begins an object that comes in parts; nobody sees it before it is complete. Returns what names the upload. */
+  beginUpload(place: Place): Promise<UploadId>;
+  /**
+   * Parts have numbers from 1, with or without gaps, and come in any order; one that comes again takes the place of the one before.
+   * All but the one with the highest number have at least `PART_MIN_BYTES`.
+   * @throws `storage/not-found` where there is no such upload (any more)
+   */
+  putPart(place: Place, upload: UploadId, number: number, bytes: Uint8Array): Promise<UploadPart>;
+  /** What is there, by numbers. @throws `storage/not-found` */
+  listParts(place: Place, upload: UploadId): Promise<readonly UploadPart[]>;
+  /**
+   * Makes the object of parts, in the order of their numbers: in one step, for readers. Said again it does the same.
+   * @throws `storage/not-found`; `storage/changed` where a part is not as it is said to be; as `put`
+   */
+  completeUpload(
+    place: Place,
+    upload: UploadId,
+    parts: readonly UploadPart[],
+    condition?: PutCondition,
+  ): Promise<Version>;
+  /** Nothing of it is left. No such upload is no error. */
+  abortUpload(place: Place, upload: UploadId): Promise<void>;
+}
+
+export type PutCondition = { readonly ifAbsent: true } | { readonly ifVersion: Version };
+
+export type UploadId = string;
+
+export interface UploadPart {
+  readonly number: number;
+  readonly sizeBytes: number;
+  /** Of its bytes, hex. */
+  readonly sha256: string;
+  /** What the store knows it by. */
+  readonly version: Version;
+}
+
+/** Object stores take no smaller part but the last. */
+export const PART_MIN_BYTES = 5 * 2 ** 20;

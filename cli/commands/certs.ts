@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { FileStore, join, type Place, placeOf, readWhole, type Source, writeWhole } from "../../storage/index.ts";
+import { join, openStores, type Place, placeOf, readWhole, type Source, writeWhole } from "../../storage/index.ts";
 import {
   type Authority,
   checkAuthority,
@@ -37,7 +37,7 @@ export async function certsInitCommand(
   io: Io,
 ): Promise<number> {
   try {
-    const store = new FileStore();
+    const store = openStores();
     const directory = placeOf(folder);
     const [certificate, key] = [join(directory, AUTHORITY_FILE), join(directory, AUTHORITY_KEY_FILE)];
     await checkAbsent(store, [certificate, key], "every certificate that it issued would be worth nothing");
@@ -78,7 +78,7 @@ export async function certsIssueCommand(
   io: Io,
 ): Promise<number> {
   try {
-    const store = new FileStore();
+    const store = openStores();
     const directory = placeOf(folder);
     const identity = { role: parseRole(options.role), name: parseName(options.name) };
     const hosts = hostsOf(identity, options.hosts);
@@ -111,7 +111,7 @@ export async function certsShowCommand(
   io: Io,
 ): Promise<number> {
   try {
-    const text = await readText(new FileStore(), placeOf(path));
+    const text = await readText(openStores(), placeOf(path));
     const shown = parseCertificates(text, path).map((certificate) => ({
       ...(certificate.ca ? { authority: true } : nameOf(() => identityIn(certificate))),
       names: certificate.subjectAltName ?? "",

@@ -21,11 +21,11 @@ import { SURVEY_ELEMENTS } from "../../plan/index.ts";
 import { EnrollmentService, JobsService } from "../../proto/index.ts";
 import { JobCoordinator, type JobJournals, jobsHandlers, parseRoot, Roots } from "../../service/index.ts";
 import {
-  FileStore,
   type Files,
   freeBytes,
   join,
   linkless,
+  openStores,
   type Place,
   placeOf,
   readWhole,
@@ -100,7 +100,7 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
   );
   const say = (event: string, facts: Readonly<Record<string, unknown>>, level: "info" | "warn" = "info") =>
     log[level](facts, event);
-  const store = new FileStore({ blocking: false, takeOver: options.takeOver });
+  const store = openStores({ takeOver: options.takeOver });
   const open: (() => unknown)[] = [];
   try {
     const faults = brokenRules(coordinatorRules, options);

@@ -1,5 +1,5 @@
 import type { Checkpoint, TensorEntry } from "../../checkpoint/index.ts";
-import { FileStore, type Place, placeOf, type Readable, type Source } from "../../storage/index.ts";
+import { openStores, type Place, placeOf, type Readable, type Source } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { reportError } from "../report-error.ts";
@@ -44,7 +44,7 @@ export async function diffCommand([a = "", b = ""]: readonly string[], { json }:
 }
 
 async function compareAll(a: Place, b: Place, tell: (result: TensorResult) => void): Promise<readonly TensorResult[]> {
-  const store = new FileStore();
+  const store = openStores();
   const left = new OpenTensors(store, await openPath(store, a));
   const right = new OpenTensors(store, await openPath(store, b));
   try {

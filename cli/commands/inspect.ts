@@ -1,5 +1,5 @@
 import { type Checkpoint, type ModelFacts, modelFacts } from "../../checkpoint/index.ts";
-import { FileStore, placeOf } from "../../storage/index.ts";
+import { openStores, placeOf } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { reportError } from "../report-error.ts";
@@ -20,7 +20,7 @@ export async function inspectCommand(
   io: Io,
 ): Promise<number> {
   try {
-    const checkpoint = await openPath(new FileStore(), placeOf(path));
+    const checkpoint = await openPath(openStores(), placeOf(path));
     const facts = modelFacts(checkpoint);
     if (json) io.stdout(checkpointLines(checkpoint, facts));
     else {

@@ -1,5 +1,5 @@
 import { type Job, JobState, type JobsClient } from "../../proto/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { openStores } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { failureOfMessage, jsonOfJob, progressText, stallOf, stateName } from "../job-table.ts";
@@ -22,7 +22,7 @@ export async function withJobs(
 ): Promise<number> {
   let jobs: JobsConnection | undefined;
   try {
-    jobs = await JobsConnection.open(new FileStore(), options);
+    jobs = await JobsConnection.open(openStores(), options);
     return await run(jobs);
   } catch (error) {
     if (!(error instanceof CallFailure)) return reportError(io, error, options.json);

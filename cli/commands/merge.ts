@@ -7,11 +7,11 @@ import { estimateOf } from "../../plan/index.ts";
 import { outlineOf, prepareText, readRecipe } from "../../prepare/index.ts";
 import { recipeTextUpTo } from "../../recipe/index.ts";
 import {
-  FileStore,
   type Files,
   freeBytes,
   join,
   maybePlaceOf,
+  openStores,
   type Place,
   placeOf,
   wholePlace,
@@ -47,7 +47,7 @@ export async function mergeCommand(
   io: Io,
 ): Promise<number> {
   const [recipePath, outPath] = [placeOf(recipeText), placeOf(outText)];
-  const store = new FileStore({ blocking: false, takeOver: options.takeOver });
+  const store = openStores({ takeOver: options.takeOver });
   try {
     const text = await readRecipe(store, recipePath);
     for (const [name, folder] of options.keep.map((keep) => keptAs(keep, outPath))) {

@@ -1,7 +1,7 @@
 import { methodDeclarations } from "../../merge/methods/index.ts";
 import { readRecipe } from "../../prepare/index.ts";
 import { type Difference, type DifferenceKind, migrationOf, type PeerVersion } from "../../recipe/index.ts";
-import { FileStore, placeOf } from "../../storage/index.ts";
+import { openStores, placeOf } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { reportError } from "../report-error.ts";
@@ -22,7 +22,7 @@ export async function migrateCommand(
   io: Io,
 ): Promise<number> {
   try {
-    const text = await readRecipe(new FileStore({ blocking: false }), placeOf(recipePath));
+    const text = await readRecipe(openStores(), placeOf(recipePath));
     const { differences, accepted } = migrationOf(text, recipePath, methodDeclarations(), from);
     if (json) {
       for (const found of differences) io.stdout(`${JSON.stringify({ event: "difference", ...found })}\n`);

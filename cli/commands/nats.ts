@@ -10,7 +10,7 @@ import {
   serverOf,
 } from "../../coordinator/nats/index.ts";
 import { openNatsQueue, QueueError } from "../../coordinator/queue/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { openStores } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import type { NatsCommandOptions } from "../nats-options.ts";
@@ -67,7 +67,7 @@ async function withConnection(
   act: (nats: Nats) => Promise<void>,
 ): Promise<number> {
   try {
-    const nats = await connectNats(new FileStore(), natsOptions(options, "deltaworks nats"));
+    const nats = await connectNats(openStores(), natsOptions(options, "deltaworks nats"));
     try {
       for (const warning of nats.warnings) io.stderr(`warning  ${warning}\n`);
       await act(nats);

@@ -2,7 +2,7 @@ import { resourcesFor } from "../../app/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
 import { estimateOf } from "../../plan/index.ts";
 import { outlineOf, prepare } from "../../prepare/index.ts";
-import { FileStore, maybePlaceOf, placeOf } from "../../storage/index.ts";
+import { maybePlaceOf, openStores, placeOf } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { outlineText, planDetails, planSummary } from "../plan-text.ts";
@@ -18,7 +18,7 @@ export interface PlanOptions extends PlanningOptions {
 /** `deltaworks plan RECIPE`: what a merge would do; reads headers only. */
 export async function planCommand([recipePath = ""]: readonly string[], options: PlanOptions, io: Io): Promise<number> {
   try {
-    const prepared = await prepare(new FileStore({ blocking: false }), placeOf(recipePath), {
+    const prepared = await prepare(openStores(), placeOf(recipePath), {
       seed: options.randomSeed,
       sliceBytes: options.sliceSize,
       shardBytes: options.shardSize,

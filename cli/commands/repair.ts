@@ -1,5 +1,5 @@
 import { type RepairedFile, type RepairSource, repairOutput } from "../../output/index.ts";
-import { FileStore, placeOf } from "../../storage/index.ts";
+import { openStores, placeOf } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { reportError } from "../report-error.ts";
@@ -25,7 +25,7 @@ export async function repairCommand(
       io.stdout(json ? `${JSON.stringify({ event: "repaired", ...item })}\n` : `repaired ${itemText(item)}\n`);
   };
   try {
-    const { report } = await repairOutput(new FileStore({ takeOver }), placeOf(out), source, { onRepaired });
+    const { report } = await repairOutput(openStores({ takeOver }), placeOf(out), source, { onRepaired });
     if (!quiet || !report.ok) io.stdout(json ? reportLines(report) : reportText(report));
     if (report.ok) return exitCodes.done;
     if (!json) io.stderr("  hint  What is left was not published, and repair removes nothing. Move it away.\n");

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { readRecipe } from "../../prepare/index.ts";
 import type { Job, JobsClient, MergeOptions } from "../../proto/index.ts";
-import { FileStore, nameOf, placeOf } from "../../storage/index.ts";
+import { nameOf, openStores, placeOf } from "../../storage/index.ts";
 import { maybePlace } from "../../wire/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -41,7 +41,7 @@ export function submitCommand(
 ): Promise<number> {
   const recipePath = placeOf(recipeText);
   return withJobs(options, io, async (connection) => {
-    const recipe = await readRecipe(new FileStore(), recipePath);
+    const recipe = await readRecipe(openStores(), recipePath);
     const request = {
       requestId: randomUUID(),
       name: options.name ?? "",

@@ -5,12 +5,12 @@ import { type Failure, failureFrom } from "../../merge/work/index.ts";
 import { type Prepared, prepareText, readRecipe } from "../../prepare/index.ts";
 import { checkFaults, type Fault, filledRecipe, parseSweep, type Sweep, type SweepPoint } from "../../recipe/index.ts";
 import {
-  FileStore,
   type Files,
   freeBytes,
   join,
   maybePlaceOf,
   nameOf,
+  openStores,
   type Place,
   parentOf,
   placeFrom,
@@ -50,7 +50,7 @@ export async function sweepCommand(
   io: Io,
 ): Promise<number> {
   const sweepPath = placeOf(sweepText);
-  const store = new FileStore({ blocking: false, takeOver: options.takeOver });
+  const store = openStores({ takeOver: options.takeOver });
   const started = performance.now();
   const signals = new Signals();
   try {

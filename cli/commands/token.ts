@@ -1,5 +1,5 @@
 import { createToken } from "../../enrollment/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { openStores } from "../../storage/index.ts";
 import { parseAddress, parseName, parseRole, TrustError } from "../../trust/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -27,7 +27,7 @@ export async function tokenCreateCommand(_: readonly string[], options: TokenCre
         hint: "Give it with --coordinator HOST:PORT, or in DELTAWORKS_COORDINATOR.",
       });
     }
-    const dialed = await openDial(new FileStore(), coordinator, ["admin"], options);
+    const dialed = await openDial(openStores(), coordinator, ["admin"], options);
     try {
       const { token, authoritySha256 } = await createToken(parseAddress(coordinator), dialed.credentials, {
         ...{ role, name, ttlMs: options.ttl },

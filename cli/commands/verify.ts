@@ -1,5 +1,5 @@
 import { type Finding, type VerifyReport, verifyOutput } from "../../output/index.ts";
-import { FileStore, placeOf } from "../../storage/index.ts";
+import { openStores, placeOf } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { reportError } from "../report-error.ts";
@@ -15,7 +15,7 @@ export interface VerifyOptions {
 export async function verifyCommand([out = ""]: readonly string[], options: VerifyOptions, io: Io): Promise<number> {
   const { json, quiet = false } = options;
   try {
-    const report = await verifyOutput(new FileStore(), placeOf(out));
+    const report = await verifyOutput(openStores(), placeOf(out));
     if (quiet && report.ok) return exitCodes.done;
     io.stdout(json ? reportLines(report) : reportText(report));
     if (report.ok) return exitCodes.done;

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
 import { workerResourcesFor } from "../../app/index.ts";
 import { createEngine } from "../../merge/engines/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { openStores, type Source } from "../../storage/index.ts";
 import {
   checkListenAddress,
   formatAddress,
@@ -46,7 +46,7 @@ export async function workerCommand(_: readonly string[], options: WorkerOptions
   try {
     const faults = brokenRules(workerRules, options);
     if (faults.length > 0) return reportFaults(io, faults, options.json);
-    const store = new FileStore();
+    const store = openStores();
     const joined = await openJoinedTrust(store, options.coordinator, options, wishedName(options), (fields, message) =>
       log.info(fields, message),
     );
@@ -125,7 +125,7 @@ function wishedName({ name }: WorkerOptions): string {
 }
 
 /** With TLS the certificate says who this is; another name would be refused. */
-async function ownName(store: FileStore, options: WorkerOptions, trust: TrustFiles | undefined): Promise<string> {
+async function ownName(store: Source, options: WorkerOptions, trust: TrustFiles | undefined): Promise<string> {
   if (trust === undefined) return wishedName(options);
   return (await loadCredentials(store, trust, Date.now())).identity.name;
 }
@@ -138,7 +138,7 @@ async function listen(
 ): Promise<{ readonly address: string; readonly close: () => void }> {
   checkListenAddress(address, { tls: trust !== undefined, insecure });
   const server = await serveResults({
-    store: new FileStore(),
+    store: openStores(),
     address,
     ...(trust === undefined ? {} : { trust }),
     resultOf,

@@ -27,13 +27,19 @@ const NO_FOLLOW = fs.constants.O_NOFOLLOW ?? 0;
 
 const OWNER_ONLY = 0o600;
 
+export interface FileStoreOptions {
+  /** Reads and writes of open files happen on the calling thread. For worker threads, which have none else to serve. */
+  readonly blocking?: boolean;
+  /** A holder of a lock, by the name that its refusal gives, that somebody is certain has ended. */
+  readonly takeOver?: string | undefined;
+}
+
 /** Files of this machine, mounted network file systems included. */
 export class FileStore implements Files {
   readonly #blocking: boolean;
   readonly #gone: string | undefined;
 
-  /** `blocking`: reads and writes of open files happen on the calling thread. For worker threads, which have none else to serve. */
-  constructor(options: { readonly blocking?: boolean; readonly takeOver?: string | undefined } = {}) {
+  constructor(options: FileStoreOptions = {}) {
     this.#blocking = options.blocking ?? false;
     this.#gone = options.takeOver;
   }

@@ -1,5 +1,5 @@
 import { parentPort } from "node:worker_threads";
-import { FileStore } from "../../storage/index.ts";
+import { openStores } from "../../storage/index.ts";
 import { endThread } from "../end-thread.ts";
 import type { ToWorker } from "../messages.ts";
 import { LockstepSessions } from "./lockstep-sessions.ts";
@@ -7,7 +7,7 @@ import { LockstepSessions } from "./lockstep-sessions.ts";
 /** Entry of a thread that computes several merges of the same models in step. */
 const port = parentPort;
 if (port === null) throw new Error("worker/lockstep/thread.js runs as a worker thread only");
-const sessions = new LockstepSessions(new FileStore({ blocking: true }), (message, transfer = []) => {
+const sessions = new LockstepSessions(openStores({ blocking: true }), (message, transfer = []) => {
   port.postMessage(message, transfer);
   if (message.type === "ended") port.close();
 });

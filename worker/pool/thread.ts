@@ -1,17 +1,17 @@
 import { parentPort } from "node:worker_threads";
-import { FileStore } from "../../storage/index.ts";
+import { openStores } from "../../storage/index.ts";
 import { endThread, isInputPath, type JobToBegin, type SessionStore, type ToWorker, WorkerSession } from "../index.ts";
 import type { RemoteInputs } from "../transfer/index.ts";
 
 /** Entry of a worker thread: a session over the thread's port, with stores that block this thread alone. */
 const port = parentPort;
 if (port === null) throw new Error("worker/pool/thread.js runs as a worker thread only");
-const files = new FileStore({ blocking: true });
+const files = openStores({ blocking: true });
 
 /** Loaded where needed only: merges on one machine do without gRPC. */
 async function remoteInputs(job: JobToBegin): Promise<RemoteInputs> {
   const { openRemoteInputs } = await import("../transfer/index.ts");
-  return openRemoteInputs(new FileStore(), job);
+  return openRemoteInputs(openStores(), job);
 }
 
 function storeFor(job: JobToBegin): SessionStore {

@@ -1,0 +1,110 @@
+import { StorageError } from "./errors.ts";
+import { FileStore, type FileStoreOptions } from "./file/file-store.ts";
+import { type Place, schemeOf } from "./place.ts";
+import type {
+  DirectoryEntry,
+  FileIdentity,
+  Files,
+  Lock,
+  LockOptions,
+  Readable,
+  ReadOptions,
+  Source,
+  StoredFile,
+  WriteOptions,
+} from "./port.ts";
+
+/** All stores of this program. `blocking`, `takeOver`: as of the file store. */
+export function openStores(options: FileStoreOptions = {}): Stores {
+  return new Stores(new FileStore(options));
+}
+
+/** What opens the store of a scheme; asked once, when the first place of it is. */
+export type Openers = Readonly<Record<string, () => Promise<Source>>>;
+
+/** Stores of this program beside the files, each loaded where a place asks for it. */
+const openers: Openers = {};
+
+/**
+ * All places: what is read comes from the store that a place's scheme names, what is written goes to files.
+ * All methods besides throw StorageError `storage/scheme`: of a scheme that no store here has, and where files alone can do it.
+ */
+export class Stores implements Files {
+  readonly #files: Files;
+  readonly #openers: Openers;
+  readonly #open = new Map<string, Promise<Source>>();
+
+  constructor(files: Files, others: Openers = openers) {
+    this.#files = files;
+    this.#openers = others;
+  }
+
+  async open(place: Place, options?: ReadOptions): Promise<Readable> {
+    return (await this.#sourceOf("open", place)).open(place, options);
+  }
+
+  async identity(place: Place): Promise<FileIdentity | undefined> {
+    return (await this.#sourceOf("examine", place)).identity(place);
+  }
+
+  async list(folder: Place): Promise<readonly DirectoryEntry[]> {
+    return (await this.#sourceOf("list", folder)).list(folder);
+  }
+
+  async realPlace(place: Place): Promise<Place> {
+    return (await this.#sourceOf("resolve", place)).realPlace(place);
+  }
+
+  async openForWriting(place: Place, options?: WriteOptions): Promise<StoredFile> {
+    return this.#filesAt("write", place).openForWriting(place, options);
+  }
+
+  async rename(from: Place, to: Place): Promise<void> {
+    this.#filesAt("rename", from);
+    return this.#filesAt("rename to", to).rename(from, to);
+  }
+
+  async remove(place: Place): Promise<void> {
+    return this.#filesAt("remove", place).remove(place);
+  }
+
+  async removeDirectory(place: Place): Promise<void> {
+    return this.#filesAt("remove", place).removeDirectory(place);
+  }
+
+  async makeDirectory(place: Place): Promise<void> {
+    return this.#filesAt("make the folder", place).makeDirectory(place);
+  }
+
+  async syncDirectory(place: Place): Promise<void> {
+    return this.#filesAt("sync the folder", place).syncDirectory(place);
+  }
+
+  async lock(place: Place, options?: LockOptions): Promise<Lock> {
+    return this.#filesAt("lock", place).lock(place, options);
+  }
+
+  #filesAt(action: string, place: Place): Files {
+    const scheme = schemeOf(place);
+    if (scheme === "file") return this.#files;
+    throw new StorageError("storage/scheme", `cannot ${action} ${place}: only files can be written and locked here`, {
+      hint: "Give a path of this machine.",
+    });
+  }
+
+  async #sourceOf(action: string, place: Place): Promise<Source> {
+    const scheme = schemeOf(place);
+    if (scheme === "file") return this.#files;
+    const opener = Object.hasOwn(this.#openers, scheme) ? this.#openers[scheme] : undefined;
+    if (opener === undefined) {
+      const known = Object.keys(this.#openers).map((name) => `${name}://`);
+      throw new StorageError("storage/scheme", `cannot ${action} ${place}: ${scheme}:// is no store here`, {
+        hint: `Give ${["a path of this machine", ...known].join(", or ")}.`,
+      });
+    }
+    const opening = this.#open.get(scheme) ?? opener();
+    this.#open.set(scheme, opening);
+    opening.catch(() => this.#open.delete(scheme)); // the next one tries again
+    return opening;
+  }
+}
