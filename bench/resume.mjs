@@ -3,8 +3,9 @@
 import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { JobRecords, runMergeJob } from "../dist/coordinator/job/index.js";
+import { fileHome, JobRecords, runMergeJob } from "../dist/coordinator/job/index.js";
 import { openFileJournal, takeOver } from "../dist/coordinator/journal/index.js";
+import { FileOutput } from "../dist/output/index.js";
 import { FileStore } from "../dist/storage/index.js";
 import { machineLine, markdownTable, replaceRegion } from "./report.mjs";
 
@@ -84,7 +85,8 @@ try {
   const before = process.cpuUsage();
   const outcome = await runMergeJob({
     store,
-    out: folder,
+    output: new FileOutput(store, folder),
+    home: fileHome(store, work),
     plan,
     digest: "digest",
     inputs: [],

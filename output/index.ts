@@ -1,10 +1,18 @@
 export { checkLayerCount } from "./documents/config/layer-count.ts";
-export { type DocumentSources, outputDocuments, recordDocuments, stageDocuments } from "./documents/documents.ts";
+export {
+  type DocumentSources,
+  fileOfDocument,
+  outputDocuments,
+  recordDocuments,
+  stageDocuments,
+} from "./documents/documents.ts";
 export type { OutputDocument } from "./documents/output-document.ts";
 export { copiedFiles, type OutputText, type OutputTokenizer } from "./documents/output-text.ts";
 export { type PublishCode, PublishError, publishCodes } from "./errors.ts";
+export { FileOutput } from "./file-output.ts";
 export { checkOutputDirectory, type OutputClaim, type OutputState } from "./output-directory.ts";
 export { checkOutputIsNoInput } from "./output-is-input.ts";
+export type { NamedInput, Output } from "./port.ts";
 export { type Publication, type PublishStep, publish } from "./publish.ts";
 export {
   CARD_NAME,
@@ -13,6 +21,7 @@ export {
   LOCK_PATH,
   MANIFEST_NAME,
   RECIPE_NAME,
+  STAGE_PATH,
   SUMS_NAME,
   WORK_DIRECTORY,
 } from "./records/file-names.ts";

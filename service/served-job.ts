@@ -1,6 +1,7 @@
 import type { Counter } from "../coordinator/core/index.ts";
 import {
   type Begun,
+  fileHome,
   type JobObserver,
   type MergeJobOptions,
   type OpenJournal,
@@ -9,15 +10,16 @@ import {
   type RunningJob,
   remoteLimits,
   runMergeJob,
+  sharedHome,
 } from "../coordinator/job/index.ts";
 import type { JournalRecord, Sequence } from "../coordinator/journal/index.ts";
 import type { RemoteJob, WorkerHub } from "../coordinator/link/index.ts";
 import type { JobRecord, Wish } from "../coordinator/queue/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import type { Failure, RootedPath, WorkerId } from "../merge/work/index.ts";
-import { WORK_DIRECTORY } from "../output/index.ts";
+import { FileOutput, type Output, STAGE_PATH } from "../output/index.ts";
 import { type Prepared, prepareText } from "../prepare/index.ts";
-import { type Files, join, linkless, type Place, placeOf } from "../storage/index.ts";
+import { type Files, linkless, placeOf } from "../storage/index.ts";
 import { type CoordinatorName, isPredecessor, nameText } from "./coordinator-name.ts";
 import { type JobOptions, optionsOfJson } from "./job-options.ts";
 import type { Roots } from "./roots.ts";
@@ -125,10 +127,14 @@ export class ServedJob implements JobObserver {
       auditShare: options.auditShare,
       auditSeed: parseSeed(options.seed).low,
     });
+    const files = linkless(store);
+    const output = new FileOutput(files, out);
+    const beside = fileHome(files, output.journalFolder);
     try {
       return await runMergeJob({
-        store: linkless(store),
-        out,
+        store,
+        output,
+        home: journals === undefined ? beside : sharedHome(() => journals.open(record.id)),
         plan: planned.plan,
         digest: planned.digest,
         recipeText: planned.recipeText,
@@ -144,7 +150,7 @@ export class ServedJob implements JobObserver {
         hashInputs: options.hashInputs,
         toolVersion,
         surveyElements,
-        workers: () => hub.source(this.#remoteJob(planned, out)),
+        workers: () => hub.source(this.#remoteJob(planned, output)),
         clock,
         ...(this.#around.freeBytes && { freeBytes: this.#around.freeBytes }),
         ticks: (tick) => {
@@ -155,10 +161,9 @@ export class ServedJob implements JobObserver {
         ...(journals === undefined
           ? {}
           : {
-              openJournal: () => journals.open(record.id),
               leadershipMs: journals.leadershipMs,
               leaderName: { coordinator: nameText(name), hasEnded: (other) => isPredecessor(other, name) },
-              owner: { name: record.id, hasEnded: (id) => this.#around.hasEnded(id) },
+              owner: { name: record.id, hasEnded: (id) => this.#around.hasEnded(id), beside },
             }),
         observer: this,
         onStop: (stop) => {
@@ -206,7 +211,7 @@ export class ServedJob implements JobObserver {
     if (this.#running !== undefined) wish(this.#running);
   }
 
-  #remoteJob({ plan, digest, inputs }: Prepared, out: Place): RemoteJob {
+  #remoteJob({ plan, digest, inputs }: Prepared, output: Output): RemoteJob {
     const { roots } = this.#around;
     const { record } = this;
     const shardPlaces = plan.shards.map((shard) => stagePlace(record.out, shard.name));
@@ -215,7 +220,7 @@ export class ServedJob implements JobObserver {
       plan,
       planDigest: digest,
       inputs,
-      shardPaths: plan.shards.map(({ name }) => join(out, STAGE_PATH, name)),
+      shardPaths: output.slots(plan),
       inputPlaces: inputs.map(({ files }) => files.map(({ path }) => roots.placeOf(path))),
       shardPlaces,
     };
@@ -295,8 +300,6 @@ export async function prepareJob(
   for (const { files } of prepared.inputs) for (const { path } of files) roots.placeOf(path);
   return prepared;
 }
-
-const STAGE_PATH = `${WORK_DIRECTORY}/stage`;
 
 /** Where a shard is until it is published: see runMergeJob. */
 function stagePlace({ root, path }: RootedPath, name: string): RootedPath {

@@ -1,5 +1,6 @@
 export { boundedSource } from "./bounded-source.ts";
 export { type StorageCode, StorageError, storageCodes } from "./errors.ts";
+export { fenced } from "./fenced.ts";
 export { FileStore } from "./file/file-store.ts";
 export { fileVersion } from "./file/file-version.ts";
 export { freeBytes } from "./file/free-bytes.ts";

@@ -1,8 +1,8 @@
 import { openJobLog, resourcesFor, workerThreads } from "../../app/index.ts";
-import { runMergeJob } from "../../coordinator/job/index.ts";
+import { fileHome, runMergeJob } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
-import { WORK_DIRECTORY } from "../../output/index.ts";
+import { FileOutput } from "../../output/index.ts";
 import { estimateOf } from "../../plan/index.ts";
 import { outlineOf, prepareText, readRecipe } from "../../prepare/index.ts";
 import { recipeTextUpTo } from "../../recipe/index.ts";
@@ -121,9 +121,11 @@ async function mergeText(
       quiet: options.quiet,
       nowMs: () => performance.now(),
     });
+    const output = new FileOutput(store, out);
     const outcome = await runMergeJob({
       store,
-      out,
+      output,
+      home: fileHome(store, output.journalFolder),
       plan,
       digest,
       recipeText: prepared.recipeText,
@@ -137,7 +139,7 @@ async function mergeText(
       toolVersion,
       surveyElements: budget.rangeElements,
       workers: (job) => {
-        log = openJobLog(store, join(out, WORK_DIRECTORY, "job.log"), options.logLevel, io.stderr);
+        log = openJobLog(store, join(output.journalFolder, "job.log"), options.logLevel, io.stderr);
         log.log.info(
           {
             plan: digest,

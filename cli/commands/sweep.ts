@@ -1,7 +1,8 @@
 import { type Resources, resourcesFor, SWEEP_MERGE_BYTES, SweepPool, sweepWidth } from "../../app/index.ts";
-import { bytesToWrite, type Outcome, runMergeJob, spaceWarning } from "../../coordinator/job/index.ts";
+import { bytesToWrite, fileHome, type Outcome, runMergeJob, spaceWarning } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
+import { FileOutput } from "../../output/index.ts";
 import { type Prepared, prepareText, readRecipe } from "../../prepare/index.ts";
 import { checkFaults, type Fault, filledRecipe, parseSweep, type Sweep, type SweepPoint } from "../../recipe/index.ts";
 import {
@@ -189,8 +190,10 @@ async function runBatch(
       });
       const { plan, digest, recipeText, definingCheckpoint, text, inputs } = one.prepared;
       try {
+        const output = new FileOutput(store, one.out);
         const outcome = await runMergeJob({
-          ...{ store, out: one.out, plan, digest, recipeText, definingCheckpoint, text, inputs, toolVersion },
+          ...{ store, output, home: fileHome(store, output.journalFolder) },
+          ...{ plan, digest, recipeText, definingCheckpoint, text, inputs, toolVersion },
           seed: parseSeed(plan.seed),
           overwrite: options.overwrite,
           restart: options.restart,

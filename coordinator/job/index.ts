@@ -2,6 +2,7 @@ export type { LeaderName } from "./earlier-epochs.ts";
 export { type JobCode, JobError, jobCodes } from "./errors.ts";
 export { bytesToWrite, spaceWarning } from "./free-space.ts";
 export type { JobControls } from "./job-controls.ts";
+export { fileHome, JOURNAL_NAME, type JobHome, type OpenJournal, sharedHome } from "./job-home.ts";
 export {
   type JobObserver,
   type JobPorts,
@@ -16,9 +17,7 @@ export { dataOfJson, jsonOfData } from "./journal-data.ts";
 export { type JobLimits, localLimits, type RemoteLimits, remoteDefaults, remoteLimits } from "./limits.ts";
 export {
   type Begun,
-  JOURNAL_NAME,
   type MergeJobOptions,
-  type OpenJournal,
   type RunningJob,
   runMergeJob,
 } from "./merge-job.ts";

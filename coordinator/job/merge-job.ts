@@ -12,28 +12,16 @@ import {
 } from "../../merge/work/index.ts";
 import {
   buildManifest,
-  checkOutputDirectory,
-  checkOutputIsNoInput,
+  fileOfDocument,
   hashFile,
-  LOCK_PATH,
+  type Output,
   type OutputFile,
   type OutputText,
   outputDocuments,
-  publish,
   recordDocuments,
-  stageDocuments,
-  WORK_DIRECTORY,
 } from "../../output/index.ts";
-import { type Files, join, type Place } from "../../storage/index.ts";
-import {
-  type Epoch,
-  type EpochJournal,
-  type FileJournal,
-  type Journal,
-  lookAt,
-  openFileJournal,
-  takeOver,
-} from "../journal/index.ts";
+import type { Place, Source } from "../../storage/index.ts";
+import { type Epoch, type EpochJournal, lookAt, takeOver } from "../journal/index.ts";
 import type { WorkerListener, WorkerSource } from "../link/index.ts";
 import {
   aboutEpoch,
@@ -44,19 +32,14 @@ import {
   type LeaderName,
 } from "./earlier-epochs.ts";
 import { JobError } from "./errors.ts";
-import { fencedStore } from "./fenced-store.ts";
 import { bytesToWrite, spaceWarning } from "./free-space.ts";
 import type { JobControls } from "./job-controls.ts";
+import type { JobHome, OpenJournal } from "./job-home.ts";
 import { type JobObserver, type JobPorts, JobRunner, type JobSeams, type Outcome } from "./job-runner.ts";
 import { type JobLimits, localLimits } from "./limits.ts";
-import { checkNoOwner, checkStageIsFree, noteOwner, type OutputOwner } from "./output-owner.ts";
+import { checkNoOwner, checkStageIsFree, type OutputOwner } from "./output-owner.ts";
 import { type JobHistory, JobRecords, readHistory } from "./records.ts";
 import type { SealedShards } from "./seal-pass.ts";
-import { makeDurableDirectory, prepareStage, removeTree } from "./stage.ts";
-
-/** Names below an output's work directory. */
-export const JOURNAL_NAME = "journal";
-const STAGE_NAME = "stage";
 
 /** An input, and the files beside its weights that the plan was made with, or that are copied into the output. */
 export type JobInput = JobDescription["inputs"][number] & {
@@ -66,9 +49,10 @@ export type JobInput = JobDescription["inputs"][number] & {
 };
 
 export interface MergeJobOptions {
-  readonly store: Files;
-  /** The output directory, absolute. */
-  readonly out: Place;
+  /** Where the inputs are, and what goes into the output's documents. */
+  readonly store: Source;
+  readonly output: Output;
+  readonly home: JobHome;
   readonly plan: Plan;
   readonly digest: string;
   readonly recipeText: string;
@@ -95,17 +79,12 @@ export interface MergeJobOptions {
   readonly leadershipMs?: number;
   /** Absent: those for threads. */
   readonly limits?: JobLimits;
-  /**
-   * Opens the job's journal where it does not lie in the output: several coordinators may share it, and no lock keeps them apart. Then
-   * what changes storage is done only while this one leads. Absent: a file in the output, and a lock.
-   */
-  readonly openJournal?: () => Promise<OpenJournal>;
-  /** With `openJournal`: by what the next leader sees that it need not wait. Absent: it waits. */
+  /** With a shared home: by what the next leader sees that it need not wait. Absent: it waits. */
   readonly leaderName?: LeaderName;
-  /** With `openJournal`: who the job is to an output; its lock is taken in this name. Absent: no lock is taken. */
+  /** With a shared home: who the job is to an output; its lock is taken in this name. Absent: no lock is taken. */
   readonly owner?: OutputOwner;
-  /** What the disk of a directory has left; absent, or undefined, where nobody knows. */
-  readonly freeBytes?: (directory: string) => Promise<number | undefined>;
+  /** What the disk of a place has left; absent, or undefined, where nobody knows. */
+  readonly freeBytes?: (place: Place) => Promise<number | undefined>;
   /** For simulations. */
   readonly seams?: JobSeams;
   readonly observer: JobObserver & { began(begun: Begun): void };
@@ -122,13 +101,6 @@ export interface Submission {
   readonly isRunAgain: boolean;
 }
 
-/** A journal, and what it lost: see FileJournal. */
-export type OpenJournal = Journal &
-  Pick<FileJournal, "tornBytes" | "lostRecords"> & {
-    /** Names what keeps it, for as long as that has forgotten nothing that it acknowledged; undefined, or absent: that cannot be told. */
-    keeper?(): Promise<string | undefined>;
-  };
-
 /** What people ask of a job, and what its workers tell it. */
 export type RunningJob = WorkerListener & JobControls & Pick<JobRunner, "discarded" | "progress">;
 
@@ -141,88 +113,77 @@ export interface Begun {
   readonly lostRecords: number;
 }
 
-/** One merge into one output directory, from wherever an earlier run left it. @throws JobError, PublishError, StorageError, MergeError */
+/** One merge into one output, from wherever an earlier run left it. @throws JobError, PublishError, StorageError, MergeError */
 export async function runMergeJob(options: MergeJobOptions): Promise<Outcome> {
-  const { store, out, digest: planDigest, overwrite, openJournal } = options;
-  const work = join(out, WORK_DIRECTORY);
-  const path = join(work, JOURNAL_NAME);
-  await checkOutputIsNoInput(store, out, options.inputs);
-  if (openJournal !== undefined) return runLocked(options, work, openJournal);
+  const { output, home, digest: planDigest, overwrite } = options;
+  await output.checkIsNoInput(options.inputs);
+  if (home.isShared) return withJournal(options, (journal) => runShared(options, journal));
   // Nothing is written into a directory that is not ours.
-  const hasJournal = (await store.identity(path)) !== undefined;
-  if (!hasJournal) await checkOutputDirectory(store, out, { planDigest, overwrite });
-  await makeDurableDirectory(store, out);
-  await makeDurableDirectory(store, work);
-  const lock = await store.lock(join(out, LOCK_PATH));
+  if (!(await home.exists())) await output.claim({ planDigest, overwrite });
+  const lock = await output.lock();
   try {
-    return await runLocked(options, work, () => openFileJournal(store, path));
+    return await withJournal(options, (journal) => runAlone(options, journal));
   } finally {
     await lock.release();
   }
 }
 
-async function runLocked(options: MergeJobOptions, work: Place, open: () => Promise<OpenJournal>): Promise<Outcome> {
-  const journal = await open();
-  const isShared = options.openJournal !== undefined;
+async function withJournal(
+  { home }: MergeJobOptions,
+  run: (journal: OpenJournal) => Promise<Outcome>,
+): Promise<Outcome> {
+  const journal = await home.open();
   try {
-    return isShared ? await runShared(options, work, journal) : await runAlone(options, work, journal, open);
+    return await run(journal);
   } finally {
     await journal.close();
   }
 }
 
 /** Under a lock: looks first, and takes the job over only where there is something to do. */
-async function runAlone(
-  options: MergeJobOptions,
-  work: Place,
-  found: OpenJournal,
-  open: () => Promise<OpenJournal>,
-): Promise<Outcome> {
+async function runAlone(options: MergeJobOptions, found: OpenJournal): Promise<Outcome> {
+  const { output, home } = options;
   const before = await readHistory(lookAt(found));
-  const claim = await claimDirectory(options, before);
+  const claim = await claimOutput(options, before);
   if (claim.state === "complete") return alreadyComplete(options, found);
   if (claim.state === "resume") {
     const leader = await takeOver(found, about(options), options.seams?.holder);
     const records = new JobRecords(leader, options.resumes);
-    return resume(options, work, { journal: found, leader, records, isAlone: false }, await records.history());
+    return resume(options, { journal: found, leader, records, isAlone: false }, await records.history());
   }
-  const stage = await whoWritesInStage(options, work, before, before.epochs, found);
+  const stage = await whoWritesInStage(options, before, before.epochs, found);
   await found.close();
-  if (!options.restart) await checkNoOwner(options.store, options.out, join(work, STAGE_NAME));
+  if (!options.restart) await checkNoOwner(output);
   if (!(await untilNobodyWrites(options, stage))) return { outcome: "stopped" };
-  await discard(options.store, work);
-  const journal = await open();
-  try {
+  await output.discard();
+  await home.discard();
+  return withJournal(options, async (journal) => {
     // The journal that named its workers has gone; they may have not.
     const isAlone = stage !== undefined || before.epochs.length === 0;
     const leader = await takeOver(journal, about(options, isAlone), options.seams?.holder);
     const led = { journal, leader, records: new JobRecords(leader, options.resumes), isAlone, before: before.epochs };
-    return await resume(options, work, led, await begin(options, led, claim.replaced));
-  } finally {
-    await journal.close();
-  }
+    return resume(options, led, await begin(options, led, claim.replaced));
+  });
 }
 
 /** Others may lead, and have ended the job a moment ago: what there is to do is known to whoever has taken over. */
-async function runShared(given: MergeJobOptions, work: Place, journal: OpenJournal): Promise<Outcome> {
+async function runShared(given: MergeJobOptions, journal: OpenJournal): Promise<Outcome> {
   const keeper = await journal.keeper?.();
   const leader = await takeOver(journal, about(given, true, keeper), given.seams?.holder);
-  const options = { ...given, store: fencedStore(given.store, () => leader.confirm()) };
+  const options = { ...given, output: given.output.fenced(() => leader.confirm()) };
   const records = new JobRecords(leader, options.resumes);
   const history = await records.history();
   // Whoever cancelled it has told everybody but us.
   if (history.phase === "cancelled" && history.plan === options.digest) return { outcome: "cancelled" };
   // Nothing is written into a directory that is not ours.
-  const found = await claimDirectory(options, history);
+  const found = await claimOutput(options, history);
   if (found.state === "complete") return alreadyComplete(options, journal);
-  if (options.owner === undefined) return runLed(options, work, { journal, leader, records }, history, found);
-  await makeDurableDirectory(options.store, options.out);
-  await makeDurableDirectory(options.store, work);
+  if (options.owner === undefined) return runLed(options, { journal, leader, records }, history, found);
   // Another coordinator that has it for the same job leads no more, or not for long.
-  const lock = await options.store.lock(join(options.out, LOCK_PATH), { owner: options.owner.name });
+  const lock = await options.output.lock(options.owner.name);
   try {
-    const claim = await claimDirectory(options, history); // as it is now that nobody else changes it
-    return await runLed(options, work, { journal, leader, records }, history, claim);
+    const claim = await claimOutput(options, history); // as it is now that nobody else changes it
+    return await runLed(options, { journal, leader, records }, history, claim);
   } finally {
     await lock.release();
   }
@@ -230,20 +191,20 @@ async function runShared(given: MergeJobOptions, work: Place, journal: OpenJourn
 
 async function runLed(
   options: MergeJobOptions,
-  work: Place,
   parts: Omit<Led, "isAlone">,
   history: JobHistory,
   claim: Claim,
 ): Promise<Outcome> {
+  const { output, owner, restart, overwrite } = options;
   if (claim.state === "complete") return alreadyComplete(options, parts.journal);
-  if (claim.state === "resume") return resume(options, work, { ...parts, isAlone: false }, history);
+  if (claim.state === "resume") return resume(options, { ...parts, isAlone: false }, history);
   const others = history.epochs.filter(({ number }) => number !== parts.leader.epoch.number);
-  const stage = await whoWritesInStage(options, work, history, others, parts.journal);
-  await checkStage(options, work);
+  const stage = await whoWritesInStage(options, history, others, parts.journal);
+  if (owner !== undefined) await checkStageIsFree(output, owner, restart || overwrite);
   if (!(await untilNobodyWrites(options, stage))) return { outcome: "stopped" };
   const led = { ...parts, isAlone: stage !== undefined || history.plan === undefined };
-  await makeFresh(options, work);
-  return resume(options, work, led, await begin(options, led, claim.replaced));
+  await output.makeAnew(owner !== undefined);
+  return resume(options, led, await begin(options, led, claim.replaced));
 }
 
 async function begin(options: MergeJobOptions, { records }: Led, replaced: readonly string[]): Promise<JobHistory> {
@@ -267,39 +228,24 @@ function alreadyComplete({ observer, plan }: MergeJobOptions, { tornBytes, lostR
   return { outcome: "done" };
 }
 
-/** Whether nobody will go on with what an earlier job left. @throws JobError `coordinator/other-job` */
-async function checkStage({ store, out, owner, restart, overwrite }: MergeJobOptions, work: Place): Promise<void> {
-  const [stage, journal] = [join(work, STAGE_NAME), join(work, JOURNAL_NAME)];
-  if (owner !== undefined) await checkStageIsFree(store, { out, stage, journal }, owner, restart || overwrite);
-}
-
-/** What an earlier job left is removed. */
-async function makeFresh({ store, out, owner }: MergeJobOptions, work: Place): Promise<void> {
-  await makeDurableDirectory(store, out);
-  await makeDurableDirectory(store, work);
-  if (owner !== undefined) await store.remove(join(work, JOURNAL_NAME));
-  await removeTree(store, join(work, STAGE_NAME));
-  await store.syncDirectory(work);
-}
-
 type Claim =
   | { readonly state: "complete" }
   | { readonly state: "resume" }
   | { readonly state: "anew"; readonly replaced: readonly string[] };
 
-/** What is to be done with the directory as it was found. */
-async function claimDirectory(options: MergeJobOptions, history: JobHistory): Promise<Claim> {
-  const { store, out, digest, overwrite, restart } = options;
+/** What is to be done with the output as it was found. */
+async function claimOutput(options: MergeJobOptions, history: JobHistory): Promise<Claim> {
+  const { output, digest, overwrite, restart } = options;
   const sameJob = history.plan === digest;
   const ended = history.phase === "done";
   const isOwn = isBegunBy(options.submission, history);
   if (history.plan === undefined || history.phase === "cancelled") {
-    const found = await checkOutputDirectory(store, out, { planDigest: digest, overwrite });
+    const found = await output.claim({ planDigest: digest, overwrite });
     return found.state === "complete" ? { state: "complete" } : { state: "anew", replaced: found.replaced };
   }
   if ((restart && !isOwn) || (overwrite && (!sameJob || (ended && !isOwn)))) {
     // The journal says which files are the job's own, so that no other is taken away.
-    const found = await checkOutputDirectory(store, out, {
+    const found = await output.claim({
       planDigest: "",
       overwrite: overwrite || sameJob || !ended,
       journalledPlan: history.plan,
@@ -312,7 +258,7 @@ async function claimDirectory(options: MergeJobOptions, history: JobHistory): Pr
     checkSameInputs(options, history);
     return { state: "resume" };
   }
-  const found = await checkOutputDirectory(store, out, {
+  const found = await output.claim({
     planDigest: digest,
     overwrite: false,
     journalledPlan: history.plan,
@@ -321,9 +267,9 @@ async function claimDirectory(options: MergeJobOptions, history: JobHistory): Pr
   if (found.state === "complete") return { state: "complete" };
   throw new JobError(
     "coordinator/incomplete",
-    `${out} was merged and published, and files of it are missing or changed since`,
+    `${output.place} was merged and published, and files of it are missing or changed since`,
     {
-      hint: `Restore them with: deltaworks repair ${out}; or merge anew with --overwrite.`,
+      hint: `Restore them with: deltaworks repair ${output.place}; or merge anew with --overwrite.`,
     },
   );
 }
@@ -346,19 +292,16 @@ interface Led {
 
 async function resume(
   options: MergeJobOptions,
-  work: Place,
   { journal, leader, records, isAlone, before = [] }: Led,
   history: JobHistory,
 ): Promise<Outcome> {
-  const { store, out, plan } = options;
-  const stage = join(work, STAGE_NAME);
+  const { output, plan } = options;
   const { tornBytes, lostRecords } = journal;
   const began = (state: Begun["state"], slicesDone: number) =>
     options.observer.began({ state, slicesDone, tornBytes, lostRecords });
   const publishFiles = async (files: readonly OutputFile[]) => {
-    await publish(store, out, { stage, files, replaced: history.replaced });
-    // Before the last word: nobody comes back to a job that is done.
-    await removeTree(store, stage);
+    // The stage goes before the last word: nobody comes back to a job that is done.
+    await output.publish(files, history.replaced);
     await records.done();
   };
 
@@ -369,15 +312,14 @@ async function resume(
   }
 
   // Before the shards are made: not every file system leaves their space to be taken later.
-  const free = await options.freeBytes?.(out);
+  const free = await options.freeBytes?.(output.place);
   if (history.slices.size === 0) reportSpace(options, free, history);
-  const lost = new Set(await prepareStage(store, stage, plan));
-  if (options.owner !== undefined) await noteOwner(store, stage, options.owner);
+  const lost = new Set(await output.prepare(plan, options.owner?.name));
   const kept = lost.size === 0 ? history : { ...history, slices: slicesOutside(lost, plan, history) };
   if (history.slices.size > 0) reportSpace(options, free, kept);
   const done = [...kept.slices.values()].filter(({ doneSha256 }) => doneSha256 !== undefined).length;
   began(history.slices.size > 0 ? "resumed" : "fresh", done);
-  const shardPaths = plan.shards.map(({ name }) => join(stage, name));
+  const shardPaths = output.slots(plan);
   const job: JobDescription = {
     seed: options.seed,
     allowNonfinite: plan.options.allowNonfinite,
@@ -413,14 +355,11 @@ async function resume(
       observer: options.observer,
       publish: async (sealed) => {
         await checkInputsInPlace(options);
-        const files = await stageRest(options, stage, sealed, leader.epoch);
+        const files = await stageRest(options, sealed, leader.epoch);
         await records.publishing(files);
         await publishFiles(files);
       },
-      discardStage: async () => {
-        await removeTree(store, stage);
-        await store.syncDirectory(work);
-      },
+      discardStage: () => output.discard(),
     },
   );
   options.onStop(() => runner.stop());
@@ -456,13 +395,13 @@ async function earlierGrants(
   epochs: readonly EpochFacts[],
   journal: OpenJournal,
 ): Promise<EarlierEpochs> {
-  const { openJournal, leaderName } = options;
+  const { home, leaderName } = options;
   const fenceMs = fenceOf(options);
   if (fenceMs === 0) return nothingEarlier;
   const earlier = earlierEpochs(epochs, fenceMs);
   // A coordinator that was taken over may live on; and a journal that forgot what was durable may have forgotten who writes.
   if (journal.lostRecords === 0) {
-    if (openJournal === undefined) return earlier;
+    if (!home.isShared) return earlier;
     const hasEnded = (coordinator: string) => leaderName?.hasEnded(coordinator) === true;
     if (isProven(epochs, keeperBefore, await journal.keeper?.(), hasEnded)) return earlier;
   }
@@ -475,12 +414,11 @@ async function earlierGrants(
  */
 async function whoWritesInStage(
   options: MergeJobOptions,
-  work: Place,
   history: JobHistory,
   epochs: readonly EpochFacts[],
   journal: OpenJournal,
 ): Promise<EarlierEpochs | undefined> {
-  if ((await options.store.identity(join(work, STAGE_NAME))) === undefined) return undefined;
+  if ((await options.output.staged()) === undefined) return undefined;
   if (history.plan !== undefined) return earlierGrants(options, history, epochs, journal);
   const fenceMs = fenceOf(options);
   return { writers: undefined, fenceMs: Math.max(fenceMs, earlierEpochs(epochs, fenceMs).fenceMs) };
@@ -488,14 +426,14 @@ async function whoWritesInStage(
 
 /** They would write into the new stage, whose files have the same names. Resolves to false where the job is to stop before. */
 async function untilNobodyWrites(
-  { out, clock, ticks, observer, onStop }: MergeJobOptions,
+  { output, clock, ticks, observer, onStop }: MergeJobOptions,
   { writers, fenceMs }: EarlierEpochs = nothingEarlier,
 ): Promise<boolean> {
   if (ticks === undefined || fenceMs === 0 || writers?.length === 0) return true;
   const endMs = clock.nowMs() + fenceMs;
   const seconds = Math.ceil(fenceMs / 1000);
   observer.warning(
-    `${out} holds what an earlier run left, and its workers may be writing there: it is made anew in ${seconds} s`,
+    `${output.place} holds what an earlier run left, and its workers may be writing there: it is made anew in ${seconds} s`,
   );
   return new Promise((resolve) => {
     const over = (isOver: boolean) => {
@@ -510,9 +448,13 @@ async function untilNobodyWrites(
 }
 
 /** @throws JobError `coordinator/no-space` where nothing has been computed yet */
-function reportSpace({ out, plan, inputs, observer }: MergeJobOptions, free: number | undefined, history: JobHistory) {
+function reportSpace(
+  { output, plan, inputs, observer }: MergeJobOptions,
+  free: number | undefined,
+  history: JobHistory,
+) {
   const isDone = (id: SliceId) => history.slices.get(id)?.doneSha256 !== undefined;
-  const warning = spaceWarning(out, bytesToWrite({ plan, inputs }, isDone), free, history.slices.size > 0);
+  const warning = spaceWarning(output.place, bytesToWrite({ plan, inputs }, isDone), free, history.slices.size > 0);
   if (warning !== undefined) observer.warning(warning);
 }
 
@@ -530,36 +472,29 @@ async function checkInputsInPlace({ store, inputs }: MergeJobOptions): Promise<v
 /** Documents and records into the stage beside the sealed shards; all files of the output. */
 async function stageRest(
   options: MergeJobOptions,
-  stage: Place,
   sealed: SealedShards,
   { number, holder }: Epoch,
 ): Promise<OutputFile[]> {
-  // Another epoch may have begun, and this one stand still in the middle of a file: neither has a file that the other opens.
-  const by = `${number}-${holder}`;
-  const { store, plan, digest, recipeText, definingCheckpoint, text, toolVersion } = options;
+  const { store, output, plan, digest, recipeText, definingCheckpoint, text, toolVersion } = options;
   const shards = plan.shards.map(({ name, sizeBytes }, k) => ({
     name,
     sizeBytes,
     sha256: sealed.shardSha256s[k] ?? "",
   }));
   const origins = options.inputs.map(({ origin }) => origin);
-  const documents = await stageDocuments(
-    store,
-    stage,
-    await outputDocuments(plan, { store, recipeText, definingCheckpoint, text, origins }),
-    by,
-  );
+  const documents = await outputDocuments(plan, { store, recipeText, definingCheckpoint, text, origins });
   const manifest = buildManifest({
     plan,
     planDigest: digest,
     toolVersion,
     sliceSha256s: sealed.sliceSha256s,
-    files: [...shards, ...documents],
+    files: [...shards, ...documents.map(fileOfDocument)],
     inputSha256s: options.hashInputs ? await hashInputs(options) : undefined,
   });
-  const records = await stageDocuments(store, stage, recordDocuments(manifest), by);
-  await store.syncDirectory(stage);
-  return [...shards, ...documents, ...records];
+  const all = [...documents, ...recordDocuments(manifest)];
+  // Another epoch may have begun, and this one stand still in the middle of a file: neither has a file that the other opens.
+  await output.stage(all, `${number}-${holder}`);
+  return [...shards, ...all.map(fileOfDocument)];
 }
 
 async function hashInputs({ store, inputs }: MergeJobOptions): Promise<string[][]> {
@@ -570,12 +505,6 @@ async function hashInputs({ store, inputs }: MergeJobOptions): Promise<string[][
     hashes.push(ofInput);
   }
   return hashes;
-}
-
-async function discard(store: Files, work: Place): Promise<void> {
-  await removeTree(store, join(work, STAGE_NAME));
-  await store.remove(join(work, JOURNAL_NAME));
-  await store.syncDirectory(work);
 }
 
 /** What may differ between two plans, by name, so that a refused resume can say which it is. */
@@ -595,7 +524,7 @@ function digestOf(value: Json): string {
   return createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 16);
 }
 
-function checkSameJob({ plan, digest, out }: MergeJobOptions, history: JobHistory): void {
+function checkSameJob({ plan, digest, output }: MergeJobOptions, history: JobHistory): void {
   if (history.plan === digest) return;
   const before = (history.facts ?? {}) as Record<string, Json>;
   const now = factsOf(plan);
@@ -605,7 +534,7 @@ function checkSameJob({ plan, digest, out }: MergeJobOptions, history: JobHistor
   );
   throw new JobError(
     "coordinator/other-job",
-    `${out} holds an unfinished merge of another plan: ${differences.join("; ") || "the plan changed"}`,
+    `${output.place} holds an unfinished merge of another plan: ${differences.join("; ") || "the plan changed"}`,
     {
       hint: named.includes("plan version")
         ? "Finish it with the version of deltaworks that began it, or discard what it computed with --restart."

@@ -91,15 +91,18 @@ export async function stageDocuments(
   stage: Place,
   documents: readonly OutputDocument[],
   by: string,
-): Promise<readonly OutputFile[]> {
-  const files: OutputFile[] = [];
+): Promise<void> {
   for (const { name, bytes } of documents) {
     const path = join(stage, name);
     await store.makeDirectory(parentOf(path));
     await writeWhole(store, path, bytes, { by });
-    files.push({ name, sizeBytes: bytes.length, sha256: sha256Hex(bytes) });
   }
-  return files;
+  await store.syncDirectory(stage);
+}
+
+/** What the records say of it. */
+export function fileOfDocument({ name, bytes }: OutputDocument): OutputFile {
+  return { name, sizeBytes: bytes.length, sha256: sha256Hex(bytes) };
 }
 
 /** The two records of an output, manifest and SHA256SUMS, as files. */

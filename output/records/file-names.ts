@@ -8,6 +8,8 @@ export const SUMS_NAME = "SHA256SUMS";
 
 /** Inside an output: journal, lock, log and stage of the job. No part of the checkpoint. */
 export const WORK_DIRECTORY = ".deltaworks";
+/** Where shards are put together until they are published. */
+export const STAGE_PATH = `${WORK_DIRECTORY}/stage`;
 /** Where repair builds a shard before it takes the damaged one's place. */
 export const REPAIR_DIRECTORY = `${WORK_DIRECTORY}/repair`;
 /** Held by whoever writes to an output. */

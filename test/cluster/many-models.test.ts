@@ -7,9 +7,10 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { ServerCredentials } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
-import { remoteLimits, runMergeJob } from "../../coordinator/job/index.ts";
+import { fileHome, remoteLimits, runMergeJob } from "../../coordinator/job/index.ts";
 import { coordinatorHandlers, RpcServer, WorkerHub } from "../../coordinator/link/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
+import { FileOutput } from "../../output/index.ts";
 import { prepareText } from "../../prepare/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { coordinatorDefinition, PROTOCOL_VERSION } from "../../wire/index.ts";
@@ -136,7 +137,8 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
     const outcome = await runMergeJob({
       ...prepared,
       store,
-      out,
+      output: new FileOutput(store, out),
+      home: fileHome(store, join(out, ".deltaworks")),
       seed: parseSeed(plan.seed),
       overwrite: false,
       restart: false,

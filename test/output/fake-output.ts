@@ -6,6 +6,7 @@ import { openCheckpoint } from "../../checkpoint/index.ts";
 import { PLAN_VERSION, type Plan, type TensorTask } from "../../merge/work/index.ts";
 import {
   buildManifest,
+  fileOfDocument,
   type OutputFile,
   outputDocuments,
   publish,
@@ -135,7 +136,7 @@ export class FakeOutput {
       definingCheckpoint: await this.checkpoint(),
     });
     const shards = plan.shards.map(({ name }, shard) => ({ name, bytes: shardBytes(plan, shard) }));
-    const files = await stageDocuments(this.store, stage, [...shards, ...documents], "1-test");
+    const files = [...shards, ...documents].map(fileOfDocument);
     const manifest = buildManifest({
       plan,
       planDigest: planDigest(plan),
@@ -146,7 +147,9 @@ export class FakeOutput {
         ? [[sha256(readFileSync(join(this.model, "model.safetensors")))]]
         : undefined,
     });
-    return [...files, ...(await stageDocuments(this.store, stage, recordDocuments(manifest), "1-test"))];
+    const records = recordDocuments(manifest);
+    await stageDocuments(this.store, stage, [...shards, ...documents, ...records], "1-test");
+    return [...files, ...records.map(fileOfDocument)];
   }
 
   async publish(): Promise<this> {

@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
 import { brokenInvariants, type Effect, type JobEvent, type JobState } from "../../coordinator/core/index.ts";
 import {
+  fileHome,
   type Outcome,
   type Progress,
   type RunningJob,
   remoteLimits,
   runMergeJob,
+  sharedHome,
   TensorRounds,
 } from "../../coordinator/job/index.ts";
 import {
@@ -17,7 +19,7 @@ import {
   type WorkerPeer,
 } from "../../coordinator/link/index.ts";
 import { type AttemptRef, type Failure, failureFrom, type SealWork } from "../../merge/work/index.ts";
-import { hashRanges } from "../../output/index.ts";
+import { FileOutput, hashRanges } from "../../output/index.ts";
 import type { CoordinatorServer } from "../../proto/index.ts";
 import { answeringOnce, decideWith } from "./bugs.ts";
 import type { Cluster } from "./cluster.ts";
@@ -113,9 +115,13 @@ export class SimulatedCoordinator {
     const { leaseMs, ioTimeoutMs, leadershipMs } = times;
     const method = madeUpMethod(bug === "quota-given-twice" ? "twice" : "right");
     const decide = decideWith(bug);
+    const output = new FileOutput(this.#store, out);
     return runMergeJob({
       store: this.#store,
-      out,
+      output,
+      home: isShared
+        ? sharedHome(async () => journalOf(world, this.process))
+        : fileHome(this.#store, output.journalFolder),
       plan: merge.plan,
       digest: merge.digest,
       recipeText: "made up\n",
@@ -146,7 +152,6 @@ export class SimulatedCoordinator {
       ...(isShared
         ? {
             leadershipMs,
-            openJournal: async () => journalOf(world, this.process),
             leaderName: { coordinator: this.name, hasEnded: (other) => cluster.hasEnded(other) },
           }
         : {}),

@@ -4,14 +4,17 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
   type Begun,
+  fileHome,
   type MergeJobOptions,
   type Outcome,
+  type OutputOwner,
   type Progress,
   runMergeJob,
 } from "../../coordinator/job/index.ts";
 import type { WorkerLink, WorkerListener, WorkerSource } from "../../coordinator/link/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { failureFrom, type JobDescription, type Plan, type WorkerId } from "../../merge/work/index.ts";
+import { FileOutput } from "../../output/index.ts";
 import { prepareText } from "../../prepare/index.ts";
 import type { Fault } from "../../recipe/index.ts";
 import type { WorkerBudget } from "../../runtime/index.ts";
@@ -42,7 +45,7 @@ export interface MergeSettings {
   /** What the output's disk has left; unknown unless given. */
   readonly freeBytes: () => Promise<number | undefined>;
   /** A journal that does not lie in the output, and who the job is to it. */
-  readonly shared: Pick<MergeJobOptions, "openJournal" | "owner">;
+  readonly shared: Partial<Pick<MergeJobOptions, "home">> & { readonly owner?: Omit<OutputOwner, "beside"> };
   /** Leases that end by a clock. */
   readonly leases: Partial<Pick<MergeJobOptions, "limits" | "clock" | "ticks">>;
   /** Given a function that stops the job cleanly. */
@@ -113,9 +116,14 @@ export async function runMerge(
   let begun: Begun = { state: "fresh", slicesDone: 0, tornBytes: 0 };
   let last: Progress | undefined;
   const engine = { name: chosen.engine, maximumBytes: ENGINE_MAXIMUM_BYTES };
+  const output = new FileOutput(store, out);
+  const beside = fileHome(store, output.journalFolder);
+  const { home = beside, owner } = chosen.shared;
   const outcome = await runMergeJob({
     store,
-    out,
+    output,
+    home,
+    ...(owner === undefined ? {} : { owner: { ...owner, beside } }),
     plan,
     digest,
     recipeText,
@@ -144,7 +152,6 @@ export async function runMerge(
       counted: (counter) => counters.set(counter, (counters.get(counter) ?? 0) + 1),
     },
     onStop: chosen.onStop,
-    ...chosen.shared,
     ...chosen.leases,
   });
   const planWarnings = prepared.warnings.map(({ code }) => code);

@@ -1,9 +1,10 @@
 /** What resuming costs grows with the number of slices, not with its square: visits of the plan's slices are counted. */
 import { describe, expect, test } from "vitest";
-import { JobRecords, type Outcome, runMergeJob } from "../../../coordinator/job/index.ts";
+import { fileHome, JobRecords, type Outcome, runMergeJob } from "../../../coordinator/job/index.ts";
 import { openFileJournal, takeOver } from "../../../coordinator/journal/index.ts";
 import { parseSeed } from "../../../merge/math/index.ts";
 import type { Plan, Slice, UnitId, WorkerId } from "../../../merge/work/index.ts";
+import { FileOutput } from "../../../output/index.ts";
 import { SimulatedStore } from "../../support/simulated-store.ts";
 
 const OUT = "/out";
@@ -88,7 +89,8 @@ async function resumed(slices: number, isShardLost: boolean) {
   let stop = () => {};
   const outcome: Outcome = await runMergeJob({
     store,
-    out: OUT,
+    output: new FileOutput(store, OUT),
+    home: fileHome(store, `${OUT}/.deltaworks`),
     plan,
     digest: "digest",
     inputs: [],

@@ -1,6 +1,7 @@
 /** Jobs whose journals do not lie in their outputs, as with NATS, and whoever else wants the same output. */
 import { beforeAll, describe, expect, test } from "vitest";
-import { type FileJournal, openFileJournal } from "../../../coordinator/journal/index.ts";
+import { sharedHome } from "../../../coordinator/job/index.ts";
+import { openFileJournal } from "../../../coordinator/journal/index.ts";
 import { attempt, diskWithModels, filesOf, OUT } from "../../e2e/in-memory-merge.ts";
 import type { MergeSettings } from "../../support/run-merge.ts";
 import { SimulatedStore } from "../../support/simulated-store.ts";
@@ -22,7 +23,7 @@ function journals(ended: readonly string[] = []) {
   place.addFile("/journals/.keep", new Uint8Array());
   return (job: string): Partial<MergeSettings> => ({
     shared: {
-      openJournal: (): Promise<FileJournal> => openFileJournal(place, `/journals/${job}`),
+      home: sharedHome(() => openFileJournal(place, `/journals/${job}`)),
       owner: { name: job, hasEnded: async (id) => ended.includes(id) },
     },
   });

@@ -1,7 +1,7 @@
 /** A stage that lies there while the journal knows nothing of it: whoever was at work may be still. */
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import { remoteLimits } from "../../../coordinator/job/index.ts";
+import { remoteLimits, sharedHome } from "../../../coordinator/job/index.ts";
 import { openFileJournal } from "../../../coordinator/journal/index.ts";
 import { attempt, diskWithModels, filesOf, OUT } from "../../e2e/in-memory-merge.ts";
 import type { MergeSettings } from "../../support/run-merge.ts";
@@ -45,7 +45,7 @@ const places: Readonly<Record<string, () => Partial<MergeSettings>>> = {
     const place = new SimulatedStore();
     place.addFile("/journals/.keep", new Uint8Array());
     const owner = { name: "one", hasEnded: async () => false };
-    return { shared: { openJournal: () => openFileJournal(place, "/journals/one"), owner } };
+    return { shared: { home: sharedHome(() => openFileJournal(place, "/journals/one")), owner } };
   },
 };
 

@@ -1,4 +1,4 @@
-import type { Files, StoredFile } from "../../storage/index.ts";
+import type { Files, StoredFile } from "./port.ts";
 
 /**
  * The store of a coordinator that may not be the only one: before each call that changes anything it asks whether it still leads. One
@@ -6,34 +6,34 @@ import type { Files, StoredFile } from "../../storage/index.ts";
  * Between the answer and the call there is a moment left; what can be done in it is a call, not the rest of the work.
  * @throws what `confirm` throws
  */
-export function fencedStore(store: Files, confirm: () => Promise<void>): Files {
-  const fenced = async <T>(call: () => Promise<T>): Promise<T> => {
+export function fenced(store: Files, confirm: () => Promise<void>): Files {
+  const inTurn = async <T>(call: () => Promise<T>): Promise<T> => {
     await confirm();
     return call();
   };
   return {
     open: (place, options) => store.open(place, options),
     openForWriting: async (place, options) =>
-      fencedFile(await fenced(() => store.openForWriting(place, options)), fenced),
+      fencedFile(await inTurn(() => store.openForWriting(place, options)), inTurn),
     identity: (place) => store.identity(place),
     list: (folder) => store.list(folder),
-    rename: (from, to) => fenced(() => store.rename(from, to)),
-    remove: (place) => fenced(() => store.remove(place)),
-    removeDirectory: (place) => fenced(() => store.removeDirectory(place)),
-    makeDirectory: (place) => fenced(() => store.makeDirectory(place)),
+    rename: (from, to) => inTurn(() => store.rename(from, to)),
+    remove: (place) => inTurn(() => store.remove(place)),
+    removeDirectory: (place) => inTurn(() => store.removeDirectory(place)),
+    makeDirectory: (place) => inTurn(() => store.makeDirectory(place)),
     syncDirectory: (place) => store.syncDirectory(place),
     realPlace: (place) => store.realPlace(place),
     lock: (place, options) => store.lock(place, options),
   };
 }
 
-function fencedFile(file: StoredFile, fenced: <T>(call: () => Promise<T>) => Promise<T>): StoredFile {
+function fencedFile(file: StoredFile, inTurn: <T>(call: () => Promise<T>) => Promise<T>): StoredFile {
   return {
     place: file.place,
     identity: () => file.identity(),
     read: (offsetBytes, into) => file.read(offsetBytes, into),
-    write: (offsetBytes, bytes) => fenced(() => file.write(offsetBytes, bytes)),
-    truncate: (sizeBytes) => fenced(() => file.truncate(sizeBytes)),
+    write: (offsetBytes, bytes) => inTurn(() => file.write(offsetBytes, bytes)),
+    truncate: (sizeBytes) => inTurn(() => file.truncate(sizeBytes)),
     sync: () => file.sync(),
     close: () => file.close(),
   };

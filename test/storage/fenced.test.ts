@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
-// Behind the door: only runMergeJob makes one.
-import { fencedStore } from "../../../coordinator/job/fenced-store.ts";
-import { SimulatedStore } from "../../support/simulated-store.ts";
+import { fenced as fencedFiles } from "../../storage/index.ts";
+import { SimulatedStore } from "../support/simulated-store.ts";
 
 /** A store whose coordinator leads until it is told otherwise. */
 async function leading() {
@@ -11,7 +10,7 @@ async function leading() {
   const confirm = async () => {
     if (!leads) throw new Error("another leads");
   };
-  const fenced = fencedStore(store, confirm);
+  const fenced = fencedFiles(store, confirm);
   const file = await fenced.openForWriting("/out/a");
   return { store, fenced, file, lose: () => (leads = false) };
 }

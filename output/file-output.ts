@@ -1,0 +1,150 @@
+import type { Plan } from "../merge/work/index.ts";
+import { shardPreamble } from "../plan/index.ts";
+import {
+  type Files,
+  fenced,
+  join,
+  type Lock,
+  type Place,
+  parentOf,
+  readWhole,
+  StorageError,
+  writeWhole,
+} from "../storage/index.ts";
+import { stageDocuments } from "./documents/documents.ts";
+import type { OutputDocument } from "./documents/output-document.ts";
+import { checkOutputDirectory, type OutputClaim, type OutputState } from "./output-directory.ts";
+import { checkOutputIsNoInput } from "./output-is-input.ts";
+import type { NamedInput, Output } from "./port.ts";
+import { publish } from "./publish.ts";
+import { LOCK_PATH, STAGE_PATH, WORK_DIRECTORY } from "./records/file-names.ts";
+import type { OutputFile } from "./records/manifest.ts";
+import { type VerifyReport, verifyOutput } from "./repair/verify.ts";
+
+/** In the stage, so that it goes with it. */
+const OWNER_NAME = ".owner";
+const OWNER_BYTES_MAX = 1024;
+/** Below an output's work directory. */
+const JOURNAL_NAME = "journal";
+
+/** A folder: the stage lies in it, on its file system, and publishing is renaming. */
+export class FileOutput implements Output {
+  readonly place: Place;
+  readonly journalFolder: Place;
+  readonly #files: Files;
+  readonly #stage: Place;
+
+  /** `place`: the folder, by its whole path. */
+  constructor(files: Files, place: Place) {
+    this.#files = files;
+    this.place = place;
+    this.journalFolder = join(place, WORK_DIRECTORY);
+    this.#stage = join(place, STAGE_PATH);
+  }
+
+  claim(claim: OutputClaim): Promise<OutputState> {
+    return checkOutputDirectory(this.#files, this.place, claim);
+  }
+
+  checkIsNoInput(inputs: readonly NamedInput[]): Promise<void> {
+    return checkOutputIsNoInput(this.#files, this.place, inputs);
+  }
+
+  async lock(owner?: string): Promise<Lock> {
+    await this.#makeFolders();
+    return this.#files.lock(join(this.place, LOCK_PATH), owner === undefined ? {} : { owner });
+  }
+
+  async staged(): Promise<{ readonly owner: string | undefined } | undefined> {
+    if ((await this.#files.identity(this.#stage)) === undefined) return undefined;
+    const path = join(this.#stage, OWNER_NAME);
+    if ((await this.#files.identity(path)) === undefined) return { owner: undefined };
+    return { owner: Buffer.from(await readWhole(this.#files, path, OWNER_BYTES_MAX)).toString() };
+  }
+
+  async makeAnew(journalToo: boolean): Promise<void> {
+    await this.#makeFolders();
+    if (journalToo) await this.#files.remove(join(this.journalFolder, JOURNAL_NAME));
+    await this.discard();
+  }
+
+  async prepare(plan: Plan, owner?: string): Promise<readonly number[]> {
+    await makeDurableDirectory(this.#files, this.#stage);
+    const made: number[] = [];
+    for (const [index, shard] of plan.shards.entries()) {
+      const path = join(this.#stage, shard.name);
+      const there = await this.#files.identity(path);
+      if (there?.sizeBytes !== shard.sizeBytes) made.push(index);
+      const file = await this.#files.openForWriting(path);
+      try {
+        await file.write(0, shardPreamble(shard.header));
+        if (there?.sizeBytes !== shard.sizeBytes) await file.truncate(shard.sizeBytes);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    }
+    await this.#files.syncDirectory(this.#stage);
+    if (owner !== undefined) await writeWhole(this.#files, join(this.#stage, OWNER_NAME), Buffer.from(owner));
+    return made;
+  }
+
+  slots({ shards }: Plan): readonly Place[] {
+    return shards.map(({ name }) => join(this.#stage, name));
+  }
+
+  stage(documents: readonly OutputDocument[], by: string): Promise<void> {
+    return stageDocuments(this.#files, this.#stage, documents, by);
+  }
+
+  async publish(files: readonly OutputFile[], replaced: readonly string[]): Promise<void> {
+    await publish(this.#files, this.place, { stage: this.#stage, files, replaced });
+    await removeTree(this.#files, this.#stage);
+  }
+
+  async discard(): Promise<void> {
+    await removeTree(this.#files, this.#stage);
+    await this.#files.syncDirectory(this.journalFolder);
+  }
+
+  verify(): Promise<VerifyReport> {
+    return verifyOutput(this.#files, this.place);
+  }
+
+  fenced(confirm: () => Promise<void>): Output {
+    return new FileOutput(fenced(this.#files, confirm), this.place);
+  }
+
+  async #makeFolders(): Promise<void> {
+    await makeDurableDirectory(this.#files, this.place);
+    await makeDurableDirectory(this.#files, this.journalFolder);
+  }
+}
+/** Makes a directory, with its parents, whose names survive a power loss: without that all that is put there would not. */
+export async function makeDurableDirectory(store: Files, directory: Place): Promise<void> {
+  const parents = [parentOf(directory)];
+  for (let parent = parentOf(directory); (await store.identity(parent)) === undefined; parent = parentOf(parent)) {
+    parents.push(parentOf(parent));
+  }
+  await store.makeDirectory(directory);
+  // The nearest parent also where the directory is there: a run that was killed may have made it and no more.
+  for (const parent of parents) {
+    try {
+      await store.syncDirectory(parent);
+    } catch (error) {
+      // One may be allowed to pass through a folder and not to open it; whoever made it that way has seen to it.
+      if (!(error instanceof StorageError && error.code === "storage/denied")) throw error;
+    }
+  }
+}
+
+/** Removes a directory and all that is in it. Nothing there is no error. */
+export async function removeTree(store: Files, directory: Place): Promise<void> {
+  if ((await store.identity(directory)) === undefined) return;
+  for (const { name, kind } of await store.list(directory)) {
+    const path = join(directory, name);
+    if (kind === "directory") await removeTree(store, path);
+    else await store.remove(path);
+  }
+  await store.removeDirectory(directory);
+}
