@@ -4,6 +4,7 @@
  */
 import type { Effect, JobEvent } from "../../coordinator/core/index.ts";
 import type { Slice, UnitId, WorkerId } from "../../merge/work/index.ts";
+import type { RecordFacts } from "./journal-server.ts";
 import type { MadeUpMerge } from "./made-up-merge.ts";
 import type { World } from "./world.ts";
 
@@ -29,8 +30,10 @@ export class Auditor {
   readonly #attempts = new Map<string, number>();
   /** The newest grant of each slice, of whichever coordinator. */
   readonly #granted = new Map<UnitId, number>();
-  /** Slices that are done, by which attempt. */
+  /** By which attempt each slice was done last. */
   readonly #done = new Map<UnitId, number>();
+  /** What records that counted have said to be done, of a journal that coordinators share. */
+  readonly #recorded = new Set<string>();
   /** What each attempt wrote. */
   readonly #written = new Map<string, Uint8Array>();
   /** What was asked to become durable, by coordinator. */
@@ -42,11 +45,12 @@ export class Auditor {
   readonly #discarded = new Set<string>();
   /** Files in their places that nobody knows of since the journal went back. */
   readonly #forgotten = new Set<string>();
-  /** Where staged shards were published. */
-  readonly #published = new Map<string, string>();
+  readonly #isShared: boolean;
 
-  constructor(world: World, merge: MadeUpMerge, out: string) {
+  /** `isShared`: coordinators share a journal, which says itself what comes to stand in it: `recorded`. */
+  constructor(world: World, merge: MadeUpMerge, out: string, isShared: boolean) {
     this.#world = world;
+    this.#isShared = isShared;
     this.#merge = merge;
     this.#out = out;
     this.#stage = `${out}/.deltaworks/stage`;
@@ -64,7 +68,7 @@ export class Auditor {
   // ---- what coordinators decide
 
   decided(coordinator: string, event: JobEvent, effects: readonly Effect[]): void {
-    if (event.type === "slice-durable") this.#becameDone(coordinator, event.unit);
+    if (event.type === "slice-durable") this.#heardDone(coordinator, event.unit);
     if (event.type === "seal-begun") this.#unsealed.set(coordinator, new Set(event.units.map(({ unit }) => unit)));
     if (event.type === "sealed" && effects.some(({ type }) => type === "accept")) {
       this.#unsealed.get(coordinator)?.delete(event.unit);
@@ -94,10 +98,6 @@ export class Auditor {
             if (holder !== worker)
               this.violated(`${worker} disputes ${effect.unit} by attempt ${attempt} of ${holder}`);
           }
-          this.#done.delete(effect.unit);
-          break;
-        case "journal-lost":
-          this.#done.delete(effect.unit);
       }
     }
   }
@@ -111,24 +111,41 @@ export class Auditor {
     if (count === ATTEMPTS_MAX) this.violated(`${unit} was tried ${count} times`);
   }
 
-  /** Done is done: the bytes survive whatever comes. */
-  #becameDone(coordinator: string, unit: UnitId): void {
+  /**
+   * A coordinator that stood still hears long after its record was made, when the next one may have had the slice disputed, computed anew and
+   * published: with a shared journal a slice is done when the record that counts is made. A file has one leader, whom nobody succeeds
+   * while it stands still.
+   */
+  #heardDone(coordinator: string, unit: UnitId): void {
     const asked = this.#asked.get(`${coordinator}/${unit}`);
+    if (asked === undefined) return;
+    const { attempt } = asked;
+    if (!this.#isShared) this.#becameDone(unit, attempt);
+    else if (!this.#recorded.has(`${unit}/${attempt}`))
+      this.violated(`${coordinator} takes ${unit} for done by attempt ${attempt}, and no record that counts says so`);
+  }
+
+  /** A record of the shared journal, in the moment in which it comes to stand there: one that counts. */
+  recorded(subject: string, { state, attempt }: RecordFacts): void {
+    if (!subject.startsWith("slice/") || state !== "done" || attempt === undefined) return;
+    const unit = subject.slice("slice/".length) as UnitId;
+    this.#recorded.add(`${unit}/${attempt}`);
+    this.#becameDone(unit, attempt);
+  }
+
+  /** Done is done: the bytes survive whatever comes. */
+  #becameDone(unit: UnitId, attempt: number): void {
     const slice = this.#slices.get(unit);
-    if (asked === undefined || slice === undefined) return;
-    this.#done.set(unit, asked.attempt);
+    if (slice === undefined) return this.violated(`${unit}, which is no slice, is done`);
+    this.#done.set(unit, attempt);
     const granted = this.#granted.get(unit);
-    if (granted !== asked.attempt)
-      this.violated(`${unit} is done by attempt ${asked.attempt}, the grant is ${granted}'s`);
-    const staged = `${this.#stage}/${this.#merge.plan.shards[slice.shard]?.name}`;
-    // A coordinator that stood still hears of its record when another has published, or discarded, what the record is about.
-    if (this.#discarded.has(staged)) return;
-    const path = this.#published.get(staged) ?? staged;
+    if (granted !== attempt) this.violated(`${unit} is done by attempt ${attempt}, the grant is ${granted}'s`);
+    const path = `${this.#stage}/${this.#merge.plan.shards[slice.shard]?.name}`;
     const bytes = this.#world.look().durableRange(path, slice.offsetBytes, slice.sizeBytes);
     // What the attempt wrote, which may not be what it says: that is for others to find out.
-    const written = this.#written.get(`${unit}/${asked.attempt}`);
+    const written = this.#written.get(`${unit}/${attempt}`);
     if (bytes === undefined || written === undefined || Buffer.compare(bytes, written) !== 0)
-      this.violated(`${unit} is done by attempt ${asked.attempt}, and its bytes are not durable`);
+      this.violated(`${unit} is done by attempt ${attempt}, and its bytes are not durable`);
   }
 
   // ---- what is asked of the disk
@@ -170,9 +187,8 @@ export class Auditor {
     this.#readBack.get(path)?.fill(1, offsetBytes, offsetBytes + sizeBytes);
   }
 
-  renaming(from: string, to: string): void {
+  renaming(from: string): void {
     const coverage = this.#readBack.get(from);
-    if (coverage !== undefined) this.#published.set(from, to);
     if (coverage?.includes(0) === true) this.violated(`${from} was published, and not all of it had been read back`);
   }
 

@@ -7,6 +7,7 @@ import type { Bug } from "./bugs.ts";
 import { Network } from "./connection.ts";
 import { isPassing, SimulatedCoordinator } from "./coordinator.ts";
 import { chooseFaults, type FaultKind, lieKinds, liesOfBytes, momentKinds } from "./faults.ts";
+import { factsThatCount, type RecordBody } from "./journal-server.ts";
 import type { LentAttempt } from "./liar.ts";
 import { type MadeUpMerge, makeUpMerge } from "./made-up-merge.ts";
 import { OpenQuestions } from "./open-questions.ts";
@@ -70,7 +71,9 @@ export class Cluster {
     this.world = new World(random, faults, trace);
     this.world.network = new Network(this.world);
     this.merge = makeUpMerge(random);
-    this.world.auditor = new Auditor(this.world, this.merge, this.out);
+    const auditor = new Auditor(this.world, this.merge, this.out, this.isShared);
+    this.world.auditor = auditor;
+    this.world.journal.recorded = (subject, facts) => auditor.recorded(subject, facts);
     this.questions = new OpenQuestions(this.world);
     const lies = lieKinds.some((kind) => faults.has(kind));
     const misreports = liesOfBytes.every((kind) => !faults.has(kind));
@@ -143,13 +146,11 @@ export class Cluster {
     const ofServer = this.world.journal.records.map(({ subject, body }) => ({ subject, body: JSON.parse(body) }));
     const records: { subject: string; state: string }[] = [];
     let holder = "";
-    const all: {
-      subject: string;
-      body: { state?: string; holder?: string; epoch?: string; body?: { state: string } };
-    }[] = this.isShared ? ofServer : ofFile;
+    const all: { subject: string; body: RecordBody }[] = this.isShared ? ofServer : ofFile;
     for (const { subject, body } of all) {
       if (body.state === "take-over") holder = body.holder ?? "";
-      else if (body.epoch?.endsWith(`-${holder}`) === true) records.push({ subject, state: body.body?.state ?? "" });
+      const facts = factsThatCount(body, holder);
+      if (facts !== undefined) records.push({ subject, state: facts.state ?? "" });
     }
     return records;
   }

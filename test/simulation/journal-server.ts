@@ -17,10 +17,30 @@ interface Stored {
   readonly id: number;
 }
 
+/** What a record says of the thing that its subject names. */
+export interface RecordFacts {
+  readonly state?: string;
+  readonly attempt?: number;
+}
+
+/** As it lies in the journal: a take-over, or what was written in an epoch. */
+export interface RecordBody extends RecordFacts {
+  readonly holder?: string;
+  readonly epoch?: string;
+  readonly body?: RecordFacts;
+}
+
+/** What a record says if it counts, `holder` having taken over last. Without a line of the program's reading of it. */
+export function factsThatCount({ epoch, body }: RecordBody, holder: string): RecordFacts | undefined {
+  return epoch?.endsWith(`-${holder}`) === true ? body : undefined;
+}
+
 /** A journal as a server keeps it for several coordinators: compare-and-set by a subject's last sequence; it may lose its newest entries. */
 export class JournalServer {
   records: Stored[] = [];
   isDown = false;
+  /** Told of each record that counts, when it is made. */
+  recorded: (subject: string, facts: RecordFacts) => void = () => {};
   /** Since it was started last, or put back to what it had before. */
   #run = 1;
   #nextId = 0;
@@ -40,7 +60,18 @@ export class JournalServer {
     if ((last?.sequence ?? 0n) !== after) return undefined;
     const sequence = (this.records.at(-1)?.sequence ?? 0n) + 1n;
     this.records.push({ subject, body, sequence, id });
+    const facts = factsThatCount(JSON.parse(body), this.#holder());
+    if (facts !== undefined) this.recorded(subject, facts);
     return sequence;
+  }
+
+  /** Who took over last. */
+  #holder(): string {
+    for (const { subject, body } of this.records.toReversed()) {
+      const { state, holder = "" }: RecordBody = subject === "job" ? JSON.parse(body) : {};
+      if (state === "take-over") return holder;
+    }
+    return "";
   }
 
   get keeper(): string {

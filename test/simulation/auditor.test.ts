@@ -1,0 +1,99 @@
+import { beforeEach, describe, expect, test } from "vitest";
+import type { Effect, JobEvent } from "../../coordinator/core/index.ts";
+import type { UnitId, WorkerId } from "../../merge/work/index.ts";
+import { seededRandom } from "../support/seeded-random.ts";
+import { Auditor } from "./auditor.ts";
+import { makeUpMerge } from "./made-up-merge.ts";
+import { World } from "./world.ts";
+
+const merge = makeUpMerge(seededRandom(1));
+const slice = merge.plan.slices[0]!;
+const unit = slice.id as UnitId;
+const shard = merge.plan.shards[slice.shard]!;
+const path = `/out/.deltaworks/stage/${shard.name}`;
+
+let world: World;
+let auditor: Auditor;
+
+beforeEach(() => {
+  world = new World(seededRandom(1), new Set(), undefined);
+  auditor = new Auditor(world, merge, "/out", true);
+  world.auditor = auditor;
+  world.journal.recorded = (subject, facts) => auditor.recorded(subject, facts);
+});
+
+describe("a slice of a shared journal is done when a record that counts is made", () => {
+  test("a coordinator that stood still hears of it when the next one has had it computed anew", () => {
+    takesOver("c1");
+    writes("c1", 1, 7);
+    appendsDone("c1", 1);
+    takesOver("c2");
+    grants("c2", 2, "w2");
+    hears("c1");
+    expect(auditor.violations).toEqual([]);
+  });
+
+  test("not by an attempt that has not the grant", () => {
+    takesOver("c1");
+    writes("c1", 1, 7);
+    grants("c1", 2, "w2");
+    appendsDone("c1", 1);
+    expect(auditor.violations).toEqual([`${unit} is done by attempt 1, the grant is 2's`]);
+  });
+
+  test("not by bytes that are not durable, whether anybody hears of the record or not", () => {
+    takesOver("c1");
+    writes("c1", 1, 7);
+    world.look().addFile(path, new Uint8Array(shard.sizeBytes));
+    appendsDone("c1", 1);
+    expect(auditor.violations).toEqual([`${unit} is done by attempt 1, and its bytes are not durable`]);
+  });
+
+  test("not by a record of a lost epoch", () => {
+    takesOver("c1");
+    writes("c1", 1, 7);
+    takesOver("c2");
+    appendsDone("c1", 1);
+    expect(auditor.violations).toEqual([]);
+    hears("c1");
+    expect(auditor.violations).toEqual([`c1 takes ${unit} for done by attempt 1, and no record that counts says so`]);
+  });
+});
+
+function append(subject: string, body: object): void {
+  const after = world.journal.last(subject)?.sequence ?? 0n;
+  expect(world.journal.append(subject, JSON.stringify(body), after, world.journal.newId())).toBeDefined();
+}
+
+function takesOver(holder: string): void {
+  append("job", { state: "take-over", holder });
+}
+
+function decided(coordinator: string, event: object, effects: readonly object[] = []): void {
+  auditor.decided(coordinator, event as JobEvent, effects as readonly Effect[]);
+}
+
+function grants(coordinator: string, attempt: number, worker: string): void {
+  decided(coordinator, { type: "grant-requested" }, [
+    { type: "assign", unit, attempt, worker },
+    { type: "grant", unit, attempt, worker },
+  ]);
+}
+
+/** Durably, with leave, and says so. */
+function writes(coordinator: string, attempt: number, value: number): void {
+  grants(coordinator, attempt, "w1");
+  const content = new Uint8Array(shard.sizeBytes).fill(value);
+  const bytes = content.subarray(slice.offsetBytes, slice.offsetBytes + slice.sizeBytes);
+  auditor.writing(path, slice.offsetBytes, bytes, { worker: "w1" as WorkerId, unit, attempt });
+  world.look().addFile(path, content);
+  decided(coordinator, { type: "slice-computed" }, [{ type: "journal-done", unit, attempt }]);
+}
+
+function appendsDone(holder: string, attempt: number): void {
+  append(`slice/${unit}`, { epoch: `1-${holder}`, body: { state: "done", attempt } });
+}
+
+function hears(coordinator: string): void {
+  decided(coordinator, { type: "slice-durable", unit });
+}
