@@ -24,6 +24,8 @@ import type { IntegerCopy } from "./integer-copies.ts";
 import { withCopies } from "./kept-copies.ts";
 import { reportLeftover, staleQuantization } from "./leftover-quantization.ts";
 import { mainEmbedding } from "./main-embedding.ts";
+import { checkMissingExperts } from "./missing-experts.ts";
+import { checkMissingHeads } from "./missing-head.ts";
 import { checkMissingLayers, countsTwice } from "./missing-layers.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
@@ -261,6 +263,8 @@ class RecipeBinder {
     checkFormats(recipe, models, defining, findings);
     checkAdapterBases(recipe, models, findings);
     checkMissingLayers(recipe, this.#mergedModels(), findings);
+    checkMissingExperts(recipe, this.#mergedModels(), findings);
+    checkMissingHeads(recipe, this.#mergedModels(), defining, findings);
     const tokens = maybeTokenBinder(recipe, models, this.#definingModel, findings);
     this.#tokens = tokens;
     const vocabularies = new VocabularyCheck(models, this.#definingModel, findings, vocabularyOptions);

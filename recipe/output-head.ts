@@ -84,7 +84,7 @@ export function withOneHead(
 }
 
 /** The ranges that embedding and head come from: the first and the last, of the module that takes them. */
-function unlayeredRanges(recipe: Recipe, defining: RecipeModel): LayerRange[] {
+export function unlayeredRanges(recipe: Recipe, defining: RecipeModel): LayerRange[] {
   const endsOf = (ranges: readonly LayerRange[]) => ranges.filter((_, k) => k === 0 || k === ranges.length - 1);
   if (recipe.form !== "modules") return endsOf(recipe.layerRanges);
   const modules = modulesOf(recipe);

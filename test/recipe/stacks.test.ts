@@ -309,6 +309,81 @@ describe("layers that are not there", () => {
   });
 });
 
+describe("a head that is not there", () => {
+  const whole = "merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: a}, {model: b}]\n";
+  const config = { architectures: ["LlamaForCausalLM"] };
+  const headless = (more: object, ...others: TensorShape[]) => {
+    const { tensors, config: own } = llama(4, { config: { ...config, ...more } });
+    const kept = [...tensors.values()].filter(({ name }) => name !== "lm_head.weight");
+    return checkpointOf([...kept.map(({ name, shape }): TensorShape => [name, shape]), ...others], own);
+  };
+
+  test("makes a model incomplete whose config says that it is not the embedding", () => {
+    for (const order of [
+      { a: llama(4, { config }), b: headless({}) },
+      { a: headless({}), b: llama(4, { config }) },
+    ]) {
+      const { faults } = bindModels(whole, order);
+      expect(said(faults)).toEqual([
+        expect.stringMatching(/^recipe\/missing-tensor "[ab]" is incomplete: its config says .* there is no head$/),
+      ]);
+    }
+    const alone = bindModels("merge_method: passthrough\nmodels: [{model: a}]", { a: headless({}) });
+    expect(codes(alone.faults)).toEqual(["recipe/missing-tensor"]);
+  });
+
+  test("may be the embedding, be none by the class, be called otherwise, or come from another model", () => {
+    const free = [
+      headless({ tie_word_embeddings: true }),
+      headless({ architectures: ["LlamaModel"] }),
+      headless({}, ["text_head.dense.weight", [6, 4]]),
+      headless({}, ["unembedding.weight", [4, 10]]),
+    ];
+    for (const a of free) expect(bindModels(whole, { a, b: a }).faults).toEqual([]);
+    const stack = (...ranges: Parameters<typeof stackOf>) =>
+      bindModels(stackOf(...ranges), { a: llama(4, { config }), b: headless({}) }).faults;
+    expect(stack(["a", 0, 2], ["b", 1, 3], ["a", 2, 4])).toEqual([]);
+    expect(codes(stack(["a", 0, 2], ["b", 1, 3]))).toContain("recipe/missing-tensor");
+  });
+});
+
+describe("experts that are not there", () => {
+  const mixture = (experts: number, more: object = {}, isLeft = (_: string) => true) => {
+    const { tensors, config } = llama(2, { config: { num_local_experts: experts, ...more } });
+    const lists = [0, 1].flatMap((layer) =>
+      Array.from({ length: experts }, (_, e) =>
+        ["w1", "w2"].map((part): TensorShape => [`model.layers.${layer}.mlp.experts.${e}.${part}.weight`, [4, 4]]),
+      ).flat(),
+    );
+    const own = [...tensors.values()].map(({ name, shape }): TensorShape => [name, shape]);
+    return checkpointOf(
+      [...own, ...lists].filter(([name]) => isLeft(name)),
+      config,
+    );
+  };
+  const faultsOf = (a: Checkpoint, recipe = "merge_method: passthrough\nmodels: [{model: a}]") =>
+    said(bindModels(recipe, { a }).faults);
+
+  test.each([
+    [
+      "in the middle",
+      mixture(4, {}, (name) => !/\.1\.mlp\.experts\.2\./.test(name)),
+      "4 experts of model.layers.1.mlp.experts it lacks 2",
+    ],
+    ["a part of one", mixture(4, {}, (name) => !/\.1\..*experts\.3\.w2/.test(name)), "it lacks 3.w2"],
+    ["of those that the config counts", mixture(4, { num_local_experts: 6 }), "it lacks 4, 5 (and 1 more such lists)"],
+  ])("make a model incomplete: %s", (_, a, message) => {
+    expect(faultsOf(a)).toEqual([expect.stringContaining(message)]);
+  });
+
+  test("may be missing in layers that are not taken; more or fewer of them in some layers are a design", () => {
+    const cut = mixture(4, {}, (name) => !/\.1\.mlp\.experts\.2\./.test(name));
+    expect(faultsOf(cut, stackOf(["a", 0, 1], ["a", 0, 1]))).toEqual([]);
+    const fewer = mixture(4, {}, (name) => !/\.1\.mlp\.experts\.[23]\./.test(name));
+    expect(faultsOf(fewer)).toEqual([]);
+  });
+});
+
 describe("of several stacks in one model", () => {
   /** Layers of a language model, and of a part with a name of its own. */
   const model = (config: Record<string, unknown>) =>
@@ -780,7 +855,9 @@ describe("modules that a config of fp8 codes leaves as values", () => {
         const { tensors, config } = ignored([pattern]);
         const plain = [...tensors.values()].map(({ name, shape, dtype }): TensorShape => [name, shape, dtype]);
         const more = [0, 1, 2].flatMap((i) =>
-          [0, 1, 5, 7].map((e): TensorShape => [`model.layers.${i}.mlp.experts.${e}.up_proj.weight`, [4, 4]]),
+          [0, 1, 2, 3, 4, 5, 6, 7].map(
+            (e): TensorShape => [`model.layers.${i}.mlp.experts.${e}.up_proj.weight`, [4, 4]],
+          ),
         );
         return { a: checkpointOf([...plain, ...more], config) };
       };
