@@ -129,6 +129,15 @@ const known: readonly Known[] = [
   { keys: ["vision_feature_select_strategy"] },
 ];
 
+const knownKeys: ReadonlySet<string> = new Set(known.flatMap(({ keys }) => keys));
+
+/** What a layer computes with, by its look, in families of which nothing is listed: factors, bounds, what norms add. */
+const factorKey =
+  /(?:^|_)(?:multipliers?|factors?|scal(?:e|es|ing)|(?:soft_?)?cap(?:ping)?|softcap(?:ping)?|eps(?:ilon)?|theta|alpha|beta|gamma|limits?|norm_min)$/;
+/** Of training, and sizes that shapes tell. */
+const otherFactorKey =
+  /init|loss|dropout|jitter|noise|momentum|rescale_|sampl|dim_|channel|^width|^depth|ffn_|ff_|(?:down|up)scale|focal|matcher|image|conv_|(?:^|_)use_|^lora_|^peft_/;
+
 /** What configs of a type leave out because their class has it: by the first of the names above. */
 const ofLlamas = { rms_norm_eps: 1e-6, hidden_activation: "silu", tie_word_embeddings: false };
 const ofGemmas = { rms_norm_eps: 1e-6, hidden_activation: "gelu_new", tie_word_embeddings: true };
@@ -181,6 +190,11 @@ function collect(config: Config, part: string, facts: Map<string, ConfigFact>): 
     if (value === undefined || (key === undefined && isOuter)) continue;
     const plain = like === undefined ? value : like(value, config);
     if (plain !== undefined) put(name, key ?? name, plain, key === undefined);
+  }
+  for (const [key, value] of Object.entries(config)) {
+    if (knownKeys.has(key) || ropeKeys.includes(key) || !factorKey.test(key) || otherFactorKey.test(key)) continue;
+    if (typeof value === "number" || (Array.isArray(value) && value.every((one) => typeof one === "number")))
+      put(key, key, value, false);
   }
   const saysRope = ropeKeys.some((key) => config[key] !== undefined && config[key] !== null);
   for (const [key, value] of isOuter ? [] : rope(config, ofType.rope_theta ?? 10_000)) {

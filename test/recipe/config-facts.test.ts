@@ -34,6 +34,28 @@ test.each(["mlp_alpha_factor", "linear_attn_beta_factor", "mixer_rms_eps"])("%s 
 });
 
 test.each([
+  [
+    { key_multiplier: 0.5, ssm_multipliers: [1, 2], swiglu_limit: 7, time_step_limit: [0, Number.POSITIVE_INFINITY] },
+    4,
+  ],
+  [{ attention_logit_cap: 30, hc_eps: 1e-6, route_scale: 2.5, compress_rope_theta: 1e6 }, 4],
+  [
+    { initializer_factor: 2, router_jitter_noise_eps: 1, router_z_loss_factor: 1, noise_scale: 2, depth_multiplier: 3 },
+    0,
+  ],
+])(
+  "factors and bounds of families that are not listed are compared by their look, training is not: %j",
+  (facts, told) => {
+    const zero = Object.fromEntries(
+      Object.entries(facts).map(([key, value]) => [key, Array.isArray(value) ? [0, 0] : 0]),
+    );
+    expect(between({ ...llama, ...zero }, { ...llama, ...facts })).toHaveLength(told);
+    expect(between({ ...llama, text_config: zero }, { ...llama, text_config: facts })).toHaveLength(told);
+    expect(between(llama, { ...llama, ...facts })).toEqual([]);
+  },
+);
+
+test.each([
   [{ num_attention_heads: 4 }, [["num_attention_heads", 4, 8]]],
   [{ num_key_value_heads: 8 }, [["num_key_value_heads", 8, 2]]],
   [{ head_dim: 16 }, [["head_dim", 16, 8]]],
