@@ -1,3 +1,4 @@
+import { isComputed, isEmbeddingLike } from "./architecture.ts";
 import { scaledModule } from "./calibration.ts";
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
 import { isFloatDtype, isOpaqueDtype, type StoredDtype } from "./dtype.ts";
@@ -60,7 +61,8 @@ export function packedWeights(checkpoint: Entries): PackedWeights | undefined {
     }
     return isPackedInteger(entry, leaf, around);
   };
-  const packed = [...tensors.values()].filter(isCodes);
+  const known = [...tensors.values()].filter(isCodes);
+  const packed = known.length > 0 ? known : prevailingIntegers(checkpoint);
   const [first] = packed;
   if (first === undefined) return undefined;
   const codes = packed.find(({ name }) => codeName.test(split(name)[1])) ?? first;
@@ -87,15 +89,29 @@ function isPackedInteger({ dtype, shape, elementCount }: TensorEntry, leaf: stri
   return small.has(dtype) || weightName.test(leaf);
 }
 
+/** What is no float, whatever its name and shape, where that is most of a model: no buffers are. */
+function prevailingIntegers({ tensors, config }: Entries): readonly TensorEntry[] {
+  let floats = 0;
+  const integers: TensorEntry[] = [];
+  for (const entry of tensors.values()) {
+    const { name, dtype, shape, elementCount } = entry;
+    if (isFloatDtype(dtype)) floats += isEmbeddingLike(name) ? 0 : elementCount;
+    else if (elementCount > 0 && !bufferName.test(split(name)[1]) && !isComputed(name, shape, config))
+      integers.push(entry);
+  }
+  const elements = integers.reduce((sum, { elementCount }) => sum + elementCount, 0);
+  return elements > floats ? integers : [];
+}
+
 /** Codes B and scales s in one module. */
 function isMarlin(leaf: string, around: ReadonlySet<string>): boolean {
   return leaf === "B" && around.has("s");
 }
 
 function mayBeCodes({ name, dtype }: TensorEntry): boolean {
-  if (isFp8(dtype) || !(isFloatDtype(dtype) || dtype === "BOOL")) return true;
+  if (isFp8(dtype) || !isFloatDtype(dtype)) return true;
   const leaf = split(name)[1];
-  return dtype !== "BOOL" && (onlyCodesName.test(leaf) || inputFactors.includes(leaf));
+  return onlyCodesName.test(leaf) || inputFactors.includes(leaf);
 }
 
 function isFp8(dtype: StoredDtype): boolean {

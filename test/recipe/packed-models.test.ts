@@ -404,6 +404,17 @@ test("integers of no known custom are refused where they are weights, and copied
   }
 });
 
+test.each<[string, string, readonly number[], StoredDtype]>([
+  ["in one dimension", "w", [128], "I8"],
+  ["of words", "data", [64], "I32"],
+  ["of signs", "sign", [16, 8], "BOOL"],
+])("integers of no known name are refused where most of a model is such: %s", (_, leaf, shape, dtype) => {
+  const codes = model({ tensors: parts([leaf, shape, dtype], ["factor", [16], "F32"]) });
+  const [fault] = bind(linear, { a: codes, b: codes }).faults;
+  expect(fault).toMatchObject({ code: "recipe/dtype-mismatch", message: expect.stringContaining(`.${leaf} (`) });
+  expect(bind("merge_method: passthrough\nmodels: [{model: a}]", { a: codes }).faults).toEqual([]);
+});
+
 test.each([
   ["fp8", ["weight_scale_inv", [1, 1], "F32"]],
   ["compressed-tensors", ["weight_scale", [1], "BF16"]],
