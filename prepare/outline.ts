@@ -56,12 +56,12 @@ function decisionsOf(sources: OutlineSources, output: ModelFacts): string[] {
   if (recipe.dtype === undefined && recipe.outDtype === undefined && dtype !== undefined)
     decisions.push(`${dtype} as ${label} has it: the recipe has no dtype`);
   if (/^(?:dare|della)/.test(recipe.method)) decisions.push(`masks from seed ${plan.seed} (--random-seed)`);
-  for (const { path, value } of plan.configValues ?? []) {
-    if (path.at(-1) === "tie_word_embeddings")
-      decisions.push(
-        value === true ? "the head is tied to the embedding" : "the head is no longer tied to the embedding",
-      );
-  }
+  // Some configs say it in several places.
+  const tied = plan.configValues?.find(({ path }) => path.at(-1) === "tie_word_embeddings");
+  if (tied !== undefined)
+    decisions.push(
+      tied.value === true ? "the head is tied to the embedding" : "the head is no longer tied to the embedding",
+    );
   return decisions;
 }
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { planCommand } from "../../cli/commands/plan.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { writeSafetensors } from "../support/write-safetensors.ts";
 import { CapturedIo } from "./captured-io.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -85,4 +86,24 @@ test("a folder whose name holds + and @ is that folder; where there is none, a m
   expect((await plan("./A")).err).toContain("./A: nothing is there");
   mkdirSync(join(folder, "a+"));
   expect((await plan("a+b c")).err).toContain("b c: nothing is there");
+});
+
+test("that the head is tied no longer is said once, in however many places the config says it", async () => {
+  const folder = temporaryFolder();
+  const tensor = (name: string) => ({ name, dtype: "F32", shape: [2, 2], bytes: new Uint8Array(16) });
+  for (const [name, flag, names] of [
+    ["a", true, ["embed_tokens", "layers.0.mlp.up_proj"]],
+    ["b", false, ["embed_tokens", "layers.0.mlp.up_proj", "lm_head"]],
+  ] as const) {
+    mkdirSync(join(folder, name));
+    const written = names.map((one) => tensor(`${one === "lm_head" ? "" : "model."}${one}.weight`));
+    writeSafetensors(join(folder, name, "model.safetensors"), written);
+    const config = { model_type: "qwen2", num_hidden_layers: 1, vocab_size: 2, tie_word_embeddings: flag };
+    writeFileSync(join(folder, name, "config.json"), JSON.stringify({ ...config, text_config: config }));
+  }
+  const recipe = join(folder, "recipe.yml");
+  writeFileSync(recipe, "merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: a}, {model: b}]\n");
+  const io = new CapturedIo();
+  expect(await planCommand([recipe], { ...options } as never, io), io.err).toBe(0);
+  expect(io.out.split("tied to the embedding")).toHaveLength(2);
 });
