@@ -52,10 +52,11 @@ export class AbsentTensors {
         const isKnown = isOptional(name, defining.input.checkpoint.config);
         const what = isKnown ? "this optional tensor" : "the tensor";
         this.#notes.push({ tensor: name, input: input.label, reason: `takes no part: it lacks ${what}` });
-        if (!this.#isTold && !isKnown) {
+        if (isTrained(name, defining) || (!this.#isTold && !isKnown)) {
           const message = `"${input.label}" lacks ${inputName(participant)}: it takes no part in it`;
-          const hint =
-            "A head for one task may be missing by right; all else is the same in models of one architecture.";
+          const hint = isKnown
+            ? "A layer without a bias is one with a bias of 0; the output has the bias of the others, undiminished."
+            : "A head for one task may be missing by right; all else is the same in models of one architecture.";
           this.#findings.repeated("warning", input.label, "recipe/missing-tensor", source.place, message, hint);
         }
         continue;
@@ -77,7 +78,7 @@ export class AbsentTensors {
     { participants }: TensorPlace,
     base: Participant,
   ): void {
-    if (this.#isOptional(name, base)) return;
+    if (this.#isOptional(name, base) && !isTrained(name, base)) return;
     for (const participant of participants) {
       if (participant.source === base.source) continue;
       const { input, source } = participant;
@@ -134,4 +135,10 @@ export class AbsentTensors {
   #isOptional(name: string, { input }: Participant): boolean {
     return !this.#knowsArchitecture || isOptional(name, input.checkpoint.config);
   }
+}
+
+/** Biases: families come with and without, and models of one family are alike. */
+function isTrained(name: string, { input }: Participant): boolean {
+  const entry = input.checkpoint.tensors.get(name);
+  return /\.bias$/.test(name) && entry?.shape.length === 1 && isFloatDtype(entry.dtype);
 }

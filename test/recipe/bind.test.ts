@@ -228,6 +228,13 @@ test("a model that lacks an optional tensor takes no part, and the others keep t
   expect(binding.notes).toEqual([
     { tensor: bias[0], input: "a", reason: "takes no part: it lacks this optional tensor" },
   ]);
+  // Of a bias that is not what its layer computes: it counts as 0 there, and is not merged as such.
+  expect(summaryOf(binding.warnings)).toEqual([`missing-tensor 3:10 "a" lacks ${bias[0]}: it takes no part in it`]);
+  const alone = bind(taskArithmetic("a", "b"), { base: with_, a: tinyLlama(1), b: tinyLlama(1) });
+  expect(summaryOf(alone.warnings)).toEqual([
+    `missing-tensor 3:10 "a" lacks ${bias[0]}: it stays that of "base" alone`,
+    expect.stringContaining('"b" lacks'),
+  ]);
 });
 
 test("an optional tensor in too few models is left out, one that only the base has is copied", () => {
@@ -237,7 +244,7 @@ test("an optional tensor in too few models is left out, one that only the base h
   const few = bind(text, { base: with_, a: tinyLlama(1), b: with_ });
   expect(few.faults).toEqual([]);
   expect(names(few)).not.toContain(bias[0]);
-  expect(few.warnings.map(({ code }) => code)).toEqual(["recipe/tensor-skipped"]);
+  expect(few.warnings.map(({ code }) => code).sort()).toEqual(["recipe/missing-tensor", "recipe/tensor-skipped"]);
   const none = bind(text, { base: with_, a: tinyLlama(1), b: tinyLlama(1) });
   expect(taskOf(none, bias[0])).toMatchObject({ kind: "copy", base: { input: 0 }, models: [] });
   expect(none.notes).toEqual([{ tensor: bias[0], input: "base", reason: "only the base has it" }]);
