@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Outcome } from "../../coordinator/job/index.ts";
 import type { Failure, UnitId } from "../../merge/work/index.ts";
+import { placeOf } from "../../storage/index.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { Auditor } from "./auditor.ts";
 import type { Bug } from "./bugs.ts";
@@ -36,7 +37,7 @@ const STARTS_MAX = 60;
 export class Cluster {
   readonly world: World;
   readonly merge: MadeUpMerge;
-  readonly out = "/out";
+  readonly out = placeOf("/out");
   readonly bug: Bug | undefined;
   /** Whether coordinators share a journal server, or one has a file beside the output. */
   readonly isShared: boolean;

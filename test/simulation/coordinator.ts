@@ -21,6 +21,7 @@ import {
 import { type AttemptRef, type Failure, failureFrom, type SealWork } from "../../merge/work/index.ts";
 import { FileOutput, hashRanges } from "../../output/index.ts";
 import type { CoordinatorServer } from "../../proto/index.ts";
+import { placeOf } from "../../storage/index.ts";
 import { answeringOnce, decideWith } from "./bugs.ts";
 import type { Cluster } from "./cluster.ts";
 import { journalOf } from "./journal-server.ts";
@@ -265,7 +266,7 @@ export class SimulatedCoordinator {
       plan,
       planDigest: digest,
       inputs: [{ label: "made up", files: [] }],
-      shardPaths: plan.shards.map(({ name }) => `${out}/.deltaworks/stage/${name}`),
+      shardPaths: plan.shards.map(({ name }) => placeOf(`${out}/.deltaworks/stage/${name}`)),
       inputPlaces: [[]],
       shardPlaces: plan.shards.map(({ name }) => ({ root: "out", path: `.deltaworks/stage/${name}` })),
     };

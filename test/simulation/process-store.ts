@@ -4,6 +4,7 @@ import {
   type FileIdentity,
   type Files,
   type Lock,
+  type Place,
   type Readable,
   StorageError,
   type StoredFile,
@@ -50,8 +51,7 @@ export class ProcessStore implements Files {
 
   async open(path: string): Promise<Readable> {
     const store = this.#current();
-    const sender = writerOfCall.getStore();
-    return this.#handle(store, await this.#call(store, "look", path, () => store.open(path)), sender);
+    return this.#readable(store, await this.#call(store, "look", path, () => store.open(path)));
   }
 
   async openForWriting(path: string, options: WriteOptions = {}): Promise<StoredFile> {
@@ -105,7 +105,7 @@ export class ProcessStore implements Files {
     return this.#call(store, "sync", path, () => store.syncDirectory(path));
   }
 
-  realPlace(path: string): Promise<string> {
+  realPlace(path: Place): Promise<Place> {
     return Promise.resolve(path);
   }
 
@@ -126,10 +126,8 @@ export class ProcessStore implements Files {
     };
   }
 
-  #handle(store: SimulatedStore, file: StoredFile, sender?: { readonly writer?: Writer }): StoredFile {
+  #readable(store: SimulatedStore, file: Readable): Readable {
     const { place: path } = file;
-    const { auditor } = this.#world;
-    const { writerOf, syncing = (sync) => sync() } = this.#marks;
     return {
       place: path,
       identity: () => this.#call(store, "look", path, () => file.identity()),
@@ -138,6 +136,16 @@ export class ProcessStore implements Files {
           await file.read(offsetBytes, into);
           this.#world.auditor.readBack(path, offsetBytes, into.length);
         }),
+      close: () => this.#call(store, "look", path, () => file.close()),
+    };
+  }
+
+  #handle(store: SimulatedStore, file: StoredFile, sender?: { readonly writer?: Writer }): StoredFile {
+    const { place: path } = file;
+    const { auditor } = this.#world;
+    const { writerOf, syncing = (sync) => sync() } = this.#marks;
+    return {
+      ...this.#readable(store, file),
       write: (offsetBytes, bytes) => {
         // A coordinator writes for several, one after another: what it has begun is over before the next may begin.
         if (sender?.writer !== undefined) auditor.mayWrite(path, sender.writer);
@@ -150,7 +158,6 @@ export class ProcessStore implements Files {
       },
       truncate: (sizeBytes) => this.#call(store, "write", path, () => file.truncate(sizeBytes)),
       sync: () => syncing(() => this.#call(store, "sync", path, () => file.sync())),
-      close: () => this.#call(store, "look", path, () => file.close()),
     };
   }
 

@@ -8,6 +8,7 @@ import {
   fileVersion,
   type Lock,
   type LockOptions,
+  type Place,
   placeOf,
   type Readable,
   type StorageCode,
@@ -284,11 +285,11 @@ export class SimulatedStore implements Files {
     await this.#finish(end);
   }
 
-  async realPlace(path: string): Promise<string> {
+  async realPlace(path: string): Promise<Place> {
     const at = resolve(path);
     return this.#perform({ kind: "real-path", path: at }, () => {
       if (this.#find(at) === undefined) throw missing("resolve", at, this.#isBelowFile(at));
-      return at;
+      return placeOf(at);
     });
   }
 
