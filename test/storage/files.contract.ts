@@ -47,10 +47,10 @@ export function filesContract(name: string, begin: () => Promise<FilesRig>): voi
     test("a file that must be there is not made, and one in no folder neither", async () => {
       const { files, folder } = await begin();
       for (const opening of [
-        files.openForWriting(join(folder, "a"), { mustExist: true }),
-        files.openForWriting(join(folder, "none", "a")),
+        () => files.openForWriting(join(folder, "a"), { mustExist: true }),
+        () => files.openForWriting(join(folder, "none", "a")),
       ])
-        await expect(opening).rejects.toMatchObject({ code: "storage/not-found" });
+        await expect(opening()).rejects.toMatchObject({ code: "storage/not-found" });
       expect(await files.list(folder)).toEqual([]);
       await files.makeDirectory(join(folder, "sub"));
       await expect(files.openForWriting(join(folder, "sub"))).rejects.toMatchObject({ code: "storage/not-a-file" });

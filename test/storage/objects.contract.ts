@@ -95,8 +95,11 @@ export function objectsContract(name: string, begin: () => Promise<ObjectsRig>):
       await objects.putPart(place, upload, 1, bytesOf("x"));
       await objects.abortUpload(place, upload);
       await objects.abortUpload(place, upload);
-      for (const call of [objects.putPart(place, upload, 2, bytesOf("y")), objects.listParts(place, upload)])
-        await expect(call).rejects.toMatchObject({ code: "storage/not-found" });
+      for (const call of [
+        () => objects.putPart(place, upload, 2, bytesOf("y")),
+        () => objects.listParts(place, upload),
+      ])
+        await expect(call()).rejects.toMatchObject({ code: "storage/not-found" });
       expect(await objects.identity(place)).toBeUndefined();
     });
   });

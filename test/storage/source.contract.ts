@@ -71,8 +71,8 @@ export function sourceContract(name: string, begin: () => Promise<SourceRig>): v
     test("nothing there, a folder and a file are told apart, by place", async () => {
       const { source, folder, place } = await withFile(begin, "x", "sub/a");
       const none = join(folder, "none");
-      for (const call of [source.open(none), source.list(none), source.realPlace(none)]) {
-        await expect(call).rejects.toMatchObject({
+      for (const call of [() => source.open(none), () => source.list(none), () => source.realPlace(none)]) {
+        await expect(call()).rejects.toMatchObject({
           code: "storage/not-found",
           hint: expect.stringMatching(/./),
           message: expect.stringContaining(none),
