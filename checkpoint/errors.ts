@@ -1,3 +1,5 @@
+import { CodedError } from "../errors/index.ts";
+
 /** Every code a CheckpointError may carry. docs/errors.md explains each. */
 export const checkpointCodes = [
   // The file around the header
@@ -60,19 +62,8 @@ export const checkpointCodes = [
 
 export type CheckpointCode = (typeof checkpointCodes)[number];
 
-export class CheckpointError extends Error {
-  override readonly name = "CheckpointError";
-  /** The bytes are what they are; a failed read is a StorageError. */
-  readonly retryable = false;
-  readonly code: CheckpointCode;
-  readonly hint: string;
-
-  constructor(code: CheckpointCode, message: string, options: { hint: string; cause?: unknown }) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.code = code;
-    this.hint = options.hint;
-  }
-}
+/** Never retryable: the bytes are what they are; a failed read is a StorageError. */
+export class CheckpointError extends CodedError<CheckpointCode> {}
 
 /** Text from a file, fit for a message: quoted, control characters escaped, long ones cut. */
 export function quoted(text: string): string {

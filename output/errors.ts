@@ -1,3 +1,5 @@
+import { CodedError } from "../errors/index.ts";
+
 /** Every code a PublishError may carry. docs/errors.md explains each. */
 export const publishCodes = [
   // Whether an output directory may be used
@@ -21,17 +23,5 @@ export const publishCodes = [
 
 export type PublishCode = (typeof publishCodes)[number];
 
-/** An output that cannot be published, checked or repaired. */
-export class PublishError extends Error {
-  override readonly name = "PublishError";
-  /** What stands in the directory is what it is; a failed read or write is a StorageError. */
-  readonly retryable = false;
-  readonly code: PublishCode;
-  readonly hint: string;
-
-  constructor(code: PublishCode, message: string, options: { hint: string; cause?: unknown }) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.code = code;
-    this.hint = options.hint;
-  }
-}
+/** An output that cannot be published, checked or repaired: what stands there is what it is; a failed read or write is a StorageError. */
+export class PublishError extends CodedError<PublishCode> {}

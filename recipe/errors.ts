@@ -1,3 +1,5 @@
+import { CodedError } from "../errors/index.ts";
+
 /** Everything that can be wrong with a recipe, and what is worth a word of warning. docs/errors.md has each of them. */
 export const recipeCodes = [
   // the text
@@ -91,17 +93,11 @@ export function formatFault(fault: Fault): string {
 }
 
 /** A recipe that cannot be merged. Carries all its faults; code and hint are those of the first. */
-export class RecipeError extends Error {
-  override readonly name = "RecipeError";
-  readonly retryable = false; // the text is what it is
-  readonly code: RecipeCode;
-  readonly hint: string;
+export class RecipeError extends CodedError<RecipeCode> {
   readonly faults: readonly Fault[];
 
   constructor(faults: readonly [Fault, ...Fault[]]) {
-    super(faults.map(formatFault).join("\n"));
-    this.code = faults[0].code;
-    this.hint = faults[0].hint;
+    super(faults[0].code, faults.map(formatFault).join("\n"), faults[0]);
     this.faults = faults;
   }
 }

@@ -1,3 +1,5 @@
+import { CodedError } from "../errors/index.ts";
+
 /** Every code of the room. docs/errors.md explains each. */
 export const serviceCodes = [
   "service/root",
@@ -11,15 +13,4 @@ export const serviceCodes = [
 export type ServiceCode = (typeof serviceCodes)[number];
 
 /** What the long-lived coordinator refuses. */
-export class ServiceError extends Error {
-  override readonly name = "ServiceError";
-  readonly code: ServiceCode;
-  readonly hint: string;
-  readonly retryable = false;
-
-  constructor(code: ServiceCode, message: string, options: { hint: string; cause?: unknown }) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.hint = options.hint;
-  }
-}
+export class ServiceError extends CodedError<ServiceCode> {}

@@ -3,6 +3,7 @@ import { type Shares, shareSlots, slotChanges } from "../coordinator/core/index.
 import type { Outcome } from "../coordinator/job/index.ts";
 import { LinkError, type WorkerPeer } from "../coordinator/link/index.ts";
 import { type JobClaim, type JobQueue, type JobRecord, QueueError, type Wish } from "../coordinator/queue/index.ts";
+import { CodedError } from "../errors/index.ts";
 import { type Failure, failureFrom } from "../merge/work/index.ts";
 import { checkOutputIsNoInput } from "../output/index.ts";
 import { InputsError, type Prepared } from "../prepare/index.ts";
@@ -453,18 +454,13 @@ function ableOf(workers: readonly WorkerPeer[]): readonly WorkerPeer[] {
 }
 
 /** A recipe or models that are refused, every fault as a failure. */
-export class RefusedError extends Error {
-  override readonly name = "RefusedError";
-  readonly code: string;
-  readonly hint: string;
-  readonly retryable: boolean;
+export class RefusedError extends CodedError {
   readonly failures: readonly Failure[];
 
   constructor(failures: readonly [Failure, ...Failure[]]) {
-    super(failures.map(({ message }) => message).join("\n"));
-    this.code = failures[0].code;
-    this.hint = failures[0].hint;
-    this.retryable = failures.every(({ retryable }) => retryable);
+    const [{ code, hint }] = failures;
+    const retryable = failures.every((failure) => failure.retryable);
+    super(code, failures.map(({ message }) => message).join("\n"), { hint, retryable });
     this.failures = failures;
   }
 }

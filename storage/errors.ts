@@ -1,3 +1,5 @@
+import { CodedError } from "../errors/index.ts";
+
 /** Every code a StorageError may carry. docs/errors.md explains each. */
 export const storageCodes = [
   "storage/not-found",
@@ -19,20 +21,7 @@ export const storageCodes = [
 
 export type StorageCode = (typeof storageCodes)[number];
 
-export class StorageError extends Error {
-  override readonly name = "StorageError";
-  readonly code: StorageCode;
-  readonly hint: string;
-  /** Whether the same call, made again a little later, may succeed with nobody doing anything. */
-  readonly retryable: boolean;
-
-  constructor(code: StorageCode, message: string, options: { hint: string; retryable?: boolean; cause?: unknown }) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.code = code;
-    this.hint = options.hint;
-    this.retryable = options.retryable ?? false;
-  }
-}
+export class StorageError extends CodedError<StorageCode> {}
 
 interface Meaning {
   readonly code: StorageCode;

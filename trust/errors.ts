@@ -1,3 +1,5 @@
+import { CodedError } from "../errors/index.ts";
+
 /** Every code a TrustError may carry. docs/errors.md explains each. */
 export const trustCodes = [
   "trust/option",
@@ -24,17 +26,4 @@ export const trustCodes = [
 export type TrustCode = (typeof trustCodes)[number];
 
 /** Its message and hint name certificates, roles and files; never a key or a token. */
-export class TrustError extends Error {
-  override readonly name = "TrustError";
-  readonly code: TrustCode;
-  readonly hint: string;
-  /** Whether the same call, made again a little later, may succeed with nobody doing anything. */
-  readonly retryable: boolean;
-
-  constructor(code: TrustCode, message: string, options: { hint: string; retryable?: boolean; cause?: unknown }) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.code = code;
-    this.hint = options.hint;
-    this.retryable = options.retryable ?? false;
-  }
-}
+export class TrustError extends CodedError<TrustCode> {}

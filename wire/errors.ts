@@ -1,22 +1,12 @@
+import { CodedError } from "../errors/index.ts";
+
 /** Every code of the room. docs/errors.md explains each. */
 export const wireCodes = ["wire/malformed", "wire/other-version", "wire/disconnected", "wire/too-large"] as const;
 
 export type WireCode = (typeof wireCodes)[number];
 
 /** What one end of a connection made of what the other sent. */
-export class WireError extends Error {
-  override readonly name = "WireError";
-  readonly code: WireCode;
-  readonly hint: string;
-  readonly retryable: boolean;
-
-  constructor(code: WireCode, message: string, options: { hint: string; retryable?: boolean; cause?: unknown }) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.hint = options.hint;
-    this.retryable = options.retryable ?? false;
-  }
-}
+export class WireError extends CodedError<WireCode> {}
 
 /** A message that no end of ours sends. */
 export function malformed(what: string): WireError {

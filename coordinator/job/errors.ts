@@ -1,3 +1,5 @@
+import { CodedError } from "../../errors/index.ts";
+
 /** Every code of the room; the last five travel as failures of the core. */
 export const jobCodes = [
   "coordinator/other-job",
@@ -15,15 +17,4 @@ export const jobCodes = [
 export type JobCode = (typeof jobCodes)[number];
 
 /** A job that cannot be begun or resumed as asked. */
-export class JobError extends Error {
-  override readonly name = "JobError";
-  readonly retryable = false;
-  readonly code: JobCode;
-  readonly hint: string;
-
-  constructor(code: JobCode, message: string, options: { hint: string; cause?: unknown }) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.hint = options.hint;
-  }
-}
+export class JobError extends CodedError<JobCode> {}

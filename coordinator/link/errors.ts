@@ -1,3 +1,5 @@
+import { CodedError } from "../../errors/index.ts";
+
 /** Every code of the room. docs/errors.md explains each. */
 export const linkCodes = [
   "link/not-attached",
@@ -14,16 +16,4 @@ export const linkCodes = [
 export type LinkCode = (typeof linkCodes)[number];
 
 /** What the coordinator has against a call of a worker. */
-export class LinkError extends Error {
-  override readonly name = "LinkError";
-  readonly code: LinkCode;
-  readonly hint: string;
-  readonly retryable: boolean;
-
-  constructor(code: LinkCode, message: string, options: { hint: string; retryable?: boolean; cause?: unknown }) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.hint = options.hint;
-    this.retryable = options.retryable ?? false;
-  }
-}
+export class LinkError extends CodedError<LinkCode> {}

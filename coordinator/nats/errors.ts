@@ -1,3 +1,5 @@
+import { CodedError } from "../../errors/index.ts";
+
 /** Every code a NatsError may carry. docs/errors.md explains each. */
 export const natsCodes = [
   "nats/option",
@@ -11,17 +13,8 @@ export const natsCodes = [
 
 export type NatsCode = (typeof natsCodes)[number];
 
-export class NatsError extends Error {
-  override readonly name = "NatsError";
-  readonly code: NatsCode;
-  readonly hint: string;
-  /** Whether the same call may succeed a little later. */
-  readonly retryable: boolean;
-
+export class NatsError extends CodedError<NatsCode> {
   constructor(code: NatsCode, message: string, options: { hint: string; cause?: unknown }) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.code = code;
-    this.hint = options.hint;
-    this.retryable = code === "nats/unreachable";
+    super(code, message, { ...options, retryable: code === "nats/unreachable" });
   }
 }

@@ -1,3 +1,5 @@
+import { CodedError } from "../../errors/index.ts";
+
 /** Every code a MethodError may carry. docs/errors.md explains each. */
 export const methodCodes = [
   "method/weights-sum-to-zero",
@@ -9,15 +11,4 @@ export const methodCodes = [
 export type MethodCode = (typeof methodCodes)[number];
 
 /** Parameters or tensors that a method cannot merge with, found when planning; or an answer to a survey that is none. */
-export class MethodError extends Error {
-  override readonly name = "MethodError";
-  readonly retryable = false;
-  readonly code: MethodCode;
-  readonly hint: string;
-
-  constructor(code: MethodCode, message: string, options: { hint: string; cause?: unknown }) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.hint = options.hint;
-  }
-}
+export class MethodError extends CodedError<MethodCode> {}

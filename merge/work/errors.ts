@@ -1,3 +1,4 @@
+import { CodedError } from "../../errors/index.ts";
 import type { Failure } from "./assignment.ts";
 
 /** Every code a MergeError may carry; the last is that of a broken invariant. docs/errors.md explains each. */
@@ -6,18 +7,7 @@ export const mergeCodes = ["merge/nonfinite", "merge/input-changed", "merge/inte
 export type MergeCode = (typeof mergeCodes)[number];
 
 /** What can go wrong with the data of a merge, on any machine that computes it. */
-export class MergeError extends Error {
-  override readonly name = "MergeError";
-  readonly retryable = false;
-  readonly code: MergeCode;
-  readonly hint: string;
-
-  constructor(code: MergeCode, message: string, options: { hint: string; cause?: unknown }) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.hint = options.hint;
-  }
-}
+export class MergeError extends CodedError<MergeCode> {}
 
 /** An error of any room as plain data; what is no error of ours is a broken invariant. */
 export function failureFrom(error: unknown): Failure {
