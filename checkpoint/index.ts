@@ -34,7 +34,7 @@ export {
   type OpaqueDtype,
   type StoredDtype,
 } from "./dtype.ts";
-export { type CheckpointCode, CheckpointError, checkpointCodes } from "./errors.ts";
+export { type CheckpointCode, CheckpointError } from "./errors.ts";
 export { MAX_COMPANION_BYTES } from "./folder-files.ts";
 export { sha256Hex } from "./hash.ts";
 export { type ScannedHeader, scanHeader } from "./header-scan.ts";

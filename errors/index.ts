@@ -1,1 +1,2 @@
 export { CodedError } from "./coded-error.ts";
+export type { Explanation, Explanations } from "./explanations.ts";

@@ -8,7 +8,7 @@ export {
 } from "./documents/documents.ts";
 export type { OutputDocument } from "./documents/output-document.ts";
 export { copiedFiles, type OutputText, type OutputTokenizer } from "./documents/output-text.ts";
-export { type PublishCode, PublishError, publishCodes } from "./errors.ts";
+export { type PublishCode, PublishError } from "./errors.ts";
 export { FileOutput } from "./file-output.ts";
 export { checkOutputDirectory, type OutputClaim, type OutputState } from "./output-directory.ts";
 export { checkOutputIsNoInput } from "./output-is-input.ts";

@@ -8,7 +8,6 @@ export {
   type Place,
   type RecipeCode,
   RecipeError,
-  recipeCodes,
 } from "./errors.ts";
 export type { IntegerCopy } from "./integer-copies.ts";
 export { type StaleQuantization, staleQuantization } from "./leftover-quantization.ts";

@@ -1,4 +1,5 @@
-// Writes docs/methods.md from the methods' declarations (dist/, so build first) and docs/methods-notes.md, which is written by hand.
+// Writes docs/methods.md from the methods' declarations (dist/, so build first) and docs/methods-notes.md, which is written by hand;
+// and docs/errors.md from the codes that each room declares in its errors.ts.
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -107,8 +108,73 @@ function table(head, rows) {
   return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
 }
 
+/** The sections of docs/errors.md: a room, what its part of the page is about, and what is said before the table. */
+const errorRooms = [
+  ["storage", "where bytes live", "StorageError."],
+  ["worker", "a worker and what it is told"],
+  ["trust", "who is who between machines", "TrustError. Messages never hold a key or a token."],
+  ["checkpoint", "models on disk", "CheckpointError."],
+  [
+    "recipe",
+    "what to merge",
+    "RecipeError, all faults at once; the last seven are warnings, and so are `recipe/layer-facts`, `recipe/token-conflict`, `recipe/duplicate-key`, `recipe/no-effect` and, with `--allow-unknown-keys`, `recipe/unknown-key`.",
+  ],
+  ["merge/methods", "arithmetic", "MethodError."],
+  ["merge/work", "the data of a merge", "MergeError."],
+  ["merge/engines", "what computes", "EngineError."],
+  ["plan", "", "PlanError."],
+  ["coordinator/journal", "the facts of a job", "JournalError."],
+  ["coordinator/nats", "the connection to NATS", "NatsError."],
+  ["coordinator/queue", "jobs that wait", "QueueError."],
+  ["coordinator/job", "running a job", "JobError, or the cause of a failed job."],
+  ["output", "the output", "PublishError."],
+  ["wire", "what one end of a connection made of what the other sent"],
+  ["coordinator/link", "what the coordinator has against a call of a worker"],
+  ["service", "what the long-lived coordinator refuses"],
+  ["cli", "", "no class."],
+];
+
+/**
+ * The page of error codes as Markdown.
+ * @param {(file: string) => Promise<Record<string, unknown>>} load imports a file of the repository, named without its ending
+ */
+export async function errorsPage(load) {
+  const sections = errorRooms.map(async ([room, about, before]) => [
+    `## \`${room}/\`${about === "" ? "" : `: ${about}`}`,
+    ...(before === undefined ? [] : [before]),
+    table(["code", "what it means", "what to do"], Object.entries(codesIn(await load(`${room}/errors`))).map(errorRow)),
+  ]);
+  return [
+    "<!-- Written by `npm run docs` from the errors.ts of each room. Change those, not this file. -->",
+    "# Errors",
+    errorsIntroduction,
+    ...(await Promise.all(sections)).flat(),
+    "",
+  ].join("\n\n");
+}
+
+/** What an errors.ts declares. */
+function codesIn(exports) {
+  return Object.entries(exports).find(([name]) => name.endsWith("Codes"))[1];
+}
+
+const errorsIntroduction = `Every error has a code, a message with names and numbers, and a hint. The part of the code before the \`/\` is the room it comes
+from (\`method/\`, \`engine/\`, \`plan/\`, \`journal/\` and \`publish/\` leave out the folder above; \`coordinator/\` is the job's own). The command line prints
+
+\`\`\`text
+error merge/nonfinite  math-7b: model.layers.7.mlp.up_proj.weight holds NaN at element 193842
+  hint  Check that model, or let such values through with --allow-nonfinite. Finished slices are kept.
+\`\`\`
+
+and ends with an exit code from [guide.md](guide.md#exit-codes). The same words stand in the \`errors.ts\` of the room.`;
+
+function errorRow([code, { means, advice }]) {
+  return [`\`${code}\``, means, advice];
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { methodDeclarations } = await import("../dist/merge/methods/index.js");
   const notes = readFileSync(join(root, "docs", "methods-notes.md"), "utf8");
   writeFileSync(join(root, "docs", "methods.md"), methodsPage(methodDeclarations().values(), notes));
+  writeFileSync(join(root, "docs", "errors.md"), await errorsPage((file) => import(`../dist/${file}.js`)));
 }

@@ -1,16 +1,35 @@
-import { CodedError } from "../errors/index.ts";
+import { CodedError, type Explanations } from "../errors/index.ts";
 
-/** Every code of the room. docs/errors.md explains each. */
-export const serviceCodes = [
-  "service/root",
-  "service/outside-roots",
-  "service/unknown-job",
-  "service/output-taken",
-  "service/option",
-  "service/paused",
-] as const;
+/** Every code of the room. docs/errors.md is made of this. */
+export const serviceCodes = {
+  "service/root": {
+    means: "A root, or a place below one, that is not there or cannot be meant.",
+    advice: "The message names the roots that the coordinator has.",
+  },
+  "service/outside-roots": {
+    means: "A model lies below none of the coordinator's roots, or an output leads out of its root through a link.",
+    advice: "Give its folder with `--root`; links may not lead out of roots.",
+  },
+  "service/unknown-job": {
+    means: "There is no job of that name or id, or it has ended and its name belongs to another one.",
+    advice: "`deltaworks list --all` shows the jobs.",
+  },
+  "service/output-taken": {
+    means: "Another job that has not ended, through whichever coordinator, writes to that output, around it or in it.",
+    advice: "Choose another output, or wait.",
+  },
+  "service/option": {
+    means:
+      "An option of a job that makes no sense, or that its record lacks; options of a coordinator that exclude each other.",
+    advice: "The message says which, the hint what would do.",
+  },
+  "service/paused": {
+    means: "Somebody paused the job.",
+    advice: "`deltaworks resume JOB`",
+  },
+} satisfies Explanations<"service">;
 
-export type ServiceCode = (typeof serviceCodes)[number];
+export type ServiceCode = keyof typeof serviceCodes;
 
 /** What the long-lived coordinator refuses. */
 export class ServiceError extends CodedError<ServiceCode> {}

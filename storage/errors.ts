@@ -1,25 +1,74 @@
-import { CodedError } from "../errors/index.ts";
+import { CodedError, type Explanations } from "../errors/index.ts";
 
-/** Every code a StorageError may carry. docs/errors.md explains each. */
-export const storageCodes = [
-  "storage/not-found",
-  "storage/denied",
-  "storage/exists",
-  "storage/not-a-file",
-  "storage/not-a-directory",
-  "storage/not-empty",
-  "storage/full",
-  "storage/over-limit",
-  "storage/short-read",
-  "storage/too-large",
-  "storage/locked",
-  "storage/link",
-  "storage/changed",
-  "storage/scheme",
-  "storage/io",
-] as const;
+/** Every code a StorageError may carry. docs/errors.md is made of this. */
+export const storageCodes = {
+  "storage/not-found": {
+    means: "Nothing is at that path.",
+    advice: "Check the path. If it was there before, somebody removed it; run the same command again once it is back.",
+  },
+  "storage/denied": {
+    means: "The system does not allow the access, or the file system is read-only.",
+    advice: "Check the permissions of the path and of the folders above it.",
+  },
+  "storage/exists": {
+    means: "Something is there already that must not be replaced.",
+    advice: "Remove it or choose another name.",
+  },
+  "storage/not-a-file": {
+    means: "A folder, pipe or device stands where a regular file is expected.",
+    advice: "Give a file.",
+  },
+  "storage/not-a-directory": {
+    means: "A file stands where a folder is expected.",
+    advice: "Give a folder.",
+  },
+  "storage/not-empty": {
+    means: "A folder that should be empty is not.",
+    advice: "Move or remove what it holds.",
+  },
+  "storage/full": {
+    means: "The disk is full.",
+    advice: "Free space and run the same command again; finished slices are kept.",
+  },
+  "storage/over-limit": {
+    means:
+      "A limit of whoever writes is reached: a quota, or the size that a file may have (`ulimit -f`, or the file system).",
+    advice:
+      "Free some of the quota or raise the limit; for the size of files: a smaller `--shard-size`. Then run the same command again; finished slices are kept. Where other workers may write, a job goes on with these.",
+  },
+  "storage/short-read": {
+    means: "A file ends before the bytes that were asked for.",
+    advice: "It was cut off, or is still being written. Get it again.",
+  },
+  "storage/too-large": {
+    means: "A file that is read whole (config, recipe, record) is larger than allowed.",
+    advice: "It is not the file it should be.",
+  },
+  "storage/link": {
+    means: "A file would be written through a link, where links were resolved before: somebody put it there since.",
+    advice: "Find out who, and remove it.",
+  },
+  "storage/locked": {
+    means: "Another process has this output, or this state directory.",
+    advice:
+      "Wait for it, or stop it. A lock of a process that has ended is taken over by itself where that can be proven; for one of another container or machine, of which somebody is certain that it has ended, `--take-over` with the name that the hint gives; see [operations.md](operations.md#locks).",
+  },
+  "storage/changed": {
+    means: "Another version is there than the one that was meant: somebody else put it there.",
+    advice: "Find out who writes to the same place; nothing of theirs was replaced.",
+  },
+  "storage/scheme": {
+    means:
+      "The place names a store that is not there, or one that cannot do what was asked: files alone can be written and locked.",
+    advice: "Give a path of this machine.",
+  },
+  "storage/io": {
+    means: "Reading or writing failed in another way.",
+    advice: "Check the disk or the mount; `dmesg` shows device errors. Where trying again can help, it is tried again.",
+  },
+} satisfies Explanations<"storage">;
 
-export type StorageCode = (typeof storageCodes)[number];
+export type StorageCode = keyof typeof storageCodes;
 
 export class StorageError extends CodedError<StorageCode> {}
 

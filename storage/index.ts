@@ -1,5 +1,5 @@
 export { boundedSource } from "./bounded-source.ts";
-export { type StorageCode, StorageError, storageCodes } from "./errors.ts";
+export { type StorageCode, StorageError } from "./errors.ts";
 export { fenced } from "./fenced.ts";
 export { FileStore } from "./file/file-store.ts";
 export { fileVersion } from "./file/file-version.ts";

@@ -30,7 +30,7 @@ export {
   joinCredentials,
   serverCredentials,
 } from "./credentials.ts";
-export { type TrustCode, TrustError, trustCodes } from "./errors.ts";
+export { type TrustCode, TrustError } from "./errors.ts";
 export { findAuthority, parseFingerprint } from "./find-authority.ts";
 export {
   type CertifiedIdentity,

@@ -1,9 +1,26 @@
-import { CodedError } from "../errors/index.ts";
+import { CodedError, type Explanations } from "../errors/index.ts";
 
-/** Every code of the room. docs/errors.md explains each. */
-export const wireCodes = ["wire/malformed", "wire/other-version", "wire/disconnected", "wire/too-large"] as const;
+/** Every code of the room. docs/errors.md is made of this. */
+export const wireCodes = {
+  "wire/malformed": {
+    means: "A message that no end of ours sends.",
+    advice: "Use the same release on both ends; if they are the same, report it.",
+  },
+  "wire/too-large": {
+    means: "A message is larger than one of the two ends takes; the sizes are in it. It is not sent again.",
+    advice: "A defect: please report it. Smaller slices (`--slice-size`) make smaller messages.",
+  },
+  "wire/other-version": {
+    means: "The two ends speak versions of the contract that do not fit.",
+    advice: "The message says which side to upgrade.",
+  },
+  "wire/disconnected": {
+    means: "A stream ended before everything was sent.",
+    advice: "Nothing, it is taken up again by itself. If not, look at the log of the other end.",
+  },
+} satisfies Explanations<"wire">;
 
-export type WireCode = (typeof wireCodes)[number];
+export type WireCode = keyof typeof wireCodes;
 
 /** What one end of a connection made of what the other sent. */
 export class WireError extends CodedError<WireCode> {}

@@ -23,7 +23,7 @@ export {
 } from "./chunks.ts";
 export { dataOf, messageOfData } from "./data.ts";
 export { DataIntake, dataBytes, type PackedData, packedData } from "./data-pieces.ts";
-export { malformed, tooLarge, WireError, wireCodes } from "./errors.ts";
+export { malformed, tooLarge, WireError } from "./errors.ts";
 export { countsOf, failureOf, messageOfCounts, messageOfFailure } from "./failure.ts";
 export { heartbeatFor, ioTimeoutMax, leaseMin } from "./lease-times.ts";
 export { bytesOfHex, hexOf, numberOf } from "./numbers.ts";

@@ -1,18 +1,44 @@
-import { CodedError } from "../errors/index.ts";
+import { CodedError, type Explanations } from "../errors/index.ts";
 
-/** Every code of a worker's rooms. docs/errors.md explains each. */
-export const workerCodes = [
-  "worker/unreachable",
-  "worker/refused",
-  "worker/root",
-  "worker/input-differs",
-  "worker/option",
-  "worker/damaged-transfer",
-  "worker/hung",
-  "worker/lease-outlived",
-] as const;
+/** Every code of a worker's rooms. docs/errors.md is made of this. */
+export const workerCodes = {
+  "worker/option": {
+    means: "A `--root` that cannot be one, or a name given twice.",
+    advice: "Write `NAME=PATH`, or `NAME=PATH:ro` for a folder that is only read.",
+  },
+  "worker/unreachable": {
+    means: "The coordinator said nothing for too long, or ended the connection.",
+    advice: "Nothing: the worker attaches again, and offers what it has finished.",
+  },
+  "worker/refused": {
+    means:
+      "The coordinator does not want this worker: versions that do not fit, a name that is another's, a wrong role. Or the worker could not work for it: its `--io-timeout` is too long for its `--lease`.",
+    advice: "The message says what; the worker has ended.",
+  },
+  "worker/root": {
+    means: "A job names a place outside of the worker's roots, or a root that it does not have, or may only read.",
+    advice: "Start the worker with the root; a link that leads out of a root is not followed.",
+  },
+  "worker/input-differs": {
+    means: "A model behind the worker's root has another size or header than the plan says.",
+    advice: "Bring the folders of the machines into line.",
+  },
+  "worker/damaged-transfer": {
+    means: "Fewer or other bytes came than were asked for.",
+    advice: "They are asked for again; if it goes on, look at the network.",
+  },
+  "worker/hung": {
+    means: "A thread showed no sign of life while it had work. It was ended and replaced, its slice goes elsewhere.",
+    advice: "Look at the storage of that machine: a mount that does not answer is the common cause.",
+  },
+  "worker/lease-outlived": {
+    means:
+      "A call that writes took longer than the lease of its slice. The worker has ended, so that it cannot write behind another's back.",
+    advice: "Look at the disk or the mount, then start it again.",
+  },
+} satisfies Explanations<"worker">;
 
-export type WorkerCode = (typeof workerCodes)[number];
+export type WorkerCode = keyof typeof workerCodes;
 
 /** What goes wrong at a worker that is no fault of data, storage or arithmetic. Retryable: here or on another worker. */
 export class WorkerError extends CodedError<WorkerCode> {}

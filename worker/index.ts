@@ -1,5 +1,5 @@
 export { endThread } from "./end-thread.ts";
-export { WorkerError, workerCodes } from "./errors.ts";
+export { WorkerError } from "./errors.ts";
 export { inputPath, isInputPath, placeOfInput } from "./input-path.ts";
 export type {
   ConnectionOptions,

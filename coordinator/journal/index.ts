@@ -10,7 +10,7 @@ export {
   takeOverEntry,
 } from "./epoch.ts";
 export { type EpochJournal, lookAt, takeOver } from "./epoch-journal.ts";
-export { type JournalCode, JournalError, journalCodes } from "./errors.ts";
+export { type JournalCode, JournalError } from "./errors.ts";
 export { type FileJournal, openFileJournal } from "./file-journal.ts";
 export { type Entry, type Journal, type JournalRecord, nothingYet, type Sequence } from "./journal.ts";
 export { JournalTail } from "./journal-tail.ts";

@@ -1,5 +1,5 @@
 export { type Caller, coordinatorHandlers, type WorkerIdentity } from "./coordinator-handlers.ts";
-export { type LinkCode, LinkError, linkCodes } from "./errors.ts";
+export { type LinkCode, LinkError } from "./errors.ts";
 export { accessOf, type RemoteJob } from "./remote-job.ts";
 export { type DialWorker, ResultFetcher } from "./result-fetcher.ts";
 export { ResultIntake, type ResultStream } from "./result-intake.ts";

@@ -9,7 +9,7 @@ export {
   WRITER_HEADER,
 } from "./compare-and-set.ts";
 export { connectNats, type Nats, type NatsOptions, serverOf } from "./connect.ts";
-export { type NatsCode, NatsError, natsCodes } from "./errors.ts";
+export { type NatsCode, NatsError } from "./errors.ts";
 export { journalKeeper } from "./journal-keeper.ts";
 export { DEFAULT_PREFIX, type NatsNames, natsNames, textOf, tokenOf } from "./names.ts";
 export { Outage, type OutageOptions } from "./outage.ts";

@@ -1,4 +1,4 @@
-export { type QueueCode, QueueError, queueCodes } from "./errors.ts";
+export { type QueueCode, QueueError } from "./errors.ts";
 export { openFileQueue } from "./file-queue.ts";
 export {
   DEFAULT_PRIORITY,

@@ -1,9 +1,18 @@
-import { CodedError } from "../../errors/index.ts";
+import { CodedError, type Explanations } from "../../errors/index.ts";
 
-/** Every code a EngineError may carry. docs/errors.md explains each. */
-export const engineCodes = ["engine/memory", "engine/unavailable"] as const;
+/** Every code an EngineError may carry. docs/errors.md is made of this. */
+export const engineCodes = {
+  "engine/memory": {
+    means: "The engine's memory is not enough for what must be held at once.",
+    advice: "More `--memory`, or fewer `--threads`.",
+  },
+  "engine/unavailable": {
+    means: "The kernels are missing or cannot be compiled on this machine.",
+    advice: "`npm run build`; Node 20 or later; or `--engine reference`.",
+  },
+} satisfies Explanations<"engine">;
 
-export type EngineCode = (typeof engineCodes)[number];
+export type EngineCode = keyof typeof engineCodes;
 
 /** The engine cannot go on. Not retryable with the same budget. */
 export class EngineError extends CodedError<EngineCode> {}

@@ -8,4 +8,4 @@ export {
   type RandomStream,
   type SumKind,
 } from "./engine.ts";
-export { type EngineCode, EngineError, engineCodes } from "./errors.ts";
+export { type EngineCode, EngineError } from "./errors.ts";

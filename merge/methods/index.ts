@@ -24,7 +24,7 @@ export {
   type Steps,
   stepsOf,
 } from "./definition.ts";
-export { type MethodCode, MethodError, methodCodes } from "./errors.ts";
+export { type MethodCode, MethodError } from "./errors.ts";
 export type { Chunk, RangeContext } from "./range.ts";
 export type { SurveyedRange } from "./summary-forms.ts";
 

@@ -1,10 +1,26 @@
-import { CodedError } from "../../errors/index.ts";
+import { CodedError, type Explanations } from "../../errors/index.ts";
 import type { Failure } from "./assignment.ts";
 
-/** Every code a MergeError may carry; the last is that of a broken invariant. docs/errors.md explains each. */
-export const mergeCodes = ["merge/nonfinite", "merge/input-changed", "merge/internal"] as const;
+/** Every code a MergeError may carry; the last is that of a broken invariant. docs/errors.md is made of this. */
+export const mergeCodes = {
+  "merge/nonfinite": {
+    means:
+      "An input holds NaN or infinity, or finite inputs become so when they are rounded to the output's dtype; model or output, tensor and element are named.",
+    advice:
+      "Check that model, use a dtype of larger range (`out_dtype: bfloat16`), or `--allow-nonfinite`. Finished slices are kept.",
+  },
+  "merge/input-changed": {
+    means:
+      "An input file, or a config, tokenizer or other file beside it that the plan was made with or that is copied, is not what it was when the merge began.",
+    advice: "Put the old file back and run again, or `--restart`.",
+  },
+  "merge/internal": {
+    means: "An invariant of deltaworks is broken.",
+    advice: "A defect: please report it with the text. Run the same command again; nothing finished is lost.",
+  },
+} satisfies Explanations<"merge">;
 
-export type MergeCode = (typeof mergeCodes)[number];
+export type MergeCode = keyof typeof mergeCodes;
 
 /** What can go wrong with the data of a merge, on any machine that computes it. */
 export class MergeError extends CodedError<MergeCode> {}
