@@ -1,4 +1,5 @@
 import type { ChannelCredentials, ChannelOptions, ServiceError } from "@grpc/grpc-js";
+import { CodedError } from "../../errors/index.ts";
 import type { AttemptRef } from "../../merge/work/index.ts";
 import { type FetchResultResponse, WorkerClient } from "../../proto/index.ts";
 import {
@@ -47,7 +48,7 @@ export class ResultFetcher {
         try {
           return await this.#try(worker, job, intake, ref);
         } catch (error) {
-          const passing = error instanceof Error && "retryable" in error && error.retryable === true;
+          const passing = error instanceof CodedError && error.retryable;
           if (!passing || tries === TRIES) throw error;
         }
       }

@@ -1,5 +1,6 @@
 import { JetStreamApiError } from "@nats-io/jetstream";
 import { errors, type NatsConnection } from "@nats-io/transport-node";
+import { CodedError } from "../../errors/index.ts";
 
 const FIRST_WAIT_MS = 50;
 const WAIT_MAX_MS = 2000;
@@ -31,7 +32,7 @@ export class Outage {
    * @throws the room's own error if not, or if it has lasted too long
    */
   async passing(error: unknown): Promise<void> {
-    if (error instanceof Error && "hint" in error) throw error; // what we found wrong ourselves
+    if (error instanceof CodedError) throw error; // what we found wrong ourselves
     const { what, connection, budgetMs, given } = this.#options;
     const now = performance.now();
     this.#sinceMs ??= now;

@@ -27,15 +27,9 @@ export class MergeError extends CodedError<MergeCode> {}
 
 /** An error of any room as plain data; what is no error of ours is a broken invariant. */
 export function failureFrom(error: unknown): Failure {
-  if (
-    error instanceof Error &&
-    "code" in error &&
-    "hint" in error &&
-    typeof error.code === "string" &&
-    typeof error.hint === "string"
-  ) {
-    const retryable = "retryable" in error && error.retryable === true;
-    return { code: error.code, message: error.message, hint: error.hint, retryable };
+  if (error instanceof CodedError) {
+    const { code, message, hint, retryable } = error;
+    return { code, message, hint, retryable };
   }
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return {

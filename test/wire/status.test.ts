@@ -1,5 +1,6 @@
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
+import { CodedError } from "../../errors/index.ts";
 import type { Failure } from "../../merge/work/index.ts";
 import { FAILURES_KEY, failuresOfCall, statusOf, WireError } from "../../wire/index.ts";
 
@@ -7,12 +8,10 @@ const failure = (k: number, message = `fault ${k}`): Failure => ({
   ...{ code: "recipe/unknown-key", message, hint: "Take the suggestion.", retryable: false },
 });
 
-class Several extends Error {
-  readonly code = "recipe/unknown-key";
-  readonly hint = "";
+class Several extends CodedError {
   readonly failures: readonly Failure[];
   constructor(failures: readonly Failure[]) {
-    super("several");
+    super("recipe/unknown-key", "several", { hint: "" });
     this.failures = failures;
   }
 }

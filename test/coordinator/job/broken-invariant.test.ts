@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { type Effect, type JobEvent, type JobState, reduce } from "../../../coordinator/core/index.ts";
 import { type JobPorts, type JobRecords, JobRunner, remoteLimits } from "../../../coordinator/job/index.ts";
+import { JournalError } from "../../../coordinator/journal/index.ts";
 import type { WorkerLink } from "../../../coordinator/link/index.ts";
 import type { Plan, UnitId, WorkerId } from "../../../merge/work/index.ts";
 
@@ -165,7 +166,7 @@ test("links that the run still has are closed", async () => {
 
 test("a leadership that cannot be confirmed for another reason than an outage ends the job with the reason", async () => {
   const errors = [
-    Object.assign(new Error("away"), { code: "journal/unavailable", hint: "" }),
+    new JournalError("journal/unavailable", "away", { hint: "" }),
     new Error("the last sequence went back"),
   ];
   let tick = () => {};

@@ -11,7 +11,7 @@ import {
   SliceReport,
   WorkerService,
 } from "../../../proto/index.ts";
-import { FileStore, type Files, type Place, type StoredFile } from "../../../storage/index.ts";
+import { FileStore, type Files, type Place, StorageError, type StoredFile } from "../../../storage/index.ts";
 import { CHUNK_BYTES, failuresOfCall } from "../../../wire/index.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { HandWorker, id, JOB, openRig, plan, RecordingJob, SIZE, unit } from "./link-rig.ts";
@@ -34,12 +34,11 @@ class FaultyStore extends FileStore {
     return Object.assign(file, {
       write: async (offsetBytes: number, of: Uint8Array) => {
         if (this.writesBeforeFailure-- === 0)
-          throw Object.assign(new Error("EIO"), { code: "storage/io", hint: "", retryable: true });
+          throw new StorageError("storage/io", "EIO", { hint: "", retryable: true });
         return write(offsetBytes, of);
       },
       sync: async () => {
-        if (this.failingSyncs-- > 0)
-          throw Object.assign(new Error("EIO"), { code: "storage/io", hint: "", retryable: true });
+        if (this.failingSyncs-- > 0) throw new StorageError("storage/io", "EIO", { hint: "", retryable: true });
         return sync();
       },
     });

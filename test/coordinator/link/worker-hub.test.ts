@@ -1,5 +1,6 @@
 import { status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { CodedError } from "../../../errors/index.ts";
 import { type Assignment, planFromText } from "../../../merge/work/index.ts";
 import {
   type Answer,
@@ -157,7 +158,7 @@ describe("Attach", () => {
   test("where a job does not take the worker nobody is attached, and the next try is a first one", async () => {
     const { attached } = job;
     job.attached = () => {
-      throw Object.assign(new Error("not now"), { code: "x/not-now", hint: "", retryable: true });
+      throw new CodedError("x/not-now", "not now", { hint: "", retryable: true });
     };
     await rig.hub.source(rig.job)(job);
     const refused = await new HandWorker(rig.client(), "w1").ended;

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { CodedError } from "../../../errors/index.ts";
 import type { JobDescription } from "../../../proto/index.ts";
 import { JobShelf } from "../../../worker/link/job-shelf.ts";
 import type { LocalJob } from "../../../worker/link/local-job.ts";
@@ -13,7 +14,7 @@ function shelf() {
       new Promise((resolve, reject) => {
         loads.push({
           loaded: () => resolve(local),
-          failed: (code) => reject(Object.assign(new Error(code), { code, hint: "", retryable: false })),
+          failed: (code) => reject(new CodedError(code, code, { hint: "" })),
         });
       }),
     (_level, event) => logged.push(event),
