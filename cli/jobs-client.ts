@@ -1,7 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type CallOptions, connectivityState, Metadata, type ServiceError, status } from "@grpc/grpc-js";
-import { CodedError } from "../errors/index.ts";
-import { type Failure, failureFrom } from "../merge/work/index.ts";
+import { FailuresError, failureFrom } from "../merge/work/index.ts";
 import { JobsClient } from "../proto/index.ts";
 import type { Source } from "../storage/index.ts";
 import { TrustError } from "../trust/index.ts";
@@ -19,17 +18,11 @@ export interface ClientOptions extends TrustOptions {
 }
 
 /** What the coordinator has against a call; or nobody answered. */
-export class CallFailure extends CodedError {
-  readonly failures: readonly Failure[];
-
+export class CallFailure extends FailuresError {
   /** `tried`: what was done about it, for the message. */
   constructor(error: ServiceError, peer: string, tried = "") {
     const [first, ...others] = failuresOfCall(error, peer);
-    const failures = [{ ...first, message: `${first.message}${tried}` }, ...others];
-    const retryable = failures.every((failure) => failure.retryable);
-    const { code, hint } = first;
-    super(code, failures.map(({ message }) => message).join("\n"), { hint, retryable, cause: error });
-    this.failures = failures;
+    super([{ ...first, message: `${first.message}${tried}` }, ...others], error);
   }
 }
 

@@ -1,12 +1,4 @@
-import { CodedError } from "../errors/index.ts";
-import type { Failure } from "../merge/work/index.ts";
+import { FailuresError } from "../merge/work/index.ts";
 
-/** Several things are wrong at once, none of them in the recipe's text. */
-export class InputsError extends CodedError {
-  readonly failures: readonly Failure[];
-
-  constructor(failures: readonly [Failure, ...Failure[]]) {
-    super(failures[0].code, failures.map(({ message }) => message).join("\n"), { hint: failures[0].hint });
-    this.failures = failures;
-  }
-}
+/** What is wrong with models, none of it in the recipe's text. */
+export class InputsError extends FailuresError {}

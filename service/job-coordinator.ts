@@ -3,8 +3,7 @@ import { type Shares, shareSlots, slotChanges } from "../coordinator/core/index.
 import type { Outcome } from "../coordinator/job/index.ts";
 import { LinkError, type WorkerPeer } from "../coordinator/link/index.ts";
 import { type JobClaim, type JobQueue, type JobRecord, QueueError, type Wish } from "../coordinator/queue/index.ts";
-import { CodedError } from "../errors/index.ts";
-import { type Failure, failureFrom } from "../merge/work/index.ts";
+import { type Failure, FailuresError, failureFrom } from "../merge/work/index.ts";
 import { checkOutputIsNoInput } from "../output/index.ts";
 import { InputsError, type Prepared } from "../prepare/index.ts";
 import { formatFault, RecipeError } from "../recipe/index.ts";
@@ -454,16 +453,7 @@ function ableOf(workers: readonly WorkerPeer[]): readonly WorkerPeer[] {
 }
 
 /** A recipe or models that are refused, every fault as a failure. */
-export class RefusedError extends CodedError {
-  readonly failures: readonly Failure[];
-
-  constructor(failures: readonly [Failure, ...Failure[]]) {
-    const [{ code, hint }] = failures;
-    const retryable = failures.every((failure) => failure.retryable);
-    super(code, failures.map(({ message }) => message).join("\n"), { hint, retryable });
-    this.failures = failures;
-  }
-}
+export class RefusedError extends FailuresError {}
 
 function outputTaken(out: Submission["out"], { name, out: theirs }: JobRecord): ServiceError {
   const same = theirs.root === out.root && theirs.path === out.path;
@@ -493,11 +483,7 @@ function asRefusal(error: unknown): unknown {
     }));
     if (first !== undefined) return new RefusedError([first, ...others]);
   }
-  if (error instanceof InputsError) {
-    const [first, ...others] = error.failures;
-    if (first !== undefined) return new RefusedError([first, ...others]);
-  }
-  return error;
+  return error instanceof InputsError ? new RefusedError(error.failures) : error;
 }
 
 function pausedBy({ name }: JobRecord): Failure {

@@ -1,5 +1,5 @@
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
-import { type Failure, failureFrom } from "../merge/work/index.ts";
+import { type Failure, FailuresError, failureFrom } from "../merge/work/index.ts";
 import { Failures } from "../proto/index.ts";
 import { tooLarge, WireError } from "./errors.ts";
 import { failureOf, messageOfFailure } from "./failure.ts";
@@ -38,10 +38,7 @@ export function statusOf(error: unknown, code: StatusCode = codeFor(error)): Cal
 
 /** Several at once, where an error has them. */
 function failuresIn(error: unknown): readonly Failure[] {
-  if (error instanceof Error && "failures" in error && Array.isArray(error.failures) && error.failures.length > 0) {
-    return error.failures as readonly Failure[];
-  }
-  return [failureFrom(error)];
+  return error instanceof FailuresError ? error.failures : [failureFrom(error)];
 }
 
 function shortened({ code, message, hint, retryable }: Failure) {

@@ -25,6 +25,18 @@ export type MergeCode = keyof typeof mergeCodes;
 /** What can go wrong with the data of a merge, on any machine that computes it. */
 export class MergeError extends CodedError<MergeCode> {}
 
+/** Several things that are wrong at once, of whatever rooms; code and hint are those of the first. */
+export class FailuresError extends CodedError {
+  readonly failures: readonly [Failure, ...Failure[]];
+
+  constructor(failures: readonly [Failure, ...Failure[]], cause?: unknown) {
+    const [{ code, hint }] = failures;
+    const retryable = failures.every((failure) => failure.retryable);
+    super(code, failures.map(({ message }) => message).join("\n"), { hint, retryable, cause });
+    this.failures = failures;
+  }
+}
+
 /** An error of any room as plain data; what is no error of ours is a broken invariant. */
 export function failureFrom(error: unknown): Failure {
   if (error instanceof CodedError) {

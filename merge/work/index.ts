@@ -24,7 +24,7 @@ export {
   geometryOf,
   geometryOfTask,
 } from "./blocks.ts";
-export { failureFrom, type MergeCode, MergeError } from "./errors.ts";
+export { FailuresError, failureFrom, type MergeCode, MergeError } from "./errors.ts";
 export { checkSameState, type FileState, inputChanged } from "./input-state.ts";
 export { isList, type Numbers, type PlainData } from "./plain-data.ts";
 export {

@@ -1,39 +1,30 @@
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
-import { CodedError } from "../../errors/index.ts";
-import type { Failure } from "../../merge/work/index.ts";
+import { type Failure, FailuresError } from "../../merge/work/index.ts";
 import { FAILURES_KEY, failuresOfCall, statusOf, WireError } from "../../wire/index.ts";
 
 const failure = (k: number, message = `fault ${k}`): Failure => ({
   ...{ code: "recipe/unknown-key", message, hint: "Take the suggestion.", retryable: false },
 });
 
-class Several extends CodedError {
-  readonly failures: readonly Failure[];
-  constructor(failures: readonly Failure[]) {
-    super("recipe/unknown-key", "several", { hint: "" });
-    this.failures = failures;
-  }
-}
-
 const arrived = (error: unknown) => ({ ...statusOf(error), name: "Error", message: "" }) as ServiceError;
 
 describe("a call that fails", () => {
   test("says it in code, message and hint, all of several", () => {
-    const failures = [failure(1), failure(2)];
-    expect(failuresOfCall(arrived(new Several(failures)), "host:7410")).toEqual(failures);
-    expect(statusOf(new Several(failures)).details).toBe("fault 1\nfault 2");
+    const failures = [failure(1), failure(2)] as const;
+    expect(failuresOfCall(arrived(new FailuresError(failures)), "host:7410")).toEqual(failures);
+    expect(statusOf(new FailuresError(failures)).details).toBe("fault 1\nfault 2");
   });
 
   test("of very many or very long faults the first ones arrive", () => {
-    const many = Array.from({ length: 1000 }, (_, k) => failure(k));
-    const { metadata, details } = statusOf(new Several(many));
+    const many = [failure(0), ...Array.from({ length: 999 }, (_, k) => failure(k + 1))] as const;
+    const { metadata, details } = statusOf(new FailuresError(many));
     expect((metadata.get(FAILURES_KEY)[0] as Buffer).length).toBeLessThan(5000);
     expect(details.length).toBeLessThan(3000);
-    const some = failuresOfCall(arrived(new Several(many)), "host:7410");
+    const some = failuresOfCall(arrived(new FailuresError(many)), "host:7410");
     expect(some).toEqual(many.slice(0, some.length));
     expect(some.length).toBeGreaterThan(20);
-    const [long] = failuresOfCall(arrived(new Several([failure(1, "x".repeat(100_000))])), "host:7410");
+    const [long] = failuresOfCall(arrived(new FailuresError([failure(1, "x".repeat(100_000))])), "host:7410");
     expect(long.message).toMatch(/^x{1000,}$/);
   });
 
