@@ -107,7 +107,8 @@ export const recipeCodes = {
     advice: "A file of two models in one. Rename the tensors of one of them.",
   },
   "recipe/missing-tensor": {
-    means: "A model lacks a tensor that is required. As a warning: only the base has it, and it stays the base's.",
+    means:
+      "A model lacks a tensor that is required, an expert of a list, or the head that its class has and its config does not tie. As a warning: only the base has it, and it stays the base's.",
     advice: "Its architecture differs, or it was cut short.",
   },
   "recipe/adapter": {
@@ -131,7 +132,7 @@ export const recipeCodes = {
       "Merge the model that was packed, and pack the result. The hint says how to make values of codes where that can be done. `passthrough` without a scale copies packed weights whole.",
   },
   "recipe/dtype-mismatch": {
-    means: "A tensor is of numbers in one model and of integers in another.",
+    means: "A tensor is of numbers in one model and of integers in another, or what is to be merged is integers.",
     advice: "Convert the model.",
   },
   "recipe/tensor-too-large": {
