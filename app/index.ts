@@ -1,6 +1,14 @@
+export {
+  type CoordinatorPorts,
+  type CoordinatorSettings,
+  type RunningCoordinator,
+  startCoordinator,
+} from "./coordinator.ts";
 export { openJobLog } from "./job-log.ts";
 export { keepHeapSmall } from "./keep-heap-small.ts";
 export { workerThreads } from "./local.ts";
+export { maybeNatsOptions, natsOptions } from "./open-nats.ts";
+export { type Dialed, openDial } from "./open-peer.ts";
 export { repairSource } from "./repair-source.ts";
 export {
   leastMemoryFor,
@@ -11,4 +19,7 @@ export {
   threadsDefault,
   workerResourcesFor,
 } from "./resources.ts";
+export type { EnrollingSettings, JoiningSettings, NatsSettings, TrustSettings } from "./settings.ts";
 export { SweepPool } from "./sweep-pool.ts";
+export { toolVersion } from "./version.ts";
+export { type RunningWorker, startWorker, type WorkerPorts, type WorkerSettings } from "./worker.ts";

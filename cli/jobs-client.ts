@@ -1,16 +1,15 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type CallOptions, connectivityState, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { openDial, type TrustSettings } from "../app/index.ts";
 import { FailuresError, failureFrom } from "../merge/work/index.ts";
 import { JobsClient } from "../proto/index.ts";
 import type { Source } from "../storage/index.ts";
 import { TrustError } from "../trust/index.ts";
 import { failuresOfCall, systemTimers } from "../wire/index.ts";
 import { dial, isServiceError, tried } from "../worker/transfer/index.ts";
-import { openDial } from "./open-peer.ts";
-import type { TrustOptions } from "./trust-options.ts";
 
 /** Of every command that asks a coordinator. */
-export interface ClientOptions extends TrustOptions {
+export interface ClientOptions extends TrustSettings {
   readonly coordinator?: string | undefined;
   /** Milliseconds for which a coordinator that does not answer is asked again; 0: it is asked once. */
   readonly connectTimeout: number;

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { setFlagsFromString } from "node:v8";
 import { Command, CommanderError, Option } from "commander";
+import { toolVersion } from "../app/index.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
 import { parseDays, parseDuration } from "./commands/duration.ts";
 import {
@@ -17,7 +18,6 @@ import { endOnUnheardErrors } from "./last-net.ts";
 import { addNatsCommands } from "./nats-commands.ts";
 import { takeOver } from "./take-over-option.ts";
 import { withTrust } from "./trust-options.ts";
-import { toolVersion } from "./version.ts";
 
 // Planning makes many small objects and keeps few: V8's default would let 48 MB of them gather before it looks.
 setFlagsFromString("--semi-space-growth-factor=1");

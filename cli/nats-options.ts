@@ -1,18 +1,5 @@
 import { type Command, Option } from "commander";
 
-/** Of every command that speaks to NATS, as commander gives them. */
-export interface NatsCommandOptions {
-  /** Addresses, with commas between them. */
-  readonly nats?: string | undefined;
-  readonly natsPrefix: string;
-  readonly natsCreds?: string | undefined;
-  readonly natsNkey?: string | undefined;
-  readonly natsUserFile?: string | undefined;
-  readonly natsCa?: string | undefined;
-  readonly natsCert?: string | undefined;
-  readonly natsKey?: string | undefined;
-}
-
 export function withNats(command: Command): Command {
   return command
     .addOption(

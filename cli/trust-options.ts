@@ -1,14 +1,5 @@
 import { type Command, Option } from "commander";
-import type { Place } from "../storage/index.ts";
 import { parseDuration } from "./commands/duration.ts";
-
-/** Of every command that speaks to another machine, as commander gives them. */
-export interface TrustOptions {
-  readonly cert?: Place | undefined;
-  readonly key?: string | undefined;
-  readonly ca?: Place | undefined;
-  readonly insecure: boolean;
-}
 
 export function withTrust(command: Command): Command {
   return command
@@ -18,14 +9,6 @@ export function withTrust(command: Command): Command {
       new Option("--ca <file>", "certificates of the authorities that peers may come from, PEM").env("DELTAWORKS_CA"),
     )
     .option("--insecure", "speak without TLS also to other machines", false);
-}
-
-/** Of a worker that has no certificate yet, or one that it got by joining. */
-export interface JoiningOptions {
-  readonly join?: string | undefined;
-  readonly caSha256?: string | undefined;
-  readonly joinAddress?: string | undefined;
-  readonly identityDir?: string | undefined;
 }
 
 export function withJoining(command: Command): Command {
@@ -38,14 +21,6 @@ export function withJoining(command: Command): Command {
     )
     .option("--join-address <host:port>", "where the coordinator lets machines join (default: the port after its own)")
     .option("--identity-dir <dir>", "where the certificate of a worker that joined is kept");
-}
-
-/** Of a coordinator that gives out certificates. */
-export interface EnrollingOptions {
-  readonly caKey?: Place | undefined;
-  readonly joinListen?: string | undefined;
-  /** Milliseconds. */
-  readonly certificateTtl: number;
 }
 
 export const CERTIFICATE_TTL_MS = 86_400_000;

@@ -1,4 +1,4 @@
-import { openJobLog, resourcesFor, workerThreads } from "../../app/index.ts";
+import { openJobLog, resourcesFor, toolVersion, workerThreads } from "../../app/index.ts";
 import { fileHome, runMergeJob } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
@@ -24,7 +24,6 @@ import { ProgressReport } from "../progress.ts";
 import { printFailure, printWarnings, reportError } from "../report-error.ts";
 import { Signals } from "../signals.ts";
 import type { TakeOverOptions } from "../take-over-option.ts";
-import { toolVersion } from "../version.ts";
 import type { PlanningOptions } from "./merge-options.ts";
 
 export interface MergeOptions extends PlanningOptions, TakeOverOptions {

@@ -1,3 +1,4 @@
+import { type NatsSettings, natsOptions } from "../../app/index.ts";
 import {
   checkAccess,
   checkStreams,
@@ -13,11 +14,9 @@ import { openNatsQueue, QueueError } from "../../coordinator/queue/index.ts";
 import { openStores } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
-import type { NatsCommandOptions } from "../nats-options.ts";
-import { natsOptions } from "../open-nats.ts";
 import { reportError } from "../report-error.ts";
 
-export interface NatsInitOptions extends NatsCommandOptions {
+export interface NatsInitOptions extends NatsSettings {
   readonly replicas: number;
   readonly journalMax: number;
 }
@@ -34,7 +33,7 @@ export async function natsInitCommand(_: readonly string[], options: NatsInitOpt
 }
 
 /** `deltaworks nats check`: whether a coordinator with these options would find all it needs. Changes nothing. */
-export async function natsCheckCommand(_: readonly string[], options: NatsCommandOptions, io: Io): Promise<number> {
+export async function natsCheckCommand(_: readonly string[], options: NatsSettings, io: Io): Promise<number> {
   return withConnection(options, io, async (nats) => {
     await checkStreams(nats);
     await checkAccess(nats);
@@ -45,7 +44,7 @@ export async function natsCheckCommand(_: readonly string[], options: NatsComman
 }
 
 /** `deltaworks nats purge NAME...`: takes jobs that have ended out of the journal and the list. */
-export async function natsPurgeCommand(names: readonly string[], options: NatsCommandOptions, io: Io): Promise<number> {
+export async function natsPurgeCommand(names: readonly string[], options: NatsSettings, io: Io): Promise<number> {
   return withConnection(options, io, async (nats) => {
     const queue = openNatsQueue(nats);
     for (const name of names) {
@@ -61,11 +60,7 @@ export async function natsPurgeCommand(names: readonly string[], options: NatsCo
   });
 }
 
-async function withConnection(
-  options: NatsCommandOptions,
-  io: Io,
-  act: (nats: Nats) => Promise<void>,
-): Promise<number> {
+async function withConnection(options: NatsSettings, io: Io, act: (nats: Nats) => Promise<void>): Promise<number> {
   try {
     const nats = await connectNats(openStores(), natsOptions(options, "deltaworks nats"));
     try {

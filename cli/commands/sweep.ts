@@ -1,4 +1,11 @@
-import { type Resources, resourcesFor, SWEEP_MERGE_BYTES, SweepPool, sweepWidth } from "../../app/index.ts";
+import {
+  type Resources,
+  resourcesFor,
+  SWEEP_MERGE_BYTES,
+  SweepPool,
+  sweepWidth,
+  toolVersion,
+} from "../../app/index.ts";
 import { bytesToWrite, fileHome, type Outcome, runMergeJob, spaceWarning } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
@@ -24,7 +31,6 @@ import type { Io } from "../io.ts";
 import { ProgressReport } from "../progress.ts";
 import { printFailure, printWarnings, reportError } from "../report-error.ts";
 import { Signals } from "../signals.ts";
-import { toolVersion } from "../version.ts";
 import type { MergeOptions } from "./merge.ts";
 import { readableBytes, textTable } from "./text-table.ts";
 

@@ -1,13 +1,12 @@
+import { openDial, type TrustSettings } from "../../app/index.ts";
 import { createToken } from "../../enrollment/index.ts";
 import { openStores } from "../../storage/index.ts";
 import { parseAddress, parseName, parseRole, TrustError } from "../../trust/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
-import { openDial } from "../open-peer.ts";
 import { reportError } from "../report-error.ts";
-import type { TrustOptions } from "../trust-options.ts";
 
-export interface TokenCreateOptions extends TrustOptions {
+export interface TokenCreateOptions extends TrustSettings {
   readonly coordinator?: string | undefined;
   readonly role: string;
   readonly name?: string | undefined;

@@ -14,7 +14,7 @@ import {
   type TrustFiles,
 } from "../trust/index.ts";
 import { delay, systemTimers, type Timers } from "../wire/index.ts";
-import type { JoiningOptions } from "./trust-options.ts";
+import type { JoiningSettings } from "./settings.ts";
 
 /** Between tries to join a coordinator that is not there, and between lines in the log that say so. */
 const AGAIN_MS = 2_000;
@@ -39,7 +39,7 @@ export interface JoinedTrust {
 export async function openJoinedTrust(
   store: Files,
   coordinator: string,
-  options: JoiningOptions,
+  options: JoiningSettings,
   wishedName: string,
   tell: TellJoined,
 ): Promise<JoinedTrust | undefined> {
@@ -110,7 +110,7 @@ async function untilAnswered(
 }
 
 /** systemd gives services a state directory of their own. */
-function identityDirectory({ identityDir }: JoiningOptions): Place {
+function identityDirectory({ identityDir }: JoiningSettings): Place {
   return placeOf(identityDir ?? process.env.STATE_DIRECTORY ?? `${homedir()}/.local/state/deltaworks`);
 }
 

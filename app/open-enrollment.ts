@@ -1,5 +1,5 @@
 import { type EnrollmentEvent, enrollmentService, serveJoining } from "../enrollment/index.ts";
-import { type Files, type Place, readWhole } from "../storage/index.ts";
+import { type Files, type Place, placeOf, readWhole } from "../storage/index.ts";
 import {
   type Authority,
   authorityOf,
@@ -12,7 +12,7 @@ import {
   TokenFile,
 } from "../trust/index.ts";
 import { notListening } from "./open-peer.ts";
-import type { EnrollingOptions } from "./trust-options.ts";
+import type { EnrollingSettings } from "./settings.ts";
 
 export interface Enrollment {
   /** For the port of mutual TLS: tokens and renewal. */
@@ -37,11 +37,11 @@ export interface EnrollmentPlace {
  */
 export async function openEnrollment(
   store: Files,
-  { caKey, joinListen, certificateTtl }: EnrollingOptions,
+  { caKey, joinListen, certificateTtl }: EnrollingSettings,
   { listenAddress, certificates, tokensPath, onEvent }: EnrollmentPlace,
 ): Promise<Enrollment | undefined> {
   if (caKey === undefined) return undefined;
-  const key = new Secret(Buffer.from(await readWhole(store, caKey, PEM_BYTES_LIMIT)).toString("utf8"));
+  const key = new Secret(Buffer.from(await readWhole(store, placeOf(caKey), PEM_BYTES_LIMIT)).toString("utf8"));
   const authority: Authority = authorityOf(certificates.current.authorities, key);
   const tokens = await TokenFile.open(store, tokensPath);
   const service = enrollmentService({ authority, tokens, ttlMs: certificateTtl, onEvent });

@@ -1,9 +1,9 @@
 import { NatsError, type NatsOptions } from "../coordinator/nats/index.ts";
 import { placeOf } from "../storage/index.ts";
-import type { NatsCommandOptions } from "./nats-options.ts";
+import type { NatsSettings } from "./settings.ts";
 
 /** Undefined where no server is named. @throws NatsError `nats/option` */
-export function maybeNatsOptions(options: NatsCommandOptions, clientName: string): NatsOptions | undefined {
+export function maybeNatsOptions(options: NatsSettings, clientName: string): NatsOptions | undefined {
   const servers = (options.nats ?? "").split(",").filter((server) => server !== "");
   if (servers.length === 0) return undefined;
   const files = [
@@ -37,7 +37,7 @@ export function maybeNatsOptions(options: NatsCommandOptions, clientName: string
 }
 
 /** @throws NatsError `nats/option` */
-export function natsOptions(options: NatsCommandOptions, clientName: string): NatsOptions {
+export function natsOptions(options: NatsSettings, clientName: string): NatsOptions {
   const found = maybeNatsOptions(options, clientName);
   if (found !== undefined) return found;
   throw new NatsError("nats/option", "no NATS server is named", { hint: "Give --nats nats://host:4222." });

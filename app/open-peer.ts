@@ -15,7 +15,7 @@ import {
   type TrustFiles,
   type WatchOptions,
 } from "../trust/index.ts";
-import type { TrustOptions } from "./trust-options.ts";
+import type { TrustSettings } from "./settings.ts";
 
 /** How a client reaches the coordinator. */
 export interface Dialed {
@@ -35,7 +35,7 @@ export async function openDial(
   store: Source,
   address: string,
   roles: readonly Role[],
-  options: TrustOptions,
+  options: TrustSettings,
   watch: WatchOptions = {},
 ): Promise<Dialed> {
   const { host } = parseAddress(address);
@@ -64,7 +64,7 @@ export async function openListen(
   store: Source,
   address: string,
   roles: readonly Role[],
-  options: TrustOptions,
+  options: TrustSettings,
   watch: WatchOptions = {},
 ): Promise<Listened> {
   const files = trustFiles(options);
@@ -75,7 +75,7 @@ export async function openListen(
 }
 
 /** All three files, or none. @throws TrustError `trust/option` */
-export function trustFiles({ cert, key, ca }: TrustOptions): TrustFiles | undefined {
+export function trustFiles({ cert, key, ca }: TrustSettings): TrustFiles | undefined {
   if (cert === undefined && key === undefined && ca === undefined) return undefined;
   if (cert !== undefined && key !== undefined && ca !== undefined)
     return { certificate: placeOf(cert), key: placeOf(key), authority: placeOf(ca) };

@@ -1,0 +1,175 @@
+import { randomUUID } from "node:crypto";
+import { hostname, networkInterfaces } from "node:os";
+import { createEngine } from "../merge/engines/index.ts";
+import type { Failure } from "../merge/work/index.ts";
+import { openStores, type Source } from "../storage/index.ts";
+import {
+  checkListenAddress,
+  formatAddress,
+  loadCredentials,
+  parseAddress,
+  parseName,
+  type TrustFiles,
+} from "../trust/index.ts";
+import { PROTOCOL_VERSION } from "../wire/index.ts";
+import type { EngineChoice } from "../worker/index.ts";
+import {
+  checkMountedRoots,
+  MountedRoots,
+  parseMountedRoot,
+  RemoteWorker,
+  sha256Of,
+  type WorkerLog,
+} from "../worker/link/index.ts";
+import { serveResults } from "../worker/transfer/index.ts";
+import { openJoinedTrust } from "./joined-trust.ts";
+import { notListening, trustFiles } from "./open-peer.ts";
+import { workerResourcesFor } from "./resources.ts";
+import type { JoiningSettings, TrustSettings } from "./settings.ts";
+import { toolVersion } from "./version.ts";
+
+export interface WorkerSettings extends TrustSettings, JoiningSettings {
+  /** HOST:PORT of the coordinator. */
+  readonly coordinator: string;
+  /** With TLS the certificate says who it is; else this, or the host's name. */
+  readonly name?: string | undefined;
+  /** NAME=FOLDER or NAME=FOLDER:ro each: what the coordinator may name. */
+  readonly root: readonly string[];
+  readonly threads?: number | undefined;
+  /** Bytes. */
+  readonly memory?: number | undefined;
+  /** HOST:PORT where the coordinator fetches results. */
+  readonly listen?: string | undefined;
+  readonly engine: EngineChoice["name"];
+}
+
+/** What a worker tells whoever started it. */
+export interface WorkerPorts {
+  readonly log: WorkerLog;
+  /** It cannot go on as it is: a call hangs that may change what others write by now, or an invariant is broken. */
+  fatal(failure: Failure): void;
+}
+
+export interface RunningWorker {
+  /** Resolves once it has drained. @throws WorkerError where it is refused for good */
+  readonly ended: Promise<void>;
+  /** What has not begun goes back; what has been is finished, for so long. */
+  drain(graceMs: number): void;
+}
+
+/** Attaches to a coordinator, also to one that is not there yet. @throws the errors of what it opens; nothing is open then */
+export async function startWorker(settings: WorkerSettings, ports: WorkerPorts): Promise<RunningWorker> {
+  const { log } = ports;
+  const closing: (() => void)[] = [];
+  const close = () => {
+    for (const one of closing) one();
+  };
+  try {
+    const store = openStores();
+    const joined = await openJoinedTrust(
+      store,
+      settings.coordinator,
+      settings,
+      wishedName(settings),
+      (fields, message) => log("info", message, fields),
+    );
+    closing.push(() => joined?.close());
+    const trust = joined?.files ?? trustFiles(settings);
+    checkListenAddress(settings.coordinator, { tls: trust !== undefined, insecure: settings.insecure }, "connect to");
+    const roots = settings.root.map(parseMountedRoot);
+    checkMountedRoots(roots);
+    const name = await ownName(store, settings, trust);
+    const resources = workerResourcesFor({ threads: settings.threads, memoryBytes: settings.memory });
+    const engine = { name: settings.engine, maximumBytes: resources.engineMaximumBytes };
+    const { kernelId } = await createEngine(engine.name, { maximumBytes: engine.maximumBytes });
+    let worker: RemoteWorker | undefined;
+    const listening =
+      settings.listen === undefined
+        ? undefined
+        : await listen(settings.listen, settings.insecure, trust, (id) => worker?.resultOf(id));
+    closing.push(() => listening?.close());
+    worker = new RemoteWorker({
+      connection: { address: settings.coordinator, workerName: name, ...(trust === undefined ? {} : { trust }) },
+      hello: {
+        protocolVersion: PROTOCOL_VERSION,
+        softwareVersion: toolVersion,
+        workerName: name,
+        engine: engine.name,
+        kernelId: sha256Of(kernelId),
+        threads: resources.threads,
+        memoryBytes: BigInt(resources.memoryBytes),
+        roots: roots.map((root) => ({ name: root.name, writable: root.writable })),
+        listenAddress: listening?.address ?? "",
+        incarnation: randomUUID(),
+        host: hostname(),
+      },
+      pool: {
+        threads: resources.threads,
+        budget: resources.budget,
+        engine,
+        resultBytes: resources.resultBytes,
+      },
+      inputCacheBytes: resources.inputCacheBytes,
+      store,
+      roots: new MountedRoots(store, roots),
+      log,
+      fatal: (failure) => ports.fatal(failure),
+    });
+    log("info", "worker starts", {
+      name,
+      threads: resources.threads,
+      memoryBytes: resources.memoryBytes,
+      kernels: kernelId,
+    });
+    const running = worker;
+    const ended = running.run().finally(close);
+    return { ended, drain: (graceMs) => running.drain(graceMs) };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** Of the host, where none is given. */
+function wishedName({ name }: WorkerSettings): string {
+  return parseName(
+    name ??
+      hostname()
+        .toLowerCase()
+        .replaceAll(/[^a-z0-9._-]/g, "-"),
+  );
+}
+
+/** With TLS the certificate says who this is; another name would be refused. */
+async function ownName(store: Source, settings: WorkerSettings, trust: TrustFiles | undefined): Promise<string> {
+  if (trust === undefined) return wishedName(settings);
+  return (await loadCredentials(store, trust, Date.now())).identity.name;
+}
+
+async function listen(
+  address: string,
+  insecure: boolean,
+  trust: TrustFiles | undefined,
+  resultOf: Parameters<typeof serveResults>[0]["resultOf"],
+): Promise<{ readonly address: string; readonly close: () => void }> {
+  checkListenAddress(address, { tls: trust !== undefined, insecure });
+  const server = await serveResults({
+    store: openStores(),
+    address,
+    ...(trust === undefined ? {} : { trust }),
+    resultOf,
+  }).catch((error: unknown) => {
+    throw notListening("--listen", address, error);
+  });
+  const { host } = parseAddress(address);
+  return { address: formatAddress({ host: dialable(host), port: server.port }), close: server.close };
+}
+
+/** "All addresses" is nowhere to be dialed: the first one of this machine that others can see stands for it. */
+function dialable(host: string): string {
+  if (host !== "0.0.0.0" && host !== "::") return host;
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((address) => address !== undefined && !address.internal && (host === "::" || address.family === "IPv4"));
+  return outside?.address ?? hostname();
+}
