@@ -99,7 +99,8 @@ export class FileOutput implements Output {
 
   async publish(files: readonly OutputFile[], replaced: readonly string[]): Promise<void> {
     await publish(this.#files, this.place, { stage: this.#stage, files, replaced });
-    await removeTree(this.#files, this.#stage);
+    // Durably: once the job is said to be done nobody looks for what a power loss brought back.
+    await this.discard();
   }
 
   async discard(): Promise<void> {

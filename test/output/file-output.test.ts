@@ -1,9 +1,10 @@
+import { expect, test } from "vitest";
 import { FileOutput } from "../../output/index.ts";
 import { FileStore, type Files, join, type Place, placeOf, readWhole } from "../../storage/index.ts";
 import { SimulatedStore } from "../support/simulated-store.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { Crash, crashingStore } from "./fake-output.ts";
-import { type OutputRig, outputContract } from "./output.contract.ts";
+import { type OutputRig, outputContract, staged } from "./output.contract.ts";
 
 function rigOf(files: Files, place: Place): OutputRig {
   const below = async (folder: Place, prefix = ""): Promise<Record<string, Uint8Array>> => {
@@ -44,4 +45,14 @@ outputContract("a folder in memory", async () => {
   const store = new SimulatedStore();
   await store.makeDirectory("/own");
   return rigOf(store, placeOf("/own/out"));
+});
+
+test("once it is published no stage comes back, whatever a power loss undoes", async () => {
+  const store = new SimulatedStore();
+  await store.makeDirectory("/own");
+  const rig = rigOf(store, placeOf("/own/out"));
+  await rig.open().publish(await staged(rig, rig.open()), []);
+  for (let seed = 0; seed < 50; seed++) {
+    expect(await new FileOutput(store.crash(seed), placeOf("/own/out")).staged()).toBeUndefined();
+  }
 });

@@ -133,7 +133,7 @@ function planOf(salt = 1): Plan {
 }
 
 /** Shards, a document and the records in the stage: all files of the output. */
-async function staged(rig: OutputRig, output: Output, salt = 1): Promise<readonly OutputFile[]> {
+export async function staged(rig: OutputRig, output: Output, salt = 1): Promise<readonly OutputFile[]> {
   const plan = planOf(salt);
   await output.prepare(plan);
   const slots = output.slots(plan);
