@@ -1,12 +1,12 @@
 import { WireError } from "./errors.ts";
 
 /** Of the contract in proto/. Raised when an older end could not do what a newer one relies on. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 /**
  * The oldest version that this release still speaks. Summaries of surveys and requests were others in version 1; in version 2 grants and
- * reports were calls of their own.
+ * reports were calls of their own; in version 3 a worker took any answer to its heartbeat for a renewal.
  */
-export const PROTOCOL_VERSION_MIN = 3;
+export const PROTOCOL_VERSION_MIN = 4;
 
 /** Whose versions are compared, for the sentence that says which side to upgrade. */
 export interface Side {

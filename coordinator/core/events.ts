@@ -38,7 +38,10 @@ export type JobEvent =
   | ({ readonly type: "slots-changed"; readonly worker: WorkerId; readonly slots: number } & Timed)
   /** Whether the pool gives the worker to no job at all: another one set it aside. */
   | ({ readonly type: "worker-barred"; readonly worker: WorkerId; readonly isBarred: boolean } & Timed)
-  /** Renews the leases of those that are alive. Answered by "dropped" for those that are not the worker's any more. */
+  /**
+   * Renews the leases of those that are alive, as long as nobody else may lead. Answered by "renewed" for those, and "dropped" for those that
+   * are not the worker's any more.
+   */
   | ({
       readonly type: "heartbeat";
       readonly worker: WorkerId;
@@ -126,6 +129,8 @@ export type Effect =
   | ({ readonly type: "take" } & HeldBy)
   /** Stop, and write nothing more. */
   | { readonly type: "cancel"; readonly worker: WorkerId; readonly attempts: readonly AttemptRef[] }
+  /** Of those that the worker named: their leases are renewed. Of no others the worker may think so. */
+  | { readonly type: "renewed"; readonly worker: WorkerId; readonly attempts: readonly AttemptRef[] }
   /** Of those that the worker named: not its any more. */
   | { readonly type: "dropped"; readonly worker: WorkerId; readonly attempts: readonly AttemptRef[] }
   /** The worker gets no more work of this job, and should not get any of others; `isRefused`: what it was refused others may have. */

@@ -113,10 +113,14 @@ export function onHeartbeat(state: JobState, event: EventOf<"heartbeat">, out: E
   }
   // Whoever leads by then may have taken the job over, and waits for leases that ended with our leadership.
   if (state.nowMs < state.leadsUntilMs) {
+    const renewed: AttemptRef[] = [];
     for (const ref of event.held) {
       const found = currentAttempt(state, { ...ref, worker: event.worker });
-      if (ref.alive && found !== undefined) renew(state, found.unit, found.attempt);
+      if (!ref.alive || found === undefined) continue;
+      renew(state, found.unit, found.attempt);
+      renewed.push({ unit: ref.unit, attempt: ref.attempt });
     }
+    if (renewed.length > 0) out.push({ type: "renewed", worker: event.worker, attempts: renewed });
   }
   sayDropped(state, event.worker, event.held, out);
 }

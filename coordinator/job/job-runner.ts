@@ -30,7 +30,7 @@ import {
   type WriterRun,
   workersWanted,
 } from "../core/index.ts";
-import type { HeldAttempt, WorkerLink, WorkerListener, WorkerSource } from "../link/index.ts";
+import type { HeldAttempt, Renewal, WorkerLink, WorkerListener, WorkerSource } from "../link/index.ts";
 import { digestInSteps, digestOfData } from "./digest-of-data.ts";
 import { EarlyRanges } from "./early-ranges.ts";
 import type { JobControls } from "./job-controls.ts";
@@ -156,6 +156,7 @@ export class JobRunner implements WorkerListener, JobControls {
   #reducing = false;
   #isBroken = false;
   #dropped: readonly AttemptRef[] = [];
+  #renewed: readonly AttemptRef[] = [];
   #seal: SealPass;
   #sealPasses = 0;
   #confirming = false;
@@ -268,8 +269,10 @@ export class JobRunner implements WorkerListener, JobControls {
     this.#post({ type: "worker-lost", worker, failure, nowMs: this.#now() });
   }
 
-  heartbeat(worker: WorkerId, held: readonly HeldAttempt[]): readonly AttemptRef[] {
-    return this.#ask({ type: "heartbeat", worker, held, nowMs: this.#now() });
+  heartbeat(worker: WorkerId, held: readonly HeldAttempt[]): Renewal {
+    this.#renewed = [];
+    const dropped = this.#ask({ type: "heartbeat", worker, held, nowMs: this.#now() });
+    return { renewed: this.#renewed, dropped };
   }
 
   handedBack(worker: WorkerId, attempts: readonly AttemptRef[]): void {
@@ -518,6 +521,9 @@ export class JobRunner implements WorkerListener, JobControls {
         return this.#links.get(effect.worker)?.answerReport(refOf(effect), "stale");
       case "cancel":
         return this.#links.get(effect.worker)?.cancel(effect.attempts);
+      case "renewed":
+        this.#renewed = effect.attempts;
+        return;
       case "dropped":
         this.#dropped = effect.attempts;
         return;

@@ -378,7 +378,7 @@ function take(
 
 function answerHeartbeat(hub: WorkerHub, worker: WorkerPeer, { sequence, held }: Heartbeat) {
   const attempts = held.map(({ id, alive }) => ({ ...attemptOf(id), alive }));
-  return { sequence, dropped: hub.heartbeat(worker, attempts) };
+  return { sequence, ...hub.heartbeat(worker, attempts) };
 }
 
 // ---- SendResult

@@ -8,6 +8,7 @@ export { type HubOptions, type HubTimes, WorkerHub } from "./worker-hub.ts";
 export type {
   GrantAnswer,
   HeldAttempt,
+  Renewal,
   ReportAnswer,
   WorkerLink,
   WorkerListener,

@@ -235,8 +235,9 @@ export class WorkerHub {
     this.options.changed();
   }
 
-  heartbeat(worker: WorkerPeer, held: readonly (AttemptKey & HeldAttempt)[]): AttemptId[] {
+  heartbeat(worker: WorkerPeer, held: readonly (AttemptKey & HeldAttempt)[]) {
     worker.heardMs = this.options.clock.nowMs();
+    const renewed: AttemptId[] = [];
     const dropped: AttemptId[] = [];
     const byJob = groupByJob(held);
     for (const [job, { sealing }] of worker.links) if (sealing.size > 0 && !byJob.has(job)) byJob.set(job, []);
@@ -244,13 +245,14 @@ export class WorkerHub {
       const link = worker.links.get(job);
       const sealing = [...(link?.sealing.values() ?? [])].map((ref) => ({ ...ref, job, alive: true }));
       const attempts = [...named, ...sealing];
-      const gone = link === undefined ? attempts : link.listener.heartbeat(worker.id, attempts);
-      for (const { unit, attempt } of gone) {
+      const answer = link?.listener.heartbeat(worker.id, attempts) ?? { renewed: [], dropped: attempts };
+      for (const { unit, attempt } of answer.renewed) renewed.push(messageOfAttempt({ job, unit, attempt }));
+      for (const { unit, attempt } of answer.dropped) {
         link?.forgetLease({ unit, attempt });
         dropped.push(messageOfAttempt({ job, unit, attempt }));
       }
     }
-    return dropped;
+    return { renewed, dropped };
   }
 
   handBack(worker: WorkerPeer, attempts: readonly AttemptKey[]): void {

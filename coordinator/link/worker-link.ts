@@ -58,6 +58,14 @@ export interface HeldAttempt extends AttemptRef {
   readonly alive: boolean;
 }
 
+/** Of the attempts that a heartbeat named. */
+export interface Renewal {
+  /** Their leases are renewed; all others run on as they were. */
+  readonly renewed: readonly AttemptRef[];
+  /** Not the worker's any more: it drops them. */
+  readonly dropped: readonly AttemptRef[];
+}
+
 /** What a job hears of its workers. All calls are safe to repeat. */
 export interface WorkerListener {
   /**
@@ -74,8 +82,8 @@ export interface WorkerListener {
   detached(worker: WorkerId): void;
   /** Certainly dead, and with it all that it held: a thread that ended. */
   lost(worker: WorkerId, failure: Failure): void;
-  /** Renews the leases it names, and no others. Returns those that are not the worker's any more: it drops them. */
-  heartbeat(worker: WorkerId, held: readonly HeldAttempt[]): readonly AttemptRef[];
+  /** Renews leases that it names, and no others. */
+  heartbeat(worker: WorkerId, held: readonly HeldAttempt[]): Renewal;
   /** The worker will not finish these; nothing of them is being written any more. No failures. */
   handedBack(worker: WorkerId, attempts: readonly AttemptRef[]): void;
   /** The worker takes no more work; what it has it finishes or hands back. */

@@ -32,11 +32,11 @@ export type LeaseEvent =
   | ({ readonly type: "report-answered"; readonly answer: "accepted" | "stale" } & OfLease)
   /** By a cancel, the answer to a heartbeat, a job's end: not this worker's any more. */
   | ({ readonly type: "dropped"; readonly keys: readonly AttemptKey[] } & Timed)
-  /** The coordinator answered a heartbeat that was sent at `sentMs` and named these. */
+  /** The coordinator answered a heartbeat that was sent at `sentMs`: it has renewed these. Other leases that it named run on as they were. */
   | ({
       readonly type: "heartbeat-answered";
       readonly sentMs: number;
-      readonly named: readonly AttemptKey[];
+      readonly renewed: readonly AttemptKey[];
       readonly dropped: readonly AttemptKey[];
     } & Timed)
   | ({ readonly type: "time-passed" } & Timed)

@@ -132,7 +132,7 @@ function onDropped(state: LeaseState, { keys }: LeaseEventOf<"dropped">, out: Le
 
 function onHeartbeatAnswered(state: LeaseState, event: LeaseEventOf<"heartbeat-answered">, out: LeaseEffect[]): void {
   const dropped = new Set(event.dropped.map(textOfAttempt));
-  for (const key of event.named) {
+  for (const key of event.renewed) {
     const lease = state.leases.get(textOfAttempt(key));
     // Of a lease that never had a grant nothing may be written however often it is renewed.
     if (lease === undefined || lease.stage !== "granted" || dropped.has(textOfAttempt(key))) continue;

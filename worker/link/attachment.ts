@@ -42,8 +42,8 @@ export interface AttachListener {
   attached(welcome: Welcome): void;
   /** What is held, and whether it lives. */
   heartbeat(): { readonly held: readonly AttemptProgress[]; readonly memoryUsedBytes: number };
-  /** A heartbeat that was sent at `sentMs` and named these as alive is answered: all but the dropped ones are renewed. */
-  answered(named: readonly AttemptKey[], sentMs: number, dropped: readonly AttemptKey[]): void;
+  /** A heartbeat that was sent at `sentMs` is answered: of those that it named these are renewed, and those dropped. */
+  answered(renewed: readonly AttemptKey[], sentMs: number, dropped: readonly AttemptKey[]): void;
   /** The session is over; another follows. */
   detached(): void;
   /** Everything else that the coordinator says. */
@@ -103,11 +103,6 @@ const REFUSALS: ReadonlySet<number> = new Set([
   status.INVALID_ARGUMENT,
   status.UNIMPLEMENTED,
 ]);
-
-interface Beat {
-  readonly sentMs: number;
-  readonly named: readonly AttemptKey[];
-}
 
 /** The worker's session with the coordinator, over as many connections as it takes. */
 export class Attachment {
@@ -254,7 +249,8 @@ export class Attachment {
       soon: (act) => void timers.after(GATHER_MS, act),
     });
     return new Promise((resolve) => {
-      const beats = new Map<bigint, Beat>();
+      // When those that were not answered yet were sent.
+      const beats = new Map<bigint, number>();
       let stopTimer = timers.after(welcomeMs, () => end(silent(welcomeMs)));
       let over = false;
       const end = (why: unknown) => {
@@ -273,7 +269,7 @@ export class Attachment {
         const oldest = beats.values().next().value;
         if (!this.#attached || over) return;
         if (oldest === undefined && timers.nowMs() - this.#heardMs >= QUIET_MS) ask([]);
-        if (dialing || oldest === undefined || timers.nowMs() - oldest.sentMs < ATTEMPT_MS) return;
+        if (dialing || oldest === undefined || timers.nowMs() - oldest < ATTEMPT_MS) return;
         dialing = true;
         const heardMs = this.#heardMs;
         this.#dial()
@@ -288,8 +284,7 @@ export class Attachment {
       });
       const ask = (held: readonly AttemptProgress[], memoryUsedBytes = 0) => {
         const sequence = ++lastSequence;
-        const named = held.filter(({ alive }) => alive).map(({ id }) => attemptOf(id));
-        beats.set(sequence, { sentMs: timers.nowMs(), named });
+        beats.set(sequence, timers.nowMs());
         this.send({
           $case: "heartbeat",
           value: { sequence, held: [...held], memoryUsedBytes: BigInt(memoryUsedBytes) },
@@ -298,7 +293,7 @@ export class Attachment {
       const beat = (everyMs: number) => {
         stopTimer();
         const oldest = beats.values().next().value;
-        const waitedMs = oldest === undefined ? 0 : timers.nowMs() - oldest.sentMs;
+        const waitedMs = oldest === undefined ? 0 : timers.nowMs() - oldest;
         if (waitedMs >= UNANSWERED_MAX * everyMs) return end(silent(waitedMs));
         const { held, memoryUsedBytes } = listener.heartbeat();
         ask(held, memoryUsedBytes);
@@ -316,12 +311,11 @@ export class Attachment {
           this.#beatNow = () => beat(everyMs);
           beat(everyMs);
         } else if (message?.$case === "heartbeat") {
-          const { sequence, dropped } = message.value;
-          const answered = beats.get(sequence);
+          const { sequence, renewed, dropped } = message.value;
+          const sentMs = beats.get(sequence);
           // Later ones answer earlier ones too: they stand in one stream.
           for (const known of [...beats.keys()]) if (known <= sequence) beats.delete(known);
-          const { named = [], sentMs = 0 } = answered ?? {};
-          listener.answered(named, sentMs, dropped.map(attemptOf));
+          listener.answered(sentMs === undefined ? [] : renewed.map(attemptOf), sentMs ?? 0, dropped.map(attemptOf));
           if (sequence === lastSequence) this.#onAnswer();
         } else if (message !== undefined) {
           listener.received(message);

@@ -249,8 +249,8 @@ export class RemoteWorker implements AttachListener {
     return { held, memoryUsedBytes: memoryUsedBytes() };
   }
 
-  answered(named: readonly AttemptKey[], sentMs: number, dropped: readonly AttemptKey[]): void {
-    this.#post({ type: "heartbeat-answered", named, sentMs, dropped, nowMs: this.#timers.nowMs() });
+  answered(renewed: readonly AttemptKey[], sentMs: number, dropped: readonly AttemptKey[]): void {
+    this.#post({ type: "heartbeat-answered", renewed, sentMs, dropped, nowMs: this.#timers.nowMs() });
   }
 
   received(message: NonNullable<AttachResponse["message"]>): void {

@@ -134,6 +134,8 @@ describe("grants", () => {
     expect(core.on(beat)).toEqual([]);
     expect(core.state.units.get(A)?.attempts[0]?.leaseEndsMs).toBe(LEASE);
     core.on({ type: "leadership-confirmed", untilMs: 400 });
+    expect(core.on(beat)).toEqual([{ type: "renewed", worker: W1, attempts: [{ unit: A, attempt: 1 }] }]);
+    expect(core.state.units.get(A)?.attempts[0]?.leaseEndsMs).toBe(100 + LEASE);
     expect(types(core.grant(A, 1, W1, "x"))).toEqual(["grant"]);
   });
 
@@ -218,7 +220,7 @@ describe("workers that come and go", () => {
   test("a thread that hangs inside a worker that lives is not renewed", () => {
     const core = cluster([A], [W1]);
     core.nowMs = 900;
-    core.on({ type: "heartbeat", worker: W1, held: [{ unit: A, attempt: 1, alive: false }] });
+    expect(core.on({ type: "heartbeat", worker: W1, held: [{ unit: A, attempt: 1, alive: false }] })).toEqual([]);
     expect(only(core.pass(LEASE), "count")).toMatchObject([{ counter: "lapsed-lease" }]);
   });
 

@@ -99,7 +99,7 @@ test.each([
   await expect(ended).rejects.toThrow(`the count of ${type} is -1`);
   // Nothing of it lives on: what workers say is theirs to drop.
   expect(job.attached(link("w2" as WorkerId, log), [ref])).toEqual([ref]);
-  expect(job.heartbeat(W1, [{ ...ref, alive: true }])).toMatchObject([ref]);
+  expect(job.heartbeat(W1, [{ ...ref, alive: true }])).toMatchObject({ renewed: [], dropped: [ref] });
   expect(isTicking()).toBe(false);
 });
 

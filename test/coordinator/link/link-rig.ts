@@ -45,6 +45,7 @@ export class RecordingJob implements WorkerListener {
   readonly told: unknown[][] = [];
   link: WorkerLink | undefined;
   drops: readonly AttemptRef[] = [];
+  renews: readonly AttemptRef[] = [];
   onGrant: (ref: AttemptRef) => void = (ref) => this.link?.answerGrant(ref, "granted");
   onReport: (report: Report) => void = (report) => this.link?.answerReport(report, "accepted");
 
@@ -64,7 +65,7 @@ export class RecordingJob implements WorkerListener {
   }
   heartbeat(worker: string, held: readonly AttemptRef[]) {
     this.heard.push(["heartbeat", worker, ...held.map(({ attempt }) => attempt)]);
-    return this.drops;
+    return { renewed: this.renews, dropped: this.drops };
   }
   handedBack(worker: string, attempts: readonly AttemptRef[]) {
     this.heard.push(["handedBack", worker, ...attempts.map(({ attempt }) => attempt)]);

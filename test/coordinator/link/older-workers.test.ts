@@ -102,7 +102,7 @@ test("a worker that says less is served: what it does not say is not taken for s
 
 test.each([
   [0, "upgrade the worker"],
-  [PROTOCOL_VERSION_MIN - 1, "the coordinator versions 3 to 3 (deltaworks 0.0.0): upgrade the worker"],
+  [PROTOCOL_VERSION_MIN - 1, "the coordinator versions 4 to 4 (deltaworks 0.0.0): upgrade the worker"],
   [PROTOCOL_VERSION + 1, "upgrade the coordinator"],
 ])("one of version %i is refused, and told which side to upgrade", async (version, sentence) => {
   const { stream, ended } = oldWorker();

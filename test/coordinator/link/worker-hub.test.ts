@@ -201,20 +201,24 @@ describe("Attach", () => {
     expect([[...rig.hub.workers].length, rig.forgotten]).toEqual([0, ["w1"]]);
   });
 
-  test("heartbeats name attempts, and are answered with those that are to be dropped", async () => {
+  test("heartbeats name attempts, and are answered with those that are renewed and those that are to be dropped", async () => {
     await rig.hub.source(rig.job)(job);
     const worker = new HandWorker(rig.client(), "w1");
     await worker.next("welcome");
     job.drops = [{ unit: unit("s000000"), attempt: 3 }];
+    job.renews = [{ unit: unit("s000000"), attempt: 5 }];
     const held = [
       { id: id(3), bytesDone: 5n, alive: true },
+      { id: id(4), bytesDone: 5n, alive: true },
+      { id: id(5), bytesDone: 5n, alive: true },
       { id: { jobId: "gone", unitId: "x", attempt: 1n }, bytesDone: 0n, alive: true },
     ];
     worker.send({ $case: "heartbeat", value: { sequence: 41n, held, memoryUsedBytes: 0n } });
     const { value } = await worker.next("heartbeat");
     expect(value.sequence).toBe(41n);
+    expect(value.renewed).toMatchObject([id(5)]);
     expect(value.dropped.map(({ jobId }) => jobId).sort()).toEqual(["gone", JOB]);
-    expect(job.heard.at(-1)).toEqual(["heartbeat", "w1", 3]);
+    expect(job.heard.at(-1)).toEqual(["heartbeat", "w1", 3, 4, 5]);
   });
 
   test("a worker whose certificate has run out meanwhile is heard no more", async () => {

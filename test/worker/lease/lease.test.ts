@@ -116,12 +116,12 @@ describe("the end of a lease", () => {
     expect(leases.mayBegin()).toBe(false);
   });
 
-  test("a heartbeat renews from when it was sent, and only what it named", () => {
+  test("a heartbeat renews from when it was sent, and only what its answer says", () => {
     const leases = granted();
     leases.nowMs = 700;
-    leases.on({ type: "heartbeat-answered", sentMs: 400, named: [B], dropped: [] });
+    leases.on({ type: "heartbeat-answered", sentMs: 400, renewed: [B], dropped: [] });
     expect(leases.mayBegin()).toBe(true);
-    leases.on({ type: "heartbeat-answered", sentMs: 400, named: [A], dropped: [] });
+    leases.on({ type: "heartbeat-answered", sentMs: 400, renewed: [A], dropped: [] });
     leases.nowMs = 400 + LEASE - IO;
     expect(leases.mayBegin()).toBe(true);
     leases.nowMs++;
@@ -133,7 +133,7 @@ describe("the end of a lease", () => {
     leases.nowMs = LEASE - IO + 1;
     expect(leases.mayBegin()).toBe(false);
     // The heartbeat's answer comes before anything else that would see it.
-    leases.on({ type: "heartbeat-answered", sentMs: LEASE - IO, named: [A], dropped: [] });
+    leases.on({ type: "heartbeat-answered", sentMs: LEASE - IO, renewed: [A], dropped: [] });
     expect(leases.mayBegin()).toBe(true);
     expect(leases.on({ type: "write-stopped", key: A })).toMatchObject([{ type: "ask-grant", key: A }]);
     const askedMs = leases.nowMs;

@@ -2,7 +2,14 @@
 import { Duplex } from "node:stream";
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
-import { AttachRequest, AttachResponse, Hello, Welcome } from "../../../proto/index.ts";
+import {
+  AttachRequest,
+  AttachResponse,
+  type AttemptId,
+  type AttemptProgress,
+  Hello,
+  Welcome,
+} from "../../../proto/index.ts";
 import { FileStore } from "../../../storage/index.ts";
 import { encodedRequest, PROTOCOL_VERSION, requestsIn } from "../../../wire/index.ts";
 import { Attachment } from "../../../worker/link/attachment.ts";
@@ -18,6 +25,7 @@ class Call extends Duplex {
   answers = true;
   closed = false;
   times: Partial<Welcome> = {};
+  renews: readonly AttemptId[] = [];
 
   constructor() {
     super({ objectMode: true, read: () => {} });
@@ -36,7 +44,10 @@ class Call extends Duplex {
       this.say({ $case: "welcome", value });
     }
     if (this.answers && message?.$case === "heartbeat") {
-      this.say({ $case: "heartbeat", value: { sequence: message.value.sequence, dropped: [] } });
+      this.say({
+        $case: "heartbeat",
+        value: { sequence: message.value.sequence, renewed: [...this.renews], dropped: [] },
+      });
     }
   }
   say(message: NonNullable<AttachResponse["message"]>): void {
@@ -49,6 +60,9 @@ class Rig {
   readonly clock = new ToldClock();
   readonly calls: Call[] = [];
   readonly log: string[] = [];
+  /** What heartbeats name, and what is heard of their answers. */
+  held: readonly AttemptProgress[] = [];
+  readonly answered: unknown[] = [];
   isThere: () => boolean = () => true;
   welcomes = true;
   times: Partial<Welcome> = {};
@@ -63,10 +77,10 @@ class Rig {
       seams: { timers: this.clock, connect: async () => this.#connection() },
       listener: {
         hello: () => Hello.fromPartial({ protocolVersion: PROTOCOL_VERSION, workerName: "w" }),
-        heartbeat: () => ({ held: [], memoryUsedBytes: 0 }),
+        heartbeat: () => ({ held: this.held, memoryUsedBytes: 0 }),
         attached: () => this.log.push("attached"),
         detached: () => this.log.push("detached"),
-        answered: () => {},
+        answered: (...said) => this.answered.push(said),
         received: () => {},
       },
     });
@@ -170,11 +184,27 @@ test("one that answers after all is kept", async () => {
   rig.isThere = () => false;
   await rig.pass(9_000);
   first!.answers = true;
-  first!.say({ $case: "heartbeat", value: { sequence: 1n << 60n, dropped: [] } });
+  first!.say({ $case: "heartbeat", value: { sequence: 1n << 60n, renewed: [], dropped: [] } });
   await rig.pass(10_000);
   rig.isThere = () => true;
   await rig.pass(30_000);
   expect(rig.calls).toHaveLength(1);
+});
+
+test("what an answer to a heartbeat does not say to be renewed is not, and an answer to none renews nothing", async () => {
+  const rig = new Rig();
+  const id = { jobId: "job", unitId: "s000000", attempt: 1n };
+  rig.held = [{ id, alive: true, bytesDone: 0n }];
+  await rig.pass(1);
+  const [call] = rig.calls;
+  expect(rig.answered.splice(0)).toEqual([[[], 0, []]]);
+  call!.renews = [id];
+  await rig.pass(5_001);
+  const key = { job: "job", unit: "s000000", attempt: 1 };
+  expect(rig.answered.splice(0).at(-1)).toEqual([[key], 5_000, []]);
+  call!.say({ $case: "heartbeat", value: { sequence: 1n << 60n, renewed: [id], dropped: [id] } });
+  await rig.pass(5_002);
+  expect(rig.answered).toEqual([[[], 0, [key]]]);
 });
 
 test("a coordinator that is not there is tried at least every 2 s, and said so every 10 s, for as long as it takes", async () => {

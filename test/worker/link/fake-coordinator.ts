@@ -22,6 +22,7 @@ import {
   type Answer,
   type AttachRequest,
   type AttachResponse,
+  type AttemptProgress,
   CoordinatorService,
   type Hello,
   InputAccess,
@@ -233,11 +234,13 @@ export class FakeCoordinator {
     if (message?.$case === "heartbeat") {
       const { sequence, held } = message.value;
       this.beats.push(held.map(({ id, alive }) => ({ unit: attemptOf(id).unit, alive })));
-      const dropped = held.flatMap(({ id }) => {
+      const isOut = ({ id }: AttemptProgress) => {
         const { unit, attempt } = attemptOf(id);
-        return id !== undefined && !this.#out.has(`${unit}/${attempt}`) ? [id] : [];
-      });
-      call.write({ message: { $case: "heartbeat", value: { sequence, dropped } } });
+        return this.#out.has(`${unit}/${attempt}`);
+      };
+      const renewed = held.filter((of) => of.alive && isOut(of)).map(({ id }) => id!);
+      const dropped = held.filter((of) => !isOut(of)).map(({ id }) => id!);
+      call.write({ message: { $case: "heartbeat", value: { sequence, renewed, dropped } } });
     }
     if (message?.$case === "handBack") {
       for (const id of message.value.ids) {
