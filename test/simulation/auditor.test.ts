@@ -1,9 +1,12 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Effect, JobEvent } from "../../coordinator/core/index.ts";
 import type { UnitId, WorkerId } from "../../merge/work/index.ts";
+import type { Place } from "../../storage/index.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { Auditor } from "./auditor.ts";
 import { makeUpMerge } from "./made-up-merge.ts";
+import { Process } from "./process.ts";
+import { ProcessStore } from "./process-store.ts";
 import { World } from "./world.ts";
 
 const merge = makeUpMerge(seededRandom(1));
@@ -15,12 +18,14 @@ const path = `/out/.deltaworks/stage/${shard.name}`;
 let world: World;
 let auditor: Auditor;
 
-beforeEach(() => {
-  world = new World(seededRandom(1), new Set(), undefined);
+beforeEach(() => openWorld(seededRandom(1)));
+
+function openWorld(random: () => number): void {
+  world = new World(random, new Set(), undefined);
   auditor = new Auditor(world, merge, "/out", true);
   world.auditor = auditor;
   world.journal.recorded = (subject, facts) => auditor.recorded(subject, facts);
-});
+}
 
 describe("a slice of a shared journal is done when a record that counts is made", () => {
   test("a coordinator that stood still hears of it when the next one has had it computed anew", () => {
@@ -57,6 +62,34 @@ describe("a slice of a shared journal is done when a record that counts is made"
     expect(auditor.violations).toEqual([]);
     hears("c1");
     expect(auditor.violations).toEqual([`c1 takes ${unit} for done by attempt 1, and no record that counts says so`]);
+  });
+});
+
+describe("what has been published by whom the journal forgot", () => {
+  const cancelledAfter = async (kill: boolean) => {
+    const process = new Process("c1", world.scheduler, { startMs: 0, rate: 1 });
+    const store = new ProcessStore(world, process);
+    world.look().addFile(path, new Uint8Array(shard.sizeBytes));
+    auditor.readBack(path, 0, shard.sizeBytes);
+    const renamed = store.rename(path as Place, `/out/${shard.name}` as Place);
+    if (kill) process.kill();
+    auditor.journalWentBack();
+    await world.scheduler.run(10, () => false);
+    if (!kill) await renamed;
+    expect(world.look().paths("/out")).toEqual([`/out/${shard.name}`]);
+    auditor.conclude("cancelled");
+    return auditor.violations;
+  };
+
+  // Chance lets the call of the dead be carried out.
+  beforeEach(() => openWorld(() => 0.9));
+
+  test("is nobody's, also where the call was under way when its caller was killed", async () => {
+    expect(await cancelledAfter(true)).toEqual([]);
+  });
+
+  test("by one that lives is not to be there after a cancellation", async () => {
+    expect(await cancelledAfter(false)).toEqual([`published though cancelled: /out/${shard.name}`]);
   });
 });
 

@@ -6,6 +6,7 @@ import type { Effect, JobEvent } from "../../coordinator/core/index.ts";
 import type { Slice, UnitId, WorkerId } from "../../merge/work/index.ts";
 import type { RecordFacts } from "./journal-server.ts";
 import type { MadeUpMerge } from "./made-up-merge.ts";
+import type { Process } from "./process.ts";
 import type { World } from "./world.ts";
 
 /** Whose write it is. */
@@ -45,6 +46,7 @@ export class Auditor {
   readonly #discarded = new Set<string>();
   /** Files in their places that nobody knows of since the journal went back. */
   readonly #forgotten = new Set<string>();
+  #wentBackMs = Number.NEGATIVE_INFINITY;
   readonly #isShared: boolean;
 
   /** `isShared`: coordinators share a journal, which says itself what comes to stand in it: `recorded`. */
@@ -187,9 +189,11 @@ export class Auditor {
     this.#readBack.get(path)?.fill(1, offsetBytes, offsetBytes + sizeBytes);
   }
 
-  renaming(from: string): void {
+  renaming(from: string, to: string, { alive, diedMs }: Process): void {
     const coverage = this.#readBack.get(from);
     if (coverage?.includes(0) === true) this.violated(`${from} was published, and not all of it had been read back`);
+    // Killed in the middle of the call: the file came into its place after the journal had gone back, and is as unknown as those before it.
+    if (!alive && diedMs <= this.#wentBackMs) this.#forgotten.add(to);
   }
 
   removing(path: string): void {
@@ -202,6 +206,7 @@ export class Auditor {
    */
   journalWentBack(): void {
     this.#done.clear();
+    this.#wentBackMs = this.#world.scheduler.nowMs;
     for (const path of this.#publishedIn(this.#world.look().paths(this.#out))) this.#forgotten.add(path);
   }
 

@@ -77,7 +77,7 @@ export class ProcessStore implements Files {
   rename(from: string, to: string): Promise<void> {
     const store = this.#current();
     return this.#call(store, "name", from, () => {
-      this.#world.auditor.renaming(from);
+      this.#world.auditor.renaming(from, to, this.#process);
       return store.rename(from, to);
     });
   }
