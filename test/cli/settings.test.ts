@@ -164,7 +164,7 @@ test("with any settings that are taken, a granted slice may be written at every 
           const answeredMs = sentMs + delay * heartbeatMs;
           on({ type: "time-passed" }, answeredMs);
           expect(mayBeginIo(leases, key, answeredMs)).toBe(true);
-          on({ type: "heartbeat-answered", sentMs, named: [key], dropped: [] }, answeredMs);
+          on({ type: "heartbeat-answered", sentMs, renewed: [key], dropped: [] }, answeredMs);
         }
       },
     ),
