@@ -152,7 +152,18 @@ class LeadersJournal implements EpochJournal {
   async #confirmNow(): Promise<void> {
     this.#checkLeads();
     const last = await this.#journal.last(JOB_SUBJECT);
-    if (last !== this.#valid.get(JOB_SUBJECT)) await this.#catchUp();
+    if (last === this.#valid.get(JOB_SUBJECT)) return;
+    await this.#catchUp();
+    // A journal that lost its newest records gives their numbers out again: whoever took over with one of them is not read as new.
+    const known = [this.#valid, this.#void].map((sequences) => sequences.get(JOB_SUBJECT) ?? nothingYet);
+    if (known.every((sequence) => sequence < last)) {
+      this.#superseded = new JournalError(
+        "journal/superseded",
+        `the journal has a record of the job, ${last}, that came while numbers were given out again: it lost some; ours was epoch ${this.epoch.number}`,
+        { hint: "Whoever leads now goes on with the job. This one must let go of it." },
+      );
+      throw this.#superseded;
+    }
   }
 
   /** The sequence that the subject has in the journal, where `after` is the last that counts. */
