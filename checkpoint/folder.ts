@@ -72,7 +72,7 @@ export class Folder {
     return readWithState(this.#store, await this.resolve(name), limitBytes);
   }
 
-  /** Source, and links to files, of a folder inside and those in it, sorted; the first `limit` of them. Links to folders are not followed. */
+  /** Files, and links to files, of a folder inside and those in it, sorted; the first `limit` of them. Links to folders are not followed. */
   async filesBelow(name: string, depth: number, limit: number): Promise<readonly string[]> {
     const files: string[] = [];
     for (const entry of await this.#store.list(await this.resolve(name))) {

@@ -18,7 +18,7 @@ import { CallError } from "./errors.ts";
 /** A call that takes longer has failed: signing takes milliseconds. */
 const CALL_MS = 20_000;
 
-/** Source of whoever joined: key and certificate in one file, so that they change together. */
+/** Files of whoever joined: key and certificate in one file, so that they change together. */
 export function joinedFiles(directory: Place): TrustFiles {
   const own = joinPlace(directory, "identity.pem");
   return { certificate: own, key: own, authority: joinPlace(directory, "ca.pem") };

@@ -43,7 +43,7 @@ type IdentityListener = experimental.IdentityCertificateUpdateListener;
 
 /**
  * Certificates in files, watched: when they change, new connections use the new ones, and connections that stand go on.
- * Source that were replaced by halves (the key, and not yet the certificate) are left alone until they fit.
+ * Files that were replaced by halves (the key, and not yet the certificate) are left alone until they fit.
  *
  * It is the certificate provider that grpc-js asks; see credentials.ts. The one of grpc-js itself, which watches files
  * too, drops what it had when a file is missing for a moment, and passes on a key that does not fit its certificate.

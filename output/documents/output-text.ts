@@ -35,7 +35,7 @@ export interface OutputText {
 
 /** The tokenizer of an output that has a vocabulary of its own. */
 export interface OutputTokenizer {
-  /** Source that are written anew, by name. */
+  /** Files that are written anew, by name. */
   readonly files: ReadonlyMap<string, string>;
   /** The input that was the pattern: its other tokenizer files are copied. */
   readonly pattern: Checkpoint;
@@ -112,7 +112,7 @@ function namedTemplates(value: unknown): readonly { readonly name: string; reado
   });
 }
 
-/** Source about text that are copied from other inputs than the defining one, and their names in place of whose they stand. */
+/** Files about text that are copied from other inputs than the defining one, and their names in place of whose they stand. */
 export async function copiedText(store: Source, text: OutputText): Promise<readonly OutputDocument[]> {
   const documents: OutputDocument[] = [];
   for (const { from, names } of copiedFromOthers(text)) documents.push(...(await copies(store, from, names)));

@@ -37,7 +37,7 @@ export interface VerifyReport {
    */
   readonly valuesFinite: boolean | undefined;
   readonly findings: readonly Finding[];
-  /** Source that no record lists and that change nothing. */
+  /** Files that no record lists and that change nothing. */
   readonly notes: readonly string[];
 }
 
