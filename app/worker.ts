@@ -86,7 +86,7 @@ export async function startWorker(settings: WorkerSettings, ports: WorkerPorts):
     const listening =
       settings.listen === undefined
         ? undefined
-        : await listen(settings.listen, settings.insecure, trust, (id) => worker?.resultOf(id));
+        : await listen(store, settings.listen, settings.insecure, trust, (id) => worker?.resultOf(id));
     closing.push(() => listening?.close());
     worker = new RemoteWorker({
       connection: { address: settings.coordinator, workerName: name, ...(trust === undefined ? {} : { trust }) },
@@ -147,6 +147,7 @@ async function ownName(store: Source, settings: WorkerSettings, trust: TrustFile
 }
 
 async function listen(
+  store: Source,
   address: string,
   insecure: boolean,
   trust: TrustFiles | undefined,
@@ -154,7 +155,7 @@ async function listen(
 ): Promise<{ readonly address: string; readonly close: () => void }> {
   checkListenAddress(address, { tls: trust !== undefined, insecure });
   const server = await serveResults({
-    store: openStores(),
+    store,
     address,
     ...(trust === undefined ? {} : { trust }),
     resultOf,

@@ -113,7 +113,8 @@ function homeHint(path: string, { HOME }: Surroundings["environment"]): string {
 
 async function findUnder(store: Source, modelsRoot: Place | undefined, path: string): Promise<Place | undefined> {
   if (modelsRoot === undefined) return undefined;
-  const candidates = isWhole(path) ? [nameOf(placeOf(path))] : [path, nameOf(placeOf(path))];
+  const name = nameOf(placeOf(path));
+  const candidates = isWhole(path) ? [name] : [path, name];
   for (const candidate of candidates.map((candidate) => placeFrom(modelsRoot, candidate))) {
     if ((await store.identity(candidate)) !== undefined) return candidate;
   }
@@ -143,8 +144,8 @@ async function locationOf(store: Source, path: Place, label: string): Promise<Mo
     return blobs === undefined ? { root: real } : { root: real, allowLinksInto: blobs };
   }
   // The name counts as given: in the Hub's cache it is a link to a blob that has none.
-  if (isPickleName(path)) throw pickleError(label, parentOf(path), [nameOf(placeOf(path))]);
-  if (isGgufName(path)) throw ggufError(label, parentOf(path), [nameOf(placeOf(path))]);
+  if (isPickleName(path)) throw pickleError(label, parentOf(path), [nameOf(path)]);
+  if (isGgufName(path)) throw ggufError(label, parentOf(path), [nameOf(path)]);
   if (!path.endsWith(".safetensors")) {
     throw new CheckpointError(
       "checkpoint/no-weights",

@@ -7,33 +7,33 @@ import type { Files, StoredFile } from "./port.ts";
  * @throws what `confirm` throws
  */
 export function fenced(store: Files, confirm: () => Promise<void>): Files {
-  const inTurn = async <T>(call: () => Promise<T>): Promise<T> => {
+  const confirmed = async <T>(call: () => Promise<T>): Promise<T> => {
     await confirm();
     return call();
   };
   return {
     open: (place, options) => store.open(place, options),
     openForWriting: async (place, options) =>
-      fencedFile(await inTurn(() => store.openForWriting(place, options)), inTurn),
+      fencedFile(await confirmed(() => store.openForWriting(place, options)), confirmed),
     identity: (place) => store.identity(place),
     list: (folder) => store.list(folder),
-    rename: (from, to) => inTurn(() => store.rename(from, to)),
-    remove: (place) => inTurn(() => store.remove(place)),
-    removeDirectory: (place) => inTurn(() => store.removeDirectory(place)),
-    makeDirectory: (place) => inTurn(() => store.makeDirectory(place)),
+    rename: (from, to) => confirmed(() => store.rename(from, to)),
+    remove: (place) => confirmed(() => store.remove(place)),
+    removeDirectory: (place) => confirmed(() => store.removeDirectory(place)),
+    makeDirectory: (place) => confirmed(() => store.makeDirectory(place)),
     syncDirectory: (place) => store.syncDirectory(place),
     realPlace: (place) => store.realPlace(place),
     lock: (place, options) => store.lock(place, options),
   };
 }
 
-function fencedFile(file: StoredFile, inTurn: <T>(call: () => Promise<T>) => Promise<T>): StoredFile {
+function fencedFile(file: StoredFile, confirmed: <T>(call: () => Promise<T>) => Promise<T>): StoredFile {
   return {
     place: file.place,
     identity: () => file.identity(),
     read: (offsetBytes, into) => file.read(offsetBytes, into),
-    write: (offsetBytes, bytes) => inTurn(() => file.write(offsetBytes, bytes)),
-    truncate: (sizeBytes) => inTurn(() => file.truncate(sizeBytes)),
+    write: (offsetBytes, bytes) => confirmed(() => file.write(offsetBytes, bytes)),
+    truncate: (sizeBytes) => confirmed(() => file.truncate(sizeBytes)),
     sync: () => file.sync(),
     close: () => file.close(),
   };

@@ -32,7 +32,6 @@ export function judge(votes: readonly Vote[]): Judgement {
   return { kind: counts.size > 2 ? "hopeless" : "undecided" };
 }
 
-/** Whether there are two hashes: whoever gave one of them has nothing new to say. */
 export function voteOf({ worker, attempt }: Pick<Vote, "worker" | "attempt">, sha256: string, local: boolean): Vote {
   return { attempt, worker, sha256, ...(local ? { local } : {}) };
 }

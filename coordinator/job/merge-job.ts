@@ -483,18 +483,19 @@ async function stageRest(
   }));
   const origins = options.inputs.map(({ origin }) => origin);
   const documents = await outputDocuments(plan, { store, recipeText, definingCheckpoint, text, origins });
+  const files = [...shards, ...documents.map(fileOfDocument)];
   const manifest = buildManifest({
     plan,
     planDigest: digest,
     toolVersion,
     sliceSha256s: sealed.sliceSha256s,
-    files: [...shards, ...documents.map(fileOfDocument)],
+    files,
     inputSha256s: options.hashInputs ? await hashInputs(options) : undefined,
   });
-  const all = [...documents, ...recordDocuments(manifest)];
+  const records = recordDocuments(manifest);
   // Another epoch may have begun, and this one stand still in the middle of a file: neither has a file that the other opens.
-  await output.stage(all, `${number}-${holder}`);
-  return [...shards, ...all.map(fileOfDocument)];
+  await output.stage([...documents, ...records], `${number}-${holder}`);
+  return [...files, ...records.map(fileOfDocument)];
 }
 
 async function hashInputs({ store, inputs }: MergeJobOptions): Promise<string[][]> {

@@ -85,7 +85,7 @@ export async function outputDocuments(plan: Plan, sources: DocumentSources): Pro
   return [...withTemplate, ...last];
 }
 
-/** Writes documents into the stage, durably, and says what they are. */
+/** Writes documents into the stage, durably. */
 export async function stageDocuments(
   store: Files,
   stage: Place,
