@@ -1,5 +1,5 @@
-import { JOURNAL_NAME, readHistory, TensorRounds } from "../coordinator/job/index.ts";
-import { lookAt, openFileJournal } from "../coordinator/journal/index.ts";
+import { fileHome, readHistory, TensorRounds } from "../coordinator/job/index.ts";
+import { lookAt } from "../coordinator/journal/index.ts";
 import { createEngine } from "../merge/engines/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import type { JobDescription, PlainData, Plan, Report, Slice, SlicePart, UnitId } from "../merge/work/index.ts";
@@ -48,9 +48,9 @@ export function repairSource(options: RepairSourceOptions): RepairSource {
 
 /** Where the merge found its models, in recipe order; empty where the output was moved without its work directory. */
 async function foldersInJournal(store: Files, out: Place): Promise<Place[]> {
-  const path = join(out, WORK_DIRECTORY, JOURNAL_NAME);
-  if ((await store.identity(path)) === undefined) return [];
-  const journal = await openFileJournal(store, path);
+  const home = fileHome(store, join(out, WORK_DIRECTORY));
+  if (!(await home.exists())) return [];
+  const journal = await home.open();
   try {
     const { inputs = [] } = await readHistory(lookAt(journal));
     return inputs.map(([first]) => (first === undefined ? placeOf("") : parentOf(first.path)));

@@ -17,15 +17,13 @@ import { checkOutputDirectory, type OutputClaim, type OutputState } from "./outp
 import { checkOutputIsNoInput } from "./output-is-input.ts";
 import type { NamedInput, Output } from "./port.ts";
 import { publish } from "./publish.ts";
-import { LOCK_PATH, STAGE_PATH, WORK_DIRECTORY } from "./records/file-names.ts";
+import { JOURNAL_PATH, LOCK_PATH, STAGE_PATH, WORK_DIRECTORY } from "./records/file-names.ts";
 import type { OutputFile } from "./records/manifest.ts";
 import { type VerifyReport, verifyOutput } from "./repair/verify.ts";
 
 /** In the stage, so that it goes with it. */
 const OWNER_NAME = ".owner";
 const OWNER_BYTES_MAX = 1024;
-/** Below an output's work directory. */
-const JOURNAL_NAME = "journal";
 
 /** A folder: the stage lies in it, on its file system, and publishing is renaming. */
 export class FileOutput implements Output {
@@ -64,7 +62,7 @@ export class FileOutput implements Output {
 
   async makeAnew(journalToo: boolean): Promise<void> {
     await this.#makeFolders();
-    if (journalToo) await this.#files.remove(join(this.journalFolder, JOURNAL_NAME));
+    if (journalToo) await this.#files.remove(join(this.place, JOURNAL_PATH));
     await this.discard();
   }
 
@@ -121,8 +119,9 @@ export class FileOutput implements Output {
     await makeDurableDirectory(this.#files, this.journalFolder);
   }
 }
+
 /** Makes a directory, with its parents, whose names survive a power loss: without that all that is put there would not. */
-export async function makeDurableDirectory(store: Files, directory: Place): Promise<void> {
+async function makeDurableDirectory(store: Files, directory: Place): Promise<void> {
   const parents = [parentOf(directory)];
   for (let parent = parentOf(directory); (await store.identity(parent)) === undefined; parent = parentOf(parent)) {
     parents.push(parentOf(parent));
@@ -140,7 +139,7 @@ export async function makeDurableDirectory(store: Files, directory: Place): Prom
 }
 
 /** Removes a directory and all that is in it. Nothing there is no error. */
-export async function removeTree(store: Files, directory: Place): Promise<void> {
+async function removeTree(store: Files, directory: Place): Promise<void> {
   if ((await store.identity(directory)) === undefined) return;
   for (const { name, kind } of await store.list(directory)) {
     const path = join(directory, name);

@@ -1,10 +1,9 @@
 import type { ServerErrorResponse, ServerUnaryCall, ServerWritableStream, sendUnaryData } from "@grpc/grpc-js";
-import { JOURNAL_NAME } from "../coordinator/job/index.ts";
 import { type JournalRecord, JournalTail, type Sequence } from "../coordinator/journal/index.ts";
 import type { Caller, WorkerHub, WorkerPeer } from "../coordinator/link/index.ts";
 import { DEFAULT_PRIORITY, type JobRecord, type Wish } from "../coordinator/queue/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
-import { WORK_DIRECTORY } from "../output/index.ts";
+import { JOURNAL_PATH } from "../output/index.ts";
 import type {
   Job,
   JobsServer,
@@ -176,7 +175,7 @@ async function watch(
   const { job, afterSequence, follow } = call.request;
   const first = await coordinator.find(job);
   const { id } = first;
-  const tail = new JournalTail(store, join(await roots.outputPath(first.out), WORK_DIRECTORY, JOURNAL_NAME));
+  const tail = new JournalTail(store, join(await roots.outputPath(first.out), JOURNAL_PATH));
   const shared = journals === undefined ? undefined : new SharedTail(journals, id, afterSequence);
   let warnings = 0;
   for (;;) {

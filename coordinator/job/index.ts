@@ -2,7 +2,7 @@ export type { LeaderName } from "./earlier-epochs.ts";
 export { type JobCode, JobError } from "./errors.ts";
 export { bytesToWrite, spaceWarning } from "./free-space.ts";
 export type { JobControls } from "./job-controls.ts";
-export { fileHome, JOURNAL_NAME, type JobHome, type OpenJournal, sharedHome } from "./job-home.ts";
+export { fileHome, type JobHome, type OpenJournal, sharedHome } from "./job-home.ts";
 export {
   type JobObserver,
   type JobPorts,

@@ -1,3 +1,4 @@
+import { JOURNAL_NAME } from "../../output/index.ts";
 import { type Files, join, type Place } from "../../storage/index.ts";
 import { type FileJournal, type Journal, openFileJournal } from "../journal/index.ts";
 
@@ -21,9 +22,6 @@ export interface JobHome {
   /** Removes the journal: another one is begun. */
   discard(): Promise<void>;
 }
-
-/** Of a journal in a folder of files. */
-export const JOURNAL_NAME = "journal";
 
 /** A folder of files, beside the output or elsewhere. */
 export function fileHome(files: Files, folder: Place): JobHome {

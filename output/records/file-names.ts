@@ -8,6 +8,9 @@ export const SUMS_NAME = "SHA256SUMS";
 
 /** Inside an output: journal, lock, log and stage of the job. No part of the checkpoint. */
 export const WORK_DIRECTORY = ".deltaworks";
+/** The journal of a job whose output is a folder; of another it lies by this name in a folder of its own. */
+export const JOURNAL_NAME = "journal";
+export const JOURNAL_PATH = `${WORK_DIRECTORY}/${JOURNAL_NAME}`;
 /** Where shards are put together until they are published. */
 export const STAGE_PATH = `${WORK_DIRECTORY}/stage`;
 /** Where repair builds a shard before it takes the damaged one's place. */
