@@ -13,7 +13,7 @@ import {
 } from "../coordinator/link/index.ts";
 import { checkStreams, connectNats, serverOf } from "../coordinator/nats/index.ts";
 import { openFileQueue, openNatsQueue } from "../coordinator/queue/index.ts";
-import { failureFrom, type SealRange, type SealWork } from "../merge/work/index.ts";
+import { failureFrom, sealRanges } from "../merge/work/index.ts";
 import { hashRanges } from "../output/index.ts";
 import { SURVEY_ELEMENTS } from "../plan/index.ts";
 import { EnrollmentService, JobsService } from "../proto/index.ts";
@@ -145,7 +145,7 @@ export async function startCoordinator(
       times: { leaseMs: settings.lease, heartbeatMs, ioTimeoutMs: settings.ioTimeout },
       store: linkless(store),
       clock,
-      readBack: (work) => hashRanges(store, work.path, rangesOf(work)),
+      readBack: (work) => hashRanges(store, work.path, sealRanges(work)),
       fetch: (worker, job, intake, ref) => fetcher.fetch(worker, job, intake, ref),
       forgotten: (worker) => fetcher.forget(worker),
       changed: () => coordinator?.share(),
@@ -326,9 +326,4 @@ async function stateName(store: Files, path: Place): Promise<string> {
   const made = randomBytes(8).toString("hex");
   await writeWhole(store, path, Buffer.from(made));
   return made;
-}
-
-/** What a part of the seal reads back. */
-function rangesOf(work: SealWork): readonly SealRange[] {
-  return work.kind === "seal-slices" ? work.ranges : [{ offsetBytes: 0, sizeBytes: work.sizeBytes }];
 }

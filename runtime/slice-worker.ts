@@ -13,6 +13,7 @@ import {
   type SliceWork,
   type Step,
   type SurveyWork,
+  sealRanges,
   type TensorTask,
 } from "../merge/work/index.ts";
 import type { Files, Place, StoredFile } from "../storage/index.ts";
@@ -311,10 +312,9 @@ export class SliceWorker {
   async #seal(work: SealWork): Promise<string[]> {
     const file = await this.#store.open(work.path);
     try {
-      const ranges = work.kind === "seal-slices" ? work.ranges : [{ offsetBytes: 0, sizeBytes: work.sizeBytes }];
       const buffer = new Uint8Array(SEAL_BUFFER_BYTES);
       const hashes: string[] = [];
-      for (const { offsetBytes, sizeBytes } of ranges) {
+      for (const { offsetBytes, sizeBytes } of sealRanges(work)) {
         const hash = createHash("sha256");
         for (let at = 0; at < sizeBytes; at += buffer.length) {
           const view = buffer.subarray(0, Math.min(buffer.length, sizeBytes - at));

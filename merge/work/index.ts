@@ -49,6 +49,7 @@ export {
 } from "./plan.ts";
 export { planBytes, planFromText, planLines } from "./plan-text.ts";
 export type { Seed, Step } from "./round.ts";
+export { sealRanges } from "./seal-ranges.ts";
 export {
   type AdapterSource,
   type ColumnsSource,

@@ -206,12 +206,12 @@ export function sha256(bytes: Uint8Array): string {
 
 /** A store that tells of every change before it is made. */
 export function watchedStore(store: Files, tell: (operation: string, path: string) => void): Files {
-  const changing = new Set(["rename", "remove", "removeDirectory", "makeDirectory", "syncDirectory"]);
+  const changing = new Set(["openForWriting", "rename", "remove", "removeDirectory", "makeDirectory", "syncDirectory"]);
   return new Proxy(store, {
     get(target, key: keyof Files) {
       const method = target[key] as (...args: unknown[]) => Promise<unknown>;
       return async (...args: unknown[]) => {
-        if (changing.has(key) || key === "openForWriting") tell(key, String(args[0]));
+        if (changing.has(key)) tell(key, String(args[0]));
         return method.apply(target, args);
       };
     },

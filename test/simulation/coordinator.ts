@@ -18,7 +18,7 @@ import {
   WorkerHub,
   type WorkerPeer,
 } from "../../coordinator/link/index.ts";
-import { type AttemptRef, type Failure, failureFrom, type SealWork } from "../../merge/work/index.ts";
+import { type AttemptRef, type Failure, failureFrom, sealRanges } from "../../merge/work/index.ts";
 import { FileOutput, hashRanges } from "../../output/index.ts";
 import type { CoordinatorServer } from "../../proto/index.ts";
 import { placeOf } from "../../storage/index.ts";
@@ -246,7 +246,7 @@ export class SimulatedCoordinator {
       store: this.#store,
       clock: { nowMs: () => this.process.nowMs() },
       soon: (act) => this.process.after(0, act),
-      readBack: (work) => hashRanges(this.#store, work.path, rangesOf(work)),
+      readBack: (work) => hashRanges(this.#store, work.path, sealRanges(work)),
       fetch: (worker, _job, intake, ref) => this.#fetch(worker, intake, ref),
       changed: () => this.#share(),
       defect: (error, where) => {
@@ -342,10 +342,6 @@ const JOB = "job";
 
 function attemptName({ unit, attempt }: { readonly unit: string; readonly attempt: number }): string {
   return `${unit}/${attempt}`;
-}
-
-function rangesOf(work: SealWork): readonly { readonly offsetBytes: number; readonly sizeBytes: number }[] {
-  return work.kind === "seal-slices" ? work.ranges : [{ offsetBytes: 0, sizeBytes: work.sizeBytes }];
 }
 
 /** Causes that pass, or that another start gets past. */
