@@ -46,30 +46,28 @@ export function wholePlace(place: Place): Place {
 
 /** A place below: "/" may stand in a name, ".." leads up. */
 export function join(folder: Place, ...names: readonly string[]): Place {
-  const found = SCHEME.exec(folder);
-  if (found === null) return path.join(folder, ...names) as Place;
-  return `${found[0]}${path.posix.join(folder.slice(found[0].length), ...names)}` as Place;
+  const [store, inside] = partsOf(folder);
+  return `${store}${syntaxOf(store).join(inside, ...names)}` as Place;
 }
 
 /** The folder above; of the topmost one itself. */
 export function parentOf(place: Place): Place {
-  const found = SCHEME.exec(place);
-  if (found === null) return path.dirname(place) as Place;
-  const below = place.slice(found[0].length);
-  return (below.includes("/") ? `${found[0]}${path.posix.dirname(below)}` : place) as Place;
+  const [store, inside] = partsOf(place);
+  if (store !== "" && !inside.includes("/")) return place;
+  return `${store}${syntaxOf(store).dirname(inside)}` as Place;
 }
 
 /** The last part. */
 export function nameOf(place: Place): string {
-  const found = SCHEME.exec(place);
-  return found === null ? path.basename(place) : path.posix.basename(place.slice(found[0].length));
+  const [store, inside] = partsOf(place);
+  return syntaxOf(store).basename(inside);
 }
 
 /** The names that lead from a folder to a place below it; undefined where it is not below. Links are not looked at. */
 export function namesBelow(folder: Place, place: Place): readonly string[] | undefined {
-  const scheme = SCHEME.exec(folder)?.[0];
-  if (scheme !== SCHEME.exec(place)?.[0]) return undefined;
-  if (scheme !== undefined) {
+  const [store] = partsOf(folder);
+  if (store !== partsOf(place)[0]) return undefined;
+  if (store !== "") {
     const above = folder.endsWith("/") ? folder : `${folder}/`;
     return place.startsWith(above) && place !== above ? place.slice(above.length).split("/") : undefined;
   }
@@ -80,6 +78,16 @@ export function namesBelow(folder: Place, place: Place): readonly string[] | und
 
 export function isBelow(folder: Place, place: Place): boolean {
   return namesBelow(folder, place) !== undefined;
+}
+
+/** "s3://" and "bucket/key"; of a path nothing and itself. */
+function partsOf(place: Place): readonly [store: string, inside: string] {
+  const store = SCHEME.exec(place)?.[0] ?? "";
+  return [store, place.slice(store.length)];
+}
+
+function syntaxOf(store: string): path.PlatformPath {
+  return store === "" ? path : path.posix;
 }
 
 function schemeIn(text: string): string | undefined {

@@ -157,11 +157,7 @@ class LeadersJournal implements EpochJournal {
     // A journal that lost its newest records gives their numbers out again: whoever took over with one of them is not read as new.
     const known = [this.#valid, this.#void].map((sequences) => sequences.get(JOB_SUBJECT) ?? nothingYet);
     if (known.every((sequence) => sequence < last)) {
-      this.#superseded = new JournalError(
-        "journal/superseded",
-        `the journal has a record of the job, ${last}, that came while numbers were given out again: it lost some; ours was epoch ${this.epoch.number}`,
-        { hint: "Whoever leads now goes on with the job. This one must let go of it." },
-      );
+      this.#superseded = supersededUnseen(this.epoch, last);
       throw this.#superseded;
     }
   }
@@ -222,5 +218,14 @@ function superseded(own: Epoch, current: Epoch): JournalError {
     "journal/superseded",
     `another coordinator (${current.holder}) took the job over in epoch ${current.number}; ours was ${own.number}`,
     { hint: "Nothing is lost: the other goes on with it. This one must let go of the job." },
+  );
+}
+
+/** By a record that has the number of one which was read before the journal lost it. */
+function supersededUnseen(own: Epoch, last: Sequence): JournalError {
+  return new JournalError(
+    "journal/superseded",
+    `the journal has a record of the job, ${last}, that came while numbers were given out again: it lost some; ours was epoch ${own.number}`,
+    { hint: "Whoever leads now goes on with the job. This one must let go of it." },
   );
 }
