@@ -12,7 +12,6 @@ import {
   type TrustFiles,
 } from "../trust/index.ts";
 import { PROTOCOL_VERSION } from "../wire/index.ts";
-import type { EngineChoice } from "../worker/index.ts";
 import {
   checkMountedRoots,
   MountedRoots,
@@ -40,7 +39,7 @@ export interface WorkerSettings extends TrustSettings, JoiningSettings {
   readonly memory?: number | undefined;
   /** HOST:PORT where the coordinator fetches results. */
   readonly listen?: string | undefined;
-  readonly engine: EngineChoice["name"];
+  readonly engine: string;
 }
 
 /** What a worker tells whoever started it. */

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { engineNames } from "../merge/engines/index.ts";
 import { parseDuration, parseGrace } from "./commands/duration.ts";
 import { parseBytes, parseSeedText, parseThreads } from "./commands/merge-options.ts";
 import type { Io } from "./io.ts";
@@ -101,7 +102,7 @@ export function addClusterCommands(program: Command, runs: Runs): void {
     )
     .option("--grace <duration>", "after SIGTERM, time to finish what has begun (default: 20s)", parseGrace, 20_000)
     .option("--listen <host:port>", "offer results here instead of sending them, where the output is out of reach")
-    .addOption(new Option("--engine <name>", "what computes").choices(["wasm", "reference"]).default("wasm"))
+    .addOption(new Option("--engine <name>", "what computes").choices(engineNames).default(engineNames[0]))
     .option("--json", "log as JSON, one object a line", false)
     .addOption(
       new Option("--log-level <level>", "log to stderr from this level on")

@@ -2,6 +2,7 @@
 import { setFlagsFromString } from "node:v8";
 import { Command, CommanderError, Option } from "commander";
 import { toolVersion } from "../app/index.ts";
+import { engineNames } from "../merge/engines/index.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
 import { parseDays, parseDuration } from "./commands/duration.ts";
 import {
@@ -98,7 +99,7 @@ withPlanning(program.command("merge"))
   .description("merge models; after a crash the same command goes on where it ended")
   .argument("<recipe>", "mergekit recipe, YAML")
   .argument("<out>", "output directory")
-  .addOption(new Option("--engine <name>", "what computes").choices(["wasm", "reference"]).default("wasm"))
+  .addOption(new Option("--engine <name>", "what computes").choices(engineNames).default(engineNames[0]))
   .option("--overwrite", "replace the checkpoint that is in the output directory", false)
   .option("--restart", "discard what an unfinished merge computed", false)
   .addOption(takeOver())
@@ -121,7 +122,7 @@ withPlanning(program.command("sweep"))
   .description("make many merges of the same models, reading each input byte once for all of them")
   .argument("<sweep>", "sweep, YAML: a recipe with placeholders and the values for them")
   .argument("[out]", "directory that takes an output directory for each merge")
-  .addOption(new Option("--engine <name>", "what computes").choices(["wasm", "reference"]).default("wasm"))
+  .addOption(new Option("--engine <name>", "what computes").choices(engineNames).default(engineNames[0]))
   .option("--overwrite", "replace the checkpoints that are in the output directories", false)
   .option("--restart", "discard what unfinished merges computed", false)
   .addOption(takeOver())

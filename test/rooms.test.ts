@@ -81,7 +81,7 @@ describe("imports between rooms", () => {
     // Were it blind to one of them, all rules below would hold for nothing.
     expect(crossings.length).toBeGreaterThan(50);
     expect(imports).toContainEqual({ from: "storage/file/file-store.ts", target: "node:fs" });
-    expect(imports).toContainEqual({ from: "merge/engines/create-engine.ts", target: "merge/engines/wasm/index.ts" });
+    expect(imports).toContainEqual({ from: "merge/engines/registry.ts", target: "merge/engines/wasm/index.ts" });
     expect(imports).toContainEqual({ from: "worker/index.ts", target: "worker/session.ts" });
     expect(sources.filter((file) => /\bimport\(\s*[^"'\s]/.test(textOf(file)))).toEqual([]);
     expect(sources.filter((file) => /\b(?:createRequire|getBuiltinModule|require\()/.test(textOf(file)))).toEqual([]);

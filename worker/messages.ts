@@ -71,6 +71,7 @@ export type FromWorker =
   | { readonly type: "ended" };
 
 export interface EngineChoice {
-  readonly name: "wasm" | "reference";
+  /** In the registry of engines. */
+  readonly name: string;
   readonly maximumBytes: number;
 }

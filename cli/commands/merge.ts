@@ -16,7 +16,6 @@ import {
   placeOf,
   wholePlace,
 } from "../../storage/index.ts";
-import type { EngineChoice } from "../../worker/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { outlineText, planSummary } from "../plan-text.ts";
@@ -29,7 +28,7 @@ import type { PlanningOptions } from "./merge-options.ts";
 export interface MergeOptions extends PlanningOptions, TakeOverOptions {
   readonly threads?: number;
   readonly memory?: number;
-  readonly engine: EngineChoice["name"];
+  readonly engine: string;
   readonly overwrite: boolean;
   readonly restart: boolean;
   readonly hashInputs: boolean;

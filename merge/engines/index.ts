@@ -1,4 +1,4 @@
-export { createEngine, type EngineName, type EngineOptions } from "./create-engine.ts";
+export type { EngineDeclaration, EngineOptions } from "./declaration.ts";
 export {
   type Address,
   type Engine,
@@ -9,3 +9,4 @@ export {
   type SumKind,
 } from "./engine.ts";
 export { type EngineCode, EngineError } from "./errors.ts";
+export { checkEngine, checkEngineName, createEngine, engineNames } from "./registry.ts";

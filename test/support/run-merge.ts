@@ -27,7 +27,7 @@ import { type ReadTensor, readCheckpoint } from "./read-safetensors.ts";
 export interface MergeSettings {
   /** Folder from which the recipe's model paths count. */
   readonly models: string;
-  readonly engine: EngineChoice["name"];
+  readonly engine: string;
   readonly workers: number;
   readonly sliceBytes: number;
   readonly shardBytes: number;

@@ -75,7 +75,7 @@ export class StoredTensors {
 
   async reader(sources: readonly TensorSource[], engine: Engine["name"] = "wasm", keptBytes = 1e6) {
     const files = new InputFiles(new FileStore({ blocking: true }), this.job, 8);
-    const made = await createEngine(engine as "wasm", { maximumBytes: 2 ** 26 });
+    const made = await createEngine(engine, { maximumBytes: 2 ** 26 });
     const reader = new SourceReader(made, files, sources, {
       keptBytes,
       heldBytes: 0,
