@@ -101,17 +101,16 @@ async function settle(
 ): Promise<void> {
   if (partCount === 1 || plan.tasks[task]?.kind !== "merge" || verdicts.has(task)) return;
   const rounds = new TensorRounds(plan, task, rangeElements);
-  while ("request" in rounds.step) {
-    for (const { unit, parts } of rounds.beginRound()) {
-      const { request, firstRound } = rounds;
-      const about = { taskIndex: task, task: rounds.task, parts, request, firstRound };
-      const work = { kind: "survey", ...about, unit, attempt: 1 } as const;
-      const report = await reportOf(worker, work);
-      if (report.kind === "survey") rounds.keep(unit, report.summary);
-    }
-    rounds.settle();
-  }
-  verdicts.set(task, rounds.step.verdict);
+  const { verdict } = await rounds.run(async (k) => {
+    const range = rounds.ranges[k];
+    if (range === undefined) throw new Error(`${rounds.task.name} has no range ${k}`);
+    const { request, firstRound } = rounds;
+    const about = { taskIndex: task, task: rounds.task, parts: range.parts, request, firstRound };
+    const report = await reportOf(worker, { kind: "survey", ...about, unit: range.unit, attempt: 1 });
+    if (report.kind !== "survey") throw new Error(`${range.unit} was answered by a report of kind ${report.kind}`);
+    return report.summary;
+  });
+  verdicts.set(task, verdict);
 }
 
 async function computeSlice(

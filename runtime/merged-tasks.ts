@@ -1,13 +1,12 @@
 import { createHash } from "node:crypto";
 import { dtypeBytes } from "../checkpoint/index.ts";
 import type { Address, Engine } from "../merge/engines/index.ts";
-import { methodNamed, resultOf, stepsOf } from "../merge/methods/index.ts";
+import { methodNamed, Rounds } from "../merge/methods/index.ts";
 import {
   canonicalJson,
   geometryOfTask,
   type MergedSource,
   type PlainData,
-  type Step,
   type TensorTask,
 } from "../merge/work/index.ts";
 import type { RangeWork, Sink } from "./range-work.ts";
@@ -29,6 +28,8 @@ export interface MergedSurroundings {
   /** Elements surveyed at once. */
   readonly rangeElements: number;
   readonly pause: () => Promise<void>;
+  /** Called between steps of what takes long. */
+  readonly moved: () => Promise<void> | undefined;
 }
 
 /** A tensor cut over many slices asks for its verdict again and again; the ones before it are done with. */
@@ -81,29 +82,31 @@ export class MergedTasks {
 
   async #verdictOf(task: TensorTask): Promise<PlainData> {
     const method = methodNamed(task.method);
-    let step: Step = method.begin(task);
+    const step = method.begin(task);
     if ("verdict" in step) return step.verdict;
     const key = this.keyOf(task);
     const known = this.#verdicts.get(key);
     if (known !== undefined) return known;
-    for (let round = 0; "request" in step; round++) {
-      let folded: PlainData = null;
-      for (const [k, { first, count, part, cuts }] of this.#surveyRanges(task).entries()) {
-        const mark = this.#with.engine.mark();
-        const range = this.#with.range(task, [first, count], undefined, { part, cuts });
-        range.check = range.check && round === 0;
-        const summary = await method.survey(range, step.request);
-        folded = k === 0 ? summary : resultOf(method.fold(folded, summary));
-        this.#with.engine.release(mark);
-        await this.#with.pause();
-      }
-      step = resultOf(stepsOf<Step>(method.settle(task, step.request, folded)));
-    }
-    this.#warnings.push(...(step.warnings ?? []));
+    const ranges = this.#surveyRanges(task);
+    const rounds = new Rounds(method, task, ranges.length);
+    const survey = async (k: number) => {
+      const surveyed = ranges[k];
+      if (surveyed === undefined) throw new Error(`${task.name} has no range ${k}`);
+      const { first, count, part, cuts } = surveyed;
+      const mark = this.#with.engine.mark();
+      const range = this.#with.range(task, [first, count], undefined, { part, cuts });
+      range.check = range.check && rounds.firstRound;
+      const summary = await method.survey(range, rounds.request);
+      this.#with.engine.release(mark);
+      await this.#with.pause();
+      return summary;
+    };
+    const { verdict, warnings = [] } = await rounds.run(survey, this.#with.moved);
+    this.#warnings.push(...warnings);
     const [oldest] = this.#verdicts.keys();
     if (this.#verdicts.size >= VERDICTS_MAX && oldest !== undefined) this.#verdicts.delete(oldest);
-    this.#verdicts.set(key, step.verdict);
-    return step.verdict;
+    this.#verdicts.set(key, verdict);
+    return verdict;
   }
 
   /** Ranges of as many blocks as the budget allows; every block is a part. */

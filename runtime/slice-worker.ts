@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { dtypeBytes } from "../checkpoint/index.ts";
 import type { Engine } from "../merge/engines/index.ts";
-import { type MethodDefinition, methodNamed, resultOf, stepsOf } from "../merge/methods/index.ts";
+import { type MethodDefinition, methodNamed, Rounds } from "../merge/methods/index.ts";
 import {
   type Assignment,
   geometryOfTask,
@@ -11,7 +11,6 @@ import {
   type SealWork,
   type SlicePart,
   type SliceWork,
-  type Step,
   type SurveyWork,
   sealRanges,
   type TensorTask,
@@ -95,6 +94,7 @@ export class SliceWorker {
       other: (range) => this.#other(range),
       rangeElements: budget.rangeElements,
       pause: () => hooks.pause(),
+      moved: () => hooks.moved?.(0),
     });
   }
 
@@ -228,30 +228,30 @@ export class SliceWorker {
     const [only] = ranges;
     // A single range keeps its buffers from round to round.
     const single = ranges.length === 1 && only !== undefined ? this.#range(task, only, sink, {}) : undefined;
-    let step: Step = method.begin(task);
-    let rounds = 0;
-    while ("request" in step) {
-      let folded: PlainData = null;
-      for (const [k, range] of ranges.entries()) {
-        const mark = this.#engine.mark();
-        const context = single ?? this.#range(task, range, undefined, { part: k });
-        context.check = context.check && rounds === 0;
-        const summary = await method.survey(context, step.request);
-        folded = k === 0 ? summary : resultOf(method.fold(folded, summary));
-        if (single === undefined) this.#engine.release(mark);
-        await this.#hooks.pause();
-      }
-      step = resultOf(stepsOf<Step>(method.settle(task, step.request, folded)));
-      rounds++;
-    }
-    for (const [part, range] of ranges.entries()) {
+    const inRange = async <T>(part: number, into: Sink | undefined, use: (context: RangeWork) => Promise<T>) => {
       const mark = this.#engine.mark();
-      const context = single ?? this.#range(task, range, sink, { part });
-      context.check = context.check && rounds === 0;
-      await method.merge(context, step.verdict);
+      const range = ranges[part];
+      if (range === undefined) throw new Error(`${task.name} has no range ${part}`);
+      const result = await use(single ?? this.#range(task, range, into, { part }));
       if (single === undefined) this.#engine.release(mark);
+      return result;
+    };
+    const rounds = new Rounds(method, task, ranges.length);
+    const survey = (part: number) =>
+      inRange(part, undefined, async (context) => {
+        context.check = context.check && rounds.firstRound;
+        const summary = await method.survey(context, rounds.request);
+        await this.#hooks.pause();
+        return summary;
+      });
+    const { verdict, warnings = [] } = await rounds.run(survey, () => this.#hooks.moved?.(0));
+    for (const part of ranges.keys()) {
+      await inRange(part, sink, (context) => {
+        context.check = context.check && rounds.round === 0;
+        return method.merge(context, verdict);
+      });
     }
-    return step.warnings ?? [];
+    return warnings;
   }
 
   #rangesOf(task: TensorTask): [firstElement: number, elementCount: number][] {

@@ -1,16 +1,8 @@
-import { type MethodDefinition, methodNamed, type Steps, stepsOf } from "../../merge/methods/index.ts";
-import {
-  geometryOfTask,
-  type PlainData,
-  type Plan,
-  type SlicePart,
-  type Step,
-  type TensorTask,
-  type UnitId,
-} from "../../merge/work/index.ts";
+import { type MethodDefinition, methodNamed, Rounds, type Steps, stepsOf } from "../../merge/methods/index.ts";
+import { geometryOfTask, type PlainData, type Plan, type SlicePart, type UnitId } from "../../merge/work/index.ts";
 
 /** What the coordinator does of a method: it reads no tensor. */
-export type Rounds = Pick<MethodDefinition, "begin" | "readSummary" | "fold" | "settle">;
+export type MethodRounds = Pick<MethodDefinition, "begin" | "readSummary" | "fold" | "settle">;
 
 /** A range of a cut tensor that one worker surveys: neighbouring parts. */
 export interface SurveyRange {
@@ -20,80 +12,43 @@ export interface SurveyRange {
   readonly parts: readonly SlicePart[];
 }
 
-/**
- * The rounds of one cut tensor: what is asked now, and what has been answered. Folding is in range order, whatever comes first: what
- * came before its turn is kept, the rest is folded as it comes.
- */
-export class TensorRounds {
-  readonly task: TensorTask;
+/** The rounds of one cut tensor, its ranges as units. */
+export class TensorRounds extends Rounds {
   /** Of the task in the plan. */
   readonly index: number;
-  readonly #parts: readonly SlicePart[];
-  readonly #rangeElements: number;
-  readonly #method: Rounds;
-  #step: Step;
-  #round = 0;
+  readonly #groups: readonly (readonly SlicePart[])[];
+  readonly #method: MethodRounds;
   #ranges: readonly SurveyRange[] = [];
   #rangeOf: ReadonlyMap<UnitId, SurveyRange> = new Map();
-  /** Of ranges that came before their turn; `taken` is called when that has come, or never will. */
-  readonly #waiting = new Map<UnitId, { readonly summary: PlainData; readonly taken: () => void }>();
-  /** All ranges before this one are folded, or are being. */
-  #next = 0;
-  #folded: PlainData | undefined;
-  #steps: Steps<PlainData> | undefined;
-  #settling: Steps<Step> | undefined;
 
   /** `method`: by default the task's. */
-  constructor(plan: Plan, index: number, rangeElements: number, method?: Rounds) {
+  constructor(plan: Plan, index: number, rangeElements: number, method?: MethodRounds) {
     const task = plan.tasks[index];
     if (task === undefined) throw new Error(`the plan has no task ${index}`);
-    this.task = task;
+    const rounds = method ?? methodNamed(task.method);
+    const groups = groupsOf(partsOf(plan).get(index) ?? [], rangeElements);
+    super(rounds, task, groups.length);
     this.index = index;
-    this.#parts = partsOf(plan).get(index) ?? [];
-    this.#rangeElements = rangeElements;
-    this.#method = method ?? methodNamed(task.method);
-    this.#step = this.#method.begin(task);
+    this.#groups = groups;
+    this.#method = rounds;
   }
 
-  /** The verdict, where no (more) survey is needed. */
-  get step(): Step {
-    return this.#step;
-  }
-
-  get firstRound(): boolean {
-    return this.#round === 1;
-  }
-
-  /** What is asked now. */
-  get request(): PlainData {
-    if ("request" in this.#step) return this.#step.request;
-    throw new Error(`nothing is asked of ${this.task.name}: its rounds are over`);
-  }
-
-  /** Begins the next round. Ranges hold as many whole parts as `rangeElements` allows, one at least. */
-  beginRound(): readonly SurveyRange[] {
-    this.#round++;
-    for (const { taken } of this.#waiting.values()) taken();
-    this.#waiting.clear();
-    this.#next = 0;
-    this.#folded = undefined;
-    this.#steps = undefined;
-    const groups: SlicePart[][] = [];
-    let elements = 0;
-    for (const part of this.#parts) {
-      const group = groups.at(-1);
-      if (group !== undefined && elements + part.elementCount <= this.#rangeElements) {
-        group.push(part);
-        elements += part.elementCount;
-      } else {
-        groups.push([part]);
-        elements = part.elementCount;
-      }
-    }
-    this.#ranges = groups.map((parts, k) => {
-      return { unit: `survey-${this.index}-${this.#round}-${k}` as UnitId, index: k, parts };
+  override begin(): void {
+    super.begin();
+    this.#ranges = this.#groups.map((parts, k) => {
+      return { unit: `survey-${this.index}-${this.round}-${k}` as UnitId, index: k, parts };
     });
     this.#rangeOf = new Map(this.#ranges.map((range) => [range.unit, range]));
+  }
+
+  /** Begins the next round. */
+  beginRound(): readonly SurveyRange[] {
+    this.begin();
+    return this.#ranges;
+  }
+
+  /** Of the round under way. */
+  get ranges(): readonly SurveyRange[] {
     return this.#ranges;
   }
 
@@ -117,57 +72,32 @@ export class TensorRounds {
 
   /** Before it none can be folded; undefined: all are, or are being. */
   get due(): UnitId | undefined {
-    return this.#ranges[this.#next]?.unit;
+    return this.dueRange === undefined ? undefined : this.#ranges[this.dueRange]?.unit;
   }
 
   /** Safe to repeat. What is of another round is passed over. `taken`: called when its turn has come, or never will. */
   keep(unit: UnitId, summary: PlainData, taken: () => void = () => {}): void {
-    const at = this.#rangeOf.get(unit)?.index ?? -1;
-    this.#waiting.get(unit)?.taken();
-    if (at >= this.#next) this.#waiting.set(unit, { summary, taken });
-    else taken();
+    const range = this.#rangeOf.get(unit);
+    if (range === undefined) taken();
+    else this.take(range.index, summary, taken);
   }
+}
 
-  /** Folds what can be folded now, in steps of some milliseconds: true after a step, false when nothing is left to be done. */
-  foldStep(): boolean {
-    for (;;) {
-      const step = this.#steps?.next();
-      if (step?.done === false) return true;
-      if (step !== undefined) this.#folded = step.value;
-      this.#steps = undefined;
-      const unit = this.due;
-      const kept = unit === undefined ? undefined : this.#waiting.get(unit);
-      if (unit === undefined || kept === undefined) return false;
-      this.#waiting.delete(unit);
-      this.#next++;
-      if (this.#folded === undefined) this.#folded = kept.summary;
-      else this.#steps = this.#method.fold(this.#folded, kept.summary);
-      kept.taken();
+/** Ranges hold as many whole parts as `rangeElements` allows, one at least. */
+function groupsOf(parts: readonly SlicePart[], rangeElements: number): readonly (readonly SlicePart[])[] {
+  const groups: SlicePart[][] = [];
+  let elements = 0;
+  for (const part of parts) {
+    const group = groups.at(-1);
+    if (group !== undefined && elements + part.elementCount <= rangeElements) {
+      group.push(part);
+      elements += part.elementCount;
+    } else {
+      groups.push([part]);
+      elements = part.elementCount;
     }
   }
-
-  /** All ranges are in and folded, or are folded now. Settles in steps: true after one, false once `step` is what follows. */
-  settleStep(): boolean {
-    if (this.#settling === undefined) {
-      while (this.foldStep());
-      if (this.due !== undefined) throw new Error(`${this.due} was settled before it was surveyed`);
-      const whole = this.#folded;
-      if (whole === undefined) throw new Error(`${this.task.name} was settled before it was surveyed`);
-      this.#folded = undefined;
-      this.#settling = stepsOf<Step>(this.#method.settle(this.task, this.request, whole));
-    }
-    const { done, value } = this.#settling.next();
-    if (done !== true) return true;
-    this.#settling = undefined;
-    this.#step = value;
-    return false;
-  }
-
-  /** All steps at once. */
-  settle(): Step {
-    while (this.settleStep());
-    return this.#step;
-  }
+  return groups;
 }
 
 const partsOfPlans = new WeakMap<Plan, ReadonlyMap<number, readonly SlicePart[]>>();

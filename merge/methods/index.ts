@@ -26,6 +26,7 @@ export {
 } from "./definition.ts";
 export { type MethodCode, MethodError } from "./errors.ts";
 export type { Chunk, RangeContext } from "./range.ts";
+export { Rounds } from "./rounds.ts";
 export type { SurveyedRange } from "./summary-forms.ts";
 
 /** Every method that a family exports is a method of the tool: a new one is listed, validated and documented by being written. */

@@ -136,7 +136,7 @@ test("what comes before its turn waits; nothing is folded twice; what is missing
   keep(0, "a");
   keep(0, "late");
   expect(folded).toEqual(["a+b", "ab+c"]);
-  expect(() => rounds.settle()).toThrow("survey-0-1-3 was settled before it was surveyed");
+  expect(() => rounds.settle()).toThrow("t was settled before its range 3 was surveyed");
   keep(3, "d");
   expect(rounds.settle()).toEqual({ verdict: "abcd" });
 });
