@@ -70,6 +70,7 @@ export {
   towersNames,
 } from "./tied-weights.ts";
 export {
+  ADDED_TOKENS_NAME,
   type AddedToken,
   CHAT_TEMPLATE_NAME,
   type JsonObject,

@@ -107,7 +107,7 @@ export class TokenizerReader {
     return { tokenizer, config, specialTokensMap: await this.#maybeObject(checkpoint, SPECIAL_TOKENS_NAME, label) };
   }
 
-  /** The tokens in files for slow tokenizers, by the files' names, each as a tokenizer that has these tokens and is good for comparing only. */
+  /** The tokens in files for slow tokenizers, and what their settings add, by the files' names, each as a tokenizer that has these tokens and is good for comparing only. */
   async slowVocabularies(
     checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars">,
     label: string,
@@ -118,11 +118,19 @@ export class TokenizerReader {
       const key = `${name} ${sha256Hex(bytes)}`;
       const known = this.#known.get(key);
       const normal = known === undefined ? maybeSlowVocabulary(name, bytes) : undefined;
-      const tokenizer = known ?? (normal && { kind: "WordLevel" as const, json: {}, normal, added: [] });
+      const tokenizer = known ?? (normal && wordsOf(normal));
       if (tokenizer === undefined) continue;
       this.#known.set(key, tokenizer);
       found.set(name, tokenizer);
     }
+    const settings = await this.objects(checkpoint, label, (name) => name === TOKENIZER_CONFIG_NAME);
+    const decoder = settings.get(TOKENIZER_CONFIG_NAME)?.added_tokens_decoder;
+    const added = new Map(
+      fromDecoder(isObject(decoder) ? decoder : {}).flatMap(([content, id]) =>
+        typeof content === "string" ? [[content, Number(id)] as const] : [],
+      ),
+    );
+    if (added.size > 0) found.set(TOKENIZER_CONFIG_NAME, wordsOf(added));
     return found;
   }
 
@@ -288,6 +296,10 @@ function addedBeside(
       known.add(content);
       return addedTokens([{ ...properties, content, id: next++ }], label);
     });
+}
+
+function wordsOf(normal: Tokenizer["normal"]): Tokenizer {
+  return { kind: "WordLevel", json: {}, normal, added: [] };
 }
 
 function fromDecoder(decoder: JsonObject): [unknown, unknown, JsonObject][] {

@@ -1,11 +1,11 @@
-import { type Checkpoint, isCode } from "../checkpoint/index.ts";
+import { type Checkpoint, companionKind, isCode } from "../checkpoint/index.ts";
 import type { Binding, Fault, Recipe, RecipeInput } from "../recipe/index.ts";
 
 /** What is worth a word of the files beside the weights of the model whose folder the output takes after. */
 export function besideWarnings(
   { fileName, methodPlace }: Pick<Recipe, "fileName" | "methodPlace">,
   inputs: readonly Pick<RecipeInput, "label" | "checkpoint" | "adapter">[],
-  binding: Pick<Binding, "definingInput">,
+  binding: Pick<Binding, "definingInput" | "tokenizerOf" | "tokenizer">,
 ): readonly Fault[] {
   const defining = inputs[binding.definingInput];
   if (defining === undefined) return [];
@@ -21,6 +21,10 @@ export function besideWarnings(
   const [file, ...shards] = isBare ? [] : checkpoint.files.map(({ name }) => name);
   const named = file !== undefined && shards.length === 0 && isOfOwnName(file) ? file : undefined;
   const code = companions.filter(isCode);
+  const hasTokenizer = ({ checkpoint: { companions: names } }: Pick<RecipeInput, "checkpoint">) =>
+    names.some((name) => companionKind(name) === "slow-tokenizer" || name === "tokenizer.json");
+  const copied = inputs[binding.tokenizerOf] ?? defining;
+  const spelled = binding.tokenizer || hasTokenizer(copied) ? undefined : inputs.find(hasTokenizer);
   const weights = inputs.length > 1 ? companions.filter(isWeights) : [];
   return [
     ...(isBare && configured !== undefined
@@ -32,6 +36,15 @@ export function besideWarnings(
           ),
         ]
       : []),
+    ...(spelled === undefined
+      ? []
+      : [
+          warning(
+            "recipe/files-left-behind",
+            `it has no tokenizer, and the output neither: "${spelled.label}" has one`,
+            `Name a model with a tokenizer as base_model, or first, or copy that of "${spelled.label}" if it fits.`,
+          ),
+        ]),
     ...(named === undefined
       ? []
       : [

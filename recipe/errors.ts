@@ -165,8 +165,9 @@ export const recipeCodes = {
   },
   "recipe/vocabulary-mismatch": {
     means:
-      "Without a tokenizer key, one id names different tokens in two models: their rows would be mixed. As a warning: one of the models has a row and no token for the id of a token of the output, or keeps the token in reserve, and the other has given it a name.",
-    advice: "`tokenizer_source: union`, or `--allow-vocabulary-mismatch`.",
+      "Without a tokenizer key, one id names different tokens in two models: their rows would be mixed. As a warning: one of the models has a row and no token for the id of a token of the output, has tokens that the model lacks whose tokenizer the output has, or keeps the token in reserve, and the other has given it a name.",
+    advice:
+      "`tokenizer_source: union`, which keeps the tokens of all models. `--allow-vocabulary-mismatch` merges rows as they stand.",
   },
   "recipe/vocabulary-not-compared": {
     means:
@@ -224,7 +225,7 @@ export const recipeCodes = {
   // what lies beside the weights
   "recipe/files-left-behind": {
     means:
-      "Files or folders beside the weights of the base, or first model, are not carried along, as no loader is known to need them; or code that `auto_map` names is not there; or that model has no config.json though others have one, or its weights are called otherwise than the output's.",
+      "Files or folders beside the weights of the base, or first model, are not carried along, as no loader is known to need them; or code that `auto_map` names is not there; or that model has no config.json, or no tokenizer, though others have one, or its weights are called otherwise than the output's.",
     advice: "Copy into the output what it needs to be loaded.",
   },
   "recipe/code-carried": {

@@ -1,5 +1,18 @@
-import { isAfterLayers, isEmbeddingLike, type TensorEntry } from "../checkpoint/index.ts";
-import { isReserved, mismatchOf, type TokenDifference, Vocabularies, type Vocabulary } from "../tokenizer/index.ts";
+import {
+  ADDED_TOKENS_NAME,
+  isAfterLayers,
+  isEmbeddingLike,
+  type TensorEntry,
+  TOKENIZER_CONFIG_NAME,
+} from "../checkpoint/index.ts";
+import {
+  isReserved,
+  mismatchOf,
+  type NamedId,
+  type TokenDifference,
+  Vocabularies,
+  type Vocabulary,
+} from "../tokenizer/index.ts";
 import type { Findings } from "./findings.ts";
 import type { LayerSource, RecipeInput } from "./recipe.ts";
 import { maybeVocabulary, tokenCount } from "./token-binder.ts";
@@ -15,6 +28,9 @@ export interface VocabularyOptions {
 
 /** So large a share of tokens in common, or shifted alike, is no chance. */
 const MOST = 0.8;
+
+/** Files that hold only what is added to another file's tokens. */
+const addedNames: ReadonlySet<string> = new Set([ADDED_TOKENS_NAME, TOKENIZER_CONFIG_NAME]);
 
 interface Source {
   readonly source: LayerSource;
@@ -56,9 +72,9 @@ export class VocabularyCheck {
     const [source] = sources;
     const definingAt = sources.findIndex(({ inputIndex }) => inputIndex === this.#definingInput);
     const before: RecipeInput[] = [];
-    // The model that gives the tokenizer counts as one that is merged.
-    const all =
-      definingAt >= 0 || source === undefined ? sources : [{ ...source, inputIndex: this.#definingInput }, ...sources];
+    // The model that gives the tokenizer counts as one that is merged, and the others are compared with it.
+    const given = sources[definingAt] ?? (source && { ...source, inputIndex: this.#definingInput });
+    const all = given === undefined ? sources : [given, ...sources.filter((_, k) => k !== definingAt)];
     const names = new Map<number, { readonly token: string; readonly model: RecipeInput }>();
     for (const { source, inputIndex } of all) {
       const input = this.#inputs[inputIndex];
@@ -76,8 +92,11 @@ export class VocabularyCheck {
       this.#reportRenamed(renamed, [first, input], source);
       // Files of slow tokenizers hold no tokens that were added.
       const isOfFast = first.tokenizer !== undefined && input.tokenizer !== undefined;
-      if (isOfFast && first === this.#inputs[this.#definingInput])
-        this.#reportUnnamed(mismatches[0]?.unnamed ?? [], [first, input], source);
+      if (first === this.#inputs[this.#definingInput]) {
+        if (isOfFast) this.#reportUnnamed(mismatches[0]?.unnamed ?? [], [first, input], source);
+        const foreign = isOfFast ? (mismatches[0]?.foreign ?? []) : this.#foreignOfSlow(first, input, rows);
+        this.#reportForeign(foreign, [first, input], source);
+      }
       for (const { id, tokens } of renamed) {
         // What two models have taken from one reserve for uses of their own are rows of different tokens again.
         const token = tokens.find((one) => !isReserved(one)) ?? tokens[1];
@@ -121,6 +140,7 @@ export class VocabularyCheck {
 
   #namedPairs(a: RecipeInput, b: RecipeInput): (readonly [Vocabulary, Vocabulary])[] {
     const names = new Set([...(a.slowVocabularies?.keys() ?? []), ...(b.slowVocabularies?.keys() ?? [])]);
+    names.delete(TOKENIZER_CONFIG_NAME);
     return [...names].flatMap((name) => {
       const [one, other] = [a, b].map((input) => {
         const slow = input.slowVocabularies?.get(name);
@@ -148,11 +168,23 @@ export class VocabularyCheck {
   #files(input: RecipeInput): (readonly [file: string, vocabulary: Vocabulary])[] {
     const fast = maybeVocabulary(input, this.#known);
     const count = tokenCount(input.checkpoint);
-    const slow = [...(input.slowVocabularies ?? [])].filter(([name]) => name !== "added_tokens.json");
+    const slow = [...(input.slowVocabularies ?? [])].filter(([name]) => !addedNames.has(name));
     return [
       ...(fast === undefined ? [] : [["tokenizer.json", fast] as const]),
       ...slow.map(([name, tokenizer]) => [name, this.#known.of(tokenizer, count)] as const),
     ];
+  }
+
+  /** What of a model's tokens another has neither by name nor by id, where they stand in several files. */
+  #foreignOfSlow(first: RecipeInput, input: RecipeInput, rows: number): NamedId[] {
+    const [known, own] = [first, input].map((model) => [
+      ...(maybeVocabulary(model, this.#known)?.ids ?? []),
+      ...[...(model.slowVocabularies?.values() ?? [])].flatMap(({ normal }) => [...normal]),
+    ]);
+    const [names, taken] = [new Set(known?.map(([token]) => token)), new Set(known?.map(([, id]) => id))];
+    return [...new Map(own)].flatMap(([token, id]) =>
+      id >= rows || names.has(token) || taken.has(id) || isReserved(token) ? [] : [{ id, token }],
+    );
   }
 
   #reportUnread({ label, tokenizerFault }: RecipeInput, { place }: LayerSource): void {
@@ -226,7 +258,7 @@ export class VocabularyCheck {
 
   /** Tokens of the output for which a model has rows that nobody trained. */
   #reportUnnamed(
-    unnamed: readonly { readonly id: number; readonly token: string }[],
+    unnamed: readonly NamedId[],
     [defining, { label }]: readonly [RecipeInput, RecipeInput],
     { place }: LayerSource,
   ): void {
@@ -236,6 +268,23 @@ export class VocabularyCheck {
     const message = `"${label}" has a row and no token for the id ${first.id}, "${first.token}" of "${defining.label}"${more}: padding is merged with the rows of tokens`;
     const hint = "tokenizer_source: base, or union, takes these rows from the models that have the tokens.";
     this.#findings.repeated("warning", `${label} unnamed`, "recipe/vocabulary-mismatch", place, message, hint);
+  }
+
+  /** Tokens of a model at whose ids the output has rows, and no tokens. */
+  #reportForeign(
+    foreign: readonly NamedId[],
+    [defining, { label }]: readonly [RecipeInput, RecipeInput],
+    { place }: LayerSource,
+  ): void {
+    const [first] = foreign;
+    if (first === undefined) return;
+    const shown = foreign.slice(0, 3).map(({ id, token }) => `"${token}" (${id})`);
+    const more = foreign.length > shown.length ? ` and ${foreign.length - shown.length} more` : "";
+    const what = foreign.length === 1 ? "a token" : `${foreign.length} tokens`;
+    const without = foreign.length === 1 ? "it: its row is" : "them: their rows are";
+    const message = `"${label}" has ${what} that "${defining.label}" lacks: ${shown.join(", ")}${more}. The output has the tokenizer of "${defining.label}", without ${without} of no use`;
+    const hint = `tokenizer_source: union keeps the tokens of all models; with the path of "${label}" the output has those of that model.`;
+    this.#findings.repeated("warning", `${label} foreign`, "recipe/vocabulary-mismatch", place, message, hint);
   }
 
   /** Embeddings of one tensor that have different numbers of rows. */

@@ -11,6 +11,7 @@ export { rolesOf, type TokenIdChange, type TokenIds, tokenIdChanges } from "./to
 export {
   isReserved,
   mismatchOf,
+  type NamedId,
   type TokenDifference,
   Vocabularies,
   type Vocabulary,

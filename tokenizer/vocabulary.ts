@@ -65,7 +65,14 @@ export interface VocabularyMismatch {
   /** One keeps the id in reserve, and the other has given it a name: the rows are of one token, trained in one of the two. */
   readonly renamed: readonly TokenDifference[];
   /** Tokens of the first at whose ids the second has rows, and no token: those of padding. */
-  readonly unnamed: readonly { readonly id: number; readonly token: string }[];
+  readonly unnamed: readonly NamedId[];
+  /** The other way round: tokens that only the second has. */
+  readonly foreign: readonly NamedId[];
+}
+
+export interface NamedId {
+  readonly id: number;
+  readonly token: string;
 }
 
 /** `<|reserved_special_token_3|>`, `<unused99>`, `[unused0]`, `<|placeholder1|>`, `<|dummy_5|>`, `<|extra_0|>`, `[control_8]`, `<SPECIAL_36>`. */
@@ -78,17 +85,20 @@ export function isReserved(token: string): boolean {
 
 export function mismatchOf(a: Vocabulary, b: Vocabulary, rows: number): VocabularyMismatch {
   const [different, renamed]: [TokenDifference[], TokenDifference[]] = [[], []];
-  const unnamed: { id: number; token: string }[] = [];
-  const end = a === b ? 0 : Math.min(rows, a.tokens.length);
+  const [unnamed, foreign]: [NamedId[], NamedId[]] = [[], []];
+  const end = a === b ? 0 : Math.min(rows, Math.max(a.tokens.length, b.tokens.length));
   for (let id = 0; id < end; id++) {
     const [ofA, ofB] = [a.tokens[id], b.tokens[id]];
-    if (ofA !== undefined && ofB === undefined && !isReserved(ofA) && !b.ids.has(ofA)) unnamed.push({ id, token: ofA });
+    // A token that stands twice has the row of its second id.
+    if (ofB === undefined && ofA !== undefined && !isReserved(ofA) && a.ids.get(ofA) === id)
+      unnamed.push({ id, token: ofA });
+    if (ofA === undefined && ofB !== undefined && !isReserved(ofB) && !a.ids.has(ofB)) foreign.push({ id, token: ofB });
     if (ofA === ofB || ofA === undefined || ofB === undefined) continue;
     // A name that the other has elsewhere was moved, not given.
     const isRenamed = (isReserved(ofA) || isReserved(ofB)) && !a.ids.has(ofB) && !b.ids.has(ofA);
     (isRenamed ? renamed : different).push({ id, tokens: [ofA, ofB] });
   }
-  return { different, renamed, unnamed };
+  return { different, renamed, unnamed, foreign };
 }
 
 /** How the ids of two vocabularies lie to each other. */

@@ -101,3 +101,42 @@ test("a model whose files cannot be compared with the others' does not keep thes
   await expect(said({ a, b }, c)).rejects.toThrow(/"x" in "b" and "y" in "c"/);
   await expect(said({ a, b })).resolves.toMatchObject({ outcome: { outcome: "done" } });
 });
+
+test.each<[Files, Files, RegExp | undefined]>([
+  [
+    { "vocab.txt": lines("x") },
+    { "vocab.txt": lines("x"), "added_tokens.json": '{"<y>": 1}' },
+    /"b" has a token .* "<y>" \(1\)/,
+  ],
+  [
+    { "vocab.json": ids("x") },
+    { "tokenizer.json": fast("x", "<y>", "<z>") },
+    /"b" has 2 tokens .* "<y>" \(1\), "<z>" \(2\)\./,
+  ],
+  [
+    { "vocab.json": ids("x", "y"), "added_tokens.json": '{"<z>": 2}' },
+    { "tokenizer.json": fast("x", "y", "<z>") },
+    undefined,
+  ],
+  [
+    { "vocab.json": ids("x", "y"), "tokenizer_config.json": '{"added_tokens_decoder": {"2": {"content": "<z>"}}}' },
+    { "tokenizer.json": fast("x", "y", "<z>") },
+    undefined,
+  ],
+])("tokens that only the second has are told where they stand in several files: %j, %j", async (a, b, warning) => {
+  const { planFindings } = await said({ a, b });
+  const found = planFindings.filter(({ code }) => code === "recipe/vocabulary-mismatch");
+  expect(found.filter(({ message }) => message.startsWith('"b"')).map(({ message }) => message)).toEqual(
+    warning === undefined ? [] : [expect.stringMatching(warning)],
+  );
+});
+
+test("a first model without a tokenizer, beside one that has one, is told", async () => {
+  for (const tokenizer of [{ "tokenizer.json": fast("x") }, { "spiece.model": pieces("x") }]) {
+    const { planFindings } = await said({ a: {}, b: tokenizer });
+    expect(planFindings.map(({ code, message }) => [code, message])).toEqual([
+      ["recipe/files-left-behind", '"a": it has no tokenizer, and the output neither: "b" has one'],
+    ]);
+    expect((await said({ a: tokenizer, b: {} })).planFindings).toEqual([]);
+  }
+});

@@ -339,11 +339,43 @@ test("rows of padding that are merged with those of tokens are told, where the o
   expect(summaryOf(warnings)).toEqual([
     'vocabulary-mismatch 3:25 "base" has a row and no token for the id 2, "<|im_start|>" of "chat": padding is merged with the rows of tokens (and 1 more tensor)',
   ]);
-  expect(bind(linear("base", "chat"), models).warnings).toEqual([]);
+  const based = `merge_method: task_arithmetic\nbase_model: chat\nmodels: [{model: base}, {model: chat}]\nparameters: {weight: 1}\n`;
+  expect(summaryOf(bind(based, models).warnings)[0]).toMatch(/^vocabulary-mismatch 3:10 "base" has a row and no token/);
   expect(bind(`${linear("chat", "base")}tokenizer_source: base`, models).warnings).toEqual([]);
   expect(
     bind(linear("chat", "kept"), { ...models, chat: fourRows(kept), kept: fourRows(bpe(["a", "b"])) }).warnings,
   ).toEqual([]);
+});
+
+test("tokens that only another model than the output's has are told with their number and ids", () => {
+  const chat = bpe(
+    ["a", "b"],
+    [],
+    ["<|im_start|>", "<|im_end|>", "<|tool|>", "<|think|>", "<|unused_6|>"].map((token, k) => [token, 2 + k]),
+  );
+  const models = Object.fromEntries(
+    Object.entries({ base: bpe(["a", "b"]), chat, one: bpe(["a", "b"], [], [["<|im_start|>", 2]]) }).map(
+      ([name, tokenizer]) => [name, { tokenizer, checkpoint: rowed(8) }],
+    ),
+  );
+  const told = (text: string) => summaryOf(bind(text, models).warnings);
+  const without = 'The output has the tokenizer of "base", without';
+  const four = `vocabulary-mismatch 3:25 "chat" has 4 tokens that "base" lacks: "<|im_start|>" (2), "<|im_end|>" (3), "<|tool|>" (4) and 1 more. ${without} them: their rows are of no use (and 1 more tensor)`;
+  expect(told(linear("base", "chat"))).toEqual([four]);
+  const first = `merge_method: task_arithmetic\nbase_model: base\nmodels: [{model: chat}, {model: base}]\nparameters: {weight: 1}\n`;
+  expect(told(first)).toEqual([four.replace("3:25", "3:10")]);
+  expect(told(linear("base", "one"))).toEqual([
+    `vocabulary-mismatch 3:25 "one" has a token that "base" lacks: "<|im_start|>" (2). ${without} it: its row is of no use (and 1 more tensor)`,
+  ]);
+  for (const source of ["union", "base", "chat"])
+    expect(told(`${linear("base", "chat")}tokenizer_source: ${source}\n`)).toEqual([]);
+});
+
+test("a token that another model has elsewhere, in a row of padding, is told", () => {
+  const at = (id: number) => ({ tokenizer: bpe(["a", "b"], [], [["<x>", id]]), checkpoint: rowed(8) });
+  expect(summaryOf(bind(linear("one", "two"), { one: at(3), two: at(5) }).warnings)).toEqual([
+    'vocabulary-mismatch 3:24 "two" has a row and no token for the id 3, "<x>" of "one": padding is merged with the rows of tokens (and 1 more tensor)',
+  ]);
 });
 
 test("one reserve that two fine-tunes use for different tokens, and a name that was moved, are no renaming", () => {

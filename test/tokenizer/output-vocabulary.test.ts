@@ -95,14 +95,22 @@ test("equal tokenizers of equal size are one vocabulary; an id that only one use
     9,
   );
   const [b, c] = [1, 2].map((id) => expect.objectContaining({ id }));
-  expect(mismatchOf(known.of(tokenizer, 3), other, 9)).toEqual({ different: [b, c], renamed: [], unnamed: [] });
-  expect(mismatchOf(known.of(tokenizer, 3), other, 1)).toEqual({ different: [], renamed: [], unnamed: [] });
+  expect(mismatchOf(known.of(tokenizer, 3), other, 9)).toEqual({
+    ...{ different: [b, c], renamed: [], unnamed: [] },
+    foreign: [{ id: 4, token: "<t>" }],
+  });
+  expect(mismatchOf(known.of(tokenizer, 3), other, 1)).toEqual({
+    ...{ different: [], renamed: [], unnamed: [], foreign: [] },
+  });
   expect(mismatchOf(other, known.of(tokenizer, 1), 9).unnamed).toEqual([
     { id: 1, token: "B" },
     { id: 2, token: "<s>" },
     { id: 4, token: "<t>" },
   ]);
-  expect(mismatchOf(known.of(tokenizer, 1), other, 9)).toEqual({ different: [], renamed: [], unnamed: [] });
+  expect(mismatchOf(known.of(tokenizer, 1), other, 9)).toEqual({
+    ...{ different: [], renamed: [], unnamed: [] },
+    foreign: [b, c, { id: 4, token: "<t>" }],
+  });
 });
 
 test.each([
