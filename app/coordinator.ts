@@ -14,6 +14,7 @@ import {
 import { checkStreams, connectNats, serverOf } from "../coordinator/nats/index.ts";
 import { openFileQueue, openNatsQueue } from "../coordinator/queue/index.ts";
 import { failureFrom, sealRanges } from "../merge/work/index.ts";
+import type { OptionValues } from "../options/index.ts";
 import { hashRanges } from "../output/index.ts";
 import { SURVEY_ELEMENTS } from "../plan/index.ts";
 import { EnrollmentService, JobsService } from "../proto/index.ts";
@@ -46,15 +47,18 @@ import { type Listened, notListening, openListen } from "./open-peer.ts";
 import type { EnrollingSettings, NatsSettings, TrustSettings } from "./settings.ts";
 import { toolVersion } from "./version.ts";
 
-export interface CoordinatorSettings extends TrustSettings, EnrollingSettings, NatsSettings {
+/** Of the options of a merge, the share of slices that are computed twice is that of jobs which do not say. */
+export interface CoordinatorSettings
+  extends OptionValues<"coordinator">,
+    TrustSettings,
+    EnrollingSettings,
+    NatsSettings {
   /** HOST:PORT; port 0 takes one that is free. */
   readonly listen: string;
   /** Folder of what must be kept from one run to the next; locked while one runs. */
   readonly state: string;
   /** NAME=FOLDER each: what jobs may read from and write to. */
   readonly root: readonly string[];
-  /** Share of slices that are computed twice, 0 to 1, where a job does not say. */
-  readonly audit: number;
   /** Milliseconds. */
   readonly lease: number;
   readonly ioTimeout: number;
@@ -64,10 +68,6 @@ export interface CoordinatorSettings extends TrustSettings, EnrollingSettings, N
   readonly jobs: number;
   /** Whether the services describe themselves. */
   readonly reflection: boolean;
-  /** A holder of locks that is known to have ended. */
-  readonly takeOver?: string | undefined;
-  /** Of jobs that do not say. */
-  readonly defaults: { readonly sliceBytes: number; readonly shardBytes: number };
 }
 
 /** What a coordinator tells whoever started it. */
@@ -191,7 +191,7 @@ export async function startCoordinator(
         definition: JobsService,
         handlers: jobsHandlers({
           ...{ coordinator, hub, roots, store, journals },
-          defaults: { ...settings.defaults, auditShare: settings.audit },
+          defaults: { auditShare: settings.auditShare },
           submitter: (call, action) => identities.submitter(call, action),
         }),
       },

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
 import { createEngine } from "../merge/engines/index.ts";
 import type { Failure } from "../merge/work/index.ts";
+import type { OptionValues } from "../options/index.ts";
 import { openStores, type Source } from "../storage/index.ts";
 import {
   checkListenAddress,
@@ -27,19 +28,15 @@ import { workerResourcesFor } from "./resources.ts";
 import type { JoiningSettings, TrustSettings } from "./settings.ts";
 import { toolVersion } from "./version.ts";
 
-export interface WorkerSettings extends TrustSettings, JoiningSettings {
+export interface WorkerSettings extends OptionValues<"worker">, TrustSettings, JoiningSettings {
   /** HOST:PORT of the coordinator. */
   readonly coordinator: string;
   /** With TLS the certificate says who it is; else this, or the host's name. */
   readonly name?: string | undefined;
   /** NAME=FOLDER or NAME=FOLDER:ro each: what the coordinator may name. */
   readonly root: readonly string[];
-  readonly threads?: number | undefined;
-  /** Bytes. */
-  readonly memory?: number | undefined;
   /** HOST:PORT where the coordinator fetches results. */
   readonly listen?: string | undefined;
-  readonly engine: string;
 }
 
 /** What a worker tells whoever started it. */
@@ -78,7 +75,7 @@ export async function startWorker(settings: WorkerSettings, ports: WorkerPorts):
     const roots = settings.root.map(parseMountedRoot);
     checkMountedRoots(roots);
     const name = await ownName(store, settings, trust);
-    const resources = workerResourcesFor({ threads: settings.threads, memoryBytes: settings.memory });
+    const resources = workerResourcesFor(settings);
     const engine = { name: settings.engine, maximumBytes: resources.engineMaximumBytes };
     const { kernelId } = await createEngine(engine.name, { maximumBytes: engine.maximumBytes });
     let worker: RemoteWorker | undefined;

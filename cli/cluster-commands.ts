@@ -1,10 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { engineNames } from "../merge/engines/index.ts";
 import { parseDuration, parseGrace } from "./commands/duration.ts";
-import { parseBytes, parseSeedText, parseThreads } from "./commands/merge-options.ts";
 import type { Io } from "./io.ts";
+import { withJson } from "./json-option.ts";
+import { withMergeOptions } from "./merge-options.ts";
 import { withNats } from "./nats-options.ts";
-import { takeOver } from "./take-over-option.ts";
 import { withEnrolling, withJoining, withTrust } from "./trust-options.ts";
 
 type Run<Options> = (args: readonly string[], options: Options, io: Io) => Promise<number>;
@@ -24,14 +23,6 @@ function gather(value: string, before: readonly string[]): readonly string[] {
   return [...before, value];
 }
 
-/** "1%", "0.01". */
-export function parseShare(text: string): number {
-  const [, digits = "", percent = ""] = /^\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)\s*$/.exec(text) ?? [];
-  const share = digits === "" ? Number.NaN : Number(digits) / (percent === "" ? 1 : 100);
-  if (share >= 0 && share <= 1) return share;
-  throw new InvalidArgumentError("Give a share, such as 1% or 0.01.");
-}
-
 function wholeNumber(least: number, most: number) {
   return (text: string): number => {
     const value = Number(text);
@@ -42,31 +33,23 @@ function wholeNumber(least: number, most: number) {
 
 /** Of a command that asks a coordinator; for so long it waits for one that does not answer. */
 function asking(command: Command, connectMs = 0): Command {
-  return withTrust(command)
+  return withJson(withTrust(command))
     .addOption(new Option("--coordinator <host:port>", "where the coordinator listens").env("DELTAWORKS_COORDINATOR"))
     .option(
       "--connect-timeout <time>",
       "how long a coordinator that does not answer is asked again; 0: it is asked once",
       parseGrace,
       connectMs,
-    )
-    .option("--json", "print events or results as JSON, one object a line", false);
+    );
 }
 
 /** The commands of several machines. */
 export function addClusterCommands(program: Command, runs: Runs): void {
-  withNats(withEnrolling(withTrust(program.command("coordinator"))))
+  withMergeOptions(withNats(withEnrolling(withTrust(program.command("coordinator")))), "coordinator")
     .description("take jobs and have workers on other machines compute them; after a crash the same command goes on")
     .option("--listen <host:port>", "where workers and people connect", "127.0.0.1:7410")
     .requiredOption("--state <dir>", "where the queue of jobs is kept")
     .option("--root <name=path>", "a folder that jobs may name; may be given again", gather, [])
-    .addOption(takeOver())
-    .option(
-      "--audit <share>",
-      "share of slices, surveys and shards that a second worker checks, such as 1%",
-      parseShare,
-      0,
-    )
     .option("--lease <time>", "how long work is lent without a sign of life", parseDuration, LEASE_MS_DEFAULT)
     .option("--io-timeout <time>", "how long one I/O call of a worker may take", parseDuration, IO_TIMEOUT_MS_DEFAULT)
     .option("--grace <time>", "after SIGTERM, time for slices in flight", parseDuration, GRACE_MS_DEFAULT)
@@ -80,7 +63,7 @@ export function addClusterCommands(program: Command, runs: Runs): void {
     )
     .action(runs(async () => (await import("./commands/coordinator.ts")).coordinatorCommand));
 
-  withJoining(withTrust(program.command("worker")))
+  withMergeOptions(withJoining(withTrust(program.command("worker"))), "worker")
     .description("compute slices for a coordinator, until it is told to end")
     .addOption(
       new Option("--coordinator <host:port>", "where the coordinator listens")
@@ -94,15 +77,8 @@ export function addClusterCommands(program: Command, runs: Runs): void {
       gather,
       [],
     )
-    .option("--threads <n>", "worker threads (default: all cores, at most 16)", parseThreads)
-    .option(
-      "--memory <bytes>",
-      "memory for the whole process (default: by its threads, at most half of the machine's)",
-      parseBytes,
-    )
     .option("--grace <duration>", "after SIGTERM, time to finish what has begun (default: 20s)", parseGrace, 20_000)
     .option("--listen <host:port>", "offer results here instead of sending them, where the output is out of reach")
-    .addOption(new Option("--engine <name>", "what computes").choices(engineNames).default(engineNames[0]))
     .option("--json", "log as JSON, one object a line", false)
     .addOption(
       new Option("--log-level <level>", "log to stderr from this level on")
@@ -111,28 +87,13 @@ export function addClusterCommands(program: Command, runs: Runs): void {
     )
     .action(runs(async () => (await import("./commands/worker.ts")).workerCommand));
 
-  asking(program.command("submit"), CONNECT_MS_DEFAULT)
+  withMergeOptions(asking(program.command("submit"), CONNECT_MS_DEFAULT), "submit")
     .description("have a coordinator merge models; shows the progress until the end")
     .argument("<recipe>", "mergekit recipe, YAML")
     .argument("<out>", "output directory: ROOT:PATH")
     .option("--name <name>", "name of the job (default: from the output's)")
     .option("--priority <n>", "0 to 4, higher goes first (default: 2)", wholeNumber(0, PRIORITY_MAX))
     .option("--no-wait", "do not wait for the end; print the name of the job")
-    .option("--random-seed <n>", "seed of random masks, 0 to 2^64 - 1", parseSeedText, "0")
-    .option("--slice-size <bytes>", "most output bytes of a slice, the unit of work", parseBytes)
-    .option("--shard-size <bytes>", "most bytes of an output file", parseBytes)
-    .option("--allow-nonfinite", "let NaN and infinity in inputs through", false)
-    .option("--allow-unknown-keys", "warn of unknown recipe keys instead of refusing them", false)
-    .option("--allow-vocabulary-mismatch", "merge models whose tokenizers give one id to different tokens", false)
-    .option("--cut-embeddings", "cut embeddings of different sizes to the rows that all models have", false)
-    .option("--overwrite", "replace the checkpoint that is in the output directory", false)
-    .option("--restart", "discard what an unfinished merge computed", false)
-    .option("--hash-inputs", "put the SHA-256 of every input file into the manifest", false)
-    .option(
-      "--audit <share>",
-      "share of slices, surveys and shards that a second worker checks, such as 1%",
-      parseShare,
-    )
     .option("--quiet", "print errors only", false)
     .action(runs(async () => (await import("./commands/submit.ts")).submitCommand));
 

@@ -2,22 +2,17 @@
 import { setFlagsFromString } from "node:v8";
 import { Command, CommanderError, Option } from "commander";
 import { toolVersion } from "../app/index.ts";
-import { engineNames } from "../merge/engines/index.ts";
+import { CodedError } from "../errors/index.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
 import { parseDays, parseDuration } from "./commands/duration.ts";
-import {
-  parseBytes,
-  parseSeedText,
-  parseThreads,
-  SHARD_BYTES_DEFAULT,
-  SLICE_BYTES_DEFAULT,
-} from "./commands/merge-options.ts";
 import type { RepairCommandOptions } from "./commands/repair.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
+import { withJson } from "./json-option.ts";
 import { endOnUnheardErrors } from "./last-net.ts";
+import { withMergeOptions } from "./merge-options.ts";
 import { addNatsCommands } from "./nats-commands.ts";
-import { takeOver } from "./take-over-option.ts";
+import { printFailure } from "./report-error.ts";
 import { withTrust } from "./trust-options.ts";
 
 // Planning makes many small objects and keeps few: V8's default would let 48 MB of them gather before it looks.
@@ -64,25 +59,6 @@ function unexpandedTilde(values: readonly unknown[]): string | undefined {
   return values.find((value): value is string => typeof value === "string" && /^(?:[\w.-]+[=:])?~(?:\/|$)/.test(value));
 }
 
-function withPlanning(command: Command): Command {
-  return command
-    .option("--random-seed <n>", "seed of random masks, 0 to 2^64 - 1", parseSeedText, "0")
-    .option("--slice-size <bytes>", "most output bytes of a slice, the unit of work", parseBytes, SLICE_BYTES_DEFAULT)
-    .option("--shard-size <bytes>", "most bytes of an output file", parseBytes, SHARD_BYTES_DEFAULT)
-    .option("--allow-nonfinite", "let NaN and infinity in inputs through", false)
-    .option("--allow-unknown-keys", "warn of unknown recipe keys instead of refusing them", false)
-    .option("--allow-vocabulary-mismatch", "merge models whose tokenizers give one id to different tokens", false)
-    .option("--cut-embeddings", "cut embeddings of different sizes to the rows that all models have", false)
-    .option("--models-root <dir>", "look for models here first")
-    .option("--threads <n>", "worker threads (default: all cores, at most 16)", parseThreads)
-    .option(
-      "--memory <bytes>",
-      "memory for the whole process (default: 1GiB, at most half of the machine's)",
-      parseBytes,
-    )
-    .option("--json", "print events or results as JSON, one object a line", false);
-}
-
 const program = new Command("deltaworks")
   .description("Merge language models: a mergekit recipe and safetensors checkpoints in, a verified checkpoint out.")
   .version(toolVersion)
@@ -95,21 +71,10 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-withPlanning(program.command("merge"))
+withJson(withMergeOptions(program.command("merge"), "merge"))
   .description("merge models; after a crash the same command goes on where it ended")
   .argument("<recipe>", "mergekit recipe, YAML")
   .argument("<out>", "output directory")
-  .addOption(new Option("--engine <name>", "what computes").choices(engineNames).default(engineNames[0]))
-  .option("--overwrite", "replace the checkpoint that is in the output directory", false)
-  .option("--restart", "discard what an unfinished merge computed", false)
-  .addOption(takeOver())
-  .option("--hash-inputs", "put the SHA-256 of every input file into the manifest", false)
-  .option(
-    "--keep <name>",
-    "of a file of several documents: write this one's result too, to OUT-NAME or, with NAME=DIR, to DIR",
-    (name: string, names: string[]) => [...names, name],
-    [],
-  )
   .option("--quiet", "print errors only", false)
   .addOption(
     new Option("--log-level <level>", "log to stderr from this level on")
@@ -118,21 +83,16 @@ withPlanning(program.command("merge"))
   )
   .action(runs(async () => (await import("./commands/merge.ts")).mergeCommand));
 
-withPlanning(program.command("sweep"))
+withJson(withMergeOptions(program.command("sweep"), "sweep"))
   .description("make many merges of the same models, reading each input byte once for all of them")
   .argument("<sweep>", "sweep, YAML: a recipe with placeholders and the values for them")
   .argument("[out]", "directory that takes an output directory for each merge")
-  .addOption(new Option("--engine <name>", "what computes").choices(engineNames).default(engineNames[0]))
-  .option("--overwrite", "replace the checkpoints that are in the output directories", false)
-  .option("--restart", "discard what unfinished merges computed", false)
-  .addOption(takeOver())
-  .option("--hash-inputs", "put the SHA-256 of every input file into the manifests", false)
   .option("--quiet", "print errors and the table only", false)
   .action(runs(async () => (await import("./commands/sweep.ts")).sweepCommand));
 addClusterCommands(program, runs);
 addNatsCommands(program, runs);
 
-withPlanning(program.command("plan"))
+withJson(withMergeOptions(program.command("plan"), "plan"))
   .description("show what a merge would do; reads headers only")
   .argument("<recipe>", "mergekit recipe, YAML")
   .option("--verbose", "show all notes", false)
@@ -158,12 +118,9 @@ program
   .option("--json", "print findings as JSON, one object a line", false)
   .action(runs(async () => (await import("./commands/verify.ts")).verifyCommand));
 
-program
-  .command("repair")
+withMergeOptions(program.command("repair"), "repair")
   .description("compute again what is damaged in an output, and only that")
   .argument("<out>", "output directory")
-  .option("--models-root <dir>", "look for the models here first")
-  .addOption(takeOver())
   .option("--quiet", "print only what is left damaged", false)
   .option("--json", "print events as JSON, one object a line", false)
   .action(
@@ -173,7 +130,7 @@ program
         import("../app/index.ts"),
         import("../storage/index.ts"),
       ]);
-      return (args, options: RepairCommandOptions & { readonly modelsRoot?: string }, to) => {
+      return (args, options: RepairCommandOptions, to) => {
         const { modelsRoot } = options;
         const store = openStores();
         const source = repairSource({
@@ -229,7 +186,6 @@ certs
   .requiredOption("--name <name>", "name of the machine or the person")
   .option("--hosts <list>", "names and addresses under which it is dialed, separated by commas")
   .option("--days <n>", "days for which it is valid", parseDays, 90)
-  .option("--overwrite", "replace the certificate that is there", false)
   .option("--json", "print the result as JSON", false)
   .action(runs(async () => (await import("./commands/certs.ts")).certsIssueCommand));
 
@@ -254,7 +210,12 @@ withTrust(token.command("create"))
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof CommanderError)) throw error;
-  // commander has said what is wrong; help and version end with 0.
-  process.exitCode = error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+  if (error instanceof CodedError) {
+    // A value that an option cannot have.
+    printFailure(io, error, process.argv.includes("--json"));
+    process.exitCode = exitCodes.usage;
+  } else if (error instanceof CommanderError) {
+    // commander has said what is wrong; help and version end with 0.
+    process.exitCode = error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+  } else throw error;
 }

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { parseBytes } from "./commands/merge-options.ts";
+import { maybeBytes } from "../options/index.ts";
 import type { Io } from "./io.ts";
 import { withNats } from "./nats-options.ts";
 
@@ -11,6 +11,12 @@ const JOURNAL_BYTES_DEFAULT = 4 * 2 ** 30;
 function parseReplicas(text: string): number {
   if (/^[1-5]$/.test(text)) return Number(text);
   throw new InvalidArgumentError("Give 1 to 5; 3 in a cluster of three.");
+}
+
+function parseBytes(text: string): number {
+  const bytes = maybeBytes(text);
+  if (bytes !== undefined) return bytes;
+  throw new InvalidArgumentError("Give a number of bytes, such as 512MB or 1.5GiB.");
 }
 
 /** What an administrator of NATS does for us. */

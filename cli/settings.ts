@@ -108,7 +108,7 @@ export const coordinatorRules: readonly Rule<CoordinatorOptions>[] = [
 
 export const workerRules: readonly Rule<WorkerOptions>[] = [
   ({ grace }) => within("--grace", grace, 0, TIME_MAX_MS, "worker/option"),
-  ({ memory, threads: given }) => {
+  ({ memoryBytes: memory, threads: given }) => {
     if (memory === undefined) return undefined;
     const threads = given ?? threadsDefault();
     const least = leastMemoryFor(threads);

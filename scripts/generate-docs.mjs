@@ -1,5 +1,5 @@
 // Writes docs/methods.md from the methods' declarations (dist/, so build first) and docs/methods-notes.md, which is written by hand;
-// and docs/errors.md from the codes that each room declares in its errors.ts.
+// docs/errors.md from the codes that each room declares in its errors.ts, and docs/options.md from the table in options/.
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -119,6 +119,7 @@ const errorRooms = [
     "what to merge",
     "RecipeError, all faults at once; the last seven are warnings, and so are `recipe/layer-facts`, `recipe/token-conflict`, `recipe/duplicate-key`, `recipe/no-effect` and, with `--allow-unknown-keys`, `recipe/unknown-key`.",
   ],
+  ["options", "what shapes a merge", "OptionError."],
   ["merge/methods", "arithmetic", "MethodError."],
   ["merge/work", "the data of a merge", "MergeError."],
   ["merge/engines", "what computes", "EngineError."],
@@ -172,9 +173,51 @@ function errorRow([code, { means, advice }]) {
   return [`\`${code}\``, means, advice];
 }
 
+/**
+ * The options of a merge as Markdown.
+ * @param {Readonly<Record<string, import("../options/index.ts").OptionDeclaration>>} options
+ * @param {(bytes: number) => string} bytesText
+ */
+export function optionsPage(options, bytesText) {
+  const rows = Object.values(options).map(({ flag, value, about, inPlan, commands, field, ...of }) => [
+    `\`${flag}${value === undefined ? "" : ` <${value}>`}\``,
+    defaultOfOption(of, bytesText),
+    about,
+    inPlan ? "yes" : "",
+    commands.join(", "),
+    field === undefined ? "" : `\`${snakeCase(field)}\``,
+  ]);
+  return [
+    "<!-- Written by `npm run docs` from options/. Change that, not this file. -->",
+    "# Options of a merge",
+    optionsIntroduction,
+    table(["option", "default", "what it does", "in the plan", "commands", "field"], rows),
+    "",
+  ].join("\n\n");
+}
+
+const optionsIntroduction = `What shapes a merge, and what it may use of a machine; [guide.md](guide.md) and [operations.md](operations.md) say when which
+matters, and what else the commands take. *In the plan*: a merge that was begun goes on with the same value only. *Field*: of
+\`deltaworks.v1.MergeOptions\`, with which a program submits a job; what it leaves out is the coordinator's to say, and so is what
+\`submit\` is not told. A number of bytes may be written \`512MB\` or \`1.5GiB\`, a share \`1%\` or \`0.01\`; a value that cannot be is
+refused with \`options/value\`, whoever gives it.`;
+
+function defaultOfOption({ type, default: preset, otherwise }, bytesText) {
+  if (otherwise !== undefined) return otherwise;
+  if (preset === undefined || type === "texts") return "none";
+  if (type === "flag") return "off";
+  return type === "bytes" ? bytesText(preset) : `\`${preset}\``;
+}
+
+function snakeCase(name) {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { methodDeclarations } = await import("../dist/merge/methods/index.js");
   const notes = readFileSync(join(root, "docs", "methods-notes.md"), "utf8");
   writeFileSync(join(root, "docs", "methods.md"), methodsPage(methodDeclarations().values(), notes));
   writeFileSync(join(root, "docs", "errors.md"), await errorsPage((file) => import(`../dist/${file}.js`)));
+  const { bytesText, mergeOptions } = await import("../dist/options/index.js");
+  writeFileSync(join(root, "docs", "options.md"), optionsPage(mergeOptions, bytesText));
 }

@@ -2,23 +2,14 @@ import type { ServerErrorResponse, ServerUnaryCall, ServerWritableStream, sendUn
 import { type JournalRecord, JournalTail, type Sequence } from "../coordinator/journal/index.ts";
 import type { Caller, WorkerHub, WorkerPeer } from "../coordinator/link/index.ts";
 import { DEFAULT_PRIORITY, type JobRecord, type Wish } from "../coordinator/queue/index.ts";
-import { parseSeed } from "../merge/math/index.ts";
+import type { SubmittedOptions } from "../options/index.ts";
 import { JOURNAL_PATH } from "../output/index.ts";
-import type {
-  Job,
-  JobsServer,
-  MergeOptions,
-  SubmitRequest,
-  WatchRequest,
-  WatchResponse,
-  WorkerStatus,
-} from "../proto/index.ts";
+import type { Job, JobsServer, SubmitRequest, WatchRequest, WatchResponse, WorkerStatus } from "../proto/index.ts";
 import { join, type Source } from "../storage/index.ts";
-import { malformed, messageOfFailure, numberOf, StreamWriter, statusOf } from "../wire/index.ts";
+import { malformed, messageOfFailure, optionsOfMessage, StreamWriter, statusOf } from "../wire/index.ts";
 import { ServiceError } from "./errors.ts";
 import type { JobCoordinator } from "./job-coordinator.ts";
 import { hasEnded, messageOfRecord } from "./job-message.ts";
-import type { JobOptions } from "./job-options.ts";
 import type { Roots } from "./roots.ts";
 import type { JobJournals } from "./served-job.ts";
 
@@ -28,7 +19,8 @@ export interface JobsHandlersOptions {
   readonly roots: Roots;
   readonly store: Source;
   readonly journals?: JobJournals | undefined;
-  readonly defaults: Pick<JobOptions, "sliceBytes" | "shardBytes" | "auditShare">;
+  /** Where a submission says nothing; of what is left out, the table's. */
+  readonly defaults: Partial<SubmittedOptions>;
   /** The name of whoever calls. @throws for callers that may not `action` ("submit a job") */
   submitter(call: Caller, action: string): string;
 }
@@ -115,7 +107,6 @@ function submissionOf(request: SubmitRequest, submitter: string, { roots, defaul
   if (output === undefined) throw malformed("a job without an output");
   const out = output.root === "" ? roots.placeOfText(output.path) : { root: output.root, path: output.path };
   roots.pathOf(out);
-  const wanted = request.options;
   return {
     name,
     priority: priority ?? DEFAULT_PRIORITY,
@@ -125,45 +116,9 @@ function submissionOf(request: SubmitRequest, submitter: string, { roots, defaul
     options: {
       requestId,
       recipeName: recipeName === "" ? "recipe" : recipeName,
-      seed: seedOf(wanted?.randomSeed ?? ""),
-      ...flagsOf(wanted),
-      sliceBytes: numberOf(wanted?.sliceBytes ?? 0n, "--slice-size") || defaults.sliceBytes,
-      shardBytes: numberOf(wanted?.shardBytes ?? 0n, "--shard-size") || defaults.shardBytes,
-      auditShare: shareOf(wanted?.auditShare ?? defaults.auditShare),
+      ...optionsOfMessage(request.options, defaults),
     },
   };
-}
-
-function flagsOf(options: MergeOptions | undefined) {
-  return {
-    allowNonfinite: options?.allowNonfinite === true,
-    allowUnknownKeys: options?.allowUnknownKeys === true,
-    allowVocabularyMismatch: options?.allowVocabularyMismatch === true,
-    cutEmbeddings: options?.cutEmbeddings === true,
-    overwrite: options?.overwrite === true,
-    restart: options?.restart === true,
-    hashInputs: options?.hashInputs === true,
-  };
-}
-
-function seedOf(text: string): string {
-  const seed = text === "" ? "0" : text;
-  try {
-    parseSeed(seed);
-    return seed;
-  } catch (cause) {
-    throw new ServiceError("service/option", `${JSON.stringify(text)} is no seed`, {
-      hint: "Give a whole number from 0 to 2^64 - 1.",
-      cause,
-    });
-  }
-}
-
-function shareOf(share: number): number {
-  if (share >= 0 && share <= 1) return share;
-  throw new ServiceError("service/option", `a share of ${share} of the slices cannot be audited`, {
-    hint: "Give 0 to 1.",
-  });
 }
 
 /** History from the journal, then, with `follow`, what happens until the job has ended; as fast as the other end takes it. */

@@ -286,13 +286,7 @@ export async function prepareJob(
   options: JobOptions,
 ): Promise<Prepared> {
   const prepared = await prepareText(store, recipe, options.recipeName, {
-    seed: options.seed,
-    sliceBytes: options.sliceBytes,
-    shardBytes: options.shardBytes,
-    allowNonfinite: options.allowNonfinite,
-    allowUnknownKeys: options.allowUnknownKeys,
-    allowVocabularyMismatch: options.allowVocabularyMismatch,
-    cutEmbeddings: options.cutEmbeddings,
+    ...options,
     cwd: placeOf("/"),
     environment: {},
     findModel: (reference) => roots.findModel(reference),

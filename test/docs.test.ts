@@ -3,8 +3,9 @@ import { dirname, join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { exitCodes } from "../cli/exit-codes.ts";
 import { methodDeclarations } from "../merge/methods/index.ts";
+import { bytesText, mergeOptions } from "../options/index.ts";
 import { parseRecipe } from "../recipe/index.ts";
-import { errorsPage, methodsPage } from "../scripts/generate-docs.mjs";
+import { errorsPage, methodsPage, optionsPage } from "../scripts/generate-docs.mjs";
 
 const root = resolve(import.meta.dirname, "..");
 const textOf = (file: string) => readFileSync(join(root, file), "utf8");
@@ -25,6 +26,10 @@ const pages = [
 test("docs/methods.md is what the declarations say", () => {
   const page = methodsPage(methodDeclarations().values(), textOf("docs/methods-notes.md"));
   expect(textOf("docs/methods.md"), "stale: npm run docs").toBe(page);
+});
+
+test("docs/options.md is what the table says", () => {
+  expect(textOf("docs/options.md"), "stale: npm run docs").toBe(optionsPage(mergeOptions, bytesText));
 });
 
 describe("what comments cite", () => {
@@ -108,7 +113,7 @@ describe("docs/errors.md", () => {
   });
 });
 
-describe("docs/guide.md and docs/operations.md", () => {
+describe("docs/guide.md, docs/operations.md and docs/options.md", () => {
   const guide = textOf("docs/guide.md");
 
   test("lists the exit codes, and no other", () => {
@@ -118,11 +123,12 @@ describe("docs/guide.md and docs/operations.md", () => {
 
   test("explains every option of the command line, and no other", () => {
     const declared = filesIn("cli", ".ts").map(textOf).join("\n");
-    const options = new Set(
-      [...declared.matchAll(/\b(?:[oO]ption|requiredOption)\(\s*"(--[a-z0-9-]+)[ "]/g)].map(([, option]) => option),
-    );
+    const options = new Set<string | undefined>([
+      ...[...declared.matchAll(/\b(?:[oO]ption|requiredOption)\(\s*"(--[a-z0-9-]+)[ "]/g)].map(([, option]) => option),
+      ...Object.values(mergeOptions).map(({ flag }) => flag),
+    ]);
     expect(options.size).toBeGreaterThan(20);
-    const explaining = guide + textOf("docs/operations.md");
+    const explaining = guide + textOf("docs/operations.md") + textOf("docs/options.md");
     const explained = new Set([...explaining.matchAll(/`(?:[a-z ]*)(--[a-z0-9-]+)/g)].map(([, option]) => option));
     expect([...options].filter((option) => !explained.has(option))).toEqual([]);
     const standing = ["--help", "--version", "--revision"]; // of commander, and of the command that downloads

@@ -26,6 +26,7 @@ export { DataIntake, dataBytes, type PackedData, packedData } from "./data-piece
 export { malformed, tooLarge, WireError } from "./errors.ts";
 export { countsOf, failureOf, messageOfCounts, messageOfFailure } from "./failure.ts";
 export { heartbeatFor, ioTimeoutMax, leaseMin } from "./lease-times.ts";
+export { messageOfOptions, optionsOfMessage } from "./merge-options.ts";
 export { bytesOfHex, hexOf, numberOf } from "./numbers.ts";
 export { PlanPieces, planTextOf } from "./plan-pieces.ts";
 export { failedOf, messageOfFailed, messageOfReport, reportOf } from "./report.ts";

@@ -6,9 +6,8 @@ import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { reportError, reportFaults } from "../report-error.ts";
 import { brokenRules, coordinatorRules } from "../settings.ts";
-import { SHARD_BYTES_DEFAULT, SLICE_BYTES_DEFAULT } from "./merge-options.ts";
 
-export interface CoordinatorOptions extends Omit<CoordinatorSettings, "defaults"> {
+export interface CoordinatorOptions extends CoordinatorSettings {
   readonly json: boolean;
   readonly logLevel: string;
 }
@@ -28,9 +27,8 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
   try {
     const faults = brokenRules(coordinatorRules, options);
     if (faults.length > 0) return reportFaults(io, faults, options.json);
-    const defaults = { sliceBytes: SLICE_BYTES_DEFAULT, shardBytes: SHARD_BYTES_DEFAULT };
     const defect = () => process.exit(exitCodes.failed);
-    const running = await startCoordinator({ ...options, defaults }, { log, defect });
+    const running = await startCoordinator(options, { log, defect });
     const { address } = running;
     io.stdout(options.json ? `${JSON.stringify({ event: "listening", address })}\n` : `listening  ${address}\n`);
     const signal = await stopSignal();

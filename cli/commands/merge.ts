@@ -2,6 +2,7 @@ import { openJobLog, resourcesFor, toolVersion, workerThreads } from "../../app/
 import { fileHome, runMergeJob } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
+import type { OptionValues } from "../../options/index.ts";
 import { FileOutput } from "../../output/index.ts";
 import { estimateOf } from "../../plan/index.ts";
 import { outlineOf, prepareText, readRecipe } from "../../prepare/index.ts";
@@ -22,18 +23,9 @@ import { outlineText, planSummary } from "../plan-text.ts";
 import { ProgressReport } from "../progress.ts";
 import { printFailure, printWarnings, reportError } from "../report-error.ts";
 import { Signals } from "../signals.ts";
-import type { TakeOverOptions } from "../take-over-option.ts";
-import type { PlanningOptions } from "./merge-options.ts";
 
-export interface MergeOptions extends PlanningOptions, TakeOverOptions {
-  readonly threads?: number;
-  readonly memory?: number;
-  readonly engine: string;
-  readonly overwrite: boolean;
-  readonly restart: boolean;
-  readonly hashInputs: boolean;
-  /** Of a chain: documents whose results are written too, as NAME or NAME=DIR. */
-  readonly keep: readonly string[];
+export interface MergeOptions extends OptionValues<"merge"> {
+  readonly json: boolean;
   readonly quiet: boolean;
   readonly logLevel: string;
 }
@@ -91,20 +83,14 @@ async function mergeText(
   const signals = new Signals();
   try {
     const prepared = await prepareText(store, recipeText, recipePath, {
-      seed: options.randomSeed,
-      sliceBytes: options.sliceSize,
-      shardBytes: options.shardSize,
-      allowNonfinite: options.allowNonfinite,
-      allowUnknownKeys: options.allowUnknownKeys,
-      allowVocabularyMismatch: options.allowVocabularyMismatch,
-      cutEmbeddings: options.cutEmbeddings,
+      ...options,
       modelsRoot: maybePlaceOf(options.modelsRoot),
       cwd: placeOf(process.cwd()),
       environment: process.env,
     });
     if (!options.quiet) printWarnings(io, prepared.warnings, options.json);
     const { plan, digest } = prepared;
-    const resources = resourcesFor({ threads: options.threads, memoryBytes: options.memory });
+    const resources = resourcesFor(options);
     const { budget, threads } = resources;
     const engine = { name: options.engine, maximumBytes: resources.engineMaximumBytes };
     if (!options.quiet && !options.json) io.stderr(`${planSummary(plan, digest)}\n${outlineText(prepared)}`);

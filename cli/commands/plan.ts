@@ -1,5 +1,6 @@
 import { resourcesFor } from "../../app/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
+import type { OptionValues } from "../../options/index.ts";
 import { estimateOf } from "../../plan/index.ts";
 import { outlineOf, prepare } from "../../prepare/index.ts";
 import { maybePlaceOf, openStores, placeOf } from "../../storage/index.ts";
@@ -7,11 +8,9 @@ import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { outlineText, planDetails, planSummary } from "../plan-text.ts";
 import { printWarnings, reportError } from "../report-error.ts";
-import type { PlanningOptions } from "./merge-options.ts";
 
-export interface PlanOptions extends PlanningOptions {
-  readonly threads?: number;
-  readonly memory?: number;
+export interface PlanOptions extends OptionValues<"plan"> {
+  readonly json: boolean;
   readonly verbose: boolean;
 }
 
@@ -19,19 +18,13 @@ export interface PlanOptions extends PlanningOptions {
 export async function planCommand([recipePath = ""]: readonly string[], options: PlanOptions, io: Io): Promise<number> {
   try {
     const prepared = await prepare(openStores(), placeOf(recipePath), {
-      seed: options.randomSeed,
-      sliceBytes: options.sliceSize,
-      shardBytes: options.shardSize,
-      allowNonfinite: options.allowNonfinite,
-      allowUnknownKeys: options.allowUnknownKeys,
-      allowVocabularyMismatch: options.allowVocabularyMismatch,
-      cutEmbeddings: options.cutEmbeddings,
+      ...options,
       modelsRoot: maybePlaceOf(options.modelsRoot),
       cwd: placeOf(process.cwd()),
       environment: process.env,
     });
     const { plan, digest } = prepared;
-    const resources = resourcesFor({ threads: options.threads, memoryBytes: options.memory });
+    const resources = resourcesFor(options);
     printWarnings(io, prepared.warnings, options.json);
     if (options.json) {
       const { memoryBytes, threads } = resources;

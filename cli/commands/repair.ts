@@ -1,13 +1,13 @@
+import type { OptionValues } from "../../options/index.ts";
 import { type RepairedFile, type RepairSource, repairOutput } from "../../output/index.ts";
 import { openStores, placeOf } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { reportError } from "../report-error.ts";
-import type { TakeOverOptions } from "../take-over-option.ts";
 import { counted } from "./text-table.ts";
 import { reportLines, reportText } from "./verify.ts";
 
-export interface RepairCommandOptions extends TakeOverOptions {
+export interface RepairCommandOptions extends OptionValues<"repair"> {
   readonly json: boolean;
   /** Only what is left damaged is said. */
   readonly quiet?: boolean;

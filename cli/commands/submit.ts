@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
+import type { SubmittedOptions } from "../../options/index.ts";
 import { readRecipe } from "../../prepare/index.ts";
-import type { Job, JobsClient, MergeOptions } from "../../proto/index.ts";
+import type { Job, JobsClient } from "../../proto/index.ts";
 import { nameOf, openStores, placeOf } from "../../storage/index.ts";
-import { maybePlace } from "../../wire/index.ts";
+import { maybePlace, messageOfOptions } from "../../wire/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { failureOfMessage, jsonOfJob, progressText, stateName } from "../job-table.ts";
@@ -12,21 +13,10 @@ import { ProgressLine } from "../progress-line.ts";
 import { printFailure } from "../report-error.ts";
 import { exitCodeOf, withJobs } from "./jobs.ts";
 
-export interface SubmitOptions extends ClientOptions {
+export interface SubmitOptions extends Partial<SubmittedOptions>, ClientOptions {
   readonly name?: string;
   readonly priority?: number;
   readonly wait: boolean;
-  readonly randomSeed: string;
-  readonly sliceSize?: number;
-  readonly shardSize?: number;
-  readonly allowNonfinite: boolean;
-  readonly allowUnknownKeys: boolean;
-  readonly allowVocabularyMismatch: boolean;
-  readonly cutEmbeddings: boolean;
-  readonly overwrite: boolean;
-  readonly restart: boolean;
-  readonly hashInputs: boolean;
-  readonly audit?: number;
   readonly quiet: boolean;
 }
 
@@ -49,7 +39,7 @@ export function submitCommand(
       recipe,
       recipeName: nameOf(recipePath),
       output: outputOf(out),
-      options: mergeOptionsOf(options),
+      options: messageOfOptions(options),
     };
     const { job, warnings } = await submitted(connection, request, io, options);
     if (job === undefined) throw new Error("the coordinator named no job");
@@ -85,22 +75,6 @@ function submitted(connection: JobsConnection, request: Request, io: Io, options
 /** "root:path"; the coordinator resolves anything else. */
 function outputOf(text: string): { root: string; path: string } {
   return maybePlace(text) ?? { root: "", path: text.replace(/(?<=.)\/+$/, "") };
-}
-
-function mergeOptionsOf(options: SubmitOptions): MergeOptions {
-  return {
-    randomSeed: options.randomSeed,
-    sliceBytes: BigInt(options.sliceSize ?? 0),
-    shardBytes: BigInt(options.shardSize ?? 0),
-    allowNonfinite: options.allowNonfinite,
-    allowUnknownKeys: options.allowUnknownKeys,
-    overwrite: options.overwrite,
-    restart: options.restart,
-    hashInputs: options.hashInputs,
-    auditShare: options.audit,
-    allowVocabularyMismatch: options.allowVocabularyMismatch,
-    cutEmbeddings: options.cutEmbeddings,
-  };
 }
 
 /** Tells how the job goes on until it has ended, also while the coordinator restarts. Interrupting it leaves the job as it is. */

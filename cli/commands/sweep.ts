@@ -9,6 +9,7 @@ import {
 import { bytesToWrite, fileHome, type Outcome, runMergeJob, spaceWarning } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
+import type { OptionValues } from "../../options/index.ts";
 import { FileOutput } from "../../output/index.ts";
 import { type Prepared, prepareText, readRecipe } from "../../prepare/index.ts";
 import { checkFaults, type Fault, filledRecipe, parseSweep, type Sweep, type SweepPoint } from "../../recipe/index.ts";
@@ -31,10 +32,12 @@ import type { Io } from "../io.ts";
 import { ProgressReport } from "../progress.ts";
 import { printFailure, printWarnings, reportError } from "../report-error.ts";
 import { Signals } from "../signals.ts";
-import type { MergeOptions } from "./merge.ts";
 import { readableBytes, textTable } from "./text-table.ts";
 
-export type SweepOptions = Omit<MergeOptions, "logLevel" | "keep">;
+export interface SweepOptions extends OptionValues<"sweep"> {
+  readonly json: boolean;
+  readonly quiet: boolean;
+}
 
 /** A merge of the sweep: what it will be, and where. */
 interface Planned {
@@ -71,7 +74,7 @@ export async function sweepCommand(
       if (!options.quiet) printWarnings(io, fresh, options.json);
     }
     await checkSpace(store, root, planned);
-    const resources = resourcesFor({ threads: options.threads, memoryBytes: options.memory });
+    const resources = resourcesFor(options);
     const width = Math.min(planned.length, sweepWidth(resources));
     if (!options.quiet && !options.json) io.stderr(`sweep  ${planned.length} merges, ${width} at a time\n`);
     const made: Made[] = [];
@@ -120,13 +123,7 @@ async function planAll(
     const filled = filledRecipe(text, point.values);
     checkFaults(placeholderFaults(sweep, sweepPath, point, filled));
     const prepared = await prepareText(store, filled.text, path, {
-      seed: options.randomSeed,
-      sliceBytes: options.sliceSize,
-      shardBytes: options.shardSize,
-      allowNonfinite: options.allowNonfinite,
-      allowUnknownKeys: options.allowUnknownKeys,
-      allowVocabularyMismatch: options.allowVocabularyMismatch,
-      cutEmbeddings: options.cutEmbeddings,
+      ...options,
       modelsRoot: maybePlaceOf(options.modelsRoot),
       cwd: placeOf(process.cwd()),
       environment: process.env,

@@ -14,9 +14,8 @@ const { startCoordinator, startWorker } = (await import(new URL("../../dist/app/
 };
 
 const settings = {
-  ...{ listen: "127.0.0.1:0", audit: 0, lease: 5000, ioTimeout: 2000, grace: 5000, jobs: 1, reflection: false },
+  ...{ listen: "127.0.0.1:0", auditShare: 0, lease: 5000, ioTimeout: 2000, grace: 5000, jobs: 1, reflection: false },
   ...{ insecure: false, certificateTtl: 86_400_000, natsPrefix: "deltaworks" },
-  defaults: { sliceBytes: 32 * 2 ** 20, shardBytes: 5e9 },
 };
 
 function unbroken(error: unknown): never {

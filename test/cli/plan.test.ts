@@ -2,28 +2,18 @@ import { cpSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { planCommand } from "../../cli/commands/plan.ts";
+import { defaultsOf } from "../../options/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 import { CapturedIo } from "./captured-io.ts";
 
 const root = join(import.meta.dirname, "../..");
-const options = {
-  randomSeed: "0",
-  sliceSize: 2 ** 25,
-  shardSize: 5e9,
-  allowNonfinite: false,
-  allowUnknownKeys: false,
-  allowVocabularyMismatch: false,
-  cutEmbeddings: false,
-  modelsRoot: undefined,
-  json: false,
-  verbose: false,
-};
+const options = { ...defaultsOf("plan"), json: false, verbose: false };
 
 async function planned(recipe: string, changes: object = {}): Promise<CapturedIo> {
   const io = new CapturedIo();
   const path = join(root, "examples/recipes", recipe);
-  expect(await planCommand([path], { ...options, ...changes } as never, io), io.err).toBe(0);
+  expect(await planCommand([path], { ...options, ...changes }, io), io.err).toBe(0);
   return io;
 }
 

@@ -15,7 +15,15 @@ import { temporaryFolder } from "../support/temporary-folder.ts";
 const S = 1000;
 const MIB = 2 ** 20;
 const COORDINATOR: CoordinatorOptions = {
-  ...{ listen: "127.0.0.1:7410", state: "/s", root: [], audit: 0, lease: 30 * S, ioTimeout: 20 * S, grace: 20 * S },
+  ...{
+    listen: "127.0.0.1:7410",
+    state: "/s",
+    root: [],
+    auditShare: 0,
+    lease: 30 * S,
+    ioTimeout: 20 * S,
+    grace: 20 * S,
+  },
   ...{ jobs: 4, reflection: false, json: false, logLevel: "info", insecure: false, certificateTtl: 86_400 * S },
   natsPrefix: "deltaworks",
 };
@@ -116,9 +124,9 @@ describe("a worker's settings", () => {
   test.each<[Partial<WorkerOptions>, RegExp | undefined]>([
     [{}, undefined],
     [{ grace: 0 }, undefined],
-    [{ threads: 1, memory: 160 * MIB }, undefined],
-    [{ memory: MIB }, /--memory 1MiB does not fit --threads \d+ \(the default here\)/],
-    [{ threads: 16, memory: 160 * MIB }, /--memory 160MiB does not fit --threads 16/],
+    [{ threads: 1, memoryBytes: 160 * MIB }, undefined],
+    [{ memoryBytes: MIB }, /--memory 1MiB does not fit --threads \d+ \(the default here\)/],
+    [{ threads: 16, memoryBytes: 160 * MIB }, /--memory 160MiB does not fit --threads 16/],
     [{ grace: 8 * 86_400 * S }, /--grace 8d is longer than 7d/],
     [{ listen: "c:7410" }, /where the coordinator listens/],
     [{ join: "dw1.a.b" }, undefined],
