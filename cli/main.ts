@@ -186,6 +186,7 @@ certs
   .requiredOption("--name <name>", "name of the machine or the person")
   .option("--hosts <list>", "names and addresses under which it is dialed, separated by commas")
   .option("--days <n>", "days for which it is valid", parseDays, 90)
+  .option("--overwrite", "replace the certificate that is there", false)
   .option("--json", "print the result as JSON", false)
   .action(runs(async () => (await import("./commands/certs.ts")).certsIssueCommand));
 

@@ -7,6 +7,7 @@ import { certsInitCommand, certsIssueCommand, certsShowCommand } from "../../cli
 import { parseDays, parseDuration } from "../../cli/commands/duration.ts";
 import { FileStore } from "../../storage/index.ts";
 import { loadCredentials } from "../../trust/index.ts";
+import { run } from "../e2e/cli-process.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { CapturedIo } from "./captured-io.ts";
 
@@ -67,7 +68,8 @@ describe("deltaworks certs", () => {
     expect(await certsInitCommand([folder], { days: 1, json: true }, io)).toBe(2);
     expect(io.err.match(/trust\/exists/g)).toHaveLength(2);
     expect(readFileSync(join(folder, "worker-w1.pem"), "utf8")).toBe(before);
-    await issued(folder, { overwrite: true });
+    const { code, stderr } = await run(["certs", "issue", folder, "--role", "worker", "--name", "w1", "--overwrite"]);
+    expect(code, stderr).toBe(0);
     const after = readFileSync(join(folder, "worker-w1.pem"));
     expect(String(after)).not.toBe(before);
     expect(
