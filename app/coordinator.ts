@@ -40,12 +40,12 @@ import {
   parseAddress,
   type Role,
 } from "../trust/index.ts";
+import { toolVersion } from "../version/index.ts";
 import { coordinatorDefinition, heartbeatFor } from "../wire/index.ts";
 import { openEnrollment } from "./open-enrollment.ts";
 import { maybeNatsOptions } from "./open-nats.ts";
 import { type Listened, notListening, openListen } from "./open-peer.ts";
 import type { EnrollingSettings, NatsSettings, TrustSettings } from "./settings.ts";
-import { toolVersion } from "./version.ts";
 
 /** Of the options of a merge, the share of slices that are computed twice is that of jobs which do not say. */
 export interface CoordinatorSettings

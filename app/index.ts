@@ -21,5 +21,4 @@ export {
 } from "./resources.ts";
 export type { EnrollingSettings, JoiningSettings, NatsSettings, TrustSettings } from "./settings.ts";
 export { SweepPool } from "./sweep-pool.ts";
-export { toolVersion } from "./version.ts";
 export { type RunningWorker, startWorker, type WorkerPorts, type WorkerSettings } from "./worker.ts";

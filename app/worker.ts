@@ -12,6 +12,7 @@ import {
   parseName,
   type TrustFiles,
 } from "../trust/index.ts";
+import { toolVersion } from "../version/index.ts";
 import { PROTOCOL_VERSION } from "../wire/index.ts";
 import {
   checkMountedRoots,
@@ -26,7 +27,6 @@ import { openJoinedTrust } from "./joined-trust.ts";
 import { notListening, trustFiles } from "./open-peer.ts";
 import { workerResourcesFor } from "./resources.ts";
 import type { JoiningSettings, TrustSettings } from "./settings.ts";
-import { toolVersion } from "./version.ts";
 
 export interface WorkerSettings extends OptionValues<"worker">, TrustSettings, JoiningSettings {
   /** HOST:PORT of the coordinator. */

@@ -5,6 +5,7 @@ import { InputsError } from "../prepare/index.ts";
 import { type Fault, formatFault, RecipeError } from "../recipe/index.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
+import { printFailure } from "./print-failure.ts";
 
 /** Prints what happened and what to do, and says how the process ends: 2 for a wrong recipe or usage, else 1. */
 export function reportError(io: Io, error: unknown, json = false): number {
@@ -44,11 +45,6 @@ function isUsage(code: string): boolean {
     "trust/exists",
     "trust/plaintext-address",
   ].includes(code);
-}
-
-export function printFailure(io: Io, { code, message, hint }: Omit<Failure, "retryable">, json: boolean): void {
-  if (json) io.stderr(`${JSON.stringify({ event: "error", code, message, hint })}\n`);
-  else io.stderr(`error ${code}  ${message}\n  hint  ${hint}\n`);
 }
 
 export function printWarnings(io: Io, warnings: readonly Fault[], json: boolean): void {

@@ -2,8 +2,8 @@ import { leastMemoryFor, threadsDefault } from "../app/index.ts";
 import { parseAddress } from "../trust/index.ts";
 import { heartbeatFor, ioTimeoutMax, leaseMin } from "../wire/index.ts";
 import type { CoordinatorOptions } from "./commands/coordinator.ts";
-import { formatDuration } from "./commands/duration.ts";
 import type { WorkerOptions } from "./commands/worker.ts";
+import { formatDuration } from "./duration.ts";
 import { CERTIFICATE_TTL_MS } from "./trust-options.ts";
 
 /** Settings that exclude each other: what is wrong, with the values, and others that would do. */

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { parseDuration } from "./commands/duration.ts";
+import { parseDuration } from "./duration.ts";
 
 export function withTrust(command: Command): Command {
   return command

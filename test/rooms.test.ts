@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
-import { toolVersion } from "../app/version.ts";
+import { toolVersion } from "../version/index.ts";
 
 /** The structure that docs/architecture.md draws, held by reading every source file. */
 const root = resolve(import.meta.dirname, "..");

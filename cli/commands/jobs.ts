@@ -4,7 +4,8 @@ import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { failureOfMessage, jsonOfJob, progressText, stallOf, stateName } from "../job-table.ts";
 import { CallFailure, type ClientOptions, JobsConnection } from "../jobs-client.ts";
-import { printFailure, reportError } from "../report-error.ts";
+import { printFailure } from "../print-failure.ts";
+import { reportError } from "../report-error.ts";
 import { textTable } from "./text-table.ts";
 
 /** Rooms and codes that speak of what was asked: another recipe or command line would do. */

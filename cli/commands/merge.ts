@@ -1,4 +1,4 @@
-import { openJobLog, resourcesFor, toolVersion, workerThreads } from "../../app/index.ts";
+import { openJobLog, resourcesFor, workerThreads } from "../../app/index.ts";
 import { fileHome, runMergeJob } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
@@ -17,11 +17,13 @@ import {
   placeOf,
   wholePlace,
 } from "../../storage/index.ts";
+import { toolVersion } from "../../version/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { outlineText, planSummary } from "../plan-text.ts";
+import { printFailure } from "../print-failure.ts";
 import { ProgressReport } from "../progress.ts";
-import { printFailure, printWarnings, reportError } from "../report-error.ts";
+import { printWarnings, reportError } from "../report-error.ts";
 import { Signals } from "../signals.ts";
 
 export interface MergeOptions extends OptionValues<"merge"> {

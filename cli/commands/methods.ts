@@ -2,7 +2,7 @@ import { distance } from "fastest-levenshtein";
 import { type MethodDeclaration, methodDeclarations, type ParameterDeclaration } from "../../merge/methods/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
-import { printFailure } from "../report-error.ts";
+import { printFailure } from "../print-failure.ts";
 import { textTable } from "./text-table.ts";
 
 export interface MethodsOptions {

@@ -1,6 +1,7 @@
+import { repairSource } from "../../app/index.ts";
 import type { OptionValues } from "../../options/index.ts";
 import { type RepairedFile, type RepairSource, repairOutput } from "../../output/index.ts";
-import { openStores, placeOf } from "../../storage/index.ts";
+import { maybePlaceOf, openStores, type Place, placeOf } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { reportError } from "../report-error.ts";
@@ -16,9 +17,9 @@ export interface RepairCommandOptions extends OptionValues<"repair"> {
 /** `deltaworks repair OUT`. `source` finds the models and computes. */
 export async function repairCommand(
   [out = ""]: readonly string[],
-  { json, quiet = false, takeOver }: RepairCommandOptions,
+  { json, quiet = false, takeOver, modelsRoot }: RepairCommandOptions,
   io: Io,
-  source: RepairSource,
+  source: RepairSource = sourceFor(placeOf(out), modelsRoot),
 ): Promise<number> {
   const onRepaired = (item: RepairedFile) => {
     if (!quiet)
@@ -33,6 +34,11 @@ export async function repairCommand(
   } catch (error) {
     return reportError(io, error, json);
   }
+}
+
+function sourceFor(out: Place, modelsRoot: string | undefined): RepairSource {
+  const here = { cwd: placeOf(process.cwd()), environment: process.env };
+  return repairSource({ store: openStores(), out, modelsRoot: maybePlaceOf(modelsRoot), ...here });
 }
 
 function itemText({ file, slices }: RepairedFile): string {

@@ -9,8 +9,8 @@ import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { failureOfMessage, jsonOfJob, progressText, stateName } from "../job-table.ts";
 import { CallFailure, type ClientOptions, type JobsConnection, SUBMIT_DEADLINE_MS } from "../jobs-client.ts";
+import { printFailure } from "../print-failure.ts";
 import { ProgressLine } from "../progress-line.ts";
-import { printFailure } from "../report-error.ts";
 import { exitCodeOf, withJobs } from "./jobs.ts";
 
 export interface SubmitOptions extends Partial<SubmittedOptions>, ClientOptions {

@@ -1,11 +1,4 @@
-import {
-  type Resources,
-  resourcesFor,
-  SWEEP_MERGE_BYTES,
-  SweepPool,
-  sweepWidth,
-  toolVersion,
-} from "../../app/index.ts";
+import { type Resources, resourcesFor, SWEEP_MERGE_BYTES, SweepPool, sweepWidth } from "../../app/index.ts";
 import { bytesToWrite, fileHome, type Outcome, runMergeJob, spaceWarning } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
@@ -27,10 +20,12 @@ import {
   type Source,
   wholePlace,
 } from "../../storage/index.ts";
+import { toolVersion } from "../../version/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
+import { printFailure } from "../print-failure.ts";
 import { ProgressReport } from "../progress.ts";
-import { printFailure, printWarnings, reportError } from "../report-error.ts";
+import { printWarnings, reportError } from "../report-error.ts";
 import { Signals } from "../signals.ts";
 import { readableBytes, textTable } from "./text-table.ts";
 

@@ -1,7 +1,8 @@
 import { startWorker, type WorkerSettings } from "../../app/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
-import { printFailure, reportError, reportFaults } from "../report-error.ts";
+import { printFailure } from "../print-failure.ts";
+import { reportError, reportFaults } from "../report-error.ts";
 import { brokenRules, workerRules } from "../settings.ts";
 import { openWorkerLog } from "../worker-log.ts";
 

@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { certsInitCommand, certsIssueCommand, certsShowCommand } from "../../cli/commands/certs.ts";
-import { parseDays, parseDuration } from "../../cli/commands/duration.ts";
+import { parseDays, parseDuration } from "../../cli/duration.ts";
 import { FileStore } from "../../storage/index.ts";
 import { loadCredentials } from "../../trust/index.ts";
 import { run } from "../e2e/cli-process.ts";

@@ -1,10 +1,7 @@
-import { type Command, InvalidArgumentError } from "commander";
-import { maybeBytes } from "../options/index.ts";
-import type { Io } from "./io.ts";
-import { withNats } from "./nats-options.ts";
-
-type Run<Options> = (args: readonly string[], options: Options, io: Io) => Promise<number>;
-type Runs = <Options>(load: () => Promise<Run<Options>>) => (...all: unknown[]) => Promise<void>;
+import { InvalidArgumentError } from "commander";
+import { maybeBytes } from "../../options/index.ts";
+import { withNats } from "../nats-options.ts";
+import type { Register } from "../runs.ts";
 
 const JOURNAL_BYTES_DEFAULT = 4 * 2 ** 30;
 
@@ -19,8 +16,7 @@ function parseBytes(text: string): number {
   throw new InvalidArgumentError("Give a number of bytes, such as 512MB or 1.5GiB.");
 }
 
-/** What an administrator of NATS does for us. */
-export function addNatsCommands(program: Command, runs: Runs): void {
+export const register: Register = (program, runs) => {
   const group = program.command("nats").description("prepare and check the NATS servers that coordinators share");
 
   withNats(group.command("init"))
@@ -34,14 +30,14 @@ export function addNatsCommands(program: Command, runs: Runs): void {
       parseBytes,
       JOURNAL_BYTES_DEFAULT,
     )
-    .action(runs(async () => (await import("./commands/nats.ts")).natsInitCommand));
+    .action(runs(async () => (await import("../commands/nats.ts")).natsInitCommand));
 
   withNats(group.command("check"))
     .description("see whether a coordinator with these credentials finds all it needs; changes nothing")
-    .action(runs(async () => (await import("./commands/nats.ts")).natsCheckCommand));
+    .action(runs(async () => (await import("../commands/nats.ts")).natsCheckCommand));
 
   withNats(group.command("purge"))
     .description("take jobs that have ended out of the journal and the list, with an administrator's credentials")
     .argument("<names...>", "names of jobs")
-    .action(runs(async () => (await import("./commands/nats.ts")).natsPurgeCommand));
-}
+    .action(runs(async () => (await import("../commands/nats.ts")).natsPurgeCommand));
+};

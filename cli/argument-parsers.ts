@@ -1,0 +1,14 @@
+import { InvalidArgumentError } from "commander";
+
+/** Of an option that may be given again. */
+export function gather(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}
+
+export function wholeNumber(least: number, most: number) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`Give a whole number, ${least} to ${most}.`);
+  };
+}

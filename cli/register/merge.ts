@@ -1,0 +1,14 @@
+import { withJson } from "../json-option.ts";
+import { logLevel } from "../log-level-option.ts";
+import { withMergeOptions } from "../merge-options.ts";
+import type { Register } from "../runs.ts";
+
+export const register: Register = (program, runs) => {
+  withJson(withMergeOptions(program.command("merge"), "merge"))
+    .description("merge models; after a crash the same command goes on where it ended")
+    .argument("<recipe>", "mergekit recipe, YAML")
+    .argument("<out>", "output directory")
+    .option("--quiet", "print errors only", false)
+    .addOption(logLevel("silent"))
+    .action(runs(async () => (await import("../commands/merge.ts")).mergeCommand));
+};

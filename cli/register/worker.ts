@@ -1,0 +1,29 @@
+import { Option } from "commander";
+import { gather } from "../argument-parsers.ts";
+import { parseGrace } from "../duration.ts";
+import { logLevel } from "../log-level-option.ts";
+import { withMergeOptions } from "../merge-options.ts";
+import type { Register } from "../runs.ts";
+import { withJoining, withTrust } from "../trust-options.ts";
+
+export const register: Register = (program, runs) => {
+  withMergeOptions(withJoining(withTrust(program.command("worker"))), "worker")
+    .description("compute slices for a coordinator, until it is told to end")
+    .addOption(
+      new Option("--coordinator <host:port>", "where the coordinator listens")
+        .env("DELTAWORKS_COORDINATOR")
+        .makeOptionMandatory(),
+    )
+    .option("--name <name>", "name of this worker, unique in the cluster (default: its certificate's, or the host's)")
+    .option(
+      "--root <name=path>",
+      "a folder that jobs may name; NAME=PATH:ro is only read; may be given again",
+      gather,
+      [],
+    )
+    .option("--grace <duration>", "after SIGTERM, time to finish what has begun (default: 20s)", parseGrace, 20_000)
+    .option("--listen <host:port>", "offer results here instead of sending them, where the output is out of reach")
+    .option("--json", "log as JSON, one object a line", false)
+    .addOption(logLevel("info"))
+    .action(runs(async () => (await import("../commands/worker.ts")).workerCommand));
+};
