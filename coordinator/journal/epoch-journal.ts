@@ -152,6 +152,8 @@ class LeadersJournal implements EpochJournal {
   async #confirmNow(): Promise<void> {
     this.#checkLeads();
     const last = await this.#journal.last(JOB_SUBJECT);
+    // Somebody else may have read a take-over meanwhile: then it is known, and no news.
+    this.#checkLeads();
     if (last === this.#valid.get(JOB_SUBJECT)) return;
     await this.#catchUp();
     // A journal that lost its newest records gives their numbers out again: whoever took over with one of them is not read as new.
