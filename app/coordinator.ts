@@ -14,7 +14,7 @@ import {
 import { checkStreams, connectNats, serverOf } from "../coordinator/nats/index.ts";
 import { openFileQueue, openNatsQueue } from "../coordinator/queue/index.ts";
 import { failureFrom, sealRanges } from "../merge/work/index.ts";
-import type { OptionValues } from "../options/index.ts";
+import { checkOptions, type OptionValues } from "../options/index.ts";
 import { hashRanges } from "../output/index.ts";
 import { SURVEY_ELEMENTS } from "../plan/index.ts";
 import { EnrollmentService, JobsService } from "../proto/index.ts";
@@ -45,7 +45,8 @@ import { coordinatorDefinition, heartbeatFor } from "../wire/index.ts";
 import { openEnrollment } from "./open-enrollment.ts";
 import { maybeNatsOptions } from "./open-nats.ts";
 import { type Listened, notListening, openListen } from "./open-peer.ts";
-import type { EnrollingSettings, NatsSettings, TrustSettings } from "./settings.ts";
+import { checkRules, coordinatorRules } from "./setting-rules.ts";
+import { CERTIFICATE_TTL_MS, type EnrollingSettings, type NatsSettings, type TrustSettings } from "./settings.ts";
 
 /** Of the options of a merge, the share of slices that are computed twice is that of jobs which do not say. */
 export interface CoordinatorSettings
@@ -98,11 +99,16 @@ const descriptors = new URL(
 );
 const DESCRIPTORS_BYTES_MAX = 4 * 1024 * 1024;
 
-/** From its state, wherever an earlier run left it, until it is told to stop. @throws the errors of what it opens; nothing is open then */
+/**
+ * From its state, wherever an earlier run left it, until it is told to stop.
+ * @throws OptionError; FailuresError for settings that exclude each other; the errors of what it opens. Nothing is open then
+ */
 export async function startCoordinator(
   settings: CoordinatorSettings,
   ports: CoordinatorPorts,
 ): Promise<RunningCoordinator> {
+  checkOptions("coordinator", settings);
+  checkRules(coordinatorRules, settings);
   const { log } = ports;
   const say = (event: string, facts: Readonly<Record<string, unknown>>, level: "info" | "warn" = "info") =>
     log[level](facts, event);
@@ -215,7 +221,7 @@ export async function startCoordinator(
     }
     const server = new RpcServer({
       // Workers renew with a third of the time left: by then their calls must come with the next certificate.
-      connectionMs: Math.min(CONNECTION_MS_MAX, settings.certificateTtl / 6),
+      connectionMs: Math.min(CONNECTION_MS_MAX, (settings.certificateTtl ?? CERTIFICATE_TTL_MS) / 6),
       services,
       credentials: listened.credentials,
       descriptors: settings.reflection

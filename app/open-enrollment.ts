@@ -12,7 +12,7 @@ import {
   TokenFile,
 } from "../trust/index.ts";
 import { notListening } from "./open-peer.ts";
-import type { EnrollingSettings } from "./settings.ts";
+import { CERTIFICATE_TTL_MS, type EnrollingSettings } from "./settings.ts";
 
 export interface Enrollment {
   /** For the port of mutual TLS: tokens and renewal. */
@@ -37,7 +37,7 @@ export interface EnrollmentPlace {
  */
 export async function openEnrollment(
   store: Files,
-  { caKey, joinListen, certificateTtl }: EnrollingSettings,
+  { caKey, joinListen, certificateTtl = CERTIFICATE_TTL_MS }: EnrollingSettings,
   { listenAddress, certificates, tokensPath, onEvent }: EnrollmentPlace,
 ): Promise<Enrollment | undefined> {
   if (caKey === undefined) return undefined;

@@ -19,13 +19,15 @@ export interface JoiningSettings {
   readonly identityDir?: string | undefined;
 }
 
+export const CERTIFICATE_TTL_MS = 86_400_000;
+
 /** Of a coordinator that gives out certificates. */
 export interface EnrollingSettings {
   /** Key of the authority, PEM file. */
   readonly caKey?: string | undefined;
   readonly joinListen?: string | undefined;
-  /** Milliseconds. */
-  readonly certificateTtl: number;
+  /** Milliseconds; 24 hours where nothing is said. */
+  readonly certificateTtl?: number | undefined;
 }
 
 /** Of whoever speaks to NATS. */

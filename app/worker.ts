@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
-import { createEngine } from "../merge/engines/index.ts";
+import { checkEngine, createEngine } from "../merge/engines/index.ts";
 import type { Failure } from "../merge/work/index.ts";
-import type { OptionValues } from "../options/index.ts";
+import { checkOptions, type OptionValues } from "../options/index.ts";
 import { openStores, type Source } from "../storage/index.ts";
 import {
   checkListenAddress,
@@ -26,6 +26,7 @@ import { serveResults } from "../worker/transfer/index.ts";
 import { openJoinedTrust } from "./joined-trust.ts";
 import { notListening, trustFiles } from "./open-peer.ts";
 import { workerResourcesFor } from "./resources.ts";
+import { checkRules, workerRules } from "./setting-rules.ts";
 import type { JoiningSettings, TrustSettings } from "./settings.ts";
 
 export interface WorkerSettings extends OptionValues<"worker">, TrustSettings, JoiningSettings {
@@ -35,6 +36,8 @@ export interface WorkerSettings extends OptionValues<"worker">, TrustSettings, J
   readonly name?: string | undefined;
   /** NAME=FOLDER or NAME=FOLDER:ro each: what the coordinator may name. */
   readonly root: readonly string[];
+  /** Milliseconds that it has to finish what has begun, once it is told to end. */
+  readonly grace: number;
   /** HOST:PORT where the coordinator fetches results. */
   readonly listen?: string | undefined;
 }
@@ -49,12 +52,18 @@ export interface WorkerPorts {
 export interface RunningWorker {
   /** Resolves once it has drained. @throws WorkerError where it is refused for good */
   readonly ended: Promise<void>;
-  /** What has not begun goes back; what has been is finished, for so long. */
-  drain(graceMs: number): void;
+  /** What has not begun goes back; what has been is finished. */
+  drain(): void;
 }
 
-/** Attaches to a coordinator, also to one that is not there yet. @throws the errors of what it opens; nothing is open then */
+/**
+ * Attaches to a coordinator, also to one that is not there yet.
+ * @throws OptionError; FailuresError for settings that exclude each other; the errors of what it opens. Nothing is open then
+ */
 export async function startWorker(settings: WorkerSettings, ports: WorkerPorts): Promise<RunningWorker> {
+  checkOptions("worker", settings);
+  checkRules(workerRules, settings);
+  await checkEngine(settings.engine);
   const { log } = ports;
   const closing: (() => void)[] = [];
   const close = () => {
@@ -119,7 +128,7 @@ export async function startWorker(settings: WorkerSettings, ports: WorkerPorts):
     });
     const running = worker;
     const ended = running.run().finally(close);
-    return { ended, drain: (graceMs) => running.drain(graceMs) };
+    return { ended, drain: () => running.drain(settings.grace) };
   } catch (error) {
     close();
     throw error;

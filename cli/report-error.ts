@@ -1,6 +1,6 @@
 import { CheckpointError } from "../checkpoint/index.ts";
 import { MethodError } from "../merge/methods/index.ts";
-import { type Failure, failureFrom } from "../merge/work/index.ts";
+import { FailuresError, failureFrom } from "../merge/work/index.ts";
 import { InputsError } from "../prepare/index.ts";
 import { type Fault, formatFault, RecipeError } from "../recipe/index.ts";
 import { exitCodes } from "./exit-codes.ts";
@@ -14,20 +14,15 @@ export function reportError(io: Io, error: unknown, json = false): number {
       printFailure(io, { code: fault.code, message: formatFault(fault), hint: fault.hint }, json);
     return exitCodes.usage;
   }
-  if (error instanceof InputsError) {
+  if (error instanceof FailuresError) {
     for (const failure of error.failures) printFailure(io, failure, json);
-    return exitCodes.usage;
+    const wrongInput = error instanceof InputsError || error.failures.every(({ code }) => isUsage(code));
+    return wrongInput ? exitCodes.usage : exitCodes.failed;
   }
   const failure = failureFrom(error);
   printFailure(io, failure, json);
   const wrongInput = error instanceof CheckpointError || error instanceof MethodError || isUsage(failure.code);
   return wrongInput ? exitCodes.usage : exitCodes.failed;
-}
-
-/** Settings that exclude each other, all of them. */
-export function reportFaults(io: Io, faults: readonly Omit<Failure, "retryable">[], json: boolean): number {
-  for (const fault of faults) printFailure(io, fault, json);
-  return exitCodes.usage;
 }
 
 /** Refusals before any work, which another command line would avoid. */
@@ -38,7 +33,9 @@ function isUsage(code: string): boolean {
     "publish/foreign-file",
     "publish/output-is-input",
     "publish/layer-count",
+    "options/value",
     "plan/option",
+    "service/option",
     "worker/option",
     "nats/option",
     "trust/option",

@@ -23,16 +23,9 @@ export function withJoining(command: Command): Command {
     .option("--identity-dir <dir>", "where the certificate of a worker that joined is kept");
 }
 
-export const CERTIFICATE_TTL_MS = 86_400_000;
-
 export function withEnrolling(command: Command): Command {
   return command
     .option("--ca-key <file>", "key of the authority, PEM: this coordinator gives out certificates")
     .option("--join-listen <host:port>", "where machines join with tokens (default: the port after its own)")
-    .option(
-      "--certificate-ttl <time>",
-      "life of the certificates that it gives out",
-      parseDuration,
-      CERTIFICATE_TTL_MS,
-    );
+    .option("--certificate-ttl <time>", "life of the certificates that it gives out (default: 24h)", parseDuration);
 }

@@ -1,4 +1,5 @@
 export type { OptionCommand, OptionDeclaration, OptionType } from "./declaration.ts";
+export { formatDuration, maybeDuration } from "./durations.ts";
 export { type OptionCode, OptionError } from "./errors.ts";
 export {
   defaultsOf,
@@ -10,4 +11,4 @@ export {
   optionValues,
   type SubmittedOptions,
 } from "./merge-options.ts";
-export { bytesText, checkOption, isOptionValue, maybeBytes, parseOption } from "./values.ts";
+export { bytesText, checkOption, checkOptions, isOptionValue, maybeBytes, parseOption } from "./values.ts";

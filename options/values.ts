@@ -1,6 +1,7 @@
 import { parseSeed } from "../merge/math/index.ts";
-import type { OptionDeclaration, OptionType } from "./declaration.ts";
+import type { OptionCommand, OptionDeclaration, OptionType } from "./declaration.ts";
 import { OptionError } from "./errors.ts";
+import { type OptionValues, optionsOf } from "./merge-options.ts";
 
 type Wanted = Pick<OptionDeclaration, "type" | "maximum">;
 
@@ -84,6 +85,15 @@ export function parseOption(declaration: OptionDeclaration, text: string): strin
 /** The value that somebody's program gave for an option, which may be of the wrong kind. @throws OptionError `options/value` */
 export function checkOption(declaration: OptionDeclaration, value: unknown): void {
   if (!isOptionValue(declaration, value)) throw wrongValue(declaration, String(value));
+}
+
+/** All that a command is told: what commander has parsed, a test or a service may have made up. @throws OptionError `options/value` */
+export function checkOptions<Command extends OptionCommand>(command: Command, values: OptionValues<Command>): void {
+  const given = values as { readonly [name: string]: unknown };
+  for (const [name, declaration] of optionsOf(command)) {
+    if (given[name] === undefined && declaration.default === undefined) continue;
+    checkOption(declaration, given[name]);
+  }
 }
 
 function wrongValue(declaration: OptionDeclaration, text: string): OptionError {

@@ -166,7 +166,7 @@ test("source and test files that documents name are there", () => {
   const named = pages.flatMap((page) =>
     [
       ...textOf(page).matchAll(
-        /`((?:test|bench|scripts|examples|deploy|cli|coordinator|merge|worker|recipe|checkpoint|storage|trust|enrollment)\/(?:[\w-]+\/)*(?:[\w.-]+\.\w+)?)`/g,
+        /`((?:test|bench|scripts|examples|deploy|cli|app|options|coordinator|merge|worker|recipe|checkpoint|storage|trust|enrollment)\/(?:[\w-]+\/)*(?:[\w.-]+\.\w+)?)`/g,
       ),
     ].map(([, path = ""]) => ({ page, path })),
   );

@@ -4,8 +4,7 @@ import { type CoordinatorSettings, keepHeapSmall, startCoordinator } from "../..
 import { redact } from "../../trust/secrets/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
-import { reportError, reportFaults } from "../report-error.ts";
-import { brokenRules, coordinatorRules } from "../settings.ts";
+import { reportError } from "../report-error.ts";
 
 export interface CoordinatorOptions extends CoordinatorSettings {
   readonly json: boolean;
@@ -25,8 +24,6 @@ export async function coordinatorCommand(_: readonly string[], options: Coordina
     { write: io.stderr },
   );
   try {
-    const faults = brokenRules(coordinatorRules, options);
-    if (faults.length > 0) return reportFaults(io, faults, options.json);
     const defect = () => process.exit(exitCodes.failed);
     const running = await startCoordinator(options, { log, defect });
     const { address } = running;

@@ -15,7 +15,7 @@ const { startCoordinator, startWorker } = (await import(new URL("../../dist/app/
 
 const settings = {
   ...{ listen: "127.0.0.1:0", auditShare: 0, lease: 5000, ioTimeout: 2000, grace: 5000, jobs: 1, reflection: false },
-  ...{ insecure: false, certificateTtl: 86_400_000, natsPrefix: "deltaworks" },
+  ...{ insecure: false, natsPrefix: "deltaworks" },
 };
 
 function unbroken(error: unknown): never {
@@ -29,13 +29,21 @@ test("are started with typed settings, merge a job and are stopped", { timeout: 
     { log: pino({ level: "silent" }), defect: unbroken },
   );
   const worker = await startWorker(
-    { coordinator: coordinator.address, name: "w1", root: [], threads: 1, engine: "wasm", insecure: false },
+    {
+      coordinator: coordinator.address,
+      name: "w1",
+      root: [],
+      threads: 1,
+      engine: "wasm",
+      grace: 5000,
+      insecure: false,
+    },
     { log: () => {}, fatal: unbroken },
   );
   expect((await rig.submit(coordinator.address, rig.recipe(), "merged").ended).code).toBe(0);
   expect((await run(["verify", join(rig.out, "merged"), "--json"])).code).toBe(0);
   expect(Object.keys(hashesOf(join(rig.out, "merged")))).toContain("SHA256SUMS");
-  worker.drain(5000);
+  worker.drain();
   await worker.ended;
   await coordinator.stop();
 });

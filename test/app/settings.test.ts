@@ -1,12 +1,14 @@
 /** Settings that exclude each other are refused before anything begins; those that are taken let every worker write. */
+import { existsSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
 import fc from "fast-check";
+import { pino } from "pino";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { CoordinatorOptions } from "../../cli/commands/coordinator.ts";
-import type { WorkerOptions } from "../../cli/commands/worker.ts";
-import { formatDuration, parseDuration } from "../../cli/duration.ts";
-import { brokenRules, coordinatorRules, workerRules } from "../../cli/settings.ts";
-import type { UnitId } from "../../merge/work/index.ts";
+import { type CoordinatorSettings, startCoordinator, startWorker, type WorkerSettings } from "../../app/index.ts";
+import { checkRules, coordinatorRules, workerRules } from "../../app/setting-rules.ts";
+import { FailuresError, type UnitId } from "../../merge/work/index.ts";
+import { formatDuration, maybeDuration } from "../../options/index.ts";
 import { heartbeatFor, ioTimeoutMax, leaseMin } from "../../wire/index.ts";
 import { initialLeases, mayBeginIo, reduceLeases } from "../../worker/lease/index.ts";
 import { run } from "../e2e/cli-process.ts";
@@ -14,7 +16,7 @@ import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const S = 1000;
 const MIB = 2 ** 20;
-const COORDINATOR: CoordinatorOptions = {
+const COORDINATOR: CoordinatorSettings = {
   ...{
     listen: "127.0.0.1:7410",
     state: "/s",
@@ -24,19 +26,32 @@ const COORDINATOR: CoordinatorOptions = {
     ioTimeout: 20 * S,
     grace: 20 * S,
   },
-  ...{ jobs: 4, reflection: false, json: false, logLevel: "info", insecure: false, certificateTtl: 86_400 * S },
+  ...{ jobs: 4, reflection: false, insecure: false },
   natsPrefix: "deltaworks",
 };
-const WORKER: WorkerOptions = {
-  ...{ coordinator: "c:7410", root: [], grace: 20 * S, engine: "wasm", json: false, logLevel: "info", insecure: false },
+const WORKER: WorkerSettings = {
+  ...{ coordinator: "c:7410", root: [], grace: 20 * S, engine: "wasm", insecure: false },
 };
 const TLS = { cert: "c.pem", key: "k.pem", ca: "ca.pem" };
 
-const messages = (options: Partial<CoordinatorOptions>) =>
-  brokenRules(coordinatorRules, { ...COORDINATOR, ...options }).map(({ message, hint }) => `${message}. ${hint}`);
+/** What is wrong with settings. */
+function faultsOf(check: () => void) {
+  try {
+    check();
+    return [];
+  } catch (error) {
+    if (error instanceof FailuresError) return error.failures;
+    throw error;
+  }
+}
+
+const messages = (options: Partial<CoordinatorSettings>) =>
+  faultsOf(() => checkRules(coordinatorRules, { ...COORDINATOR, ...options })).map(
+    ({ message, hint }) => `${message}. ${hint}`,
+  );
 
 describe("a coordinator's settings", () => {
-  test.each<[string, Partial<CoordinatorOptions>]>([
+  test.each<[string, Partial<CoordinatorSettings>]>([
     ["the defaults", {}],
     ["a short lease with an I/O timeout that fits", { lease: 5 * S, ioTimeout: 2 * S }],
     ["the longest I/O timeout", { lease: 60 * S, ioTimeout: 40 * S }],
@@ -50,7 +65,7 @@ describe("a coordinator's settings", () => {
     expect(messages(options)).toEqual([]);
   });
 
-  test.each<[string, Partial<CoordinatorOptions>, RegExp]>([
+  test.each<[string, Partial<CoordinatorSettings>, RegExp]>([
     [
       "the default I/O timeout with a short lease",
       { lease: 5 * S },
@@ -121,7 +136,7 @@ describe("a coordinator's settings", () => {
 });
 
 describe("a worker's settings", () => {
-  test.each<[Partial<WorkerOptions>, RegExp | undefined]>([
+  test.each<[Partial<WorkerSettings>, RegExp | undefined]>([
     [{}, undefined],
     [{ grace: 0 }, undefined],
     [{ threads: 1, memoryBytes: 160 * MIB }, undefined],
@@ -138,14 +153,27 @@ describe("a worker's settings", () => {
     [{ caSha256: "ab", cert: "/c.pem" }, /^--ca-sha256 with --cert: /],
     [{ identityDir: "/i", joinAddress: "c:7411", caSha256: "ab" }, undefined],
   ])("%j", (options, said) => {
-    const found = brokenRules(workerRules, { ...WORKER, ...options }).map(({ message }) => message);
+    const found = faultsOf(() => checkRules(workerRules, { ...WORKER, ...options })).map(({ message }) => message);
     expect(found).toEqual(said === undefined ? [] : [expect.stringMatching(said)]);
   });
 });
 
+test("are looked at by what they start, before anything is made of them", async () => {
+  const state = join(temporaryFolder(), "state");
+  const silent = { log: pino({ level: "silent" }), defect: () => {} };
+  const coordinator = (changes: object) => startCoordinator({ ...COORDINATOR, state, ...changes }, silent);
+  await expect(coordinator({ lease: 5 * S })).rejects.toMatchObject({ code: "service/option" });
+  await expect(coordinator({ auditShare: 2 })).rejects.toMatchObject({ code: "options/value" });
+  expect(existsSync(state)).toBe(false);
+  const worker = (changes: object) => startWorker({ ...WORKER, ...changes }, { log: () => {}, fatal: () => {} });
+  await expect(worker({ memoryBytes: MIB })).rejects.toMatchObject({ code: "worker/option" });
+  await expect(worker({ threads: 0 })).rejects.toMatchObject({ code: "options/value" });
+  await expect(worker({ engine: "cuda" })).rejects.toMatchObject({ code: "engine/unavailable" });
+});
+
 test("durations are written as they are read", () => {
   for (const text of ["90s", "2h", "7d", "100ms", "40001ms", "1m"]) {
-    expect(parseDuration(formatDuration(parseDuration(text)))).toBe(parseDuration(text));
+    expect(maybeDuration(formatDuration(maybeDuration(text) ?? 0))).toBe(maybeDuration(text));
   }
   expect([formatDuration(90 * S), formatDuration(120 * S), formatDuration(86_400 * S)]).toEqual(["90s", "2m", "1d"]);
 });

@@ -1,20 +1,20 @@
-import { leastMemoryFor, threadsDefault } from "../app/index.ts";
+import { type Failure, FailuresError } from "../merge/work/index.ts";
+import { formatDuration } from "../options/index.ts";
 import { parseAddress } from "../trust/index.ts";
 import { heartbeatFor, ioTimeoutMax, leaseMin } from "../wire/index.ts";
-import type { CoordinatorOptions } from "./commands/coordinator.ts";
-import type { WorkerOptions } from "./commands/worker.ts";
-import { formatDuration } from "./duration.ts";
-import { CERTIFICATE_TTL_MS } from "./trust-options.ts";
+import type { CoordinatorSettings } from "./coordinator.ts";
+import { leastMemoryFor, threadsDefault } from "./resources.ts";
+import type { WorkerSettings } from "./worker.ts";
 
 /** Settings that exclude each other: what is wrong, with the values, and others that would do. */
-export interface SettingFault {
+interface SettingFault {
   readonly code: "service/option" | "worker/option" | "trust/option" | "nats/option";
   readonly message: string;
   readonly hint: string;
 }
 
 /** One rule: undefined where the settings keep it. */
-type Rule<Options> = (options: Options) => SettingFault | undefined;
+type Rule<Settings> = (settings: Settings) => SettingFault | undefined;
 
 const SECOND_MS = 1000;
 /** Workers look at their leases ten times a second, and a question takes its time. */
@@ -27,7 +27,7 @@ const PORT_MAX = 65_535;
 const CERTIFICATE_TTL_MIN_MS = 10 * SECOND_MS;
 const CERTIFICATE_TTL_MAX_MS = 36_500 * 24 * 3600 * SECOND_MS;
 
-export const coordinatorRules: readonly Rule<CoordinatorOptions>[] = [
+export const coordinatorRules: readonly Rule<CoordinatorSettings>[] = [
   ({ lease }) => within("--lease", lease, LEASE_MIN_MS, TIME_MAX_MS, "service/option"),
   ({ ioTimeout }) => within("--io-timeout", ioTimeout, IO_TIMEOUT_MIN_MS, TIME_MAX_MS, "service/option"),
   ({ grace }) => within("--grace", grace, 0, TIME_MAX_MS, "service/option"),
@@ -53,14 +53,16 @@ export const coordinatorRules: readonly Rule<CoordinatorOptions>[] = [
         },
   ({ caKey, certificateTtl }) =>
     caKey === undefined
-      ? certificateTtl === CERTIFICATE_TTL_MS
+      ? certificateTtl === undefined
         ? undefined
         : {
             code: "trust/option",
             message: "--certificate-ttl needs --ca-key: without it no certificates are given out",
             hint: "Give the ca-key.pem that `deltaworks certs init` made, or leave the time away.",
           }
-      : within("--certificate-ttl", certificateTtl, CERTIFICATE_TTL_MIN_MS, CERTIFICATE_TTL_MAX_MS, "trust/option"),
+      : certificateTtl === undefined
+        ? undefined
+        : within("--certificate-ttl", certificateTtl, CERTIFICATE_TTL_MIN_MS, CERTIFICATE_TTL_MAX_MS, "trust/option"),
   ({ caKey, joinListen }) =>
     joinListen === undefined || caKey !== undefined
       ? undefined
@@ -106,7 +108,7 @@ export const coordinatorRules: readonly Rule<CoordinatorOptions>[] = [
   },
 ];
 
-export const workerRules: readonly Rule<WorkerOptions>[] = [
+export const workerRules: readonly Rule<WorkerSettings>[] = [
   ({ grace }) => within("--grace", grace, 0, TIME_MAX_MS, "worker/option"),
   ({ memoryBytes: memory, threads: given }) => {
     if (memory === undefined) return undefined;
@@ -150,9 +152,14 @@ export const workerRules: readonly Rule<WorkerOptions>[] = [
         },
 ];
 
-/** All rules that the settings break, in the order of the rules. */
-export function brokenRules<Options>(rules: readonly Rule<Options>[], options: Options): readonly SettingFault[] {
-  return rules.map((rule) => rule(options)).filter((fault) => fault !== undefined);
+/** Before anything is begun. @throws FailuresError with all rules that the settings break, in the order of the rules */
+export function checkRules<Settings>(rules: readonly Rule<Settings>[], settings: Settings): void {
+  const broken = rules.flatMap((rule): Failure[] => {
+    const fault = rule(settings);
+    return fault === undefined ? [] : [{ ...fault, retryable: false }];
+  });
+  const [first, ...others] = broken;
+  if (first !== undefined) throw new FailuresError([first, ...others]);
 }
 
 function within(
