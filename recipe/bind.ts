@@ -53,7 +53,7 @@ import { layoutOf, mainStackOf, type TensorLayout } from "./tensor-layout.ts";
 import { type BoundTokenizer, chatTemplateOf, maybeTokenBinder, type TokenBinder } from "./token-binder.ts";
 import { checkPerLayerParts } from "./unlayered-fit.ts";
 import { VocabularyCheck, type VocabularyOptions } from "./vocabulary-check.ts";
-import { checkRowsBeyond, countsRows, perLayerCounts, perTowerCounts } from "./vocabulary-counts.ts";
+import { checkRowsBeyond, countsRows, otherCounts } from "./vocabulary-counts.ts";
 
 /** What a recipe means for the models it names: one task per output tensor. Tasks are to be run only if there are no faults. */
 export interface Binding {
@@ -291,9 +291,12 @@ class RecipeBinder {
     if (defining !== undefined && embeddingRows !== undefined)
       checkRowsBeyond(this.#recipe, defining, embeddingRows, this.#findings);
     const files = this.#inputs[this.#filesOf(this.#definingModel)];
-    const isCounted = embeddingRows !== undefined && files !== undefined && countsRows(files, embeddingRows);
-    const config = files?.checkpoint.config ?? {};
-    const counts = [...perLayerCounts(config, tasks), ...perTowerCounts(config, tasks)];
+    // What an earlier document makes was judged there.
+    const counting = defining?.made === undefined ? this.#findings : new Findings(this.#recipe.fileName);
+    const { methodPlace } = this.#recipe;
+    const isCounted =
+      embeddingRows !== undefined && files !== undefined && countsRows(files, embeddingRows, methodPlace, counting);
+    const counts = files === undefined ? [] : otherCounts(files, tasks, methodPlace, counting);
     const moved = this.#moved.map(({ stack }) => stack);
     const named =
       defining && stackedNames(defining, moved, () => staleQuantization(tasks, defining.checkpoint), this.#findings);

@@ -181,6 +181,12 @@ export const recipeCodes = {
     advice:
       "`tokenizer_source: union` or `base`; the hint says which. `--cut-embeddings` takes the rows that all have.",
   },
+  "recipe/vocabulary-count": {
+    means:
+      "A warning: the config of the base, or first model, counts another number of tokens than its embedding has rows, and its kind of model is not known to do so by design. Programs that load models by their config refuse such a model. The output's config says the number of rows.",
+    advice:
+      "Nothing, if the model was meant to have these rows. Where its own code makes more rows than it counts tokens, put the count back.",
+  },
   "recipe/tensor-cut": {
     means: "With `--cut-embeddings` an embedding is cut to the rows that all models have.",
     advice: "Tokens beyond them are lost; `tokenizer_source: union` keeps them.",

@@ -1,8 +1,8 @@
-import { type Checkpoint, isAfterLayers, isEmbeddingLike, vocabularySize } from "../checkpoint/index.ts";
+import { type Checkpoint, isAfterLayers, isEmbeddingLike, isTiedHead, vocabularySize } from "../checkpoint/index.ts";
 
 /**
  * The embedding of a model's text: of several (a talker's, those of each layer) the one with the rows that the config counts, else
- * the one with the most. Undefined where none is recognised by name.
+ * the one with the most. Where only the head that is tied to it is stored, that. Undefined where none is recognised by name.
  */
 export function mainEmbedding({
   config,
@@ -15,5 +15,7 @@ export function mainEmbedding({
     if (shape.length !== 2 || !isEmbeddingLike(name) || isAfterLayers(name)) continue;
     if (main === undefined || (main.rows !== counted && (rows === counted || rows > main.rows))) main = { name, rows };
   }
-  return main;
+  if (main !== undefined || counted === undefined) return main;
+  const head = [...tensors].find(([name, { shape }]) => shape.length === 2 && isTiedHead(name));
+  return head && { name: head[0], rows: head[1].shape[0] ?? 0 };
 }

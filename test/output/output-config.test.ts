@@ -3,13 +3,16 @@ import type { TensorEntry } from "../../checkpoint/index.ts";
 import { outputConfig } from "../../output/documents/config/output-config.ts";
 import { fakePlan } from "./fake-output.ts";
 
-test("a number of tokens that is not the rows stays where the rows do: tables of several codebooks have more", () => {
-  const config = { num_hidden_layers: 2, vocab_size: 8, dtype: "bfloat16" };
+test("the number of tokens is what the plan says, also where the rows stay; what is no number stays with them", () => {
   const embedding = { name: "model.embed_tokens.weight", shape: [32, 4] } as unknown as TensorEntry;
-  const defining = { config, tensors: new Map([[embedding.name, embedding]]) };
-  const rowsOf = (embeddingRows: number) =>
-    JSON.parse(outputConfig(JSON.stringify(config), defining, { ...fakePlan(), embeddingRows })).vocab_size;
-  expect([32, 40].map(rowsOf)).toEqual([8, 40]);
+  const sizeIn = (vocabSize: number | null, embeddingRows?: number) => {
+    const config = { num_hidden_layers: 2, vocab_size: vocabSize, dtype: "bfloat16" };
+    const defining = { config, tensors: new Map([[embedding.name, embedding]]) };
+    const { embeddingRows: _, ...rest } = fakePlan();
+    const plan = embeddingRows === undefined ? rest : { ...rest, embeddingRows };
+    return JSON.parse(outputConfig(JSON.stringify(config), defining, plan)).vocab_size;
+  };
+  expect([sizeIn(8), sizeIn(8, 32), sizeIn(8, 40), sizeIn(null, 32), sizeIn(null, 40)]).toEqual([8, 32, 40, null, 40]);
 });
 
 test("what a config tells of quantisation goes with the codes, in every part; all else stays as it is written", () => {

@@ -208,12 +208,16 @@ test("chat_template: auto takes what most models have, of as many what comes fir
   ]);
 });
 
-test("a config that counts fewer tokens than rows by design keeps its count; its head may be smaller", () => {
+test("a config that counts fewer tokens than rows keeps its count where the head has as many; that is told", () => {
   const tensors = tinyLlama(2, 12).map(
     ([name, shape]): TensorShape => [name, name === "lm_head.weight" ? [8, 4] : shape],
   );
   const checkpoint = checkpointOf(tensors, { num_hidden_layers: 2, vocab_size: 8 });
-  expect(bind(linear("one"), { one: { checkpoint } }).embeddingRows).toBeUndefined();
+  const whole = bind(linear("one"), { one: { checkpoint } });
+  expect(whole.embeddingRows).toBeUndefined();
+  expect(summaryOf(whole.warnings)).toEqual([
+    'vocabulary-count 1:1 vocab_size in the config of "one" is 8, and model.embed_tokens.weight has 12 rows (lm_head.weight has 8): it stays 8',
+  ]);
   const stack = bind("merge_method: passthrough\nslices: [{sources: [{model: one, layer_range: [0, 1]}]}]\n", {
     one: { checkpoint },
   });
@@ -224,6 +228,72 @@ test("a config that counts fewer tokens than rows by design keeps its count; its
     { cutEmbeddings: true },
   );
   expect(cut.embeddingRows).toBe(10);
+});
+
+test.each<[Record<string, unknown>, string]>([
+  [{ model_type: "llama", vocab_size: 32 }, "vocab_size"],
+  [{ model_type: "llama", vocab_size: 40 }, "vocab_size"],
+  [{ model_type: "llama", vocab_size: 32, padded_vocab_size: 34 }, "vocab_size"],
+  [{ model_type: "llava", text_config: { model_type: "llama", vocab_size: 32 } }, "text_config.vocab_size"],
+  [{ model_type: "llava", vocab_size: 34, text_config: { vocab_size: 32 } }, "text_config.vocab_size"],
+  [{ model_type: "moshi", vocab_size: 32 }, "vocab_size"],
+  [{ model_type: "moshi", vocab_size: 40 }, "vocab_size"],
+])("a config that contradicts the rows of its own model is told, and the rows count: %j", (config, key) => {
+  const one = { checkpoint: checkpointOf(tinyLlama(1, 34), { num_hidden_layers: 1, ...config }) };
+  const { warnings, embeddingRows } = bind(linear("one"), { one });
+  const tokens = key.split(".").reduce<unknown>((part, name) => (part as Record<string, unknown>)[name], config);
+  const [expected, result] =
+    config.model_type === "moshi"
+      ? [`, which makes ${Number(tokens) + 1} rows in its kind of model`, `it stays ${tokens}`]
+      : ["", "the output's config says 34"];
+  expect(summaryOf(warnings)).toEqual([
+    `vocabulary-count 1:1 ${key} in the config of "one" is ${tokens}${expected}, and model.embed_tokens.weight has 34 rows: ${result}`,
+  ]);
+  expect(embeddingRows).toBe(config.model_type === "moshi" ? undefined : 34);
+});
+
+test("a head of other rows than embedding and config is told, and so is what a document contradicts, once", () => {
+  const shapes = tinyLlama(1, 34).map(
+    ([name, shape]): TensorShape => [name, name === "lm_head.weight" ? [36, 4] : shape],
+  );
+  const one = { checkpoint: checkpointOf(shapes, { num_hidden_layers: 1, vocab_size: 34 }) };
+  expect(summaryOf(bind(linear("one"), { one }).warnings)).toEqual([
+    'vocabulary-count 1:1 vocab_size in the config of "one" is 34, model.embed_tokens.weight has 34 rows and lm_head.weight 36: no config can count both',
+  ]);
+  const tied = { num_hidden_layers: 1, vocab_size: 32, tie_word_embeddings: true };
+  const headed = { checkpoint: checkpointOf(tinyLlama(1, 34).slice(1), tied) };
+  expect(bind(linear("one"), { one: headed })).toMatchObject({
+    embeddingRows: 34,
+    warnings: [{ code: "recipe/vocabulary-count", message: expect.stringContaining("lm_head.weight has 34 rows") }],
+  });
+  const two = { checkpoint: checkpointOf(tinyLlama(1, 34), { num_hidden_layers: 1, vocab_size: 32 }) };
+  const chain = bind(`name: made\n${linear("two")}---\n${linear("made")}`, { two });
+  expect([summaryOf(chain.warnings), chain.embeddingRows]).toEqual([
+    [expect.stringMatching(/^vocabulary-count 2:1/)],
+    34,
+  ]);
+});
+
+test.each<[number | undefined, Record<string, unknown>]>([
+  [34, { model_type: "llama", vocab_size: 34 }],
+  [34, { model_type: "llama" }],
+  [undefined, { model_type: "llava", vocab_size: 30, text_config: { vocab_size: 34 } }],
+  [34, { model_type: "llava", vocab_size: 40, text_config: { vocab_size: 34 } }],
+  [undefined, { model_type: "chatglm", vocab_size: 32, padded_vocab_size: 34 }],
+  [undefined, { model_type: "marian", vocab_size: 32, decoder_vocab_size: 34 }],
+  [undefined, { model_type: "pi0", vlm_config: { vocab_size: 30 }, dit_config: { vocab_size: 34 } }],
+  [undefined, { model_type: "mllama", text_config: { vocab_size: 26 } }],
+  [undefined, { model_type: "mllama", text_config: { model_type: "mllama_text_model" } }],
+  [undefined, { model_type: "molmo2_text", vocab_size: 24, additional_vocab_size: 10 }],
+  [undefined, { model_type: "molmo2_text", vocab_size: 24 }],
+  [undefined, { model_type: "moshi", vocab_size: 33 }],
+  [undefined, { model_type: "kyutai_speech_to_text", vocab_size: 9, num_codebooks: 4, codebook_vocab_size: 6 }],
+  [undefined, { model_type: "cpmant", vocab_size: 18, prompt_types: 2, prompt_length: 8 }],
+  [undefined, { model_type: "csm_depth_decoder_model", vocab_size: 17, num_codebooks: 2 }],
+])("rows that are as many by design, or counted elsewhere, are not told (%s): %j", (rows, config) => {
+  const one = { checkpoint: checkpointOf(tinyLlama(1, 34), { num_hidden_layers: 1, ...config }) };
+  const { warnings, embeddingRows } = bind(linear("one"), { one });
+  expect([summaryOf(warnings), embeddingRows]).toEqual([[], rows]);
 });
 
 test("of several embeddings the one that the config counts says how many tokens there are; those of layers are counted apart", () => {
@@ -238,6 +308,12 @@ test("of several embeddings the one that the config counts says how many tokens 
   const asked = bind(`${linear("one")}tokenizer_source: base\n`, { one });
   expect(asked.configValues).toEqual([{ path: ["vocab_size_per_layer_input"], value: 2 }]);
   expect(bind(linear("one"), { one }).configValues).toBeUndefined();
+  const wrong = { checkpoint: checkpointOf(shapes, { ...config, vocab_size_per_layer_input: 5 }) };
+  const told = bind(linear("one"), { one: wrong });
+  expect(told.configValues).toEqual([{ path: ["vocab_size_per_layer_input"], value: 6 }]);
+  expect(summaryOf(told.warnings)).toEqual([
+    'vocabulary-count 1:1 vocab_size_per_layer_input in the config of "one" is 5, and its table has 6 rows: the output\'s config says 6',
+  ]);
 });
 
 test("encoder and decoder that are counted apart are counted by their own rows", () => {
@@ -444,7 +520,9 @@ test("rows beyond the tokens, which a kind of model cannot be without, are not t
   expect(bind(linear("one", "two"), models).faults).toEqual([]);
   const { faults } = bind(`${linear("one", "two")}tokenizer_source: union\n`, models);
   expect(summaryOf(faults)).toEqual([
-    expect.stringMatching(/^embedding-rows 4:1 the embedding of "one" has 10 rows, the last 8 /),
+    expect.stringMatching(
+      /^embedding-rows 4:1 the embedding of "one" has 10 rows, and its kind of model \(mllama\) more of them by design /,
+    ),
   ]);
   const longer = { one: { checkpoint: seeing(4, 4) }, two: { checkpoint: seeing(2, 2) } };
   expect(summaryOf(bind(linear("one", "two"), longer, { cutEmbeddings: true }).faults)).toContainEqual(

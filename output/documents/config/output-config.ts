@@ -38,10 +38,10 @@ function rowValues(
   if (embeddingRows === undefined) return [];
   const perLayer = tasks.find(({ name }) => /(?:^|\.)embed_tokens_per_layer\.weight$/.test(name))?.shape[0];
   const keys = vocabularySizeKeys(config);
-  // A config need not count rows at all: where a table is for several codebooks, each has its own. What stays needs no word, also where
-  // there are more rows than it counts by design (Mllama); fewer rows than it counts are never right.
-  const isAsBefore = keys.some((path) => has(config, path)) && rowsBefore(tensors) === embeddingRows;
-  const stays = (path: readonly string[]) => isAsBefore && !(Number(valueAt(config, path)) > embeddingRows);
+  // What is no number stands for what its class takes.
+  const isAsBefore = rowsBefore(tensors) === embeddingRows;
+  const stays = (path: readonly string[]) =>
+    isAsBefore && has(config, path) && typeof valueAt(config, path) !== "number";
   const ofTables = keys
     .map((path) => [...path.slice(0, -1), "vocab_size_per_layer_input"])
     .filter((path) => perLayer !== undefined && has(config, path));
