@@ -60,6 +60,7 @@ import { CALLS_AT_ONCE, TEXTS_AT_ONCE } from "./bounds.ts";
 import { damagedFiles } from "./damaged-files.ts";
 import { differingIntegers } from "./differing-integers.ts";
 import { differingSettings } from "./differing-settings.ts";
+import { differingTokenizers } from "./differing-tokenizers.ts";
 import { InputsError } from "./errors.ts";
 
 /** A recipe is text that people write; a longer one is something else. */
@@ -136,6 +137,7 @@ export async function prepareText(
   const more = [
     ...(await differingIntegers(boundedSource(store, CALLS_AT_ONCE), prepared.integers, parsed.recipe.fileName)),
     ...(defining === undefined ? [] : await differingSettings(beside, parsed.recipe, defining, rest)),
+    ...(await differingTokenizers(beside, parsed.recipe, opened, prepared.plan, prepared.text ?? {})),
     ...(await damagedFiles(beside, parsed.recipe, opened, prepared.plan, prepared.text ?? {})),
   ];
   return more.length === 0 ? prepared : { ...prepared, warnings: [...prepared.warnings, ...more] };

@@ -187,6 +187,11 @@ export const recipeCodes = {
     advice:
       "Nothing, if the model was meant to have these rows. Where its own code makes more rows than it counts tokens, put the count back.",
   },
+  "recipe/tokenizer-files": {
+    means:
+      "A warning: of the tokenizer that the output takes over, tokenizer.json and a file of a slow tokenizer (tokenizer.model, vocab.json, vocab.txt, tekken.json) have different tokens, or other ids for them. Special and added tokens aside, and ids that all differ by one number.",
+    advice: "Programs read one of the two. Remove the wrong file from the model, or from the output.",
+  },
   "recipe/tensor-cut": {
     means: "With `--cut-embeddings` an embedding is cut to the rows that all models have.",
     advice: "Tokens beyond them are lost; `tokenizer_source: union` keeps them.",

@@ -7,6 +7,7 @@ export {
   type VocabularyRequest,
 } from "./output-vocabulary.ts";
 export { type GatheredRows, type GatheringRequest, RowGathering, type RowOf, type TokenRule } from "./row-gathering.ts";
+export { type SlowDifference, slowDifference } from "./slow-difference.ts";
 export { rolesOf, type TokenIdChange, type TokenIds, tokenIdChanges } from "./token-ids.ts";
 export {
   isReserved,

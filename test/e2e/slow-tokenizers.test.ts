@@ -140,3 +140,32 @@ test("a first model without a tokenizer, beside one that has one, is told", asyn
     expect((await said({ a: tokenizer, b: {} })).planFindings).toEqual([]);
   }
 });
+
+test.each<[Files, RegExp | undefined]>([
+  [{ "tokenizer.json": fast("x", "▁y"), "tokenizer.model": pieces("x", "▁y") }, undefined],
+  [{ "tokenizer.json": fast("x", "▁y"), "merges.txt": "x y\n", "tokenizer.model": "no pieces" }, undefined],
+  [
+    { "tokenizer.json": fast("x", "▁y"), "tokenizer.model": pieces("x", "▁z") },
+    /^tokenizer\.model and tokenizer\.json of "a" .* the id 1 is "▁z" in the former and "▁y" in the latter; 2 tokens differ/,
+  ],
+  [
+    { "tokenizer.json": fast("x", "y"), "vocab.json": ids("x", "y", "z") },
+    /^vocab\.json and .* the id 2 is "z" in the former and no token in the latter$/,
+  ],
+  [{ "tokenizer.json": fast("x", "y"), "vocab.txt": lines("x 200", "y 100") }, undefined],
+])(
+  "a tokenizer.json and a file beside it that say different things are told where the output has both: %j",
+  async (a, warning) => {
+    const told = async (recipe: string) => {
+      const root = temporaryFolder();
+      for (const name of ["a", "b"]) write(join(root, name), name === "a" ? a : { "tokenizer.json": fast("x") });
+      const { planFindings } = await runMerge(recipe, join(root, "out"), { models: root });
+      return planFindings.filter(({ code }) => code === "recipe/tokenizer-files").map(({ message }) => message);
+    };
+    const expected = warning === undefined ? [] : [expect.stringMatching(warning)];
+    expect(await told("merge_method: passthrough\nmodels: [{model: a}]")).toEqual(expected);
+    const listed = "models: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {weight: 1}}]";
+    expect(await told(`merge_method: linear\ntokenizer_source: base\n${listed}`)).toEqual(expected);
+    expect(await told(`merge_method: linear\ntokenizer_source: b\n${listed}`)).toEqual([]);
+  },
+);
