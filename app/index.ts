@@ -6,9 +6,9 @@ export {
 } from "./coordinator.ts";
 export { openJobLog } from "./job-log.ts";
 export { keepHeapSmall } from "./keep-heap-small.ts";
-export { workerThreads } from "./local.ts";
 export { maybeNatsOptions, natsOptions } from "./open-nats.ts";
 export { type Dialed, openDial } from "./open-peer.ts";
+export { OwnThreads, type OwnThreadsOptions, workerThreads } from "./own-threads.ts";
 export { repairSource } from "./repair-source.ts";
 export {
   leastMemoryFor,
@@ -20,5 +20,4 @@ export {
   workerResourcesFor,
 } from "./resources.ts";
 export type { EnrollingSettings, JoiningSettings, NatsSettings, TrustSettings } from "./settings.ts";
-export { SweepPool } from "./sweep-pool.ts";
 export { type RunningWorker, startWorker, type WorkerPorts, type WorkerSettings } from "./worker.ts";

@@ -31,6 +31,11 @@ export const workerCodes = {
     means: "A thread showed no sign of life while it had work. It was ended and replaced, its slice goes elsewhere.",
     advice: "Look at the storage of that machine: a mount that does not answer is the common cause.",
   },
+  "worker/thread-ended": {
+    means:
+      "A thread ended while it had work: it ran out of memory, say. It was replaced, and what it had is computed again; a unit that goes on ending its threads ends the job.",
+    advice: "Give it less `--memory` or fewer `--threads` where memory is short; else please report it with the text.",
+  },
   "worker/lease-outlived": {
     means:
       "A call that writes took longer than the lease of its slice. The worker has ended, so that it cannot write behind another's back.",

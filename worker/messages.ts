@@ -51,7 +51,7 @@ export type ToWorker =
       readonly buffer?: ArrayBuffer;
     }
   | ({ readonly type: "granted" | "refused" } & AttemptKey)
-  /** Stop working on it, or do not begin. Answered by "dropped", unless it is finished by then. */
+  /** Stop working on it, or do not begin. Answered by "dropped", as a refused grant is, unless it is finished by then. */
   | ({ readonly type: "drop" } & AttemptKey)
   /** Its files are closed and it is forgotten, once nothing of it is being computed. */
   | { readonly type: "finish"; readonly job: string }
@@ -62,6 +62,8 @@ export type FromWorker =
   | ({ readonly type: "grant-request" } & AttemptKey)
   /** `buffer`: lent to an attempt that failed. */
   | { readonly type: "report"; readonly job: string; readonly report: Report; readonly buffer?: ArrayBuffer }
+  /** Of a slice that is streamed: its bytes are at their place; a report follows once they are durable. */
+  | ({ readonly type: "written" } & AttemptKey)
   /** Of a slice that was not streamed. */
   | ({ readonly type: "computed" } & AttemptKey & Computed)
   | ({ readonly type: "dropped"; readonly buffer?: ArrayBuffer } & AttemptKey)

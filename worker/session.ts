@@ -122,7 +122,9 @@ export class WorkerSession {
       if (worker === undefined) throw new Error(`job ${job} is unknown to this thread`);
       if (assignment.kind === "slice" && output !== "stream") return await this.#compute(worker, order, assignment);
       const written = await worker.execute(assignment);
-      if (written === undefined) return;
+      if (written === undefined) return this.#sayDropped(order);
+      const { unit, attempt } = assignment;
+      if (assignment.kind === "slice") this.#ports.send({ type: "written", job, unit, attempt });
       const settled = written.durable
         .then(
           () => this.#ports.send({ type: "report", job, report: written.report }),

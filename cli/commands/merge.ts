@@ -1,7 +1,7 @@
 import { openJobLog, resourcesFor, workerThreads } from "../../app/index.ts";
 import { fileHome, runMergeJob } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
-import { usageOf } from "../../merge/work/index.ts";
+import { type Failure, usageOf } from "../../merge/work/index.ts";
 import type { OptionValues } from "../../options/index.ts";
 import { FileOutput } from "../../output/index.ts";
 import { estimateOf } from "../../plan/index.ts";
@@ -137,7 +137,11 @@ async function mergeText(
           },
           "merge begins",
         );
-        return workerThreads({ threads, job, budget, engine });
+        const replaced = (failure: Failure) => {
+          progress.warning(failure.message);
+          log?.log.warn(failure, "thread replaced");
+        };
+        return workerThreads({ threads, job, budget, engine, replaced });
       },
       clock: { nowMs: () => performance.now() },
       freeBytes,

@@ -1,4 +1,4 @@
-import { type Resources, resourcesFor, SWEEP_MERGE_BYTES, SweepPool, sweepWidth } from "../../app/index.ts";
+import { OwnThreads, type Resources, resourcesFor, SWEEP_MERGE_BYTES, sweepWidth } from "../../app/index.ts";
 import { bytesToWrite, fileHome, type Outcome, runMergeJob, spaceWarning } from "../../coordinator/job/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
@@ -176,7 +176,11 @@ async function runBatch(
     memoryBytes: Math.max(resources.memoryBytes, threads * planned.length * SWEEP_MERGE_BYTES),
   });
   const engine = { name: options.engine, maximumBytes: resources.engineMaximumBytes };
-  const pool = await SweepPool.start({ threads, budget: each.budget, engine });
+  const replaced = ({ message }: Failure) => {
+    if (options.json) io.stdout(`${JSON.stringify({ event: "warning", message })}\n`);
+    else if (!options.quiet) io.stderr(`warning  ${message}\n`);
+  };
+  const own = await OwnThreads.start({ threads, budget: each.budget, engine, replaced, inStep: true });
   const made = await Promise.all(
     planned.map(async (one): Promise<Made> => {
       const progress = new ProgressReport({
@@ -197,7 +201,7 @@ async function runBatch(
           restart: options.restart,
           hashInputs: options.hashInputs,
           surveyElements: each.budget.rangeElements,
-          workers: (job) => pool.workersFor(one.point.name, job),
+          workers: (job) => own.workersFor(one.point.name, job),
           clock: { nowMs: () => performance.now() },
           freeBytes,
           observer: progress,
@@ -210,8 +214,8 @@ async function runBatch(
       }
     }),
   );
-  await pool.end();
-  return { made, bytesRead: pool.bytesRead };
+  await own.end();
+  return { made, bytesRead: own.bytesRead };
 }
 
 function report(

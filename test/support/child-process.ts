@@ -20,7 +20,19 @@ export interface StorageFault {
   readonly times?: number;
   readonly thread?: "main" | "worker";
   readonly while?: string;
-  readonly do: "ENOSPC" | "EIO" | "EDQUOT" | "EROFS" | "ESTALE" | "flip" | "kill" | "kill-after" | "hang" | "slow";
+  readonly once?: true;
+  readonly do:
+    | "ENOSPC"
+    | "EIO"
+    | "EDQUOT"
+    | "EROFS"
+    | "ESTALE"
+    | "flip"
+    | "kill"
+    | "kill-after"
+    | "hang"
+    | "slow"
+    | "end-thread";
   readonly ms?: number;
 }
 

@@ -29,6 +29,8 @@ export interface MergeSettings {
   readonly models: string;
   readonly engine: string;
   readonly workers: number;
+  /** In place of sessions in this thread. */
+  readonly source?: (job: JobDescription, budget: WorkerBudget, engine: EngineChoice) => WorkerSource;
   readonly sliceBytes: number;
   readonly shardBytes: number;
   readonly budget: WorkerBudget;
@@ -138,7 +140,8 @@ export async function runMerge(
     hashInputs: false,
     toolVersion: "0.0.0-test",
     surveyElements: chosen.surveyElements,
-    workers: (job) => inlineWorkers(chosen.workers, store, job, budget, engine),
+    workers: (job) =>
+      settings.source?.(job, budget, engine) ?? inlineWorkers(chosen.workers, store, job, budget, engine),
     clock: { nowMs: () => performance.now() },
     observer: {
       began: (how) => {

@@ -12,6 +12,7 @@
  *   times   How many calls are hit. Default: all from then on.
  *   thread  "main" or "worker": the threads that are hit. Default: all.
  *   while   A file: the fault is there only while it is, and calls are counted only then. So a test can free the disk.
+ *   once    With `while`: the file is removed by whoever is hit, so that of all threads one is.
  *   do      What happens to a call that is hit; one of
  *             "ENOSPC", "EIO", ...   it fails with this error
  *             "flip"                 read, write: a bit of the byte `byte`, or of the first one moved, is flipped on its way
@@ -19,6 +20,7 @@
  *             "kill-after"           the process is killed once the call has succeeded
  *             "hang"                 the call never returns; a call that blocks its thread blocks it for good
  *             "slow"                 the call takes `ms` longer
+ *             "end-thread"           a blocking write: half of its bytes are written, then the thread that makes it ends
  *
  * Descriptors are named by /proc/self/fd, so this works on Linux only, as the tests that use it do.
  */
@@ -26,7 +28,7 @@ import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { isMainThread } from "node:worker_threads";
 
-const { existsSync, readlinkSync } = fs;
+const { existsSync, readlinkSync, unlinkSync } = fs;
 const faults = JSON.parse(process.env.DELTAWORKS_TEST_FAULTS ?? "[]").map((fault) => ({
   from: 1,
   times: Infinity,
@@ -71,9 +73,20 @@ function faultFor(call, target, args) {
     if (fault.byte !== undefined && !movesByte(args, fault.byte)) continue;
     if (fault.holds !== undefined && !new RegExp(fault.holds).test(textOf(args))) continue;
     fault.seen++;
-    if (fault.seen >= fault.from && fault.seen < fault.from + fault.times) hit ??= { ...fault, path };
+    if (fault.seen < fault.from || fault.seen >= fault.from + fault.times) continue;
+    if (fault.once === true && !takes(fault.while)) continue;
+    hit ??= { ...fault, path };
   }
   return hit;
+}
+
+function takes(file) {
+  try {
+    unlinkSync(file);
+    return true;
+  } catch {
+    return false; // another thread was hit
+  }
 }
 
 function failure(code, syscall, path) {
@@ -109,6 +122,11 @@ function patchSync(name, call, on = 0) {
     if (fault.do === "kill") kill();
     if (fault.do === "hang") stop();
     if (fault.do === "slow") sleep(fault.ms);
+    if (fault.do === "end-thread") {
+      const [descriptor, bytes, from = 0, length = bytes.byteLength - from, position] = args;
+      original.call(this, descriptor, bytes, from, Math.floor(length / 2), position);
+      process.exit(7);
+    }
     if (/^E[A-Z]+$/.test(fault.do)) throw failure(fault.do, name, fault.path);
     const result = original.apply(this, fault.do === "flip" && call === "write" ? flipped(args, fault) : args);
     if (fault.do === "flip" && call === "read") flipRead(args, fault);

@@ -1,3 +1,8 @@
 export { ResultBuffers } from "./buffers.ts";
-export { PoolThread, type PoolThreadListener, type PoolThreadOptions } from "./pool-thread.ts";
-export { ThreadPool, type ThreadPoolListener, type ThreadPoolOptions, type UnitProgress } from "./thread-pool.ts";
+export {
+  STREAMED_AT_ONCE,
+  ThreadPool,
+  type ThreadPoolListener,
+  type ThreadPoolOptions,
+  type UnitProgress,
+} from "./thread-pool.ts";

@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { type Failure, failureFrom } from "../../merge/work/index.ts";
 import type { WorkerBudget } from "../../runtime/index.ts";
-import { type EngineChoice, type FromWorker, SignsOfLife, type ToWorker } from "../index.ts";
+import { type EngineChoice, type FromWorker, SignsOfLife, type ToWorker, WorkerError } from "../index.ts";
 
 /** What a thread makes and drops are small objects for each read; V8's default would let 48 MB of them gather. */
 const YOUNG_GENERATION_MB = 4;
@@ -30,14 +30,15 @@ export class PoolThread {
   readonly name: string;
   readonly #worker: Worker;
   readonly #signs: SignsOfLife;
-  readonly #exited: Promise<void>;
+  /** Nothing of it is being done any more: a thread inside a system call ends when that call does. */
+  readonly exited: Promise<void>;
   #leaving = false;
 
   private constructor(worker: Worker, name: string, signs: SignsOfLife, exited: Promise<void>) {
     this.#worker = worker;
     this.name = name;
     this.#signs = signs;
-    this.#exited = exited;
+    this.exited = exited;
   }
 
   /** Resolves once it can be given work; rejects where it cannot start. */
@@ -58,10 +59,10 @@ export class PoolThread {
         if (!thread.#leaving) listener.lost(failureFrom(error));
         thread.#leaving = true;
       };
-      worker.on("error", lost);
+      worker.on("error", (error: Error) => lost(isOutOfMemory(error) ? threadEnded(name, "ran out of memory") : error));
       worker.once("exit", (code) => {
         exit();
-        lost(new Error(`worker ${name} ended with code ${code}`));
+        lost(threadEnded(name, `ended with code ${code}`));
       });
       worker.on("message", (message: FromWorker) => {
         if (message.type === "ready") resolve(thread);
@@ -84,7 +85,7 @@ export class PoolThread {
   async end(): Promise<void> {
     this.#leaving = true;
     this.send({ type: "end" });
-    await this.#exited;
+    await this.exited;
   }
 
   /** At once; its buffers are gone. Does not wait: a thread inside a system call ends when that call does. */
@@ -92,4 +93,15 @@ export class PoolThread {
     this.#leaving = true;
     this.#worker.terminate().catch(() => undefined); // it has ended by itself
   }
+}
+
+function isOutOfMemory(error: Error): boolean {
+  return "code" in error && error.code === "ERR_WORKER_OUT_OF_MEMORY";
+}
+
+function threadEnded(name: string, how: string): WorkerError {
+  return new WorkerError("worker/thread-ended", `${name} ${how}`, {
+    hint: "It was replaced, and what it had is computed again. If it goes on: less `--memory` or `--threads` where memory is short; else please report it.",
+    retryable: true,
+  });
 }

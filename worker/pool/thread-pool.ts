@@ -1,4 +1,4 @@
-import type { Assignment, AttemptKey, Failure, Report } from "../../merge/work/index.ts";
+import { type Assignment, type AttemptKey, type Failure, failureFrom, type Report } from "../../merge/work/index.ts";
 import type { Computed, WorkerBudget } from "../../runtime/index.ts";
 import type { EngineChoice, FromWorker, JobToBegin } from "../index.ts";
 import { WorkerError } from "../index.ts";
@@ -9,23 +9,32 @@ export interface ThreadPoolOptions {
   readonly threads: number;
   readonly budget: WorkerBudget;
   readonly engine: EngineChoice;
-  /** Memory for slices that are computed and not yet in storage. */
-  readonly resultBytes: number;
-  /** Test hook: the entry of the threads. */
-  readonly entry?: URL;
+  /**
+   * Memory for slices that are computed and not yet in storage. Absent: nothing is held, threads stream slices to their places
+   * after a grant.
+   */
+  readonly resultBytes?: number;
+  /** What is equal in this goes to the same thread, whatever that has to do. Absent: all goes to whoever has least to do. */
+  readonly sameThread?: (assignment: Assignment) => string;
+  /** See PoolThreadOptions. */
+  readonly entry?: "lockstep" | URL;
 }
 
 /** What comes out of the pool. Every assignment ends in exactly one of the first three. */
 export interface ThreadPoolListener {
   /** A slice, its bytes in memory: `bytes` belong to the listener until it calls `release` with their buffer. */
   computed(unit: AttemptKey, computed: Computed): void;
-  /** Of a survey, a seal, or what failed. */
+  /** Of a survey, a seal, a slice that was streamed and is durable, or what failed: nothing of it is being written any more. */
   reported(job: string, report: Report): void;
-  /** As it was asked for. */
+  /** As it was asked for, or as its grant was refused. Nothing of it is being written. */
   dropped(unit: AttemptKey): void;
+  /** Of a slice that is streamed: may it be written? Answered by `answer`, as often as it is asked. */
+  asked?(unit: AttemptKey): void;
+  /** Of threads that compute several merges in step, when one ends: bytes that came from files. */
+  gathered?(bytesRead: number): void;
   /** A thread ended or hung, and another takes its place. */
   replaced(name: string, failure: Failure): void;
-  /** No thread can be started any more. */
+  /** No thread can be started any more; nothing is being written. The last that is said. */
   broken(failure: Failure): void;
 }
 
@@ -38,30 +47,45 @@ export interface UnitProgress extends AttemptKey {
 interface Order {
   readonly unit: AttemptKey;
   readonly assignment: Assignment;
+  lentBytes: number;
+  /** Of what is streamed: asking: its thread waits for an answer; granted: it may write; written: only its durability is waited for. */
+  status: "given" | "asking" | "granted" | "written";
 }
 
 interface Slot {
+  readonly name: string;
   thread: PoolThread | undefined;
-  order: Order | undefined;
-  lentBytes: number;
+  /** What the thread has, as it was given. Of each job it computes one after another. */
+  orders: readonly Order[];
   /** Jobs that the thread knows. */
   readonly jobs: Set<string>;
-  /** What it had shown at the last look, and since when it shows no more than that. */
+  /** What it had shown at the last look, and since when it shows no more than that; undefined: not looked at since it was given work. */
   steps: number;
-  stillSinceMs: number;
+  stillSinceMs: number | undefined;
   alive: boolean;
 }
 
 /** A thread that cannot be started so often in a row never will be. */
 const STARTS_MAX = 3;
+/** Orders of a thread that streams: one is computed while the one before becomes durable. */
+export const STREAMED_AT_ONCE = 2;
 
-/** The threads of a worker: takes assignments of several jobs, and gives each to a thread that is free. */
+/**
+ * The threads of a process: takes assignments of several jobs, and gives each to a thread. One that ends or hangs is replaced: what it
+ * computed has failed, as soon as it is certain that it writes no more; what it had not begun another computes.
+ */
 export class ThreadPool {
   readonly #options: ThreadPoolOptions;
   readonly #listener: ThreadPoolListener;
-  readonly #buffers: ResultBuffers;
-  readonly #slots: Slot[];
+  readonly #buffers: ResultBuffers | undefined;
+  readonly #ordersMax: number;
+  readonly #slots: readonly Slot[];
+  /** Where what is equal in `sameThread` goes. */
+  readonly #homes = new Map<string, Slot>();
   readonly #jobs = new Map<string, JobToBegin>();
+  readonly #starting = new Set<Promise<void>>();
+  /** Ends of threads that were given up and may still be in the middle of a write. */
+  readonly #writing = new Set<Promise<void>>();
   #waiting: Order[] = [];
   #failedStarts = 0;
   #ending = false;
@@ -69,14 +93,17 @@ export class ThreadPool {
   private constructor(options: ThreadPoolOptions, listener: ThreadPoolListener) {
     this.#options = options;
     this.#listener = listener;
-    this.#buffers = new ResultBuffers(options.resultBytes);
-    this.#slots = Array.from({ length: options.threads }, () => ({
+    const { resultBytes, sameThread } = options;
+    this.#buffers = resultBytes === undefined ? undefined : new ResultBuffers(resultBytes);
+    const streamed = sameThread === undefined ? STREAMED_AT_ONCE : Number.POSITIVE_INFINITY;
+    this.#ordersMax = resultBytes === undefined ? streamed : 1;
+    this.#slots = Array.from({ length: options.threads }, (_, k) => ({
+      name: `thread-${k + 1}`,
       thread: undefined,
-      order: undefined,
-      lentBytes: 0,
+      orders: [],
       jobs: new Set(),
       steps: 0,
-      stillSinceMs: 0,
+      stillSinceMs: undefined,
       alive: true,
     }));
   }
@@ -84,32 +111,47 @@ export class ThreadPool {
   /** Rejects where the threads do not start. */
   static async start(options: ThreadPoolOptions, listener: ThreadPoolListener): Promise<ThreadPool> {
     const pool = new ThreadPool(options, listener);
-    await Promise.all(pool.#slots.map((_, k) => pool.#start(k)));
+    try {
+      await Promise.all(pool.#slots.map((slot) => pool.#start(slot)));
+    } catch (error) {
+      await pool.end();
+      throw error;
+    }
     return pool;
   }
 
   /** Before the first assignment of the job. */
   begin(job: JobToBegin): void {
     this.#jobs.set(job.job, job);
+    // Those that compute in step begin together.
+    if (this.#isStreaming) for (const slot of this.#slots) this.#beginIn(slot, job.job);
   }
 
   assign(job: string, assignment: Assignment): void {
     const { unit, attempt } = assignment;
-    this.#waiting.push({ unit: { job, unit, attempt }, assignment });
+    this.#waiting.push({ unit: { job, unit, attempt }, assignment, lentBytes: 0, status: "given" });
     this.#dispatch();
+  }
+
+  /** Whether a slice may be written, which a thread has asked. */
+  answer(unit: AttemptKey, granted: boolean): void {
+    const { thread, order } = this.#placeOf(unit);
+    if (thread === undefined || order?.status !== "asking") return;
+    order.status = granted ? "granted" : "given";
+    thread.send({ type: granted ? "granted" : "refused", ...unit });
   }
 
   /** Stops it, if it is still here; `dropped` or, where it is finished by then, something else follows. */
   drop(unit: AttemptKey): void {
     const before = this.#waiting.length;
     this.#waiting = this.#waiting.filter((order) => !isSame(order.unit, unit));
-    if (this.#waiting.length < before) {
-      this.#listener.dropped(unit);
-      return;
-    }
-    for (const { thread, order } of this.#slots) {
-      if (order !== undefined && isSame(order.unit, unit)) thread?.send({ type: "drop", ...unit });
-    }
+    if (this.#waiting.length < before) this.#listener.dropped(unit);
+    else this.#placeOf(unit).thread?.send({ type: "drop", ...unit });
+  }
+
+  /** Whether it waits for a thread, or a thread has it. */
+  has(unit: AttemptKey): boolean {
+    return this.#waiting.some((order) => isSame(order.unit, unit)) || this.#placeOf(unit).order !== undefined;
   }
 
   /** Of what waits for a thread: nothing has been done for it. */
@@ -118,13 +160,14 @@ export class ThreadPool {
   }
 
   release(buffer: ArrayBuffer): void {
-    this.#buffers.give(buffer);
+    this.#buffers?.give(buffer);
     this.#dispatch();
   }
 
   /** The job is over: files are closed. Its attempts must be dropped before. */
   finish(job: string): void {
     this.#jobs.delete(job);
+    this.#waiting = this.#waiting.filter((order) => order.unit.job !== job);
     for (const { thread, jobs } of this.#slots) {
       if (jobs.delete(job)) thread?.send({ type: "finish", job });
     }
@@ -132,164 +175,245 @@ export class ThreadPool {
 
   /** Looks at what every thread has done since the last look, and replaces those that had work and took no step for `hungAfterMs`. */
   look(nowMs: number, hungAfterMs: number): readonly UnitProgress[] {
-    for (const [k, slot] of this.#slots.entries()) {
-      const { thread, order } = slot;
+    for (const slot of this.#slots) {
+      const { thread, steps } = slot;
       if (thread === undefined) continue;
-      const { steps } = thread.signs;
-      slot.alive = order === undefined || steps !== slot.steps;
-      if (slot.alive) slot.stillSinceMs = nowMs;
-      slot.steps = steps;
-      if (nowMs - slot.stillSinceMs > hungAfterMs) this.#replaceHung(k, nowMs - slot.stillSinceMs);
+      slot.steps = thread.signs.steps;
+      slot.alive = slot.stillSinceMs === undefined || slot.steps !== steps || headsOf(slot.orders).every(isWaiting);
+      if (slot.alive || slot.stillSinceMs === undefined) slot.stillSinceMs = nowMs;
+      const stillMs = nowMs - slot.stillSinceMs;
+      if (stillMs <= hungAfterMs) continue;
+      thread.terminate();
+      this.#replace(slot, failureFrom(hung(slot.orders, stillMs)));
     }
     return [
-      ...this.#slots.flatMap(({ thread, order, alive }): UnitProgress[] =>
-        order === undefined || thread === undefined ? [] : [{ ...order.unit, alive }],
-      ),
+      ...this.#slots.flatMap(({ orders, alive }) => orders.map(({ unit }): UnitProgress => ({ ...unit, alive }))),
       ...this.#waiting.map(({ unit }) => ({ ...unit, alive: true })),
     ];
-  }
-
-  /** Nothing waits and nothing is computed. */
-  get idle(): boolean {
-    return this.#waiting.length === 0 && this.#slots.every(({ order }) => order === undefined);
   }
 
   /** What is computed is finished first, unless it was dropped. */
   async end(): Promise<void> {
     this.#ending = true;
     this.#waiting = [];
-    await Promise.all(this.#slots.map(({ thread }) => thread?.end()));
+    await Promise.allSettled([...this.#slots.map(({ thread }) => thread?.end()), ...this.#starting]);
   }
 
-  async #start(k: number): Promise<void> {
-    const slot = this.#slots[k];
-    if (slot === undefined || this.#ending) return;
+  get #isStreaming(): boolean {
+    return this.#buffers === undefined;
+  }
+
+  #start(slot: Slot): Promise<void> {
+    const started = this.#startIn(slot).finally(() => this.#starting.delete(started));
+    this.#starting.add(started);
+    return started;
+  }
+
+  async #startIn(slot: Slot): Promise<void> {
+    if (this.#ending) return;
     const { budget, engine, entry } = this.#options;
     let thread: PoolThread | undefined;
+    const isIts = () => thread !== undefined && slot.thread === thread;
     thread = await PoolThread.start(
-      { name: `thread-${k + 1}`, budget, engine, ...(entry === undefined ? {} : { entry }) },
+      { name: slot.name, budget, engine, ...(entry === undefined ? {} : { entry }) },
       {
         received: (message) => {
-          if (slot.thread === thread) this.#received(slot, message);
+          if (isIts()) this.#received(slot, message);
         },
         lost: (failure) => {
-          if (slot.thread === thread) this.#replace(k, failure);
+          if (!isIts()) return;
+          const message = `${failure.message}${whileWorkingOn(slot.orders)}`;
+          this.#replace(slot, { ...failure, message });
         },
       },
     );
+    if (this.#ending) return thread.end();
     this.#failedStarts = 0;
-    Object.assign(slot, { thread, steps: 0, alive: true, stillSinceMs: performance.now() });
+    Object.assign(slot, { thread, steps: 0, alive: true, stillSinceMs: undefined });
     slot.jobs.clear();
+    if (this.#isStreaming) for (const job of this.#jobs.keys()) this.#beginIn(slot, job);
     this.#dispatch();
   }
 
+  #beginIn({ thread, jobs }: Slot, job: string): void {
+    if (thread === undefined || jobs.has(job)) return;
+    const begun = this.#jobs.get(job);
+    if (begun === undefined) throw new Error(`job ${job} was not begun`);
+    thread.send({ type: "begin", ...begun });
+    jobs.add(job);
+  }
+
   #dispatch(): void {
+    this.#waiting = this.#waiting.filter((order) => {
+      const slot = this.#slotFor(order);
+      return slot?.thread === undefined || !this.#give(slot, slot.thread, order);
+    });
+  }
+
+  /** Undefined, or without a thread: none can take it now. */
+  #slotFor({ assignment }: Order): Slot | undefined {
+    const home = this.#homes.get(this.#options.sameThread?.(assignment) ?? "");
+    if (home !== undefined) return home;
+    let least: Slot | undefined;
     for (const slot of this.#slots) {
-      if (slot.thread === undefined || slot.order !== undefined) continue;
-      const next = this.#waiting.findIndex((order) => this.#give(slot, order));
-      if (next < 0) return;
-      this.#waiting.splice(next, 1);
+      if (slot.thread === undefined || slot.orders.length >= this.#ordersMax) continue;
+      if (least === undefined || slot.orders.length < least.orders.length) least = slot;
     }
+    return least;
   }
 
   /** False: there is no memory for its result now. */
-  #give(slot: Slot, order: Order): boolean {
-    const { thread, jobs } = slot;
+  #give(slot: Slot, thread: PoolThread, order: Order): boolean {
     const { assignment, unit } = order;
-    if (thread === undefined) return false;
-    const held = assignment.kind === "slice" && !assignment.audit;
-    const buffer = held ? this.#buffers.maybeTake(assignment.slice.sizeBytes) : undefined;
-    if (held && buffer === undefined) return false;
-    if (!jobs.has(unit.job)) {
-      const job = this.#jobs.get(unit.job);
-      if (job === undefined) throw new Error(`job ${unit.job} was not begun`);
-      thread.send({ type: "begin", ...job });
-      jobs.add(unit.job);
-    }
-    slot.order = order;
-    slot.lentBytes = buffer?.byteLength ?? 0;
-    slot.alive = true;
-    slot.stillSinceMs = performance.now();
+    const isWritten = assignment.kind === "slice" && !assignment.audit;
+    const buffer = isWritten ? this.#buffers?.maybeTake(assignment.slice.sizeBytes) : undefined;
+    if (isWritten && buffer === undefined && !this.#isStreaming) return false;
+    this.#beginIn(slot, unit.job);
+    const key = this.#options.sameThread?.(assignment);
+    if (key !== undefined) this.#homes.set(key, slot);
+    order.lentBytes = buffer?.byteLength ?? 0;
+    if (headsOf(slot.orders).every(isWaiting)) slot.stillSinceMs = undefined;
+    slot.orders = [...slot.orders, order];
+    const output = !isWritten ? "hash" : buffer === undefined ? "stream" : "hold";
     thread.send(
-      {
-        type: "assign",
-        job: unit.job,
-        assignment,
-        output: held ? "hold" : "hash",
-        ...(buffer === undefined ? {} : { buffer }),
-      },
+      { type: "assign", job: unit.job, assignment, output, ...(buffer === undefined ? {} : { buffer }) },
       buffer === undefined ? [] : [buffer],
     );
     return true;
   }
 
   #received(slot: Slot, message: FromWorker): void {
-    const { order } = slot;
     switch (message.type) {
       case "computed": {
         const { job, unit, attempt, sha256, warnings, counts, buffer } = message;
-        this.#free(slot);
+        this.#free(slot, { job, unit, attempt });
         const computed = { sha256, warnings, counts, ...(buffer === undefined ? {} : { buffer }) };
         this.#listener.computed({ job, unit, attempt }, computed);
         break;
       }
-      case "report":
-        this.#free(slot);
-        if (message.buffer !== undefined) this.#buffers.give(message.buffer);
-        this.#listener.reported(message.job, message.report);
+      case "report": {
+        const { job, report, buffer } = message;
+        this.#free(slot, { job, unit: report.unit, attempt: report.attempt });
+        if (buffer !== undefined) this.#buffers?.give(buffer);
+        this.#listener.reported(job, report);
         break;
-      case "dropped":
-        this.#free(slot);
-        if (message.buffer !== undefined) this.#buffers.give(message.buffer);
-        if (order !== undefined) this.#listener.dropped(order.unit);
+      }
+      case "dropped": {
+        const { job, unit, attempt, buffer } = message;
+        this.#free(slot, { job, unit, attempt });
+        if (buffer !== undefined) this.#buffers?.give(buffer);
+        this.#listener.dropped({ job, unit, attempt });
         break;
+      }
+      case "grant-request": {
+        const { job, unit, attempt } = message;
+        this.#note(slot, { job, unit, attempt }, "asking");
+        this.#listener.asked?.({ job, unit, attempt });
+        return;
+      }
+      case "written":
+        return this.#note(slot, message, "written");
+      case "gathered":
+        return this.#listener.gathered?.(message.bytesRead);
       default:
         return;
     }
     this.#dispatch();
   }
 
-  #free(slot: Slot): void {
-    slot.order = undefined;
-    slot.lentBytes = 0;
+  #note(slot: Slot, unit: AttemptKey, status: Order["status"]): void {
+    const order = slot.orders.find((other) => isSame(other.unit, unit));
+    if (order !== undefined) order.status = status;
   }
 
-  #replaceHung(k: number, stillMs: number): void {
-    const slot = this.#slots[k];
-    slot?.thread?.terminate();
-    const unit = slot?.order?.unit.unit ?? "nothing";
-    const error = new WorkerError(
-      "worker/hung",
-      `a thread showed no sign of life for ${Math.round(stillMs)} ms while it worked on ${unit}; it was ended`,
-      {
-        hint: "Look at the storage of that machine: a mount that does not answer is the common cause.",
-        retryable: true,
-      },
-    );
-    const { code, message, hint, retryable } = error;
-    this.#replace(k, { code, message, hint, retryable });
+  #free(slot: Slot, unit: AttemptKey): void {
+    slot.orders = slot.orders.filter((order) => !isSame(order.unit, unit));
   }
 
-  /** Its work fails here, and may be tried elsewhere: the unit may be what ended it. */
-  #replace(k: number, failure: Failure): void {
-    const slot = this.#slots[k];
-    if (slot === undefined || this.#ending) return;
-    const { order, thread, lentBytes } = slot;
-    this.#buffers.lost(lentBytes);
-    this.#free(slot);
-    slot.thread = undefined;
-    this.#listener.replaced(thread?.name ?? `thread-${k + 1}`, failure);
-    if (order !== undefined) {
-      const { unit, attempt } = order.assignment;
-      const report: Report = { unit, attempt, kind: "failed", failure: { ...failure, retryable: true } };
-      this.#listener.reported(order.unit.job, report);
+  #placeOf(unit: AttemptKey): { readonly thread?: PoolThread | undefined; readonly order?: Order } {
+    for (const { thread, orders } of this.#slots) {
+      const order = orders.find((other) => isSame(other.unit, unit));
+      if (order !== undefined) return { thread, order };
     }
-    this.#start(k).catch((error: unknown) => {
-      const message = error instanceof Error ? error.message : String(error);
-      if (++this.#failedStarts >= STARTS_MAX) this.#listener.broken({ ...failure, message });
-      else this.#replace(k, { ...failure, message });
+    return {};
+  }
+
+  /** What it computed fails, and may be tried again: it may be what ended it. */
+  #replace(slot: Slot, failure: Failure): void {
+    if (this.#ending) return;
+    const { orders, thread } = slot;
+    slot.thread = undefined;
+    slot.orders = [];
+    this.#listener.replaced(slot.name, failure);
+    const heads = headsOf(orders);
+    const begun = orders.filter((order) => order.status === "written" || heads.includes(order));
+    this.#waiting.unshift(...orders.filter((order) => !begun.includes(order)));
+    for (const { lentBytes } of orders) this.#buffers?.lost(lentBytes);
+    const mayWrite = begun.filter(({ status }) => status === "granted" || status === "written");
+    for (const order of begun) if (!mayWrite.includes(order)) this.#fail(order, failure);
+    if (mayWrite.length > 0 && thread !== undefined) {
+      const ended = thread.exited.then(() => {
+        this.#writing.delete(ended);
+        for (const order of mayWrite) this.#fail(order, failure);
+      });
+      this.#writing.add(ended);
+    }
+    this.#startAgain(slot, failure);
+  }
+
+  #startAgain(slot: Slot, failure: Failure): void {
+    this.#start(slot).catch((error: unknown) => {
+      if (this.#ending) return;
+      const { message } = failureFrom(error);
+      if (++this.#failedStarts < STARTS_MAX) return this.#startAgain(slot, failure);
+      void this.#break({
+        ...failure,
+        message: `${failure.message}; ${STARTS_MAX} times in a row no other could be started: ${message}`,
+      });
     });
   }
+
+  #fail({ unit: { job }, assignment: { unit, attempt } }: Order, failure: Failure): void {
+    this.#listener.reported(job, { unit, attempt, kind: "failed", failure: { ...failure, retryable: true } });
+  }
+
+  /** Whoever hears of it may take it for certain that nothing is written any more; what is held in memory nobody writes. */
+  async #break(failure: Failure): Promise<void> {
+    this.#ending = true;
+    this.#waiting = [];
+    for (const { thread } of this.#slots) thread?.terminate();
+    if (this.#isStreaming) await Promise.all([...this.#slots.map(({ thread }) => thread?.exited), ...this.#writing]);
+    this.#listener.broken(failure);
+  }
+}
+
+/** Of each job the first that is not written: what the thread computes, or waits with. Those behind it are not begun. */
+function headsOf(orders: readonly Order[]): readonly Order[] {
+  const heads = new Map<string, Order>();
+  for (const order of orders) {
+    if (order.status !== "written" && !heads.has(order.unit.job)) heads.set(order.unit.job, order);
+  }
+  return [...heads.values()];
+}
+
+function isWaiting({ status }: Order): boolean {
+  return status === "asking";
+}
+
+function hung(orders: readonly Order[], stillMs: number): WorkerError {
+  return new WorkerError(
+    "worker/hung",
+    `a thread showed no sign of life for ${Math.round(stillMs)} ms${whileWorkingOn(orders)}; it was ended`,
+    {
+      hint: "Look at the storage of that machine: a mount that does not answer is the common cause.",
+      retryable: true,
+    },
+  );
+}
+
+function whileWorkingOn(orders: readonly Order[]): string {
+  const units = new Set(headsOf(orders).map(({ unit }) => unit.unit));
+  return units.size === 0 ? "" : ` while it worked on ${[...units].join(", ")}`;
 }
 
 function isSame(a: AttemptKey, b: AttemptKey): boolean {
