@@ -10,7 +10,8 @@ interface Field {
 /** Whether a file of this name holds tokens in the order of their ids, for a slow tokenizer. Files of merges hold none. */
 export function holdsSlowVocabulary(name: string): boolean {
   return (
-    !name.includes("/") && /^(?:vocab\.(?:json|txt)|added_tokens\.json|tekken\.json|.+\.tiktoken|.+\.model)$/.test(name)
+    !name.includes("/") &&
+    /^(?:vocab\.(?:json|txt)|added_tokens\.json|tekken\.json|.+\.tiktoken|.+\.model(?:\.v\d+)?)$/.test(name)
   );
 }
 

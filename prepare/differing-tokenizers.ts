@@ -8,7 +8,7 @@ import { type SlowDifference, slowDifference } from "../tokenizer/index.ts";
 const compared: readonly { readonly file: RegExp; readonly kinds: readonly TokenizerKind[] }[] = [
   { file: /^vocab\.txt$/, kinds: ["WordPiece"] },
   { file: /^vocab\.json$/, kinds: ["BPE", "WordLevel"] },
-  { file: /\.model$/, kinds: ["BPE", "Unigram"] },
+  { file: /\.model(?:\.v\d+)?$/, kinds: ["BPE", "Unigram"] },
   { file: /^tekken\.json$|\.tiktoken$/, kinds: ["BPE"] },
 ];
 

@@ -42,14 +42,15 @@ export function slowDifference(slow: ReadonlyMap<string, number>, fast: Tokenize
   return { id, slow: tokenAt(slow, id), fast: tokenAt(fast.normal, id + shift), count };
 }
 
-/** What most tokens that both have are numbered higher in the second. */
+/** What most tokens that both have are numbered higher in the second; 0 where no number is that of most. */
 function commonestShift(slow: ReadonlyMap<string, number>, fast: ReadonlyMap<string, number>): number {
   const shifts = new Map<number, number>();
   for (const [token, id] of slow) {
     const other = special.test(token) ? undefined : fast.get(token);
     if (other !== undefined) shifts.set(other - id, (shifts.get(other - id) ?? 0) + 1);
   }
-  const [[shift] = [0]] = [...shifts].sort(([, a], [, b]) => b - a);
+  const shared = [...shifts.values()].reduce((sum, count) => sum + count, 0);
+  const [shift] = [...shifts].find(([, count]) => 2 * count > shared) ?? [0];
   return shift;
 }
 

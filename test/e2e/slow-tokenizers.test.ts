@@ -148,6 +148,7 @@ test.each<[Files, RegExp | undefined]>([
     { "tokenizer.json": fast("x", "▁y"), "tokenizer.model": pieces("x", "▁z") },
     /^tokenizer\.model and tokenizer\.json of "a" .* the id 1 is "▁z" in the former and "▁y" in the latter; 2 tokens differ/,
   ],
+  [{ "tokenizer.json": fast("x", "▁y"), "tokenizer.model.v3": pieces("x", "▁z") }, /^tokenizer\.model\.v3 and/],
   [
     { "tokenizer.json": fast("x", "y"), "vocab.json": ids("x", "y", "z") },
     /^vocab\.json and .* the id 2 is "z" in the former and no token in the latter$/,

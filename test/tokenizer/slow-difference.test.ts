@@ -41,6 +41,12 @@ test.each<[string, string[], Tokenizer, object]>([
     unigram(["<s>", 0], ["<unk>", 0], ["▁a", -1], ["▁x", -2], ["c", -3]),
     { id: 2, slow: "▁b", fast: "▁x", count: 2 },
   ],
+  [
+    "of few tokens in common",
+    ["x", "y", "z", "v", "w"],
+    bpe(["p", "x", "z", "y", "q"]),
+    { id: 0, slow: "x", fast: "p", count: 6 },
+  ],
   ["another way of writing", plain, bpe(["Ġa", "Ġb", "d"]), { id: 0, slow: "▁a", fast: "Ġa", count: 6 }],
 ])("%s is one", (_, slow, fast, difference) => {
   expect(slowDifference(numbered(slow), fast)).toEqual(difference);
