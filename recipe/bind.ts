@@ -387,7 +387,7 @@ class RecipeBinder {
     });
     const { layerCount: count, stack } = part.bind();
     if (stack !== undefined) this.#follow(stack, { prefix: stack.prefix, tower: "text", isMain: true });
-    return { layerCount: count, stacks: [], values: valuesOfAll(this.#moved, this.#findings) };
+    return { layerCount: count, stacks: [], values: this.#movedValues() };
   }
 
   /** Takes note of a stack, if it is another than the model's own. */
@@ -408,6 +408,20 @@ class RecipeBinder {
     }
     if (range !== undefined) checkPerLayerParts(model, unlayered, made.count, range, this.#findings);
     this.#moved.push(followStack(made, this.#findings));
+  }
+
+  /** What the config says of stacks that were moved, judged beside those that were not. */
+  #movedValues(): readonly ConfigValue[] {
+    const model = this.#models[this.#definingModel];
+    if (model === undefined || this.#moved.length === 0) return [];
+    const counts = new StackCounts(model.checkpoint);
+    const moved = new Set(this.#moved.map(({ stack }) => stack.prefix));
+    const unmoved = [...layoutOf(model.checkpoint.tensors.keys()).stacks].flatMap(([prefix, layers]) =>
+      moved.has(prefix)
+        ? []
+        : [{ place: counts.placeOf(prefix), model, prefix, layers, count: layers.layerCount, origins: [] }],
+    );
+    return valuesOfAll(this.#moved, unmoved, this.#findings);
   }
 
   #reportTwins(model: RecipeModel, { prefix, layersBefore, origins }: BoundPartStack): void {
@@ -465,11 +479,7 @@ class RecipeBinder {
     return {
       layerCount: undefined,
       stacks,
-      values: withDecoderCount(
-        this.#storedConfig,
-        defining.checkpoint.config,
-        valuesOfAll(this.#moved, this.#findings),
-      ),
+      values: withDecoderCount(this.#storedConfig, defining.checkpoint.config, this.#movedValues()),
     };
   }
 

@@ -7,7 +7,7 @@ import {
   type Tower,
 } from "../checkpoint/index.ts";
 import { type ConfigValue, withConfigValues } from "./config-value.ts";
-import type { Findings } from "./findings.ts";
+import { Findings } from "./findings.ts";
 import { differingKeys, type FollowedConfig, followLayers } from "./layer-facts/follow-layers.ts";
 import type { Config, Origin } from "./layer-facts/layer-rule.ts";
 import { type Misfit, maybeUnexplained, misfitsOf, type StackLayer } from "./layer-facts/stack-fit.ts";
@@ -80,19 +80,42 @@ export function followStack(stack: MadeStack, findings: Findings): FollowedStack
   };
 }
 
-/** What the config says of several stacks of one output: each was followed by itself, and what one needs may be in the way of another. */
-export function valuesOfAll(followed: readonly FollowedStack[], findings: Findings): readonly ConfigValue[] {
+/**
+ * What the config says of all stacks of one output: each was followed by itself, and what one needs may be in the way of another, also of
+ * one that stays as it is (`unmoved`).
+ */
+export function valuesOfAll(
+  followed: readonly FollowedStack[],
+  unmoved: readonly MadeStack[],
+  findings: Findings,
+): readonly ConfigValue[] {
   const values = followed.flatMap((one) => one.values);
-  if (followed.length < 2) return values;
-  for (const { stack, brokenIn } of followed) {
-    const { model, origins, prefix } = stack;
-    const edited = withConfigValues(model.checkpoint.config ?? {}, values);
-    const broken = brokenIn(edited);
-    const [first] = origins;
-    if (broken.length === 0 || first === undefined) continue;
-    const message = `${quotedList(broken, "and")} in the config of "${model.label}" cannot say what the layers of ${prefix} are and what those of another stack of the recipe are: it says the latter`;
+  const [moved] = followed;
+  if (moved === undefined || values.length === 0) return values;
+  const { model, origins } = moved.stack;
+  const edited = withConfigValues(model.checkpoint.config ?? {}, values);
+  const [first] = origins;
+  if (first === undefined) return values;
+  const warn = (message: string) => {
     const hint = "What loads the output may build other layers there than the weights are of: look at its config.json.";
     findings.warning("recipe/layer-facts", first.range.place, message, hint);
+  };
+  for (const { stack, brokenIn } of followed.length < 2 ? [] : followed) {
+    const broken = brokenIn(edited);
+    if (broken.length > 0)
+      warn(
+        `${quotedList(broken, "and")} in the config of "${model.label}" cannot say what the layers of ${stack.prefix} are and what those of another stack of the recipe are: it says the latter`,
+      );
+  }
+  for (const stack of unmoved) {
+    const own = stack.layers;
+    const stay = Array.from({ length: stack.count }, (_, layer) => ({ ...first, input: model, layers: own, layer }));
+    const ofStack = { ...stack, origins: stay.map((one) => ({ ...one, count: stack.count, others: [] })) };
+    const broken = followStack(ofStack, new Findings("")).brokenIn(edited);
+    if (broken.length > 0)
+      warn(
+        `${quotedList(broken, "and")} in the config of "${model.label}" ${broken.length === 1 ? "follows" : "follow"} the layers of ${followed.map((one) => one.stack.prefix).join(", ")}, and no longer ${broken.length === 1 ? "says" : "say"} what those of ${stack.prefix} are, which stay as they are`,
+      );
   }
   return values;
 }

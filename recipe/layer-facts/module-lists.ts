@@ -92,7 +92,8 @@ export function movedModules(
           ? Object.fromEntries(moved.map(({ name, value }) => [name, value]))
           : moved.map(({ name }) => name),
       });
-    const fault = maybeLost(entries, moved ?? entries, looked, listOf);
+    const lists = [entries, ...stacks.flatMap(({ origins }) => origins.map((one) => listOf(one.config) ?? []))];
+    const fault = maybeLost(entries, moved ?? entries, looked, listOf) ?? maybePart(lists, stacks);
     if (fault !== undefined) lost.push({ path, ...fault });
   }
   return { values, lost };
@@ -207,6 +208,27 @@ function maybeLost(
     (one) => one.written !== undefined && (isMeant(one, from) || isMeant(one, module)),
   );
   return { pattern: (culprit ?? pattern).name, example: { module: module.name, from: from.name } };
+}
+
+/** A name such as "layers.1.fc1", which is a part of those of modules of a stack, and may be one of others: where layer 1 is another now. */
+function maybePart(
+  lists: readonly (readonly Entry[])[],
+  stacks: readonly RenumberedStack[],
+): Omit<LostNames, "path"> | undefined {
+  const placeOf = placesIn(stacks.map(({ prefix }) => prefix));
+  const isPart = ({ name, written }: Entry) => {
+    const split = written === undefined && placeOf(name) === undefined ? splitLayer(`${name}.x`) : undefined;
+    return (
+      split !== undefined &&
+      stacks.some(
+        ({ prefix, origins }) =>
+          prefix.endsWith(`.${split.prefix}`) &&
+          origins.some(({ layer }, j) => (layer === split.layer) !== (j === split.layer)),
+      )
+    );
+  };
+  const entry = [...new Set(lists)].flat().find(isPart);
+  return entry && { pattern: entry.name };
 }
 
 /** What entries say of a module. */

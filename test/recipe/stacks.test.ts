@@ -465,6 +465,66 @@ modules:
     expect(said(warnings)).toEqual([expect.stringMatching(/"layer_types" .* of encoder.layers are/)]);
   });
 
+  test("a list that follows the one is pointed out where the other stays and it no longer holds for that", () => {
+    const only = (tower: string, range: string) => `merge_method: passthrough
+modules:
+  ${tower}: { slices: [{ sources: [{ model: a, layer_range: ${range} }] }] }
+  default: { models: [{ model: a }] }
+`;
+    const a = pair({ layer_types: kinds });
+    for (const [tower, other] of [
+      ["encoder", "decoder"],
+      ["decoder", "encoder"],
+    ] as const) {
+      const binding = bindModels(only(tower, "[1, 3]"), { a });
+      expect(configValue(binding, "layer_types")).toEqual(kinds.slice(1));
+      expect(said(binding.warnings)).toEqual([
+        expect.stringMatching(
+          `layer-facts "layer_types" in the config of "a" follows the layers of ${tower}.layers, and no longer says what those of ${other}.layers are, which stay as they are`,
+        ),
+      ]);
+      const named = pair({ [`${tower}_layer_types`]: kinds });
+      expect(codes(bindModels(only(tower, "[1, 3]"), { a: named }).warnings)).not.toContain("recipe/layer-facts");
+      const alike = pair({ layer_types: ["full", "full", "full"] });
+      expect(
+        bindModels(only(tower, "[0, 3] }] }, { sources: [{ model: a, layer_range: [0, 1]"), { a: alike }).warnings.map(
+          ({ message }) => message,
+        ),
+      ).toEqual([]);
+    }
+  });
+
+  test("names of quantised modules that are a part of those of both are refused, unless the layers stay where they are", () => {
+    const coded = (names: readonly string[]) => {
+      const shapes = ["encoder", "decoder"].flatMap((tower) =>
+        kinds.flatMap((_, i): TensorShape[] => [
+          [`model.${tower}.layers.${i}.dense.weight`, [4, 4], "F8_E4M3"],
+          [`model.${tower}.layers.${i}.dense.weight_scale_inv`, [1, 1], "F32"],
+          [`model.${tower}.layers.${i}.fc1.weight`, [4, 4]],
+        ]),
+      );
+      return checkpointOf([["model.shared.weight", [10, 4]], ...shapes], {
+        ...{ model_type: "new", encoder_layers: 3, decoder_layers: 3 },
+        quantization_config: { quant_method: "fp8", modules_to_not_convert: names },
+      });
+    };
+    const encoder = (range: string) => `merge_method: passthrough
+modules:
+  encoder: { slices: [{ sources: [{ model: a, layer_range: ${range} }] }] }
+  default: { models: [{ model: a }] }
+`;
+    const outcome = (name: string, range: string) => {
+      const binding = bindModels(encoder(range), { a: coded([name]) });
+      return [codes(binding.faults), configValue(binding, "quantization_config", "modules_to_not_convert")];
+    };
+    expect(outcome("layers.1.fc1", "[1, 3]")).toEqual([["recipe/layer-misfit"], undefined]);
+    expect(outcome("re:.*layers.1.fc1", "[1, 3]")[0]).toEqual(["recipe/layer-misfit"]);
+    expect(outcome("layers.1.fc1", "[0, 2]")).toEqual([[], undefined]);
+    expect(outcome("encoder.layers.1.fc1", "[1, 3]")).toEqual([[], ["encoder.layers.0.fc1"]]);
+    expect(outcome("model.decoder.layers.1.fc1", "[1, 3]")).toEqual([[], undefined]);
+    expect(outcome("fc1", "[1, 3]")).toEqual([[], undefined]);
+  });
+
   test("windows of LED are those of its encoder", () => {
     const { warnings, configValues } = bindModels(stacked([1, 3], [0, 2]), {
       a: pair({ attention_window: [4, 8, 16] }),
