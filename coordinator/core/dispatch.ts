@@ -5,7 +5,7 @@ import type { Effect } from "./events.ts";
 import { medianOf } from "./pace.ts";
 import { givesWork } from "./phases.ts";
 import { isEmpty, takeFrom, takeSlice } from "./queues.ts";
-import type { JobState, Unit, Worker } from "./state.ts";
+import { isBlocked, type JobState, type Unit, type Worker } from "./state.ts";
 import { isDisputed, isOpenTo } from "./votes.ts";
 
 /** How many workers are looked at for a unit, or stragglers for a worker: no event may cost more with a thousand of them. */
@@ -102,7 +102,7 @@ function largestMemoryOf(state: JobState): number {
 }
 
 export function mayAudit(state: JobState, worker: Worker, unit: Unit | undefined): boolean {
-  if (unit === undefined || worker.kind !== "remote" || state.cut.get(unit.task)?.settled === false) return false;
+  if (unit === undefined || worker.kind !== "remote" || isBlocked(state, unit)) return false;
   return unit.doneBy?.worker !== worker.id && attemptOn(unit, worker.id) === undefined;
 }
 

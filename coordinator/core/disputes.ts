@@ -88,14 +88,16 @@ export function reopen(state: JobState, unit: Unit, out: Effect[]): void {
   state.slicesOpen++;
   unit.sha256 = undefined;
   if (state.phase === "sealing") state.phase = "merging";
-  const tensor = state.cut.get(unit.task);
-  if (tensor !== undefined && !tensor.known) {
+  const unknown = unit.tasks.map((task) => state.cut.get(task)).filter((tensor) => tensor?.known === false);
+  if (unknown.length > 0) {
     // It was done when this coordinator began, by a verdict that it does not have.
     unit.status = "blocked";
-    if (!tensor.settled) return;
-    tensor.settled = false;
-    state.tensorsOpen++;
-    out.push({ type: "begin-round", task: tensor.task });
+    for (const tensor of unknown) {
+      if (tensor?.settled !== true) continue;
+      tensor.settled = false;
+      state.tensorsOpen++;
+      out.push({ type: "begin-round", task: tensor.task });
+    }
     return;
   }
   unit.status = "leased";

@@ -2,7 +2,7 @@ import type { UnitId } from "../../merge/work/index.ts";
 import { isHeld } from "./attempts.ts";
 import { isRunning } from "./phases.ts";
 import type { Queue } from "./queues.ts";
-import type { JobState, Unit, Worker } from "./state.ts";
+import { isBlocked, type JobState, type Unit, type Worker } from "./state.ts";
 
 /**
  * What must hold between two events, whatever they were: each counter that is kept by hand is what a recount gives, and what can be lent
@@ -91,8 +91,7 @@ function ofUnit(state: JobState, unit: Unit): string[] {
   } else if ((status === "done" || status === "computed") !== (unit.sha256 !== undefined)) {
     broken.push(`${id} is ${status}, ${unit.sha256 === undefined ? "without" : "with"} a hash`);
   }
-  const blocks = state.cut.get(unit.task)?.settled === false;
-  if (kind === "slice" && status === "blocked" && !blocks) broken.push(`${id} is blocked by nothing`);
+  if (kind === "slice" && status === "blocked" && !isBlocked(state, unit)) broken.push(`${id} is blocked by nothing`);
   const single = attempts.length === 1 && attempts[0]?.audit === false;
   if (state.single.has(id) !== single) broken.push(`${id} has ${attempts.length} attempts, single: ${!single}`);
   return broken;

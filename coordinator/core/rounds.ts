@@ -6,7 +6,7 @@ import { blame, praise } from "./failures.ts";
 import { hasSaid, mustDo, weigh } from "./opinions.ts";
 import { addDuration } from "./pace.ts";
 import { fail, givesWork, isRunning } from "./phases.ts";
-import { isChosen, type JobState, newUnit, type Unit } from "./state.ts";
+import { isBlocked, isChosen, type JobState, newUnit, type Unit } from "./state.ts";
 
 /** Surveys and seals: units that need no grant, and whose answer need not become durable. */
 
@@ -17,7 +17,7 @@ export function onRoundBegun(state: JobState, event: EventOf<"round-begun">): vo
   tensor.surveys = [...event.surveys];
   tensor.surveysOpen = event.surveys.length;
   for (const id of event.surveys) {
-    const unit = newUnit(id, "survey", { task: event.task, attempt: state.limits.attemptBase });
+    const unit = newUnit(id, "survey", { tasks: [event.task], attempt: state.limits.attemptBase });
     unit.audit = isAudited(state, id);
     state.units.set(id, unit);
     state.readySurveys.items.push(id);
@@ -29,7 +29,7 @@ export function onSurveyed(state: JobState, event: EventOf<"surveyed">, out: Eff
 }
 
 function surveyIsIn(state: JobState, unit: Unit, out: Effect[]): void {
-  const tensor = state.cut.get(unit.task);
+  const tensor = state.cut.get(unit.tasks[0] ?? -1);
   if (tensor === undefined) return;
   tensor.surveysOpen--;
   if (tensor.surveysOpen > 0) return;
@@ -47,7 +47,7 @@ export function onVerdictDurable(state: JobState, event: EventOf<"verdict-durabl
   tensor.surveys = [];
   for (const id of tensor.slices) {
     const unit = state.units.get(id);
-    if (unit?.status !== "blocked") continue;
+    if (unit?.status !== "blocked" || isBlocked(state, unit)) continue;
     unit.status = "pending";
     state.readySlices.items.push(id);
   }

@@ -43,8 +43,8 @@ export interface Unit {
   readonly sizeBytes: number;
   /** What a worker needs to compute it without cutting it. */
   readonly memoryBytes: number;
-  /** Surveys and slices of a cut tensor: index of its task; else -1. */
-  readonly task: number;
+  /** Surveys: index of their tensor's task. Slices: of the cut tensors that they share with others; one array for all slices that share the same. */
+  readonly tasks: readonly number[];
   /** Position among the slices; neighbours share input files. */
   readonly position: number;
   /** Slices: the hash that was computed, journalled once done; and by whom. */
@@ -275,15 +275,15 @@ export interface SliceSpecification {
 export function initialState(specification: JobSpecification): JobState {
   const { limits } = specification;
   const blocked = new Set(specification.tensors.filter((tensor) => !tensor.settled).flatMap((tensor) => tensor.slices));
-  const taskOf = new Map(specification.tensors.flatMap(({ task, slices }) => slices.map((slice) => [slice, task])));
+  const tasksOf = tasksOfSlices(specification.tensors);
   const units = new Map<UnitId, Unit>();
   const readySlices = emptySliceQueue(limits.runLength);
   const readyAudits = emptyQueue();
   for (const [position, slice] of specification.slices.entries()) {
     const status = slice.doneSha256 !== undefined ? "done" : blocked.has(slice.id) ? "blocked" : "pending";
     const { id, sizeBytes, memoryBytes } = slice;
-    const task = taskOf.get(id) ?? -1;
-    const unit = newUnit(id, "slice", { status, sizeBytes, memoryBytes, task, position, attempt: slice.attempt });
+    const tasks = tasksOf.get(id) ?? NO_TASKS;
+    const unit = newUnit(id, "slice", { status, sizeBytes, memoryBytes, tasks, position, attempt: slice.attempt });
     if (slice.doneSha256 !== undefined) {
       unit.sha256 = slice.doneSha256;
       const worker = slice.worker ?? ("" as WorkerId);
@@ -346,12 +346,31 @@ export function initialState(specification: JobSpecification): JobState {
   };
 }
 
+const NO_TASKS: readonly number[] = [];
+
+function tasksOfSlices(tensors: JobSpecification["tensors"]): Map<UnitId, readonly number[]> {
+  const tasksOf = new Map<UnitId, readonly number[]>();
+  for (const { task, slices } of tensors) {
+    const alone = [task];
+    for (const slice of slices) {
+      const others = tasksOf.get(slice);
+      tasksOf.set(slice, others === undefined ? alone : [...others, task]);
+    }
+  }
+  return tasksOf;
+}
+
+/** Whether a slice waits for a verdict. */
+export function isBlocked(state: JobState, { tasks }: Unit): boolean {
+  return tasks.some((task) => state.cut.get(task)?.settled === false);
+}
+
 type UnitFacts = Partial<
-  Pick<Unit, "status" | "sizeBytes" | "memoryBytes" | "task" | "position" | "attempt" | "writtenOn">
+  Pick<Unit, "status" | "sizeBytes" | "memoryBytes" | "tasks" | "position" | "attempt" | "writtenOn">
 >;
 
 export function newUnit(id: UnitId, kind: UnitKind, facts: UnitFacts): Unit {
-  const { status = "pending", attempt = 0, sizeBytes = 1, memoryBytes = 0, task = -1, position = -1 } = facts;
+  const { status = "pending", attempt = 0, sizeBytes = 1, memoryBytes = 0, tasks = NO_TASKS, position = -1 } = facts;
   return {
     id,
     kind,
@@ -360,7 +379,7 @@ export function newUnit(id: UnitId, kind: UnitKind, facts: UnitFacts): Unit {
     attempts: NO_ATTEMPTS,
     sizeBytes,
     memoryBytes,
-    task,
+    tasks,
     position,
     sha256: undefined,
     doneBy: undefined,

@@ -275,6 +275,35 @@ describe("round-begun, surveyed and verdict-durable", () => {
     expect(core.on({ type: "verdict-durable", task: 4, nowMs: 0 })).toEqual([]);
   });
 
+  test("a slice with parts of two cut tensors is let go by the later verdict", () => {
+    const tensors = [4, 7].map((task) => ({ task, slices: [A], settled: false }));
+    const core = new Core({ slices: [slice(A)], tensors });
+    core.start();
+    core.attach(W1);
+    expect(core.on({ type: "verdict-durable", task: 7, nowMs: 0 })).toEqual([]);
+    expect(core.state.units.get(A)?.status).toBe("blocked");
+    expect(core.on({ type: "verdict-durable", task: 4, nowMs: 0 })).toEqual([
+      { type: "assign", worker: W1, unit: A, attempt: 1 },
+    ]);
+  });
+
+  test("a slice that is lost waits for those of its verdicts that this coordinator does not have", () => {
+    const tensors = [4, 7, 9].map((task) => ({ task, slices: [A], settled: task === 7 }));
+    const core = new Core({ slices: [slice(A, { doneSha256: "a", attempt: 1 }), slice(B)], tensors });
+    core.start();
+    core.attach(W1);
+    core.finish(B);
+    const [seal] = only(
+      core.on({ type: "seal-begun", units: [{ unit: "seal-1-0" as UnitId, slices: [A] }], nowMs: 0 }),
+      "assign",
+    );
+    const lost = core.on({ ...seal!, type: "sealed", damaged: [A], nowMs: 0 });
+    expect(only(lost, "begin-round").map(({ task }) => task)).toEqual([4, 9]);
+    expect(core.state.units.get(A)?.status).toBe("blocked");
+    expect(only(core.on({ type: "verdict-durable", task: 4, nowMs: 0 }), "assign")).toEqual([]);
+    expect(only(core.on({ type: "verdict-durable", task: 9, nowMs: 0 }), "assign")).toMatchObject([{ unit: A }]);
+  });
+
   test("nothing is settled in a job that stops", () => {
     const core = new Core(cut);
     core.start();
