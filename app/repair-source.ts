@@ -2,7 +2,16 @@ import { fileHome, readHistory, TensorRounds } from "../coordinator/job/index.ts
 import { lookAt } from "../coordinator/journal/index.ts";
 import { createEngine } from "../merge/engines/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
-import type { JobDescription, PlainData, Plan, Report, Slice, SlicePart, UnitId } from "../merge/work/index.ts";
+import {
+  type JobDescription,
+  type PlainData,
+  type Plan,
+  preambleIn,
+  type Report,
+  type Slice,
+  type SlicePart,
+  type UnitId,
+} from "../merge/work/index.ts";
 import { RECIPE_NAME, type RepairInput, type RepairSource, WORK_DIRECTORY } from "../output/index.ts";
 import { InputsError, openModels, parseBeside, planOpened } from "../prepare/index.ts";
 import type { RecipeInput } from "../recipe/index.ts";
@@ -122,7 +131,16 @@ async function computeSlice(
   const tasks = slice.parts.flatMap(({ task }) => plan.tasks[task] ?? []);
   const unit = slice.id as string as UnitId;
   const ofParts = slice.parts.map(({ task }) => verdicts.get(task));
-  const work = { kind: "slice", slice, tasks, verdicts: ofParts, audit: false, unit, attempt: 1 } as const;
+  const work = {
+    kind: "slice",
+    slice,
+    tasks,
+    verdicts: ofParts,
+    preamble: preambleIn(plan, slice),
+    audit: false,
+    unit,
+    attempt: 1,
+  } as const;
   const report = await reportOf(worker, work);
   if (report.kind !== "slice") throw new Error(`slice ${slice.id} was answered by a report of kind ${report.kind}`);
   return report.sha256;

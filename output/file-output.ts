@@ -1,5 +1,4 @@
-import type { Plan } from "../merge/work/index.ts";
-import { shardPreamble } from "../plan/index.ts";
+import { type Plan, shardPreamble } from "../merge/work/index.ts";
 import {
   type Files,
   fenced,

@@ -18,6 +18,7 @@ import {
 } from "../merge/work/index.ts";
 import { PlanError } from "./errors.ts";
 import { layOutAdapter, layOutShards, layOutSlices } from "./layout.ts";
+import { layOutParts } from "./part-layout.ts";
 
 /** What planning starts from: a recipe bound to the headers of its inputs. */
 export interface PlanSources {
@@ -74,7 +75,7 @@ export function buildPlan(sources: PlanSources): Plan {
     ...(sources.chatTemplateSha256 === undefined ? {} : { chatTemplateSha256: sources.chatTemplateSha256 }),
     tasks,
     shards,
-    slices: layOutSlices(tasks, shards, options.sliceBytes),
+    slices: (options.layout === "parts" ? layOutParts : layOutSlices)(tasks, shards, options.sliceBytes),
     notes: sources.notes,
     ...(sources.usage === undefined ? {} : { usage: sources.usage }),
   };
@@ -91,13 +92,4 @@ export function planDigest(plan: Plan): string {
   const hash = createHash("sha256");
   for (const line of planLines(plan)) hash.update(line);
   return hash.digest("hex");
-}
-
-/** Output shards that begin with a header: its length as u64, then the text. */
-export function shardPreamble(header: string): Uint8Array {
-  const text = Buffer.from(header, "utf8");
-  const preamble = Buffer.alloc(8 + text.length);
-  preamble.writeBigUInt64LE(BigInt(text.length), 0);
-  text.copy(preamble, 8);
-  return preamble;
 }

@@ -4,6 +4,7 @@ import {
   beginsTensor,
   geometryOf,
   type Plan,
+  partsOfTensors,
   type RowsSource,
   rowsOfRun,
   type StoredSource,
@@ -35,10 +36,16 @@ export function estimateOf(plan: Plan, surveyElements = SURVEY_ELEMENTS): Estima
   let inputBytes = 0;
   let readBytes = 0;
   const cut = cuttings(plan, surveyElements);
+  const again = computedAgain(plan);
   for (const [index, task] of plan.tasks.entries()) {
-    const bytes = taskBytes(task, cut.get(index) ?? UNCUT);
+    const cutting = cut.get(index);
+    const bytes = taskBytes(task, cutting ?? UNCUT);
+    const shareAgain = (again.get(index) ?? 0) / Math.max(1, geometryOf(task.shape).elementCount);
     inputBytes += bytes.input;
-    readBytes += Math.round(bytes.read);
+    // What is surveyed once for all slices is read again for its last round only.
+    readBytes += Math.round(
+      bytes.read + shareAgain * (cutting === undefined || task.kind !== "merge" ? bytes.read : bytes.input),
+    );
   }
   return {
     inputBytes,
@@ -51,23 +58,36 @@ export function estimateOf(plan: Plan, surveyElements = SURVEY_ELEMENTS): Estima
   };
 }
 
+/** By task: elements of blocks that more than one slice computes, but for the first time. */
+function computedAgain(plan: Plan): Map<number, number> {
+  const again = new Map<number, number>();
+  for (const { parts } of plan.slices) {
+    for (const { task, elementCount } of parts) again.set(task, (again.get(task) ?? 0) + elementCount);
+  }
+  for (const [index, elements] of again) {
+    again.set(index, elements - geometryOf(plan.tasks[index]?.shape ?? []).elementCount);
+  }
+  return again;
+}
+
 const UNCUT: Cutting = { parts: 1, ranges: 1 };
 
 /** Of the tensors that several slices share. */
 function cuttings(plan: Plan, surveyElements: number): Map<number, Cutting> {
-  const cut = new Map<number, { parts: number; ranges: number; elements: number }>();
-  for (const { parts } of plan.slices) {
-    for (const { task, partCount, elementCount } of parts) {
-      if (partCount === 1) continue;
-      const known = cut.get(task) ?? { parts: partCount, ranges: 0, elements: Number.POSITIVE_INFINITY };
-      // As a job groups them: as many whole parts as may be surveyed at once.
-      if (known.elements + elementCount > surveyElements) {
-        known.ranges++;
-        known.elements = 0;
+  const cut = new Map<number, Cutting>();
+  for (const [task, parts] of partsOfTensors(plan)) {
+    if (parts.length === 1) continue;
+    let ranges = 0;
+    let elements = Number.POSITIVE_INFINITY;
+    // As a job groups them: as many whole parts as may be surveyed at once.
+    for (const { elementCount } of parts) {
+      if (elements + elementCount > surveyElements) {
+        ranges++;
+        elements = 0;
       }
-      known.elements += elementCount;
-      cut.set(task, known);
+      elements += elementCount;
     }
+    cut.set(task, { parts: parts.length, ranges });
   }
   return cut;
 }

@@ -152,6 +152,6 @@ function partsOf(index: number, task: TensorTask, sliceBytes: number): SlicePart
   });
 }
 
-function sliceId(index: number): SliceId {
+export function sliceId(index: number): SliceId {
   return `s${String(index).padStart(6, "0")}` as SliceId;
 }

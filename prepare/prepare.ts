@@ -204,6 +204,7 @@ export function planOpened(
       sliceBytes: options.sliceBytes,
       shardBytes: options.shardBytes,
       allowNonfinite: options.allowNonfinite,
+      layout: options.layout,
     },
     inputs: opened,
     definingInput: binding.definingInput,

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import type { Address, Engine } from "../merge/engines/index.ts";
+import type { SlicePart } from "../merge/work/index.ts";
 import type { StoredFile } from "../storage/index.ts";
 import type { Sink } from "./range-work.ts";
 
@@ -30,6 +31,9 @@ export class SliceOutput implements Sink {
   #windowBytes = 0;
   #filled = 0;
   #offsetBytes: number;
+  /** Of what comes next: bytes that are passed over, and bytes that are kept after them. */
+  #skipBytes = 0;
+  #takeBytes = Number.POSITIVE_INFINITY;
   bytesWritten = 0;
 
   /** `pause` is called after each write: the moment to let messages in. */
@@ -58,6 +62,20 @@ export class SliceOutput implements Sink {
     this.#filled += sizeBytes;
   }
 
+  /** Bytes that are no results. Before any of these, or between two parts. */
+  async put(bytes: Uint8Array): Promise<void> {
+    await this.#flush();
+    await this.#write(bytes);
+  }
+
+  /** Which bytes of the next part are the slice's. Absent: all. */
+  async keep(kept: SlicePart["kept"]): Promise<void> {
+    const isTrimmed = this.#takeBytes !== Number.POSITIVE_INFINITY;
+    if (kept !== undefined || isTrimmed) await this.#flush();
+    this.#skipBytes = kept?.skipBytes ?? 0;
+    this.#takeBytes = kept?.takeBytes ?? Number.POSITIVE_INFINITY;
+  }
+
   /** Writes what is left. The SHA-256 of all bytes. */
   async finish(): Promise<string> {
     await this.#flush();
@@ -67,11 +85,19 @@ export class SliceOutput implements Sink {
   async #flush(): Promise<void> {
     if (this.#filled === 0) return;
     const bytes = await this.#engine.download(this.#window, this.#filled);
+    const from = Math.min(this.#skipBytes, this.#filled);
+    const to = Math.min(this.#filled, from + this.#takeBytes);
+    this.#skipBytes -= from;
+    this.#takeBytes -= to - from;
+    this.#filled = 0;
+    if (to > from) await this.#write(bytes.subarray(from, to));
+    await this.#pause();
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
     this.#hash.update(bytes);
     await this.#target.write(this.#offsetBytes, bytes);
-    this.#offsetBytes += this.#filled;
-    this.bytesWritten += this.#filled;
-    this.#filled = 0;
-    await this.#pause();
+    this.#offsetBytes += bytes.length;
+    this.bytesWritten += bytes.length;
   }
 }

@@ -158,11 +158,15 @@ export class SliceWorker {
     const { slice } = work;
     output.makeWindow(Math.max(...work.tasks.map(largestEmission)));
     const warnings: string[] = [];
+    if (work.preamble !== undefined) await output.put(work.preamble);
     for (const [k, part] of slice.parts.entries()) {
       const task = work.tasks[k];
       if (task === undefined) throw new Error(`slice ${slice.id} lacks task ${part.task}`);
+      await output.keep(part.kept);
       const mark = this.#engine.mark();
-      warnings.push(...(await this.#part(task, part, work.verdicts[k], output)), ...this.#merged.takeWarnings());
+      const said = [...(await this.#part(task, part, work.verdicts[k], output)), ...this.#merged.takeWarnings()];
+      // Of a tensor that two slices compute, the first one speaks.
+      if ((part.kept?.skipBytes ?? 0) === 0) warnings.push(...said);
       this.#engine.release(mark);
     }
     const sha256 = await output.finish();

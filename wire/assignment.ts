@@ -1,4 +1,13 @@
-import type { Assignment, AttemptKey, Plan, Slice, SlicePart, TensorTask } from "../merge/work/index.ts";
+import {
+  type Assignment,
+  type AttemptKey,
+  type Plan,
+  partsOfTensors,
+  preambleIn,
+  type Slice,
+  type SlicePart,
+  type TensorTask,
+} from "../merge/work/index.ts";
 import type { Assignment as AssignmentMessage } from "../proto/index.ts";
 import type { Place } from "../storage/index.ts";
 import { attemptOf, messageOfAttempt } from "./attempt-id.ts";
@@ -12,21 +21,13 @@ export interface PlanIndex {
   readonly slices: ReadonlyMap<string, Slice>;
   /** Places of plan.shards on this machine, in their order; empty strings where there are none. */
   readonly shardPaths: readonly Place[];
-  /** Parts of the tensors that are cut, by task, in range order. */
+  /** Parts of the tensors, by task, in range order. */
   readonly parts: ReadonlyMap<number, readonly SlicePart[]>;
 }
 
 export function indexPlan(plan: Plan, shardPaths: readonly Place[]): PlanIndex {
-  const parts = new Map<number, SlicePart[]>();
-  for (const slice of plan.slices) {
-    for (const part of slice.parts) {
-      if (part.partCount === 1) continue;
-      const known = parts.get(part.task);
-      if (known === undefined) parts.set(part.task, [part]);
-      else known.push(part);
-    }
-  }
-  return { plan, slices: new Map(plan.slices.map((slice) => [slice.id, slice])), shardPaths, parts };
+  const slices = new Map(plan.slices.map((slice) => [slice.id, slice]));
+  return { plan, slices, shardPaths, parts: partsOfTensors(plan) };
 }
 
 /** The plan travels once; an assignment names places in it. `shardPaths`: the coordinator's, in which seals are told apart. */
@@ -46,7 +47,7 @@ function workOf(assignment: Assignment, shardPaths: readonly Place[]): NonNullab
       const { slice } = assignment;
       const verdicts = slice.parts.flatMap(({ task }, k) => {
         const value = assignment.verdicts[k];
-        return value === undefined ? [] : [{ task, value: messageOfData(value) }];
+        return value === undefined || slice.parts[k - 1]?.task === task ? [] : [{ task, value: messageOfData(value) }];
       });
       return { $case: "slice", value: { sliceId: slice.id, verdicts, audit: assignment.audit } };
     }
@@ -153,6 +154,7 @@ function sliceWorkFrom(
     slice,
     tasks: slice.parts.map(({ task }) => taskOf(index, task)),
     verdicts: slice.parts.map(({ task }) => verdicts.get(task)),
+    preamble: preambleIn(index.plan, slice),
     audit: message.audit,
   };
 }

@@ -6,6 +6,7 @@ import {
   failureFrom,
   type PlainData,
   type Plan,
+  preambleIn,
   type Report,
   type Slice,
   type UnitId,
@@ -722,7 +723,7 @@ export class JobRunner implements WorkerListener, JobControls {
       return found;
     });
     const verdicts = slice.parts.map(({ task }) => this.#verdicts.get(task));
-    return { kind: "slice", slice, tasks, verdicts, audit } as const;
+    return { kind: "slice", slice, tasks, verdicts, preamble: preambleIn(this.#options.plan, slice), audit } as const;
   }
 
   // ---- seal

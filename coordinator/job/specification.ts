@@ -35,7 +35,7 @@ export function cutTensors(plan: Plan): Map<number, UnitId[]> {
     for (const { task, partCount } of slice.parts) {
       if (partCount === 1 || plan.tasks[task]?.kind !== "merge") continue;
       const slices = cut.get(task) ?? [];
-      slices.push(unitOf(slice));
+      if (slices.at(-1) !== unitOf(slice)) slices.push(unitOf(slice));
       cut.set(task, slices);
     }
   }

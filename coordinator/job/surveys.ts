@@ -1,5 +1,12 @@
 import { type MethodDefinition, methodNamed, Rounds, type Steps, stepsOf } from "../../merge/methods/index.ts";
-import { geometryOfTask, type PlainData, type Plan, type SlicePart, type UnitId } from "../../merge/work/index.ts";
+import {
+  geometryOfTask,
+  type PlainData,
+  type Plan,
+  partsOfTensors,
+  type SlicePart,
+  type UnitId,
+} from "../../merge/work/index.ts";
 
 /** What the coordinator does of a method: it reads no tensor. */
 export type MethodRounds = Pick<MethodDefinition, "begin" | "readSummary" | "fold" | "settle">;
@@ -26,7 +33,7 @@ export class TensorRounds extends Rounds {
     const task = plan.tasks[index];
     if (task === undefined) throw new Error(`the plan has no task ${index}`);
     const rounds = method ?? methodNamed(task.method);
-    const groups = groupsOf(partsOf(plan).get(index) ?? [], rangeElements);
+    const groups = groupsOf(partsOfTensors(plan).get(index) ?? [], rangeElements);
     super(rounds, task, groups.length);
     this.index = index;
     this.#groups = groups;
@@ -98,22 +105,4 @@ function groupsOf(parts: readonly SlicePart[], rangeElements: number): readonly 
     }
   }
   return groups;
-}
-
-const partsOfPlans = new WeakMap<Plan, ReadonlyMap<number, readonly SlicePart[]>>();
-
-/** Parts of each task in the order of the tensor; found once a plan, since a job begins the rounds of all its cut tensors at once. */
-function partsOf(plan: Plan): ReadonlyMap<number, readonly SlicePart[]> {
-  const known = partsOfPlans.get(plan);
-  if (known !== undefined) return known;
-  const byTask = new Map<number, SlicePart[]>();
-  for (const { parts } of plan.slices) {
-    for (const part of parts) {
-      const ofTask = byTask.get(part.task);
-      if (ofTask === undefined) byTask.set(part.task, [part]);
-      else ofTask.push(part);
-    }
-  }
-  partsOfPlans.set(plan, byTask);
-  return byTask;
 }

@@ -58,6 +58,8 @@ export interface SliceWork {
   readonly tasks: readonly TensorTask[];
   /** Per part: the verdict, for a tensor that is cut; undefined for one that the worker surveys itself. */
   readonly verdicts: readonly (PlainData | undefined)[];
+  /** What of the shard's header is in the slice, before its parts. */
+  readonly preamble?: Uint8Array | undefined;
   /** Compute and report the hash, ask for no grant, write nothing: another worker's result is being checked. */
   readonly audit: boolean;
 }

@@ -26,6 +26,7 @@ export {
 } from "./blocks.ts";
 export { FailuresError, failureFrom, type MergeCode, MergeError } from "./errors.ts";
 export { checkSameState, type FileState, inputChanged } from "./input-state.ts";
+export { partsOfTensors } from "./parts-of-tensors.ts";
 export { isList, type Numbers, type PlainData } from "./plain-data.ts";
 export {
   canonicalJson,
@@ -50,6 +51,7 @@ export {
 export { planBytes, planFromText, planLines } from "./plan-text.ts";
 export type { Seed, Step } from "./round.ts";
 export { sealRanges } from "./seal-ranges.ts";
+export { preambleIn, shardPreamble } from "./shard-preamble.ts";
 export {
   type AdapterSource,
   type ColumnsSource,

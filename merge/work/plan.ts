@@ -1,7 +1,7 @@
 import type { TensorTask } from "./tensor-task.ts";
 
 /** Raised whenever the same recipe and inputs would give another plan or other bytes. */
-export const PLAN_VERSION = 3;
+export const PLAN_VERSION = 4;
 
 /** Name of a slice, stable for a plan: "s000041". */
 export type SliceId = string & { readonly __brand: "SliceId" };
@@ -105,11 +105,16 @@ export interface PlanAdapter {
 
 /** Options that alter bytes or their places. */
 export interface PlanOptions {
-  /** Most output bytes of a slice, unless a single block is larger. */
+  /** Most output bytes of a slice, unless a single block is larger. In layout "parts" the least, but for the last slice of a shard. */
   readonly sliceBytes: number;
   /** Most bytes of tensors in a shard, unless a single tensor is larger. */
   readonly shardBytes: number;
   readonly allowNonfinite: boolean;
+  /**
+   * How shards fall into slices. Absent: between blocks, so that nothing is computed twice, behind the header. "parts": at multiples of one
+   * size from the first byte on, as multipart uploads want it; a block that lies across such a place is computed on both sides.
+   */
+  readonly layout?: "parts" | undefined;
 }
 
 export interface PlanInput {
@@ -136,7 +141,10 @@ export interface PlanShard {
   readonly tasks: readonly number[];
 }
 
-/** The unit of work: neighbouring bytes of one shard. Either whole small tensors, or a range of blocks of a large one. */
+/**
+ * The unit of work: neighbouring bytes of one shard. Whole small tensors, or a range of blocks of a large one; in layout "parts" whatever
+ * lies there, the shard's header too.
+ */
 export interface Slice {
   readonly id: SliceId;
   /** Index into shards. */
@@ -153,8 +161,12 @@ export interface SlicePart {
   /** Which of all parts of the tensor, and how many there are. */
   readonly part: number;
   readonly partCount: number;
+  /** The part begins there. */
   readonly firstElement: number;
+  /** Whole blocks. Less than all of the part where the slice ends within it. */
   readonly elementCount: number;
+  /** Which of these elements' bytes are the slice's. Absent: all. */
+  readonly kept?: { readonly skipBytes: number; readonly takeBytes: number };
 }
 
 export interface PlanNote {

@@ -1,5 +1,4 @@
-import type { Plan } from "../../merge/work/index.ts";
-import { shardPreamble } from "../../plan/index.ts";
+import { type Plan, shardPreamble } from "../../merge/work/index.ts";
 import { type Files, join, type Place, type Readable } from "../../storage/index.ts";
 import { PublishError } from "../errors.ts";
 import { copyRange, hashFile } from "../seal/read-back.ts";

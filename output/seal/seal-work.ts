@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Plan, SealRange, SealWork } from "../../merge/work/index.ts";
-import { shardPreamble } from "../../plan/index.ts";
+import { type Plan, type SealRange, type SealWork, shardPreamble } from "../../merge/work/index.ts";
 import type { Place } from "../../storage/index.ts";
 
 /** Most bytes of slices that one unit reads back. */

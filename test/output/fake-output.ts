@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openCheckpoint } from "../../checkpoint/index.ts";
-import { PLAN_VERSION, type Plan, type TensorTask } from "../../merge/work/index.ts";
+import { PLAN_VERSION, type Plan, shardPreamble, type TensorTask } from "../../merge/work/index.ts";
 import {
   buildManifest,
   fileOfDocument,
@@ -14,7 +14,7 @@ import {
   recordDocuments,
   stageDocuments,
 } from "../../output/index.ts";
-import { layOutShards, layOutSlices, planDigest, shardPreamble } from "../../plan/index.ts";
+import { layOutShards, layOutSlices, planDigest } from "../../plan/index.ts";
 import { FileStore, type Files } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";

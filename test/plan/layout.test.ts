@@ -3,8 +3,17 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Dtype, dtypeBytes } from "../../checkpoint/index.ts";
-import type { PlanShard, Slice, TensorTask } from "../../merge/work/index.ts";
-import { layOutShards, layOutSlices, shardPreamble } from "../../plan/index.ts";
+import {
+  geometryOf,
+  type Plan,
+  type PlanShard,
+  partsOfTensors,
+  type Slice,
+  type SlicePart,
+  shardPreamble,
+  type TensorTask,
+} from "../../merge/work/index.ts";
+import { layOutParts, layOutShards, layOutSlices, partBytesOf } from "../../plan/index.ts";
 import { readSafetensors } from "../support/read-safetensors.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { bytesOf, taskOf } from "./made-up-tasks.ts";
@@ -103,6 +112,112 @@ test("a tensor is cut between blocks only, and as soon as it is larger than a sl
       if (parts.length > 1) expect(sizeBytes).toBeLessThanOrEqual(sliceBytes);
     }
   });
+});
+
+const grids = layouts.map((layout) => {
+  const grid = Math.max(layout.sliceBytes, 4099);
+  return { ...layout, sliceBytes: grid, slices: layOutParts(layout.tasks, layout.shards, grid) };
+});
+const holdsForAllGrids = (check: (layout: Layout) => void) => fc.assert(fc.property(grids, check), { numRuns: 300 });
+/** How many of these bytes a slice has of a part. */
+const keptOf = (part: SlicePart, { dtype }: TensorTask) => {
+  const bytes = part.elementCount * dtypeBytes[dtype];
+  return part.kept ?? { skipBytes: 0, takeBytes: bytes };
+};
+
+test("on an equal grid every slice of a shard but the last has the same size, from the first byte of the file on", () => {
+  holdsForAllGrids(({ shards, slices, sliceBytes }) => {
+    expect(slices.map(({ id }) => id)).toEqual(slices.map((_, k) => `s${String(k).padStart(6, "0")}`));
+    for (const [k, { sizeBytes }] of shards.entries()) {
+      const own = slices.filter(({ shard }) => shard === k);
+      const sizes = own.map((slice) => slice.sizeBytes);
+      expect(own.map(({ offsetBytes }) => offsetBytes)).toEqual(own.map((_, part) => part * sliceBytes));
+      expect(sizes.slice(0, -1).every((size) => size === sliceBytes)).toBe(true);
+      expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(sizeBytes);
+    }
+  });
+});
+
+test("on an equal grid header and parts are every byte of a shard once, in order, in the slice where they lie", () => {
+  holdsForAllGrids(({ tasks, shards, slices }) => {
+    for (const [k, { dataOffsetBytes, tasks: held }] of shards.entries()) {
+      const begins = new Map<number, number>();
+      let end = dataOffsetBytes;
+      for (const index of held) {
+        begins.set(index, end);
+        end += bytesOf(tasks[index]!);
+      }
+      let at = 0;
+      for (const { shard, offsetBytes, sizeBytes, parts } of slices) {
+        if (shard !== k) continue;
+        at = Math.max(at, Math.min(dataOffsetBytes, offsetBytes + sizeBytes));
+        for (const part of parts) {
+          const task = tasks[part.task]!;
+          const { skipBytes, takeBytes } = keptOf(part, task);
+          expect(begins.get(part.task)! + part.firstElement * dtypeBytes[task.dtype] + skipBytes).toBe(at);
+          expect(skipBytes + takeBytes).toBeLessThanOrEqual(part.elementCount * dtypeBytes[task.dtype]);
+          at += takeBytes;
+        }
+        expect(at).toBe(offsetBytes + sizeBytes);
+      }
+    }
+    for (const [k] of tasks.entries())
+      expect(slices.some(({ parts }) => parts.some(({ task }) => task === k))).toBe(true);
+  });
+});
+
+test("on an equal grid parts are whole blocks, the same for all slices; of each one slice has all", () => {
+  holdsForAllGrids(({ tasks, slices }) => {
+    const whole = partsOfTensors({ slices } as unknown as Plan);
+    for (const [k, task] of tasks.entries()) {
+      const { elementCount } = geometryOf(task.shape);
+      const parts = whole.get(k)!;
+      let end = 0;
+      for (const [number, part] of parts.entries()) {
+        expect(part).toMatchObject({ part: number, partCount: parts.length, firstElement: end });
+        expect(end % blockElements(task)).toBe(0);
+        end += part.elementCount;
+      }
+      expect(end).toBe(elementCount);
+    }
+    for (const { parts } of slices) {
+      // Two at most wait for a verdict that is not the slice's alone: at its ends.
+      const shared = new Set(parts.filter(({ partCount }) => partCount > 1).map(({ task }) => task));
+      expect(shared.size).toBeLessThanOrEqual(2);
+      for (const { task, part, firstElement, elementCount } of parts) {
+        const all = whole.get(task)![part]!;
+        expect(firstElement).toBe(all.firstElement);
+        const end = firstElement + elementCount;
+        const isEnd = end === geometryOf(tasks[task]!.shape).elementCount;
+        expect(isEnd || end % blockElements(tasks[task]!) === 0).toBe(true);
+        expect(elementCount).toBeLessThanOrEqual(all.elementCount);
+      }
+    }
+  });
+});
+
+test("on an equal grid a block is computed by two slices where a line lies across it, and not else", () => {
+  holdsForAllGrids(({ tasks, slices, sliceBytes }) => {
+    for (const { parts, sizeBytes } of slices) {
+      const computed = parts.reduce((sum, part) => sum + part.elementCount * dtypeBytes[tasks[part.task]!.dtype], 0);
+      const blocks = parts.map(({ task }) => {
+        const { dtype, shape } = tasks[task]!;
+        return Math.min(blockElements(tasks[task]!), geometryOf(shape).elementCount) * dtypeBytes[dtype];
+      });
+      expect(computed).toBeLessThan(sizeBytes + (blocks[0] ?? 0) + (blocks.at(-1) ?? 0) + 1);
+    }
+    expect(sliceBytes).toBeGreaterThan(0);
+  });
+});
+
+test.each([
+  ["a small shard", 5e9, 32, 150],
+  ["one of 400 GB", 400e9, 39, 9782],
+  ["5 TiB", 5 * 2 ** 40, 525, 9987],
+])("no shard has more than 10,000 parts: %s", (_, shardBytes, partMib, parts) => {
+  const partBytes = partBytesOf(shardBytes, 32 * 2 ** 20);
+  expect(partBytes / 2 ** 20).toBe(partMib);
+  expect(Math.ceil(shardBytes / partBytes)).toBe(parts);
 });
 
 test("shards hold the tensors in output order, no more than allowed; a larger tensor is alone in its own", () => {

@@ -117,6 +117,27 @@ test.each(cases)("every cut gives the bits of the whole: $title", async ({ varia
   }
 });
 
+/** Lines of the grid at any byte, in any block: within elements, in first and last blocks, several to a block. */
+const grids = [100_003, BLOCK_BYTES, 3 * BLOCK_BYTES + 7];
+
+test.each(cases)("an equal grid gives the bits of the whole: $title", async ({ variant, checkpoint, k }) => {
+  const whole = await merged(variant, checkpoint, {});
+  const sliceBytes = k % 7 === 0 ? 50_021 : grids[k % 3]!;
+  const settings = {
+    layout: "parts",
+    sliceBytes,
+    workers: 3,
+    surveyElements: [1, BLOCK_BYTES / 2, WHOLE][k % 3]!,
+  } as const;
+  const { tensors, run } = await merged(variant, checkpoint, settings);
+  expect(differencesBetween(tensors, whole.tensors)).toEqual([]);
+  expect(run.progress?.tensorsCut).toBe(0);
+  const [shard] = run.plan.shards;
+  expect(run.plan.slices.map((slice) => slice.offsetBytes)).toEqual(
+    Array.from({ length: Math.ceil(shard!.sizeBytes / sliceBytes) }, (_, part) => part * sliceBytes),
+  );
+});
+
 test.each(oneOfEach.map((variant, k) => ({ variant, title: variant.title, checkpoint: k % checkpoints.length })))(
   "a tensor cut to blocks has the bits that the reference engine gives for the whole: $title",
   async ({ variant, checkpoint }) => {

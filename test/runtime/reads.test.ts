@@ -76,6 +76,17 @@ test.each(cases)(
   },
 );
 
+/** Of the last round; the others' reads are stated as if they went through their last round once. */
+const readOnceAtLast = telling.filter(({ title }) => !/^(model_stock, per row|sce|arcee_fusion|consensus)/.test(title));
+
+test.each(readOnceAtLast.map((variant) => ({ variant, title: variant.title })))(
+  "on an equal grid a block over which a line lies is read for both sides, as the plan states: $title",
+  async ({ variant }) => {
+    const { read, stated } = await readsOf(recipeOf(variant, "float32"), { layout: "parts", sliceBytes: 200_003 });
+    expect(read).toBe(stated);
+  },
+);
+
 /** With adapters in place of the models; the base where it is listed stays. */
 function adaptedRecipeOf(variant: MethodVariant): string {
   return MODEL_NAMES.reduce(

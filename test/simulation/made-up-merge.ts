@@ -14,10 +14,10 @@ import {
   type SliceId,
   type SlicePart,
   type Step,
+  shardPreamble,
   type TensorTask,
   type UnitId,
 } from "../../merge/work/index.ts";
-import { shardPreamble } from "../../plan/index.ts";
 
 type Random = () => number;
 
@@ -48,6 +48,9 @@ type Request =
 
 const KEPT_SHARE = 0.4;
 
+/** Of parts that lie in one slice with what is before them: so slices wait for two verdicts, and have two parts of a tensor. */
+const JOINED_SHARE = 0.2;
+
 export interface MadeUpMerge {
   readonly plan: Plan;
   readonly digest: string;
@@ -74,9 +77,15 @@ export function makeUpMerge(random: Random): MadeUpMerge {
       for (let part = 0; part < partCount; part++) {
         const firstElement = part * partElements;
         const elementCount = Math.min(partElements, elements - firstElement);
-        const id = `s${String(slices.length).padStart(6, "0")}` as SliceId;
         const parts = [{ task, part, partCount, firstElement, elementCount }];
-        slices.push({ id, shard, offsetBytes, sizeBytes: elementCount, parts });
+        const before = slices.at(-1);
+        if (before?.shard === shard && random() < JOINED_SHARE) {
+          const sizeBytes = before.sizeBytes + elementCount;
+          slices.splice(-1, 1, { ...before, sizeBytes, parts: [...before.parts, ...parts] });
+        } else {
+          const id = `s${String(slices.length).padStart(6, "0")}` as SliceId;
+          slices.push({ id, shard, offsetBytes, sizeBytes: elementCount, parts });
+        }
         offsetBytes += elementCount;
       }
     }

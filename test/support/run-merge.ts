@@ -33,6 +33,7 @@ export interface MergeSettings {
   readonly source?: (job: JobDescription, budget: WorkerBudget, engine: EngineChoice) => WorkerSource;
   readonly sliceBytes: number;
   readonly shardBytes: number;
+  readonly layout: "parts" | undefined;
   readonly budget: WorkerBudget;
   /** Elements of a cut tensor that one worker surveys at once. */
   readonly surveyElements: number;
@@ -74,6 +75,7 @@ const defaults = {
   workers: 2,
   sliceBytes: 2 ** 30,
   shardBytes: 2 ** 40,
+  layout: undefined,
   budget: { rangeElements: 2 ** 32, spareBytes: 2 ** 25, heldBytes: 2 ** 28, pieceElements: 32_768 },
   surveyElements: 2 ** 32,
   seed: "0",
@@ -100,11 +102,12 @@ export async function runMerge(
   settings: Partial<MergeSettings> & Pick<MergeSettings, "models">,
 ): Promise<MergeRun> {
   const chosen = { ...defaults, store: new FileStore({ blocking: true }), ...settings };
-  const { store, sliceBytes, shardBytes, allowNonfinite, budget } = chosen;
+  const { store, sliceBytes, shardBytes, layout, allowNonfinite, budget } = chosen;
   const prepared = await prepareText(store, recipe, "recipe.yml", {
     seed: chosen.seed,
     sliceBytes,
     shardBytes,
+    layout,
     allowNonfinite,
     cutEmbeddings: chosen.cutEmbeddings,
     allowUnknownKeys: false,
