@@ -4,20 +4,14 @@ export {
   type RunningCoordinator,
   startCoordinator,
 } from "./coordinator.ts";
-export { openJobLog } from "./job-log.ts";
 export { keepHeapSmall } from "./keep-heap-small.ts";
+export { type MergeEnd, type MergePorts, type MergeSettings, runMerge } from "./merge.ts";
 export { maybeNatsOptions, natsOptions } from "./open-nats.ts";
 export { type Dialed, openDial } from "./open-peer.ts";
-export { OwnThreads, type OwnThreadsOptions, workerThreads } from "./own-threads.ts";
+export type { PlannedMerge, SweepSettings } from "./plan-sweep.ts";
+export { prepareHere } from "./prepare-here.ts";
 export { repairSource } from "./repair-source.ts";
-export {
-  leastMemoryFor,
-  type Resources,
-  resourcesFor,
-  SWEEP_MERGE_BYTES,
-  sweepWidth,
-  threadsDefault,
-  workerResourcesFor,
-} from "./resources.ts";
+export { resourcesFor } from "./resources.ts";
 export type { EnrollingSettings, JoiningSettings, NatsSettings, TrustSettings } from "./settings.ts";
+export { runSweep, type SweepEnd, type SweepPorts, type SweptMerge } from "./sweep.ts";
 export { type RunningWorker, startWorker, type WorkerPorts, type WorkerSettings } from "./worker.ts";

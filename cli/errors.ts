@@ -2,10 +2,6 @@ import type { Explanations } from "../errors/index.ts";
 
 /** What the command line itself refuses, without a class of its own. docs/errors.md is made of this. */
 export const cliCodes = {
-  "cli/unknown-document": {
-    means: "`--keep NAME` with a name that no document of the file has.",
-    advice: "Take a name that stands under a key `name:`.",
-  },
   "cli/unknown-method": {
     means: "`deltaworks methods NAME` with a name that is none.",
     advice: "Take the suggestion.",

@@ -17,7 +17,6 @@ export class ProgressReport implements JobObserver {
   readonly #options: ProgressOptions;
   readonly #began: number;
   readonly #shown: ProgressLine;
-  readonly counters = new Map<string, number>();
   readonly #timer: NodeJS.Timeout | undefined;
   #last: Progress | undefined;
 
@@ -55,14 +54,11 @@ export class ProgressReport implements JobObserver {
     this.#say(`warning  ${text}`);
   }
 
-  counted(counter: string): void {
-    this.counters.set(counter, (this.counters.get(counter) ?? 0) + 1);
-  }
+  counted(): void {}
 
-  end(): Progress | undefined {
+  end(): void {
     this.#shown.clear();
     clearInterval(this.#timer);
-    return this.#last;
   }
 
   #line(): void {

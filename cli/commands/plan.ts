@@ -1,9 +1,9 @@
-import { resourcesFor } from "../../app/index.ts";
+import { prepareHere, resourcesFor } from "../../app/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
 import type { OptionValues } from "../../options/index.ts";
 import { estimateOf } from "../../plan/index.ts";
-import { outlineOf, prepare } from "../../prepare/index.ts";
-import { maybePlaceOf, openStores, placeOf } from "../../storage/index.ts";
+import { outlineOf, readRecipe } from "../../prepare/index.ts";
+import { openStores, placeOf } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { outlineText, planDetails, planSummary } from "../plan-text.ts";
@@ -17,12 +17,9 @@ export interface PlanOptions extends OptionValues<"plan"> {
 /** `deltaworks plan RECIPE`: what a merge would do; reads headers only. */
 export async function planCommand([recipePath = ""]: readonly string[], options: PlanOptions, io: Io): Promise<number> {
   try {
-    const prepared = await prepare(openStores(), placeOf(recipePath), {
-      ...options,
-      modelsRoot: maybePlaceOf(options.modelsRoot),
-      cwd: placeOf(process.cwd()),
-      environment: process.env,
-    });
+    const store = openStores();
+    const path = placeOf(recipePath);
+    const prepared = await prepareHere(store, await readRecipe(store, path), path, options);
     const { plan, digest } = prepared;
     const resources = resourcesFor(options);
     printWarnings(io, prepared.warnings, options.json);

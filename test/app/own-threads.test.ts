@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
-import type { OwnThreads as OwnThreadsType, workerThreads as WorkerThreads } from "../../app/index.ts";
+import type { OwnThreads as OwnThreadsType, workerThreads as WorkerThreads } from "../../app/own-threads.ts";
 import type { Failure } from "../../merge/work/index.ts";
 import type { WorkerBudget } from "../../runtime/index.ts";
 import { MODELS } from "../e2e/cli-process.ts";
@@ -11,7 +11,9 @@ import { fileHashes, runMerge } from "../support/run-merge.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 // As built: threads are files of the build.
-const { OwnThreads, workerThreads } = (await import(new URL("../../dist/app/index.js", import.meta.url).href)) as {
+const { OwnThreads, workerThreads } = (await import(
+  new URL("../../dist/app/own-threads.js", import.meta.url).href
+)) as {
   readonly OwnThreads: typeof OwnThreadsType;
   readonly workerThreads: typeof WorkerThreads;
 };

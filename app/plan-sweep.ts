@@ -1,0 +1,93 @@
+import type { OptionValues } from "../options/index.ts";
+import { type Prepared, readRecipe } from "../prepare/index.ts";
+import { checkFaults, type Fault, filledRecipe, parseSweep, type Sweep, type SweepPoint } from "../recipe/index.ts";
+import { join, nameOf, type Place, parentOf, placeFrom, placeOf, type Source, wholePlace } from "../storage/index.ts";
+import { prepareHere } from "./prepare-here.ts";
+
+/** What a sweep is started with, as people give it. */
+export interface SweepSettings extends OptionValues<"sweep"> {
+  /** Path of the sweep. */
+  readonly sweep: string;
+  /** Directory of the outputs. Absent: the sweep says it, or it is called as the sweep is. */
+  readonly out?: string | undefined;
+}
+
+/** A merge of a sweep: what it will be, and where. */
+export interface PlannedMerge {
+  readonly point: SweepPoint;
+  readonly out: Place;
+  readonly prepared: Prepared;
+}
+
+export interface PlannedSweep {
+  /** Where the outputs go. */
+  readonly root: Place;
+  readonly merges: readonly PlannedMerge[];
+  /** What is the same for several merges is said once. */
+  readonly warnings: readonly Fault[];
+}
+
+/** Plans every merge before any is begun: a fault in the last of them is told before bytes are computed. @throws RecipeError, InputsError */
+export async function planSweep(store: Source, settings: SweepSettings): Promise<PlannedSweep> {
+  const path = placeOf(settings.sweep);
+  const { sweep, faults, warnings } = parseSweep(await readRecipe(store, path), path);
+  checkFaults(faults);
+  if (sweep === undefined) throw new Error("a sweep without faults should have been read");
+  const root = wholePlace(placeOf(settings.out ?? sweep.out ?? nameOf(path).replace(/\.ya?ml$/i, "")));
+  const recipes = await recipesOf(store, sweep, path);
+  const merges: PlannedMerge[] = [];
+  for (const point of sweep.points) {
+    const recipe = recipes[point.recipe];
+    if (recipe === undefined) throw new Error(`the sweep has no recipe ${point.recipe}`);
+    const filled = filledRecipe(recipe.text, point.values);
+    checkFaults(placeholderFaults(sweep, path, point, filled));
+    merges.push({
+      ...{ point, out: join(root, point.name) },
+      prepared: await prepareHere(store, filled.text, recipe.path, settings),
+    });
+  }
+  const all = [...warnings, ...merges.flatMap(({ prepared }) => prepared.warnings)];
+  return {
+    root,
+    merges,
+    warnings: [...new Map(all.map((fault) => [`${fault.code} ${fault.message}`, fault])).values()],
+  };
+}
+
+/** Those in the sweep itself, and those in files beside it. */
+function recipesOf(store: Source, sweep: Sweep, path: Place) {
+  const folder = parentOf(wholePlace(path));
+  return Promise.all(
+    sweep.recipes.map(async (recipe) => {
+      if ("text" in recipe) return { text: recipe.text, path };
+      const beside = placeFrom(folder, recipe.path);
+      return { text: await readRecipe(store, beside), path: beside };
+    }),
+  );
+}
+
+function placeholderFaults(
+  sweep: Sweep,
+  file: string,
+  { recipe, values }: SweepPoint,
+  { unknown, unused }: { readonly unknown: readonly string[]; readonly unused: readonly string[] },
+): Fault[] {
+  const place = sweep.recipes[recipe]?.place ?? { line: 1, column: 1 };
+  const known = [...values.keys()].join(", ") || "none";
+  return [
+    ...unknown.map((name) => ({
+      ...place,
+      file,
+      code: "recipe/wrong-value" as const,
+      message: `the recipe asks for \${${name.replace(/,.*/, "")}}, which the sweep does not give${name.replace(/^[^,]*/, "")}`,
+      hint: `The sweep gives: ${known}.`,
+    })),
+    ...unused.map((name) => ({
+      ...place,
+      file,
+      code: "recipe/wrong-value" as const,
+      message: `the sweep gives "${name}", and the recipe has no \${${name}}`,
+      hint: `Write \${${name}} in the recipe where the value belongs.`,
+    })),
+  ];
+}

@@ -1,0 +1,144 @@
+/** A merge and a sweep as functions: what the commands start, and what a service would. */
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeEach, expect, test } from "vitest";
+import type {
+  MergeEnd,
+  MergePorts,
+  PlannedMerge,
+  runMerge as RunMerge,
+  runSweep as RunSweep,
+} from "../../app/index.ts";
+import { defaultsOf } from "../../options/index.ts";
+import { hashesOf, MODELS } from "../e2e/cli-process.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+// As built: the threads are files of the build.
+const { runMerge, runSweep } = (await import(new URL("../../dist/app/index.js", import.meta.url).href)) as {
+  readonly runMerge: typeof RunMerge;
+  readonly runSweep: typeof RunSweep;
+};
+
+const RECIPE = `merge_method: ties
+base_model: tiny-base
+models:
+  - {model: tiny-python, parameters: {weight: 0.5, density: 0.5}}
+  - {model: tiny-prose, parameters: {weight: 0.5, density: 0.5}}
+dtype: bfloat16
+`;
+const more = { modelsRoot: MODELS, cutEmbeddings: true, threads: 1 };
+let folder: string;
+
+beforeEach(() => {
+  folder = temporaryFolder();
+  writeFileSync(join(folder, "r.yml"), RECIPE);
+});
+
+/** Keeps what a merge tells. */
+class Told {
+  readonly planned: string[] = [];
+  readonly begun: string[] = [];
+  readonly ends: MergeEnd[] = [];
+  stop: (() => void) | undefined;
+  readonly ports: MergePorts = {
+    planned: ({ digest }, out) => {
+      this.planned.push(`${digest} ${out}`);
+      const began = ({ state }: { readonly state: string }) => void this.begun.push(state);
+      return {
+        began,
+        progress: ({ slicesDone }) => this.#progressed(slicesDone),
+        warning: () => {},
+        counted: () => {},
+      };
+    },
+    ended: (end) => void this.ends.push(end),
+    onStop: (stop) => {
+      this.stop = stop;
+    },
+  };
+  readonly #stopsEarly: boolean;
+
+  constructor(stopsEarly = false) {
+    this.#stopsEarly = stopsEarly;
+  }
+
+  #progressed(slicesDone: number): void {
+    if (!this.#stopsEarly || slicesDone === 0) return;
+    // Stopping is progress, of which it is told at once.
+    const { stop } = this;
+    this.stop = undefined;
+    stop?.();
+  }
+}
+
+function merge(told: Told, changes: object = {}) {
+  const settings = { ...defaultsOf("merge"), ...more, recipe: join(folder, "r.yml"), out: join(folder, "out") };
+  return runMerge({ ...settings, ...changes }, told.ports);
+}
+
+test("a merge is run in this process, told of, and found done when it is run again", async () => {
+  const told = new Told();
+  const end = await merge(told);
+  expect(end).toMatchObject({
+    outcome: "done",
+    out: join(folder, "out"),
+    digest: expect.stringMatching(/^[0-9a-f]{64}$/),
+  });
+  expect(end.last).toMatchObject({ bytesWritten: expect.any(Number) });
+  expect(told.planned).toEqual([`${end.digest} ${end.out}`]);
+  expect([told.begun, told.ends]).toEqual([["fresh"], [end]]);
+  const made = hashesOf(join(folder, "out"));
+  const again = new Told();
+  expect(await merge(again)).toMatchObject({ outcome: "done", digest: end.digest, last: undefined });
+  expect(again.begun).toEqual(["complete"]);
+  expect(hashesOf(join(folder, "out"))).toEqual(made);
+});
+
+test("one that is stopped goes on, with the bytes of one that was not", async () => {
+  expect(await merge(new Told(true), { sliceBytes: 65_536 })).toMatchObject({ outcome: "stopped" });
+  const on = new Told();
+  expect(await merge(on, { sliceBytes: 65_536 })).toMatchObject({ outcome: "done" });
+  expect(on.begun).toEqual(["resumed"]);
+  await merge(new Told(), { sliceBytes: 65_536, out: join(folder, "whole") });
+  expect(hashesOf(join(folder, "out"))).toEqual(hashesOf(join(folder, "whole")));
+});
+
+test.each<[object, string]>([
+  [{ sliceBytes: 0.5 }, "options/value"],
+  [{ seed: "many" }, "options/value"],
+  [{ engine: "cuda" }, "engine/unavailable"],
+  [{ keep: ["nobody"] }, "options/value"],
+  [{ modelsRoot: "/nowhere" }, "checkpoint/not-in-cache"],
+])("%j is refused before anything is written", async (changes, code) => {
+  const told = new Told();
+  await expect(merge(told, changes)).rejects.toMatchObject({ code });
+  expect([told.planned, existsSync(join(folder, "out"))]).toEqual([[], false]);
+});
+
+test("documents that are kept are outputs of their own, and come first", async () => {
+  writeFileSync(join(folder, "r.yml"), `name: half\n${RECIPE}---\n${RECIPE.replace("tiny-prose", "half")}`);
+  const told = new Told();
+  await merge(told, { keep: ["half"] });
+  expect(told.ends.map(({ out, outcome }) => [out, outcome])).toEqual([
+    [join(folder, "out-half"), "done"],
+    [join(folder, "out"), "done"],
+  ]);
+});
+
+test("a sweep is run in this process, each merge with the bytes of the merge alone", async () => {
+  writeFileSync(join(folder, "ties.yml"), RECIPE.replace("weight: 0.5", `weight: ${"$"}{weight}`));
+  writeFileSync(join(folder, "sweep.yml"), "recipe: ties.yml\ngrid: {weight: [0.5, 1]}\n");
+  const settings = { ...defaultsOf("sweep"), ...more, sweep: join(folder, "sweep.yml"), out: join(folder, "runs") };
+  let planned: readonly PlannedMerge[] = [];
+  const swept = await runSweep(settings, {
+    warned: () => {},
+    warning: () => {},
+    planned: (merges) => (planned = merges),
+    onStop: () => {},
+  });
+  expect(planned.map(({ point }) => point.name)).toEqual(["weight=0.5", "weight=1"]);
+  expect(swept).toMatchObject({ merges: 2, made: [{ outcome: "done" }, { outcome: "done" }] });
+  expect(swept.made.map(({ planned: one }) => one)).toEqual(planned);
+  await merge(new Told());
+  expect(hashesOf(join(folder, "runs", "weight=0.5"))).toEqual(hashesOf(join(folder, "out")));
+});
