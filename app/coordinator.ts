@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { credentials as channel } from "@grpc/grpc-js";
 import type { pino } from "pino";
+import { jobsHandlers } from "../api/grpc/index.ts";
 import { lookAt, openNatsJournal } from "../coordinator/journal/index.ts";
 import {
   type Caller,
@@ -18,7 +19,14 @@ import { checkOptions, type OptionValues } from "../options/index.ts";
 import { hashRanges } from "../output/index.ts";
 import { SURVEY_ELEMENTS } from "../plan/index.ts";
 import { EnrollmentService, JobsService } from "../proto/index.ts";
-import { JobCoordinator, type JobJournals, jobsHandlers, parseRoot, Roots } from "../service/index.ts";
+import {
+  type Caller as JobCaller,
+  JobCoordinator,
+  type JobJournals,
+  JobService,
+  parseRoot,
+  Roots,
+} from "../service/index.ts";
 import {
   type Files,
   freeBytes,
@@ -32,14 +40,7 @@ import {
   wholePlace,
   writeWhole,
 } from "../storage/index.ts";
-import {
-  channelCredentials,
-  checkRole,
-  formatAddress,
-  identityOfCall,
-  parseAddress,
-  type Role,
-} from "../trust/index.ts";
+import { channelCredentials, checkRole, formatAddress, identityOfCall, parseAddress } from "../trust/index.ts";
 import { toolVersion } from "../version/index.ts";
 import { coordinatorDefinition, heartbeatFor } from "../wire/index.ts";
 import { openEnrollment } from "./open-enrollment.ts";
@@ -186,6 +187,8 @@ export async function startCoordinator(
       log: say,
     });
     const identities = new Callers(listened);
+    const defaults = { auditShare: settings.auditShare };
+    const jobs = new JobService({ coordinator, hub, roots, store, journals, defaults });
     const services: RpcService[] = [
       {
         name: "deltaworks.v1.Coordinator",
@@ -195,11 +198,7 @@ export async function startCoordinator(
       {
         name: "deltaworks.v1.Jobs",
         definition: JobsService,
-        handlers: jobsHandlers({
-          ...{ coordinator, hub, roots, store, journals },
-          defaults: { auditShare: settings.auditShare },
-          submitter: (call, action) => identities.submitter(call, action),
-        }),
+        handlers: jobsHandlers(jobs, (call) => identities.jobCaller(call)),
       },
     ];
     if (listened.certificates !== undefined) {
@@ -300,19 +299,18 @@ class Callers {
 
   worker(call: Caller, claimed: string): string {
     if (this.#listened.certificates === undefined) return claimed;
-    return this.#identity(call, ["worker"], "work for this coordinator");
-  }
-
-  submitter(call: Caller, action: string): string {
-    if (this.#listened.certificates === undefined) return "";
-    return this.#identity(call, ["submitter", "admin"], action);
-  }
-
-  #identity(call: Caller, roles: readonly Role[], action: string): string {
-    const identity = identityOfCall(call as Parameters<typeof identityOfCall>[0], Date.now());
-    checkRole(identity, roles, action);
+    const identity = identityIn(call);
+    checkRole(identity, ["worker"], "work for this coordinator");
     return identity.name;
   }
+
+  jobCaller(call: Pick<Caller, "getAuthContext">): JobCaller {
+    return this.#listened.certificates === undefined ? { role: "admin", name: "" } : identityIn(call);
+  }
+}
+
+function identityIn(call: Pick<Caller, "getAuthContext">): JobCaller {
+  return identityOfCall(call as Parameters<typeof identityOfCall>[0], Date.now());
 }
 
 /** How often a coordinator has begun with this state, this time included. */

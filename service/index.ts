@@ -1,6 +1,10 @@
+export type { Caller } from "./caller.ts";
 export type { CoordinatorName } from "./coordinator-name.ts";
 export { type ServiceCode, ServiceError } from "./errors.ts";
 export { JobCoordinator, type JobCoordinatorOptions, RefusedError, type Submission } from "./job-coordinator.ts";
-export { type JobsHandlersOptions, jobsHandlers } from "./jobs-handlers.ts";
+export type { JobEvent, Recorded } from "./job-event.ts";
+export type { FeedOptions, WatchOptions } from "./job-feed.ts";
+export { hasEnded, type JobStateName, type JobView } from "./job-view.ts";
+export { type JobRequest, JobService, type JobServiceOptions, type Jobs, type WorkerView } from "./jobs.ts";
 export { parseRoot, type Root, Roots } from "./roots.ts";
 export type { JobJournals, ServedJobSurroundings } from "./served-job.ts";

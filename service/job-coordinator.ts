@@ -9,7 +9,7 @@ import { InputsError, type Prepared } from "../prepare/index.ts";
 import { formatFault, RecipeError } from "../recipe/index.ts";
 import { isPredecessor, nameText } from "./coordinator-name.ts";
 import { ServiceError } from "./errors.ts";
-import { detailOfEnd, detailOfRun, keptWarnings, waitingFor } from "./job-message.ts";
+import { detailOfEnd, detailOfRun, keptWarnings, waitingFor } from "./job-detail.ts";
 import { type JobOptions, jsonOfOptions } from "./job-options.ts";
 import { keepOn } from "./keep-on.ts";
 import { PlanCache } from "./plan-cache.ts";
@@ -59,6 +59,8 @@ export class JobCoordinator {
   readonly #ended = new Map<string, JobRecord>();
   /** Recipes are planned one after the other: each takes as much processor time as there is. */
   #planning: Promise<unknown> = Promise.resolve();
+  /** By id: who wants to know of a change. */
+  readonly #listeners = new Map<string, Set<() => void>>();
   readonly #end = new AbortController();
   #claiming: Promise<void> | undefined;
   #claimAgain = false;
@@ -169,11 +171,22 @@ export class JobCoordinator {
 
   /** @throws LinkError `link/stopping`, once it is: those who watch come back to whoever listens next */
   checkServing(): void {
-    if (!this.#end.signal.aborted) return;
-    throw new LinkError("link/stopping", "the coordinator is shutting down", {
-      hint: "Ask again in a moment: it, or another one, goes on.",
-      retryable: true,
-    });
+    if (this.#end.signal.aborted) throw stopping();
+  }
+
+  /** Calls back whenever a job may have changed, until the returned function is called. */
+  listen(id: string, changed: () => void): () => void {
+    const listeners = this.#listeners.get(id) ?? new Set();
+    this.#listeners.set(id, listeners.add(changed));
+    return () => {
+      listeners.delete(changed);
+      if (listeners.size === 0 && this.#listeners.get(id) === listeners) this.#listeners.delete(id);
+    };
+  }
+
+  /** Calls back with what those who watch are to be told, once it stops. */
+  onStop(stopped: (error: LinkError) => void): void {
+    this.#end.signal.addEventListener("abort", () => stopped(stopping()));
   }
 
   list(): Promise<readonly JobRecord[]> {
@@ -186,6 +199,7 @@ export class JobCoordinator {
     const record = await this.#options.queue.wish(name, wish);
     this.#carryOut(record);
     if (record.state === "ended") this.#sawEnd(record);
+    this.#changed(record.id);
     this.#claim();
     return record;
   }
@@ -268,6 +282,7 @@ export class JobCoordinator {
 
   #serve(claim: JobClaim, job: ServedJob): void {
     const unlisten = job.listen(() => {
+      this.#changed(claim.job.id);
       this.#shareTimer ??= setTimeout(() => {
         this.#shareTimer = undefined;
         this.#shareNow();
@@ -282,6 +297,7 @@ export class JobCoordinator {
       .finally(() => {
         unlisten();
         if (this.#served.get(claim.job.id)?.job === job) this.#served.delete(claim.job.id);
+        this.#changed(claim.job.id);
         this.share();
         this.#claim();
       });
@@ -387,6 +403,11 @@ export class JobCoordinator {
     } else this.#unserved.delete(record.id);
     if (record.state === "ended") this.#sawEnd(record);
     else if (record.state === "claimed" && record.holder !== this.#holder) this.#plans.drop(record.id);
+    this.#changed(record.id);
+  }
+
+  #changed(id: string): void {
+    for (const listener of this.#listeners.get(id) ?? []) listener();
   }
 
   #sawEnd(record: JobRecord): void {
@@ -450,6 +471,13 @@ export class JobCoordinator {
 function ableOf(workers: readonly WorkerPeer[]): readonly WorkerPeer[] {
   const sound = workers.filter(({ setAside }) => setAside === undefined);
   return sound.length > 0 ? sound : workers.filter(({ setAside }) => setAside?.code !== "coordinator/nondeterministic");
+}
+
+function stopping(): LinkError {
+  return new LinkError("link/stopping", "the coordinator is shutting down", {
+    hint: "Ask again in a moment: it, or another one, goes on.",
+    retryable: true,
+  });
 }
 
 /** A recipe or models that are refused, every fault as a failure. */

@@ -1,5 +1,5 @@
 import type { JobClaim } from "../coordinator/queue/index.ts";
-import { detailWhileRunning } from "./job-message.ts";
+import { detailWhileRunning } from "./job-detail.ts";
 import type { ServedJob } from "./served-job.ts";
 
 /** Between two notes: each writes the record anew, with its recipe. */

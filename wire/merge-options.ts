@@ -2,7 +2,6 @@ import {
   checkOption,
   type OptionDeclaration,
   optionsOf,
-  optionValues,
   parseOption,
   type SubmittedOptions,
 } from "../options/index.ts";
@@ -18,21 +17,19 @@ export function messageOfOptions(options: Partial<SubmittedOptions>): MergeOptio
   return MergeOptions.fromPartial(Object.fromEntries(fields));
 }
 
-/** With `defaults` for what is not said; absent: the table's. @throws OptionError `options/value` */
-export function optionsOfMessage(
-  message: MergeOptions | undefined,
-  defaults: Partial<SubmittedOptions> = {},
-): SubmittedOptions {
+/** What is said, and no more. @throws OptionError `options/value` */
+export function optionsOfMessage(message: MergeOptions | undefined): Partial<SubmittedOptions> {
   const fields = (message ?? {}) as { readonly [field: string]: unknown };
-  return optionValues("submit", (name, declaration) => {
-    const said = fields[declaration.field ?? ""];
-    if (isUnsaid(declaration, said)) return defaults[name] ?? declaration.default;
-    return checkedValue(declaration, said);
+  const said = optionsOf("submit").flatMap(([name, declaration]) => {
+    const value = fields[declaration.field ?? ""];
+    return isUnsaid(declaration, value) ? [] : [[name, checkedValue(declaration, value)]];
   });
+  return Object.fromEntries(said) as Partial<SubmittedOptions>;
 }
 
 /** proto3 has no other word for it where a field is not optional. */
 function isUnsaid({ type }: OptionDeclaration, value: unknown): boolean {
+  if (type === "flag") return value !== true;
   return value === undefined || (type === "seed" && value === "") || (type === "bytes" && value === 0n);
 }
 

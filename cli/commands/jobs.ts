@@ -1,4 +1,6 @@
+import { eventOfMessage } from "../../api/grpc/index.ts";
 import { type Job, JobState, type JobsClient } from "../../proto/index.ts";
+import type { Recorded } from "../../service/index.ts";
 import { openStores } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -7,6 +9,9 @@ import { CallFailure, type ClientOptions, JobsConnection } from "../jobs-client.
 import { printFailure } from "../print-failure.ts";
 import { reportError } from "../report-error.ts";
 import { textTable } from "./text-table.ts";
+
+/** Of an event; `--json` has all. */
+const SLICES_SHOWN = 4;
 
 /** Rooms and codes that speak of what was asked: another recipe or command line would do. */
 const refusals = /^(?:recipe|checkpoint|method|plan|service|queue\/(?:invalid|name-taken|unknown-job)$|trust\/option$)/;
@@ -124,18 +129,46 @@ export function eventsCommand([name = ""]: readonly string[], options: EventsOpt
     try {
       const client = await connection.client();
       const call = client.watch({ job: name, afterSequence: 0n, follow: options.follow });
-      for await (const { message } of call) {
-        if (message?.$case !== "entry") continue;
-        const { sequence, subject, body } = message.value;
-        if (options.json)
-          io.stdout(`${JSON.stringify({ sequence: Number(sequence), subject, body: JSON.parse(body) })}\n`);
-        else io.stdout(`${String(sequence).padStart(8)}  ${subject.padEnd(16)}  ${body}\n`);
+      for await (const message of call) {
+        const event = eventOfMessage(message);
+        if (event?.cursor === undefined) continue;
+        const { cursor, type, ...facts } = event;
+        if (options.json) io.stdout(`${JSON.stringify({ event: type, cursor, ...facts })}\n`);
+        else io.stdout(`${String(cursor).padStart(8)}  ${type.padEnd(14)}  ${factsText(event)}`.trimEnd().concat("\n"));
       }
     } catch (error) {
       throw new CallFailure(error as ConstructorParameters<typeof CallFailure>[0], connection.address);
     }
     return exitCodes.done;
   });
+}
+
+/** What there is to say of an event beside its kind. */
+function factsText(event: Recorded): string {
+  switch (event.type) {
+    case "taken-over":
+      return `by ${event.by}`;
+    case "begun":
+      return `plan ${event.planSha256.slice(0, 16)}`;
+    case "tensor-settled":
+      return `task ${event.task}`;
+    case "slices-done": {
+      const first = event.slices.slice(0, SLICES_SHOWN).map(({ slice, worker }) => `${slice} by ${worker}`);
+      const more = event.slices.length - first.length;
+      return `${first.join(", ")}${more > 0 ? `, and ${more} more` : ""}`;
+    }
+    case "slice-audited":
+    case "slice-lost":
+      return event.slice;
+    case "slice-disputed":
+      return `${event.slice}: ${event.workers.join(" and ")} do not agree`;
+    case "paused":
+      return `${event.cause.code}  ${event.cause.message}`;
+    case "publishing":
+      return `${event.files.length} files`;
+    default:
+      return "";
+  }
 }
 
 function printJob(job: Job | undefined, { json }: ClientOptions, io: Io): void {

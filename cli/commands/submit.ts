@@ -85,7 +85,7 @@ async function follow(connection: JobsConnection, job: Job, options: SubmitOptio
   for (;;) {
     try {
       let last = job;
-      // Entries are history; nobody asked for it here.
+      // Nobody asked for history here.
       const client = await connection.client();
       const call = client.watch({ job: job.jobId, afterSequence: 2n ** 63n, follow: true });
       for await (const { message } of call) {
@@ -93,7 +93,7 @@ async function follow(connection: JobsConnection, job: Job, options: SubmitOptio
           warned.add(message.value);
           warn(message.value, options, io);
         }
-        if (message?.$case === "progress") {
+        if (message?.$case === "progress" || message?.$case === "ended") {
           last = message.value;
           report.progress(last);
         }

@@ -13,7 +13,7 @@ export const register: Register = (program, runs) => {
     .action(runs(async () => (await import("../commands/jobs.ts")).statusCommand));
 
   asking(program.command("events"))
-    .description("show the whole history of a job, from its journal")
+    .description("show what happened to a job, from its beginning")
     .argument("<job>", "its name or id")
     .option("--follow", "go on until the job has ended", false)
     .action(runs(async () => (await import("../commands/jobs.ts")).eventsCommand));

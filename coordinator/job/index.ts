@@ -2,6 +2,7 @@ export type { LeaderName } from "./earlier-epochs.ts";
 export { type JobCode, JobError } from "./errors.ts";
 export { bytesToWrite, spaceWarning } from "./free-space.ts";
 export type { JobControls } from "./job-controls.ts";
+export { factIn, type JobFact } from "./job-facts.ts";
 export { fileHome, type JobHome, type OpenJournal, sharedHome } from "./job-home.ts";
 export {
   type JobObserver,

@@ -30,10 +30,8 @@ async function shared(servers: readonly NatsServer[]): Promise<Shared> {
 
 /** Slices that were recorded as done, once for each time. */
 async function slicesDone(address: string): Promise<string[]> {
-  const entries = await ask(address, "events", "job");
-  return entries
-    .filter(({ body }) => (body as { state?: string }).state === "done")
-    .map(({ subject }) => String(subject));
+  const done = (await ask(address, "events", "job")).filter(({ event }) => event === "slices-done");
+  return done.flatMap(({ slices }) => (slices as { readonly slice: string }[]).map(({ slice }) => slice));
 }
 
 describe.each(natsVersions)("nats-server %s", (version) => {

@@ -1,10 +1,11 @@
 /** An option is declared once, and is the same wherever people or programs say it. */
 import type { ServiceError } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
+import { jobsHandlers } from "../../api/grpc/index.ts";
 import { createProgram } from "../../cli/program.ts";
-import { defaultsOf, mergeOptions, type OptionDeclaration, type OptionName, optionsOf } from "../../options/index.ts";
+import { mergeOptions, type OptionDeclaration, type OptionName, optionsOf } from "../../options/index.ts";
 import { type JobsServer, MergeOptions } from "../../proto/index.ts";
-import { jobsHandlers, Roots } from "../../service/index.ts";
+import { type JobCoordinator, JobService, Roots } from "../../service/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { failuresOfCall, messageOfOptions, optionsOfMessage } from "../../wire/index.ts";
 import { MODELS, run } from "../e2e/cli-process.ts";
@@ -33,12 +34,10 @@ test("each option that may be submitted has a field in the contract, and each fi
   expect(all.filter(([, { commands, field }]) => commands.includes("submit") !== (field !== undefined))).toEqual([]);
 });
 
-test("what is not said is the coordinator's to say, and else the table's", () => {
-  const defaults = defaultsOf("submit");
-  expect(optionsOfMessage(undefined)).toEqual(defaults);
+test("of what is not said nothing arrives", () => {
+  expect(optionsOfMessage(undefined)).toEqual({});
   const sent = MergeOptions.decode(MergeOptions.encode(messageOfOptions({})).finish());
-  expect(optionsOfMessage(sent)).toEqual(defaults);
-  expect(optionsOfMessage(sent, { auditShare: 0.5 })).toEqual({ ...defaults, auditShare: 0.5 });
+  expect(optionsOfMessage(sent)).toEqual({});
 });
 
 test("what is said arrives", () => {
@@ -46,7 +45,7 @@ test("what is said arrives", () => {
   const options = { ...flags, seed: "18446744073709551615", sliceBytes: 1, shardBytes: 2 ** 53 - 1, auditShare: 0 };
   expect(Object.keys(options).toSorted()).toEqual(submitted.map(([name]) => name).toSorted());
   const sent = MergeOptions.decode(MergeOptions.encode(messageOfOptions(options)).finish());
-  expect(optionsOfMessage(sent, { auditShare: 0.5 })).toEqual(options);
+  expect(optionsOfMessage(sent)).toEqual(options);
 });
 
 describe("a value that cannot be", () => {
@@ -55,9 +54,9 @@ describe("a value that cannot be", () => {
     const store = new FileStore();
     const roots = await Roots.open(store, [{ name: "models", path: MODELS }]);
     const nothing = {} as never;
-    const handlers = jobsHandlers({
-      ...{ store, roots, coordinator: nothing, hub: nothing, defaults: {}, submitter: () => "anna" },
-    });
+    const coordinator = { onStop: () => {} } as unknown as JobCoordinator;
+    const jobs = new JobService({ store, roots, coordinator, hub: nothing, defaults: {} });
+    const handlers = jobsHandlers(jobs, () => ({ role: "submitter", name: "anna" }));
     const request = {
       ...{ requestId: "1", name: "", recipe: "", recipeName: "", output: { root: "models", path: "x" } },
       options: MergeOptions.fromPartial(options),

@@ -2,14 +2,14 @@ import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { messageOfJob } from "../../api/grpc/job-messages.ts";
 import { progressText } from "../../cli/job-table.ts";
 import { openFileJournal } from "../../coordinator/journal/index.ts";
 import type { WorkerHub, WorkerLink, WorkerListener } from "../../coordinator/link/index.ts";
 import { type JobClaim, type JobQueue, openFileQueue, QueueError } from "../../coordinator/queue/index.ts";
 import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
-import { JobState } from "../../proto/index.ts";
 import { JobCoordinator, type JobJournals, Roots, type Submission } from "../../service/index.ts";
-import { messageOfRecord } from "../../service/job-message.ts";
+import { viewOf } from "../../service/job-view.ts";
 import { FileStore } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
@@ -221,7 +221,7 @@ describe("what waits", () => {
     await one.submit(submission());
     one.start();
     await expect
-      .poll(async () => messageOfRecord(await two.find("x"), undefined).stalled)
+      .poll(async () => viewOf(await two.find("x"), undefined).stalled)
       .toMatchObject({ code: "storage/locked", message: expect.stringContaining(`process ${process.pid}`) });
     expect(await queue.find("x")).toMatchObject({ state: "claimed" });
   });
@@ -272,7 +272,7 @@ describe("what became of a job", () => {
     const one = coordinator(1, unwilling({ end: 3 }), { freeBytes: async () => 1000 });
     const { record } = await one.submit(submission());
     await expect
-      .poll(() => messageOfRecord(record, one.served(record.id)).stalled, { interval: 10 })
+      .poll(() => viewOf(record, one.served(record.id)).stalled, { interval: 10 })
       .toMatchObject({ code: "queue/unavailable", message: expect.stringContaining("ENOSPC") });
     await expect.poll(() => queue.find("x"), { timeout: 10_000 }).toMatchObject({ state: "ended", outcome: "failed" });
     expect(logged.filter(({ event }) => event === "queue failed")).toHaveLength(3);
@@ -451,34 +451,34 @@ describe("what is said while no coordinator runs the job, or to another one", ()
 
   test("a coordinator that is asked for a job of another one says what that one knows of it", async () => {
     const two = coordinator();
-    const told = async () => messageOfRecord(await two.find("x"), undefined);
+    const told = async () => viewOf(await two.find("x"), undefined);
     await queue.submit({ ...submission(), name: "x", nameTaken: "refuse", options: { ...submission().options } });
-    expect(await told()).toMatchObject({ state: JobState.JOB_STATE_QUEUED, phase: "", coordinator: "" });
+    expect(await told()).toMatchObject({ state: "queued", phase: "", coordinator: "" });
     const one = coordinator(1, queue, { ...idle(), journals });
     one.start();
     const merging = {
-      state: JobState.JOB_STATE_RUNNING,
+      state: "running",
       phase: "merging",
       slices: 1,
       slicesDone: 0,
       coordinator: "ab-1",
     };
     await expect.poll(told, { timeout: 10_000 }).toMatchObject(merging);
-    expect(progressText(await told())).toBe("merging  0/1 slices  0 %");
+    expect(progressText(messageOfJob(await told()))).toBe("merging  0/1 slices  0 %");
     await one.stop(10_000);
-    expect(await told()).toMatchObject({ state: JobState.JOB_STATE_QUEUED, phase: "", slices: 1, coordinator: "" });
+    expect(await told()).toMatchObject({ state: "queued", phase: "", slices: 1, coordinator: "" });
     // Of whoever has it now nothing is known yet.
     await queue.claim("another");
-    const unknown = { state: JobState.JOB_STATE_RUNNING, phase: "", slices: 1, coordinator: "another" };
+    const unknown = { state: "running", phase: "", slices: 1, coordinator: "another" };
     expect(await told()).toMatchObject(unknown);
-    expect(progressText(await told())).toBe("running  0/1 slices  0 %");
+    expect(progressText(messageOfJob(await told()))).toBe("running  0/1 slices  0 %");
   });
 
   test("it says that a job is paused, and why, too", async () => {
     await queue.submit({ ...submission(), name: "x", nameTaken: "refuse", options: { ...submission().options } });
     coordinator(1, queue, { hub: fullDisk(), journals }).start();
-    const told = async () => messageOfRecord(await coordinator().find("x"), undefined);
-    const paused = { state: JobState.JOB_STATE_PAUSED, cause: FULL, phase: "merging" };
+    const told = async () => viewOf(await coordinator().find("x"), undefined);
+    const paused = { state: "paused", cause: FULL, phase: "merging" };
     await expect.poll(told, { timeout: 20_000 }).toMatchObject(paused);
   });
 

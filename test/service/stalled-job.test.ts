@@ -1,12 +1,13 @@
 /** That a job stands still reaches whoever asks: from the core through the driver, the service's log and message, to the command line. */
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { messageOfJob } from "../../api/grpc/job-messages.ts";
 import { jsonOfJob, progressText } from "../../cli/job-table.ts";
 import { type JobHistory, JobRunner, remoteLimits } from "../../coordinator/job/index.ts";
 import type { WorkerLink } from "../../coordinator/link/index.ts";
 import type { JobRecord } from "../../coordinator/queue/index.ts";
 import type { WorkerId } from "../../merge/work/index.ts";
-import { messageOfRecord } from "../../service/job-message.ts";
+import { viewOf } from "../../service/job-view.ts";
 import { ServedJob } from "../../service/served-job.ts";
 import { plan } from "../coordinator/link/link-rig.ts";
 
@@ -59,7 +60,7 @@ function held() {
     const attempts = plan.slices.map(({ id }) => ({ unit: id as never, attempt: 1, alive: true, bytesDone: 0 }));
     runner.heartbeat(link.id, attempts);
     tick();
-    return messageOfRecord(RECORD, served);
+    return viewOf(RECORD, served);
   };
   return { at, log, runner, link };
 }
@@ -67,15 +68,18 @@ function held() {
 test("a job that stands still says so in its message, as text and JSON, and at warn in the log, each minute", () => {
   const { at, log } = held();
   const moving = at(119_000);
-  expect([moving.stalled, progressText(moving), jsonOfJob(moving).stalled]).toEqual([
+  expect([moving.stalled, progressText(messageOfJob(moving)), jsonOfJob(messageOfJob(moving)).stalled]).toEqual([
     undefined,
     expect.not.stringContaining("stands still"),
     undefined,
   ]);
   const stands = at(120_000);
   expect(stands.stalled).toMatchObject({ code: "coordinator/stalled" });
-  expect(progressText(stands)).toMatch(/0\/2 slices {2}0 % {2}stands still$/);
-  expect(jsonOfJob(stands).stalled).toMatchObject({ code: "coordinator/stalled", hint: expect.any(String) });
+  expect(progressText(messageOfJob(stands))).toMatch(/0\/2 slices {2}0 % {2}stands still$/);
+  expect(jsonOfJob(messageOfJob(stands)).stalled).toMatchObject({
+    code: "coordinator/stalled",
+    hint: expect.any(String),
+  });
   at(121_000);
   at(179_000);
   expect(log).toEqual(["warn job stands still"]);
@@ -111,5 +115,5 @@ test("an audit that is given up is warned of once, and counted as often as it ha
   served.counted("audit-skipped");
   expect(warned).toEqual([expect.stringContaining("audits_skipped_total")]);
   expect(served.warnings).toEqual(warned);
-  expect(messageOfRecord(RECORD, served).counters).toMatchObject({ audits_total: 1n, audits_skipped_total: 2n });
+  expect(viewOf(RECORD, served).counters).toMatchObject({ audits_total: 1, audits_skipped_total: 2 });
 });

@@ -3,12 +3,13 @@ import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { credentials, Server, ServerCredentials } from "@grpc/grpc-js";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { jobsHandlers } from "../../api/grpc/index.ts";
 import { statusCommand } from "../../cli/commands/jobs.ts";
 import { openFileJournal, takeOver } from "../../coordinator/journal/index.ts";
 import type { WorkerHub } from "../../coordinator/link/index.ts";
 import { type JobQueue, openFileQueue } from "../../coordinator/queue/index.ts";
 import { type Job, JobState, JobsClient, JobsService, MergeOptions, type WatchResponse } from "../../proto/index.ts";
-import { JobCoordinator, jobsHandlers, Roots } from "../../service/index.ts";
+import { JobCoordinator, JobService, Roots } from "../../service/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { CapturedIo } from "../cli/captured-io.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -44,7 +45,10 @@ beforeEach(async () => {
   const defaults = { sliceBytes: 2 ** 25, shardBytes: 2 ** 32, auditShare: 0.5 };
   server.addService(
     JobsService,
-    jobsHandlers({ coordinator, hub, roots, store, defaults, submitter: () => "anna" }) as never,
+    jobsHandlers(new JobService({ coordinator, hub, roots, store, defaults }), () => ({
+      role: "submitter",
+      name: "anna",
+    })) as never,
   );
   const port = await new Promise<number>((done, failed) =>
     server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
@@ -137,7 +141,9 @@ describe("whoever watches a job", () => {
       await coordinator.wish("a", "cancel");
       await submit("a");
     });
-    const shown = messages.flatMap((message) => (message.$case === "progress" ? [message.value] : []));
+    const shown = messages.flatMap((message) =>
+      message.$case === "progress" || message.$case === "ended" ? [message.value] : [],
+    );
     expect(new Set(shown.map(({ jobId }) => jobId))).toEqual(new Set([first.jobId]));
     expect(shown.at(-1)?.state).toBe(JobState.JOB_STATE_CANCELLED);
   });
@@ -148,10 +154,10 @@ describe("whoever watches a job", () => {
     await submit("b", "x");
     mkdirSync(join(folder, "out/x/.deltaworks"), { recursive: true });
     const journal = await takeOver(await openFileJournal(store, join(folder, "out/x/.deltaworks/journal")), {});
-    await journal.append({ subject: "job", body: { state: "begun" } }, journal.epoch.number);
+    await journal.append({ subject: "job", body: { state: "begun", plan: "ab".repeat(32) } }, journal.epoch.number);
     await journal.close();
     const entries = async (job: string) =>
-      (await watched(job, false, async () => {})).filter(({ $case }) => $case === "entry").length;
+      (await watched(job, false, async () => {})).filter(({ $case }) => $case === "event").length;
     expect(await entries(first.jobId)).toBe(0);
     expect(await entries("b")).toBe(2);
   });

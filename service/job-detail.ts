@@ -1,41 +1,7 @@
 import type { Counter } from "../coordinator/core/index.ts";
 import type { JobRecord } from "../coordinator/queue/index.ts";
 import type { Failure, Json } from "../merge/work/index.ts";
-import { type Job, JobState } from "../proto/index.ts";
-import { bytesOfHex, messageOfFailure } from "../wire/index.ts";
 import type { ServedJob } from "./served-job.ts";
-
-/** A job as it is now: what the queue says, and how far it is; where another coordinator runs it, as that one noted last. */
-export function messageOfRecord(record: JobRecord, served: ServedJob | undefined): Job {
-  const progress = served?.progressNow;
-  const detail = detailOf(record.detail);
-  const plan = served?.plan?.digest ?? record.plan;
-  const run = served === undefined ? runIn(record) : progress;
-  const cause = detail.cause ?? run?.paused;
-  // Why it was given back the last time, until it gets going.
-  const waits = record.state === "ended" || progress !== undefined ? undefined : detail.waits;
-  const stall = served?.unnoted ?? run?.stalled ?? waits;
-  return {
-    jobId: record.id,
-    name: record.name,
-    priority: record.priority,
-    state: stateOf(record, run?.paused !== undefined),
-    cause: cause === undefined ? undefined : messageOfFailure(cause),
-    output: { ...record.out },
-    planSha256: plan === undefined || !/^[0-9a-f]{64}$/.test(plan) ? Buffer.alloc(0) : bytesOfHex(plan),
-    slices: progress?.slices ?? served?.plan?.slices ?? detail.slices ?? 0,
-    slicesDone: progress?.slicesDone ?? detail.slicesDone ?? 0,
-    bytesRead: BigInt(progress?.bytesRead ?? detail.bytesRead ?? 0),
-    bytesWritten: BigInt(progress?.bytesWritten ?? detail.bytesWritten ?? 0),
-    submittedAtMs: BigInt(Date.parse(record.submittedAt)),
-    endedAtMs: BigInt(detail.endedAtMs ?? 0),
-    phase: record.state === "claimed" ? (run?.phase ?? (served === undefined ? "" : "planning")) : "",
-    stalled: stall === undefined ? undefined : messageOfFailure(stall),
-    counters: served === undefined ? countersIn(detail.counters) : countersOf(served),
-    warnings: [...(served?.warnings ?? detail.warnings ?? [])],
-    coordinator: record.state === "claimed" ? (record.holder ?? "") : "",
-  };
-}
 
 /** Names for those who watch: they stay, whatever the core calls it. */
 const counterNames: Readonly<Record<Counter, string>> = {
@@ -53,22 +19,15 @@ const counterNames: Readonly<Record<Counter, string>> = {
   "granted-early": "early_grants_total",
 };
 
-type Counts<T> = { readonly [name: string]: T };
+export type Counts = { readonly [name: string]: number };
 
-function countersOf(job: Pick<ServedJob, "counters" | "stalls">): Counts<bigint> {
-  return countersIn(countsOf(job));
-}
-
-function countsOf({ counters, stalls }: Pick<ServedJob, "counters" | "stalls">): Counts<number> {
+export function countsOf({ counters, stalls }: Pick<ServedJob, "counters" | "stalls">): Counts {
   const all = Object.entries(counterNames).map(([counter, name]) => [name, counters.get(counter as Counter) ?? 0]);
   return { ...Object.fromEntries(all), stalls_total: stalls };
 }
 
-function countersIn(counts: Counts<number> = {}): Counts<bigint> {
-  return Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, BigInt(count)]));
-}
-
-interface Detail {
+/** What a record says beside its state: how far the job was, and how it ended. */
+export interface Detail {
   readonly endedAtMs?: number;
   readonly slices?: number;
   readonly slicesDone?: number;
@@ -78,7 +37,7 @@ interface Detail {
   /** What the job is tried again after. */
   readonly waits?: Failure;
   /** Of its last run. */
-  readonly counters?: Counts<number>;
+  readonly counters?: Counts;
   readonly warnings?: readonly string[];
 }
 
@@ -123,7 +82,7 @@ export function detailWhileRunning(job: ServedJob): Json {
 }
 
 /** What the coordinator that has the job noted last; nothing that was noted of an earlier claim. */
-function runIn({ state, claims, detail }: JobRecord) {
+export function runIn({ state, claims, detail }: JobRecord) {
   const run = objectOf(objectOf(detail).run);
   if (state !== "claimed" || run.claims !== claims) return undefined;
   const phase = typeof run.phase === "string" ? run.phase : undefined;
@@ -145,7 +104,7 @@ export function waitingFor(detail: Json | undefined, failure: Failure): Json {
 }
 
 /** As a coordinator wrote it, of another version maybe: what is not as it should be is left out, and the job is still told of. */
-function detailOf(detail: Json | undefined): Detail {
+export function detailOf(detail: Json | undefined): Detail {
   const fields = objectOf(detail);
   const [cause, waits] = [failureIn(fields.cause), failureIn(fields.waits)];
   return {
@@ -179,21 +138,4 @@ function isCounted(entry: readonly [string, Json]): entry is [string, number] {
 
 function isCount(value: Json | undefined): boolean {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-}
-
-function stateOf({ state, wish, outcome }: JobRecord, isPaused: boolean): JobState {
-  if (state === "ended") {
-    if (outcome === "done") return JobState.JOB_STATE_DONE;
-    return outcome === "cancelled" ? JobState.JOB_STATE_CANCELLED : JobState.JOB_STATE_FAILED;
-  }
-  if (wish === "cancel" || wish === "terminate") return JobState.JOB_STATE_CANCELLING;
-  if (wish === "pause" || isPaused) return JobState.JOB_STATE_PAUSED;
-  return state === "claimed" ? JobState.JOB_STATE_RUNNING : JobState.JOB_STATE_QUEUED;
-}
-
-/** Whether nothing more will happen to a job. */
-export function hasEnded({ state }: Job): boolean {
-  return (
-    state === JobState.JOB_STATE_DONE || state === JobState.JOB_STATE_FAILED || state === JobState.JOB_STATE_CANCELLED
-  );
 }

@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { JobId, JobRecord } from "../../coordinator/queue/index.ts";
 import type { Json } from "../../merge/work/index.ts";
-import { detailOfEnd, detailOfRun, messageOfRecord, waitingFor } from "../../service/job-message.ts";
+import { detailOfEnd, detailOfRun, waitingFor } from "../../service/job-detail.ts";
+import { viewOf } from "../../service/job-view.ts";
 import type { ServedJob } from "../../service/served-job.ts";
 
 function record(detail: Json): JobRecord {
@@ -29,8 +30,8 @@ test("what a coordinator noted of a job is told", () => {
     warnings: ["w"],
     cause: CAUSE,
   };
-  expect(messageOfRecord(record(detail), undefined)).toMatchObject({
-    ...{ endedAtMs: 5n, slices: 4, slicesDone: 3, bytesRead: 2n, bytesWritten: 1n },
+  expect(viewOf(record(detail), undefined)).toMatchObject({
+    ...{ endedAtMs: 5, slices: 4, slicesDone: 3, bytesRead: 2, bytesWritten: 1 },
     cause: { code: "storage/full", retryable: true },
     warnings: ["w"],
   });
@@ -41,10 +42,10 @@ test("what was counted, and what was warned of, is told when a job has ended as 
     ...{ counters: new Map([["audit-skipped", 3]]), stalls: 2, warnings: ["not all was audited"] },
     ...{ plan: { slices: 4 }, progressNow: { slicesDone: 4 } },
   } as unknown as ServedJob;
-  const running = messageOfRecord({ ...record({}), state: "claimed" }, served);
+  const running = viewOf({ ...record({}), state: "claimed" }, served);
   expect(running.warnings).toEqual(["not all was audited"]);
   for (const detail of [detailOfRun(served), detailOfEnd(served, CAUSE)]) {
-    const { counters, warnings } = messageOfRecord(record(JSON.parse(JSON.stringify(detail)) as Json), undefined);
+    const { counters, warnings } = viewOf(record(JSON.parse(JSON.stringify(detail)) as Json), undefined);
     expect([counters, warnings]).toEqual([running.counters, running.warnings]);
   }
 });
@@ -59,24 +60,24 @@ test("what is noted of a job stays small, however much there is to say", () => {
 test("what a job is tried again after is told until it gets going, and of one that has ended no more", () => {
   const detail = { slicesDone: 1, waits: CAUSE };
   const queued = { ...record(detail), state: "queued" } as const;
-  expect(messageOfRecord(queued, undefined)).toMatchObject({ slicesDone: 1, stalled: { code: "storage/full" } });
-  expect(messageOfRecord(record(detail), undefined).stalled).toBeUndefined();
+  expect(viewOf(queued, undefined)).toMatchObject({ slicesDone: 1, stalled: { code: "storage/full" } });
+  expect(viewOf(record(detail), undefined).stalled).toBeUndefined();
   const going = {
     progressNow: { slicesDone: 1 },
     counters: new Map(),
     stalls: 0,
     warnings: [],
   } as unknown as ServedJob;
-  expect(messageOfRecord({ ...queued, state: "claimed" }, going).stalled).toBeUndefined();
+  expect(viewOf({ ...queued, state: "claimed" }, going).stalled).toBeUndefined();
 });
 
 test("what was counted is told by names that stay", () => {
   const served = { counters: new Map([["lapsed-lease", 3]]), stalls: 2, warnings: [] } as unknown as ServedJob;
-  const { counters } = messageOfRecord({ ...record({}), state: "claimed" }, served);
-  expect(counters).toMatchObject({ lapsed_leases_total: 3n, stalls_total: 2n, disputes_total: 0n });
+  const { counters } = viewOf({ ...record({}), state: "claimed" }, served);
+  expect(counters).toMatchObject({ lapsed_leases_total: 3, stalls_total: 2, disputes_total: 0 });
   const documented = readFileSync("docs/operations.md", "utf8");
   for (const name of Object.keys(counters)) expect(documented).toContain(`\`${name}\``);
-  expect(messageOfRecord(record({}), undefined).counters).toEqual({});
+  expect(viewOf(record({}), undefined).counters).toEqual({});
 });
 
 describe("a record whose detail is not as it should be is told of all the same", () => {
@@ -90,20 +91,20 @@ describe("a record whose detail is not as it should be is told of all the same",
     ["a cause without its parts", { cause: { code: "x" } }],
     ["a cause that is a text", { cause: "x" }],
   ])("%s", (_, detail) => {
-    const message = messageOfRecord(record(detail), undefined);
-    expect(message).toMatchObject({
+    const view = viewOf(record(detail), undefined);
+    expect(view).toMatchObject({
       name: "a",
       slices: 0,
       slicesDone: 0,
-      bytesRead: 0n,
-      bytesWritten: 0n,
-      endedAtMs: 0n,
+      bytesRead: 0,
+      bytesWritten: 0,
+      endedAtMs: undefined,
     });
-    expect(message.cause).toBeUndefined();
+    expect(view.cause).toBeUndefined();
   });
 
   test("a plan that is no digest", () => {
     const planned = { ...record({}), plan: "digest" };
-    expect(messageOfRecord(planned, undefined).planSha256).toEqual(Buffer.alloc(0));
+    expect(viewOf(planned, undefined).planSha256).toBeUndefined();
   });
 });
