@@ -1,8 +1,8 @@
 #!/bin/sh
 # npm run layer-facts: stacks layers of a small model of every configuration class of transformers, opens the results, and compares each
 # layer with the one it came from. Needs python3 with venv, and the network once. LAYER_FACTS_VENV names a virtual environment to use
-# instead. Arguments: model types, where only these are wanted; --json FILE keeps what was found of each class, and with --resume goes on from
-# there; --command-line merges with the command line instead of in one process.
+# instead. Arguments: model types, where only these are wanted; --vocabularies looks at counts of tokens instead; --json FILE keeps what was
+# found of each class, and with --resume goes on from there; --command-line merges with the command line instead of in one process.
 set -eu
 cd "$(dirname "$0")/.."
 

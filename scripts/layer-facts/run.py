@@ -21,6 +21,7 @@ from transformers import AutoConfig  # noqa: E402
 
 from layers import differences, layer_stacks  # noqa: E402
 from small_models import LAYERS, aliases, build, config_classes, small_model, stored_tensors  # noqa: E402
+from vocabularies import survey  # noqa: E402
 
 MAIN = os.environ.get("DELTAWORKS") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "dist", "cli", "main.js")
 #: Which layers are stacked. The first keeps the first and the last layer in their places, the second moves everything, in the third what
@@ -188,6 +189,7 @@ def main():
     parser.add_argument("--found", nargs="*", help="what earlier runs wrote with --json, instead of looking; later ones count more")
     parser.add_argument("--command-line", action="store_true", help="merge with the command line: slower, and the same")
     parser.add_argument("--part", default="0/1")
+    parser.add_argument("--vocabularies", action="store_true", help="looks at counts of tokens and rows of embeddings instead")
     options = parser.parse_args()
     if options.found:
         table = {}
@@ -198,6 +200,9 @@ def main():
     part, parts = map(int, options.part.split("/"))
     chosen = options.types or config_classes()[part::parts]
     table, merges = {}, Merges(options.command_line)
+    if options.vocabularies:
+        with tempfile.TemporaryDirectory() as folder:
+            sys.exit(1 if survey(chosen, folder, merges, write_model) else 0)
     if options.resume and options.json and os.path.exists(options.json):
         with open(options.json) as file:
             table = json.load(file)
