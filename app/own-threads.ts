@@ -135,7 +135,7 @@ export class OwnThreads {
   #link(job: string, ended: () => Promise<void>): WorkerLink {
     return {
       id: WORKER,
-      kind: "local",
+      trust: "own",
       incarnation: job,
       host: hostname(),
       memoryBytes: Number.POSITIVE_INFINITY, // of all threads together, which the budget sees to

@@ -34,7 +34,7 @@ function run(slices, workers) {
   for (let k = 0; k < workers; k++) {
     const worker = `w${k}`;
     post({
-      ...{ type: "worker-attached", worker, kind: "remote", incarnation: "1", host: worker },
+      ...{ type: "worker-attached", worker, trust: "other", incarnation: "1", host: worker },
       ...{ memoryBytes: 2 ** 33, slots: SLOTS, held: [] },
     });
   }

@@ -108,7 +108,7 @@ const inline = (listener) => {
     listener.attached(
       {
         id,
-        kind: "remote",
+        trust: "other",
         incarnation: "1",
         host: "here",
         memoryBytes: 2 ** 33,

@@ -102,7 +102,7 @@ async function measure(bins) {
         workers: async (listener) => {
           const link = {
             id: "w",
-            kind: "local",
+            trust: "own",
             incarnation: "1",
             host: "h",
             memoryBytes: 2 ** 40,

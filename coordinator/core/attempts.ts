@@ -46,8 +46,8 @@ export function lend(state: JobState, unit: Unit, worker: Worker, audit: boolean
   if (!audit && unit.status === "pending") unit.status = "leased";
   noteSingle(state, unit);
   if (unit.kind === "slice") {
-    const { id, host, kind } = worker;
-    unit.holders = { attempt: number, worker: id, host, local: kind === "local", before: unit.holders };
+    const { id, host, trust } = worker;
+    unit.holders = { attempt: number, worker: id, host, local: trust === "own", before: unit.holders };
   }
   worker.units.add(unit.id);
   reindex(state, worker);

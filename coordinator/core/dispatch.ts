@@ -80,7 +80,7 @@ function nextFor(state: JobState, worker: Worker): { readonly unit: Unit; readon
 export function suits(state: JobState, worker: Worker, unit: Unit | undefined): boolean {
   if (unit === undefined || attemptOn(unit, worker.id) !== undefined) return false;
   if (!isOpenTo(unit, worker)) return false;
-  if (worker.kind === "local" || state.able <= 1) return true;
+  if (state.able <= 1) return true;
   const avoided = new Set(unit.failedOn);
   if (unit.vanishedOn !== undefined) avoided.add(unit.vanishedOn);
   const tooLarge = unit.memoryBytes > worker.memoryBytes && largestMemoryOf(state) > worker.memoryBytes;
@@ -102,7 +102,7 @@ function largestMemoryOf(state: JobState): number {
 }
 
 export function mayAudit(state: JobState, worker: Worker, unit: Unit | undefined): boolean {
-  if (unit === undefined || worker.kind !== "remote" || isBlocked(state, unit)) return false;
+  if (unit === undefined || isBlocked(state, unit)) return false;
   return unit.doneBy?.worker !== worker.id && attemptOn(unit, worker.id) === undefined;
 }
 
@@ -123,7 +123,7 @@ export function speculate(state: JobState, out: Effect[]): void {
     const median = medianOf(state.paces[unit.kind]);
     if (median === undefined) continue;
     if (state.nowMs - attempt.startedMs <= speculation.slowness * median * unit.sizeBytes) continue;
-    const worker = candidates(state).find((other) => other.kind === "remote" && suits(state, other, unit));
+    const worker = candidates(state).find((other) => suits(state, other, unit));
     if (worker === undefined) return;
     lend(state, unit, worker, false, out);
     out.push({ type: "count", counter: "second-attempt" });

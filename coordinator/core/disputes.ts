@@ -1,7 +1,7 @@
 import type { Failure, UnitId, WorkerId } from "../../merge/work/index.ts";
 import { cancel, giveBack } from "./attempts.ts";
 import type { Effect, Vote } from "./events.ts";
-import { setAside } from "./failures.ts";
+import { mayBeSetAside, setAside } from "./failures.ts";
 import { fail } from "./phases.ts";
 import type { JobState, Unit } from "./state.ts";
 import { areDivided } from "./votes.ts";
@@ -66,13 +66,13 @@ export function openDispute(state: JobState, unit: Unit, out: Effect[]): void {
   else giveBack(state, unit);
 }
 
-/** Who was outvoted is set aside; threads of this machine are not, for the others have the same memory. */
+/** Who was outvoted is set aside. */
 export function closeDispute(state: JobState, unit: Unit, sha256: string, out: Effect[]): void {
   const wrong = (unit.votes ?? []).filter((given) => given.sha256 !== sha256);
   unit.votes = undefined;
   for (const given of wrong) {
     const worker = state.workers.get(given.worker);
-    if (worker?.kind !== "remote") continue;
+    if (!mayBeSetAside(worker)) continue;
     delete worker.pardonMs; // not for a while only
     setAside(state, worker, computesWrongly(unit.id, given, sha256), out);
   }

@@ -146,11 +146,11 @@ export interface NamedRun extends WorkerRun {
  */
 export function nameWriter(
   state: JobState,
-  { id: worker, kind, incarnation }: Worker,
+  { id: worker, trust, incarnation }: Worker,
   unit: Unit,
   out: Effect[],
 ): void {
-  if (kind !== "remote") return;
+  if (trust === "own") return;
   const key = keyOfRun({ worker, incarnation });
   const run = state.named.get(key) ?? {
     worker,
@@ -166,8 +166,8 @@ export function nameWriter(
   out.push({ type: "journal-writer", worker, incarnation, stretch });
 }
 
-export function isNamed(state: JobState, { id: worker, kind, incarnation }: Worker, unit: Unit): boolean {
-  if (kind !== "remote") return true;
+export function isNamed(state: JobState, { id: worker, trust, incarnation }: Worker, unit: Unit): boolean {
+  if (trust === "own") return true;
   const run = state.named.get(keyOfRun({ worker, incarnation }));
   return run?.stretches.get(stretchOf(state, unit).from) === true;
 }

@@ -13,7 +13,7 @@ interface OfAttempt extends AttemptRef, Timed {
 
 export interface AttachedWorker {
   readonly worker: WorkerId;
-  readonly kind: "local" | "remote";
+  readonly trust: "own" | "other";
   readonly incarnation: string;
   readonly host: string;
   readonly memoryBytes: number;

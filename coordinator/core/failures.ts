@@ -27,7 +27,7 @@ export function attemptFailed(state: JobState, unit: Unit, attempt: Attempt, fai
   const worker = state.workers.get(attempt.worker);
   const { attemptsMax, workersFailedMax, failuresMax } = state.limits;
   // Threads of one machine fail alike.
-  const hopeless = !failure.retryable && (worker?.kind !== "remote" || ofTheData.includes(failure.code));
+  const hopeless = !failure.retryable && (worker?.trust !== "other" || ofTheData.includes(failure.code));
   const tooOften = unit.failures >= attemptsMax || unit.failedOn.length >= workersFailedMax;
   if (hopeless || tooOften) return quarantine(state, unit, failure, out);
   if (worker !== undefined) blame(state, worker, unit.id, failure, out);
@@ -41,10 +41,10 @@ export function attemptFailed(state: JobState, unit: Unit, attempt: Attempt, fai
  */
 function refused(state: JobState, unit: Unit, attempt: Attempt, failure: Failure, out: Effect[]): void {
   const worker = state.workers.get(attempt.worker);
-  const mayAudit = ({ id, kind }: Worker) => kind === "remote" && unit.doneBy?.worker !== id;
+  const mayAudit = ({ id }: Worker) => unit.doneBy?.worker !== id;
   const may = attempt.audit ? mayAudit : (other: Worker) => isOpenTo(unit, other);
   const isLeft = (other: Worker) => other !== worker && other.able && may(other);
-  const isItsOwn = worker?.kind === "remote" && state.limits.refusingCodes.includes(failure.code);
+  const isItsOwn = mayBeSetAside(worker) && state.limits.refusingCodes.includes(failure.code);
   if (isItsOwn && [...state.workers.values()].some(isLeft)) return setAsideForAWhile(state, worker, failure, out);
   takeIn(state);
   pause(state, failure, out);
@@ -102,7 +102,12 @@ export function misreported(state: JobState, unit: Unit, attempt: Attempt, failu
     giveBack(state, unit);
     if (state.failures >= failuresMax) fail(state, failure, out);
   }
-  if (worker?.kind === "remote" && state.able > (worker.able ? 1 : 0)) setAsideForAWhile(state, worker, failure, out);
+  if (mayBeSetAside(worker) && state.able > (worker.able ? 1 : 0)) setAsideForAWhile(state, worker, failure, out);
+}
+
+/** Threads of this process are not: where one fails the others do, for they have the same memory and storage. */
+export function mayBeSetAside(worker: Worker | undefined): worker is Worker {
+  return worker?.trust === "other";
 }
 
 /** How many leases a worker is set aside on which everything failed: what was wrong with it may have passed. */
@@ -115,7 +120,7 @@ const ASIDE_LEASES = 40;
 export function blame(state: JobState, worker: Worker, unit: UnitId, failure: Failure, out: Effect[]): void {
   if (worker.faults.size === 0) worker.finishedBefore = state.finished;
   worker.faults.add(unit);
-  if (worker.kind !== "remote" || worker.faults.size < state.limits.workerFaultsMax) return;
+  if (!mayBeSetAside(worker) || worker.faults.size < state.limits.workerFaultsMax) return;
   const othersFinish = state.finished > worker.finishedBefore;
   // The last one is better than none.
   if (!othersFinish || state.able <= (worker.able ? 1 : 0)) return;

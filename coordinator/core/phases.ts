@@ -22,7 +22,7 @@ export function fail(state: JobState, failure: Failure, out: Effect[]): void {
   // Nobody waits for what other machines compute; what is being written is finished.
   for (const unit of state.units.values()) {
     for (const attempt of unit.attempts) {
-      const remote = state.workers.get(attempt.worker)?.kind !== "local";
+      const remote = state.workers.get(attempt.worker)?.trust !== "own";
       if (attempt.status === "leased" && remote) cancel(state, unit, attempt, out);
     }
     giveBack(state, unit);

@@ -127,7 +127,7 @@ function answered(
   out.push({ type: "accept", ...who });
   const worker = state.workers.get(event.worker);
   const said = { worker: event.worker, attempt: event.attempt, sha256: event.answer ?? "", damaged };
-  const local = worker?.kind === "remote" ? {} : { local: true as const };
+  const local = worker?.trust === "other" ? {} : { local: true as const };
   const opinion = weigh(state, unit, { ...said, ...local }, isDoubtful, out);
   if (opinion === undefined) return giveBack(state, unit);
   praise(state, worker);

@@ -70,7 +70,7 @@ export function onWriterDurable(state: JobState, event: EventOf<"writer-durable"
 function agrees(state: JobState, unit: Unit, attempt: Attempt, sha256: string, out: Effect[]): boolean {
   attempt.sha256 = sha256;
   const before = unit.votes?.length ?? 0;
-  const local = state.workers.get(attempt.worker)?.kind === "local";
+  const local = state.workers.get(attempt.worker)?.trust === "own";
   const votes = vote(unit, voteOf({ worker: attempt.worker, attempt: attempt.number }, sha256, local));
   const judgement = judge(votes);
   switch (judgement.kind) {
@@ -105,7 +105,7 @@ export function onSliceComputed(state: JobState, event: EventOf<"slice-computed"
   }
   closeGrant(state, who);
   const worker = state.workers.get(event.worker);
-  if (worker?.kind === "remote") {
+  if (worker?.trust === "other") {
     if (attempt.status !== "granted" || attempt.sha256 !== event.sha256) {
       out.push({ type: "stale", ...who });
       return attemptFailed(state, unit, attempt, notAsGranted(who, attempt, event.sha256), out);
@@ -185,7 +185,7 @@ export function onSliceDurable(state: JobState, event: EventOf<"slice-durable">,
   unit.votes = undefined;
   state.slicesOpen--;
   praise(state, worker);
-  if (!unit.audit || worker?.kind !== "remote") return;
+  if (!unit.audit) return;
   state.auditsOpen++;
   state.readyAudits.items.push(unit.id);
 }

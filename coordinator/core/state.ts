@@ -116,7 +116,8 @@ export interface CutTensor {
 
 export interface Worker {
   readonly id: WorkerId;
-  readonly kind: "local" | "remote";
+  /** "own": threads of this process. See WorkerTraits of the link. */
+  readonly trust: "own" | "other";
   readonly incarnation: string;
   readonly host: string;
   readonly memoryBytes: number;

@@ -9,7 +9,7 @@ export function areDivided(votes: readonly Vote[] | undefined): boolean {
 
 /** Whoever has voted on a disputed slice, or answered what another is asked for, has nothing new to say. */
 export function isOpenTo(unit: Unit, worker: Worker): boolean {
-  return !(worker.kind === "remote" && isDisputed(unit) && hasVoted(unit, worker.id));
+  return !(worker.trust === "other" && isDisputed(unit) && hasVoted(unit, worker.id));
 }
 
 /** A slice on whose bytes workers disagree; a survey or a part of the seal that another is asked for, too. */

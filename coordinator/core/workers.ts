@@ -40,9 +40,9 @@ export function onWorkerAttached(state: JobState, event: EventOf<"worker-attache
 }
 
 function newWorker(event: EventOf<"worker-attached">): Worker {
-  const { worker: id, kind, incarnation, host, memoryBytes, slots, nowMs } = event;
+  const { worker: id, trust, incarnation, host, memoryBytes, slots, nowMs } = event;
   return {
-    ...{ id, kind, incarnation, host, memoryBytes, slots },
+    ...{ id, trust, incarnation, host, memoryBytes, slots },
     attached: true,
     silent: false,
     heardMs: nowMs,
@@ -73,11 +73,11 @@ function forget(state: JobState, worker: Worker): void {
 }
 
 export function onWorkerLost(state: JobState, event: EventOf<"worker-lost">, out: Effect[]): void {
-  const kind = state.workers.get(event.worker)?.kind;
+  const trust = state.workers.get(event.worker)?.trust;
   workerLost(state, event, out);
   // Publishing needs no workers. Others may attach from elsewhere; threads do not come back.
   const needed = isRunning(state) && state.phase !== "publishing";
-  if (state.workers.size === 0 && needed && kind === "local") fail(state, event.failure, out);
+  if (state.workers.size === 0 && needed && trust === "own") fail(state, event.failure, out);
 }
 
 export function onWorkerDraining(state: JobState, event: EventOf<"worker-draining">): void {
@@ -154,7 +154,7 @@ export function onTimePassed(state: JobState, _event: EventOf<"time-passed">, ou
     out.push({ type: "count", counter: "lapsed-lease" });
     attemptVanished(state, unit, attempt, out);
     const worker = state.workers.get(attempt.worker);
-    if (worker?.kind !== "remote") continue;
+    if (worker?.trust !== "other") continue;
     worker.silent = state.nowMs - worker.heardMs >= state.limits.leaseMs;
     reindex(state, worker);
     forget(state, worker);

@@ -251,8 +251,8 @@ export class JobRunner implements WorkerListener, JobControls {
 
   attached(link: WorkerLink, held: readonly AttemptRef[]): readonly AttemptRef[] {
     this.#links.set(link.id, link);
-    const { id: worker, kind, incarnation, host, memoryBytes, slots, isBarred = false } = link;
-    const traits = { kind, incarnation, host, memoryBytes, slots, isBarred };
+    const { id: worker, trust, incarnation, host, memoryBytes, slots, isBarred = false } = link;
+    const traits = { trust, incarnation, host, memoryBytes, slots, isBarred };
     return this.#ask({ type: "worker-attached", worker, ...traits, held, nowMs: this.#now() });
   }
 

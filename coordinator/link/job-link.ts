@@ -29,7 +29,7 @@ type Waiting<A> = Map<string, Asked<A>[]>;
 
 /** One worker's part in one job. It outlives connections, not the worker's process. */
 export class JobLink implements WorkerLink {
-  readonly kind = "remote";
+  readonly trust = "other";
   readonly id: WorkerId;
   readonly incarnation: string;
   readonly host: string;

@@ -1,7 +1,7 @@
 import type { Assignment, AttemptRef, Failure, Report, UnitId, WorkerId } from "../../merge/work/index.ts";
 
 /**
- * A worker as one job sees it: a thread of this process, or another machine. Calls do not wait; answers are events.
+ * A worker as one job sees it: the threads of this process, or another machine. Calls do not wait; answers are events.
  * A link may call its listener at any time, but not from within a call that the job makes of the link.
  * Calls on a link that is cut off or closed do nothing: what gets lost is settled by leases.
  */
@@ -19,17 +19,20 @@ export interface WorkerLink extends WorkerTraits {
   answerReport(attempt: AttemptRef, answer: ReportAnswer): void;
   /** Stop working on these and write nothing more of them. */
   cancel(attempts: readonly AttemptRef[]): void;
-  /** The job has nothing more for this worker: what it still holds is dropped. A thread ends; a machine stays attached for others. */
+  /** The job has nothing more for this worker: what it still holds is dropped. A machine stays attached for others. */
   close(): Promise<void>;
 }
+
+export type Trust = "own" | "other";
 
 /** What the choice of a worker rests on. */
 export interface WorkerTraits {
   /**
-   * "local": a thread of this process. It asks for its grant before it computes, names no hash, and writes while it computes; its
-   * leases end with it. "remote": computes first and asks with the hash; leases, heartbeats and fences hold it.
+   * "own": threads of this process. They live and die with it, on its memory and its storage: they ask for a grant before they compute and
+   * write meanwhile, nobody need know of their grants when this process has ended, and what fails for one fails for all. "other": a process
+   * of its own, held by leases, heartbeats and fences, whose word may be compared with another's; asks with the hash of what it has computed.
    */
-  readonly kind: "local" | "remote";
+  readonly trust: Trust;
   /** Names this run of the worker's process: tells a restart from a reconnection. */
   readonly incarnation: string;
   /** Names its machine: the seal is better read on another than the one that wrote. */
@@ -80,7 +83,7 @@ export interface WorkerListener {
   writing(worker: WorkerId, attempts: readonly AttemptRef[]): void;
   /** The connection is gone, the worker perhaps not: its leases run on. Say `attached` when it is back. */
   detached(worker: WorkerId): void;
-  /** Certainly dead, and with it all that it held: a thread that ended. */
+  /** Certainly dead, and with it all that it held: threads of this process, of which none can be started any more. */
   lost(worker: WorkerId, failure: Failure): void;
   /** Renews leases that it names, and no others. */
   heartbeat(worker: WorkerId, held: readonly HeldAttempt[]): Renewal;

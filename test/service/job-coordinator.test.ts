@@ -393,7 +393,7 @@ describe("what is said while no coordinator runs the job, or to another one", ()
     const source = () => async (listener: WorkerListener) => {
       const id = "w" as WorkerId;
       const link = {
-        ...{ id, kind: "remote", incarnation: "i", host: "h", memoryBytes: 1e9, slots: 1 },
+        ...{ id, trust: "other", incarnation: "i", host: "h", memoryBytes: 1e9, slots: 1 },
         ...{ answerGrant() {}, answerReport() {}, cancel() {}, async close() {} },
         assign: ({ unit, attempt }: AttemptRef) =>
           setImmediate(() => listener.reported(id, { unit, attempt, kind: "failed", failure: FULL })),

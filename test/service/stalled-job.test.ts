@@ -32,7 +32,7 @@ function held() {
     log: (event: string, _: unknown, level = "info") => log.push(`${level} ${event}`),
   } as never);
   const link = {
-    ...{ id: "w" as WorkerId, kind: "remote", incarnation: "i", host: "h", memoryBytes: 1e9, slots: 2 },
+    ...{ id: "w" as WorkerId, trust: "other", incarnation: "i", host: "h", memoryBytes: 1e9, slots: 2 },
     ...{ assign() {}, answerGrant() {}, answerReport() {}, cancel() {}, async close() {} },
   } as WorkerLink;
   const runner = new JobRunner(

@@ -226,7 +226,7 @@ function inlineWorkers(
     await session.receive({ type: "begin", job: THE_JOB, description: job });
     return {
       id,
-      kind: "local",
+      trust: "own",
       incarnation: id,
       host: "here",
       memoryBytes: Number.POSITIVE_INFINITY,

@@ -70,7 +70,7 @@ class World {
   }
 
   attach(worker: WorkerId): void {
-    const traits = { kind: "local", host: "here", incarnation: "first", memoryBytes: 1000, held: [] } as const;
+    const traits = { trust: "own", host: "here", incarnation: "first", memoryBytes: 1000, held: [] } as const;
     this.post({ type: "worker-attached", worker, slots: SLOTS, ...traits });
   }
 

@@ -24,7 +24,7 @@ function takenOver(writers: readonly WriterRun[] | undefined, units: readonly Un
 
 function attach(core: Core, worker: WorkerId, facts: { incarnation?: string; slots?: number } = {}): void {
   const { slots = 2, ...more } = facts;
-  core.attach(worker, slots, { kind: "remote", ...more });
+  core.attach(worker, slots, { trust: "other", ...more });
 }
 
 function tell(core: Core, worker: WorkerId, attempts: readonly { unit: UnitId; attempt: number }[] = []): void {
@@ -170,7 +170,7 @@ describe("what the next epoch is told", () => {
 
   test("a worker stands in the journal before its first grant, and is asked for once", () => {
     const core = telling();
-    const effects = core.attach(W1, 2, { kind: "remote" });
+    const effects = core.attach(W1, 2, { trust: "other" });
     const asked = { type: "journal-writer", worker: W1, incarnation: "first", stretch: BOTH };
     expect(only(effects, "journal-writer")).toEqual([asked]);
     expect(asks(core, A, W1)).toEqual([]);
@@ -182,7 +182,7 @@ describe("what the next epoch is told", () => {
   test("it is named for each stretch of slices that it has some of; a grant waits for its own", () => {
     const core = takenOver([], [A, B, C]);
     core.namesAtOnce = false;
-    const asked = only(core.attach(W1, 3, { kind: "remote" }), "journal-writer").map(({ stretch }) => stretch);
+    const asked = only(core.attach(W1, 3, { trust: "other" }), "journal-writer").map(({ stretch }) => stretch);
     expect(asked).toEqual([BOTH, { from: 2, to: 3 }]);
     for (const unit of [A, C]) expect(asks(core, unit, W1)).toEqual([]);
     const told = core.on({ type: "writer-durable", worker: W1, incarnation: "first", stretch: { from: 2, to: 3 } });
@@ -192,9 +192,9 @@ describe("what the next epoch is told", () => {
 
   test("another process under the same name is another", () => {
     const core = telling();
-    core.attach(W1, 1, { kind: "remote" });
+    core.attach(W1, 1, { trust: "other" });
     durable(core, W1);
-    core.attach(W1, 1, { kind: "remote", incarnation: "second" });
+    core.attach(W1, 1, { trust: "other", incarnation: "second" });
     expect(asks(core, A, W1)).toEqual([]);
     expect(durable(core, W1)).toEqual([]);
     const named = core.on({ type: "writer-durable", worker: W1, incarnation: "second", stretch: BOTH });
@@ -203,7 +203,7 @@ describe("what the next epoch is told", () => {
 
   test("each question that waited is answered once, as if it was asked then", () => {
     const core = telling();
-    core.attach(W1, 2, { kind: "remote" });
+    core.attach(W1, 2, { trust: "other" });
     asks(core, A, W1);
     asks(core, A, W1);
     asks(core, B, W1);
@@ -217,11 +217,11 @@ describe("what the next epoch is told", () => {
 
   test("what was asked over a connection that is gone is asked anew over the next", () => {
     const core = telling();
-    core.attach(W1, 1, { kind: "remote" });
+    core.attach(W1, 1, { trust: "other" });
     asks(core, A, W1);
     const held = core.state.units.get(A)!.attempts.map(({ number: attempt }) => ({ unit: A, attempt }));
     core.on({ type: "worker-detached", worker: W1 });
-    core.attach(W1, 1, { kind: "remote", held });
+    core.attach(W1, 1, { trust: "other", held });
     expect(durable(core, W1)).toEqual([]);
     expect(asks(core, A, W1)).toEqual(["grant"]);
   });
@@ -235,7 +235,7 @@ describe("what the next epoch is told", () => {
   test("one that drained is taken back as it goes; one that vanished once its last grant is over", () => {
     const core = telling();
     for (const worker of [W1, W2]) {
-      core.attach(worker, 1, { kind: "remote" });
+      core.attach(worker, 1, { trust: "other" });
       durable(core, worker);
     }
     core.on({ type: "worker-draining", worker: W1 });
@@ -253,7 +253,7 @@ describe("what the next epoch is told", () => {
 
   test("once that nothing of earlier epochs writes any more", () => {
     const core = telling([run(W1)]);
-    core.attach(W1, 1, { kind: "remote" });
+    core.attach(W1, 1, { trust: "other" });
     const told = core.on({ type: "writing-told", worker: W1, attempts: [] });
     expect(only(told, "journal-phase")).toEqual([{ type: "journal-phase", phase: "alone" }]);
     expect(only(core.pass(FENCE), "journal-phase")).toEqual([]);
@@ -261,7 +261,7 @@ describe("what the next epoch is told", () => {
 
   test("a clean end is told before it is one; a journal that fails is not waited for", () => {
     const core = telling();
-    core.attach(W1, 1, { kind: "remote" });
+    core.attach(W1, 1, { trust: "other" });
     durable(core, W1);
     const { number } = core.state.units.get(A)!.attempts[0]!;
     core.on({ type: "stop-requested" });
@@ -273,12 +273,12 @@ describe("what the next epoch is told", () => {
 
   test("not where the journal cannot be told, or somebody may be writing", () => {
     const failing = telling();
-    failing.attach(W1, 1, { kind: "remote" });
+    failing.attach(W1, 1, { trust: "other" });
     const unavailable = failure({ code: "journal/unavailable" });
     expect(types(failing.on({ type: "job-failed", failure: unavailable }))).toEqual(["cancel", "finished"]);
 
     const writing = telling();
-    writing.attach(W1, 1, { kind: "remote" });
+    writing.attach(W1, 1, { trust: "other" });
     durable(writing, W1);
     expect(asks(writing, A, W1)).toEqual(["grant"]);
     writing.on({ type: "stop-requested" });
@@ -288,7 +288,7 @@ describe("what the next epoch is told", () => {
 
   test("a job ends although its last word cannot be made durable", () => {
     const core = telling();
-    core.attach(W1, 1, { kind: "remote" });
+    core.attach(W1, 1, { trust: "other" });
     core.on({ type: "stop-requested" });
     const { number } = core.state.units.get(A)!.attempts[0]!;
     core.on({ type: "handed-back", worker: W1, attempts: [{ unit: A, attempt: number }] });

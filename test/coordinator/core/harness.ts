@@ -104,11 +104,11 @@ export class Core {
     return this.on({ type: "started" });
   }
 
-  /** A thread; the machine of another `kind` has its name as its host. */
+  /** Own threads; the machine of another has its name as its host. */
   attach(worker: WorkerId, slots = 1, facts: Partial<AttachedWorker> = {}): readonly Effect[] {
-    const { kind = "local" } = facts;
-    const host = kind === "local" ? "here" : `host-of-${worker}`;
-    const traits = { kind, host, incarnation: "first", memoryBytes: 1000, held: [] };
+    const { trust = "own" } = facts;
+    const host = trust === "own" ? "here" : `host-of-${worker}`;
+    const traits = { trust, host, incarnation: "first", memoryBytes: 1000, held: [] };
     return this.on({ type: "worker-attached", worker, slots, ...traits, ...facts });
   }
 

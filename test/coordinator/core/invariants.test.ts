@@ -7,8 +7,8 @@ import { A, B, C, Core, slice, W1, W2 } from "./harness.ts";
 function busy(): Core {
   const core = new Core({ slices: [slice(A), slice(B), slice(C)] });
   core.start();
-  core.attach(W1, 1, { kind: "remote" });
-  core.attach(W2, 1, { kind: "remote" });
+  core.attach(W1, 1, { trust: "other" });
+  core.attach(W2, 1, { trust: "other" });
   core.grant(A, 1, W1, "x");
   return core;
 }

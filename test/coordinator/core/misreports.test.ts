@@ -19,18 +19,18 @@ function lent(kind: Kind): { readonly core: Core; readonly unit: UnitId; readonl
   });
   core.start();
   if (kind === "audit") {
-    core.attach(W2, 1, { kind: "remote" });
+    core.attach(W2, 1, { trust: "other" });
     finish(core, W2, 1);
-    core.attach(W1, 1, { kind: "remote" });
+    core.attach(W1, 1, { trust: "other" });
     return { core, unit: A, attempt: 2 };
   }
-  core.attach(W1, 1, { kind: "remote" });
+  core.attach(W1, 1, { trust: "other" });
   if (kind === "survey") core.on({ type: "round-begun", task: 0, surveys: [SURVEY] });
   if (kind === "seal") {
     finish(core, W1, 1);
     core.sealBegun([SEAL]);
   }
-  core.attach(W2, 1, { kind: "remote" });
+  core.attach(W2, 1, { trust: "other" });
   return { core, unit: isCut ? SURVEY : kind === "seal" ? SEAL : A, attempt: 1 };
 }
 
@@ -84,8 +84,8 @@ describe("a report of another kind than what was lent", () => {
   test("of a slice that is on its way into the journal changes nothing", () => {
     const core = new Core({ slices: [slice(A)] });
     core.start();
-    core.attach(W1, 1, { kind: "remote" });
-    core.attach(W2, 1, { kind: "remote" });
+    core.attach(W1, 1, { trust: "other" });
+    core.attach(W2, 1, { trust: "other" });
     core.grant(A, 1, W1, "right");
     core.computed(A, 1, "right");
     expect(core.on({ type: "surveyed", unit: A, attempt: 1 })).toEqual([{ type: "count", counter: "refused-report" }]);
@@ -104,7 +104,7 @@ describe("a report of another kind than what was lent", () => {
   test("the only worker goes on, and a unit of which it never says anything else fails the job with the reason", () => {
     const core = new Core({ slices: [slice(A), slice(B)] });
     core.start();
-    core.attach(W1, 1, { kind: "remote" });
+    core.attach(W1, 1, { trust: "other" });
     let effects: readonly Effect[] = [];
     for (let k = 0; k < 10 && only(effects, "finished").length === 0; k++) {
       const { unit, attempt } = [...core.state.units.values()]
@@ -130,10 +130,10 @@ describe("a late report", () => {
   function doneByAnother(): Core {
     const core = new Core({ limits: LIMITS, slices: [slice(A)] });
     core.start();
-    core.attach(W1, 1, { kind: "remote" });
+    core.attach(W1, 1, { trust: "other" });
     core.grant(A, 1, W1, "right");
-    core.attach(W2, 1, { kind: "remote" });
-    core.attach(W3, 0, { kind: "remote" });
+    core.attach(W2, 1, { trust: "other" });
+    core.attach(W3, 0, { trust: "other" });
     core.pass(LIMITS.leaseMs + LIMITS.ioTimeoutMs);
     core.grant(A, 2, W2, "right");
     core.on({ type: "slice-computed", worker: W2, unit: A, attempt: 2, sha256: "right" });
@@ -166,7 +166,7 @@ describe("a late report", () => {
   test("of a worker that was set aside overturns nothing", () => {
     const core = doneByAnother();
     core.on({ type: "slots-changed", worker: W2, slots: 0 });
-    core.attach(W1, 1, { kind: "remote" });
+    core.attach(W1, 1, { trust: "other" });
     core.sealBegun([SEAL]);
     core.on({ type: "surveyed", worker: W1, unit: SEAL, attempt: 1 });
     expect(core.state.workers.get(W1)?.setAside).toBeDefined();
@@ -187,8 +187,8 @@ test.each(["unit-failed", "slice-computed"] as const)(
   (type) => {
     const core = new Core({ slices: [slice(A)] });
     core.start();
-    core.attach(W1, 1, { kind: "remote" });
-    core.attach(W2, 1, { kind: "remote" });
+    core.attach(W1, 1, { trust: "other" });
+    core.attach(W2, 1, { trust: "other" });
     core.grant(A, 1, W1, "right");
     const failure = { code: "storage/io", message: "", hint: "", retryable: true };
     core.all({ type, worker: W2, unit: A, attempt: 1, sha256: "x", failure } as never);

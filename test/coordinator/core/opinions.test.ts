@@ -9,7 +9,7 @@ const FILE = "seal-1-1" as UnitId;
 const audit = { share: 1, seed: 0 };
 
 function attach(core: Core, ...workers: WorkerId[]): void {
-  for (const worker of workers) core.attach(worker, 1, { kind: "remote" });
+  for (const worker of workers) core.attach(worker, 1, { trust: "other" });
 }
 
 /** Who has the unit now. */

@@ -150,6 +150,7 @@ describe("heartbeat and time-passed", () => {
     core.attach(W1);
     core.attach(W2);
     core.on({ type: "heartbeat", worker: W1, held: [{ unit: A, attempt: 1, alive: true }], nowMs: 800 });
+    core.attach("w3" as WorkerId);
     const effects = core.pass(1500);
     expect(only(effects, "count")).toHaveLength(1);
     expect(only(effects, "assign")).toMatchObject([{ unit: B, attempt: 2 }]);

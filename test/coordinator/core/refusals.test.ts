@@ -15,7 +15,7 @@ function cluster(
   const limits = { ...LIMITS, ...(audit === undefined ? {} : { audit }) };
   const core = new Core({ limits, slices: units.map((id) => slice(id)) });
   core.start();
-  for (const worker of workers) core.attach(worker, 2, { kind: "remote" });
+  for (const worker of workers) core.attach(worker, 2, { trust: "other" });
   return core;
 }
 
@@ -89,7 +89,7 @@ test("it tries again when somebody resumes the job, when it is started anew, and
   resumed.core.on({ type: "resume-requested" });
   expect(resumed.isAside()).toBe(false);
   const anew = aside();
-  anew.core.attach(anew.worker, 2, { kind: "remote", incarnation: "second" });
+  anew.core.attach(anew.worker, 2, { trust: "other", incarnation: "second" });
   expect(anew.isAside()).toBe(false);
   const later = aside();
   later.core.pass(40 * LEASE - 1);

@@ -17,7 +17,7 @@ function cluster(
 ): Core {
   const core = new Core({ limits: { ...LIMITS, ...limits }, slices: units.map((id) => slice(id)) });
   core.start();
-  for (const worker of workers) core.attach(worker, slots, { kind: "remote" });
+  for (const worker of workers) core.attach(worker, slots, { trust: "other" });
   return core;
 }
 
@@ -55,8 +55,8 @@ describe("grants", () => {
       const core = cluster([A], [W1]);
       core.grant(A, 1, W1, "x");
       core.on({ type: "worker-detached", worker: W1 });
-      core.attach(W1, 0, { kind: "remote", incarnation: core.state.workers.get(W1)!.incarnation });
-      expect(only(core.attach(W2, 1, { kind: "remote" }), "assign")).toMatchObject([{ worker: W2, attempt: 2 }]);
+      core.attach(W1, 0, { trust: "other", incarnation: core.state.workers.get(W1)!.incarnation });
+      expect(only(core.attach(W2, 1, { trust: "other" }), "assign")).toMatchObject([{ worker: W2, attempt: 2 }]);
       expect(types(core.grant(A, 2, W2, "x"))).toEqual(["later"]);
       core.on({ type: "writing-told", worker: W1, attempts: writing ? [{ unit: A, attempt: 1 }] : [] });
       expect(types(core.grant(A, 2, W2, "x"))).toEqual([writing ? "later" : "grant"]);
@@ -68,7 +68,7 @@ describe("grants", () => {
     core.grant(A, 1, W1, "x");
     core.on({ type: "worker-detached", worker: W1 });
     const incarnation = core.state.workers.get(W1)!.incarnation;
-    core.attach(W1, 1, { kind: "remote", incarnation, held: [{ unit: A, attempt: 1, alive: true }] } as never);
+    core.attach(W1, 1, { trust: "other", incarnation, held: [{ unit: A, attempt: 1, alive: true }] } as never);
     core.on({ type: "writing-told", worker: W1, attempts: [] });
     expect(core.state.grants.get(A)).toMatchObject({ attempt: 1, worker: W1 });
   });
@@ -76,7 +76,7 @@ describe("grants", () => {
   test("a second attempt waits while the first one's lease and an I/O timeout are open, and no longer", () => {
     const core = cluster([A], [W1]);
     core.grant(A, 1, W1, "x");
-    core.attach(W2, 1, { kind: "remote" });
+    core.attach(W2, 1, { trust: "other" });
     expect(only(core.pass(LEASE), "assign")).toMatchObject([{ worker: W2, attempt: 2 }]);
     expect(types(core.grant(A, 2, W2, "x"))).toEqual(["later"]);
     core.nowMs = LEASE + IO - 1;
@@ -111,7 +111,7 @@ describe("grants", () => {
     core.grant(A, 1, W1, "x");
     core.nowMs = 900;
     core.on({ type: "heartbeat", worker: W1, held: [{ unit: A, attempt: 1, alive: true }] });
-    core.attach(W2, 1, { kind: "remote" });
+    core.attach(W2, 1, { trust: "other" });
     core.pass(900 + LEASE);
     core.nowMs = 900 + LEASE + IO - 1;
     expect(types(core.grant(A, 2, W2, "x"))).toEqual(["later"]);
@@ -176,14 +176,14 @@ describe("workers that come and go", () => {
     core.on({ type: "worker-detached", worker: W1 });
     expect(core.state.units.get(A)?.status).toBe("leased");
     const held = [{ unit: A, attempt: 1 }];
-    expect(core.attach(W1, 1, { kind: "remote", held })).toEqual([]);
+    expect(core.attach(W1, 1, { trust: "other", held })).toEqual([]);
     expect(finish(core, A, 1)).toEqual([{ type: "assign", worker: W1, unit: B, attempt: 1 }]);
   });
 
   test("what it does not hold when it is back was never begun: it goes back at once", () => {
     const core = cluster([A], [W1]);
     core.on({ type: "worker-detached", worker: W1 });
-    expect(core.attach(W1, 1, { kind: "remote", held: [] })).toEqual([
+    expect(core.attach(W1, 1, { trust: "other", held: [] })).toEqual([
       { type: "assign", worker: W1, unit: A, attempt: 2 },
     ]);
     expect(core.state.units.get(A)?.failures).toBe(0);
@@ -192,7 +192,7 @@ describe("workers that come and go", () => {
   test("a new process under the old name has nothing; what the old one was granted it may still be writing", () => {
     const core = cluster([A], [W1, W2]);
     core.grant(A, 1, W1, "x");
-    core.attach(W1, 1, { kind: "remote", incarnation: "second", held: [] });
+    core.attach(W1, 1, { trust: "other", incarnation: "second", held: [] });
     const { attempt, worker } = core.state.units
       .get(A)!
       .attempts.map((a) => ({ attempt: a.number, worker: a.worker }))[0]!;
@@ -205,7 +205,7 @@ describe("workers that come and go", () => {
   test("attempts that a worker names and that are not its own are dropped", () => {
     const core = cluster([A], [W1]);
     const strange = { unit: B, attempt: 4 };
-    expect(only(core.attach(W2, 1, { kind: "remote", held: [strange] }), "dropped")).toEqual([
+    expect(only(core.attach(W2, 1, { trust: "other", held: [strange] }), "dropped")).toEqual([
       { type: "dropped", worker: W2, attempts: [strange] },
     ]);
     const held = [
@@ -244,7 +244,7 @@ describe("workers that come and go", () => {
     const core = cluster([A], [W1]);
     core.on({ type: "worker-detached", worker: W1 });
     expect(only(core.pass(10 * LEASE), "finished")).toEqual([]);
-    expect(only(core.attach(W2, 1, { kind: "remote" }), "assign")).toHaveLength(1);
+    expect(only(core.attach(W2, 1, { trust: "other" }), "assign")).toHaveLength(1);
   });
 
   test("more or fewer slots count from the next unit on", () => {
@@ -264,7 +264,7 @@ describe("second attempts", () => {
     core.nowMs = 100;
     finish(core, A, 1);
     finish(core, B, 1);
-    core.attach(W2, 1, { kind: "remote" });
+    core.attach(W2, 1, { trust: "other" });
     return core;
   }
 
@@ -326,7 +326,7 @@ describe("audits and disputes", () => {
     const core = cluster([A], [W1, W2], { audit });
     finish(core, A, 1, "wrong");
     expect(only(core.on({ type: "audited", unit: A, attempt: 2, sha256: "right" }), "assign")).toEqual([]);
-    expect(only(core.attach(W3, 1, { kind: "remote" }), "assign")).toMatchObject([{ worker: W3 }]);
+    expect(only(core.attach(W3, 1, { trust: "other" }), "assign")).toMatchObject([{ worker: W3 }]);
   });
 
   test("a machine that contradicts itself decides nothing: two others do, and it is set aside, though no write ever ended well", () => {
@@ -337,7 +337,7 @@ describe("audits and disputes", () => {
     core.on({ type: "resume-requested" });
     const contradicted = core.grant(A, 2, W1, "right");
     expect(types(contradicted)).toEqual(["cancel", "count", "journal-disputed", "refuse"]);
-    expect(only(core.attach(W2, 1, { kind: "remote" }), "assign")).toMatchObject([{ worker: W2, attempt: 3 }]);
+    expect(only(core.attach(W2, 1, { trust: "other" }), "assign")).toMatchObject([{ worker: W2, attempt: 3 }]);
     const decided = core.grant(A, 3, W2, "right");
     expect(only(decided, "set-aside")).toMatchObject([{ worker: W1 }]);
     expect(types(decided)).toContain("grant");
@@ -361,8 +361,8 @@ describe("audits and disputes", () => {
       slices: [slice(A, { doneSha256: "x", attempt: 1, worker: W1 })],
     });
     core.start();
-    expect(core.attach(W1, 2, { kind: "remote" })).toEqual([]);
-    expect(core.attach(W2, 2, { kind: "remote" })).toMatchObject([{ type: "assign", worker: W2, audit: true }]);
+    expect(core.attach(W1, 2, { trust: "other" })).toEqual([]);
+    expect(core.attach(W2, 2, { trust: "other" })).toMatchObject([{ type: "assign", worker: W2, audit: true }]);
   });
 
   test.each([
@@ -388,10 +388,10 @@ describe("audits and disputes", () => {
     const core = cluster([A], [W1, W2], { audit });
     finish(core, A, 1);
     for (let times = 1; times < 10; times++) {
-      const effects = core.attach(W2, 2, { kind: "remote", incarnation: `started ${times} times` });
+      const effects = core.attach(W2, 2, { trust: "other", incarnation: `started ${times} times` });
       expect(only(effects, "assign")).toMatchObject([{ worker: W2, audit: true }]);
     }
-    const effects = core.attach(W2, 2, { kind: "remote", incarnation: "started 10 times" });
+    const effects = core.attach(W2, 2, { trust: "other", incarnation: "started 10 times" });
     expect(effects).toContainEqual({ type: "count", counter: "audit-skipped" });
     expect(only(effects, "begin-seal")).toHaveLength(1);
   });
@@ -420,7 +420,7 @@ describe("failures", () => {
   /** A, B and C are W1's; W2 has D. */
   function failing(): Core {
     const core = cluster([A, B, C, D], [W1], { attemptsMax: 9 }, 3);
-    core.attach(W2, 9, { kind: "remote" });
+    core.attach(W2, 9, { trust: "other" });
     core.failed(A, 1);
     core.failed(B, 1);
     return core;
@@ -447,7 +447,7 @@ describe("failures", () => {
     const anew = failing();
     finish(anew, D, 1);
     anew.failed(C, 1);
-    anew.attach(W1, 3, { kind: "remote", incarnation: "second" });
+    anew.attach(W1, 3, { trust: "other", incarnation: "second" });
     expect(anew.state.workers.get(W1)?.setAside).toBeUndefined();
   });
 
@@ -458,7 +458,7 @@ describe("failures", () => {
     core.on({ type: "audited", unit: A, attempt: audit.number, worker: audit.worker, sha256: "right" });
     const third = core.state.units.get(A)!.attempts[0]!;
     core.grant(A, third.number, third.worker, "right");
-    core.attach(W1, 1, { kind: "remote", incarnation: "second" });
+    core.attach(W1, 1, { trust: "other", incarnation: "second" });
     core.pass(100 * LEASE);
     expect(core.state.workers.get(W1)?.setAside?.code).toBe("coordinator/nondeterministic");
   });
@@ -516,14 +516,14 @@ describe("what people ask", () => {
   test("a job that the journal says is paused begins nothing", () => {
     const core = new Core({ slices: [slice(A)], paused: reason });
     core.start();
-    expect(core.attach(W1, 1, { kind: "remote" })).toEqual([]);
+    expect(core.attach(W1, 1, { trust: "other" })).toEqual([]);
     expect(only(core.on({ type: "resume-requested" }), "assign")).toHaveLength(1);
   });
 
   test("what a pause kept from being settled is settled afterwards", () => {
     const core = new Core({ slices: [slice(A)], tensors: [{ task: 4, slices: [A], settled: false }] });
     core.start();
-    core.attach(W1, 1, { kind: "remote" });
+    core.attach(W1, 1, { trust: "other" });
     const survey = "survey-4-1-0" as UnitId;
     core.on({ type: "round-begun", task: 4, surveys: [survey] });
     core.on({ type: "pause-requested", reason });
@@ -578,7 +578,7 @@ describe("what people ask", () => {
   test("a job that was being cancelled when its coordinator died is cancelled by the next, after earlier leases", () => {
     const core = new Core({ limits: { ...LIMITS, earlierGrantsMs: 700 }, slices: [slice(A)], cancelling: true });
     expect(core.start()).toEqual([]);
-    expect(core.attach(W1, 1, { kind: "remote" })).toEqual([]);
+    expect(core.attach(W1, 1, { trust: "other" })).toEqual([]);
     expect(types(core.pass(699))).toEqual([]);
     expect(types(core.pass(700))).toEqual(["discard-stage"]);
   });

@@ -10,7 +10,7 @@ const PATIENCE = 60_000;
 function held(specification: ConstructorParameters<typeof Core>[0] = {}): Core {
   const core = new Core({ limits: LIMITS, slices: [slice(A), slice(B)], ...specification });
   core.start();
-  for (const worker of [W1, W2]) core.attach(worker, 1, { kind: "remote" });
+  for (const worker of [W1, W2]) core.attach(worker, 1, { trust: "other" });
   return core;
 }
 
@@ -61,7 +61,7 @@ test("a job that nobody works on, that is paused, or that is over does not stand
 test("free workers that may take nothing of what is left: two that differ are named, and who can decide", () => {
   const core = new Core({ limits: { ...LIMITS, audit: { share: 1, seed: 0 } }, slices: [slice(A)] });
   core.start();
-  for (const worker of [W1, W2]) core.attach(worker, 1, { kind: "remote" });
+  for (const worker of [W1, W2]) core.attach(worker, 1, { trust: "other" });
   core.grant(A, 1, core.owner(A, 1), "x");
   core.computed(A, 1, "x");
   core.durable(A, "x");
@@ -76,7 +76,7 @@ test("free workers that may take nothing of what is left: two that differ are na
     ),
     hint: expect.stringContaining("one more worker"),
   });
-  core.attach("w3" as WorkerId, 1, { kind: "remote" });
+  core.attach("w3" as WorkerId, 1, { trust: "other" });
   expect(core.state.held).toBe(1);
   expect(stalled(core.state, PATIENCE)).toBeUndefined();
 });
@@ -85,7 +85,7 @@ test("workers that come to a job that waited long have their time", () => {
   const core = new Core({ slices: [slice(A)] });
   core.start();
   core.pass(50 * PATIENCE);
-  core.attach(W1, 1, { kind: "remote" });
+  core.attach(W1, 1, { trust: "other" });
   expect(stalled(core.state, 50 * PATIENCE + 1)).toBeUndefined();
 });
 
@@ -96,7 +96,7 @@ test("a lease that is long, and slices that usually take long, are given time", 
 
   const slow = new Core({ slices: [slice(A), slice(B)] });
   slow.start();
-  slow.attach(W1, 1, { kind: "remote" });
+  slow.attach(W1, 1, { trust: "other" });
   for (let ms = 900; ms <= 20_000; ms += 900) beat(slow, ms);
   slow.grant(A, 1, W1, "x");
   slow.computed(A, 1, "x");

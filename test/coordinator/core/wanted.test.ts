@@ -9,8 +9,8 @@ const audited = { ...LIMITS, audit: { share: 1, seed: 0 } };
 
 /** W1 has a slot for the job, W2 has none: it is another job's. */
 function attach(core: Core): void {
-  core.attach(W1, 1, { kind: "remote" });
-  core.attach(W2, 0, { kind: "remote" });
+  core.attach(W1, 1, { trust: "other" });
+  core.attach(W2, 0, { trust: "other" });
 }
 
 function surveying(): Core {
@@ -86,6 +86,6 @@ test("it is waited for again once jobs get it; and it is known to be barred when
   core.on({ type: "worker-barred", worker: W2, isBarred: true });
   core.on({ type: "worker-barred", worker: W2, isBarred: false });
   expect(core.state.able).toBe(2);
-  core.attach(W2, 0, { kind: "remote", isBarred: true });
+  core.attach(W2, 0, { trust: "other", isBarred: true });
   expect(core.state.able).toBe(1);
 });

@@ -51,7 +51,7 @@ function runner(decide: (state: JobState, event: JobEvent) => readonly Effect[],
 
 function link(id: WorkerId, log: string[] = []): WorkerLink {
   return {
-    ...{ id, kind: "remote", incarnation: "1", host: "h", memoryBytes: 1e9, slots: 2 },
+    ...{ id, trust: "other", incarnation: "1", host: "h", memoryBytes: 1e9, slots: 2 },
     assign: ({ unit, attempt }) => void log.push(`assign ${unit}#${attempt}`),
     answerGrant: () => {},
     answerReport: () => {},

@@ -253,7 +253,7 @@ function runnerOf(
 function surveyors(assigned: (assignment: Assignment) => void, answered: (ref: AttemptRef) => void = () => {}) {
   return async (listener: WorkerListener) => {
     const link: WorkerLink = {
-      ...{ id: WORKER, kind: "local", incarnation: "1", host: "h", memoryBytes: 2 ** 40, slots: 64 },
+      ...{ id: WORKER, trust: "own", incarnation: "1", host: "h", memoryBytes: 2 ** 40, slots: 64 },
       assign: (assignment) => setImmediate(() => assigned(assignment)),
       answerGrant: () => {},
       // Whoever waits for the answer hears of it when all that follows from the report has been done.
