@@ -24,6 +24,7 @@ import {
   JobCoordinator,
   type JobJournals,
   JobService,
+  PlanningThreads,
   parseRoot,
   Roots,
 } from "../service/index.ts";
@@ -68,6 +69,10 @@ export interface CoordinatorSettings
   readonly grace: number;
   /** Most jobs at once. */
   readonly jobs: number;
+  /** Milliseconds in which a recipe must be planned. */
+  readonly planningTime: number;
+  /** Bytes that planning a recipe may take. */
+  readonly planningMemory: number;
   /** Whether the services describe themselves. */
   readonly reflection: boolean;
 }
@@ -88,6 +93,8 @@ export interface RunningCoordinator {
 
 /** One is computed while the one before it becomes durable. */
 const SLOTS_PER_THREAD = 2;
+/** Recipes that are planned at once: one that takes long keeps nobody else's waiting. */
+const PLANNING_THREADS = 2;
 const COUNTER_BYTES_MAX = 64;
 /** A coordinator that could not reach the journal for so long grants nothing; whoever takes over waits as long. */
 const LEADERSHIP_MS = 10_000;
@@ -169,6 +176,11 @@ export async function startCoordinator(
     const queue = shared?.queue ?? (await openFileQueue(store, join(state, "queue")));
     open.push(() => queue.close());
     const journals = shared?.journals;
+    const planner = new PlanningThreads(
+      { roots: roots.all },
+      { timeMs: settings.planningTime, memoryBytes: settings.planningMemory, threads: PLANNING_THREADS },
+    );
+    open.push(() => planner.end());
     coordinator = new JobCoordinator({
       name,
       store,
@@ -180,6 +192,7 @@ export async function startCoordinator(
       leaseMs: settings.lease,
       ioTimeoutMs: settings.ioTimeout,
       surveyElements: SURVEY_ELEMENTS,
+      planner,
       freeBytes,
       jobsMax: settings.jobs,
       slotsPerThread: SLOTS_PER_THREAD,

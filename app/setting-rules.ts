@@ -1,5 +1,5 @@
 import { type Failure, FailuresError } from "../merge/work/index.ts";
-import { formatDuration } from "../options/index.ts";
+import { bytesText, formatDuration } from "../options/index.ts";
 import { parseAddress } from "../trust/index.ts";
 import { heartbeatFor, ioTimeoutMax, leaseMin } from "../wire/index.ts";
 import type { CoordinatorSettings } from "./coordinator.ts";
@@ -20,6 +20,7 @@ const SECOND_MS = 1000;
 /** Workers look at their leases ten times a second, and a question takes its time. */
 const LEASE_MIN_MS = SECOND_MS;
 const IO_TIMEOUT_MIN_MS = 100;
+const PLANNING_MEMORY_MIN = 64 * 2 ** 20;
 /** Timers of Node go to 24 days; beyond that they fire at once. */
 const TIME_MAX_MS = 7 * 24 * 3600 * SECOND_MS;
 const PORT_MAX = 65_535;
@@ -31,6 +32,15 @@ export const coordinatorRules: readonly Rule<CoordinatorSettings>[] = [
   ({ lease }) => within("--lease", lease, LEASE_MIN_MS, TIME_MAX_MS, "service/option"),
   ({ ioTimeout }) => within("--io-timeout", ioTimeout, IO_TIMEOUT_MIN_MS, TIME_MAX_MS, "service/option"),
   ({ grace }) => within("--grace", grace, 0, TIME_MAX_MS, "service/option"),
+  ({ planningTime }) => within("--planning-time", planningTime, SECOND_MS, TIME_MAX_MS, "service/option"),
+  ({ planningMemory }) =>
+    planningMemory >= PLANNING_MEMORY_MIN
+      ? undefined
+      : {
+          code: "service/option",
+          message: `--planning-memory ${bytesText(planningMemory)} is less than ${bytesText(PLANNING_MEMORY_MIN)}, which every recipe takes`,
+          hint: `Give --planning-memory ${bytesText(PLANNING_MEMORY_MIN)} or more.`,
+        },
   ({ lease, ioTimeout }) => {
     const most = ioTimeoutMax({ leaseMs: lease, heartbeatMs: heartbeatFor(lease) });
     if (lease < LEASE_MIN_MS || ioTimeout <= most) return undefined;

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from "commander";
+import { maybeBytes } from "../options/index.ts";
 
 /** Of an option that may be given again. */
 export function gather(value: string, before: readonly string[]): readonly string[] {
@@ -11,4 +12,10 @@ export function wholeNumber(least: number, most: number) {
     if (/^\d+$/.test(text) && value >= least && value <= most) return value;
     throw new InvalidArgumentError(`Give a whole number, ${least} to ${most}.`);
   };
+}
+
+export function byteSize(text: string): number {
+  const bytes = maybeBytes(text);
+  if (bytes !== undefined) return bytes;
+  throw new InvalidArgumentError("Give a number of bytes, such as 512MB or 1.5GiB.");
 }

@@ -23,6 +23,11 @@ export const serviceCodes = {
       "An option of a job that makes no sense, or that its record lacks; options of a coordinator that exclude each other.",
     advice: "The message says which, the hint what would do.",
   },
+  "service/planning-limit": {
+    means: "Planning a recipe took more time or memory than the coordinator allows, or the coordinator was ending.",
+    advice:
+      "Merge fewer models at once, or start the coordinator with a larger `--planning-time` or `--planning-memory`.",
+  },
   "service/paused": {
     means: "Somebody paused the job.",
     advice: "`deltaworks resume JOB`",

@@ -3,10 +3,10 @@ import { type Shares, shareSlots, slotChanges } from "../coordinator/core/index.
 import type { Outcome } from "../coordinator/job/index.ts";
 import { LinkError, type WorkerPeer } from "../coordinator/link/index.ts";
 import { type JobClaim, type JobQueue, type JobRecord, QueueError, type Wish } from "../coordinator/queue/index.ts";
-import { type Failure, FailuresError, failureFrom } from "../merge/work/index.ts";
+import { type Failure, failureFrom } from "../merge/work/index.ts";
 import { checkOutputIsNoInput } from "../output/index.ts";
-import { InputsError, type Prepared } from "../prepare/index.ts";
-import { formatFault, RecipeError } from "../recipe/index.ts";
+import type { Prepared } from "../prepare/index.ts";
+import { formatFault } from "../recipe/index.ts";
 import { isPredecessor, nameText } from "./coordinator-name.ts";
 import { ServiceError } from "./errors.ts";
 import { detailOfEnd, detailOfRun, keptWarnings, waitingFor } from "./job-detail.ts";
@@ -14,7 +14,7 @@ import { type JobOptions, jsonOfOptions } from "./job-options.ts";
 import { keepOn } from "./keep-on.ts";
 import { PlanCache } from "./plan-cache.ts";
 import { noteProgress } from "./progress-notes.ts";
-import { prepareJob, ServedJob, type ServedJobSurroundings } from "./served-job.ts";
+import { ServedJob, type ServedJobSurroundings } from "./served-job.ts";
 
 export interface JobCoordinatorOptions extends Omit<ServedJobSurroundings, "hasEnded"> {
   readonly queue: JobQueue;
@@ -57,8 +57,6 @@ export class JobCoordinator {
   readonly #plans = new PlanCache(PLANS_KEPT);
   /** By id: as they ended. */
   readonly #ended = new Map<string, JobRecord>();
-  /** Recipes are planned one after the other: each takes as much processor time as there is. */
-  #planning: Promise<unknown> = Promise.resolve();
   /** By id: who wants to know of a change. */
   readonly #listeners = new Map<string, Set<() => void>>();
   readonly #end = new AbortController();
@@ -117,7 +115,7 @@ export class JobCoordinator {
       if (reserved.state === "output-taken") throw outputTaken(out, reserved.job);
       const { reservation } = reserved;
       try {
-        prepared ??= await this.#plan(submission);
+        prepared ??= await this.#options.planner.plan(submission.recipe, submission.options);
         const { store } = this.#options;
         // As the job would be when it begins, perhaps much later.
         await checkOutputIsNoInput(store, await roots.outputPath(out), prepared.inputs);
@@ -232,14 +230,6 @@ export class JobCoordinator {
     return found === undefined || found.state === "ended";
   }
 
-  #plan(submission: Submission): Promise<Prepared> {
-    const plan = this.#planning.then(() => prepareJob(this.#options, submission.recipe, submission.options));
-    this.#planning = plan.catch(() => undefined);
-    return plan.catch((error: unknown) => {
-      throw asRefusal(error);
-    });
-  }
-
   /** Claims what is due while there is room; calls meanwhile are one more round. */
   #claim(): void {
     if (this.#end.signal.aborted) return;
@@ -320,7 +310,7 @@ export class JobCoordinator {
       if (cause !== undefined && this.#isForNextLeader(cause)) return await this.#giveBack(claim, cause, job);
       end = { outcome, ...(cause === undefined ? {} : { cause }) };
     } catch (error) {
-      const failure = failureFrom(asRefusal(error));
+      const failure = failureFrom(error);
       log("job failed", { job: name, ...failure });
       // Its journal, if it has one, is as it was.
       if (failure.retryable || failure.code === "journal/superseded") return await this.#giveBack(claim, failure, job);
@@ -480,9 +470,6 @@ function stopping(): LinkError {
   });
 }
 
-/** A recipe or models that are refused, every fault as a failure. */
-export class RefusedError extends FailuresError {}
-
 function outputTaken(out: Submission["out"], { name, out: theirs }: JobRecord): ServiceError {
   const same = theirs.root === out.root && theirs.path === out.path;
   const which = same ? "" : `, and ${out.root}:${out.path} is the same place, around it or in it`;
@@ -502,16 +489,6 @@ function resumesOf({ resumes = 0 }: JobRecord): number {
 
 function isLost(error: unknown): boolean {
   return error instanceof QueueError && error.code === "queue/claim-lost";
-}
-
-function asRefusal(error: unknown): unknown {
-  if (error instanceof RecipeError) {
-    const [first, ...others] = error.faults.map((fault) => ({
-      ...{ code: fault.code, message: formatFault(fault), hint: fault.hint, retryable: false },
-    }));
-    if (first !== undefined) return new RefusedError([first, ...others]);
-  }
-  return error instanceof InputsError ? new RefusedError(error.failures) : error;
 }
 
 function pausedBy({ name }: JobRecord): Failure {

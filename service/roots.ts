@@ -62,6 +62,11 @@ export class Roots {
     return new Roots(store, found);
   }
 
+  /** As they are, links resolved. */
+  get all(): readonly Root[] {
+    return [...this.#roots].map(([name, path]) => ({ name, path }));
+  }
+
   get names(): readonly string[] {
     return [...this.#roots.keys()];
   }

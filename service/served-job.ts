@@ -18,10 +18,11 @@ import type { JobRecord, Wish } from "../coordinator/queue/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import type { Failure, RootedPath, WorkerId } from "../merge/work/index.ts";
 import { FileOutput, type Output, STAGE_PATH } from "../output/index.ts";
-import { type Prepared, prepareText } from "../prepare/index.ts";
-import { type Files, linkless, placeOf } from "../storage/index.ts";
+import type { Prepared } from "../prepare/index.ts";
+import { type Files, linkless } from "../storage/index.ts";
 import { type CoordinatorName, isPredecessor, nameText } from "./coordinator-name.ts";
 import { type JobOptions, optionsOfJson } from "./job-options.ts";
+import type { Planner } from "./planner.ts";
 import type { Roots } from "./roots.ts";
 
 /** Journals that lie in no output. */
@@ -42,6 +43,7 @@ export interface ServedJobSurroundings {
   readonly ioTimeoutMs: number;
   /** Elements of a cut tensor that one worker surveys at once. */
   readonly surveyElements: number;
+  readonly planner: Planner;
   /** Bytes that the file system of a directory has left. */
   readonly freeBytes?: MergeJobOptions["freeBytes"];
   readonly clock: { nowMs(): number };
@@ -114,11 +116,11 @@ export class ServedJob implements JobObserver {
 
   /** From wherever an earlier run left it to its end. @throws the errors of planning and of the output directory */
   async run(prepared?: Prepared): Promise<Outcome> {
-    const { store, roots, hub, toolVersion, leaseMs, ioTimeoutMs, surveyElements, clock, journals, name } =
+    const { store, roots, hub, toolVersion, leaseMs, ioTimeoutMs, surveyElements, clock, journals, name, planner } =
       this.#around;
     const { options, record } = this;
     const out = await roots.outputPath(record.out);
-    const planned = prepared ?? (await prepareJob(this.#around, record.recipe, options));
+    const planned = prepared ?? (await planner.plan(record.recipe, options));
     this.plan = { digest: planned.digest, slices: planned.plan.slices.length };
     const limits = remoteLimits({
       slices: planned.plan.slices.length,
@@ -272,22 +274,6 @@ export class ServedJob implements JobObserver {
   #tell(): void {
     for (const changed of this.#listeners) changed();
   }
-}
-
-/** Reads a recipe and plans it. No tensor byte is read. @throws RecipeError, InputsError, ServiceError `service/outside-roots` */
-export async function prepareJob(
-  { store, roots }: Pick<ServedJobSurroundings, "store" | "roots">,
-  recipe: string,
-  options: JobOptions,
-): Promise<Prepared> {
-  const prepared = await prepareText(store, recipe, options.recipeName, {
-    ...options,
-    cwd: placeOf("/"),
-    environment: {},
-    findModel: (reference) => roots.findModel(reference),
-  });
-  for (const { files } of prepared.inputs) for (const { path } of files) roots.placeOf(path);
-  return prepared;
 }
 
 /** Where a shard is until it is published: see runMergeJob. */

@@ -1,4 +1,4 @@
-import { gather, wholeNumber } from "../argument-parsers.ts";
+import { byteSize, gather, wholeNumber } from "../argument-parsers.ts";
 import { parseDuration } from "../duration.ts";
 import { logLevel } from "../log-level-option.ts";
 import { withMergeOptions } from "../merge-options.ts";
@@ -10,6 +10,9 @@ const JOBS_DEFAULT = 4;
 const LEASE_MS_DEFAULT = 30_000;
 const IO_TIMEOUT_MS_DEFAULT = 20_000;
 const GRACE_MS_DEFAULT = 20_000;
+/** Whoever submits waits for ten minutes. */
+const PLANNING_MS_DEFAULT = 9 * 60_000;
+const PLANNING_BYTES_DEFAULT = 2 * 2 ** 30;
 
 export const register: Register = (program, runs) => {
   withMergeOptions(withNats(withEnrolling(withTrust(program.command("coordinator")))), "coordinator")
@@ -21,6 +24,8 @@ export const register: Register = (program, runs) => {
     .option("--io-timeout <time>", "how long one I/O call of a worker may take", parseDuration, IO_TIMEOUT_MS_DEFAULT)
     .option("--grace <time>", "after SIGTERM, time for slices in flight", parseDuration, GRACE_MS_DEFAULT)
     .option("--jobs <n>", "jobs that run at once; others wait", wholeNumber(1, 64), JOBS_DEFAULT)
+    .option("--planning-time <time>", "for planning one recipe (default: 9m)", parseDuration, PLANNING_MS_DEFAULT)
+    .option("--planning-memory <bytes>", "for planning one recipe (default: 2GiB)", byteSize, PLANNING_BYTES_DEFAULT)
     .option("--reflection", "describe the services to whoever asks (grpcurl and the like)", false)
     .option("--json", "print where it listens as JSON", false)
     .addOption(logLevel("info"))

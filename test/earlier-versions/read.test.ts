@@ -5,7 +5,7 @@ import { type JobHistory, readHistory } from "../../coordinator/job/index.ts";
 import { lookAt, openFileJournal } from "../../coordinator/journal/index.ts";
 import type { WorkerHub } from "../../coordinator/link/index.ts";
 import { openFileQueue } from "../../coordinator/queue/index.ts";
-import { JobCoordinator, Roots } from "../../service/index.ts";
+import { InlinePlanner, JobCoordinator, Roots } from "../../service/index.ts";
 import { TokenFile } from "../../trust/index.ts";
 import { Secret } from "../../trust/secrets/index.ts";
 import { Rig } from "../cluster/rig.ts";
@@ -52,6 +52,7 @@ describe.each(versions)("what version %s left", (version) => {
       ...{ store, roots, queue, hub: hub as unknown as WorkerHub, jobsMax: 1, slotsPerThread: 2, toolVersion: "0" },
       ...{ leaseMs: 1000, ioTimeoutMs: 1000, surveyElements: 2 ** 20, clock: { nowMs: () => performance.now() } },
       name: { state: "ab", start: 1 },
+      planner: new InlinePlanner(store, roots),
       log: (event, facts) => begun.push({ event, ...facts }),
     });
     onTestFinished(() => coordinator.stop(1000));

@@ -8,7 +8,7 @@ import { openFileJournal } from "../../coordinator/journal/index.ts";
 import type { WorkerHub, WorkerLink, WorkerListener } from "../../coordinator/link/index.ts";
 import { type JobClaim, type JobQueue, openFileQueue, QueueError } from "../../coordinator/queue/index.ts";
 import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
-import { JobCoordinator, type JobJournals, Roots, type Submission } from "../../service/index.ts";
+import { InlinePlanner, JobCoordinator, type JobJournals, Roots, type Submission } from "../../service/index.ts";
 import { viewOf } from "../../service/job-view.ts";
 import { FileStore } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -53,6 +53,7 @@ function coordinator(
   const made = new JobCoordinator({
     ...{ store: new FileStore(), roots, queue: of, hub: hub as unknown as WorkerHub, jobsMax, slotsPerThread: 2 },
     ...{ name: { state: "ab", start: 1 }, toolVersion: "0", leaseMs: 1000, ioTimeoutMs: 1000, surveyElements: 2 ** 20 },
+    planner: new InlinePlanner(new FileStore(), roots),
     clock: { nowMs: () => performance.now() },
     log: (event, facts) => logged.push({ event, facts }),
     ...more,

@@ -8,6 +8,7 @@ import { type JobQueue, openFileQueue } from "../../coordinator/queue/index.ts";
 import type { Json } from "../../merge/work/index.ts";
 import {
   type Caller,
+  InlinePlanner,
   JobCoordinator,
   type JobEvent,
   type JobRequest,
@@ -54,7 +55,7 @@ class World {
     world.coordinator = new JobCoordinator({
       ...{ store, roots, queue: world.queue, hub, jobsMax: 0, slotsPerThread: 2, toolVersion: "0" },
       ...{ leaseMs: 1000, ioTimeoutMs: 1000, name: { state: "ab", start: 1 }, surveyElements: 2 ** 20 },
-      ...{ clock: { nowMs: () => performance.now() }, log: () => {} },
+      ...{ clock: { nowMs: () => performance.now() }, log: () => {}, planner: new InlinePlanner(store, roots) },
     });
     world.coordinator.start();
     const defaults = { auditShare: 0.5 };

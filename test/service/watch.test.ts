@@ -9,7 +9,7 @@ import { openFileJournal, takeOver } from "../../coordinator/journal/index.ts";
 import type { WorkerHub } from "../../coordinator/link/index.ts";
 import { type JobQueue, openFileQueue } from "../../coordinator/queue/index.ts";
 import { type Job, JobState, JobsClient, JobsService, MergeOptions, type WatchResponse } from "../../proto/index.ts";
-import { JobCoordinator, JobService, Roots } from "../../service/index.ts";
+import { InlinePlanner, JobCoordinator, JobService, Roots } from "../../service/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { CapturedIo } from "../cli/captured-io.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -35,6 +35,7 @@ beforeEach(async () => {
     ...{ store, roots, queue, hub, jobsMax: 0, slotsPerThread: 2, toolVersion: "0", leaseMs: 1000, ioTimeoutMs: 1000 },
     ...{
       name: { state: "ab", start: 1 },
+      planner: new InlinePlanner(store, roots),
       surveyElements: 2 ** 20,
       clock: { nowMs: () => performance.now() },
       log: () => {},
