@@ -69,6 +69,8 @@ export interface CoordinatorSettings
   readonly grace: number;
   /** Most jobs at once. */
   readonly jobs: number;
+  /** Milliseconds for which a job that has ended is kept, with all that is known of it. */
+  readonly keepEnded: number;
   /** Milliseconds in which a recipe must be planned. */
   readonly planningTime: number;
   /** Bytes that planning a recipe may take. */
@@ -195,6 +197,7 @@ export async function startCoordinator(
       planner,
       freeBytes,
       jobsMax: settings.jobs,
+      endedKeptMs: settings.keepEnded,
       slotsPerThread: SLOTS_PER_THREAD,
       journals,
       log: say,

@@ -20,6 +20,8 @@ const SECOND_MS = 1000;
 /** Workers look at their leases ten times a second, and a question takes its time. */
 const LEASE_MIN_MS = SECOND_MS;
 const IO_TIMEOUT_MIN_MS = 100;
+/** A century. */
+const KEEP_ENDED_MAX_MS = 36_500 * 24 * 3600 * SECOND_MS;
 const PLANNING_MEMORY_MIN = 64 * 2 ** 20;
 /** Timers of Node go to 24 days; beyond that they fire at once. */
 const TIME_MAX_MS = 7 * 24 * 3600 * SECOND_MS;
@@ -32,6 +34,7 @@ export const coordinatorRules: readonly Rule<CoordinatorSettings>[] = [
   ({ lease }) => within("--lease", lease, LEASE_MIN_MS, TIME_MAX_MS, "service/option"),
   ({ ioTimeout }) => within("--io-timeout", ioTimeout, IO_TIMEOUT_MIN_MS, TIME_MAX_MS, "service/option"),
   ({ grace }) => within("--grace", grace, 0, TIME_MAX_MS, "service/option"),
+  ({ keepEnded }) => within("--keep-ended", keepEnded, 60 * SECOND_MS, KEEP_ENDED_MAX_MS, "service/option"),
   ({ planningTime }) => within("--planning-time", planningTime, SECOND_MS, TIME_MAX_MS, "service/option"),
   ({ planningMemory }) =>
     planningMemory >= PLANNING_MEMORY_MIN

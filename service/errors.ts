@@ -11,7 +11,7 @@ export const serviceCodes = {
     advice: "Give its folder with `--root`; links may not lead out of roots.",
   },
   "service/unknown-job": {
-    means: "There is no job of that name or id, or it has ended and its name belongs to another one.",
+    means: "There is no job of that name or id, or it ended so long ago that it was forgotten (`--keep-ended`).",
     advice: "`deltaworks list --all` shows the jobs.",
   },
   "service/output-taken": {

@@ -9,7 +9,7 @@ import type { Prepared } from "../prepare/index.ts";
 import { formatFault } from "../recipe/index.ts";
 import { isPredecessor, nameText } from "./coordinator-name.ts";
 import { ServiceError } from "./errors.ts";
-import { detailOfEnd, detailOfRun, keptWarnings, waitingFor } from "./job-detail.ts";
+import { detailOf, detailOfEnd, detailOfRun, keptWarnings, waitingFor } from "./job-detail.ts";
 import { type JobOptions, jsonOfOptions } from "./job-options.ts";
 import { keepOn } from "./keep-on.ts";
 import { PlanCache } from "./plan-cache.ts";
@@ -21,6 +21,8 @@ export interface JobCoordinatorOptions extends Omit<ServedJobSurroundings, "hasE
   /** Jobs that run at once; others wait. */
   readonly jobsMax: number;
   readonly slotsPerThread: number;
+  /** For how long a job that has ended is kept. Absent: as long as there are not too many. */
+  readonly endedKeptMs?: number | undefined;
 }
 
 /** What somebody wants merged, as it came. */
@@ -41,8 +43,10 @@ const CLAIM_MS = 2000;
 const RETRY_MS = 10_000;
 /** Plans of jobs that wait: the next ones' begin without a pause, and memory does not grow with the queue. */
 const PLANS_KEPT = 4;
-/** Jobs that ended a while ago, for those who still watch them when their names are used again. */
-const ENDED_KEPT = 1000;
+/** Between two looks at what has ended long ago. */
+const FORGET_MS = 3_600_000;
+/** Jobs that have ended, at most: each list and submission reads all of them. */
+const ENDED_MAX = 2000;
 /** How often a submission whose planning others took for a dead coordinator's is tried. */
 const RESERVATIONS_MAX = 3;
 
@@ -55,8 +59,6 @@ export class JobCoordinator {
   /** By id: as they were heard of last, claimed for this coordinator, whose own claim has not been answered yet. */
   readonly #unserved = new Map<string, JobRecord>();
   readonly #plans = new PlanCache(PLANS_KEPT);
-  /** By id: as they ended. */
-  readonly #ended = new Map<string, JobRecord>();
   /** By id: who wants to know of a change. */
   readonly #listeners = new Map<string, Set<() => void>>();
   readonly #end = new AbortController();
@@ -82,7 +84,13 @@ export class JobCoordinator {
     this.#claim();
     // A job whose coordinator is gone comes back to the queue without a word.
     const again = setInterval(() => this.#claim(), CLAIM_MS).unref();
-    this.#end.signal.addEventListener("abort", () => clearInterval(again));
+    const forget = () => this.#forgetOld().catch(failed);
+    void forget();
+    const forgetting = setInterval(forget, FORGET_MS).unref();
+    this.#end.signal.addEventListener("abort", () => {
+      clearInterval(again);
+      clearInterval(forgetting);
+    });
   }
 
   /** The served job of an id, while it runs here. */
@@ -135,26 +143,10 @@ export class JobCoordinator {
 
   /** @throws ServiceError `service/unknown-job` */
   async find(nameOrId: string): Promise<JobRecord> {
-    const found =
-      (await this.#options.queue.find(nameOrId).catch(() => undefined)) ??
-      (await this.#options.queue.list()).find(({ id }) => id === nameOrId);
+    const found = await this.#options.queue.find(nameOrId);
     if (found !== undefined) return found;
     throw new ServiceError("service/unknown-job", `there is no job ${JSON.stringify(nameOrId)}`, {
-      hint: "deltaworks list --all shows the jobs.",
-    });
-  }
-
-  /**
-   * A job as it is now, by what was found of it before: its name may belong to another one by now.
-   * @throws ServiceError `service/unknown-job`: it has ended, and no more is known here
-   */
-  async findAgain({ id, name, out }: Pick<JobRecord, "id" | "name" | "out">): Promise<JobRecord> {
-    const found = await this.#options.queue.find(name);
-    if (found?.id === id) return found;
-    const ended = this.#ended.get(id);
-    if (ended !== undefined) return ended;
-    throw new ServiceError("service/unknown-job", `job ${name} (${id}) has ended, and its name was used again`, {
-      hint: `The coordinator's log says how it ended; deltaworks verify tells what is in ${out.root}:${out.path}.`,
+      hint: "deltaworks list --all shows the jobs; those that ended long ago are forgotten.",
     });
   }
 
@@ -193,10 +185,10 @@ export class JobCoordinator {
 
   /** Notes what somebody asks, durably, and has it carried out. @throws ServiceError `service/unknown-job`; QueueError */
   async wish(nameOrId: string, wish: Wish): Promise<JobRecord> {
-    const { name } = await this.find(nameOrId);
-    const record = await this.#options.queue.wish(name, wish);
+    const { id } = await this.find(nameOrId);
+    const record = await this.#options.queue.wish(id, wish);
     this.#carryOut(record);
-    if (record.state === "ended") this.#sawEnd(record);
+    if (record.state === "ended") this.#plans.drop(record.id);
     this.#changed(record.id);
     this.#claim();
     return record;
@@ -225,8 +217,21 @@ export class JobCoordinator {
     over.abort();
   }
 
+  /** Jobs that ended longer ago than they are to be kept; others may forget them at the same time. */
+  async #forgetOld(): Promise<void> {
+    const { queue, endedKeptMs = Number.POSITIVE_INFINITY, log } = this.#options;
+    const old = forgettable(await queue.list(), Date.now() - endedKeptMs, ENDED_MAX);
+    for (const { id, name } of old) {
+      if (this.#end.signal.aborted) return;
+      await queue.forget(id).catch((error: unknown) => {
+        if (!(error instanceof QueueError && error.code === "queue/unknown-job")) throw error;
+      });
+      log("job forgotten", { job: name, id });
+    }
+  }
+
   async #hasEnded(id: string): Promise<boolean> {
-    const found = (await this.#options.queue.list()).find((job) => job.id === id);
+    const found = await this.#options.queue.find(id);
     return found === undefined || found.state === "ended";
   }
 
@@ -264,9 +269,10 @@ export class JobCoordinator {
       const failure = failureFrom(error);
       this.#options.log("job failed", { job: claim.job.name, ...failure });
       // Not waited for: other jobs may be claimed meanwhile.
-      void this.#note(claim, undefined, async () =>
-        this.#sawEnd(await claim.end("failed", detailOfEnd(undefined, failure))),
-      );
+      void this.#note(claim, undefined, async () => {
+        await claim.end("failed", detailOfEnd(undefined, failure));
+        this.#plans.drop(claim.job.id);
+      });
     }
   }
 
@@ -317,7 +323,7 @@ export class JobCoordinator {
       end = { outcome: "failed", cause: failure };
     }
     await this.#note(claim, job, async () => {
-      if (end.outcome !== "stopped") return this.#sawEnd(await claim.end(end.outcome, detailOfEnd(job, end.cause)));
+      if (end.outcome !== "stopped") return void (await claim.end(end.outcome, detailOfEnd(job, end.cause)));
       await claim.update({ detail: detailOfRun(job) });
       await claim.release();
     });
@@ -391,23 +397,13 @@ export class JobCoordinator {
     if (record.state === "claimed" && record.holder === this.#holder && !isServed) {
       this.#unserved.set(record.id, record);
     } else this.#unserved.delete(record.id);
-    if (record.state === "ended") this.#sawEnd(record);
-    else if (record.state === "claimed" && record.holder !== this.#holder) this.#plans.drop(record.id);
+    if (record.state === "ended" || (record.state === "claimed" && record.holder !== this.#holder))
+      this.#plans.drop(record.id);
     this.#changed(record.id);
   }
 
   #changed(id: string): void {
     for (const listener of this.#listeners.get(id) ?? []) listener();
-  }
-
-  #sawEnd(record: JobRecord): void {
-    this.#plans.drop(record.id);
-    this.#ended.delete(record.id);
-    this.#ended.set(record.id, record);
-    for (const id of this.#ended.keys()) {
-      if (this.#ended.size <= ENDED_KEPT) break;
-      this.#ended.delete(id);
-    }
   }
 
   #carryOut(record: JobRecord): void {
@@ -475,6 +471,16 @@ function outputTaken(out: Submission["out"], { name, out: theirs }: JobRecord): 
   const which = same ? "" : `, and ${out.root}:${out.path} is the same place, around it or in it`;
   return new ServiceError("service/output-taken", `job ${name} writes to ${theirs.root}:${theirs.path}${which}`, {
     hint: "Choose another output, or wait until that job has ended.",
+  });
+}
+
+/** Of jobs in order of submission, those that ended before a time, by the clock of who ended them, and the oldest of too many. */
+export function forgettable(jobs: readonly JobRecord[], beforeMs: number, endedMax: number): readonly JobRecord[] {
+  const ended = jobs.filter(({ state }) => state === "ended");
+  const tooMany = ended.length - endedMax;
+  return ended.filter(({ detail, submittedAt }, k) => {
+    const { endedAtMs = Date.parse(submittedAt) } = detailOf(detail);
+    return k < tooMany || endedAtMs < beforeMs;
   });
 }
 

@@ -176,7 +176,7 @@ export class JobService implements Jobs {
     const source = {
       now: async () => {
         coordinator.checkServing();
-        return this.#view(await coordinator.findAgain(first));
+        return this.#view(await coordinator.find(first.id));
       },
       openHistory: () => this.#historyOf(first),
       historyMs: this.#options.journals === undefined ? 0 : SHARED_MS,

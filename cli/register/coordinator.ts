@@ -12,6 +12,7 @@ const IO_TIMEOUT_MS_DEFAULT = 20_000;
 const GRACE_MS_DEFAULT = 20_000;
 /** Whoever submits waits for ten minutes. */
 const PLANNING_MS_DEFAULT = 9 * 60_000;
+const KEEP_ENDED_MS_DEFAULT = 30 * 24 * 3_600_000;
 const PLANNING_BYTES_DEFAULT = 2 * 2 ** 30;
 
 export const register: Register = (program, runs) => {
@@ -24,6 +25,12 @@ export const register: Register = (program, runs) => {
     .option("--io-timeout <time>", "how long one I/O call of a worker may take", parseDuration, IO_TIMEOUT_MS_DEFAULT)
     .option("--grace <time>", "after SIGTERM, time for slices in flight", parseDuration, GRACE_MS_DEFAULT)
     .option("--jobs <n>", "jobs that run at once; others wait", wholeNumber(1, 64), JOBS_DEFAULT)
+    .option(
+      "--keep-ended <time>",
+      "how long jobs that have ended are kept (default: 30d)",
+      parseDuration,
+      KEEP_ENDED_MS_DEFAULT,
+    )
     .option("--planning-time <time>", "for planning one recipe (default: 9m)", parseDuration, PLANNING_MS_DEFAULT)
     .option("--planning-memory <bytes>", "for planning one recipe (default: 2GiB)", byteSize, PLANNING_BYTES_DEFAULT)
     .option("--reflection", "describe the services to whoever asks (grpcurl and the like)", false)

@@ -42,11 +42,13 @@ import { decide } from "./reserve.ts";
 import { RecordFault, recordOfText, textOfRecord } from "./stored-record.ts";
 
 const ENDING = ".json";
+/** The folder of jobs that have ended and whose names others have by now; a file per id. */
+const PAST = "ended";
 /** A record holds a recipe of 512 KiB at most, which JSON may make longer. */
 const RECORD_BYTES_MAX = 8 * 2 ** 20;
 
 /**
- * The queue of one coordinator: a directory with a file per job, made if it is not there, in one that is. A lock keeps others out, so a
+ * The queue of one coordinator: a directory with a file per name, and one per job that had it before, made if it is not there, in one that is. A lock keeps others out, so a
  * job that is found claimed is one whose coordinator died, and is due again.
  * @throws StorageError `storage/locked`; QueueError `queue/corrupt`
  */
@@ -55,17 +57,28 @@ export async function openFileQueue(store: Files, directory: Place): Promise<Job
   await store.syncDirectory(parentOf(directory));
   const lock = await store.lock(join(directory, "lock"));
   try {
-    const jobs = new Map<string, JobRecord>();
-    for (const { name: file } of await store.list(directory)) {
-      const path = join(directory, file);
-      if (!file.endsWith(ENDING)) continue;
-      const job = parseRecord(Buffer.from(await readWhole(store, path, RECORD_BYTES_MAX)).toString(), path);
-      jobs.set(job.name, job.state === "claimed" ? released(job) : job);
+    const past = join(directory, PAST);
+    await store.makeDirectory(past);
+    await store.syncDirectory(directory);
+    const jobs = new Map<JobId, JobRecord>();
+    for await (const job of recordsIn(store, past)) jobs.set(job.id, job);
+    const names = new Map<string, JobId>();
+    for await (const job of recordsIn(store, directory)) {
+      jobs.set(job.id, job.state === "claimed" ? released(job) : job);
+      names.set(job.name, job.id);
     }
-    return new OpenFileQueue(store, directory, lock, jobs);
+    return new OpenFileQueue(store, directory, lock, jobs, names);
   } catch (error) {
     await lock.release();
     throw error;
+  }
+}
+
+async function* recordsIn(store: Files, directory: Place): AsyncGenerator<JobRecord> {
+  for (const { name: file } of await store.list(directory)) {
+    const path = join(directory, file);
+    if (!file.endsWith(ENDING)) continue;
+    yield parseRecord(Buffer.from(await readWhole(store, path, RECORD_BYTES_MAX)).toString(), path);
   }
 }
 
@@ -74,7 +87,9 @@ class OpenFileQueue implements JobQueue {
   readonly #directory: Place;
   readonly #lock: Lock;
   /** What is in the files. */
-  readonly #jobs: Map<string, JobRecord>;
+  readonly #jobs: Map<JobId, JobRecord>;
+  /** Of each name the last job that has it. */
+  readonly #names: Map<string, JobId>;
   readonly #feed = new ChangeFeed();
   readonly #claims = new Set<FileClaim>();
   /** Submissions that are being planned. They end with the process: whoever made one repeats its call. */
@@ -84,11 +99,12 @@ class OpenFileQueue implements JobQueue {
   #closed: Promise<void> | undefined;
   #released = false;
 
-  constructor(store: Files, directory: Place, lock: Lock, jobs: Map<string, JobRecord>) {
+  constructor(store: Files, directory: Place, lock: Lock, jobs: Map<JobId, JobRecord>, names: Map<string, JobId>) {
     this.#store = store;
     this.#directory = directory;
     this.#lock = lock;
     this.#jobs = jobs;
+    this.#names = names;
   }
 
   async reserve(job: NewJob, _holder: string): Promise<Reserved> {
@@ -123,24 +139,28 @@ class OpenFileQueue implements JobQueue {
   /** Its lock is this process's: what others had was given back when it was opened. */
   async giveBackOf(): Promise<void> {}
 
-  async find(name: string): Promise<JobRecord | undefined> {
-    return this.#inTurn(async () => this.#jobs.get(name));
+  async find(idOrName: string): Promise<JobRecord | undefined> {
+    return this.#inTurn(async () => this.#find(idOrName));
   }
 
   async list(): Promise<readonly JobRecord[]> {
     return this.#inTurn(async () => [...this.#jobs.values()].sort(byAge));
   }
 
-  async wish(name: string, wish: Wish): Promise<JobRecord> {
-    return this.#inTurn(() => this.#put(wished(this.#jobs.get(name), name, wish)));
+  async wish(idOrName: string, wish: Wish): Promise<JobRecord> {
+    return this.#inTurn(() => this.#put(wished(this.#find(idOrName), idOrName, wish)));
   }
 
-  async forget(name: string): Promise<void> {
+  async forget(idOrName: string): Promise<void> {
     await this.#inTurn(async () => {
-      checkForgettable(this.#jobs.get(name), name);
-      await this.#store.remove(this.#pathOf(name));
-      await this.#store.syncDirectory(this.#directory);
-      this.#jobs.delete(name);
+      const job = this.#find(idOrName);
+      checkForgettable(job, idOrName);
+      const isLast = this.#names.get(job.name) === job.id;
+      const path = isLast ? this.#pathOf(job.name) : this.#pastPathOf(job.id);
+      await this.#store.remove(path);
+      await this.#store.syncDirectory(parentOf(path));
+      this.#jobs.delete(job.id);
+      if (isLast) this.#names.delete(job.name);
     });
   }
 
@@ -176,6 +196,7 @@ class OpenFileQueue implements JobQueue {
     const confirm = (facts: PlannedFacts) =>
       this.#inTurn(async () => {
         if (!this.#planned.has(planned)) throw reservationLost(job);
+        await this.#keepPast(job.name);
         const record = await this.#put(newRecord({ ...job, ...facts }, planned.id));
         planned.end();
         return record;
@@ -186,8 +207,8 @@ class OpenFileQueue implements JobQueue {
   /** Changes a job that is claimed. */
   readonly #change: ChangeClaimed = (of, to) =>
     this.#inTurn(() => {
-      const now = this.#jobs.get(of.name);
-      if (now?.id !== of.id || now.state !== "claimed") throw claimLost(of.name, of.holder ?? "");
+      const now = this.#jobs.get(of.id);
+      if (now?.state !== "claimed") throw claimLost(of.name, of.holder ?? "");
       return this.#put(to(now));
     });
 
@@ -195,11 +216,24 @@ class OpenFileQueue implements JobQueue {
     this.#claims.delete(claim);
   };
 
+  #find(idOrName: string): JobRecord | undefined {
+    return this.#jobs.get(idOrName as JobId) ?? this.#jobs.get(this.#names.get(idOrName) ?? ("" as JobId));
+  }
+
+  /** Before its name is another one's; a crash in between leaves it in both places, which are of one id. */
+  async #keepPast(name: string): Promise<void> {
+    const before = this.#jobs.get(this.#names.get(name) ?? ("" as JobId));
+    if (before === undefined) return;
+    if (this.#released) throw closed(this.#directory);
+    await writeWhole(this.#store, this.#pastPathOf(before.id), Buffer.from(`${textOfRecord(before)}\n`));
+  }
+
   /** Atomic: whoever opens the directory next finds the job as it was or as it is. */
   async #put(job: JobRecord): Promise<JobRecord> {
     if (this.#released) throw closed(this.#directory);
     await writeWhole(this.#store, this.#pathOf(job.name), Buffer.from(`${textOfRecord(job)}\n`));
-    this.#jobs.set(job.name, job);
+    this.#jobs.set(job.id, job);
+    this.#names.set(job.name, job.id);
     this.#feed.tell(job);
     return job;
   }
@@ -218,6 +252,10 @@ class OpenFileQueue implements JobQueue {
 
   #pathOf(name: string): Place {
     return join(this.#directory, `${name}${ENDING}`);
+  }
+
+  #pastPathOf(id: JobId): Place {
+    return join(this.#directory, PAST, `${id}${ENDING}`);
   }
 }
 

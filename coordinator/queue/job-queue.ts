@@ -89,18 +89,18 @@ export interface JobQueue {
   claim(holder: string): Promise<JobClaim | undefined>;
   /** Gives back what these holders have claimed, who have certainly ended: others would get it when their claims run out. */
   giveBackOf(hasEnded: (holder: string) => boolean): Promise<void>;
-  /** The job of that name: the one that has not ended, or the last one that has. */
-  find(name: string): Promise<JobRecord | undefined>;
-  /** Every job that `find` gives, by time of submission. */
+  /** The job of that id; else the one of that name: which has not ended, or the last one that has. */
+  find(idOrName: string): Promise<JobRecord | undefined>;
+  /** Every job, by time of submission: those that have ended too, until they are forgotten. */
   list(): Promise<readonly JobRecord[]>;
   /**
    * Notes what somebody asks. A job that was never claimed and is to be cancelled or terminated ends at once; any other is
    * for the coordinator that has it, or claims it next, to clear away.
-   * @throws QueueError `queue/unknown-job`: there is none of that name, or it has ended
+   * @throws QueueError `queue/unknown-job`: there is none of that id or name, or it has ended
    */
-  wish(name: string, wish: Wish): Promise<JobRecord>;
+  wish(idOrName: string, wish: Wish): Promise<JobRecord>;
   /** Takes an ended job out of the list. @throws QueueError `queue/unknown-job`: there is none, or it has not ended */
-  forget(name: string): Promise<void>;
+  forget(idOrName: string): Promise<void>;
   /**
    * Every job that changes from now on, as it then is; of several changes at once maybe only the last one, and others as
    * they are may be among them. Ends with `signal` and with the queue.

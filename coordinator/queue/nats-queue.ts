@@ -16,7 +16,7 @@ import {
 import { QueueError } from "./errors.ts";
 import type { JobClaim, JobQueue, JobRecord, NewJob, PlannedFacts, Reserved, Wish } from "./job-queue.ts";
 import { NatsClaim } from "./nats-claim.ts";
-import { type Found, NatsRecords } from "./nats-records.ts";
+import { type AllRecords, NatsRecords } from "./nats-records.ts";
 import { NatsReservation } from "./nats-reservation.ts";
 import { giveBackToken, type QueueToken, takeToken } from "./nats-tokens.ts";
 import {
@@ -25,6 +25,7 @@ import {
   checkJob,
   claimed,
   isDue,
+  isId,
   newId,
   newRecord,
   outputTaken,
@@ -94,9 +95,10 @@ class NatsQueue implements JobQueue {
   async reserve(job: NewJob, holder: string): Promise<Reserved> {
     checkJob(job);
     for (;;) {
-      const { found, planned, free, streamRevision: streamAfter } = await this.#records.readAll(`submit ${job.name}`);
+      const all = await this.#records.readAll(`submit ${job.name}`);
+      const { found, planned, free, streamRevision: streamAfter } = all;
       const unread = [...found].flatMap(([name, one]) => (one.unread === undefined ? [] : [name]));
-      const decision = decide(job, jobsIn(found), planned, unread);
+      const decision = decide(job, jobsIn(all), planned, unread);
       if (decision.kind === "wait") {
         await this.#settle(decision.planning);
         if (this.#closing.signal.aborted) throw closing(job);
@@ -133,31 +135,43 @@ class NatsQueue implements JobQueue {
   }
 
   async giveBackOf(hasEnded: (holder: string) => boolean): Promise<void> {
-    const { found } = await this.#records.readAll("give back what is held");
-    for (const { state, holder, claim } of jobsIn(found)) {
+    const all = await this.#records.readAll("give back what is held");
+    for (const { state, holder, claim } of jobsIn(all)) {
       if (state !== "claimed" || holder === undefined || claim === undefined || !hasEnded(holder)) continue;
       await giveBackToken(this.#nats, claim);
     }
   }
 
-  async find(name: string): Promise<JobRecord | undefined> {
-    return (await this.#records.find(name)).job;
+  async find(idOrName: string): Promise<JobRecord | undefined> {
+    return (await this.#findById(idOrName)) ?? (await this.#records.find(idOrName)).job;
   }
 
   async list(): Promise<readonly JobRecord[]> {
-    const { found } = await this.#records.readAll("list the jobs");
-    return [...jobsIn(found)].sort(byAge);
+    return [...jobsIn(await this.#records.readAll("list the jobs"))].sort(byAge);
   }
 
-  async wish(name: string, wish: Wish): Promise<JobRecord> {
-    return this.#change(name, (job) => wished(job, name, wish));
+  async wish(idOrName: string, wish: Wish): Promise<JobRecord> {
+    const byId = await this.#findById(idOrName);
+    return this.#change(byId?.name ?? idOrName, (job) => {
+      // Its name may be another one's by now, because it has ended.
+      const isIt = byId === undefined || job?.id === byId.id;
+      return wished(isIt ? job : { ...byId, state: "ended" }, idOrName, wish);
+    });
   }
 
-  async forget(name: string): Promise<void> {
+  async forget(idOrName: string): Promise<void> {
     for (;;) {
+      const byId = await this.#findById(idOrName);
+      const name = byId?.name ?? idOrName;
       const { job, revision } = await this.#records.find(name);
-      checkForgettable(job, name);
-      if ((await this.#records.forget(name, revision)) !== undefined) return;
+      if (byId === undefined || job?.id === byId.id) {
+        checkForgettable(job, idOrName);
+        if ((await this.#records.forget(name, revision)) !== undefined) return;
+        continue;
+      }
+      const past = await this.#records.findPast(byId.id);
+      checkForgettable(past.job, idOrName);
+      if ((await this.#records.forgetPast(byId.id, past.revision)) !== undefined) return;
     }
   }
 
@@ -204,6 +218,12 @@ class NatsQueue implements JobQueue {
     this.#closing.abort();
   }
 
+  async #findById(text: string): Promise<JobRecord | undefined> {
+    if (!isId(text)) return undefined;
+    const { job } = await this.#records.findPast(text);
+    return job ?? jobsIn(await this.#records.readAll(`look for ${text}`)).find(({ id }) => id === text);
+  }
+
   /** The job of a token, if it is due; else the token goes back or away. */
   async #claim(token: QueueToken, holder: string): Promise<NatsClaim | undefined> {
     for (;;) {
@@ -234,7 +254,7 @@ class NatsQueue implements JobQueue {
       if ((await this.#records.put(mine, { after: revision })) === undefined) continue;
       const claim = new NatsClaim(mine, token, {
         change: (to) => this.#change(mine.name, to),
-        find: () => this.find(mine.name),
+        find: async () => (await this.#records.find(mine.name)).job,
         gone: () => this.#claims.delete(claim),
         keepAliveMs: this.#options.keepAliveMs ?? ACK_WAIT_MS / 3,
       });
@@ -277,11 +297,18 @@ class NatsQueue implements JobQueue {
     // First the token, that nobody takes for a job without a record. The other way round, a submitter that dies in between
     // would leave a job that never runs.
     await this.#publishToken(record);
+    let kept: string | undefined;
     for (;;) {
       const streamAfter = await this.#records.lastSequence(what);
       const planning = await this.#records.findPlanning(key, what);
       if (planning?.id !== id) throw reservationLost(job);
-      const { revision: after } = await this.#records.find(job.name);
+      const { job: before, revision: after } = await this.#records.find(job.name);
+      if (before !== undefined && before.id !== id && before.id !== kept) {
+        // It has ended: its name was this submission's. What is read is read again, for the stream has changed.
+        await this.#records.keepPast(before);
+        kept = before.id;
+        continue;
+      }
       if ((await this.#records.put(record, { after, streamAfter })) !== undefined) {
         // It holds nothing any more, and is swept if this does not reach the server.
         await this.#records.forgetPlanning(key, planning.revision).catch(() => undefined);
@@ -331,8 +358,11 @@ class NatsQueue implements JobQueue {
   }
 }
 
-function jobsIn(found: ReadonlyMap<string, Found>): readonly JobRecord[] {
-  return [...found.values()].flatMap(({ job }) => job ?? []);
+/** Each once: one that was being kept for the past when a coordinator died is in both places. */
+function jobsIn({ found, past }: Pick<AllRecords, "found" | "past">): readonly JobRecord[] {
+  const now = [...found.values()].flatMap(({ job }) => job ?? []);
+  const ids = new Set(now.map(({ id }) => id));
+  return [...past.filter(({ id }) => !ids.has(id)), ...now];
 }
 
 function unreadable(name: string, cause: RecordFault): QueueError {

@@ -12,7 +12,7 @@ import {
   tokenOf,
   WRITER_HEADER,
 } from "../nats/index.ts";
-import type { JobRecord } from "./job-queue.ts";
+import type { JobId, JobRecord } from "./job-queue.ts";
 import type { Planning } from "./reserve.ts";
 import {
   planningOfText,
@@ -42,6 +42,8 @@ export interface FoundPlanning extends Planning, StoredPlanning {
 export interface AllRecords {
   /** By name. */
   readonly found: ReadonlyMap<string, Found>;
+  /** Jobs that have ended and whose names others have by now. */
+  readonly past: readonly JobRecord[];
   readonly planned: readonly FoundPlanning[];
   /** A key for one more submission, and its revision. */
   readonly free: { readonly key: string; readonly revision: bigint };
@@ -61,6 +63,8 @@ type Message = Pick<JsMsg, "data" | "seq" | "subject">;
 
 /** No name of a job begins so. Keys are used again: an empty record stays behind each. */
 const PLANNING = "=p";
+/** Nor so: with its id, a job that has ended and whose name another one has by now. */
+const PAST = "=e";
 const PASSED_OVER_MAX = 10_000;
 
 /** The stream of records: jobs by name, and submissions that are being planned. */
@@ -98,6 +102,12 @@ export class NatsRecords {
     return last === null ? { job: undefined, revision: 0n } : this.#foundIn(last);
   }
 
+  /** One that has ended, and whose name another one has by now. */
+  async findPast(id: JobId): Promise<Found> {
+    const last = await lastMessage(this.#nats, this.stream, this.#subjectOf(PAST + id), this.#outage(`look for ${id}`));
+    return last === null ? { job: undefined, revision: 0n } : this.#foundIn(last);
+  }
+
   /** The submission that a key holds now; undefined for none. */
   async findPlanning(key: string, what: string): Promise<FoundPlanning | undefined> {
     const last = await lastMessage(this.#nats, this.stream, this.#subjectOf(key), this.#outage(what));
@@ -110,10 +120,12 @@ export class NatsRecords {
     const streamRevision = await this.lastSequence(what);
     const end = BigInt((await lastMessage(this.#nats, stream, subjects, outage()))?.seq ?? 0);
     const found = new Map<string, Found>();
+    const past = new Map<string, JobRecord | undefined>();
     const keys = new Map<string, { readonly planning: FoundPlanning | undefined } & Key>();
     for await (const message of replay(this.#nats, { stream, subjects, after: 0n, end, outage })) {
       const key = this.#keyOf(message);
-      if (!key.startsWith(PLANNING)) found.set(textOf(key), this.#foundIn(message));
+      if (key.startsWith(PAST)) past.set(key, this.#foundIn(message).job);
+      else if (!key.startsWith(PLANNING)) found.set(textOf(key), this.#foundIn(message));
       else
         keys.set(key, {
           planning: this.#planningIn(message),
@@ -121,7 +133,13 @@ export class NatsRecords {
         });
     }
     const planned = [...keys.values()].flatMap(({ planning }) => planning ?? []);
-    return { found, planned, free: freeKey(keys), streamRevision };
+    return {
+      found,
+      past: [...past.values()].flatMap((job) => job ?? []),
+      planned,
+      free: freeKey(keys),
+      streamRevision,
+    };
   }
 
   lastSequence(what: string): Promise<bigint> {
@@ -131,6 +149,7 @@ export class NatsRecords {
   /** What a message of a watch tells: a job, or a key and the submission in it, if any; neither for what is passed over. */
   hear(message: Message): { readonly job?: JobRecord; readonly key?: string; readonly planning?: FoundPlanning } {
     const key = this.#keyOf(message);
+    if (key.startsWith(PAST)) return {}; // nothing happened to it
     if (key.startsWith(PLANNING)) {
       const planning = this.#planningIn(message);
       return planning === undefined ? { key } : { key, planning };
@@ -142,6 +161,15 @@ export class NatsRecords {
   /** The sequence that it got; undefined if somebody else was first. So too the others. */
   put(job: JobRecord, expected: Expected): Promise<bigint | undefined> {
     return this.#publish(tokenOf(job.name), textOfRecord(job), expected);
+  }
+
+  /** Where it is kept already, nothing more is done. */
+  async keepPast(job: JobRecord): Promise<void> {
+    await this.#publish(PAST + job.id, textOfRecord(job), { after: 0n });
+  }
+
+  forgetPast(id: JobId, after: bigint): Promise<bigint | undefined> {
+    return this.#publish(PAST + id, "", { after });
   }
 
   putPlanning(key: string, planning: StoredPlanning, expected: Expected): Promise<bigint | undefined> {

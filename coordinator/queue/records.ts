@@ -30,6 +30,11 @@ export function newId(): JobId {
   return randomBytes(8).toString("hex") as JobId;
 }
 
+/** Whether a text can be the id of a job; a name may look like one as well. */
+export function isId(text: string): text is JobId {
+  return /^[0-9a-f]{16}$/.test(text);
+}
+
 export function newRecord({ nameTaken: _, ...job }: NewJob, id: JobId): JobRecord {
   return { ...job, id, submittedAt: new Date().toISOString(), state: "queued", wish: "none", claims: 0 };
 }

@@ -26,7 +26,14 @@ const COORDINATOR: CoordinatorSettings = {
     ioTimeout: 20 * S,
     grace: 20 * S,
   },
-  ...{ jobs: 4, reflection: false, insecure: false, planningTime: 60_000, planningMemory: 2 ** 30 },
+  ...{
+    jobs: 4,
+    reflection: false,
+    insecure: false,
+    planningTime: 60_000,
+    planningMemory: 2 ** 30,
+    keepEnded: 3_600_000,
+  },
   natsPrefix: "deltaworks",
 };
 const WORKER: WorkerSettings = {

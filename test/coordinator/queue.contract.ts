@@ -27,8 +27,40 @@ export function queueContract(name: string, begin: () => Promise<() => Promise<J
       await (await claimOf(queue)).end("done");
       const second = await queue.submit(jobNamed("a"));
       expect(second.id).not.toBe(first.id);
-      expect(await queue.list()).toEqual([second]);
+      expect(await queue.find("a")).toEqual(second);
       await queue.close();
+    });
+
+    test("a job is found by its id for ever, whoever has its name by now, also after reopening", async () => {
+      const open = await begin();
+      const queue = await open();
+      const jobs: JobRecord[] = [];
+      for (const outcome of ["done", "failed", "cancelled"]) {
+        const { id } = await queue.submit({ ...jobNamed("a"), requestId: outcome });
+        const ended = await (await claimOf(queue)).end(outcome, { of: outcome });
+        expect(ended.id).toBe(id);
+        jobs.push(ended);
+      }
+      const last = await queue.submit(jobNamed("a"));
+      const expectAll = async (queue: JobQueue) => {
+        expect(await queue.list()).toEqual([...jobs, last]);
+        for (const job of [...jobs, last]) expect(await queue.find(job.id)).toEqual(job);
+        expect(await queue.find("a")).toEqual(last);
+        const repeated = await queue.reserve({ ...jobNamed("a"), requestId: "failed" }, "");
+        expect(repeated).toMatchObject({ state: "repeated", job: { id: jobs[1]?.id } });
+        await expect(queue.wish(jobs[0]!.id, "cancel")).rejects.toMatchObject({ code: "queue/unknown-job" });
+      };
+      await expectAll(queue);
+      await queue.close();
+      const reopened = await open();
+      await expectAll(reopened);
+      expect(await reopened.wish(last.id, "pause")).toMatchObject({ id: last.id, wish: "pause" });
+      for (const { id } of jobs) await reopened.forget(id);
+      expect((await reopened.list()).map(({ id }) => id)).toEqual([last.id]);
+      expect(await reopened.find(jobs[0]!.id)).toBeUndefined();
+      await expect(reopened.forget(jobs[0]!.id)).rejects.toMatchObject({ code: "queue/unknown-job" });
+      await expect(reopened.forget(last.id)).rejects.toMatchObject({ code: "queue/unknown-job" });
+      await reopened.close();
     });
 
     test("of many that want one name at once, one gets it; made-up names get a number", async () => {

@@ -6,9 +6,16 @@ import { messageOfJob } from "../../api/grpc/job-messages.ts";
 import { progressText } from "../../cli/job-table.ts";
 import { openFileJournal } from "../../coordinator/journal/index.ts";
 import type { WorkerHub, WorkerLink, WorkerListener } from "../../coordinator/link/index.ts";
-import { type JobClaim, type JobQueue, openFileQueue, QueueError } from "../../coordinator/queue/index.ts";
+import {
+  type JobClaim,
+  type JobQueue,
+  type JobRecord,
+  openFileQueue,
+  QueueError,
+} from "../../coordinator/queue/index.ts";
 import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
 import { InlinePlanner, JobCoordinator, type JobJournals, Roots, type Submission } from "../../service/index.ts";
+import { forgettable } from "../../service/job-coordinator.ts";
 import { viewOf } from "../../service/job-view.ts";
 import { FileStore } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -47,6 +54,7 @@ function coordinator(
     readonly freeBytes?: () => Promise<number>;
     readonly hub?: WorkerHub;
     readonly journals?: JobJournals;
+    readonly endedKeptMs?: number;
   } = {},
 ): JobCoordinator {
   const hub = { workers: [], jobs: new Map(), source: () => ({ attach() {} }), closeJob: async () => {} };
@@ -534,8 +542,7 @@ test("a watch of the queue that fails is begun again, as often as it takes, and 
   expect(logged.filter(({ event }) => event === "queue failed")).toHaveLength(3);
   // It ended while nobody listened; its name is another's by now.
   await queue.submit({ ...submission(), name: "a", nameTaken: "refuse", options: {} });
-  const found = { id, name: "a", out: { root: "out", path: "x" } };
-  await expect.poll(() => one.findAgain(found)).toMatchObject({ id, state: "ended", outcome: "cancelled" });
+  expect(await one.find(id)).toMatchObject({ id, state: "ended", outcome: "cancelled" });
   await delay(0);
 });
 
@@ -545,10 +552,33 @@ test("a job whose name was used again is never taken for the other one", async (
   one.start();
   await one.wish("a", "cancel");
   const { record: second } = await one.submit(submission({ name: "a" }));
-  expect(await one.findAgain(first)).toMatchObject({ id: first.id, outcome: "cancelled" });
-  expect((await one.findAgain(second)).id).toBe(second.id);
+  expect(await one.find(first.id)).toMatchObject({ id: first.id, outcome: "cancelled" });
+  for (const job of [second.id, "a"]) expect((await one.find(job)).id).toBe(second.id);
   expect(await one.isLastAt(first)).toBe(false);
   expect(await one.isLastAt(second)).toBe(true);
-  // One that knows nothing of the first says so.
-  await expect(coordinator().findAgain(first)).rejects.toMatchObject({ code: "service/unknown-job" });
+  // So does one that was started later.
+  expect(await coordinator().find(first.id)).toMatchObject({ id: first.id, outcome: "cancelled" });
+});
+
+test("a job that ended longer ago than is kept is forgotten, and so are the oldest of too many", async () => {
+  const HOUR = 3_600_000;
+  const job = (k: number, endedAtMs: number | undefined): JobRecord =>
+    ({
+      ...{ id: `${k}`, name: `${k}`, submittedAt: new Date(k * HOUR).toISOString() },
+      state: endedAtMs === undefined ? "queued" : "ended",
+      ...(endedAtMs === undefined ? {} : { detail: { endedAtMs } }),
+    }) as unknown as JobRecord;
+  // Submitted first, and ended last.
+  const jobs = [job(0, 90 * HOUR), job(1, 2 * HOUR), job(2, undefined), job(3, 5 * HOUR)];
+  const ids = (...[beforeMs, most]: [number, number]) => forgettable(jobs, beforeMs, most).map(({ id }) => id);
+  expect(ids(0, 10)).toEqual([]);
+  expect(ids(5 * HOUR, 10)).toEqual(["1"]);
+  expect(ids(Number.POSITIVE_INFINITY, 10)).toEqual(["0", "1", "3"]);
+  expect(ids(0, 2)).toEqual(["0"]);
+  const one = coordinator(0, queue, { endedKeptMs: 0 });
+  const { record } = await one.submit(submission({ name: "a" }));
+  await queue.wish("a", "cancel");
+  one.start();
+  await expect.poll(() => queue.list()).toEqual([]);
+  await expect(one.find(record.id)).rejects.toMatchObject({ code: "service/unknown-job" });
 });

@@ -24,6 +24,30 @@ describe("the file queue", () => {
     }
   });
 
+  test("has each job once, and the one before it still, wherever the power fails while a name changes hands", async () => {
+    for (let at = 1; ; at++) {
+      const store = new SimulatedStore();
+      const queue = await openFileQueue(store, "/jobs");
+      const first = await queue.submit(jobNamed("a"));
+      const ended = await (await claimOf(queue)).end("done");
+      store.failAt(store.operations.length + at, "power-loss");
+      const second = await queue.submit(jobNamed("a")).catch(() => undefined);
+      if (!store.off) {
+        expect(at).toBeGreaterThan(4);
+        expect((await queue.list()).map(({ id }) => id)).toEqual([first.id, second?.id]);
+        return;
+      }
+      for (let seed = 0; seed < 10; seed++) {
+        const after = await openFileQueue(store.crash(seed), "/jobs");
+        expect(await after.find(first.id)).toEqual(ended);
+        const others = (await after.list()).filter(({ id }) => id !== first.id);
+        expect(await after.list()).toHaveLength(1 + others.length);
+        for (const other of others) expect(other).toMatchObject({ name: "a", state: "queued" });
+        expect(others.length).toBeLessThanOrEqual(1);
+      }
+    }
+  });
+
   test("is opened by one process at a time", async () => {
     const directory = join(temporaryFolder(), "jobs");
     const queue = await openFileQueue(new FileStore(), directory);
