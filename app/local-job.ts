@@ -1,23 +1,36 @@
-import { fileHome, type MergeJobOptions } from "../coordinator/job/index.ts";
+import { createHash } from "node:crypto";
+import { fileHome, type MergeJobOptions, ownerIn } from "../coordinator/job/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import type { OptionValues } from "../options/index.ts";
 import { FileOutput } from "../output/index.ts";
 import type { Prepared } from "../prepare/index.ts";
-import { type Files, freeBytes, type Place } from "../storage/index.ts";
+import { type Files, freeBytes, join, nameOf, type Place, wholePlace } from "../storage/index.ts";
 import { toolVersion } from "../version/index.ts";
 
-/** What is the same of every merge that this machine makes alone: into a folder, with the journal beside it. */
+/**
+ * What is the same of every merge that this machine makes alone, into a folder: the journal lies beside the output, or in a folder below
+ * `state`, which is that output's alone.
+ */
 export function localJob(
   store: Files,
   { plan, digest, recipeText, definingCheckpoint, text, inputs }: Prepared,
   out: Place,
   { overwrite, restart, hashInputs }: OptionValues<"sweep">,
-): Omit<MergeJobOptions, "output" | "surveyElements" | "observer" | "onStop"> & { readonly output: FileOutput } {
+  state?: Place,
+): Omit<MergeJobOptions, "surveyElements" | "observer" | "onStop"> & { readonly folder: Place } {
   const output = new FileOutput(store, out);
+  const beside = fileHome(store, output.journalFolder);
+  const own = state === undefined ? undefined : join(wholePlace(state), `${nameOf(out)}-${sha256Of(out).slice(0, 12)}`);
+  const home = own === undefined ? beside : fileHome(store, own);
   return {
-    ...{ store, output, home: fileHome(store, output.journalFolder) },
+    ...{ store, output, home, folder: own ?? output.journalFolder },
+    ...(own === undefined ? {} : { owner: ownerIn(own, beside) }),
     ...{ plan, digest, recipeText, definingCheckpoint, text, inputs, seed: parseSeed(plan.seed) },
     ...{ overwrite, restart, hashInputs, toolVersion, freeBytes },
     clock: { nowMs: () => performance.now() },
   };
+}
+
+function sha256Of(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }

@@ -4,7 +4,7 @@ import type { Failure } from "../merge/work/index.ts";
 import { checkOptions, OptionError, type OptionValues } from "../options/index.ts";
 import { type Prepared, readRecipe } from "../prepare/index.ts";
 import { recipeTextUpTo } from "../recipe/index.ts";
-import { type Files, join, openStores, type Place, placeOf, wholePlace } from "../storage/index.ts";
+import { type Files, join, maybePlaceOf, openStores, type Place, placeOf, wholePlace } from "../storage/index.ts";
 import { type JobLog, openJobLog } from "./job-log.ts";
 import { localJob } from "./local-job.ts";
 import { workerThreads } from "./own-threads.ts";
@@ -17,6 +17,8 @@ export interface MergeSettings extends OptionValues<"merge"> {
   readonly recipe: string;
   /** Output directory. */
   readonly out: string;
+  /** Folder below which journal and log are kept, and not beside the output: the same one each time that the merge is run. */
+  readonly state?: string | undefined;
 }
 
 type MergeObserver = MergeJobOptions["observer"];
@@ -91,13 +93,13 @@ async function mergeText(
   const told = new Remembered(ports.planned(prepared, out));
   let log: JobLog | undefined;
   try {
-    const local = localJob(store, prepared, wholePlace(out), settings);
+    const { folder, ...local } = localJob(store, prepared, wholePlace(out), settings, maybePlaceOf(settings.state));
     const outcome = await runMergeJob({
       ...local,
       surveyElements: budget.rangeElements,
       workers: (job) => {
         const { level = "silent", write = () => {} } = ports.log ?? {};
-        log = openJobLog(store, join(local.output.journalFolder, "job.log"), level, write);
+        log = openJobLog(store, join(folder, "job.log"), level, write);
         const inputs = job.inputs.map(({ files }) => files.map(({ path }) => path));
         const about = { plan: digest, threads, memoryBytes, engine: engine.name, node: process.version, inputs };
         log.log.info(about, "merge begins");

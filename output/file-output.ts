@@ -4,10 +4,9 @@ import {
   fenced,
   join,
   type Lock,
+  makeDurableDirectory,
   type Place,
-  parentOf,
   readWhole,
-  StorageError,
   writeWhole,
 } from "../storage/index.ts";
 import { stageDocuments } from "./documents/documents.ts";
@@ -116,24 +115,6 @@ export class FileOutput implements Output {
   async #makeFolders(): Promise<void> {
     await makeDurableDirectory(this.#files, this.place);
     await makeDurableDirectory(this.#files, this.journalFolder);
-  }
-}
-
-/** Makes a directory, with its parents, whose names survive a power loss: without that all that is put there would not. */
-async function makeDurableDirectory(store: Files, directory: Place): Promise<void> {
-  const parents = [parentOf(directory)];
-  for (let parent = parentOf(directory); (await store.identity(parent)) === undefined; parent = parentOf(parent)) {
-    parents.push(parentOf(parent));
-  }
-  await store.makeDirectory(directory);
-  // The nearest parent also where the directory is there: a run that was killed may have made it and no more.
-  for (const parent of parents) {
-    try {
-      await store.syncDirectory(parent);
-    } catch (error) {
-      // One may be allowed to pass through a folder and not to open it; whoever made it that way has seen to it.
-      if (!(error instanceof StorageError && error.code === "storage/denied")) throw error;
-    }
   }
 }
 

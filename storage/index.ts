@@ -1,4 +1,5 @@
 export { boundedSource } from "./bounded-source.ts";
+export { makeDurableDirectory } from "./durable-directory.ts";
 export { type StorageCode, StorageError } from "./errors.ts";
 export { fenced } from "./fenced.ts";
 export { FileStore } from "./file/file-store.ts";

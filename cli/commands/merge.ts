@@ -12,6 +12,7 @@ import { printWarnings, reportError } from "../report-error.ts";
 import { Signals } from "../signals.ts";
 
 export interface MergeOptions extends OptionValues<"merge"> {
+  readonly state?: string | undefined;
   readonly json: boolean;
   readonly quiet: boolean;
   readonly logLevel: string;

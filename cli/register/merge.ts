@@ -8,6 +8,7 @@ export const register: Register = (program, runs) => {
     .description("merge models; after a crash the same command goes on where it ended")
     .argument("<recipe>", "mergekit recipe, YAML")
     .argument("<out>", "output directory")
+    .option("--state <dir>", "where journal and log are kept, if not beside the output; the same each time")
     .option("--quiet", "print errors only", false)
     .addOption(logLevel("silent"))
     .action(runs(async () => (await import("../commands/merge.ts")).mergeCommand));

@@ -22,7 +22,7 @@ export {
   type RunningJob,
   runMergeJob,
 } from "./merge-job.ts";
-export type { OutputOwner } from "./output-owner.ts";
+export { type OutputOwner, ownerIn } from "./output-owner.ts";
 export type { PublishedFile } from "./record-fields.ts";
 export { type JobHistory, JobRecords, readHistory } from "./records.ts";
 export type { SealedShards } from "./seal-pass.ts";

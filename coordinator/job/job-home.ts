@@ -1,5 +1,5 @@
 import { JOURNAL_NAME } from "../../output/index.ts";
-import { type Files, join, type Place } from "../../storage/index.ts";
+import { type Files, join, makeDurableDirectory, type Place } from "../../storage/index.ts";
 import { type FileJournal, type Journal, openFileJournal } from "../journal/index.ts";
 
 /** A journal, and what it lost: see FileJournal. */
@@ -29,7 +29,10 @@ export function fileHome(files: Files, folder: Place): JobHome {
   return {
     isShared: false,
     exists: async () => (await files.identity(path)) !== undefined,
-    open: () => openFileJournal(files, path),
+    open: async () => {
+      if ((await files.identity(folder)) === undefined) await makeDurableDirectory(files, folder);
+      return openFileJournal(files, path);
+    },
     discard: async () => {
       await files.remove(path);
       await files.syncDirectory(folder);

@@ -153,9 +153,11 @@ async function runAlone(options: MergeJobOptions, found: OpenJournal): Promise<O
   }
   const stage = await whoWritesInStage(options, before, before.epochs, found);
   await found.close();
-  if (!options.restart) await checkNoOwner(output);
+  const { owner, restart, overwrite } = options;
+  if (!restart) await (owner === undefined ? checkNoOwner(output) : checkStageIsFree(output, owner, overwrite));
   if (!(await untilNobodyWrites(options, stage))) return { outcome: "stopped" };
-  await output.discard();
+  if (owner === undefined) await output.discard();
+  else await output.makeAnew(true);
   await home.discard();
   return withJournal(options, async (journal) => {
     // The journal that named its workers has gone; they may have not.

@@ -1,4 +1,5 @@
 import type { Output } from "../../output/index.ts";
+import type { Place } from "../../storage/index.ts";
 import { lookAt } from "../journal/index.ts";
 import { JobError } from "./errors.ts";
 import type { JobHome } from "./job-home.ts";
@@ -20,11 +21,7 @@ export interface OutputOwner {
  */
 export async function checkStageIsFree(output: Output, owner: OutputOwner, mayDiscard: boolean): Promise<void> {
   const other = (await output.staged())?.owner;
-  if (other !== undefined && other !== owner.name && !(await owner.hasEnded(other))) {
-    throw new JobError("coordinator/other-job", `${output.place} holds the unfinished work of job ${other}`, {
-      hint: "Wait until that job has ended, or cancel it.",
-    });
-  }
+  if (other !== undefined && other !== owner.name && !(await owner.hasEnded(other))) throw otherJob(output, other);
   const { beside } = owner;
   if (other !== undefined || mayDiscard || beside === undefined || !(await beside.exists())) return;
   const found = await beside.open();
@@ -42,12 +39,26 @@ export async function checkStageIsFree(output: Output, owner: OutputOwner, mayDi
 /** For merges whose journal lies beside the output: the stage must be theirs. @throws JobError `coordinator/other-job` */
 export async function checkNoOwner(output: Output): Promise<void> {
   const other = (await output.staged())?.owner;
-  if (other === undefined) return;
-  throw new JobError(
-    "coordinator/other-job",
-    `${output.place} holds the unfinished work of job ${other} of a coordinator`,
-    {
-      hint: "Wait until that job has ended, or cancel it. If it has ended, discard what it left with --restart.",
-    },
-  );
+  if (other !== undefined) throw otherJob(output, other);
+}
+
+/** How a merge of one machine is called whose journal lies in a folder of its own. */
+const STATE = "--state ";
+
+/** The owner that a merge of one machine is, whose journal lies in `folder`. Nobody but itself knows whether it has ended. */
+export function ownerIn(folder: Place, beside: JobHome): OutputOwner {
+  return { name: `${STATE}${folder}`, hasEnded: async () => false, beside };
+}
+
+function otherJob({ place }: Output, other: string): JobError {
+  if (other.startsWith(STATE)) {
+    return new JobError(
+      "coordinator/other-job",
+      `${place} holds an unfinished merge, whose journal lies in ${other.slice(STATE.length)}`,
+      { hint: "Finish it with the command that began it (merge --state), or discard what it computed with --restart." },
+    );
+  }
+  return new JobError("coordinator/other-job", `${place} holds the unfinished work of job ${other} of a coordinator`, {
+    hint: "Wait until that job has ended, or cancel it. If it has ended, discard what it left with --restart.",
+  });
 }

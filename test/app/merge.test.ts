@@ -1,7 +1,7 @@
 /** A merge and a sweep as functions: what the commands start, and what a service would. */
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import type {
   MergeEnd,
   MergePorts,
@@ -101,6 +101,53 @@ test("one that is stopped goes on, with the bytes of one that was not", async ()
   expect(on.begun).toEqual(["resumed"]);
   await merge(new Told(), { sliceBytes: 65_536, out: join(folder, "whole") });
   expect(hashesOf(join(folder, "out"))).toEqual(hashesOf(join(folder, "whole")));
+});
+
+describe("a merge whose journal lies in a folder of its own", () => {
+  const small = { sliceBytes: 65_536 };
+  const work = () => readdirSync(join(folder, "out/.deltaworks"));
+
+  test("goes on where it was stopped, and has the same bytes; beside the output there is neither journal nor log", async () => {
+    const state = join(folder, "state/deep");
+    expect(await merge(new Told(true), { ...small, state })).toMatchObject({ outcome: "stopped" });
+    expect(work()).toContain("stage");
+    const on = new Told();
+    expect(await merge(on, { ...small, state })).toMatchObject({ outcome: "done" });
+    expect(on.begun).toEqual(["resumed"]);
+    const [own = "", ...others] = readdirSync(state);
+    expect([own, others]).toEqual([expect.stringMatching(/^out-[0-9a-f]{12}$/), []]);
+    expect(readdirSync(join(state, own)).toSorted()).toEqual(["job.log", "journal"]);
+    expect(work().filter((name) => /journal|log|stage/.test(name))).toEqual([]);
+    const again = new Told();
+    expect(await merge(again, { ...small, state })).toMatchObject({ outcome: "done" });
+    expect(again.begun).toEqual(["complete"]);
+    await merge(new Told(), { ...small, out: join(folder, "whole") });
+    expect(hashesOf(join(folder, "out"))).toEqual(hashesOf(join(folder, "whole")));
+  });
+
+  test("may share that folder with others", async () => {
+    const state = join(folder, "state");
+    for (const out of ["a/out", "b/out"])
+      expect(await merge(new Told(), { state, out: join(folder, out) })).toMatchObject({ outcome: "done" });
+    expect(readdirSync(state)).toHaveLength(2);
+  });
+
+  test.each([
+    ["and not without that folder", (state: string) => [{ state }, {}]],
+    ["and not with another one", (state: string) => [{ state }, { state: `${state}-2` }]],
+    ["and one that was begun without not with one", (state: string) => [{}, { state }]],
+  ])("goes on with it alone, %s; --restart discards what was computed", async (_, settings) => {
+    const [first = {}, other = {}] = settings(join(folder, "state"));
+    expect(await merge(new Told(true), { ...small, ...first })).toMatchObject({ outcome: "stopped" });
+    await expect(merge(new Told(), { ...small, ...other })).rejects.toMatchObject({ code: "coordinator/other-job" });
+    expect(work()).toContain("stage");
+    const on = new Told();
+    expect(await merge(on, { ...small, ...other, restart: true })).toMatchObject({ outcome: "done" });
+    expect(on.begun).toEqual(["fresh"]);
+    const again = new Told();
+    expect(await merge(again, { ...small, ...other })).toMatchObject({ outcome: "done" });
+    expect(again.begun).toEqual(["complete"]);
+  });
 });
 
 test.each<[object, string]>([
