@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { fileHome, type MergeJobOptions, ownerIn } from "../coordinator/job/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import type { OptionValues } from "../options/index.ts";
@@ -6,6 +5,7 @@ import { FileOutput } from "../output/index.ts";
 import type { Prepared } from "../prepare/index.ts";
 import { type Files, freeBytes, join, nameOf, type Place, wholePlace } from "../storage/index.ts";
 import { toolVersion } from "../version/index.ts";
+import { sha256Of } from "../worker/link/index.ts";
 
 /**
  * What is the same of every merge that this machine makes alone, into a folder: the journal lies beside the output, or in a folder below
@@ -20,7 +20,10 @@ export function localJob(
 ): Omit<MergeJobOptions, "surveyElements" | "observer" | "onStop"> & { readonly folder: Place } {
   const output = new FileOutput(store, out);
   const beside = fileHome(store, output.journalFolder);
-  const own = state === undefined ? undefined : join(wholePlace(state), `${nameOf(out)}-${sha256Of(out).slice(0, 12)}`);
+  const own =
+    state === undefined
+      ? undefined
+      : join(wholePlace(state), `${nameOf(out)}-${sha256Of(out).toString("hex").slice(0, 12)}`);
   const home = own === undefined ? beside : fileHome(store, own);
   return {
     ...{ store, output, home, folder: own ?? output.journalFolder },
@@ -29,8 +32,4 @@ export function localJob(
     ...{ overwrite, restart, hashInputs, toolVersion, freeBytes },
     clock: { nowMs: () => performance.now() },
   };
-}
-
-function sha256Of(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
 }
