@@ -1,17 +1,8 @@
-import { type Job, JobState } from "../proto/index.ts";
-
-const names: Readonly<Record<number, string>> = {
-  [JobState.JOB_STATE_QUEUED]: "queued",
-  [JobState.JOB_STATE_RUNNING]: "running",
-  [JobState.JOB_STATE_PAUSED]: "paused",
-  [JobState.JOB_STATE_CANCELLING]: "cancelling",
-  [JobState.JOB_STATE_CANCELLED]: "cancelled",
-  [JobState.JOB_STATE_FAILED]: "failed",
-  [JobState.JOB_STATE_DONE]: "done",
-};
+import { stateNameOf } from "../api/grpc/index.ts";
+import type { Job } from "../proto/index.ts";
 
 export function stateName({ state }: Job): string {
-  return names[state] ?? "unknown";
+  return stateNameOf(state) ?? "unknown";
 }
 
 /** As --json prints it. */

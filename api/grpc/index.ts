@@ -1,2 +1,2 @@
-export { eventOfMessage, jobOfMessage, workerOfMessage } from "./job-messages.ts";
+export { eventOfMessage, jobOfMessage, stateNameOf, workerOfMessage } from "./job-messages.ts";
 export { type AnyCall, jobsHandlers } from "./jobs-handlers.ts";

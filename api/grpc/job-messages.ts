@@ -18,6 +18,11 @@ const states: Readonly<Record<JobStateName, JobState>> = {
   done: JobState.JOB_STATE_DONE,
 };
 
+/** Undefined: of another version. */
+export function stateNameOf(state: JobState): JobStateName | undefined {
+  return (Object.keys(states) as JobStateName[]).find((name) => states[name] === state);
+}
+
 export function messageOfJob(job: JobView): Job {
   const { id, state, cause, output, planSha256, stalled, counters, warnings, ...same } = job;
   return {
@@ -47,14 +52,14 @@ export function messageOfJob(job: JobView): Job {
 export function jobOfMessage(message: Job | undefined): JobView {
   if (message === undefined) throw malformed("an answer without a job");
   const { jobId, state, cause, output, planSha256, stalled, counters, endedAtMs } = message;
-  const [known] = Object.entries(states).find(([, value]) => value === state) ?? [];
+  const known = stateNameOf(state);
   if (known === undefined) throw malformed(`a job in state ${state}, which is unknown here`);
   return {
     id: jobId,
     name: message.name,
     submitter: message.submitter,
     priority: message.priority,
-    state: known as JobStateName,
+    state: known,
     cause: cause && failureOf(cause),
     output: { root: output?.root ?? "", path: output?.path ?? "" },
     planSha256: planSha256.length === 0 ? undefined : hexOf(planSha256, "a plan's SHA-256"),
