@@ -8,6 +8,7 @@ import {
   type RowsSource,
   rowsOfRun,
   type StoredSource,
+  surveyRanges,
   type TensorSource,
   type TensorTask,
 } from "../merge/work/index.ts";
@@ -77,17 +78,7 @@ function cuttings(plan: Plan, surveyElements: number): Map<number, Cutting> {
   const cut = new Map<number, Cutting>();
   for (const [task, parts] of partsOfTensors(plan)) {
     if (parts.length === 1) continue;
-    let ranges = 0;
-    let elements = Number.POSITIVE_INFINITY;
-    // As a job groups them: as many whole parts as may be surveyed at once.
-    for (const { elementCount } of parts) {
-      if (elements + elementCount > surveyElements) {
-        ranges++;
-        elements = 0;
-      }
-      elements += elementCount;
-    }
-    cut.set(task, { parts: parts.length, ranges });
+    cut.set(task, { parts: parts.length, ranges: surveyRanges(parts, surveyElements).length });
   }
   return cut;
 }

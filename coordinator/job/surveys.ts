@@ -5,6 +5,7 @@ import {
   type Plan,
   partsOfTensors,
   type SlicePart,
+  surveyRanges,
   type UnitId,
 } from "../../merge/work/index.ts";
 
@@ -33,7 +34,7 @@ export class TensorRounds extends Rounds {
     const task = plan.tasks[index];
     if (task === undefined) throw new Error(`the plan has no task ${index}`);
     const rounds = method ?? methodNamed(task.method);
-    const groups = groupsOf(partsOfTensors(plan).get(index) ?? [], rangeElements);
+    const groups = surveyRanges(partsOfTensors(plan).get(index) ?? [], rangeElements);
     super(rounds, task, groups.length);
     this.index = index;
     this.#groups = groups;
@@ -88,21 +89,4 @@ export class TensorRounds extends Rounds {
     if (range === undefined) taken();
     else this.take(range.index, summary, taken);
   }
-}
-
-/** Ranges hold as many whole parts as `rangeElements` allows, one at least. */
-function groupsOf(parts: readonly SlicePart[], rangeElements: number): readonly (readonly SlicePart[])[] {
-  const groups: SlicePart[][] = [];
-  let elements = 0;
-  for (const part of parts) {
-    const group = groups.at(-1);
-    if (group !== undefined && elements + part.elementCount <= rangeElements) {
-      group.push(part);
-      elements += part.elementCount;
-    } else {
-      groups.push([part]);
-      elements = part.elementCount;
-    }
-  }
-  return groups;
 }

@@ -26,7 +26,7 @@ export {
 } from "./blocks.ts";
 export { FailuresError, failureFrom, type MergeCode, MergeError } from "./errors.ts";
 export { checkSameState, type FileState, inputChanged } from "./input-state.ts";
-export { partsOfTensors } from "./parts-of-tensors.ts";
+export { partsOfTensors, surveyRanges } from "./parts-of-tensors.ts";
 export { isList, type Numbers, type PlainData } from "./plain-data.ts";
 export {
   canonicalJson,

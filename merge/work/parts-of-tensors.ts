@@ -20,3 +20,20 @@ export function partsOfTensors(plan: Plan): ReadonlyMap<number, readonly SlicePa
   ofPlans.set(plan, byTask);
   return byTask;
 }
+
+/** How the parts of a tensor are surveyed: each range holds as many neighbouring whole ones as `rangeElements` allows, one at least. */
+export function surveyRanges(parts: readonly SlicePart[], rangeElements: number): readonly (readonly SlicePart[])[] {
+  const groups: SlicePart[][] = [];
+  let elements = 0;
+  for (const part of parts) {
+    const group = groups.at(-1);
+    if (group !== undefined && elements + part.elementCount <= rangeElements) {
+      group.push(part);
+      elements += part.elementCount;
+    } else {
+      groups.push([part]);
+      elements = part.elementCount;
+    }
+  }
+  return groups;
+}
