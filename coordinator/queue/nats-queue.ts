@@ -14,7 +14,7 @@ import {
   WRITER_HEADER,
 } from "../nats/index.ts";
 import { QueueError } from "./errors.ts";
-import type { JobClaim, JobQueue, JobRecord, NewJob, PlannedFacts, Reserved, Wish } from "./job-queue.ts";
+import type { JobClaim, JobId, JobQueue, JobRecord, NewJob, PlannedFacts, Reserved, Wish } from "./job-queue.ts";
 import { NatsClaim } from "./nats-claim.ts";
 import { type AllRecords, NatsRecords } from "./nats-records.ts";
 import { NatsReservation } from "./nats-reservation.ts";
@@ -54,6 +54,8 @@ const ORPHAN_MS = 60_000;
 const NOT_DUE_MS = 1000;
 /** Between two looks at a submission that others wait for. */
 const LOOK_MS = 100;
+/** Names of ids; a job takes some 100 bytes. */
+const NAMES_KEPT = 10_000;
 /** After others were first. */
 const CONFLICT_MS_MAX = 50;
 
@@ -80,6 +82,8 @@ class NatsQueue implements JobQueue {
   readonly #records: NatsRecords;
   /** Of submissions that are being planned, by whomever. */
   readonly #silence: Silence;
+  /** Of ids that were looked for, for ever: so whoever looks again and again, as those who watch do, need not read all records. */
+  readonly #nameOf = new Map<JobId, string>();
   readonly #closing = new AbortController();
   readonly #writer = randomBytes(8).toString("hex");
   #count = 0;
@@ -220,8 +224,17 @@ class NatsQueue implements JobQueue {
 
   async #findById(text: string): Promise<JobRecord | undefined> {
     if (!isId(text)) return undefined;
-    const { job } = await this.#records.findPast(text);
-    return job ?? jobsIn(await this.#records.readAll(`look for ${text}`)).find(({ id }) => id === text);
+    const name = this.#nameOf.get(text);
+    const last = name === undefined ? undefined : (await this.#records.find(name)).job;
+    if (last?.id === text) return last;
+    // Kept for the past before its name was another's: what is no more in the one place is in the other, or forgotten.
+    const { job: past } = await this.#records.findPast(text);
+    if (past !== undefined || name !== undefined) return past;
+    const job = jobsIn(await this.#records.readAll(`look for ${text}`)).find(({ id }) => id === text);
+    if (job === undefined) return undefined;
+    if (this.#nameOf.size >= NAMES_KEPT) this.#nameOf.clear();
+    this.#nameOf.set(job.id, job.name);
+    return job;
   }
 
   /** The job of a token, if it is due; else the token goes back or away. */

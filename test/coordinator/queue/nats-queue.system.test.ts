@@ -146,6 +146,30 @@ describe.each(natsVersions)("nats-server %s", (version) => {
     expect((await one.manager.streams.info(one.names.recordsStream)).state.messages).toBe(4 + 1);
   });
 
+  test("a job that is looked for by its id again and again is found without reading all records, whoever has its name", async () => {
+    const { one, queues } = await twoQueues({});
+    const [queue] = queues;
+    for (let k = 0; k < 20; k++) await queue.submit(jobNamed(`other-${k}`));
+    const first = await queue.submit({ ...jobNamed("a"), priority: 4 });
+    expect(await queue.find(first.id)).toEqual(first);
+    const asked = async (id: string) => {
+      const before = one.connection.stats();
+      const found = await queue.find(id);
+      const { inMsgs, outMsgs } = one.connection.stats();
+      return { found, messages: inMsgs - before.inMsgs + outMsgs - before.outMsgs };
+    };
+    const again = await asked(first.id);
+    expect(again.found).toEqual(first);
+    expect(again.messages).toBeLessThanOrEqual(2);
+    const ended = await (await claimOf(queue)).end("done");
+    await queues[1].submit(jobNamed("a"));
+    const past = await asked(first.id);
+    expect(past.found).toEqual(ended);
+    expect(past.messages).toBeLessThanOrEqual(4);
+    await queue.forget(first.id);
+    expect(await queue.find(first.id)).toBeUndefined();
+  });
+
   test("what nobody waits for goes too, once coordinators have seen it silent", async () => {
     const { one, queues } = await twoQueues({ keepAliveMs: 60_000, silenceMs: 100 });
     const dead = reservationIn(await queues[0].reserve(jobNamed("a"), "c1"));
