@@ -1,6 +1,6 @@
 import { fileHome, readHistory, TensorRounds } from "../coordinator/job/index.ts";
 import { lookAt } from "../coordinator/journal/index.ts";
-import { createEngine } from "../merge/engines/index.ts";
+import { openDevice } from "../merge/engines/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import {
   type JobDescription,
@@ -76,7 +76,7 @@ async function recompute(
   shardPaths: readonly Place[],
 ): Promise<readonly string[]> {
   const { budget, engineMaximumBytes } = resourcesFor({ threads: 1 });
-  const engine = await createEngine("wasm", { maximumBytes: engineMaximumBytes });
+  const device = await openDevice("wasm");
   const job: JobDescription = {
     seed: parseSeed(plan.seed),
     allowNonfinite: plan.options.allowNonfinite,
@@ -84,7 +84,7 @@ async function recompute(
     shardPaths,
   };
   const hooks = { grant: async () => true, pause: async () => undefined };
-  const worker = new SliceWorker(engine, store, job, budget, hooks);
+  const worker = new SliceWorker(device.open(engineMaximumBytes), store, job, budget, hooks);
   const verdicts = new Map<number, PlainData>();
   const hashes: string[] = [];
   try {

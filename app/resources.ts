@@ -13,8 +13,6 @@ const MEMORY_DEFAULT_BYTES = 1024 * MIB;
 const THREADS_DEFAULT_MAX = 16;
 /** Optional working memory (samples, masks) beyond which nothing gets faster. */
 const SPARE_MAX_BYTES = 32 * MIB;
-/** Elements that a thread works on at once: with four accumulators they fill the second-level cache of common processors. */
-const PIECE_ELEMENTS = 32_768;
 /** A survey keeps about this much for each element of its range: the base of it, held in float32, collected magnitudes and mask bits. */
 const SURVEY_BYTES_PER_ELEMENT = 6;
 /** Input files open at once in all threads together: common limits allow 1024 descriptors. */
@@ -86,7 +84,7 @@ export function resourcesFor(options: {
   return {
     threads,
     memoryBytes,
-    budget: { rangeElements, spareBytes, heldBytes: each - spareBytes, pieceElements: PIECE_ELEMENTS, openFilesMax },
+    budget: { rangeElements, spareBytes, heldBytes: each - spareBytes, openFilesMax },
     engineMaximumBytes: ENGINE_MAX_BYTES,
   };
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
-import { checkEngine, createEngine } from "../merge/engines/index.ts";
+import { checkEngine, openDevice } from "../merge/engines/index.ts";
 import type { Failure } from "../merge/work/index.ts";
 import { checkOptions, type OptionValues } from "../options/index.ts";
 import { openStores, type Source } from "../storage/index.ts";
@@ -86,7 +86,7 @@ export async function startWorker(settings: WorkerSettings, ports: WorkerPorts):
     const name = await ownName(store, settings, trust);
     const resources = workerResourcesFor(settings);
     const engine = { name: settings.engine, maximumBytes: resources.engineMaximumBytes };
-    const { kernelId } = await createEngine(engine.name, { maximumBytes: engine.maximumBytes });
+    const { kernelId } = await openDevice(engine.name);
     let worker: RemoteWorker | undefined;
     const listening =
       settings.listen === undefined

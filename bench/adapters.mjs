@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { createEngine } from "../dist/merge/engines/index.js";
+import { openDevice } from "../dist/merge/engines/index.js";
 import { prepareText } from "../dist/prepare/index.js";
 import { SliceWorker } from "../dist/runtime/index.js";
 import { FileStore } from "../dist/storage/index.js";
@@ -108,7 +108,7 @@ async function merged(model) {
   });
   const shardPaths = plan.shards.map(({ name }) => join(folder, `out-${name}`));
   const job = { seed: { low: 0, high: 0 }, allowNonfinite: false, inputs, shardPaths };
-  const engine = await createEngine("wasm", { maximumBytes: 2 ** 31 });
+  const engine = (await openDevice("wasm")).open(2 ** 31);
   const budget = {
     rangeElements: 2 ** 26,
     spareBytes: 2 ** 25,

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { dtypeBytes } from "../checkpoint/index.ts";
-import type { Address, Engine } from "../merge/engines/index.ts";
+import type { Address, Arena } from "../merge/engines/index.ts";
 import { methodNamed, Rounds } from "../merge/methods/index.ts";
 import {
   canonicalJson,
@@ -21,7 +21,7 @@ export type MakeRange = (
 
 /** What merged sources need of the worker that reads them. */
 export interface MergedSurroundings {
-  readonly engine: Engine;
+  readonly arena: Arena;
   readonly range: MakeRange;
   /** Computes a range of a task that is no merge. */
   readonly other: (range: RangeWork) => Promise<void>;
@@ -58,14 +58,14 @@ export class MergedTasks {
 
   /** A block's bytes, in the dtype of the task. `check`: whether stored values are looked at, unless a survey did. */
   readonly block = async ({ task }: MergedSource, block: number, check: boolean): Promise<Uint8Array> => {
-    const { engine } = this.#with;
+    const { arena } = this.#with;
     const { elementCount, blockElements } = geometryOfTask(task);
     const firstElement = block * blockElements;
     const count = Math.min(blockElements, elementCount - firstElement);
     const sizeBytes = count * dtypeBytes[task.dtype];
     const verdict = task.kind === "merge" ? await this.#verdictOf(task) : null;
-    const mark = engine.mark();
-    const place = engine.allocate(sizeBytes);
+    const scope = arena.scope();
+    const place = arena.allocate(sizeBytes);
     const range = this.#with.range(task, [firstElement, count], sinkInto(place), { part: block, cuts: [firstElement] });
     if (task.kind !== "merge") {
       range.check = check;
@@ -75,8 +75,8 @@ export class MergedTasks {
       range.check = check && "verdict" in method.begin(task);
       await method.merge(range, verdict);
     }
-    const bytes = (await engine.download(place, sizeBytes)).slice();
-    engine.release(mark);
+    const bytes = (await arena.download(place, sizeBytes)).slice();
+    scope.end();
     return bytes;
   };
 
@@ -93,11 +93,11 @@ export class MergedTasks {
       const surveyed = ranges[k];
       if (surveyed === undefined) throw new Error(`${task.name} has no range ${k}`);
       const { first, count, part, cuts } = surveyed;
-      const mark = this.#with.engine.mark();
+      const scope = this.#with.arena.scope();
       const range = this.#with.range(task, [first, count], undefined, { part, cuts });
       range.check = range.check && rounds.firstRound;
       const summary = await method.survey(range, rounds.request);
-      this.#with.engine.release(mark);
+      scope.end();
       await this.#with.pause();
       return summary;
     };

@@ -1,4 +1,4 @@
-import { EVERYTHING, LANES_BYTES } from "../merge/engines/index.ts";
+import { EVERYTHING, LANES_BYTES, put } from "../merge/engines/index.ts";
 import type { Chunk } from "../merge/methods/index.ts";
 import type { Scaling, TensorSource } from "../merge/work/index.ts";
 import type { RangeWork } from "./range-work.ts";
@@ -51,7 +51,7 @@ async function emitCodes(
   chunk: Chunk,
   scalesOf: (band: number) => Promise<Float32Array>,
 ): Promise<void> {
-  const { engine } = range;
+  const { arena } = range;
   const { firstElement, elementCount } = chunk;
   const values = range.f32("quantised");
   // Scales first: finding them reads other elements of the same source.
@@ -67,7 +67,7 @@ async function emitCodes(
     const block = Math.floor(column / blockColumns);
     const count = Math.min(elementCount - done, Math.min(columns, (block + 1) * blockColumns) - column);
     const scale = bands.get(Math.floor(element / bandElements))?.[block] ?? Number.NaN;
-    engine.kernels.divideWithin(values + done * 4, values + done * 4, scale, LARGEST[codes], count);
+    arena.kernels.divideWithin(values + done * 4, values + done * 4, scale, LARGEST[codes], count);
     done += count;
   }
   await range.emit(chunk, values);
@@ -79,7 +79,7 @@ async function emitScales(
   chunk: Chunk,
   scalesOf: (band: number) => Promise<Float32Array>,
 ): Promise<void> {
-  const { engine } = range;
+  const { arena } = range;
   const perBand = Math.ceil(columns / blockColumns);
   const found = new Float32Array(chunk.elementCount);
   for (let done = 0; done < chunk.elementCount; ) {
@@ -91,8 +91,7 @@ async function emitScales(
     done += count;
   }
   const place = range.f32("scales");
-  engine.stage(place, found.byteLength).set(new Uint8Array(found.buffer));
-  engine.upload(place, found.byteLength);
+  put(arena, place, found);
   await range.emit(chunk, place);
 }
 
@@ -103,17 +102,17 @@ async function scalesOfBand(
   { rows, columns, blockRows, blockColumns, codes }: Scaling,
   band: number,
 ): Promise<Float32Array> {
-  const { engine } = range;
+  const { arena } = range;
   const blocks = Math.ceil(columns / blockColumns);
   const first = band * blockRows * columns;
   const end = Math.min(rows, (band + 1) * blockRows) * columns;
-  const mark = engine.mark();
+  const scope = arena.scope();
   const laneBytes = blocks * LANES_BYTES;
-  const lanes = engine.allocate(laneBytes);
-  const unused = engine.allocate(LANES_BYTES);
-  const values = engine.allocate(STEP_ELEMENTS * 4);
-  engine.kernels.zero(lanes, laneBytes);
-  engine.kernels.zero(unused, LANES_BYTES);
+  const lanes = arena.allocate(laneBytes);
+  const unused = arena.allocate(LANES_BYTES);
+  const values = arena.allocate(STEP_ELEMENTS * 4);
+  arena.kernels.zero(lanes, laneBytes);
+  arena.kernels.zero(unused, LANES_BYTES);
   for (let element = first; element < end; ) {
     const taken = Math.min(STEP_ELEMENTS, end - element);
     await range.readElements(source, element, taken, values);
@@ -121,18 +120,18 @@ async function scalesOfBand(
       const column = (element + done) % columns;
       const block = Math.floor(column / blockColumns);
       const count = Math.min(taken - done, Math.min(columns, (block + 1) * blockColumns) - column);
-      engine.kernels.magnitudes(lanes + block * LANES_BYTES, unused, values + done * 4, EVERYTHING, "linf", count);
+      arena.kernels.magnitudes(lanes + block * LANES_BYTES, unused, values + done * 4, EVERYTHING, "linf", count);
       done += count;
     }
     element += taken;
   }
-  const found = await engine.download(lanes, laneBytes);
+  const found = await arena.download(lanes, laneBytes);
   const view = new DataView(found.buffer, found.byteOffset, laneBytes);
   const scales = Float32Array.from({ length: blocks }, (_, block) => {
     let amax = 0;
     for (let lane = 0; lane < 8; lane++) amax = Math.max(amax, view.getFloat64(block * LANES_BYTES + lane * 8, true));
     return amax === 0 ? 1 : Math.max(SMALLEST_SCALE, Math.fround(amax / LARGEST[codes]));
   });
-  engine.release(mark);
+  scope.end();
   return scales;
 }

@@ -1,5 +1,5 @@
 import { dtypeBytes, type FloatDtype, isFloatDtype } from "../checkpoint/index.ts";
-import type { Address, Engine } from "../merge/engines/index.ts";
+import { type Address, type Arena, put } from "../merge/engines/index.ts";
 import type { Chunk, RangeContext } from "../merge/methods/index.ts";
 import { geometryOfTask, type Seed, sourcesOf, type TensorSource, type TensorTask } from "../merge/work/index.ts";
 import type { InputFiles } from "./input-files.ts";
@@ -35,7 +35,7 @@ const ELEMENT_BYTES_MAX = 8;
 
 /** One range of one tensor while a method computes it; see RangeContext. Its buffers go when the worker releases its mark. */
 export class RangeWork implements RangeContext {
-  readonly engine: Engine;
+  readonly arena: Arena;
   readonly task: TensorTask;
   readonly seed: Seed;
   readonly firstElement: number;
@@ -58,11 +58,11 @@ export class RangeWork implements RangeContext {
   /** Whether bytes that are copied may have been computed on the way: read as they are stored, they were looked at then. */
   readonly #isDerived: boolean;
 
-  constructor(engine: Engine, files: InputFiles, sink: Sink | undefined, specification: RangeSpecification) {
+  constructor(arena: Arena, files: InputFiles, sink: Sink | undefined, specification: RangeSpecification) {
     const geometry = geometryOfTask(specification.task);
-    this.engine = engine;
+    this.arena = arena;
     const { base } = specification.task;
-    this.#reader = new SourceReader(engine, files, sourcesOf(specification.task), {
+    this.#reader = new SourceReader(arena, files, sourcesOf(specification.task), {
       ...(base === undefined ? {} : { base }),
       heldBytes: specification.heldBytes,
       keptBytes: specification.spareBytes,
@@ -103,7 +103,7 @@ export class RangeWork implements RangeContext {
   buffer(name: string, sizeBytes: number): Address {
     const known = this.#buffers.get(name);
     if (known !== undefined && known.sizeBytes >= sizeBytes) return known.address;
-    const address = this.engine.allocate(sizeBytes);
+    const address = this.arena.allocate(sizeBytes);
     this.#buffers.set(name, { address, sizeBytes });
     return address;
   }
@@ -127,7 +127,7 @@ export class RangeWork implements RangeContext {
 
   async checkMade(values: Address, { firstElement, elementCount }: Chunk, what: string): Promise<void> {
     if (this.#allowNonfinite) return;
-    await checkMade(this.engine, `${what} in ${this.task.name}`, firstElement, elementCount, values);
+    await checkMade(this.arena, `${what} in ${this.task.name}`, firstElement, elementCount, values);
   }
 
   hold(): () => void {
@@ -138,7 +138,7 @@ export class RangeWork implements RangeContext {
     if (!isFloatDtype(source.dtype)) throw new Error(`${source.tensor} of dtype ${source.dtype} cannot be widened`);
     const raw = await this.read(source, chunk);
     const wide = this.f32(name);
-    this.engine.kernels.widen(wide, raw, source.dtype, chunk.elementCount);
+    this.arena.kernels.widen(wide, raw, source.dtype, chunk.elementCount);
     return wide;
   }
 
@@ -147,7 +147,7 @@ export class RangeWork implements RangeContext {
     if (!isFloatDtype(dtype)) throw new Error(`${this.task.name} of dtype ${dtype} cannot be rounded to`);
     const sizeBytes = chunk.elementCount * dtypeBytes[dtype];
     const place = await this.#out().reserve(sizeBytes, dtypeBytes[dtype]);
-    this.engine.kernels.narrow(place, result, dtype, chunk.elementCount);
+    this.arena.kernels.narrow(place, result, dtype, chunk.elementCount);
     await this.#check(dtype, chunk, result, place);
     this.#out().commit(sizeBytes);
   }
@@ -156,9 +156,8 @@ export class RangeWork implements RangeContext {
     const sizeBytes = chunk.elementCount * dtypeBytes[this.task.dtype];
     const place = await this.#out().reserve(sizeBytes, dtypeBytes[this.task.dtype]);
     if (this.#isDerived && isFloatDtype(this.task.dtype)) await this.#check(this.task.dtype, chunk, bytes, bytes);
-    const from = await this.engine.download(bytes, sizeBytes);
-    this.engine.stage(place, sizeBytes).set(from);
-    this.engine.upload(place, sizeBytes);
+    const from = await this.arena.download(bytes, sizeBytes);
+    put(this.arena, place, from.subarray(0, sizeBytes));
     this.#out().commit(sizeBytes);
   }
 
@@ -166,7 +165,7 @@ export class RangeWork implements RangeContext {
   async #check(dtype: FloatDtype, { firstElement, elementCount }: Chunk, values: Address, rounded: Address) {
     if (this.#allowNonfinite) return;
     const { name } = this.task;
-    await checkInRange(this.engine, { dtype, name }, firstElement, elementCount, values, rounded);
+    await checkInRange(this.arena, { dtype, name }, firstElement, elementCount, values, rounded);
   }
 
   #out(): Sink {

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import type { Address, Engine } from "../merge/engines/index.ts";
+import type { Address, Arena } from "../merge/engines/index.ts";
 import type { SlicePart } from "../merge/work/index.ts";
 import type { StoredFile } from "../storage/index.ts";
 import type { Sink } from "./range-work.ts";
@@ -23,7 +23,7 @@ export const nowhere: OutputTarget = { write: async () => {} };
 
 /** A slice's bytes on their way to their place in a shard, or to where they are held, hashed as they go. */
 export class SliceOutput implements Sink {
-  readonly #engine: Engine;
+  readonly #arena: Arena;
   readonly #target: OutputTarget;
   readonly #hash: Hash = createHash("sha256");
   readonly #pause: () => Promise<void>;
@@ -37,8 +37,8 @@ export class SliceOutput implements Sink {
   bytesWritten = 0;
 
   /** `pause` is called after each write: the moment to let messages in. */
-  constructor(engine: Engine, target: OutputTarget, offsetBytes: number, pause: () => Promise<void>) {
-    this.#engine = engine;
+  constructor(arena: Arena, target: OutputTarget, offsetBytes: number, pause: () => Promise<void>) {
+    this.#arena = arena;
     this.#target = target;
     this.#offsetBytes = offsetBytes;
     this.#pause = pause;
@@ -47,7 +47,7 @@ export class SliceOutput implements Sink {
   /** Must be called before other buffers of the slice are made, with the most that will be reserved at once. */
   makeWindow(largestBytes: number): void {
     this.#windowBytes = Math.max(WINDOW_BYTES, largestBytes);
-    this.#window = this.#engine.allocate(this.#windowBytes);
+    this.#window = this.#arena.allocate(this.#windowBytes);
   }
 
   async reserve(sizeBytes: number, elementBytes: number): Promise<Address> {
@@ -84,7 +84,7 @@ export class SliceOutput implements Sink {
 
   async #flush(): Promise<void> {
     if (this.#filled === 0) return;
-    const bytes = await this.#engine.download(this.#window, this.#filled);
+    const bytes = await this.#arena.download(this.#window, this.#filled);
     const from = Math.min(this.#skipBytes, this.#filled);
     const to = Math.min(this.#filled, from + this.#takeBytes);
     this.#skipBytes -= from;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { dtypeBytes } from "../checkpoint/index.ts";
-import type { Engine } from "../merge/engines/index.ts";
+import type { Arena } from "../merge/engines/index.ts";
 import { type MethodDefinition, methodNamed, Rounds } from "../merge/methods/index.ts";
 import {
   type Assignment,
@@ -31,8 +31,8 @@ export interface WorkerBudget {
   readonly spareBytes: number;
   /** What of a base may be held so that it is not read anew for further models. */
   readonly heldBytes: number;
-  /** Elements of a cache-sized piece; a multiple of 8. */
-  readonly pieceElements: number;
+  /** In place of what the device wants: elements computed at once, a multiple of 8. */
+  readonly pieceElements?: number;
   /** Input files that are open at once. */
   readonly openFilesMax: number;
 }
@@ -61,9 +61,9 @@ interface Output {
 
 const SEAL_BUFFER_BYTES = 4 * 1024 * 1024;
 
-/** Executes assignments of one job, one after another, on one engine. */
+/** Executes assignments of one job, one after another, on one arena. */
 export class SliceWorker {
-  readonly #engine: Engine;
+  readonly #arena: Arena;
   readonly #store: Pick<Files, "open" | "openForWriting">;
   readonly #job: JobDescription;
   readonly #budget: WorkerBudget;
@@ -76,20 +76,20 @@ export class SliceWorker {
   #tensorsCut = 0;
 
   constructor(
-    engine: Engine,
+    arena: Arena,
     store: Pick<Files, "open" | "openForWriting">,
     job: JobDescription,
     budget: WorkerBudget,
     hooks: WorkerHooks,
   ) {
-    this.#engine = engine;
+    this.#arena = arena;
     this.#store = store;
     this.#job = job;
     this.#budget = budget;
     this.#hooks = hooks;
     this.#files = new InputFiles(store, job, budget.openFilesMax, hooks.moved);
     this.#merged = new MergedTasks({
-      engine,
+      arena,
       range: (task, range, into, cutting) => this.#range(task, range, into, cutting),
       other: (range) => this.#other(range),
       rangeElements: budget.rangeElements,
@@ -100,7 +100,7 @@ export class SliceWorker {
 
   /** Undefined: the grant was refused. @throws the errors of storage, inputs and values */
   async execute(assignment: Assignment): Promise<Written | undefined> {
-    const mark = this.#engine.mark();
+    const scope = this.#arena.scope();
     this.#files.bytesRead = 0;
     this.#tensorsCut = 0;
     try {
@@ -112,7 +112,7 @@ export class SliceWorker {
         durable: Promise.resolve(),
       };
     } finally {
-      this.#engine.release(mark);
+      scope.end();
     }
   }
 
@@ -121,14 +121,14 @@ export class SliceWorker {
    * @throws as execute
    */
   async compute(work: SliceWork, buffer: ArrayBuffer | undefined): Promise<Computed> {
-    const mark = this.#engine.mark();
+    const scope = this.#arena.scope();
     this.#files.bytesRead = 0;
     this.#tensorsCut = 0;
     const target = buffer === undefined ? nowhere : heldIn(new Uint8Array(buffer, 0, work.slice.sizeBytes));
     try {
-      return await this.#fill(work, new SliceOutput(this.#engine, target, 0, this.#hooks.pause));
+      return await this.#fill(work, new SliceOutput(this.#arena, target, 0, this.#hooks.pause));
     } finally {
-      this.#engine.release(mark);
+      scope.end();
     }
   }
 
@@ -149,7 +149,7 @@ export class SliceWorker {
     const place = this.#job.shardPaths[slice.shard];
     if (place === undefined) throw new Error(`the job has no shard ${slice.shard}`);
     const shard = await this.#output(place);
-    const output = new SliceOutput(this.#engine, shard.file, slice.offsetBytes, this.#hooks.pause);
+    const output = new SliceOutput(this.#arena, shard.file, slice.offsetBytes, this.#hooks.pause);
     const { sha256, warnings, counts } = await this.#fill(work, output);
     return { report: { unit, attempt, kind: "slice", sha256, warnings, counts }, durable: this.#sync(shard) };
   }
@@ -163,11 +163,11 @@ export class SliceWorker {
       const task = work.tasks[k];
       if (task === undefined) throw new Error(`slice ${slice.id} lacks task ${part.task}`);
       await output.keep(part.kept);
-      const mark = this.#engine.mark();
+      const scope = this.#arena.scope();
       const said = [...(await this.#part(task, part, work.verdicts[k], output)), ...this.#merged.takeWarnings()];
       // Of a tensor that two slices compute, the first one speaks.
       if ((part.kept?.skipBytes ?? 0) === 0) warnings.push(...said);
-      this.#engine.release(mark);
+      scope.end();
     }
     const sha256 = await output.finish();
     await this.#files.checkUnchanged();
@@ -233,11 +233,11 @@ export class SliceWorker {
     // A single range keeps its buffers from round to round.
     const single = ranges.length === 1 && only !== undefined ? this.#range(task, only, sink, {}) : undefined;
     const inRange = async <T>(part: number, into: Sink | undefined, use: (context: RangeWork) => Promise<T>) => {
-      const mark = this.#engine.mark();
+      const scope = this.#arena.scope();
       const range = ranges[part];
       if (range === undefined) throw new Error(`${task.name} has no range ${part}`);
       const result = await use(single ?? this.#range(task, range, into, { part }));
-      if (single === undefined) this.#engine.release(mark);
+      if (single === undefined) scope.end();
       return result;
     };
     const rounds = new Rounds(method, task, ranges.length);
@@ -284,11 +284,11 @@ export class SliceWorker {
       part,
       spareBytes,
       heldBytes,
-      pieceElements,
+      pieceElements: pieceElements ?? this.#arena.device.limits.pieceElements,
       mergedBlocks: this.#merged.block,
       products: this.#products,
     };
-    return new RangeWork(this.#engine, this.#files, sink, specification);
+    return new RangeWork(this.#arena, this.#files, sink, specification);
   }
 
   async #survey(work: Assignment & SurveyWork): Promise<Report> {

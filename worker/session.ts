@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { createEngine, type Engine } from "../merge/engines/index.ts";
+import { type Arena, openDevice } from "../merge/engines/index.ts";
 import { type Assignment, type AttemptKey, failureFrom, type SliceWork, textOfAttempt } from "../merge/work/index.ts";
 import { SliceWorker, type WorkerBudget } from "../runtime/index.ts";
 import type { Files } from "../storage/index.ts";
@@ -41,7 +41,7 @@ export class WorkerSession {
   readonly #finishing = new Set<string>();
   /** Among how many jobs open files are shared. */
   #shares = 1;
-  #started: { readonly engine: Engine; readonly budget: WorkerBudget; readonly signs?: SignsOfLife } | undefined;
+  #started: { readonly arena: Arena; readonly budget: WorkerBudget; readonly signs?: SignsOfLife } | undefined;
   #current: Order | undefined;
   #dropped = false;
   #turnEndsMs = 0;
@@ -55,9 +55,10 @@ export class WorkerSession {
   async receive(message: ToWorker): Promise<void> {
     switch (message.type) {
       case "start": {
-        const engine = await createEngine(message.engine.name, { maximumBytes: message.engine.maximumBytes });
+        const device = await openDevice(message.engine.name);
+        const arena = device.open(message.engine.maximumBytes);
         const signs = message.signs === undefined ? {} : { signs: new SignsOfLife(message.signs) };
-        this.#started = { engine, budget: message.budget, ...signs };
+        this.#started = { arena, budget: message.budget, ...signs };
         return this.#ports.send({ type: "ready" });
       }
       case "begin":
@@ -89,9 +90,9 @@ export class WorkerSession {
   #begin(begun: JobToBegin): void {
     const { job, description } = begun;
     if (this.#started === undefined) throw new Error(`job ${job} began before its thread`);
-    const { engine, budget } = this.#started;
+    const { arena, budget } = this.#started;
     const store = this.#ports.storeFor(begun);
-    const worker = new SliceWorker(engine, store, description, budget, {
+    const worker = new SliceWorker(arena, store, description, budget, {
       grant: (unit, attempt) => this.#askForGrant({ job, unit, attempt }),
       pause: () => this.#breathe(),
       moved: () => this.#moved(),

@@ -1,5 +1,5 @@
 // Prints ns per element of every kernel, one thread: node bench/kernels/run.mjs [part of a kernel's name]. Needs a build.
-import { createWasmEngine } from "../../dist/merge/engines/wasm/index.js";
+import { WasmDevice } from "../../dist/merge/engines/wasm/index.js";
 
 const SIZES = [16_384, 32_768, 65_536];
 const ROW_LENGTHS = [1024, 2816];
@@ -7,8 +7,8 @@ const RUNS = 51;
 const MS_PER_RUN = 1.5;
 
 const only = process.argv[2] ?? "";
-const engine = await createWasmEngine({ maximumBytes: 512 * 2 ** 20 });
-const { kernels } = engine;
+const arena = new WasmDevice().open(512 * 2 ** 20);
+const { kernels } = arena;
 const stream = { seedLow: 42, seedHigh: 0, model: 1, nameLow: 0xdc11febb, nameHigh: 0x3a296639 };
 
 /** Best of many short runs: what else the machine does only adds, and spares some of them. */
@@ -32,8 +32,8 @@ function weights(n, deviation) {
 }
 
 function put(data) {
-  const address = engine.allocate(data.byteLength);
-  engine.stage(address, data.byteLength).set(new Uint8Array(data.buffer));
+  const address = arena.allocate(data.byteLength);
+  arena.staging(address, data.byteLength).bytes.set(new Uint8Array(data.buffer));
   return address;
 }
 
@@ -46,7 +46,7 @@ function buffersOf(n) {
   const base = weights(n, 0.02);
   const tuned = base.map((x) => x + weights(1, 0.001)[0]);
   const smooth = weights(n, 0.001);
-  const place = (bytes) => engine.allocate(bytes);
+  const place = (bytes) => arena.allocate(bytes);
   const f = {
     base: place(4 * n),
     model: place(2 * n),
@@ -62,13 +62,13 @@ function buffersOf(n) {
   const source = put(base);
   kernels.narrow(f.baseCodes, source, "BF16", n);
   kernels.widen(f.base, f.baseCodes, "BF16", n);
-  engine.stage(source, 4 * n).set(new Uint8Array(tuned.buffer));
+  arena.staging(source, 4 * n).bytes.set(new Uint8Array(tuned.buffer));
   kernels.narrow(f.model, source, "BF16", n);
   kernels.delta(f.delta, f.model, "BF16", f.base, n);
   f.smooth = put(smooth);
   for (const at of [f.p, f.q, f.wp, f.wq]) kernels.zero(at, 4 * n);
   kernels.maskRandom(f.mask, stream, 0, 2 ** 31, n);
-  const deltaBits = sortedBits(new Float32Array(engine.stage(f.delta, 4 * n).slice().buffer));
+  const deltaBits = sortedBits(new Float32Array(arena.staging(f.delta, 4 * n).bytes.slice().buffer));
   const smoothBits = sortedBits(smooth);
   f.band = [deltaBits[Math.floor(n * 0.485)], deltaBits[Math.floor(n * 0.515)]];
   f.smoothBand = [smoothBits[Math.floor(n * 0.485)], smoothBits[Math.floor(n * 0.515)]];
@@ -122,7 +122,7 @@ function flatKernels(f, n) {
     "histogram, smooth": () => kernels.histogram(f.bins, smooth, 0, 15, 65_536, n),
     "histogram, tied": () => kernels.histogram(f.bins, delta, 0, 15, 65_536, n),
     select: () => {
-      engine.stage(collected, 4 * n).set(engine.stage(smooth, 4 * n));
+      arena.staging(collected, 4 * n).bytes.set(arena.staging(smooth, 4 * n).bytes);
       kernels.select(counts, collected, n >> 1, n);
     },
     "maskBand, smooth": bandOf(smooth, f.smoothBand),
@@ -161,7 +161,7 @@ function rankKernels(f, rows, rowLength) {
     Uint32Array.from({ length: rowLength }, (_, r) => (0.35 + (0.3 * r) / (rowLength - 1)) * 2 ** 32),
   );
   const table = put(Float32Array.from({ length: rowLength }, (_, r) => 1 / (0.35 + (0.3 * r) / (rowLength - 1))));
-  const scratch = engine.allocate(engine.rankScratchBytes(rowLength));
+  const scratch = arena.allocate(arena.rankScratchBytes(rowLength));
   const maskOf = (d) => () => kernels.maskRanked(f.mask, d, thresholds, scratch, stream, 0, rows, rowLength);
   const scaleOf = (d) => () => kernels.scaleByRank(f.out, d, table, scratch, rows, rowLength);
   return {
@@ -174,10 +174,10 @@ function rankKernels(f, rows, rowLength) {
 
 /** finishElection, the kernel with most buffers, laid as a plain bump allocator would, at distances of exactly 2^k, and by ours. */
 function staggering(n) {
-  const mark = engine.mark();
-  const start = Math.ceil(engine.allocate(9 * 4 * n) / (4 * n)) * 4 * n;
+  const scope = arena.scope();
+  const start = Math.ceil(arena.allocate(9 * 4 * n) / (4 * n)) * 4 * n;
   const aligned = Array.from({ length: 6 }, (_, i) => start + i * 4 * n);
-  const staggered = Array.from({ length: 6 }, () => engine.allocate(4 * n));
+  const staggered = Array.from({ length: 6 }, () => arena.allocate(4 * n));
   const [atPowers, asAllocated] = [aligned, staggered].map(([out, base, p, q, wp, wq]) => {
     for (const at of [out, base, p, q, wp, wq]) kernels.zero(at, 4 * n);
     return [
@@ -185,7 +185,7 @@ function staggering(n) {
       nanosecondsPerElement(() => kernels.finishElection(out, base, p, q, wp, wq, 1, n), n),
     ];
   });
-  engine.release(mark);
+  scope.end();
   return [atPowers[0], asAllocated[0], atPowers[1], asAllocated[1]];
 }
 
@@ -197,19 +197,19 @@ function table(title, columns, measure) {
   console.log(`\n${title.padEnd(26)}${columns.map((column) => String(column).padStart(10)).join("")}`);
   const results = new Map();
   for (const column of columns) {
-    const mark = engine.mark();
+    const scope = arena.scope();
     for (const [name, work, elements] of measure(column)) {
       if (!name.includes(only)) continue;
       const values = results.get(name) ?? [];
       values.push(nanosecondsPerElement(work, elements));
       results.set(name, values);
     }
-    engine.release(mark);
+    scope.end();
   }
   for (const [name, values] of results) row(name, values);
 }
 
-console.log(`${engine.kernelId}, Node ${process.version}, ns per element, best of ${RUNS} runs`);
+console.log(`${arena.kernelId}, Node ${process.version}, ns per element, best of ${RUNS} runs`);
 table("elements", SIZES, (n) => Object.entries(flatKernels(buffersOf(n), n)).map(([name, work]) => [name, work, n]));
 table("elements a row", ROW_LENGTHS, (rowLength) => {
   const rows = Math.floor(32_768 / rowLength);

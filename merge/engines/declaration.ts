@@ -1,16 +1,11 @@
-import type { Engine } from "./engine.ts";
+import type { Device } from "./device.ts";
 
-export interface EngineOptions {
-  /** The engine's memory never grows beyond. */
-  readonly maximumBytes: number;
-}
-
-/** What the folder of an engine exports: how it is called, and what it takes to have one. */
+/** What the folder of an engine exports: how it is called, and what it takes to have a device of it. */
 export interface EngineDeclaration {
   /** As people give it with `--engine`. */
   readonly name: string;
   /** Before anything is begun with it. @throws EngineError `engine/unavailable` where this machine cannot have it */
   checkAvailable(): Promise<void>;
-  /** One for each thread. @throws EngineError `engine/unavailable`, `engine/memory` */
-  create(options: EngineOptions): Promise<Engine>;
+  /** One for each thread. @throws EngineError `engine/unavailable` */
+  open(): Promise<Device>;
 }

@@ -1,12 +1,5 @@
-export type { EngineDeclaration, EngineOptions } from "./declaration.ts";
-export {
-  type Address,
-  type Engine,
-  EVERYTHING,
-  type Kernels,
-  LANES_BYTES,
-  type RandomStream,
-  type SumKind,
-} from "./engine.ts";
+export type { EngineDeclaration } from "./declaration.ts";
+export { type Arena, type Device, type DeviceLimits, put, type Scope, type Staging } from "./device.ts";
 export { type EngineCode, EngineError } from "./errors.ts";
-export { checkEngine, checkEngineName, createEngine, engineNames } from "./registry.ts";
+export { type Address, EVERYTHING, type Kernels, LANES_BYTES, type RandomStream, type SumKind } from "./kernels.ts";
+export { checkEngine, checkEngineName, engineNames, openDevice } from "./registry.ts";

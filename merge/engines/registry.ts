@@ -1,5 +1,5 @@
-import type { EngineDeclaration, EngineOptions } from "./declaration.ts";
-import type { Engine } from "./engine.ts";
+import type { EngineDeclaration } from "./declaration.ts";
+import type { Device } from "./device.ts";
 import { EngineError } from "./errors.ts";
 
 /** A line an engine; it is loaded when it is asked for: starting the command line costs none of them. */
@@ -24,9 +24,9 @@ export async function checkEngine(name: string): Promise<void> {
   await (await declarationOf(name)).checkAvailable();
 }
 
-/** @throws EngineError as `checkEngine`; `engine/memory` */
-export async function createEngine(name: string, options: EngineOptions): Promise<Engine> {
-  return (await declarationOf(name)).create(options);
+/** @throws EngineError as `checkEngine` */
+export async function openDevice(name: string): Promise<Device> {
+  return (await declarationOf(name)).open();
 }
 
 async function declarationOf(name: string): Promise<EngineDeclaration> {

@@ -1,4 +1,4 @@
-/* The module's exports, one for each kernel of merge/engines/engine.ts, and what the engine needs besides. */
+/* The module's exports, one for each kernel of merge/engines/kernels.ts, and what the engine needs besides. */
 export { accumulate, accumulateRows } from "./accumulate";
 export { accumulateDelta, finishDelta } from "./accumulate-delta";
 export { accumulateF64, accumulateRowsF64 } from "./accumulate-f64";

@@ -3,7 +3,7 @@ const ROWS = 4;
 const COLUMNS = 4;
 
 /**
- * values[k] = f32(values[k] + scale * s), s = sum over j of left[r, j] * right[j, c]: see addLowRank in merge/engines/engine.ts. The
+ * values[k] = f32(values[k] + scale * s), s = sum over j of left[r, j] * right[j, c]: see addLowRank in merge/engines/kernels.ts. The
  * matrix is walked from element `first` on, which may lie inside a row. Factors are f64 already: widened here, each of them would be
  * widened again for every sum it goes into, on the two ports that multiply and add.
  */

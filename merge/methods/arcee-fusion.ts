@@ -70,7 +70,7 @@ export const arceeFusion = defineMethod<OrderRequest, OrderSummary, Verdict>({
     for (const chunk of context.chunks("pieces")) {
       const base = await context.readF32(baseOf(task), chunk, "base");
       const { d, importance } = await importanceOf(context, chunk, base, divergences);
-      context.engine.kernels.addAtLeast(d, base, d, importance, Number(bound), chunk.elementCount);
+      context.arena.kernels.addAtLeast(d, base, d, importance, Number(bound), chunk.elementCount);
       await context.emit(chunk, d);
     }
   },
@@ -118,7 +118,7 @@ async function importanceOf(
   base: Address,
   divergences: Address,
 ): Promise<{ readonly d: Address; readonly importance: Address }> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const { rowLength } = context;
   const model = onlyModel(context.task);
   const [d, importance] = [context.f32("delta"), context.f32("importance")];
@@ -138,7 +138,7 @@ async function divergencesOf(context: RangeContext): Promise<Address> {
   const known = context.kept.get("divergences");
   if (known !== undefined) return known;
   const { rowLength, task } = context;
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const scratch = context.buffer("divergence-scratch", 16 * rowLength);
   let divergences: Address;
   if (isOneRow(task)) {
@@ -167,7 +167,7 @@ async function readRow(context: RangeContext, source: TensorSource, name: string
     const elementCount = Math.min(chunkCapacity, rowLength - firstElement);
     const chunk = { firstElement, elementCount, startsBlock: false, endsBlock: false };
     const bytes = await context.read(source, chunk);
-    context.engine.kernels.widen(row + 4 * firstElement, bytes, floatDtype(source), elementCount);
+    context.arena.kernels.widen(row + 4 * firstElement, bytes, floatDtype(source), elementCount);
   }
   return row;
 }

@@ -64,7 +64,7 @@ export class BlockSummer {
     this.#columns = columns;
     this.#lanes = context.buffer(`${name}/lanes`, columns * LANES_BYTES);
     this.#sums = context.buffer(`${name}/sums`, Math.max(1, blocks * columns) * 8);
-    context.engine.kernels.zero(this.#lanes, columns * LANES_BYTES);
+    context.arena.kernels.zero(this.#lanes, columns * LANES_BYTES);
   }
 
   lanes(column: number): Address {
@@ -74,7 +74,7 @@ export class BlockSummer {
   /** Closes the block that all columns have summed over. */
   endBlock(): void {
     for (let column = 0; column < this.#columns; column++) {
-      this.#context.engine.kernels.foldLanes(
+      this.#context.arena.kernels.foldLanes(
         this.#sums + (this.#blocks * this.#columns + column) * 8,
         this.lanes(column),
       );
@@ -85,17 +85,17 @@ export class BlockSummer {
   /** The same for lanes that hold maxima: the block's value is the largest lane. */
   async endBlockByMaximum(): Promise<void> {
     for (let column = 0; column < this.#columns; column++) {
-      const lanes = float64Copy(await this.#context.engine.download(this.lanes(column), LANES_BYTES));
+      const lanes = float64Copy(await this.#context.arena.download(this.lanes(column), LANES_BYTES));
       this.#maxima.push(Math.max(...lanes));
     }
-    this.#context.engine.kernels.zero(this.#lanes, this.#columns * LANES_BYTES);
+    this.#context.arena.kernels.zero(this.#lanes, this.#columns * LANES_BYTES);
   }
 
   async finish(): Promise<BlockSums> {
     if (this.#maxima.length > 0)
       return { columns: this.#columns, values: Float64Array.from(this.#maxima), of: "maxima" };
     const count = this.#blocks * this.#columns;
-    const bytes = await this.#context.engine.download(this.#sums, count * 8);
+    const bytes = await this.#context.arena.download(this.#sums, count * 8);
     return { columns: this.#columns, values: float64Copy(bytes) };
   }
 }

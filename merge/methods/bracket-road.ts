@@ -86,7 +86,7 @@ async function bracketPass(
   models: readonly { readonly model: number; readonly brackets: readonly Bracket[] }[],
   values: RankedValues,
 ): Promise<void> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const all = models.flatMap(({ brackets }) => brackets);
   for (const { counts, zeros } of all) {
     kernels.zero(counts, 20);
@@ -94,7 +94,7 @@ async function bracketPass(
   }
   const mark = async () => {
     for (const { marks, counts } of all)
-      marks.push(new Uint32Array((await context.engine.download(counts, 20)).slice().buffer));
+      marks.push(new Uint32Array((await context.arena.download(counts, 20)).slice().buffer));
   };
   let part = 0;
   for (const chunk of context.chunks("pieces")) {
@@ -185,7 +185,7 @@ function runsOver(elements: number): number {
 }
 
 async function sampleOf(context: RangeContext, model: number, ranked: RankedValues): Promise<Sample> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const elements = context.elementCount;
   const counts = context.buffer("sample/counts", 20);
   kernels.zero(counts, 20);
@@ -214,7 +214,7 @@ async function sampleFar(
     const firstElement = Math.floor(((run + 0.5) / runs) * (context.elementCount - SAMPLE_RUN_ELEMENTS));
     const chunk = { firstElement, elementCount: SAMPLE_RUN_ELEMENTS, startsBlock: false, endsBlock: false };
     const d = await (await ranked(chunk))(model);
-    context.engine.kernels.bracket(counts, values, size, d, 0, NO_LIMIT, SAMPLE_RUN_ELEMENTS);
+    context.arena.kernels.bracket(counts, values, size, d, 0, NO_LIMIT, SAMPLE_RUN_ELEMENTS);
   }
   return size;
 }
@@ -234,7 +234,7 @@ async function sampleNear(
   const size = NEAR_RUNS * length;
   for (let run = 0; run < NEAR_RUNS; run++) {
     const first = Math.floor((run / NEAR_RUNS) * piece.elementCount);
-    context.engine.kernels.bracket(counts, values, size, d + first * 4, 0, NO_LIMIT, length);
+    context.arena.kernels.bracket(counts, values, size, d + first * 4, 0, NO_LIMIT, length);
   }
   return size;
 }
@@ -243,7 +243,7 @@ async function sampleNear(
 async function sampleQuantile(context: RangeContext, { size, zeros, values }: Sample, k: number): Promise<number> {
   if (k < zeros) return 0;
   const answer = context.buffer("selected", 12);
-  context.engine.kernels.select(answer, values, k - zeros, size - zeros);
+  context.arena.kernels.select(answer, values, k - zeros, size - zeros);
   const [bits = 0] = await downloadU32(context, answer, 1);
   return bits;
 }
@@ -270,7 +270,7 @@ async function statisticOf(context: RangeContext, bracket: Bracket, asked: Posit
   // Selecting reorders what was collected; which part a tie lies in must be seen before.
   const kept = context.cuts.length > 1 ? await downloadU32(context, collected, inside) : new Uint32Array();
   const answer = context.buffer("selected", 12);
-  context.engine.kernels.select(answer, collected, position - below - atLo, inside);
+  context.arena.kernels.select(answer, collected, position - below - atLo, inside);
   const [bits = 0, smaller = 0, equal = 0] = await downloadU32(context, answer, 3);
   const ties = context.cuts.length > 1 ? tiesOfParts(kept, bits, marks) : [equal];
   return { position, bits, below: below + atLo + smaller, ties };

@@ -49,13 +49,13 @@ export class ColumnSummer {
     this.#sizeBytes = size * 8;
     this.#block = Math.floor(context.firstElement / context.blockElements);
     this.address = context.buffer("column-sums", this.#sizeBytes);
-    context.engine.kernels.zero(this.address, this.#sizeBytes);
+    context.arena.kernels.zero(this.address, this.#sizeBytes);
   }
 
   async endBlock(): Promise<void> {
-    const { engine } = this.#context;
-    const sums = float64Copy(await engine.download(this.address, this.#sizeBytes));
-    engine.kernels.zero(this.address, this.#sizeBytes);
+    const { arena } = this.#context;
+    const sums = float64Copy(await arena.download(this.address, this.#sizeBytes));
+    arena.kernels.zero(this.address, this.#sizeBytes);
     this.#subtrees = withSubtree(this.#subtrees, { level: 0, index: this.#block, sums });
     this.#block++;
   }

@@ -34,7 +34,7 @@ export async function readVector(
   if (base === undefined) return context.readF32(model, chunk, name);
   const d = context.f32(name);
   const x = await context.read(model, chunk);
-  context.engine.kernels.delta(d, x, floatDtype(model), base, chunk.elementCount);
+  context.arena.kernels.delta(d, x, floatDtype(model), base, chunk.elementCount);
   return d;
 }
 
@@ -46,7 +46,7 @@ export async function maybeBase(context: RangeContext, chunk: Chunk): Promise<Ad
 
 /** f32 products and sums, models in recipe order, onto the base last. */
 export async function mergeCombination(context: RangeContext, { models, ofModels }: Combination): Promise<void> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const sum = context.f32("sum");
   for (const chunk of context.chunks("pieces")) {
     const n = chunk.elementCount;

@@ -55,7 +55,7 @@ export const consensus = defineMethod<never, null, null>({
   ...noRounds,
   async merge(context) {
     const { task } = context;
-    const { kernels } = context.engine;
+    const { kernels } = context.arena;
     const [least, lambda] = [number(task.parameters, "k"), number(task.parameters, "lambda")];
     const total = context.f32("total");
     const votes = context.f32("votes");

@@ -38,7 +38,7 @@ export async function surveyGram(context: RangeContext): Promise<BlockSums> {
 
 /** The dots of x with each row, four rows in one call where there are as many. `lanes(i)`: of row i. */
 function addDots(
-  { engine: { kernels } }: RangeContext,
+  { arena: { kernels } }: RangeContext,
   rows: readonly Address[],
   x: Address,
   n: number,
@@ -78,7 +78,7 @@ class PairSums {
     this.#columns = (count * (count + 1)) / 2;
     this.#lanes = context.buffer("gram/lanes", this.#columns * LANES_BYTES);
     this.#sums = context.buffer("gram/sums", this.#columns * 8);
-    context.engine.kernels.zero(this.#lanes, this.#columns * LANES_BYTES);
+    context.arena.kernels.zero(this.#lanes, this.#columns * LANES_BYTES);
   }
 
   lanes(i: number, j: number): Address {
@@ -86,10 +86,10 @@ class PairSums {
   }
 
   async endBlock(): Promise<void> {
-    const { engine, whole } = this.#context;
+    const { arena, whole } = this.#context;
     for (let column = 0; column < this.#columns; column++)
-      engine.kernels.foldLanes(this.#sums + column * 8, this.#lanes + column * LANES_BYTES);
-    const block = float64Copy(await engine.download(this.#sums, this.#columns * 8));
+      arena.kernels.foldLanes(this.#sums + column * 8, this.#lanes + column * LANES_BYTES);
+    const block = float64Copy(await arena.download(this.#sums, this.#columns * 8));
     const [total] = this.#blocks;
     if (whole && total !== undefined) for (const [k, sum] of block.entries()) total[k] = (total[k] ?? 0) + sum;
     else this.#blocks.push(block);

@@ -289,7 +289,7 @@ function countersBytes({ interval }: Column): number {
 }
 
 async function countGroup(context: RangeContext, counters: readonly Counters[], values: RankedValues): Promise<void> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   let part = 0;
   for (const chunk of context.chunks("pieces")) {
     if (chunk.firstElement === context.cuts[part + 1]) {
@@ -349,7 +349,7 @@ class Counters {
   }
 
   #clear(): void {
-    const { kernels } = this.#context.engine;
+    const { kernels } = this.#context.arena;
     kernels.zero(this.bins, countersBytes(this.column));
     kernels.zero(this.zeros, 20);
   }

@@ -55,7 +55,7 @@ export const linear = defineMethod<never, null, Coefficients>({
   },
   ...noRounds,
   async merge(context, coefficients) {
-    const { kernels } = context.engine;
+    const { kernels } = context.arena;
     const sum = context.f32("sum");
     for (const chunk of context.chunks("pieces")) {
       for (const [i, model] of context.task.models.entries()) {
@@ -101,7 +101,7 @@ export const passthrough = defineMethod<never, null, Coefficients>({
         await context.emitBytes(chunk, x);
         continue;
       }
-      context.engine.kernels.accumulate(sum, x, floatDtype(model), scale, true, chunk.elementCount);
+      context.arena.kernels.accumulate(sum, x, floatDtype(model), scale, true, chunk.elementCount);
       await context.emit(chunk, sum);
     }
   },
@@ -141,7 +141,7 @@ export const taskArithmetic = defineMethod<never, null, { divisor: number }>({
   begin: (task) => ({ verdict: { divisor: flag(task.parameters, "normalize") ? divisorOf(task.models) : 1 } }),
   ...noRounds,
   async merge(context, { divisor }) {
-    const { kernels } = context.engine;
+    const { kernels } = context.arena;
     const lambda = number(context.task.parameters, "lambda");
     const sum = context.f32("sum");
     for (const chunk of context.chunks("pieces")) {

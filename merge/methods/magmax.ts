@@ -32,7 +32,7 @@ export const magmax = defineMethod<never, null, null>({
   ...noRounds,
   async merge(context) {
     const { task } = context;
-    const { kernels } = context.engine;
+    const { kernels } = context.arena;
     const lambda = number(task.parameters, "lambda");
     const best = context.f32("best");
     const d = context.f32("delta");

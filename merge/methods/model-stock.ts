@@ -1,3 +1,4 @@
+import { put } from "../engines/index.ts";
 import type { TensorTask } from "../work/index.ts";
 import { BlockSummer, type BlockSums, float64Copy, foldBlockSums, totals } from "./block-sums.ts";
 import { defineMethod, rangesOf } from "./definition.ts";
@@ -127,7 +128,7 @@ function clampCosine(value: number): number {
 }
 
 async function surveyNorms(context: RangeContext): Promise<BlockSums> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const sums = new BlockSummer(context, context.task.models.length);
   const d = context.f32("delta");
   for (const chunk of context.chunks("pieces")) {
@@ -147,7 +148,7 @@ async function surveyDirections(
   norms: readonly number[],
   pairs: readonly Pair[],
 ): Promise<BlockSums> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const sums = new BlockSummer(context, 1 + pairs.length);
   const d = context.f32("delta");
   const sum = context.buffer("directions", context.chunkCapacity * 8);
@@ -175,7 +176,7 @@ async function deltasOf(context: RangeContext, pair: Pair, chunk: Chunk, base: n
   for (const [k, i] of pair.entries()) {
     const model = context.task.models[i];
     if (model === undefined) throw new Error(`there is no model ${i}`);
-    context.engine.kernels.delta(
+    context.arena.kernels.delta(
       buffers[k] ?? 0,
       await context.read(model, chunk),
       floatDtype(model),
@@ -188,7 +189,7 @@ async function deltasOf(context: RangeContext, pair: Pair, chunk: Chunk, base: n
 
 /** out = (1 - t) b + (t / N) x_1 + ... + (t / N) x_N, in f32, in this order. */
 async function mergeWhole(context: RangeContext, ratio: number): Promise<void> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const { task } = context;
   const base = baseOf(task);
   const sum = context.f32("delta");
@@ -204,7 +205,7 @@ async function mergeWhole(context: RangeContext, ratio: number): Promise<void> {
 
 /** Norms, directions and the combination of one block after another: a row never leaves its block. */
 async function mergeRows(context: RangeContext): Promise<void> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const { task, rowLength } = context;
   const base = baseOf(task);
   const d = context.f32("delta");
@@ -221,18 +222,18 @@ async function mergeRows(context: RangeContext): Promise<void> {
     for (const model of task.models) {
       kernels.delta(d, await context.read(model, chunk), floatDtype(model), b, n);
       kernels.dotRows(perRowF64, d, d, rows, rowLength);
-      norms.push(float64Copy(await context.engine.download(perRowF64, rows * 8)).map(Math.sqrt));
+      norms.push(float64Copy(await context.arena.download(perRowF64, rows * 8)).map(Math.sqrt));
     }
 
     kernels.zero(directions, n * 8);
     for (const [i, model] of task.models.entries()) {
       kernels.delta(d, await context.read(model, chunk), floatDtype(model), b, n);
       const inverse = (norms[i] ?? new Float64Array(rows)).map((norm) => (norm === 0 ? 0 : 1 / norm));
-      stageBytes(context, perRowF64, inverse);
+      put(context.arena, perRowF64, inverse);
       kernels.accumulateRowsF64(directions, d, perRowF64, rows, rowLength);
     }
     kernels.squaresRowsF64(perRowF64, directions, rows, rowLength);
-    const squares = float64Copy(await context.engine.download(perRowF64, rows * 8));
+    const squares = float64Copy(await context.arena.download(perRowF64, rows * 8));
 
     const normsOfRow = (row: number) => norms.map((norm) => norm[row] ?? 0);
     const pairsOfRow = Array.from({ length: rows }, (_, row) => clampedPairs(normsOfRow(row)));
@@ -243,14 +244,14 @@ async function mergeRows(context: RangeContext): Promise<void> {
       return stockRatio(task.models.length, meanCosine(normsOfRow(row), squares[row] ?? 0, pairs, pairDots)) ?? 0;
     });
 
-    stageBytes(
-      context,
+    put(
+      context.arena,
       perRowF32,
       Float32Array.from(ratios, (ratio) => 1 - ratio),
     );
     kernels.accumulateRows(out, await context.read(base, chunk), floatDtype(base), perRowF32, true, rows, rowLength);
-    stageBytes(
-      context,
+    put(
+      context.arena,
       perRowF32,
       Float32Array.from(ratios, (ratio) => ratio / task.models.length),
     );
@@ -281,18 +282,12 @@ async function dotsOfPairs(
   const dots = new Map<string, Float64Array>();
   for (const [key, pair] of wanted) {
     const [a, b] = await deltasOf(context, pair, chunk, base);
-    context.engine.kernels.dotRows(perRow, a, b, pairsOfRow.length, context.rowLength);
-    dots.set(key, float64Copy(await context.engine.download(perRow, pairsOfRow.length * 8)));
+    context.arena.kernels.dotRows(perRow, a, b, pairsOfRow.length, context.rowLength);
+    dots.set(key, float64Copy(await context.arena.download(perRow, pairsOfRow.length * 8)));
   }
   return dots;
 }
 
 function rowCapacity(context: RangeContext): number {
   return Math.ceil(context.blockElements / Math.max(1, context.rowLength));
-}
-
-function stageBytes(context: RangeContext, address: number, values: Float64Array | Float32Array): void {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  context.engine.stage(address, bytes.length).set(bytes);
-  context.engine.upload(address, bytes.length);
 }

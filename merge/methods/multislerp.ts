@@ -113,13 +113,13 @@ function coefficientsOf(task: TensorTask, norms: readonly number[], meanNorm: nu
 }
 
 async function surveyNorms(context: RangeContext): Promise<BlockSums> {
-  const { task, engine } = context;
+  const { task, arena } = context;
   const sums = new BlockSummer(context, task.models.length);
   for (const chunk of context.chunks("pieces")) {
     const base = await maybeBase(context, chunk);
     for (const [i, model] of task.models.entries()) {
       const x = await readVector(context, model, chunk, base, "vector");
-      engine.kernels.dot(sums.lanes(i), x, x, chunk.elementCount);
+      arena.kernels.dot(sums.lanes(i), x, x, chunk.elementCount);
     }
     if (chunk.endsBlock) sums.endBlock();
   }
@@ -128,21 +128,21 @@ async function surveyNorms(context: RangeContext): Promise<BlockSums> {
 
 /** |Σ wᵢ uᵢ|², the sum made in float64. */
 async function surveyMean(context: RangeContext, norms: readonly PlainNumber[]): Promise<BlockSums> {
-  const { task, engine } = context;
+  const { task, arena } = context;
   const weights = weightsOf(task);
   const eps = number(task.parameters, "eps");
   const sums = new BlockSummer(context, 1, "mean");
   const mean = context.buffer("mean", context.chunkCapacity * 8);
   for (const chunk of context.chunks("pieces")) {
     const base = await maybeBase(context, chunk);
-    engine.kernels.zero(mean, chunk.elementCount * 8);
+    arena.kernels.zero(mean, chunk.elementCount * 8);
     for (const [i, model] of task.models.entries()) {
       const length = Number(norms[i] ?? 0) + eps;
       if (length === 0) continue;
       const x = await readVector(context, model, chunk, base, "vector");
-      engine.kernels.accumulateF64(mean, x, (weights[i] ?? 0) / length, chunk.elementCount);
+      arena.kernels.accumulateF64(mean, x, (weights[i] ?? 0) / length, chunk.elementCount);
     }
-    engine.kernels.squaresF64(sums.lanes(0), mean, chunk.elementCount);
+    arena.kernels.squaresF64(sums.lanes(0), mean, chunk.elementCount);
     if (chunk.endsBlock) sums.endBlock();
   }
   return sums.finish();

@@ -33,12 +33,12 @@ export const nearSwap = defineMethod<never, null, null>({
   begin: () => ({ verdict: null }),
   ...noRounds,
   async merge(context) {
-    const { task, engine } = context;
+    const { task, arena } = context;
     const t = number(task.parameters, "t");
     for (const chunk of context.chunks("pieces")) {
       const base = await context.readF32(baseOf(task), chunk, "base");
       const x = await context.readF32(onlyModel(task), chunk, "model");
-      engine.kernels.nearSwap(x, base, x, t, chunk.elementCount);
+      arena.kernels.nearSwap(x, base, x, t, chunk.elementCount);
       await context.emit(chunk, x);
     }
   },

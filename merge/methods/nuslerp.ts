@@ -1,3 +1,4 @@
+import { put } from "../engines/index.ts";
 import { acos, sin } from "../math/index.ts";
 import { geometryOfTask, type ModelSource, type TensorTask } from "../work/index.ts";
 import { BlockSummer, type BlockSums, float64Copy, foldBlockSums, totals } from "./block-sums.ts";
@@ -14,7 +15,6 @@ import { defineMethod, rangesOf } from "./definition.ts";
 import { MethodError } from "./errors.ts";
 import { flag, number, scopeParameter, weightDocumentation } from "./parameters.ts";
 import type { RangeContext } from "./range.ts";
-import { stageValues } from "./staging.ts";
 import { fieldsOf, readBlockSums, readColumnSums } from "./summary-forms.ts";
 
 /** What is a vector: the whole tensor, each row (along the last dimension), or each column (along the first). */
@@ -150,7 +150,7 @@ function pairOf(task: TensorTask): readonly [ModelSource, ModelSource] {
 }
 
 async function surveyWhole(context: RangeContext): Promise<BlockSums> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const [first, second] = pairOf(context.task);
   const sums = new BlockSummer(context, 3);
   for (const chunk of context.chunks("pieces")) {
@@ -166,7 +166,7 @@ async function surveyWhole(context: RangeContext): Promise<BlockSums> {
 }
 
 async function surveyColumns(context: RangeContext): Promise<ColumnSums> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const [first, second] = pairOf(context.task);
   const columns = columnsOf(context.task);
   const sums = new ColumnSummer(context, 3 * columns);
@@ -186,11 +186,11 @@ async function mergeColumns(
   context: RangeContext,
   coefficients: readonly [readonly PlainNumber[], readonly PlainNumber[]],
 ): Promise<void> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const columns = columnsOf(context.task);
   const tables = coefficients.map((values, i) => {
     const address = context.buffer(`column-coefficients/${i}`, columns * 4);
-    stageValues(context, address, Float32Array.from(values, Number));
+    put(context.arena, address, Float32Array.from(values, Number));
     return address;
   });
   const out = context.f32("sum");
@@ -208,7 +208,7 @@ async function mergeColumns(
 
 /** Dots and combination of one block after another: a row never leaves its block. */
 async function mergeRows(context: RangeContext): Promise<void> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const { rowLength } = context;
   const t = shareOf(context.task);
   const [first, second] = pairOf(context.task);
@@ -227,15 +227,15 @@ async function mergeRows(context: RangeContext): Promise<void> {
     const sums: Float64Array[] = [];
     for (const [k, [v, w]] of [[a, a] as const, [a, b] as const, [b, b] as const].entries()) {
       kernels.dotRows(dots[k] ?? 0, v, w, rows, rowLength);
-      sums.push(float64Copy(await context.engine.download(dots[k] ?? 0, rows * 8)));
+      sums.push(float64Copy(await context.arena.download(dots[k] ?? 0, rows * 8)));
     }
     const [aa, ab, bb] = sums;
     const coefficients = Array.from({ length: rows }, (_, r) =>
       nuslerpCoefficients(aa?.[r] ?? 0, ab?.[r] ?? 0, bb?.[r] ?? 0, t),
     );
     for (const [k, v] of vectors.entries()) {
-      stageValues(
-        context,
+      put(
+        context.arena,
         tables[k] ?? 0,
         Float32Array.from(coefficients, (pair) => pair[k] ?? 0),
       );

@@ -50,5 +50,5 @@ export function groupQueries(queries: readonly Query[]): Map<number, number[]> {
 }
 
 export async function downloadU32(context: RangeContext, address: Address, count: number): Promise<Uint32Array> {
-  return new Uint32Array((await context.engine.download(address, count * 4)).slice().buffer);
+  return new Uint32Array((await context.arena.download(address, count * 4)).slice().buffer);
 }

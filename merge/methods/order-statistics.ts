@@ -32,7 +32,7 @@ export function rankedDeltas(context: RangeContext): RankedValues {
     return async (index) => {
       const model = modelOf(context.task, index);
       const d = context.f32("delta");
-      context.engine.kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, chunk.elementCount);
+      context.arena.kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, chunk.elementCount);
       return d;
     };
   };

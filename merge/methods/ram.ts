@@ -115,15 +115,15 @@ async function deltas(
   const d = context.f32("delta");
   for (const [i, model] of context.task.models.entries()) {
     const x = await context.read(model, chunk);
-    context.engine.kernels.delta(d, x, floatDtype(model), base, chunk.elementCount);
+    context.arena.kernels.delta(d, x, floatDtype(model), base, chunk.elementCount);
     each(d, i);
   }
 }
 
 /** One pass: an element changed by one model alone belongs to the last model that changed it. */
 async function surveyCounts(context: RangeContext): Promise<Counts> {
-  const { task, engine } = context;
-  const { kernels } = engine;
+  const { task, arena } = context;
+  const { kernels } = arena;
   const models = task.models.length;
   const limit = number(task.parameters, "epsilon");
   const count = context.f32("count");
@@ -142,7 +142,7 @@ async function surveyCounts(context: RangeContext): Promise<Counts> {
     });
     kernels.countUnique(tallies + 4 * models, count, owner, n);
     if (!chunk.endsBlock) continue;
-    const bytes = await engine.download(tallies, models * 8);
+    const bytes = await arena.download(tallies, models * 8);
     for (const [k, tally] of new Uint32Array(bytes.slice().buffer).entries()) sums[k] = (sums[k] ?? 0) + tally;
     kernels.zero(tallies, models * 8);
   }
@@ -152,7 +152,7 @@ async function surveyCounts(context: RangeContext): Promise<Counts> {
 
 async function mergeChanges(context: RangeContext, { factors }: Verdict): Promise<void> {
   const { task } = context;
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const limit = number(task.parameters, "epsilon");
   const sum = context.f32("sum");
   const count = context.f32("count");

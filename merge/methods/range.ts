@@ -1,4 +1,4 @@
-import type { Address, Engine } from "../engines/index.ts";
+import type { Address, Arena } from "../engines/index.ts";
 import type { Seed, TensorSource, TensorTask } from "../work/index.ts";
 
 /** A run of elements inside one block of the tensor, small enough for the caches. */
@@ -14,7 +14,7 @@ export interface Chunk {
  * Buffers live until the range is done; asking again for a name gives the same buffer.
  */
 export interface RangeContext {
-  readonly engine: Engine;
+  readonly arena: Arena;
   readonly task: TensorTask;
   readonly seed: Seed;
   readonly firstElement: number;

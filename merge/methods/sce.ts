@@ -1,4 +1,4 @@
-import { type Address, EVERYTHING } from "../engines/index.ts";
+import { type Address, EVERYTHING, put } from "../engines/index.ts";
 import { geometryOfTask, type TensorTask } from "../work/index.ts";
 import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
 import { type PlainNumber, plainNumber } from "./combination.ts";
@@ -16,7 +16,6 @@ import {
 } from "./order-statistics.ts";
 import { baseOf, floatDtype, number, scopeParameter, sumParameters } from "./parameters.ts";
 import type { Chunk, RangeContext } from "./range.ts";
-import { stageValues } from "./staging.ts";
 import { fieldsOf, readBlockSums } from "./summary-forms.ts";
 
 /** Which elements stay: by their variance among the models, all of them, or none. */
@@ -146,7 +145,7 @@ function spreads(context: RangeContext): RankedValues {
 }
 
 async function spreadOf(context: RangeContext, chunk: Chunk, base: Address): Promise<Address> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const [mean, spread] = [context.f32("mean"), context.f32("spread")];
   for (const address of [mean, spread]) kernels.zero(address, chunk.elementCount * 4);
   for (const [i, model] of context.task.models.entries()) {
@@ -158,8 +157,8 @@ async function spreadOf(context: RangeContext, chunk: Chunk, base: Address): Pro
 
 /** A column per model: the sum of its masked squares. */
 async function surveySizes(context: RangeContext, mask: Mask): Promise<BlockSums> {
-  const { task, engine } = context;
-  const { kernels } = engine;
+  const { task, arena } = context;
+  const { kernels } = arena;
   const masks = new SpreadMask(context, mask, "make");
   const sums = new BlockSummer(context, task.models.length, "sizes");
   for (const chunk of context.chunks("pieces")) {
@@ -177,7 +176,7 @@ async function surveySizes(context: RangeContext, mask: Mask): Promise<BlockSums
 
 async function merge(context: RangeContext, { mask, weights }: Verdict): Promise<void> {
   const { task } = context;
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const masks = new SpreadMask(context, mask, "use");
   const accumulators = [
     context.f32("positive"),
@@ -228,7 +227,7 @@ class SpreadMask {
     this.#room = known ?? (purpose === "make" && typeof mask !== "string" ? this.#makeRoom() : undefined);
     if (typeof mask === "string") return;
     const [atLo = 0, atHi = 0] = mask.tiesBefore[context.part] ?? [];
-    stageValues(context, this.#ties, Uint32Array.of(atLo, atHi));
+    put(context.arena, this.#ties, Uint32Array.of(atLo, atHi));
   }
 
   async of(chunk: Chunk, base: Address): Promise<Address> {
@@ -238,7 +237,7 @@ class SpreadMask {
     if (this.#isMade) return bits;
     const spread = await spreadOf(this.#context, chunk, base);
     const { lo, loFrom, loTo, hi, hiFrom, hiTo } = this.#mask;
-    const { kernels } = this.#context.engine;
+    const { kernels } = this.#context.arena;
     kernels.maskBand(bits, this.#ties, spread, lo, loFrom, loTo, hi, hiFrom, hiTo, chunk.elementCount);
     return bits;
   }

@@ -43,7 +43,7 @@ export const slerp = defineMethod<"dots", BlockSums, Combination>({
   async survey(context) {
     const [first, second] = context.task.models;
     if (first === undefined || second === undefined) throw new Error("slerp surveys two models");
-    const { kernels } = context.engine;
+    const { kernels } = context.arena;
     const sums = new BlockSummer(context, 3);
     for (const chunk of context.chunks("pieces")) {
       const a = await context.readF32(first, chunk, "a");
@@ -67,7 +67,7 @@ export const slerp = defineMethod<"dots", BlockSums, Combination>({
     for (const chunk of context.chunks("pieces")) {
       for (const [i, model] of context.task.models.entries()) {
         const x = await context.read(model, chunk);
-        context.engine.kernels.accumulate(sum, x, floatDtype(model), models[i] ?? 0, i === 0, chunk.elementCount);
+        context.arena.kernels.accumulate(sum, x, floatDtype(model), models[i] ?? 0, i === 0, chunk.elementCount);
       }
       await context.emit(chunk, sum);
     }

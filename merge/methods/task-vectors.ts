@@ -1,4 +1,4 @@
-import { type Address, EVERYTHING, type RandomStream, type SumKind } from "../engines/index.ts";
+import { type Address, EVERYTHING, put, type RandomStream, type SumKind } from "../engines/index.ts";
 import { fnv1a64, randomThreshold, rankedThresholds } from "../math/index.ts";
 import {
   elementsBefore,
@@ -162,7 +162,7 @@ function isMasked(plan: MaskPlan): boolean {
 
 /** Σ|d| (or the like) of each masked model before and after its mask: columns [all, kept] per model. */
 async function surveySizes(context: RangeContext, masks: Masks): Promise<BlockSums> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const mode = rescaleMode(context.task);
   const kind: SumKind = mode === "l2" || mode === "linf" ? mode : "l1";
   const sums = new BlockSummer(context, masks.plans.length * 2, "sizes");
@@ -185,7 +185,7 @@ export async function mergeTaskVectors(
   { masks, scales }: TaskVectorVerdict,
   consensus: Consensus,
 ): Promise<void> {
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const { task } = context;
   const normalize = flag(task.parameters, "normalize");
   const lambda = number(task.parameters, "lambda");
@@ -247,7 +247,7 @@ function chunkSize({ plans }: Masks): "blocks" | "pieces" {
 
 async function deltaOf(context: RangeContext, model: ModelSource, chunk: Chunk, base: Address): Promise<Address> {
   const d = context.f32("delta");
-  context.engine.kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, chunk.elementCount);
+  context.arena.kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, chunk.elementCount);
   return d;
 }
 
@@ -268,7 +268,7 @@ interface Masker {
 function maskersOf(context: RangeContext, masks: Masks, purpose: "make" | "use"): (Masker | undefined)[] {
   const { task } = context;
   const scratch = masks.plans.some((plan) => plan.kind === "ranked")
-    ? context.buffer("rank-scratch", context.engine.rankScratchBytes(context.rowLength))
+    ? context.buffer("rank-scratch", context.arena.rankScratchBytes(context.rowLength))
     : 0;
   const bits = context.buffer("mask", Math.ceil(context.chunkCapacity / 8) + 8);
   const ties = context.buffer("ties", 8 * Math.max(1, task.models.length));
@@ -317,10 +317,10 @@ const unscaled: Masker["scaleRanks"] = async () => undefined;
 
 function bandMasker(context: RangeContext, band: Band, bits: Address, ties: Address): Masker["mask"] {
   const [atLo = 0, atHi = 0] = band.tiesBefore[context.part] ?? [];
-  stage(context, ties, Uint32Array.of(atLo, atHi));
+  put(context.arena, ties, Uint32Array.of(atLo, atHi));
   return async (d, chunk) => {
     const { lo, loFrom, loTo, hi, hiFrom, hiTo } = band;
-    context.engine.kernels.maskBand(bits, ties, d, lo, loFrom, loTo, hi, hiFrom, hiTo, chunk.elementCount);
+    context.arena.kernels.maskBand(bits, ties, d, lo, loFrom, loTo, hi, hiFrom, hiTo, chunk.elementCount);
     return bits;
   };
 }
@@ -331,7 +331,7 @@ function randomMasker(context: RangeContext, plan: MaskPlan & { kind: "random" }
   const threshold = randomThreshold(plan.density);
   const before = elementsBefore(context.task);
   return (into, _d, { firstElement, elementCount }) =>
-    context.engine.kernels.maskRandom(into, stream, before + firstElement, threshold, elementCount);
+    context.arena.kernels.maskRandom(into, stream, before + firstElement, threshold, elementCount);
 }
 
 function rankedMasker(
@@ -343,12 +343,12 @@ function rankedMasker(
   const { rowLength } = context;
   const name = `thresholds/${plan.density}/${plan.epsilon}`;
   const thresholds = context.buffer(name, Math.max(1, rowLength) * 4);
-  stage(context, thresholds, rankedThresholds(plan.density, plan.epsilon, rowLength));
+  put(context.arena, thresholds, rankedThresholds(plan.density, plan.epsilon, rowLength));
   const before = elementsBefore(context.task);
   return (into, d, chunk) => {
     const rows = chunk.elementCount / rowLength;
     const first = before + chunk.firstElement;
-    context.engine.kernels.maskRanked(into, d, thresholds, scratch, stream, first, rows, rowLength);
+    context.arena.kernels.maskRanked(into, d, thresholds, scratch, stream, first, rows, rowLength);
   };
 }
 
@@ -391,7 +391,7 @@ async function deltaOfRow(context: RangeContext, model: ModelSource): Promise<Ad
     const chunk = { firstElement, elementCount, startsBlock: false, endsBlock: false };
     const base = await context.readF32(baseOf(context.task), chunk, "row-base");
     const x = await context.read(model, chunk);
-    context.engine.kernels.delta(row + 4 * firstElement, x, floatDtype(model), base, elementCount);
+    context.arena.kernels.delta(row + 4 * firstElement, x, floatDtype(model), base, elementCount);
   }
   return row;
 }
@@ -405,11 +405,11 @@ function rankScaler(
   i: number,
 ): Masker["scaleRanks"] {
   const { rowLength, blockElements } = context;
-  const { kernels } = context.engine;
+  const { kernels } = context.arena;
   const weight = number(model.parameters, "weight");
   const table = context.buffer(`rank-scale/${i}`, Math.max(1, rowLength) * 4);
-  stage(
-    context,
+  put(
+    context.arena,
     table,
     Float32Array.from({ length: rowLength }, (_, rank) => weight * (1 / keepProbability(plan, rank, rowLength))),
   );
@@ -430,10 +430,4 @@ function keepProbability(
   rowLength: number,
 ): number {
   return rowLength === 1 ? density : density - epsilon + (2 * epsilon * rank) / (rowLength - 1);
-}
-
-function stage(context: RangeContext, address: Address, values: Uint32Array | Float32Array): void {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  context.engine.stage(address, bytes.length).set(bytes);
-  context.engine.upload(address, bytes.length);
 }

@@ -11,7 +11,7 @@ export async function readAdapter(
   count: number,
   into: Address,
 ): Promise<void> {
-  const { engine } = reader;
+  const { arena } = reader;
   const { columns, rank, scale } = source;
   await reader.elementsF32(source.base, first, count, into);
   if (count === 0) return;
@@ -19,11 +19,11 @@ export async function readAdapter(
   const rows = Math.ceil((first + count) / columns) - firstRow;
   const rightValues = await rightFactor(reader, source);
   const leftValues = await leftFactor(reader, source, firstRow, rows);
-  const mark = engine.mark();
-  const right = widenedToF64(engine, rightValues);
-  const left = widenedToF64(engine, leftValues);
-  engine.kernels.addLowRank(into, left, right, scale, rank, columns, first - firstRow * columns, count);
-  engine.release(mark);
+  const scope = arena.scope();
+  const right = widenedToF64(arena, rightValues);
+  const left = widenedToF64(arena, leftValues);
+  arena.kernels.addLowRank(into, left, right, scale, rank, columns, first - firstRow * columns, count);
+  scope.end();
 }
 
 /** [rank, columns]: every chunk needs all of it. */

@@ -1,5 +1,5 @@
 import { type Dtype, type FloatDtype, isFloatDtype } from "../../checkpoint/index.ts";
-import type { Address, Engine } from "../../merge/engines/index.ts";
+import type { Address, Arena } from "../../merge/engines/index.ts";
 import { MergeError } from "../../merge/work/index.ts";
 
 const NONE = 0xffffffff;
@@ -19,7 +19,7 @@ const LARGEST: Readonly<Record<FloatDtype, string>> = {
  * @throws MergeError merge/nonfinite
  */
 export async function checkFinite(
-  engine: Engine,
+  arena: Arena,
   { dtype, tensor }: { readonly dtype: Dtype; readonly tensor: string },
   label: string,
   first: number,
@@ -27,24 +27,24 @@ export async function checkFinite(
   raw: Address,
 ): Promise<void> {
   if (!isFloatDtype(dtype)) return;
-  const mark = engine.mark();
-  const { kernels } = engine;
+  const scope = arena.scope();
+  const { kernels } = arena;
   let widened: Address | undefined;
   if (dtype === "F64") {
     // What counts is the value that is computed with: a float64 beyond the range of float32 is infinite there.
-    widened = engine.allocate(count * 4);
+    widened = arena.allocate(count * 4);
     kernels.widen(widened, raw, dtype, count);
   }
-  const index = await firstNonFinite(engine, widened ?? raw, widened === undefined ? dtype : "F32", count);
+  const index = await firstNonFinite(arena, widened ?? raw, widened === undefined ? dtype : "F32", count);
   if (index === undefined) {
-    engine.release(mark);
+    scope.end();
     return;
   }
   if (widened === undefined) {
-    widened = engine.allocate(count * 4);
+    widened = arena.allocate(count * 4);
     kernels.widen(widened, raw, dtype, count);
   }
-  const what = nameOf(await f32At(engine, widened + index * 4));
+  const what = nameOf(await f32At(arena, widened + index * 4));
   throw new MergeError("merge/nonfinite", `${label}: ${tensor} holds ${what} at element ${first + index}`, {
     hint: "Check that model, or let such values through with --allow-nonfinite. Finished slices are kept.",
   });
@@ -56,16 +56,16 @@ export async function checkFinite(
  * @throws MergeError merge/nonfinite
  */
 export async function checkInRange(
-  engine: Engine,
+  arena: Arena,
   { dtype, name }: { readonly dtype: FloatDtype; readonly name: string },
   first: number,
   count: number,
   values: Address,
   rounded: Address,
 ): Promise<void> {
-  const index = await firstNonFinite(engine, rounded, dtype, count);
+  const index = await firstNonFinite(arena, rounded, dtype, count);
   if (index === undefined) return;
-  const value = values === rounded ? Number.NaN : await f32At(engine, values + index * 4);
+  const value = values === rounded ? Number.NaN : await f32At(arena, values + index * 4);
   const element = `element ${first + index}`;
   const message = Number.isFinite(value)
     ? `the output's ${name} would hold ${value} at ${element}, which is beyond what ${dtype} can hold (${LARGEST[dtype]})`
@@ -80,13 +80,13 @@ export async function checkInRange(
  * @throws MergeError merge/nonfinite
  */
 export async function checkMade(
-  engine: Engine,
+  arena: Arena,
   what: string,
   first: number,
   count: number,
   values: Address,
 ): Promise<void> {
-  const index = await firstNonFinite(engine, values, "F32", count);
+  const index = await firstNonFinite(arena, values, "F32", count);
   if (index === undefined) return;
   const message = `${what} is beyond float32 (${LARGEST.F32}) at element ${first + index}, though the models are finite`;
   throw new MergeError("merge/nonfinite", message, {
@@ -96,22 +96,22 @@ export async function checkMade(
 
 /** Which of the values is the first that is infinite or NaN; undefined: none. */
 async function firstNonFinite(
-  engine: Engine,
+  arena: Arena,
   values: Address,
   dtype: FloatDtype,
   count: number,
 ): Promise<number | undefined> {
-  const mark = engine.mark();
-  const result = engine.allocate(4);
-  engine.kernels.firstNonFinite(result, values, dtype, count);
-  const bytes = await engine.download(result, 4);
+  const scope = arena.scope();
+  const result = arena.allocate(4);
+  arena.kernels.firstNonFinite(result, values, dtype, count);
+  const bytes = await arena.download(result, 4);
   const index = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
-  engine.release(mark);
+  scope.end();
   return index === NONE ? undefined : index;
 }
 
-async function f32At(engine: Engine, address: Address): Promise<number> {
-  const bytes = await engine.download(address, 4);
+async function f32At(arena: Arena, address: Address): Promise<number> {
+  const bytes = await arena.download(address, 4);
   return new DataView(bytes.buffer, bytes.byteOffset, 4).getFloat32(0, true);
 }
 

@@ -1,6 +1,6 @@
-import type { Address } from "../../merge/engines/index.ts";
+import { type Address, put } from "../../merge/engines/index.ts";
 import type { ColumnsSource } from "../../merge/work/index.ts";
-import { hostF32, putF32 } from "./host-values.ts";
+import { hostF32 } from "./host-values.ts";
 import type { SourceReader } from "./source-reader.ts";
 
 /** Matrices side by side, each times its factor. Rows of a factor are short: each part's rows are read together, and laid out here. */
@@ -27,5 +27,5 @@ export async function readColumns(
     before += columns;
   }
   const offset = first - firstRow * width;
-  putF32(reader.engine, into, whole.subarray(offset, offset + count));
+  put(reader.arena, into, whole.subarray(offset, offset + count));
 }

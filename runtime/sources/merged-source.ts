@@ -1,8 +1,8 @@
 import { dtypeBytes } from "../../checkpoint/index.ts";
-import type { Address } from "../../merge/engines/index.ts";
+import { type Address, put } from "../../merge/engines/index.ts";
 import { geometryOfTask, type MergedSource } from "../../merge/work/index.ts";
 import { checkFinite } from "./check-finite.ts";
-import type { SourceReader } from "./source-reader.ts";
+import type { Keep, SourceReader } from "./source-reader.ts";
 
 interface LastBlock {
   block: number;
@@ -16,22 +16,22 @@ export async function readMerged(
   first: number,
   count: number,
   into: Address,
+  keep: Keep,
 ): Promise<void> {
   const elementBytes = dtypeBytes[source.dtype];
   const { blockElements } = geometryOfTask(source.task);
+  const whole = new Uint8Array(count * elementBytes);
   for (let done = 0; done < count; ) {
     const block = Math.floor((first + done) / blockElements);
     const offset = first + done - block * blockElements;
     const taken = Math.min(count - done, blockElements - offset);
     const bytes = await blockOf(reader, source, block);
-    const place = into + done * elementBytes;
-    reader.engine
-      .stage(place, taken * elementBytes)
-      .set(bytes.subarray(offset * elementBytes, (offset + taken) * elementBytes));
-    reader.engine.upload(place, taken * elementBytes);
+    whole.set(bytes.subarray(offset * elementBytes, (offset + taken) * elementBytes), done * elementBytes);
     done += taken;
   }
-  if (reader.check) await checkFinite(reader.engine, source, source.task.name, first, count, into);
+  keep(whole);
+  put(reader.arena, into, whole);
+  if (reader.check) await checkFinite(reader.arena, source, source.task.name, first, count, into);
 }
 
 async function blockOf(reader: SourceReader, source: MergedSource, block: number): Promise<Uint8Array> {

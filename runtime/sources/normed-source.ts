@@ -1,6 +1,6 @@
-import type { Address } from "../../merge/engines/index.ts";
+import { type Address, put } from "../../merge/engines/index.ts";
 import type { NormedSource } from "../../merge/work/index.ts";
-import { hostF32, putF32 } from "./host-values.ts";
+import { hostF32 } from "./host-values.ts";
 import type { SourceReader } from "./source-reader.ts";
 
 /** into (f32) = the values, each row times its magnitude divided by its length. */
@@ -26,7 +26,7 @@ export async function readNormed(
     for (let k = 0; k < columns; k++) own[k] = (own[k] ?? 0) * factor;
   }
   const begin = first - firstRow * columns;
-  putF32(reader.engine, into, values.subarray(begin, begin + count));
+  put(reader.arena, into, values.subarray(begin, begin + count));
 }
 
 async function magnitudesOf(reader: SourceReader, source: NormedSource): Promise<Float32Array> {

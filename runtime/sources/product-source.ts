@@ -1,7 +1,7 @@
-import type { Address } from "../../merge/engines/index.ts";
+import { type Address, put } from "../../merge/engines/index.ts";
 import { lowRankProduct, type Matrix, zeros } from "../../merge/math/index.ts";
 import { canonicalJson, type ProductSource } from "../../merge/work/index.ts";
-import { hostF32, putF32 } from "./host-values.ts";
+import { hostF32 } from "./host-values.ts";
 import type { SourceReader } from "./source-reader.ts";
 
 /** The last product that was made: its two factors are asked for one after the other, chunk by chunk. */
@@ -32,7 +32,7 @@ export async function readProduct(
   into: Address,
 ): Promise<void> {
   const factor = await reader.options.products.factor(source, () => productOf(reader, source));
-  putF32(reader.engine, into, factor.subarray(first, first + count));
+  put(reader.arena, into, factor.subarray(first, first + count));
 }
 
 /** All B side by side, times their factors, and all A one below the other: the sum is the product of the two. */

@@ -1,6 +1,6 @@
-import type { Address } from "../../merge/engines/index.ts";
+import { type Address, put } from "../../merge/engines/index.ts";
 import { type RowRun, type RowsSource, rowsOfRun } from "../../merge/work/index.ts";
-import { hostF32, putF32 } from "./host-values.ts";
+import { hostF32 } from "./host-values.ts";
 import type { SourceReader } from "./source-reader.ts";
 
 /** Elements read at once where the mean of all rows is made. */
@@ -42,16 +42,16 @@ async function readRun(
   count: number,
   into: Address,
 ): Promise<void> {
-  const { engine } = reader;
+  const { arena } = reader;
   const { width } = source;
-  if ("zero" in run) return engine.kernels.zero(into, count * 4);
+  if ("zero" in run) return arena.kernels.zero(into, count * 4);
   if ("padding" in run) {
     const mean = await meanOfAll(reader, source);
-    return putF32(engine, into, mean.subarray(column, column + count));
+    return put(arena, into, mean.subarray(column, column + count));
   }
   if ("mean" in run) {
     const rows = run.mean.map(([part, row]) => ({ part, element: row * width + column }));
-    return putF32(engine, into, await meanOf(reader, source, rows, count));
+    return put(arena, into, await meanOf(reader, source, rows, count));
   }
   const row = "rows" in run ? run.rows[rowInRun] : run.first + rowInRun;
   if (row === undefined) throw new Error(`${source.tensor} lacks a row of its map`);
@@ -65,13 +65,13 @@ async function meanOf(
   count: number,
 ): Promise<Float32Array> {
   const sums = new Float64Array(count);
-  const { engine } = reader;
+  const { arena } = reader;
   for (const { part, element } of rows) {
-    const mark = engine.mark();
-    const place = engine.allocate(count * 4);
+    const scope = arena.scope();
+    const place = arena.allocate(count * 4);
     await reader.elementsF32(partOf(source, part), element, count, place);
-    addTo(sums, await engine.download(place, count * 4));
-    engine.release(mark);
+    addTo(sums, await arena.download(place, count * 4));
+    scope.end();
   }
   return Float32Array.from(sums, (sum) => sum / rows.length);
 }

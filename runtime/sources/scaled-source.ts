@@ -12,14 +12,14 @@ export async function readScaled(
   count: number,
   into: Address,
 ): Promise<void> {
-  const { engine } = reader;
+  const { arena } = reader;
   const { codes, blockRows, blockColumns, storedRowLength: columns } = source;
   if (!isFloatDtype(codes.dtype)) throw new Error(`${codes.tensor} of dtype ${codes.dtype} holds no codes`);
   if (count === 0) return;
   const scales = await scalesOf(reader, source);
   const scaleColumns = Math.ceil(columns / blockColumns);
-  const mark = engine.mark();
-  const raw = engine.allocate(count);
+  const scope = arena.scope();
+  const raw = arena.allocate(count);
   await reader.elements(codes, first, count, raw);
   for (let done = 0; done < count; ) {
     const row = Math.floor((first + done) / columns);
@@ -27,10 +27,10 @@ export async function readScaled(
     const blockColumn = Math.floor(column / blockColumns);
     const run = Math.min(count - done, Math.min(columns, (blockColumn + 1) * blockColumns) - column);
     const scale = scales[Math.floor(row / blockRows) * scaleColumns + blockColumn] ?? Number.NaN;
-    engine.kernels.accumulate(into + done * 4, raw + done, codes.dtype, scale, true, run);
+    arena.kernels.accumulate(into + done * 4, raw + done, codes.dtype, scale, true, run);
     done += run;
   }
-  engine.release(mark);
+  scope.end();
 }
 
 async function scalesOf(reader: SourceReader, source: ScaledSource): Promise<Float32Array> {
@@ -49,12 +49,12 @@ async function scalesOf(reader: SourceReader, source: ScaledSource): Promise<Flo
 
 /** Of scales that are stored as exponents alone (E8M0). */
 async function powersOfTwo(reader: SourceReader, { scales }: ScaledSource, count: number): Promise<Float32Array> {
-  const { engine } = reader;
-  const mark = engine.mark();
-  const place = engine.allocate(count);
+  const { arena } = reader;
+  const scope = arena.scope();
+  const place = arena.allocate(count);
   await reader.elements(scales, 0, count, place);
-  const exponents = await engine.download(place, count);
+  const exponents = await arena.download(place, count);
   const powers = Float32Array.from(exponents.subarray(0, count), (e) => (e === 255 ? Number.NaN : 2 ** (e - 127)));
-  engine.release(mark);
+  scope.end();
   return powers;
 }

@@ -52,12 +52,12 @@ export class SharedReads {
     return this.#held?.find(key, first, count);
   }
 
-  keep(source: Read, first: number, count: number, bytes: () => Uint8Array): void {
+  keep(source: Read, first: number, count: number, bytes: Uint8Array): void {
     if (this.#shared.size === 0 && this.#held === undefined) return;
     const key = this.#keyOf(source);
     const isShared = this.#shared.has(key);
     const mayHold = isShared || this.#base.has(key);
-    const copy = isShared || (mayHold && this.#held !== undefined) ? bytes().slice() : undefined;
+    const copy = isShared || (mayHold && this.#held !== undefined) ? bytes.slice() : undefined;
     if (copy === undefined) return;
     if (mayHold) this.#held?.keep(key, first, count, copy);
     if (!isShared) return;

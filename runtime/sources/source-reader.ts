@@ -1,5 +1,5 @@
 import { dtypeBytes, isFloatDtype } from "../../checkpoint/index.ts";
-import type { Address, Engine } from "../../merge/engines/index.ts";
+import { type Address, type Arena, put } from "../../merge/engines/index.ts";
 import { type MergedSource, type StoredSource, storedIn, type TensorSource } from "../../merge/work/index.ts";
 import type { InputFiles } from "../input-files.ts";
 import { readAdapter } from "./adapter-source.ts";
@@ -11,6 +11,9 @@ import { type LastProduct, readProduct } from "./product-source.ts";
 import { readRows } from "./rows-source.ts";
 import { readScaled } from "./scaled-source.ts";
 import { SharedReads } from "./shared-reads.ts";
+
+/** Told of bytes that were read, as the host has them; they are copied where they are wanted again. */
+export type Keep = (bytes: Uint8Array) => void;
 
 /** Gives a whole block (by number) of what an inner task merges, as bytes of its dtype; valid until the next call. */
 export type MergedBlocks = (source: MergedSource, block: number, check: boolean) => Promise<Uint8Array>;
@@ -32,7 +35,7 @@ export interface ReaderOptions {
  * asked for before, nor on how a range is cut.
  */
 export class SourceReader {
-  readonly engine: Engine;
+  readonly arena: Arena;
   readonly files: InputFiles;
   readonly options: ReaderOptions;
   /** Whether stored values are looked at when they are read. */
@@ -42,8 +45,8 @@ export class SourceReader {
   keptBytes = 0;
   readonly #shared: SharedReads;
 
-  constructor(engine: Engine, files: InputFiles, sources: readonly TensorSource[], options: ReaderOptions) {
-    this.engine = engine;
+  constructor(arena: Arena, files: InputFiles, sources: readonly TensorSource[], options: ReaderOptions) {
+    this.arena = arena;
     this.files = files;
     this.options = options;
     const { base } = options;
@@ -80,7 +83,7 @@ export class SourceReader {
   async elements(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
     switch (source.kind) {
       case undefined:
-        return this.#once(source, first, count, into, () => this.#stored(source, first, count, into));
+        return this.#once(source, first, count, into, (keep) => this.#stored(source, first, count, into, keep));
       case "adapter":
         await readAdapter(this, source, first, count, into);
         return this.#checkMade(source, first, count, into);
@@ -97,7 +100,7 @@ export class SourceReader {
       case "product":
         return readProduct(this, source, first, count, into);
       case "merged":
-        return this.#once(source, first, count, into, () => readMerged(this, source, first, count, into));
+        return this.#once(source, first, count, into, (keep) => readMerged(this, source, first, count, into, keep));
     }
   }
 
@@ -105,11 +108,11 @@ export class SourceReader {
   async elementsF32(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
     if (source.dtype === "F32") return this.elements(source, first, count, into);
     if (!isFloatDtype(source.dtype)) throw new Error(`${source.tensor} of dtype ${source.dtype} cannot be widened`);
-    const mark = this.engine.mark();
-    const raw = this.engine.allocate(count * dtypeBytes[source.dtype]);
+    const scope = this.arena.scope();
+    const raw = this.arena.allocate(count * dtypeBytes[source.dtype]);
     await this.elements(source, first, count, raw);
-    this.engine.kernels.widen(into, raw, source.dtype, count);
-    this.engine.release(mark);
+    this.arena.kernels.widen(into, raw, source.dtype, count);
+    scope.end();
   }
 
   /** Finite factors, or codes and scales, may have a product beyond float32. */
@@ -117,35 +120,29 @@ export class SourceReader {
     if (!this.check) return;
     const [stored] = storedIn(source);
     const label = stored === undefined ? "the output" : this.files.label(stored.input);
-    await checkFinite(this.engine, source, label, first, count, into);
+    await checkFinite(this.arena, source, label, first, count, into);
   }
 
-  /** What is kept of it; else what `read` puts there, which is kept where it is wanted again. */
+  /** What is kept of it; else what `read` puts there, whose bytes are kept where they are wanted again. */
   async #once(
     source: StoredSource | MergedSource,
     first: number,
     count: number,
     into: Address,
-    read: () => Promise<void>,
+    read: (keep: Keep) => Promise<void>,
   ): Promise<void> {
-    const sizeBytes = count * dtypeBytes[source.dtype];
     const known = this.#shared.find(source, first, count);
-    if (known === undefined) {
-      await read();
-      this.#shared.keep(source, first, count, () => this.engine.stage(into, sizeBytes));
-      return;
-    }
-    this.engine.stage(into, sizeBytes).set(known);
-    this.engine.upload(into, sizeBytes);
+    if (known !== undefined) put(this.arena, into, known);
+    else await read((bytes) => this.#shared.keep(source, first, count, bytes));
   }
 
-  async #stored(source: StoredSource, first: number, count: number, into: Address): Promise<void> {
+  async #stored(source: StoredSource, first: number, count: number, into: Address, keep: Keep): Promise<void> {
     const elementBytes = dtypeBytes[source.dtype];
-    const sizeBytes = count * elementBytes;
-    const view = this.engine.stage(into, sizeBytes);
-    await this.files.read(source.input, source.file, source.offsetBytes + first * elementBytes, view);
-    this.engine.upload(into, sizeBytes);
-    if (this.check) await checkFinite(this.engine, source, this.files.label(source.input), first, count, into);
+    const staging = this.arena.staging(into, count * elementBytes);
+    await this.files.read(source.input, source.file, source.offsetBytes + first * elementBytes, staging.bytes);
+    keep(staging.bytes);
+    staging.send();
+    if (this.check) await checkFinite(this.arena, source, this.files.label(source.input), first, count, into);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Kernels } from "../engine.ts";
+import type { Kernels } from "../kernels.ts";
 import type { Memory } from "./memory.ts";
 
 const { fround } = Math;

@@ -1,4 +1,4 @@
-import type { Kernels } from "../engine.ts";
+import type { Kernels } from "../kernels.ts";
 import { widened } from "./conversion.ts";
 import { readMask } from "./mask-bits.ts";
 import type { Memory } from "./memory.ts";

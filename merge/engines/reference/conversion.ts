@@ -9,7 +9,7 @@ import {
   f32FromE5m2,
   f32FromF16,
 } from "../../math/index.ts";
-import type { Address, Kernels } from "../engine.ts";
+import type { Address, Kernels } from "../kernels.ts";
 import type { Memory } from "./memory.ts";
 
 const NONE = 0xffffffff;

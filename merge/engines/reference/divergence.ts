@@ -1,5 +1,5 @@
 import { exp, log } from "../../math/index.ts";
-import type { Kernels } from "../engine.ts";
+import type { Kernels } from "../kernels.ts";
 import type { Memory } from "./memory.ts";
 import { laneSum } from "./sums.ts";
 

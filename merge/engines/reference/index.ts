@@ -1,8 +1,8 @@
 import type { EngineDeclaration } from "../declaration.ts";
-import { createReferenceEngine } from "./reference-engine.ts";
+import { ReferenceDevice } from "./reference-device.ts";
 
 export const reference: EngineDeclaration = {
   name: "reference",
   checkAvailable: async () => {},
-  create: createReferenceEngine,
+  open: async () => new ReferenceDevice(),
 };

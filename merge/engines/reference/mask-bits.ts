@@ -1,4 +1,4 @@
-import { type Address, EVERYTHING } from "../engine.ts";
+import { type Address, EVERYTHING } from "../kernels.ts";
 import type { Memory } from "./memory.ts";
 
 /** One boolean per element: what the mask keeps. */

@@ -1,5 +1,5 @@
 import { randomWord } from "../../math/index.ts";
-import type { Kernels, RandomStream } from "../engine.ts";
+import type { Kernels, RandomStream } from "../kernels.ts";
 import { writeMask } from "./mask-bits.ts";
 import type { Memory } from "./memory.ts";
 import { magnitudeBits } from "./order.ts";

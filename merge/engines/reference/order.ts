@@ -1,4 +1,4 @@
-import type { Address, Kernels } from "../engine.ts";
+import type { Address, Kernels } from "../kernels.ts";
 import type { Memory } from "./memory.ts";
 
 const SIGN_CLEARED = 0x7fffffff;

@@ -1,4 +1,4 @@
-import { type Kernels, LANES_BYTES } from "../engine.ts";
+import { type Kernels, LANES_BYTES } from "../kernels.ts";
 import { widened } from "./conversion.ts";
 import { readMask } from "./mask-bits.ts";
 import type { Memory } from "./memory.ts";

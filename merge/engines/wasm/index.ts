@@ -1,13 +1,13 @@
 import type { EngineDeclaration } from "../declaration.ts";
 import { loadKernelModule } from "./kernel-module.ts";
-import { createWasmEngine } from "./wasm-engine.ts";
+import { WasmDevice } from "./wasm-device.ts";
 
-export { createWasmEngine } from "./wasm-engine.ts";
+export { WasmDevice } from "./wasm-device.ts";
 
 export const wasm: EngineDeclaration = {
   name: "wasm",
   checkAvailable: async () => {
     loadKernelModule();
   },
-  create: createWasmEngine,
+  open: async () => new WasmDevice(),
 };

@@ -1,5 +1,5 @@
 import type { FloatDtype } from "../../../checkpoint/index.ts";
-import type { Kernels, RandomStream, SumKind } from "../engine.ts";
+import type { Kernels, RandomStream, SumKind } from "../kernels.ts";
 
 /** Numbers instead of words: `Format` in merge/kernels/formats.ts, `Kind` in merge/kernels/magnitudes.ts. */
 const formats: Readonly<Record<FloatDtype, number>> = { F64: 0, F32: 1, F16: 2, BF16: 3, F8_E4M3: 4, F8_E5M2: 5 };

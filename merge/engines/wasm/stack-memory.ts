@@ -1,5 +1,5 @@
-import type { Address } from "../engine.ts";
 import { EngineError } from "../errors.ts";
+import type { Address } from "../kernels.ts";
 
 const ALIGNMENT_BYTES = 64;
 const PAGE_BYTES = 65_536;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import { createEngine, type Engine, EVERYTHING, type SumKind } from "../../../merge/engines/index.ts";
+import { type Arena, EVERYTHING, openDevice, type SumKind } from "../../../merge/engines/index.ts";
 import { randomWord, rankedThresholds } from "../../../merge/math/index.ts";
 import {
   anyValues,
@@ -24,14 +24,14 @@ import {
 } from "./awkward-values.ts";
 import { bitsAfter, type KernelCall } from "./kernel-call.ts";
 
-// Every kernel of the fast engine must leave in memory exactly what the reference engine leaves there.
+// Every kernel of the fast arena must leave in memory exactly what the reference arena leaves there.
 
-let reference: Engine;
-let wasm: Engine;
+let reference: Arena;
+let wasm: Arena;
 
 beforeAll(async () => {
-  reference = await createEngine("reference", { maximumBytes: 64 << 20 });
-  wasm = await createEngine("wasm", { maximumBytes: 64 << 20 });
+  reference = (await openDevice("reference")).open(64 << 20);
+  wasm = (await openDevice("wasm")).open(64 << 20);
 });
 
 const RUNS = { numRuns: 120 };
@@ -779,7 +779,7 @@ describe("masks", () => {
             d: f32Of(d, n),
             thresholds: tableOf(table, rowLength),
           },
-          scratchBytes: (engine) => engine.rankScratchBytes(rowLength),
+          scratchBytes: (arena) => arena.rankScratchBytes(rowLength),
           call: (kernels, at, scratch) =>
             kernels.maskRanked(at.mask!, at.d!, at.thresholds!, scratch, stream, firstElement, rows, rowLength),
         };
@@ -797,7 +797,7 @@ describe("masks", () => {
           d: f32Of(d, rows * rowLength),
           table: f32Of(table, rowLength),
         },
-        scratchBytes: (engine) => engine.rankScratchBytes(rowLength),
+        scratchBytes: (arena) => arena.rankScratchBytes(rowLength),
         call: (kernels, at, scratch) =>
           kernels.scaleByRank(inPlace ? at.d! : at.scaled!, at.d!, at.table!, scratch, rows, rowLength),
       }),

@@ -1,6 +1,6 @@
-import type { Address, Engine, Kernels } from "../../../merge/engines/index.ts";
+import type { Address, Arena, Kernels } from "../../../merge/engines/index.ts";
 
-/** In f32 and f64 buffers every NaN counts as the same one (engine.ts leaves payloads open), but see `strictNaN`. */
+/** In f32 and f64 buffers every NaN counts as the same one (arena.ts leaves payloads open), but see `strictNaN`. */
 export type TypedBuffer = Uint8Array | Uint16Array | Uint32Array | Float32Array | Float64Array;
 
 /** One call of one kernel: what lies in memory before, and the call itself. */
@@ -10,8 +10,8 @@ export interface KernelCall<Name extends string = string> {
   readonly shift: number;
   /** For kernels whose NaNs are fixed to the bit. */
   readonly strictNaN?: boolean;
-  /** Bytes of scratch that the engine asks for; what is left in it does not matter. */
-  readonly scratchBytes?: (engine: Engine) => number;
+  /** Bytes of scratch that the arena asks for; what is left in it does not matter. */
+  readonly scratchBytes?: (arena: Arena) => number;
   readonly call: (kernels: Kernels, at: Readonly<Record<Name, Address>>, scratch: Address) => void;
 }
 
@@ -24,34 +24,35 @@ const GUARD_BYTE = 0xa7;
  * kernels do not write them. @throws Error where a kernel wrote outside of its buffers
  */
 export async function bitsAfter<Name extends string>(
-  engine: Engine,
+  arena: Arena,
   { buffers, shift, strictNaN, scratchBytes, call }: KernelCall<Name>,
 ): Promise<Record<Name, number[]>> {
-  const mark = engine.mark();
-  const scratch = new Uint8Array(scratchBytes?.(engine) ?? 0);
+  const scope = arena.scope();
+  const scratch = new Uint8Array(scratchBytes?.(arena) ?? 0);
   const entries = Object.entries<TypedBuffer>({ ...buffers, scratch }).map(([name, content]) => {
     const before = GUARD + (name === "scratch" ? 0 : shift) * content.BYTES_PER_ELEMENT;
     const sizeBytes = before + content.byteLength + GUARD;
-    return { name, content, before, sizeBytes, start: engine.allocate(sizeBytes) };
+    return { name, content, before, sizeBytes, start: arena.allocate(sizeBytes) };
   });
   // Only now: a view is good until the next allocation.
   for (const { content, before, sizeBytes, start } of entries) {
-    const staged = engine.stage(start, sizeBytes).fill(GUARD_BYTE);
-    staged.set(new Uint8Array(content.buffer, content.byteOffset, content.byteLength), before);
-    engine.upload(start, sizeBytes);
+    const staging = arena.staging(start, sizeBytes);
+    staging.bytes.fill(GUARD_BYTE);
+    staging.bytes.set(new Uint8Array(content.buffer, content.byteOffset, content.byteLength), before);
+    staging.send();
   }
   const at = Object.fromEntries(entries.map(({ name, start, before }) => [name, start + before]));
-  call(engine.kernels, at as Record<Name, Address>, at.scratch!);
+  call(arena.kernels, at as Record<Name, Address>, at.scratch!);
   const after: Record<string, number[]> = {};
   for (const { name, content, before, sizeBytes, start } of entries) {
-    const bytes = (await engine.download(start, sizeBytes)).slice();
+    const bytes = (await arena.download(start, sizeBytes)).slice();
     const end = before + content.byteLength;
     const isTouched = (byte: number): boolean => byte !== GUARD_BYTE;
-    if (bytes.subarray(0, before).some(isTouched)) throw new Error(`${engine.name} wrote before ${name}`);
-    if (bytes.subarray(end).some(isTouched)) throw new Error(`${engine.name} wrote past ${name}`);
+    if (bytes.subarray(0, before).some(isTouched)) throw new Error(`${arena.device.name} wrote before ${name}`);
+    if (bytes.subarray(end).some(isTouched)) throw new Error(`${arena.device.name} wrote past ${name}`);
     if (name !== "scratch") after[name] = bitsOf(content, bytes.slice(before, end).buffer, strictNaN ?? false);
   }
-  engine.release(mark);
+  scope.end();
   return after as Record<Name, number[]>;
 }
 

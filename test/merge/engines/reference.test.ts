@@ -1,17 +1,17 @@
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { createEngine, type Engine, EVERYTHING, type Kernels } from "../../../merge/engines/index.ts";
+import { type Arena, EVERYTHING, type Kernels, openDevice, put as putBytes } from "../../../merge/engines/index.ts";
 import { philox4x32 } from "../../../merge/math/index.ts";
 
 // The reference engine is what others are measured against; here it is measured against results worked out by hand.
 
-let engine: Engine;
+let arena: Arena;
 let kernels: Kernels;
 /** Sizes, by address. */
 let memory: Map<number, number>;
 
 beforeAll(async () => {
-  engine = await createEngine("reference", { maximumBytes: 1 << 20 });
-  kernels = engine.kernels;
+  arena = (await openDevice("reference")).open(1 << 20);
+  kernels = arena.kernels;
 });
 
 beforeEach(() => {
@@ -21,14 +21,14 @@ beforeEach(() => {
 type Typed = Float32Array | Float64Array | Uint32Array | Uint16Array | Uint8Array;
 
 function put(content: Typed): number {
-  const address = engine.allocate(content.byteLength);
-  engine.stage(address, content.byteLength).set(new Uint8Array(content.buffer));
+  const address = arena.allocate(content.byteLength);
+  putBytes(arena, address, content);
   memory.set(address, content.byteLength);
   return address;
 }
 
 async function bytesAt(address: number): Promise<ArrayBuffer> {
-  return (await engine.download(address, memory.get(address) ?? 0)).slice().buffer;
+  return (await arena.download(address, memory.get(address) ?? 0)).slice().buffer;
 }
 
 const f32 = (...values: number[]): number => put(Float32Array.from(values));

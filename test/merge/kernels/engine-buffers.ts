@@ -1,9 +1,9 @@
-import type { Address } from "../../../merge/engines/engine.ts";
-import { createWasmEngine } from "../../../merge/engines/wasm/index.ts";
+import type { Address } from "../../../merge/engines/kernels.ts";
+import { WasmDevice } from "../../../merge/engines/wasm/index.ts";
 
-/** One engine for a test file; `within` gives its memory back. */
-export const engine = await createWasmEngine({ maximumBytes: 256 * 2 ** 20 });
-export const kernels = engine.kernels;
+/** One arena for a test file; `within` gives its memory back. */
+export const arena = new WasmDevice().open(256 * 2 ** 20);
+export const kernels = arena.kernels;
 
 type Data = ArrayBufferView & { readonly buffer: ArrayBufferLike };
 
@@ -14,7 +14,7 @@ const GUARD = 0xa5;
 /** A buffer with the data in it, between guards. */
 export function put(data: Data): Address {
   const address = guarded(data.byteLength);
-  engine.stage(address, data.byteLength).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  arena.staging(address, data.byteLength).bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   return address;
 }
 
@@ -22,26 +22,27 @@ const guards: Address[] = [];
 
 /** A buffer of garbage between guards. */
 export function guarded(sizeBytes: number): Address {
-  const start = engine.allocate(sizeBytes + 2 * GUARD_BYTES);
-  engine.stage(start, sizeBytes + 2 * GUARD_BYTES).fill(GUARD);
+  const start = arena.allocate(sizeBytes + 2 * GUARD_BYTES);
+  arena.staging(start, sizeBytes + 2 * GUARD_BYTES).bytes.fill(GUARD);
   guards.push(start, start + GUARD_BYTES + sizeBytes);
   return start + GUARD_BYTES;
 }
 
 /** Runs with a stack of its own, and looks at the guards afterwards. */
 export function within<T>(work: () => T): T {
-  const mark = engine.mark();
+  const scope = arena.scope();
   guards.length = 0;
   const result = work();
   for (const at of guards) {
-    const changed = engine.stage(at, GUARD_BYTES).findIndex((byte) => byte !== GUARD);
+    const changed = arena.staging(at, GUARD_BYTES).bytes.findIndex((byte) => byte !== GUARD);
     if (changed >= 0) throw new Error(`A kernel wrote outside of its buffers, at byte ${at + changed}.`);
   }
-  engine.release(mark);
+  scope.end();
   return result;
 }
 
-const copy = (at: Address, sizeBytes: number): ArrayBuffer => engine.stage(at, sizeBytes).slice().buffer as ArrayBuffer;
+const copy = (at: Address, sizeBytes: number): ArrayBuffer =>
+  arena.staging(at, sizeBytes).bytes.slice().buffer as ArrayBuffer;
 export const u8 = (at: Address, n: number): Uint8Array => new Uint8Array(copy(at, n));
 export const u16 = (at: Address, n: number): Uint16Array => new Uint16Array(copy(at, 2 * n));
 export const u32 = (at: Address, n: number): Uint32Array => new Uint32Array(copy(at, 4 * n));

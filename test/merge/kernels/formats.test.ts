@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { FloatDtype } from "../../../checkpoint/index.ts";
-import { bitsOf, engine, f32, guarded, kernels, lengths, put, u8, u16, u32, within } from "./engine-buffers.ts";
+import { arena, bitsOf, f32, guarded, kernels, lengths, put, u8, u16, u32, within } from "./engine-buffers.ts";
 import { mixed, wild } from "./values.ts";
 
 /** A format as its definition has it: sign, exponent, fraction; value by powers of two. */
@@ -182,8 +182,8 @@ test("firstNonFinite finds the first NaN or infinity at every place, in every dt
     ["F8_E5M2", 1, [0x7d]],
   ];
   for (const [dtype, width, pattern] of patterns) {
-    const source = engine.allocate(n * width);
-    const result = engine.allocate(4);
+    const source = arena.allocate(n * width);
+    const result = arena.allocate(4);
     for (let place = 0; place <= n; place += 1) {
       // The largest finite exponent next to it is no infinity.
       const bytes = new Uint8Array(n * width).map((_, at) =>
@@ -191,7 +191,7 @@ test("firstNonFinite finds the first NaN or infinity at every place, in every dt
       );
       if (dtype === "BF16") bytes.fill(0x70);
       if (place < n) bytes.set(pattern, place * width);
-      engine.stage(source, bytes.length).set(bytes);
+      arena.staging(source, bytes.length).bytes.set(bytes);
       kernels.firstNonFinite(result, source, dtype, n);
       expect(u32(result, 1)[0], `${dtype} at ${place}`).toBe(place < n ? place : 0xffffffff);
       if (place < n) {

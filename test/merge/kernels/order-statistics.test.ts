@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { engine, guarded, kernels, lengths, magnitudeBits, put, u8, u32, within } from "./engine-buffers.ts";
+import { arena, guarded, kernels, lengths, magnitudeBits, put, u8, u32, within } from "./engine-buffers.ts";
 import { mixed, tied, uniform, wild } from "./values.ts";
 
 const NO_END = 0xffffffff;
@@ -141,7 +141,7 @@ test("zero clears the bytes and no others", () => {
   within(() => {
     const at = guarded(100);
     kernels.zero(at + 1, 98);
-    const bytes = engine.stage(at, 100);
+    const bytes = arena.staging(at, 100).bytes;
     expect([bytes[0], bytes[99]]).toEqual([0xa5, 0xa5]);
     expect(bytes.subarray(1, 99).every((byte) => byte === 0)).toBe(true);
   });

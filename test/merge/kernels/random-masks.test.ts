@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { RandomStream } from "../../../merge/engines/engine.ts";
-import { bitsOf, engine, f32, guarded, isSet, kernels, magnitudeBits, put, u8, within } from "./engine-buffers.ts";
+import type { RandomStream } from "../../../merge/engines/kernels.ts";
+import { arena, bitsOf, f32, guarded, isSet, kernels, magnitudeBits, put, u8, within } from "./engine-buffers.ts";
 import { bell, mixed, tied, uniform, wild } from "./values.ts";
 
 // ---- Philox4x32-10 by its definition, in whole numbers of any size
@@ -187,7 +187,7 @@ test.each(cases)(
         }
         within(() => {
           const [mask, x, table] = [guarded(expected.length), put(d), put(thresholds)];
-          const scratch = guarded(engine.rankScratchBytes(rowLength));
+          const scratch = guarded(arena.rankScratchBytes(rowLength));
           kernels.maskRanked(mask, x, table, scratch, stream, first, rows, rowLength);
           expect(u8(mask, expected.length), `density ${density}, from ${first}`).toEqual(expected);
         });
@@ -211,7 +211,7 @@ test.each(cases)(
     }
     within(() => {
       const [scaled, x, factors] = [guarded(d.byteLength), put(d), put(table)];
-      const scratch = guarded(engine.rankScratchBytes(rowLength));
+      const scratch = guarded(arena.rankScratchBytes(rowLength));
       kernels.scaleByRank(scaled, x, factors, scratch, 2, rowLength);
       expect(bitsOf(f32(scaled, d.length))).toEqual(bitsOf(expected));
       kernels.scaleByRank(x, x, factors, scratch, 2, rowLength);

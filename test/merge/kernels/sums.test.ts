@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { SumKind } from "../../../merge/engines/engine.ts";
+import type { SumKind } from "../../../merge/engines/kernels.ts";
 import { bitsOfF64, f64, guarded, isSet, kernels, lengths, put, within } from "./engine-buffers.ts";
 import { mixed, randomMask, wild } from "./values.ts";
 

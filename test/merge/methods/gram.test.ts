@@ -58,7 +58,7 @@ test("column sums are the same however their blocks fall into ranges, and a rang
   const tensor = await MemoryTensor.of(modelsOf(1, blocks * SHAPE.blockElements - 3));
   const [values] = tensor.models;
   const sumsOf = async (first: number, last: number): Promise<ColumnSums> => {
-    const mark = tensor.engine.mark();
+    const scope = tensor.arena.scope();
     const end = Math.min(tensor.elementCount, last * SHAPE.blockElements);
     const range = tensor.range([first * SHAPE.blockElements], end, SHAPE);
     const sums = new ColumnSummer(range, 2);
@@ -67,11 +67,10 @@ test("column sums are the same however their blocks fall into ranges, and a rang
         .subarray(chunk.firstElement, chunk.firstElement + chunk.elementCount)
         .reduce((a, b) => a + b, 0);
       const bytes = new Uint8Array(Float64Array.of(sum, sum * 0.3).buffer);
-      tensor.engine.stage(sums.address, 16).set(bytes);
-      tensor.engine.upload(sums.address, 16);
+      tensor.arena.staging(sums.address, 16).bytes.set(bytes);
       await sums.endBlock();
     }
-    tensor.engine.release(mark);
+    scope.end();
     return sums.finish();
   };
   const whole = await sumsOf(0, blocks);

@@ -1,4 +1,4 @@
-import { type Address, createEngine, type Engine, type Kernels } from "../../../merge/engines/index.ts";
+import { type Address, type Arena, type Kernels, openDevice } from "../../../merge/engines/index.ts";
 import type { Chunk, RangeContext } from "../../../merge/methods/index.ts";
 import type { ModelSource, TensorSource, TensorTask } from "../../../merge/work/index.ts";
 
@@ -13,7 +13,7 @@ export interface RangeShape {
 
 /** F32 models in memory over a base of zeros, so that deltas are the values themselves. */
 export class MemoryTensor {
-  readonly engine: Engine;
+  readonly arena: Arena;
   readonly task: TensorTask;
   readonly elementCount: number;
   readonly models: readonly Float32Array[];
@@ -26,8 +26,8 @@ export class MemoryTensor {
   /** While it is held, chunks of it that were read. */
   held: Set<string> | undefined;
 
-  private constructor(engine: Engine, models: readonly Float32Array[]) {
-    this.engine = { ...bound(engine), kernels: this.#counting(engine.kernels) };
+  private constructor(arena: Arena, models: readonly Float32Array[]) {
+    this.arena = { ...bound(arena), kernels: this.#counting(arena.kernels) };
     this.models = models;
     this.elementCount = models[0]!.length;
     this.task = {
@@ -43,7 +43,7 @@ export class MemoryTensor {
   }
 
   static async of(models: readonly Float32Array[]): Promise<MemoryTensor> {
-    return new MemoryTensor(await createEngine("wasm", { maximumBytes: MEMORY_MAX_BYTES }), models);
+    return new MemoryTensor((await openDevice("wasm")).open(MEMORY_MAX_BYTES), models);
   }
 
   /** The parts [cuts[0], cuts[1]), ... up to `end` as one range. */
@@ -62,7 +62,7 @@ export class MemoryTensor {
 }
 
 class MemoryRange implements RangeContext {
-  readonly engine: Engine;
+  readonly arena: Arena;
   readonly task: TensorTask;
   readonly seed = { low: 0, high: 0 };
   readonly firstElement: number;
@@ -82,7 +82,7 @@ class MemoryRange implements RangeContext {
   constructor(tensor: MemoryTensor, cuts: readonly number[], end: number, shape: RangeShape) {
     this.#tensor = tensor;
     this.#pieceElements = shape.pieceElements;
-    this.engine = tensor.engine;
+    this.arena = tensor.arena;
     this.task = tensor.task;
     this.firstElement = cuts[0]!;
     this.elementCount = end - this.firstElement;
@@ -111,7 +111,7 @@ class MemoryRange implements RangeContext {
   buffer(name: string, sizeBytes: number): Address {
     const known = this.#buffers.get(name);
     if (known !== undefined && known.sizeBytes >= sizeBytes) return known.address;
-    const address = this.engine.allocate(sizeBytes);
+    const address = this.arena.allocate(sizeBytes);
     this.#buffers.set(name, { address, sizeBytes });
     return address;
   }
@@ -125,7 +125,7 @@ class MemoryRange implements RangeContext {
   async read(source: TensorSource, chunk: Chunk): Promise<Address> {
     const { firstElement, elementCount } = chunk;
     const raw = this.buffer("raw", this.chunkCapacity * 4);
-    const bytes = this.engine.stage(raw, elementCount * 4);
+    const bytes = this.arena.staging(raw, elementCount * 4).bytes;
     const model = this.#tensor.models[source.input - 1];
     if (model === undefined) {
       const place = `${firstElement}/${elementCount}`;
@@ -136,7 +136,6 @@ class MemoryRange implements RangeContext {
       this.#tensor.reads.push(chunk);
       bytes.set(new Uint8Array(model.buffer, model.byteOffset + firstElement * 4, elementCount * 4));
     }
-    this.engine.upload(raw, elementCount * 4);
     return raw;
   }
 
@@ -150,7 +149,7 @@ class MemoryRange implements RangeContext {
   async readF32(source: TensorSource, chunk: Chunk, name: string): Promise<Address> {
     const raw = await this.read(source, chunk);
     const wide = this.f32(name);
-    this.engine.kernels.widen(wide, raw, "F32", chunk.elementCount);
+    this.arena.kernels.widen(wide, raw, "F32", chunk.elementCount);
     return wide;
   }
 
@@ -167,17 +166,14 @@ function sourceAt(input: number): TensorSource {
   return { input, file: 0, tensor: "tensor", dtype: "F32", offsetBytes: 0, storedRowLength: 0 };
 }
 
-/** The engine's methods, to be used apart from it. */
-function bound(engine: Engine): Omit<Engine, "kernels"> {
+/** The arena's methods, to be used apart from it. */
+function bound(arena: Arena): Omit<Arena, "kernels"> {
   return {
-    name: engine.name,
-    kernelId: engine.kernelId,
-    allocate: (sizeBytes) => engine.allocate(sizeBytes),
-    mark: () => engine.mark(),
-    release: (mark) => engine.release(mark),
-    stage: (address, sizeBytes) => engine.stage(address, sizeBytes),
-    upload: (address, sizeBytes) => engine.upload(address, sizeBytes),
-    download: (address, sizeBytes) => engine.download(address, sizeBytes),
-    rankScratchBytes: (rowLength) => engine.rankScratchBytes(rowLength),
+    device: arena.device,
+    allocate: (sizeBytes) => arena.allocate(sizeBytes),
+    scope: () => arena.scope(),
+    staging: (address, sizeBytes) => arena.staging(address, sizeBytes),
+    download: (address, sizeBytes) => arena.download(address, sizeBytes),
+    rankScratchBytes: (rowLength) => arena.rankScratchBytes(rowLength),
   };
 }

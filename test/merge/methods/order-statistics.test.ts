@@ -29,7 +29,7 @@ async function statisticsOf(
   roads: Roads,
 ): Promise<readonly Statistic[]> {
   const { cuts, partsPerRange } = roads;
-  const mark = tensor.engine.mark();
+  const scope = tensor.arena.scope();
   let request: OrderRequest = { queries };
   for (;;) {
     const summaries = [];
@@ -41,7 +41,7 @@ async function statisticsOf(
     }
     const whole = summaries.reduce((left, right) => resultOf(foldOrder(left, right)));
     const step = resultOf(settleOrder(request, whole));
-    tensor.engine.release(mark);
+    scope.end();
     if ("statistics" in step) return step.statistics;
     request = step.request;
   }

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createEngine } from "../../../merge/engines/index.ts";
+import { openDevice } from "../../../merge/engines/index.ts";
 import type { MergedSource, Slice, SliceId, TensorTask, UnitId } from "../../../merge/work/index.ts";
 import { geometryOfTask } from "../../../merge/work/index.ts";
 import { prepareText } from "../../../prepare/index.ts";
@@ -59,7 +59,7 @@ async function fused(inner: string, dtype: string, blocks: number, engineName: "
     const { index, parameters } = first!;
     return { ...task, base: moved(task.base!), models: [{ ...source, index, parameters }, ...others.map(moved)] };
   });
-  const engine = await createEngine(engineName, { maximumBytes: 2 ** 28 });
+  const arena = (await openDevice(engineName)).open(2 ** 28);
   const out = join(scratch, `fused-${dtype}-${blocks}-${engineName}`);
   const store = new FileStore({ blocking: true });
   const job = {
@@ -76,7 +76,7 @@ async function fused(inner: string, dtype: string, blocks: number, engineName: "
     openFilesMax: 16,
   };
   const hooks = { grant: async () => true, pause: async () => {} };
-  const worker = new SliceWorker(engine, store, job, budget, hooks);
+  const worker = new SliceWorker(arena, store, job, budget, hooks);
   const results = new Map<string, Buffer>();
   for (const [index, task] of tasks.entries()) {
     const { elementCount } = geometryOfTask(task);
@@ -112,12 +112,12 @@ test.each(
     await mergedTensors(inner, folder, settings);
     const outer = outerRecipe(folder.slice(models.length + 1));
     const expected = (await mergedTensors(outer, `${folder}-outer`, settings)).tensors;
-    for (const [blocks, engine] of [
+    for (const [blocks, arena] of [
       [1, "wasm"],
       [3, "wasm"],
       [100, "reference"],
     ] as const) {
-      const found = await fused(inner, dtype, blocks, engine);
+      const found = await fused(inner, dtype, blocks, arena);
       for (const [name, { bytes }] of expected) expect(found.get(name)!.equals(bytes), `${name}, ${blocks}`).toBe(true);
     }
   },

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { dtypeBytes, type FloatDtype } from "../../../checkpoint/index.ts";
-import { createEngine, type Engine } from "../../../merge/engines/index.ts";
+import { type Arena, openDevice } from "../../../merge/engines/index.ts";
 import type { JobDescription, StoredSource, TensorSource } from "../../../merge/work/index.ts";
 // The door offers whole slices; what one source gives is for tests only.
 import { InputFiles } from "../../../runtime/input-files.ts";
@@ -67,15 +67,15 @@ export class StoredTensors {
     source: TensorSource,
     first: number,
     count: number,
-    { engine = "wasm", keptBytes = 1e6, rowLength = source.storedRowLength }: ReadSettings = {},
+    { arena = "wasm", keptBytes = 1e6, rowLength = source.storedRowLength }: ReadSettings = {},
   ): Promise<number[]> {
-    const reader = await this.reader([source], engine, keptBytes);
+    const reader = await this.reader([source], arena, keptBytes);
     return elementsOf(reader, source, rowLength, first, count);
   }
 
-  async reader(sources: readonly TensorSource[], engine: Engine["name"] = "wasm", keptBytes = 1e6) {
+  async reader(sources: readonly TensorSource[], arena: Arena["name"] = "wasm", keptBytes = 1e6) {
     const files = new InputFiles(new FileStore({ blocking: true }), this.job, 8);
-    const made = await createEngine(engine, { maximumBytes: 2 ** 26 });
+    const made = (await openDevice(arena)).open(2 ** 26);
     const reader = new SourceReader(made, files, sources, {
       keptBytes,
       heldBytes: 0,
@@ -90,7 +90,7 @@ export class StoredTensors {
 }
 
 interface ReadSettings {
-  readonly engine?: "wasm" | "reference";
+  readonly arena?: "wasm" | "reference";
   readonly keptBytes?: number;
   readonly rowLength?: number;
 }
@@ -102,10 +102,10 @@ export async function elementsOf(
   first: number,
   count: number,
 ): Promise<number[]> {
-  const { engine } = reader;
-  const place = engine.allocate(count * 8);
+  const { arena } = reader;
+  const place = arena.allocate(count * 8);
   await reader.read(source, rowLength, first, count, place);
-  const bytes = (await engine.download(place, count * dtypeBytes[source.dtype])).slice();
+  const bytes = (await arena.download(place, count * dtypeBytes[source.dtype])).slice();
   if (source.dtype !== "F32") throw new Error(`${source.tensor} is not derived`);
   return [...new Float32Array(bytes.buffer)];
 }

@@ -6,36 +6,6 @@ import type { FloatDtype } from "../../checkpoint/index.ts";
  */
 export type Address = number;
 
-/**
- * Executes kernels on buffers of its own. The bits of every kernel are fixed by its comment; engines differ in speed only.
- * The caller owns every buffer; kernels allocate nothing. All buffers of one call are disjoint unless the kernel says otherwise.
- */
-export interface Engine {
-  readonly name: string;
-  /** Changes whenever any kernel could. */
-  readonly kernelId: string;
-  /**
-   * Bytes at a fresh address, aligned to 64, not zeroed. Consecutive allocations are staggered so that buffers used
-   * together do not lie at power-of-two distances. @throws EngineError `engine/memory` beyond the engine's limit
-   */
-  allocate(sizeBytes: number): Address;
-  /** Everything allocated after `mark()` was called is given back by `release(mark)`: a stack. Memory already grown is kept. */
-  mark(): number;
-  release(mark: number): void;
-  /**
-   * Host view of the bytes: fill it, then `upload`. Where memory is shared the view is the memory.
-   * Valid until the next `allocate`, and for reading results only after `download`.
-   */
-  stage(address: Address, sizeBytes: number): Uint8Array;
-  /** Makes staged bytes visible to kernels. Where memory is shared: nothing to do. */
-  upload(address: Address, sizeBytes: number): void;
-  /** Waits for the kernels that write these bytes and returns a host view of them, valid until the next `allocate`. */
-  download(address: Address, sizeBytes: number): Promise<Uint8Array>;
-  /** Scratch that maskRanked and scaleByRank need for rows of this many elements. */
-  rankScratchBytes(rowLength: number): number;
-  readonly kernels: Kernels;
-}
-
 /** Mask bits: bit (k & 7) of byte (k >> 3) belongs to element k. Address 0 as mask means: everything is kept. */
 export const EVERYTHING: Address = 0;
 
@@ -214,7 +184,7 @@ export interface Kernels {
   maskRandom(mask: Address, stream: RandomStream, firstElement: number, threshold: number, n: number): void;
   /**
    * bit of (r, k) = word(firstElement + r * rowLength + k) < thresholds[rank of |d[r, k]| in its row], ascending, of equals the
-   * lower k first. thresholds: u32[rowLength], ascending. scratch: Engine.rankScratchBytes(rowLength) bytes.
+   * lower k first. thresholds: u32[rowLength], ascending. scratch: Arena.rankScratchBytes(rowLength) bytes.
    */
   maskRanked(
     mask: Address,

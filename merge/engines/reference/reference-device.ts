@@ -1,4 +1,5 @@
-import type { Address, Engine, Kernels } from "../engine.ts";
+import type { Arena, Device, DeviceLimits, Scope, Staging } from "../device.ts";
+import type { Address, Kernels } from "../kernels.ts";
 import { changeKernels } from "./changes.ts";
 import { columnKernels } from "./columns.ts";
 import { combinationKernels } from "./combination.ts";
@@ -14,21 +15,35 @@ import { sumKernels } from "./sums.ts";
 const VERSION = 2;
 
 /**
- * The engine that the others are measured against: plain TypeScript, one element at a time, one rounding per operation.
+ * What the others are measured against: plain TypeScript, one element at a time, one rounding per operation.
  * An f32 operation is the f64 operation on f32 operands, rounded by Math.fround: for + - * / that is the correctly rounded
  * f32 result, as f64 has more than twice the digits plus two (Figueroa 1995).
  */
-export async function createReferenceEngine(options: { readonly maximumBytes: number }): Promise<Engine> {
-  return new ReferenceEngine(options.maximumBytes);
-}
-
-class ReferenceEngine implements Engine {
+export class ReferenceDevice implements Device {
   readonly name = "reference";
   readonly kernelId = `reference/${VERSION}`;
+  readonly limits: DeviceLimits = { pieceElements: 32_768, asynchronous: false, road: "bracket", arenas: 1 };
+
+  runs(): boolean {
+    return true;
+  }
+
+  open(maximumBytes: number): Arena {
+    return new ReferenceArena(this, maximumBytes);
+  }
+
+  close(): void {
+    // Memory goes with the arenas.
+  }
+}
+
+class ReferenceArena implements Arena {
+  readonly device: Device;
   readonly kernels: Kernels;
   private readonly memory: Memory;
 
-  constructor(maximumBytes: number) {
+  constructor(device: Device, maximumBytes: number) {
+    this.device = device;
     const memory = new Memory(maximumBytes);
     this.memory = memory;
     this.kernels = {
@@ -48,20 +63,13 @@ class ReferenceEngine implements Engine {
     return this.memory.allocate(sizeBytes);
   }
 
-  mark(): number {
-    return this.memory.mark();
+  scope(): Scope {
+    const mark = this.memory.mark();
+    return { end: () => this.memory.release(mark) };
   }
 
-  release(mark: number): void {
-    this.memory.release(mark);
-  }
-
-  stage(address: Address, sizeBytes: number): Uint8Array {
-    return this.memory.bytes(address, sizeBytes);
-  }
-
-  upload(): void {
-    // The staged view is the memory.
+  staging(address: Address, sizeBytes: number): Staging {
+    return { bytes: this.memory.bytes(address, sizeBytes), send: alreadyThere };
   }
 
   async download(address: Address, sizeBytes: number): Promise<Uint8Array> {
@@ -73,3 +81,6 @@ class ReferenceEngine implements Engine {
     return 0;
   }
 }
+
+/** What is staged is the memory itself. */
+function alreadyThere(): void {}
