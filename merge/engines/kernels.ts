@@ -340,6 +340,8 @@ export interface Kernels {
 
   /** zero n bytes. */
   zero(at: Address, sizeBytes: number): void;
+  /** The bytes at dst become those at src, NaNs included. */
+  copy(dst: Address, src: Address, sizeBytes: number): void;
 }
 
 /** Which random words (docs/spec/random.md): all u32. */

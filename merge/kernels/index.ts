@@ -22,7 +22,7 @@ export { magnitudes } from "./magnitudes";
 export { maskBand } from "./mask-band";
 export { maskRandom } from "./mask-random";
 export { maskRanked } from "./mask-ranked";
-export { heapBase, zero } from "./memory";
+export { copy, heapBase, zero } from "./memory";
 export { narrow } from "./narrow";
 export { nearSwap } from "./near-swap";
 export { rankScratchBytes } from "./row-bins";

@@ -7,3 +7,8 @@ export function heapBase(): usize {
 export function zero(at: usize, sizeBytes: usize): void {
   memory.fill(at, 0, sizeBytes);
 }
+
+/** sizeBytes bytes at dst become those at src; no overlap. */
+export function copy(dst: usize, src: usize, sizeBytes: usize): void {
+  memory.copy(dst, src, sizeBytes);
+}

@@ -34,7 +34,7 @@ export function widened(memory: Memory, src: Address, dtype: FloatDtype, n: numb
 
 export function conversionKernels(
   memory: Memory,
-): Pick<Kernels, "widen" | "narrow" | "firstNonFinite" | "delta" | "zero"> {
+): Pick<Kernels, "widen" | "narrow" | "firstNonFinite" | "delta" | "zero" | "copy"> {
   return {
     widen(dst, src, dtype, n) {
       memory.f32(dst, n).set(widened(memory, src, dtype, n));
@@ -86,6 +86,10 @@ export function conversionKernels(
 
     zero(at, sizeBytes) {
       memory.bytes(at, sizeBytes).fill(0);
+    },
+
+    copy(dst, src, sizeBytes) {
+      memory.bytes(dst, sizeBytes).set(memory.bytes(src, sizeBytes));
     },
   };
 }

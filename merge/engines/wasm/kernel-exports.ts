@@ -89,5 +89,6 @@ export function kernelsOf(wasm: KernelExports): Kernels {
     importance: wasm.importance,
     addAtLeast: wasm.addAtLeast,
     zero: wasm.zero,
+    copy: wasm.copy,
   };
 }

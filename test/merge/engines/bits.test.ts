@@ -340,6 +340,14 @@ describe("linear combinations", () => {
       buffers: { bytes: new Uint8Array(n).fill(0xff) },
       call: (kernels, at) => kernels.zero(at.bytes!, n),
     })));
+
+  test("copy", () =>
+    sameBits({ n: elementCounts, shift: shifts, values: anyValues }, ({ n, shift, values }) => ({
+      shift,
+      strictNaN: true,
+      buffers: { dst: new Float32Array(n), src: f32Of(values, n) },
+      call: (kernels, at) => kernels.copy(at.dst!, at.src!, n * 4),
+    })));
 });
 
 describe("sums in f64", () => {

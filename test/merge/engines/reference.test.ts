@@ -80,6 +80,12 @@ describe("conversion", () => {
     expect(await u32At(result)).toEqual([2]);
   });
 
+  test("copy moves bytes as they are", async () => {
+    const dst = put(new Uint8Array(4).fill(9));
+    kernels.copy(dst, bytes(1, 2, 0xff), 3);
+    expect(await u8At(dst)).toEqual([1, 2, 0xff, 9]);
+  });
+
   test("delta is the model minus the base", async () => {
     const d = f32(...room(2));
     kernels.delta(d, put(Uint16Array.of(0x3f80, 0x4000)), "BF16", f32(0.25, 2), 2);
