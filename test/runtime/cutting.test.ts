@@ -139,9 +139,9 @@ test.each(cases)("an equal grid gives the bits of the whole: $title", async ({ v
 });
 
 test.each(oneOfEach.map((variant, k) => ({ variant, title: variant.title, checkpoint: k % checkpoints.length })))(
-  "a tensor cut to blocks has the bits that the reference arena gives for the whole: $title",
+  "a tensor cut to blocks has the bits that the reference engine gives for the whole: $title",
   async ({ variant, checkpoint }) => {
-    const reference = await merged(variant, checkpoint, { arena: "reference" });
+    const reference = await merged(variant, checkpoint, { engine: "reference" });
     const { tensors } = await merged(variant, checkpoint, { ...planned.settings, ...budget(1, 0, 8 * 1031) });
     expect(differencesBetween(tensors, reference.tensors)).toEqual([]);
   },

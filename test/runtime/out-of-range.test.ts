@@ -68,18 +68,18 @@ const cases: [what: string, large: number, recipe: string, said: RegExp][] = [
   ],
 ];
 
-describe.each(["wasm", "reference"] as const)("the %s engine", (arena) => {
+describe.each(["wasm", "reference"] as const)("the %s engine", (engine) => {
   test.each(cases)("stops at what becomes infinite or NaN: %s", async (_, large, recipe, said) => {
     const models = temporaryFolder();
     model(join(models, "a"), large);
     for (const [k, name] of ["b", "c"].entries()) model(join(models, name), k);
-    const run = await runMerge(recipe, join(models, "out"), { models, arena });
+    const run = await runMerge(recipe, join(models, "out"), { models, engine });
     expect(run.outcome).toMatchObject({
       outcome: "failed",
       cause: { code: "merge/nonfinite", message: expect.stringMatching(/w\.weight .*element 65\b/) },
     });
     expect(run.outcome).toMatchObject({ cause: { message: expect.stringMatching(said) } });
-    const allowed = await runMerge(recipe, join(models, "allowed"), { models, arena, allowNonfinite: true });
+    const allowed = await runMerge(recipe, join(models, "allowed"), { models, engine, allowNonfinite: true });
     expect(allowed.outcome.outcome).toBe("done");
     // What is left of it where it only decides is finite.
     const nonfinite = merged(join(models, "allowed")).findIndex((value) => !Number.isFinite(value));

@@ -64,10 +64,10 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 let merges = 0;
 
-/** What the arena `wasm` does otherwise than `reference`: the tensors in which they differ. Values of any kind are let through. */
+/** What the engine `wasm` does otherwise than `reference`: the tensors in which they differ. Values of any kind are let through. */
 async function disagreements(recipe: string, settings: Pick<MergeSettings, "models"> & Partial<MergeSettings>) {
-  const merge = (arena: MergeSettings["engine"]) =>
-    mergedTensors(recipe, join(scratch, `out-${merges++}`), { allowNonfinite: true, ...settings, arena });
+  const merge = (engine: MergeSettings["engine"]) =>
+    mergedTensors(recipe, join(scratch, `out-${merges++}`), { allowNonfinite: true, ...settings, engine });
   const reference = await merge("reference");
   const wasm = await merge("wasm");
   expect(reference.tensors.size).toBe(reference.run.plan.tasks.length);

@@ -37,9 +37,9 @@ export async function smallMerge(merge: SmallMerge): Promise<{ values: number[];
       ...names.map((model, i) => `  - ${JSON.stringify({ model, parameters: merge.each?.[i] ?? {} })}`),
       "",
     ].join("\n");
-    const merged = async (arena: "wasm" | "reference") => {
-      const out = join(folder, arena);
-      const run = await runMerge(recipe, out, { models: folder, arena });
+    const merged = async (engine: "wasm" | "reference") => {
+      const out = join(folder, engine);
+      const run = await runMerge(recipe, out, { models: folder, engine });
       if (run.outcome.outcome !== "done")
         throw Object.assign(new Error(run.outcome.cause?.message), { code: run.outcome.cause?.code });
       return { bytes: readCheckpoint(out).get("tensor")!.bytes, warnings: run.warnings };

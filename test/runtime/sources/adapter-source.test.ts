@@ -32,9 +32,9 @@ const adapter = (tensors: StoredTensors, transposed = false): AdapterSource => (
 // B A: rows [1*1 + 2*100, 1*10 + 2*1000], [100, 1000], [-1 + 50, -10 + 500]; times 0.5, added to W.
 const worked = [1 + 100.5, 2 + 1005, 3 + 50, 4 + 500, 5 + 24.5, 6 + 245];
 
-test.each(["wasm", "reference"] as const)("a weight with an adapter, worked by hand: %s", async (arena) => {
+test.each(["wasm", "reference"] as const)("a weight with an adapter, worked by hand: %s", async (engine) => {
   const tensors = small();
-  expect(await tensors.read(adapter(tensors), 0, 6, { arena })).toEqual(worked);
+  expect(await tensors.read(adapter(tensors), 0, 6, { engine })).toEqual(worked);
 });
 
 test("fan_in_fan_out adds the transposed product to a weight stored as [in, out]", async () => {

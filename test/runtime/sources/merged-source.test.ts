@@ -112,12 +112,12 @@ test.each(
     await mergedTensors(inner, folder, settings);
     const outer = outerRecipe(folder.slice(models.length + 1));
     const expected = (await mergedTensors(outer, `${folder}-outer`, settings)).tensors;
-    for (const [blocks, arena] of [
+    for (const [blocks, engine] of [
       [1, "wasm"],
       [3, "wasm"],
       [100, "reference"],
     ] as const) {
-      const found = await fused(inner, dtype, blocks, arena);
+      const found = await fused(inner, dtype, blocks, engine);
       for (const [name, { bytes }] of expected) expect(found.get(name)!.equals(bytes), `${name}, ${blocks}`).toBe(true);
     }
   },

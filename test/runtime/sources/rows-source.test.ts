@@ -40,9 +40,9 @@ const padding = [
 ] as const;
 const worked = [3, 4, 5, 6, 30, 40, 10, 20, 0, 0, ...mean, ...padding, ...padding];
 
-test.each(["wasm", "reference"] as const)("rows of every kind, worked by hand: %s", async (arena) => {
+test.each(["wasm", "reference"] as const)("rows of every kind, worked by hand: %s", async (engine) => {
   const tensors = embeddings();
-  expect(await tensors.read(gathered(tensors), 0, 16, { arena })).toEqual(worked);
+  expect(await tensors.read(gathered(tensors), 0, 16, { engine })).toEqual(worked);
 });
 
 test("every cut of the elements gives the same values", async () => {

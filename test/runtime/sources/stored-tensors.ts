@@ -67,15 +67,15 @@ export class StoredTensors {
     source: TensorSource,
     first: number,
     count: number,
-    { arena = "wasm", keptBytes = 1e6, rowLength = source.storedRowLength }: ReadSettings = {},
+    { engine = "wasm", keptBytes = 1e6, rowLength = source.storedRowLength }: ReadSettings = {},
   ): Promise<number[]> {
-    const reader = await this.reader([source], arena, keptBytes);
+    const reader = await this.reader([source], engine, keptBytes);
     return elementsOf(reader, source, rowLength, first, count);
   }
 
-  async reader(sources: readonly TensorSource[], arena: Arena["name"] = "wasm", keptBytes = 1e6) {
+  async reader(sources: readonly TensorSource[], engine = "wasm", keptBytes = 1e6) {
     const files = new InputFiles(new FileStore({ blocking: true }), this.job, 8);
-    const made = (await openDevice(arena)).open(2 ** 26);
+    const made = (await openDevice(engine)).open(2 ** 26);
     const reader = new SourceReader(made, files, sources, {
       keptBytes,
       heldBytes: 0,
@@ -90,7 +90,7 @@ export class StoredTensors {
 }
 
 interface ReadSettings {
-  readonly arena?: "wasm" | "reference";
+  readonly engine?: "wasm" | "reference";
   readonly keptBytes?: number;
   readonly rowLength?: number;
 }
