@@ -24,10 +24,13 @@ const scaled = (tensors: StoredTensors): ScaledSource => ({
 const tenth = (value: number) => Math.fround(Math.fround(0.1) * value);
 const worked = [tenth(1), tenth(2), 30, tenth(4), tenth(5), 60, 700, 800, 9000];
 
-test.each(["wasm", "reference"] as const)("codes times the scale of their block, worked by hand: %s", async (engine) => {
-  const tensors = codes();
-  expect(await tensors.read(scaled(tensors), 0, 9, { engine })).toEqual(worked);
-});
+test.each(["wasm", "reference"] as const)(
+  "codes times the scale of their block, worked by hand: %s",
+  async (engine) => {
+    const tensors = codes();
+    expect(await tensors.read(scaled(tensors), 0, 9, { engine })).toEqual(worked);
+  },
+);
 
 test("every cut of the elements gives the same values", async () => {
   const tensors = codes();
