@@ -23,3 +23,4 @@ export {
 } from "./random.ts";
 export { lowRankProduct, type SingularValues, singularValues } from "./singular-values.ts";
 export { acos, cos, sin } from "./trigonometry.ts";
+export { type StoredFormat, widenedToF32 } from "./widened.ts";

@@ -1,14 +1,22 @@
+import { dtypeBytes, isFloatDtype } from "../../checkpoint/index.ts";
 import { type Address, type Arena, put } from "../../merge/engines/index.ts";
-import type { TensorSource } from "../../merge/work/index.ts";
+import { widenedToF32 } from "../../merge/math/index.ts";
+import type { StoredSource, TensorSource } from "../../merge/work/index.ts";
+import { checkOnHost } from "./check-on-host.ts";
 import type { SourceReader } from "./source-reader.ts";
 
-/** Elements of a source's own rows, widened to f32, on the host: small things that several chunks need. */
+/**
+ * Elements of a source's own rows, widened to f32, on the host: small things that several chunks need. What is stored is widened here;
+ * what is made on the way comes from the device, and is waited for.
+ * @throws MergeError merge/nonfinite, merge/input-changed; StorageError
+ */
 export async function hostF32(
   reader: SourceReader,
   source: TensorSource,
   first: number,
   count: number,
 ): Promise<Float32Array> {
+  if (source.kind === undefined) return storedF32(reader, source, first, count);
   const { arena } = reader;
   const scope = arena.scope();
   const place = arena.allocate(count * 4);
@@ -16,6 +24,37 @@ export async function hostF32(
   const bytes = (await arena.download(place, count * 4)).slice();
   scope.end();
   return new Float32Array(bytes.buffer, 0, count);
+}
+
+/** Elements of a source's own rows as bytes of its dtype, on the host. Not to be altered. */
+export async function hostBytes(
+  reader: SourceReader,
+  source: TensorSource,
+  first: number,
+  count: number,
+): Promise<Uint8Array> {
+  if (source.kind === undefined) return reader.bytesOf(source, first, count);
+  const { arena } = reader;
+  const scope = arena.scope();
+  const sizeBytes = count * dtypeBytes[source.dtype];
+  const place = arena.allocate(sizeBytes);
+  await reader.elements(source, first, count, place);
+  const bytes = (await arena.download(place, sizeBytes)).slice();
+  scope.end();
+  return bytes;
+}
+
+async function storedF32(
+  reader: SourceReader,
+  source: StoredSource,
+  first: number,
+  count: number,
+): Promise<Float32Array> {
+  const { dtype, tensor } = source;
+  if (!isFloatDtype(dtype)) throw new Error(`${tensor} of dtype ${dtype} cannot be widened`);
+  const values = widenedToF32(await reader.bytesOf(source, first, count), dtype);
+  if (reader.check) checkOnHost(reader.files.label(source.input), tensor, first, values);
+  return values;
 }
 
 /** A fresh buffer that holds these values as f64; they are numbers, or NaN of any kind. */

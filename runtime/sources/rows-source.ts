@@ -50,8 +50,7 @@ async function readRun(
     return put(arena, into, mean.subarray(column, column + count));
   }
   if ("mean" in run) {
-    const rows = run.mean.map(([part, row]) => ({ part, element: row * width + column }));
-    return put(arena, into, await meanOf(reader, source, rows, count));
+    return put(arena, into, await meanOf(reader, source, run.mean, column, count));
   }
   const row = "rows" in run ? run.rows[rowInRun] : run.first + rowInRun;
   if (row === undefined) throw new Error(`${source.tensor} lacks a row of its map`);
@@ -61,17 +60,13 @@ async function readRun(
 async function meanOf(
   reader: SourceReader,
   source: RowsSource,
-  rows: readonly { readonly part: number; readonly element: number }[],
+  rows: readonly (readonly [part: number, row: number])[],
+  column: number,
   count: number,
 ): Promise<Float32Array> {
   const sums = new Float64Array(count);
-  const { arena } = reader;
-  for (const { part, element } of rows) {
-    const scope = arena.scope();
-    const place = arena.allocate(count * 4);
-    await reader.elementsF32(partOf(source, part), element, count, place);
-    addTo(sums, await arena.download(place, count * 4));
-    scope.end();
+  for (const [part, row] of rows) {
+    addTo(sums, await hostF32(reader, partOf(source, part), row * source.width + column, count));
   }
   return Float32Array.from(sums, (sum) => sum / rows.length);
 }
@@ -83,23 +78,45 @@ async function meanOfAll(reader: SourceReader, source: RowsSource): Promise<Floa
   const { width } = source;
   const sums = new Float64Array(width);
   let rows = 0;
-  const stepRows = Math.max(1, Math.floor(MEAN_STEP_ELEMENTS / width));
+  const stepElements = Math.max(MEAN_STEP_ELEMENTS, reader.arena.device.limits.pieceElements);
+  const stepRows = Math.max(1, Math.floor(stepElements / width));
   for (const [index, run] of source.runs.entries()) {
     if ("padding" in run) continue;
     const start = layout.starts[index] ?? 0;
-    const end = start + rowsOfRun(run);
-    for (let row = start; row < end; row += stepRows) {
-      const taken = Math.min(stepRows, end - row);
-      const values = await hostF32(reader, source, row * width, taken * width);
-      for (let r = 0; r < taken; r++) {
-        for (let c = 0; c < width; c++) sums[c] = (sums[c] ?? 0) + (values[r * width + c] ?? 0);
-      }
+    const count = rowsOfRun(run);
+    for (let row = 0; row < count; row += stepRows) {
+      const values = await hostRows(reader, source, run, start, row, Math.min(stepRows, count - row));
+      for (let at = 0; at < values.length; at += width) addTo(sums, values.subarray(at, at + width));
     }
-    rows += end - start;
+    rows += count;
   }
   if (rows === 0) throw new Error(`${source.tensor} has padding rows only`);
   layout.mean = Float32Array.from(sums, (sum) => sum / rows);
   return layout.mean;
+}
+
+/** Rows of a run, `rowInRun` and so many more, on the host; the run begins with row `start`. Of zeros none: they add nothing. */
+async function hostRows(
+  reader: SourceReader,
+  source: RowsSource,
+  run: RowRun,
+  start: number,
+  rowInRun: number,
+  count: number,
+): Promise<Float32Array> {
+  const { width } = source;
+  if ("zero" in run) return new Float32Array();
+  if ("mean" in run) return meanOf(reader, source, run.mean, 0, width);
+  if ("part" in run && partOf(source, run.part).kind === undefined) {
+    const part = partOf(source, run.part);
+    if ("first" in run) return hostF32(reader, part, (run.first + rowInRun) * width, count * width);
+    const values = new Float32Array(count * width);
+    for (const [k, row] of run.rows.slice(rowInRun, rowInRun + count).entries()) {
+      values.set(await hostF32(reader, part, row * width, width), k * width);
+    }
+    return values;
+  }
+  return hostF32(reader, source, (start + rowInRun) * width, count * width);
 }
 
 interface Layout {
@@ -140,7 +157,6 @@ function partOf(source: RowsSource, part: number) {
   return matrix;
 }
 
-function addTo(sums: Float64Array, bytes: Uint8Array): void {
-  const values = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let k = 0; k < sums.length; k++) sums[k] = (sums[k] ?? 0) + values.getFloat32(k * 4, true);
+function addTo(sums: Float64Array, values: Float32Array): void {
+  for (let k = 0; k < sums.length; k++) sums[k] = (sums[k] ?? 0) + (values[k] ?? 0);
 }

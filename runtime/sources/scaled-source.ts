@@ -1,7 +1,7 @@
 import { isFloatDtype } from "../../checkpoint/index.ts";
 import type { Address } from "../../merge/engines/index.ts";
 import type { ScaledSource } from "../../merge/work/index.ts";
-import { hostF32 } from "./host-values.ts";
+import { hostBytes, hostF32 } from "./host-values.ts";
 import type { SourceReader } from "./source-reader.ts";
 
 /** into (f32) = f32(code) * f32(scale of the block that the code lies in), one f32 product. */
@@ -49,12 +49,6 @@ async function scalesOf(reader: SourceReader, source: ScaledSource): Promise<Flo
 
 /** Of scales that are stored as exponents alone (E8M0). */
 async function powersOfTwo(reader: SourceReader, { scales }: ScaledSource, count: number): Promise<Float32Array> {
-  const { arena } = reader;
-  const scope = arena.scope();
-  const place = arena.allocate(count);
-  await reader.elements(scales, 0, count, place);
-  const exponents = await arena.download(place, count);
-  const powers = Float32Array.from(exponents.subarray(0, count), (e) => (e === 255 ? Number.NaN : 2 ** (e - 127)));
-  scope.end();
-  return powers;
+  const exponents = await hostBytes(reader, scales, 0, count);
+  return Float32Array.from(exponents, (e) => (e === 255 ? Number.NaN : 2 ** (e - 127)));
 }

@@ -115,6 +115,17 @@ export class SourceReader {
     scope.end();
   }
 
+  /** Elements of a stored source on the host, as the file has them; not looked at. Not to be altered. */
+  async bytesOf(source: StoredSource, first: number, count: number): Promise<Uint8Array> {
+    const known = this.#shared.find(source, first, count);
+    if (known !== undefined) return known;
+    const elementBytes = dtypeBytes[source.dtype];
+    const bytes = new Uint8Array(count * elementBytes);
+    await this.files.read(source.input, source.file, source.offsetBytes + first * elementBytes, bytes);
+    this.#shared.keep(source, first, count, bytes);
+    return bytes;
+  }
+
   /** Finite factors, or codes and scales, may have a product beyond float32. */
   async #checkMade(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
     if (!this.check) return;
