@@ -1,9 +1,9 @@
 import { dtypeBytes, type FloatDtype, isFloatDtype } from "../checkpoint/index.ts";
-import { type Address, type Arena, put } from "../merge/engines/index.ts";
+import type { Address, Arena } from "../merge/engines/index.ts";
 import type { Chunk, RangeContext } from "../merge/methods/index.ts";
 import { geometryOfTask, type Seed, sourcesOf, type TensorSource, type TensorTask } from "../merge/work/index.ts";
+import type { FiniteWatch } from "./finite-watch.ts";
 import type { InputFiles } from "./input-files.ts";
-import { checkInRange, checkMade } from "./sources/check-finite.ts";
 import type { LastProduct } from "./sources/product-source.ts";
 import { type MergedBlocks, SourceReader } from "./sources/source-reader.ts";
 
@@ -13,6 +13,13 @@ export interface Sink {
   reserve(sizeBytes: number, elementBytes: number): Promise<Address>;
   /** The reserved bytes hold results. */
   commit(sizeBytes: number): void;
+}
+
+/** What ranges are computed with, one after another. */
+export interface RangeMeans {
+  readonly arena: Arena;
+  readonly files: InputFiles;
+  readonly watch: FiniteWatch;
 }
 
 export interface RangeSpecification {
@@ -51,6 +58,7 @@ export class RangeWork implements RangeContext {
   /** Whether values are looked at when they are read: in the first round only. */
   check: boolean;
   readonly #buffers = new Map<string, { readonly address: Address; readonly sizeBytes: number }>();
+  readonly #watch: FiniteWatch;
   readonly #reader: SourceReader;
   readonly #sink: Sink | undefined;
   readonly #pieceElements: number;
@@ -58,11 +66,12 @@ export class RangeWork implements RangeContext {
   /** Whether bytes that are copied may have been computed on the way: read as they are stored, they were looked at then. */
   readonly #isDerived: boolean;
 
-  constructor(arena: Arena, files: InputFiles, sink: Sink | undefined, specification: RangeSpecification) {
+  constructor(means: RangeMeans, sink: Sink | undefined, specification: RangeSpecification) {
     const geometry = geometryOfTask(specification.task);
-    this.arena = arena;
+    this.arena = means.arena;
+    this.#watch = means.watch;
     const { base } = specification.task;
-    this.#reader = new SourceReader(arena, files, sourcesOf(specification.task), {
+    this.#reader = new SourceReader(means, sourcesOf(specification.task), {
       ...(base === undefined ? {} : { base }),
       heldBytes: specification.heldBytes,
       keptBytes: specification.spareBytes,
@@ -125,9 +134,8 @@ export class RangeWork implements RangeContext {
     await this.#reader.elementsF32(source, first, count, into);
   }
 
-  async checkMade(values: Address, { firstElement, elementCount }: Chunk, what: string): Promise<void> {
-    if (this.#allowNonfinite) return;
-    await checkMade(this.arena, `${what} in ${this.task.name}`, firstElement, elementCount, values);
+  checkMade(values: Address, { firstElement, elementCount }: Chunk, what: string): void {
+    if (!this.#allowNonfinite) this.#watch.made(`${what} in ${this.task.name}`, firstElement, elementCount, values);
   }
 
   hold(): () => void {
@@ -148,24 +156,22 @@ export class RangeWork implements RangeContext {
     const sizeBytes = chunk.elementCount * dtypeBytes[dtype];
     const place = await this.#out().reserve(sizeBytes, dtypeBytes[dtype]);
     this.arena.kernels.narrow(place, result, dtype, chunk.elementCount);
-    await this.#check(dtype, chunk, result, place);
+    this.#check(dtype, chunk, result, place);
     this.#out().commit(sizeBytes);
   }
 
   async emitBytes(chunk: Chunk, bytes: Address): Promise<void> {
     const sizeBytes = chunk.elementCount * dtypeBytes[this.task.dtype];
     const place = await this.#out().reserve(sizeBytes, dtypeBytes[this.task.dtype]);
-    if (this.#isDerived && isFloatDtype(this.task.dtype)) await this.#check(this.task.dtype, chunk, bytes, bytes);
-    const from = await this.arena.download(bytes, sizeBytes);
-    put(this.arena, place, from.subarray(0, sizeBytes));
+    if (this.#isDerived && isFloatDtype(this.task.dtype)) this.#check(this.task.dtype, chunk, bytes, bytes);
+    this.arena.kernels.copy(place, bytes, sizeBytes);
     this.#out().commit(sizeBytes);
   }
 
   /** Looks at what is about to leave, in the caches still: no part of the processor time that could be measured. */
-  async #check(dtype: FloatDtype, { firstElement, elementCount }: Chunk, values: Address, rounded: Address) {
+  #check(dtype: FloatDtype, { firstElement, elementCount }: Chunk, values: Address, rounded: Address): void {
     if (this.#allowNonfinite) return;
-    const { name } = this.task;
-    await checkInRange(this.arena, { dtype, name }, firstElement, elementCount, values, rounded);
+    this.#watch.inRange({ dtype, name: this.task.name }, firstElement, elementCount, values, rounded);
   }
 
   #out(): Sink {

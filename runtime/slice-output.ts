@@ -6,6 +6,8 @@ import type { Sink } from "./range-work.ts";
 
 /** Results gather here until they are written: large enough that calls cost nothing, small enough to stay in the caches. */
 const WINDOW_BYTES = 1024 * 1024;
+/** Most bytes of an element of common outputs: a window takes a whole piece of a device that computes by itself. */
+const WIDEST_BYTES = 4;
 
 /** Takes bytes in order of their places; a StoredFile is one. */
 export type OutputTarget = Pick<StoredFile, "write">;
@@ -21,15 +23,24 @@ export function heldIn(bytes: Uint8Array): OutputTarget {
 
 export const nowhere: OutputTarget = { write: async () => {} };
 
-/** A slice's bytes on their way to their place in a shard, or to where they are held, hashed as they go. */
+/**
+ * A slice's bytes on their way to their place in a shard, or to where they are held, hashed as they go. Where the device computes by
+ * itself there are two windows: one fills while the other is fetched, hashed and written.
+ */
 export class SliceOutput implements Sink {
   readonly #arena: Arena;
   readonly #target: OutputTarget;
   readonly #hash: Hash = createHash("sha256");
   readonly #pause: () => Promise<void>;
-  #window: Address = 0;
+  #windows: readonly Address[] = [];
+  /** Which of them is being filled. */
+  #turn = 0;
   #windowBytes = 0;
   #filled = 0;
+  /** Everything that has left a window, in order; the last of it. */
+  #leaving: Promise<void> = Promise.resolve();
+  /** Settles when the window that is not being filled is free. */
+  #other: Promise<void> = Promise.resolve();
   #offsetBytes: number;
   /** Of what comes next: bytes that are passed over, and bytes that are kept after them. */
   #skipBytes = 0;
@@ -46,8 +57,10 @@ export class SliceOutput implements Sink {
 
   /** Must be called before other buffers of the slice are made, with the most that will be reserved at once. */
   makeWindow(largestBytes: number): void {
-    this.#windowBytes = Math.max(WINDOW_BYTES, largestBytes);
-    this.#window = this.#arena.allocate(this.#windowBytes);
+    const { asynchronous, pieceElements } = this.#arena.device.limits;
+    this.#windowBytes = Math.max(WINDOW_BYTES, largestBytes, asynchronous ? pieceElements * WIDEST_BYTES : 0);
+    const count = asynchronous ? 2 : 1;
+    this.#windows = Array.from({ length: count }, () => this.#arena.allocate(this.#windowBytes));
   }
 
   async reserve(sizeBytes: number, elementBytes: number): Promise<Address> {
@@ -65,7 +78,7 @@ export class SliceOutput implements Sink {
   /** Bytes that are no results. Before any of these, or between two parts. */
   async put(bytes: Uint8Array): Promise<void> {
     await this.#flush();
-    await this.#write(bytes);
+    await this.#leave(async () => bytes);
   }
 
   /** Which bytes of the next part are the slice's. Absent: all. */
@@ -79,25 +92,47 @@ export class SliceOutput implements Sink {
   /** Writes what is left. The SHA-256 of all bytes. */
   async finish(): Promise<string> {
     await this.#flush();
+    await this.#leaving;
     return this.#hash.digest("hex");
   }
 
+  get #window(): Address {
+    const window = this.#windows[this.#turn];
+    if (window === undefined) throw new Error("the slice has no window");
+    return window;
+  }
+
+  /** What fills the window leaves it, and another is there to be filled. */
   async #flush(): Promise<void> {
     if (this.#filled === 0) return;
-    const bytes = await this.#arena.download(this.#window, this.#filled);
-    const from = Math.min(this.#skipBytes, this.#filled);
-    const to = Math.min(this.#filled, from + this.#takeBytes);
+    const filled = this.#filled;
+    const from = Math.min(this.#skipBytes, filled);
+    const to = Math.min(filled, from + this.#takeBytes);
     this.#skipBytes -= from;
     this.#takeBytes -= to - from;
     this.#filled = 0;
-    if (to > from) await this.#write(bytes.subarray(from, to));
-    await this.#pause();
+    const fetched = this.#arena.download(this.#window, filled);
+    const left = this.#leave(async () => (await fetched).subarray(from, to));
+    this.#turn = (this.#turn + 1) % this.#windows.length;
+    await (this.#windows.length === 1 ? left : this.#other);
+    this.#other = left;
   }
 
-  async #write(bytes: Uint8Array): Promise<void> {
-    this.#hash.update(bytes);
-    await this.#target.write(this.#offsetBytes, bytes);
-    this.#offsetBytes += bytes.length;
-    this.bytesWritten += bytes.length;
+  /** After all that has left before. */
+  #leave(bytes: () => Promise<Uint8Array>): Promise<void> {
+    const before = this.#leaving;
+    const left = (async () => {
+      const piece = await bytes();
+      await before;
+      if (piece.length === 0) return;
+      this.#hash.update(piece);
+      await this.#target.write(this.#offsetBytes, piece);
+      this.#offsetBytes += piece.length;
+      this.bytesWritten += piece.length;
+      await this.#pause();
+    })();
+    left.catch(() => undefined); // whoever comes next hears of it, at the latest `finish`
+    this.#leaving = left;
+    return left;
   }
 }

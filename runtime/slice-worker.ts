@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { dtypeBytes } from "../checkpoint/index.ts";
-import type { Arena } from "../merge/engines/index.ts";
+import type { Arena, Scope } from "../merge/engines/index.ts";
 import { type MethodDefinition, methodNamed, Rounds } from "../merge/methods/index.ts";
 import {
   type Assignment,
@@ -17,10 +17,11 @@ import {
 } from "../merge/work/index.ts";
 import type { Files, Place, StoredFile } from "../storage/index.ts";
 import type { Computed } from "./computed.ts";
+import { FiniteWatch, watched } from "./finite-watch.ts";
 import { InputFiles, type Moved } from "./input-files.ts";
 import { MergedTasks } from "./merged-tasks.ts";
 import { LastBands, quantiseRange } from "./quantise-range.ts";
-import { RangeWork, type Sink } from "./range-work.ts";
+import { type RangeMeans, RangeWork, type Sink } from "./range-work.ts";
 import { heldIn, nowhere, SliceOutput } from "./slice-output.ts";
 import { LastProduct } from "./sources/product-source.ts";
 
@@ -70,6 +71,8 @@ export class SliceWorker {
   readonly #hooks: WorkerHooks;
   readonly #files: InputFiles;
   readonly #outputs = new Map<string, Output>();
+  /** Of the assignment under way. */
+  #means: RangeMeans | undefined;
   readonly #merged: MergedTasks;
   readonly #bands = new LastBands();
   readonly #products = new LastProduct();
@@ -100,9 +103,7 @@ export class SliceWorker {
 
   /** Undefined: the grant was refused. @throws the errors of storage, inputs and values */
   async execute(assignment: Assignment): Promise<Written | undefined> {
-    const scope = this.#arena.scope();
-    this.#files.bytesRead = 0;
-    this.#tensorsCut = 0;
+    const scope = this.#begin();
     try {
       if (assignment.kind === "slice") return await this.#slice(assignment);
       if (assignment.kind === "survey") return { report: await this.#survey(assignment), durable: Promise.resolve() };
@@ -121,15 +122,32 @@ export class SliceWorker {
    * @throws as execute
    */
   async compute(work: SliceWork, buffer: ArrayBuffer | undefined): Promise<Computed> {
-    const scope = this.#arena.scope();
-    this.#files.bytesRead = 0;
-    this.#tensorsCut = 0;
+    const scope = this.#begin();
     const target = buffer === undefined ? nowhere : heldIn(new Uint8Array(buffer, 0, work.slice.sizeBytes));
     try {
-      return await this.#fill(work, new SliceOutput(this.#arena, target, 0, this.#hooks.pause));
+      return await this.#fill(work, new SliceOutput(this.#current.arena, target, 0, this.#hooks.pause));
     } finally {
       scope.end();
     }
+  }
+
+  #begin(): Scope {
+    const scope = this.#arena.scope();
+    this.#files.bytesRead = 0;
+    this.#tensorsCut = 0;
+    const watch = new FiniteWatch(this.#arena);
+    const arena = this.#isAsynchronous ? watched(this.#arena, watch) : this.#arena;
+    this.#means = { arena, watch, files: this.#files };
+    return scope;
+  }
+
+  get #isAsynchronous(): boolean {
+    return this.#arena.device.limits.asynchronous;
+  }
+
+  get #current(): RangeMeans {
+    if (this.#means === undefined) throw new Error("nothing was begun");
+    return this.#means;
   }
 
   /** No more input files than this are open from now on. Between assignments only. */
@@ -149,7 +167,7 @@ export class SliceWorker {
     const place = this.#job.shardPaths[slice.shard];
     if (place === undefined) throw new Error(`the job has no shard ${slice.shard}`);
     const shard = await this.#output(place);
-    const output = new SliceOutput(this.#arena, shard.file, slice.offsetBytes, this.#hooks.pause);
+    const output = new SliceOutput(this.#current.arena, shard.file, slice.offsetBytes, this.#hooks.pause);
     const { sha256, warnings, counts } = await this.#fill(work, output);
     return { report: { unit, attempt, kind: "slice", sha256, warnings, counts }, durable: this.#sync(shard) };
   }
@@ -169,7 +187,7 @@ export class SliceWorker {
       if ((part.kept?.skipBytes ?? 0) === 0) warnings.push(...said);
       scope.end();
     }
-    const sha256 = await output.finish();
+    const [sha256] = await Promise.all([output.finish(), this.#current.watch.check()]);
     await this.#files.checkUnchanged();
     const counts = {
       bytesRead: this.#files.bytesRead,
@@ -201,7 +219,7 @@ export class SliceWorker {
     sink: Sink,
   ): Promise<readonly string[]> {
     if (task.kind !== "merge") {
-      await this.#other(this.#range(task, [part.firstElement, part.elementCount], sink, {}));
+      await this.#looked(() => this.#other(this.#range(task, [part.firstElement, part.elementCount], sink, {})));
       return [];
     }
     const method = methodNamed(task.method);
@@ -212,10 +230,22 @@ export class SliceWorker {
       range.check = range.check && "verdict" in step;
       const settled = "verdict" in step ? step.verdict : verdict;
       if (settled === undefined) throw new Error(`${task.name} came without its verdict`);
-      await method.merge(range, settled);
+      await this.#looked(() => method.merge(range, settled));
       return [];
     }
     return this.#wholeTensor(method, task, sink);
+  }
+
+  /** Computes a range; where values turn out not to be finite, that is what is said, whatever came of them. */
+  async #looked<T>(compute: () => Promise<T>): Promise<T> {
+    try {
+      const result = await compute();
+      if (!this.#isAsynchronous) await this.#current.watch.check();
+      return result;
+    } catch (error) {
+      await this.#current.watch.check();
+      throw error;
+    }
   }
 
   /** A range of a task that is no merge. */
@@ -236,7 +266,7 @@ export class SliceWorker {
       const scope = this.#arena.scope();
       const range = ranges[part];
       if (range === undefined) throw new Error(`${task.name} has no range ${part}`);
-      const result = await use(single ?? this.#range(task, range, into, { part }));
+      const result = await this.#looked(() => use(single ?? this.#range(task, range, into, { part })));
       if (single === undefined) scope.end();
       return result;
     };
@@ -288,7 +318,7 @@ export class SliceWorker {
       mergedBlocks: this.#merged.block,
       products: this.#products,
     };
-    return new RangeWork(this.#arena, this.#files, sink, specification);
+    return new RangeWork(this.#current, sink, specification);
   }
 
   async #survey(work: Assignment & SurveyWork): Promise<Report> {
@@ -301,7 +331,8 @@ export class SliceWorker {
       cuts: parts.map((part) => part.firstElement),
     });
     range.check = range.check && work.firstRound;
-    const summary = await methodNamed(task.method).survey(range, work.request);
+    const summary = await this.#looked(() => methodNamed(task.method).survey(range, work.request));
+    await this.#current.watch.check();
     await this.#files.checkUnchanged();
     return {
       unit,

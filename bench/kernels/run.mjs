@@ -58,6 +58,7 @@ function buffersOf(n) {
     wq: place(4 * n),
     out: place(4 * n),
     mask: place(n / 8),
+    note: put(Uint32Array.of(0xffffffff, 0, 0)),
   };
   const source = put(base);
   kernels.narrow(f.baseCodes, source, "BF16", n);
@@ -84,7 +85,7 @@ function buffersOf(n) {
 
 /** name → a call on n elements. */
 function flatKernels(f, n) {
-  const { base, model, delta, smooth, p, q, wp, wq, out, mask, lanes, moreLanes, counts, collected } = f;
+  const { base, model, delta, smooth, p, q, wp, wq, out, mask, note, lanes, moreLanes, counts, collected } = f;
   const bracketOf =
     (d, [lo, hi]) =>
     () => {
@@ -103,7 +104,7 @@ function flatKernels(f, n) {
     "narrow bf16": () => kernels.narrow(f.collected, delta, "BF16", n),
     "narrow f16": () => kernels.narrow(f.collected, delta, "F16", n),
     "narrow e4m3": () => kernels.narrow(f.collected, delta, "F8_E4M3", n),
-    "firstNonFinite bf16": () => kernels.firstNonFinite(lanes, model, "BF16", n),
+    "noteNonFinite bf16": () => kernels.noteNonFinite(note, 0, model, "BF16", 0, n),
     "delta bf16": () => kernels.delta(out, model, "BF16", base, n),
     "accumulate bf16": () => kernels.accumulate(p, model, "BF16", 0.3, false, n),
     "accumulate bf16, first": () => kernels.accumulate(p, model, "BF16", 0.3, true, n),

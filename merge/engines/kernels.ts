@@ -31,10 +31,11 @@ export interface Kernels {
    */
   narrow(dst: Address, src: Address, dtype: FloatDtype, n: number): void;
   /**
-   * result (u32): index of the first NaN or infinity among src[0..n), 0xffffffff if there is none.
-   * F64 is judged as it is, not as widened.
+   * Where note[0] is 0xffffffff and a NaN or infinity is among src[0..n): note (u32[3]) = tag, the index of the first, and its bits as f32.
+   * With `values` (f32; 0: none) the bits are those of
+   * values[index]. Of a NaN they are 0x7fc00000. F64 is judged as widened. tag: u32 below 0xffffffff.
    */
-  firstNonFinite(result: Address, src: Address, dtype: FloatDtype, n: number): void;
+  noteNonFinite(note: Address, tag: number, src: Address, dtype: FloatDtype, values: Address, n: number): void;
   /** d[k] = f32(model[k]) - base[k]. d, base: f32. */
   delta(d: Address, model: Address, dtype: FloatDtype, base: Address, n: number): void;
 

@@ -107,7 +107,7 @@ function importances(context: RangeContext, divergences: Address): RankedValues 
     const base = await context.readF32(baseOf(context.task), chunk, "base");
     const { importance } = await importanceOf(context, chunk, base, divergences);
     // Infinite ones would be ranked as equals.
-    await context.checkMade(importance, chunk, "the importance of the delta");
+    context.checkMade(importance, chunk, "the importance of the delta");
     return async () => importance;
   };
 }

@@ -53,7 +53,7 @@ export interface RangeContext {
    * Stops the merge where one of these f32 values, made on the way, is infinite or NaN: finite inputs may have squares beyond float32.
    * `what`: of what they are made, "the variance of the models".
    */
-  checkMade(values: Address, chunk: Chunk, what: string): Promise<void>;
+  checkMade(values: Address, chunk: Chunk, what: string): void;
   /** Rounds f32 results to the output's dtype and hands them on. */
   emit(chunk: Chunk, result: Address): Promise<void>;
   /** Hands bytes on that already have the output's dtype. */

@@ -1,7 +1,6 @@
 import { dtypeBytes } from "../../checkpoint/index.ts";
 import { type Address, put } from "../../merge/engines/index.ts";
 import { geometryOfTask, type MergedSource } from "../../merge/work/index.ts";
-import { checkFinite } from "./check-finite.ts";
 import type { Keep, SourceReader } from "./source-reader.ts";
 
 interface LastBlock {
@@ -31,7 +30,7 @@ export async function readMerged(
   }
   keep(whole);
   put(reader.arena, into, whole);
-  if (reader.check) await checkFinite(reader.arena, source, source.task.name, first, count, into);
+  if (reader.check) reader.watch.read(source, source.task.name, first, count, into);
 }
 
 async function blockOf(reader: SourceReader, source: MergedSource, block: number): Promise<Uint8Array> {

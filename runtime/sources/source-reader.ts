@@ -1,9 +1,9 @@
 import { dtypeBytes, isFloatDtype } from "../../checkpoint/index.ts";
 import { type Address, type Arena, put } from "../../merge/engines/index.ts";
 import { type MergedSource, type StoredSource, storedIn, type TensorSource } from "../../merge/work/index.ts";
+import type { FiniteWatch } from "../finite-watch.ts";
 import type { InputFiles } from "../input-files.ts";
 import { readAdapter } from "./adapter-source.ts";
-import { checkFinite } from "./check-finite.ts";
 import { readColumns } from "./columns-source.ts";
 import { readMerged } from "./merged-source.ts";
 import { readNormed } from "./normed-source.ts";
@@ -37,6 +37,7 @@ export interface ReaderOptions {
 export class SourceReader {
   readonly arena: Arena;
   readonly files: InputFiles;
+  readonly watch: FiniteWatch;
   readonly options: ReaderOptions;
   /** Whether stored values are looked at when they are read. */
   check = false;
@@ -45,9 +46,14 @@ export class SourceReader {
   keptBytes = 0;
   readonly #shared: SharedReads;
 
-  constructor(arena: Arena, files: InputFiles, sources: readonly TensorSource[], options: ReaderOptions) {
+  constructor(
+    { arena, files, watch }: { readonly arena: Arena; readonly files: InputFiles; readonly watch: FiniteWatch },
+    sources: readonly TensorSource[],
+    options: ReaderOptions,
+  ) {
     this.arena = arena;
     this.files = files;
+    this.watch = watch;
     this.options = options;
     const { base } = options;
     this.#shared = new SharedReads(
@@ -127,11 +133,11 @@ export class SourceReader {
   }
 
   /** Finite factors, or codes and scales, may have a product beyond float32. */
-  async #checkMade(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
+  #checkMade(source: TensorSource, first: number, count: number, into: Address): void {
     if (!this.check) return;
     const [stored] = storedIn(source);
     const label = stored === undefined ? "the output" : this.files.label(stored.input);
-    await checkFinite(this.arena, source, label, first, count, into);
+    this.watch.read(source, label, first, count, into);
   }
 
   /** What is kept of it; else what `read` puts there, whose bytes are kept where they are wanted again. */
@@ -142,6 +148,7 @@ export class SourceReader {
     into: Address,
     read: (keep: Keep) => Promise<void>,
   ): Promise<void> {
+    if (this.watch.isFull) await this.watch.check();
     const known = this.#shared.find(source, first, count);
     if (known !== undefined) put(this.arena, into, known);
     else await read((bytes) => this.#shared.keep(source, first, count, bytes));
@@ -153,7 +160,7 @@ export class SourceReader {
     await this.files.read(source.input, source.file, source.offsetBytes + first * elementBytes, staging.bytes);
     keep(staging.bytes);
     staging.send();
-    if (this.check) await checkFinite(this.arena, source, this.files.label(source.input), first, count, into);
+    if (this.check) this.watch.read(source, this.files.label(source.input), first, count, into);
   }
 }
 

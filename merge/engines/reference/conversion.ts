@@ -34,7 +34,7 @@ export function widened(memory: Memory, src: Address, dtype: FloatDtype, n: numb
 
 export function conversionKernels(
   memory: Memory,
-): Pick<Kernels, "widen" | "narrow" | "firstNonFinite" | "delta" | "zero" | "copy"> {
+): Pick<Kernels, "widen" | "narrow" | "noteNonFinite" | "delta" | "zero" | "copy"> {
   return {
     widen(dst, src, dtype, n) {
       memory.f32(dst, n).set(widened(memory, src, dtype, n));
@@ -70,11 +70,14 @@ export function conversionKernels(
       }
     },
 
-    firstNonFinite(result, src, dtype, n) {
-      // F64 is judged as it is: widened, a large value would become infinite.
-      const values = dtype === "F64" ? memory.f64(src, n) : widened(memory, src, dtype, n);
-      const index = values.findIndex((value: number) => !Number.isFinite(value));
-      memory.u32(result, 1)[0] = index === -1 ? NONE : index;
+    noteNonFinite(note, tag, src, dtype, values, n) {
+      const noted = memory.u32(note, 3);
+      const singles = widened(memory, src, dtype, n);
+      const index = noted[0] === NONE ? singles.findIndex((value) => !Number.isFinite(value)) : -1;
+      if (index === -1) return;
+      const value = values === 0 ? singles[index]! : memory.f32(values + 4 * index, 1)[0]!;
+      const [bits = 0] = new Uint32Array(Float32Array.of(value).buffer);
+      noted.set([tag, index, Number.isNaN(value) ? 0x7fc00000 : bits]);
     },
 
     delta(d, model, dtype, base, n) {

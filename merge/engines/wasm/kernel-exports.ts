@@ -23,7 +23,7 @@ export function kernelsOf(wasm: KernelExports): Kernels {
   return {
     widen: (dst, src, dtype, n) => wasm.widen(dst, src, formats[dtype], n),
     narrow: (dst, src, dtype, n) => wasm.narrow(dst, src, formats[dtype], n),
-    firstNonFinite: (result, src, dtype, n) => wasm.firstNonFinite(result, src, formats[dtype], n),
+    noteNonFinite: (note, tag, src, dtype, values, n) => wasm.noteNonFinite(note, tag, src, formats[dtype], values, n),
     delta: (d, model, dtype, base, n) => wasm.delta(d, model, formats[dtype], base, n),
     accumulate: (acc, x, dtype, c, first, n) => wasm.accumulate(acc, x, formats[dtype], c, Number(first), n),
     accumulateRows: (acc, x, dtype, c, first, rows, rowLength) =>

@@ -77,16 +77,23 @@ describe.each(FLOAT_DTYPES)("%s", (dtype) => {
       call: (kernels, at) => kernels.narrow(at.dst!, at.src!, dtype, n),
     })));
 
-  test("firstNonFinite", () =>
+  test("noteNonFinite", () =>
     sameBits(
-      { n: elementCounts, shift: shifts, values: fc.oneof(anyValues, finiteValues), bad: fc.nat({ max: 2000 }) },
-      ({ n, shift, values, bad }) => {
+      {
+        n: elementCounts,
+        shift: shifts,
+        values: fc.oneof(anyValues, finiteValues),
+        bad: fc.nat({ max: 2000 }),
+        before: fc.constantFrom(0xffffffff, 0xffffffff, 7),
+        isRounded: fc.boolean(),
+      },
+      ({ n, shift, values, bad, before, isRounded }) => {
         const src = storedOf(values, dtype, n);
         if (bad < n) src[bad] = storedOf({ style: "nonfinite", equal: true, seed: bad }, dtype, 1)[0]!;
         return {
           shift,
-          buffers: { result: Uint32Array.of(7), src },
-          call: (kernels, at) => kernels.firstNonFinite(at.result!, at.src!, dtype, n),
+          buffers: { note: Uint32Array.of(before, 1, 2), src, values: f32Of(values, n) },
+          call: (kernels, at) => kernels.noteNonFinite(at.note!, 9, at.src!, dtype, isRounded ? at.values! : 0, n),
         };
       },
     ));
@@ -268,13 +275,13 @@ describe.each(Object.keys(codings) as (keyof typeof codings)[])("%s, every code"
     });
   });
 
-  test("firstNonFinite, one code at a time", () =>
+  test("noteNonFinite, one code at a time", () =>
     expectSameBits({
       shift: 0,
-      buffers: { results: new Uint32Array(codes), src: array(all) },
+      buffers: { notes: new Uint32Array(3 * codes).fill(0xffffffff), src: array(all) },
       call: (kernels, at) => {
         const size = codes === 256 ? 1 : 2;
-        for (const code of all) kernels.firstNonFinite(at.results + 4 * code, at.src + size * code, dtype, 1);
+        for (const code of all) kernels.noteNonFinite(at.notes + 12 * code, code, at.src + size * code, dtype, 0, 1);
       },
     }));
 });

@@ -64,20 +64,26 @@ describe("conversion", () => {
     expect(await u32At(same)).toEqual([0x7fc00000, 0x80000000]);
   });
 
-  test("firstNonFinite names the first, or none", async () => {
-    const result = u32(5);
-    kernels.firstNonFinite(result, f32(1, 2, Number.NEGATIVE_INFINITY, Number.NaN), "F32", 4);
-    expect(await u32At(result)).toEqual([2]);
-    kernels.firstNonFinite(result, f32(1, 2, 3.4e38, 0), "F32", 4);
-    expect(await u32At(result)).toEqual([0xffffffff]);
-    kernels.firstNonFinite(result, bytes(0x7e, 0xff), "F8_E4M3", 2);
-    expect(await u32At(result)).toEqual([1]);
+  test("noteNonFinite names the first of the first call that finds one, and its value", async () => {
+    const note = u32(0xffffffff, 5, 5);
+    kernels.noteNonFinite(note, 1, f32(1, 2, 3.4e38, 0), "F32", 0, 4);
+    expect(await u32At(note)).toEqual([0xffffffff, 5, 5]);
+    kernels.noteNonFinite(note, 2, f32(1, 2, Number.NEGATIVE_INFINITY, Number.NaN), "F32", 0, 4);
+    expect(await u32At(note)).toEqual([2, 2, 0xff800000]);
+    kernels.noteNonFinite(note, 3, bytes(0x7e, 0xff), "F8_E4M3", 0, 2);
+    expect(await u32At(note)).toEqual([2, 2, 0xff800000]);
   });
 
-  test("firstNonFinite judges F64 as it is, although widening would overflow", async () => {
-    const result = u32(5);
-    kernels.firstNonFinite(result, f64(1, 1e300, Number.NaN), "F64", 3);
-    expect(await u32At(result)).toEqual([2]);
+  test("noteNonFinite notes what was rounded, where it is asked to", async () => {
+    const note = u32(0xffffffff, 5, 5);
+    kernels.noteNonFinite(note, 2, put(Uint16Array.of(0x3c00, 0x7c00)), "F16", f32(1, 65536), 2);
+    expect(await u32At(note)).toEqual([2, 1, 0x47800000]);
+  });
+
+  test("noteNonFinite judges F64 as it is widened", async () => {
+    const note = u32(0xffffffff, 5, 5);
+    kernels.noteNonFinite(note, 0, f64(1, 1e300, Number.NaN), "F64", 0, 3);
+    expect(await u32At(note)).toEqual([0, 1, 0x7f800000]);
   });
 
   test("copy moves bytes as they are", async () => {

@@ -116,7 +116,7 @@ class MemoryRange implements RangeContext {
     return address;
   }
 
-  async checkMade(): Promise<void> {}
+  checkMade(): void {}
 
   f32(name: string): Address {
     return this.buffer(`f32/${name}`, this.chunkCapacity * 4);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { dtypeBytes, type FloatDtype } from "../../../checkpoint/index.ts";
 import { type Arena, openDevice } from "../../../merge/engines/index.ts";
 import type { JobDescription, StoredSource, TensorSource } from "../../../merge/work/index.ts";
+import { FiniteWatch } from "../../../runtime/finite-watch.ts";
 // The door offers whole slices; what one source gives is for tests only.
 import { InputFiles } from "../../../runtime/input-files.ts";
 import { LastProduct } from "../../../runtime/sources/product-source.ts";
@@ -75,8 +76,8 @@ export class StoredTensors {
 
   async reader(sources: readonly TensorSource[], engine = "wasm", keptBytes = 1e6) {
     const files = new InputFiles(new FileStore({ blocking: true }), this.job, 8);
-    const made = (await openDevice(engine)).open(2 ** 26);
-    const reader = new SourceReader(made, files, sources, {
+    const arena = (await openDevice(engine)).open(2 ** 26);
+    const reader = new SourceReader({ arena, files, watch: new FiniteWatch(arena) }, sources, {
       keptBytes,
       heldBytes: 0,
       products: new LastProduct(),
@@ -105,6 +106,7 @@ export async function elementsOf(
   const { arena } = reader;
   const place = arena.allocate(count * 8);
   await reader.read(source, rowLength, first, count, place);
+  await reader.watch.check();
   const bytes = (await arena.download(place, count * dtypeBytes[source.dtype])).slice();
   if (source.dtype !== "F32") throw new Error(`${source.tensor} is not derived`);
   return [...new Float32Array(bytes.buffer)];

@@ -1,8 +1,19 @@
-import { BF16, E4M3, E5M2, F16, F32, F64, Format } from "./formats";
+import { BF16, bytesOf, E4M3, E5M2, F16, F32, F64, Format } from "./formats";
+import { widen } from "./widen";
 
-/** result (u32): index of the first NaN or infinity among src[0 .. n), 0xffffffff if there is none. E4M3 has NaN only. */
-export function firstNonFinite(result: usize, src: usize, dtype: Format, n: i32): void {
-  store<i32>(result, firstOf(src, dtype, n));
+const NOTHING: i32 = -1;
+
+/** note (u32[3]), unless there is one: the tag, the index of the first NaN or infinity, and its bits. E4M3 has NaN only. */
+export function noteNonFinite(note: usize, tag: i32, src: usize, dtype: Format, values: usize, n: i32): void {
+  if (load<i32>(note) != NOTHING) return;
+  const index = firstOf(src, dtype, n);
+  if (index < 0) return;
+  store<i32>(note, tag);
+  store<i32>(note, index, 4);
+  if (values != 0) store<f32>(note, load<f32>(values + <usize>index * 4), 8);
+  else widen(note + 8, src + <usize>index * bytesOf(dtype), dtype, 1);
+  const value = load<f32>(note, 8);
+  if (value != value) store<i32>(note, 0x7fc00000, 8);
 }
 
 function firstOf(src: usize, dtype: Format, n: i32): i32 {
@@ -36,15 +47,12 @@ function first<T>(src: usize, n: i32): i32 {
   return -1;
 }
 
-/** All bits of a lane set where its exponent is all ones. */
+/** All bits of a lane set where its exponent is all ones; of two f64 the lower lanes, once they are rounded to f32. */
 function nonFinite<T>(codes: v128): v128 {
-  if (sizeof<T>() == 8) {
-    const exponent = i64x2.splat(0x7ff0000000000000);
-    return i64x2.eq(v128.and(codes, exponent), exponent);
-  }
-  if (sizeof<T>() == 4) {
+  if (sizeof<T>() >= 4) {
     const exponent = i32x4.splat(0x7f800000);
-    return i32x4.eq(v128.and(codes, exponent), exponent);
+    const singles = sizeof<T>() == 8 ? f32x4.demote_f64x2_zero(codes) : codes;
+    return i32x4.eq(v128.and(singles, exponent), exponent);
   }
   if (sizeof<T>() == 2) {
     const exponent = i16x8.splat(isSigned<T>() ? 0x7f80 : 0x7c00);
