@@ -1,5 +1,5 @@
 // npm run bench:mergekit: mergekit 0.1.4, from PyPI, and deltaworks on the same recipes and checkpoints, in turn.
-// The comparison is printed; if it is whole (all methods, none failed), it is also put into README.md.
+// The comparison is printed; with --write-docs, and if it is whole (all methods, none failed), it is also put into README.md.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,6 +18,7 @@ const { values: options } = parseArgs({
     methods: { type: "string", default: Object.keys(methods).join(",") },
     small: { type: "string", default: "200" }, // breadcrumbs over so many small models; "" leaves it out
     reuse: { type: "boolean", default: false }, // take mergekit's figures of the last run on this machine
+    "write-docs": { type: "boolean", default: false },
   },
 });
 const requirements = join(repositoryRoot, "bench", "mergekit-requirements.txt");
@@ -63,7 +64,7 @@ const text = [
 ].join("\n\n");
 process.stdout.write(`${text}\n`);
 const isWhole = rows.length === Object.keys(methods).length + 1;
-if (isWhole) replaceRegion(join(repositoryRoot, "README.md"), "mergekit", text);
+if (options["write-docs"] && isWhole) replaceRegion(join(repositoryRoot, "README.md"), "mergekit", text);
 
 async function mergekitFigures({ method, set, fineTunes }) {
   const key = `${method} ${set} ${fineTunes}, ${options.threads} threads, ${machineLine()}`;
