@@ -102,8 +102,53 @@ export interface Kernels {
     n: number,
   ): void;
 
-  /** out[k] = x[k] / divisor held within [-limit, limit]; NaN stays NaN. f32 all. out may be x. */
-  divideWithin(out: Address, x: Address, divisor: number, limit: number, n: number): void;
+  // ---- matrices in blocks of blockRows rows and blockColumns columns, those at the edges cut short. Element k lies in row r = row +
+  // floor((column + k) / columns) and column c = (column + k) mod columns; the number of its block is numbers[floor(r / blockRows) *
+  // ceil(columns / blockColumns) + floor(c / blockColumns)]. numbers: f32; column < columns; all of row + 1, blockRows, columns,
+  // blockColumns and column + n < 2^30.
+  /** out[k] = number * f32(codes[k]), one f32 product. out: f32. */
+  scaleBlocks(
+    out: Address,
+    codes: Address,
+    dtype: FloatDtype,
+    numbers: Address,
+    row: number,
+    column: number,
+    columns: number,
+    blockRows: number,
+    blockColumns: number,
+    n: number,
+  ): void;
+  /** out[k] = x[k] / number held within [-limit, limit]; NaN stays NaN. f32 all. out may be x. */
+  divideBlocks(
+    out: Address,
+    x: Address,
+    numbers: Address,
+    limit: number,
+    row: number,
+    column: number,
+    columns: number,
+    blockRows: number,
+    blockColumns: number,
+    n: number,
+  ): void;
+  /** number = max(number, |x[k]|), NaN passed over. x: f32. numbers, updated: no NaN, none below 0. */
+  blockMaxima(
+    numbers: Address,
+    x: Address,
+    row: number,
+    column: number,
+    columns: number,
+    blockRows: number,
+    blockColumns: number,
+    n: number,
+  ): void;
+
+  /**
+   * values[r, k] = f32(values[r, k] * (magnitudes[r] / sqrt(s))), s = sum of values[r, k] * values[r, k] in order of k, beginning with 0;
+   * everything in f64 but the last rounding. values: f32[rows, rowLength]; magnitudes: f32[rows].
+   */
+  normRows(values: Address, magnitudes: Address, rows: number, rowLength: number): void;
 
   // ---- sums in f64: lanes in the order of docs/spec/methods.md; n counts from a multiple of 8 within the block
   /** lanes[k & 7] += f64(a[k]) * f64(b[k]). a, b: f32, may be the same. */

@@ -40,7 +40,8 @@ export function accumulateRows(
   }
 }
 
-function scale<T>(acc: usize, x: usize, c: f32, n: i32): void {
+/** acc[k] = c * f32(x[k]). */
+export function scale<T>(acc: usize, x: usize, c: f32, n: i32): void {
   const coefficient = f32x4.splat(c);
   let k = 0;
   for (; k < (n & ~7); k += 8) {

@@ -2,7 +2,8 @@ import { dtypeBytes, isFloatDtype } from "../../checkpoint/index.ts";
 import { type Address, type Arena, put } from "../../merge/engines/index.ts";
 import { widenedToF32 } from "../../merge/math/index.ts";
 import type { StoredSource, TensorSource } from "../../merge/work/index.ts";
-import { checkOnHost } from "./check-on-host.ts";
+
+import { checkReadOnHost } from "../finite-watch.ts";
 import type { SourceReader } from "./source-reader.ts";
 
 /**
@@ -53,7 +54,7 @@ async function storedF32(
   const { dtype, tensor } = source;
   if (!isFloatDtype(dtype)) throw new Error(`${tensor} of dtype ${dtype} cannot be widened`);
   const values = widenedToF32(await reader.bytesOf(source, first, count), dtype);
-  if (reader.check) checkOnHost(reader.files.label(source.input), tensor, first, values);
+  if (reader.check) checkReadOnHost(tensor, reader.files.label(source.input), first, values);
   return values;
 }
 

@@ -16,17 +16,17 @@ export async function readNormed(
   const firstRow = Math.floor(first / columns);
   const rows = Math.ceil((first + count) / columns) - firstRow;
   const magnitudes = await magnitudesOf(reader, source);
+  const { arena } = reader;
+  const scope = arena.scope();
   // A row's length takes all of it, whatever part is asked for.
-  const values = await hostF32(reader, source.values, firstRow * columns, rows * columns);
-  for (let row = 0; row < rows; row++) {
-    const own = values.subarray(row * columns, (row + 1) * columns);
-    let squares = 0;
-    for (const value of own) squares += value * value;
-    const factor = (magnitudes[firstRow + row] ?? Number.NaN) / Math.sqrt(squares);
-    for (let k = 0; k < columns; k++) own[k] = (own[k] ?? 0) * factor;
-  }
-  const begin = first - firstRow * columns;
-  put(reader.arena, into, values.subarray(begin, begin + count));
+  const isWhole = rows * columns === count;
+  const values = isWhole ? into : arena.allocate(rows * columns * 4);
+  const table = arena.allocate(rows * 4);
+  await reader.elementsF32(source.values, firstRow * columns, rows * columns, values);
+  put(arena, table, magnitudes.subarray(firstRow, firstRow + rows));
+  arena.kernels.normRows(values, table, rows, columns);
+  if (!isWhole) arena.kernels.copy(into, values + (first - firstRow * columns) * 4, count * 4);
+  scope.end();
 }
 
 async function magnitudesOf(reader: SourceReader, source: NormedSource): Promise<Float32Array> {

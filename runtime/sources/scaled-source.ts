@@ -1,6 +1,7 @@
-import { isFloatDtype } from "../../checkpoint/index.ts";
-import type { Address } from "../../merge/engines/index.ts";
+import { dtypeBytes, isFloatDtype } from "../../checkpoint/index.ts";
+import { type Address, put } from "../../merge/engines/index.ts";
 import type { ScaledSource } from "../../merge/work/index.ts";
+import { bandsOf } from "./bands-of.ts";
 import { hostBytes, hostF32 } from "./host-values.ts";
 import type { SourceReader } from "./source-reader.ts";
 
@@ -17,19 +18,13 @@ export async function readScaled(
   if (!isFloatDtype(codes.dtype)) throw new Error(`${codes.tensor} of dtype ${codes.dtype} holds no codes`);
   if (count === 0) return;
   const scales = await scalesOf(reader, source);
-  const scaleColumns = Math.ceil(columns / blockColumns);
+  const { band, bandCount, perBand, row, column } = bandsOf({ columns, blockRows, blockColumns }, first, count);
   const scope = arena.scope();
-  const raw = arena.allocate(count);
+  const raw = arena.allocate(count * dtypeBytes[codes.dtype]);
+  const table = arena.allocate(bandCount * perBand * 4);
   await reader.elements(codes, first, count, raw);
-  for (let done = 0; done < count; ) {
-    const row = Math.floor((first + done) / columns);
-    const column = (first + done) % columns;
-    const blockColumn = Math.floor(column / blockColumns);
-    const run = Math.min(count - done, Math.min(columns, (blockColumn + 1) * blockColumns) - column);
-    const scale = scales[Math.floor(row / blockRows) * scaleColumns + blockColumn] ?? Number.NaN;
-    arena.kernels.accumulate(into + done * 4, raw + done, codes.dtype, scale, true, run);
-    done += run;
-  }
+  put(arena, table, scales.subarray(band * perBand, (band + bandCount) * perBand));
+  arena.kernels.scaleBlocks(into, raw, codes.dtype, table, row, column, columns, blockRows, blockColumns, count);
   scope.end();
 }
 

@@ -6,10 +6,7 @@ const { fround } = Math;
 
 export function combinationKernels(
   memory: Memory,
-): Pick<
-  Kernels,
-  "accumulate" | "accumulateRows" | "accumulateDelta" | "finishDelta" | "addLowRank" | "divideWithin" | "nearSwap"
-> {
+): Pick<Kernels, "accumulate" | "accumulateRows" | "accumulateDelta" | "finishDelta" | "addLowRank" | "nearSwap"> {
   return {
     accumulate(acc, x, dtype, c, first, n) {
       const sums = memory.f32(acc, n);
@@ -48,13 +45,6 @@ export function combinationKernels(
         const step = fround(fround(lambda) * fround(sums[k]! / fround(divisor)));
         results[k] = fround(bases[k]! + step);
       }
-    },
-
-    divideWithin(out, x, divisor, limit, n) {
-      const results = memory.f32(out, n);
-      const values = memory.f32(x, n);
-      const [by, bound] = [fround(divisor), fround(limit)];
-      for (let k = 0; k < n; k++) results[k] = Math.max(-bound, Math.min(bound, fround(values[k]! / by)));
     },
 
     addLowRank(values, left, right, scale, rank, columns, first, n) {

@@ -1,5 +1,6 @@
 import type { Arena, Device, DeviceLimits, Scope, Staging } from "../device.ts";
 import type { Address, Kernels } from "../kernels.ts";
+import { blockKernels } from "./blocks.ts";
 import { changeKernels } from "./changes.ts";
 import { columnKernels } from "./columns.ts";
 import { combinationKernels } from "./combination.ts";
@@ -12,7 +13,7 @@ import { orderKernels } from "./order.ts";
 import { sumKernels } from "./sums.ts";
 
 /** Raised by hand with every change to a kernel. */
-const VERSION = 3;
+const VERSION = 4;
 
 /**
  * What the others are measured against: plain TypeScript, one element at a time, one rounding per operation.
@@ -55,6 +56,7 @@ class ReferenceArena implements Arena {
       ...consensusKernels(memory),
       ...changeKernels(memory),
       ...columnKernels(memory),
+      ...blockKernels(memory),
       ...divergenceKernels(memory),
     };
   }

@@ -32,7 +32,11 @@ export function kernelsOf(wasm: KernelExports): Kernels {
       wasm.accumulateDelta(acc, model, formats[dtype], base, c, Number(first), n),
     finishDelta: wasm.finishDelta,
     addLowRank: wasm.addLowRank,
-    divideWithin: wasm.divideWithin,
+    scaleBlocks: (out, codes, dtype, numbers, row, column, columns, blockRows, blockColumns, n) =>
+      wasm.scaleBlocks(out, codes, formats[dtype], numbers, row, column, columns, blockRows, blockColumns, n),
+    divideBlocks: wasm.divideBlocks,
+    blockMaxima: wasm.blockMaxima,
+    normRows: wasm.normRows,
     dot: wasm.dot,
     dotFour: wasm.dotFour,
     dotRows: wasm.dotRows,

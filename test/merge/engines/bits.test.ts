@@ -333,14 +333,6 @@ describe("linear combinations", () => {
     ),
   );
 
-  test.each([false, true])("divideWithin, in place: %s", (inPlace) =>
-    sameBits({ n: elementCounts, shift: shifts, x: anyValues, divisor: coefficients }, ({ n, shift, x, divisor }) => ({
-      shift,
-      buffers: { out: new Float32Array(n), x: f32Of(x, n) },
-      call: (kernels, at) => kernels.divideWithin(inPlace ? at.x! : at.out!, at.x!, divisor, 448, n),
-    })),
-  );
-
   test("zero", () =>
     sameBits({ n: elementCounts, shift: shifts }, ({ n, shift }) => ({
       shift,
@@ -355,6 +347,72 @@ describe("linear combinations", () => {
       buffers: { dst: new Float32Array(n), src: f32Of(values, n) },
       call: (kernels, at) => kernels.copy(at.dst!, at.src!, n * 4),
     })));
+});
+
+describe("blocks and rows", () => {
+  /** Elements from anywhere in a matrix, in blocks that are wide, narrow, one row, or all of it. */
+  const grids = fc.record({
+    row: fc.nat({ max: 20 }),
+    at: fc.nat(),
+    columns: rowLengths,
+    blockRows: fc.constantFrom(1, 2, 3, 128, 2 ** 29),
+    blockColumns: fc.constantFrom(1, 3, 16, 128, 1000, 2 ** 29),
+    n: elementCounts,
+  });
+  type Grid = { row: number; at: number; columns: number; blockRows: number; blockColumns: number; n: number };
+  const numbersOf = ({ row, at, columns, blockRows, blockColumns, n }: Grid) => {
+    const lastRow = row + Math.floor(((at % columns) + n) / columns);
+    return (Math.floor(lastRow / blockRows) + 1) * Math.ceil(columns / blockColumns);
+  };
+
+  test.each(FLOAT_DTYPES)("scaleBlocks, %s", (dtype) =>
+    sameBits({ grid: grids, shift: shifts, codes: anyValues, scales: anyValues }, ({ grid, shift, codes, scales }) => ({
+      shift,
+      buffers: {
+        out: new Float32Array(grid.n),
+        codes: storedOf(codes, dtype, grid.n),
+        scales: f32Of(scales, numbersOf(grid)),
+      },
+      call: (kernels, at) => {
+        const { row, columns, blockRows, blockColumns, n } = grid;
+        const column = grid.at % columns;
+        kernels.scaleBlocks(at.out!, at.codes!, dtype, at.scales!, row, column, columns, blockRows, blockColumns, n);
+      },
+    })),
+  );
+
+  test.each([false, true])("divideBlocks, in place: %s", (inPlace) =>
+    sameBits({ grid: grids, shift: shifts, x: anyValues, scales: anyValues }, ({ grid, shift, x, scales }) => ({
+      shift,
+      buffers: { out: new Float32Array(grid.n), x: f32Of(x, grid.n), scales: f32Of(scales, numbersOf(grid)) },
+      call: (kernels, at) => {
+        const { row, columns, blockRows, blockColumns, n } = grid;
+        const out = inPlace ? at.x! : at.out!;
+        const column = grid.at % columns;
+        kernels.divideBlocks(out, at.x!, at.scales!, 448, row, column, columns, blockRows, blockColumns, n);
+      },
+    })),
+  );
+
+  test("blockMaxima", () =>
+    sameBits({ grid: grids, shift: shifts, x: anyValues, known: finiteValues }, ({ grid, shift, x, known }) => ({
+      shift,
+      buffers: { maxima: f32Of(known, numbersOf(grid)).map(Math.abs), x: f32Of(x, grid.n) },
+      call: (kernels, at) => {
+        const { row, columns, blockRows, blockColumns, n } = grid;
+        kernels.blockMaxima(at.maxima!, at.x!, row, grid.at % columns, columns, blockRows, blockColumns, n);
+      },
+    })));
+
+  test("normRows", () =>
+    sameBits(
+      { rows: fc.nat({ max: 9 }), rowLength: rowLengths, shift: shifts, values: anyValues, magnitudes: anyValues },
+      ({ rows, rowLength, shift, values, magnitudes }) => ({
+        shift,
+        buffers: { values: f32Of(values, rows * rowLength), magnitudes: f32Of(magnitudes, rows) },
+        call: (kernels, at) => kernels.normRows(at.values!, at.magnitudes!, rows, rowLength),
+      }),
+    ));
 });
 
 describe("sums in f64", () => {

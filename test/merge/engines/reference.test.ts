@@ -152,6 +152,40 @@ describe("linear combinations", () => {
   });
 });
 
+describe("blocks and rows", () => {
+  // Rows 3 and 4 of a matrix of three columns, in blocks of 2 x 2: rows 2 and 3 are of the second row of blocks, row 4 of the third.
+  const grid = [3, 1, 3, 2, 2, 4] as const;
+
+  test("scaleBlocks multiplies by the number of the block, rounding once", async () => {
+    const out = f32(...room(4));
+    const scales = f32(9, 9, 0.1, 10, 100, 1000);
+    kernels.scaleBlocks(out, bytes(0x44, 0x38, 0x40, 0x40), "F8_E4M3", scales, ...grid);
+    expect(await f32At(out)).toEqual([Math.fround(Math.fround(0.1) * 3), 10, 200, 200]);
+  });
+
+  test("divideBlocks holds quotients within the limit, but NaN", async () => {
+    const out = f32(...room(4));
+    kernels.divideBlocks(out, f32(3, -5000, 5, Number.NaN), f32(9, 9, 10, 10, 2, 1000), 448, ...grid);
+    expect(await f32At(out)).toEqual([Math.fround(3 / 10), -448, 2.5, Number.NaN]);
+  });
+
+  test("blockMaxima passes over NaN and keeps what is larger already", async () => {
+    const maxima = f32(9, 9, 0, 7, 0, 9);
+    kernels.blockMaxima(maxima, f32(-3, -5, 5, Number.NaN), ...grid);
+    expect(await f32At(maxima)).toEqual([9, 9, 3, 7, 5, 9]);
+  });
+
+  test("normRows gives each row its length, in f64 with one rounding", async () => {
+    const values = f32(3, 4, 1, 1);
+    kernels.normRows(values, f32(10, 1), 2, 2);
+    expect(await f32At(values)).toEqual([6, 8, Math.fround(1 / Math.sqrt(2)), Math.fround(1 / Math.sqrt(2))]);
+    // Squares of small values count, one after another: in f32 each would be lost.
+    const small = f32(4096, 1, 1);
+    kernels.normRows(small, f32(1), 1, 3);
+    expect((await f32At(small))[1]).toBe(Math.fround(1 / Math.sqrt(4096 ** 2 + 2)));
+  });
+});
+
 describe("sums in f64", () => {
   const nine = [1, 2, 3, 4, 5, 6, 7, 8, 9];
 
