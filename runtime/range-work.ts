@@ -1,6 +1,6 @@
 import { dtypeBytes, type FloatDtype, isFloatDtype } from "../checkpoint/index.ts";
 import type { Address, Arena } from "../merge/engines/index.ts";
-import type { Chunk, RangeContext } from "../merge/methods/index.ts";
+import { type Chunk, type ChunkSize, chunkBlocksOf, chunksOf, type RangeContext } from "../merge/methods/index.ts";
 import { geometryOfTask, type Seed, sourcesOf, type TensorSource, type TensorTask } from "../merge/work/index.ts";
 import type { FiniteWatch } from "./finite-watch.ts";
 import type { InputFiles } from "./input-files.ts";
@@ -54,6 +54,7 @@ export class RangeWork implements RangeContext {
   readonly part: number;
   readonly spareBytes: number;
   readonly chunkCapacity: number;
+  readonly chunkBlocks: number;
   readonly kept = new Map<string, Address>();
   /** Whether values are looked at when they are read: in the first round only. */
   check: boolean;
@@ -89,24 +90,17 @@ export class RangeWork implements RangeContext {
     this.cuts = specification.cuts;
     this.part = specification.part;
     this.spareBytes = specification.spareBytes;
-    this.chunkCapacity = Math.max(8, Math.min(geometry.blockElements, geometry.elementCount));
+    const { elementCount, pieceElements } = specification;
+    this.chunkBlocks = chunkBlocksOf(elementCount, geometry.blockElements, pieceElements);
+    this.chunkCapacity = Math.max(8, Math.min(this.chunkBlocks * geometry.blockElements, geometry.elementCount));
     this.#pieceElements = specification.pieceElements;
     this.#allowNonfinite = specification.allowNonfinite;
     this.#isDerived = sourcesOf(specification.task).some(({ kind }) => kind !== undefined);
     this.check = !specification.allowNonfinite;
   }
 
-  *chunks(size: "blocks" | "pieces"): Generator<Chunk> {
-    const end = this.firstElement + this.elementCount;
-    const piece = size === "blocks" ? this.blockElements : this.#pieceElements;
-    for (let block = this.firstElement; block < end; block += this.blockElements) {
-      const blockEnd = Math.min(end, block + this.blockElements);
-      for (let firstElement = block; firstElement < blockEnd; firstElement += piece) {
-        const elementCount = Math.min(piece, blockEnd - firstElement);
-        const endsBlock = firstElement + elementCount === blockEnd;
-        yield { firstElement, elementCount, startsBlock: firstElement === block, endsBlock };
-      }
-    }
+  chunks(size: ChunkSize): Iterable<Chunk> {
+    return chunksOf(this, this.#pieceElements, size);
   }
 
   buffer(name: string, sizeBytes: number): Address {

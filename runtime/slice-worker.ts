@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { dtypeBytes } from "../checkpoint/index.ts";
 import type { Arena, Scope } from "../merge/engines/index.ts";
-import { type MethodDefinition, methodNamed, Rounds } from "../merge/methods/index.ts";
+import { chunkBlocksOf, type MethodDefinition, methodNamed, Rounds } from "../merge/methods/index.ts";
 import {
   type Assignment,
   geometryOfTask,
@@ -174,7 +174,7 @@ export class SliceWorker {
 
   async #fill(work: SliceWork, output: SliceOutput): Promise<Omit<Computed, "buffer">> {
     const { slice } = work;
-    output.makeWindow(Math.max(...work.tasks.map(largestEmission)));
+    output.makeWindow(Math.max(...work.tasks.map((task) => largestEmission(task, this.#pieceElements))));
     const warnings: string[] = [];
     if (work.preamble !== undefined) await output.put(work.preamble);
     for (const [k, part] of slice.parts.entries()) {
@@ -296,13 +296,17 @@ export class SliceWorker {
     return Array.from({ length: count }, (_, k) => [k * length, Math.min(length, elementCount - k * length)]);
   }
 
+  get #pieceElements(): number {
+    return this.#budget.pieceElements ?? this.#arena.device.limits.pieceElements;
+  }
+
   #range(
     task: TensorTask,
     [firstElement, elementCount]: readonly [number, number],
     sink: Sink | undefined,
     { part = 0, cuts = [firstElement] }: { part?: number; cuts?: readonly number[] },
   ): RangeWork {
-    const { spareBytes, heldBytes, pieceElements } = this.#budget;
+    const { spareBytes, heldBytes } = this.#budget;
     const { seed, allowNonfinite } = this.#job;
     const specification = {
       task,
@@ -314,7 +318,7 @@ export class SliceWorker {
       part,
       spareBytes,
       heldBytes,
-      pieceElements: pieceElements ?? this.#arena.device.limits.pieceElements,
+      pieceElements: this.#pieceElements,
       mergedBlocks: this.#merged.block,
       products: this.#products,
     };
@@ -376,9 +380,10 @@ export class SliceWorker {
 }
 
 /** Output bytes of the longest chunk of a task. */
-function largestEmission(task: TensorTask): number {
+function largestEmission(task: TensorTask, pieceElements: number): number {
   const { blockElements, elementCount } = geometryOfTask(task);
-  return Math.min(blockElements, elementCount) * dtypeBytes[task.dtype];
+  const blocks = chunkBlocksOf(elementCount, blockElements, pieceElements);
+  return Math.min(blocks * blockElements, elementCount) * dtypeBytes[task.dtype];
 }
 
 /** A task of kind copy: bytes as they are, or rounded to the task's dtype. */

@@ -89,8 +89,19 @@ export interface Kernels {
   nearSwap(out: Address, base: Address, x: Address, t: number, n: number): void;
 
   // ---- vectors along the first dimension: element k belongs to column (firstColumn + k) mod columns
-  /** sums[column] += f64(a[k]) * f64(b[k]), in order of k. sums: f64[columns]; a, b: f32, may be the same. */
-  dotColumns(sums: Address, a: Address, b: Address, firstColumn: number, columns: number, n: number): void;
+  /**
+   * sums[block, column] += f64(a[k]) * f64(b[k]), in order of k; block: floor(k / blockElements). sums: f64[blocks, columns]; a, b: f32, may
+   * be the same.
+   */
+  dotColumns(
+    sums: Address,
+    a: Address,
+    b: Address,
+    firstColumn: number,
+    columns: number,
+    blockElements: number,
+    n: number,
+  ): void;
   /** acc[k] = c[column] * x[k] if first, else acc[k] + c[column] * x[k]. acc, x: f32; c: f32[columns]. */
   accumulateColumns(
     acc: Address,
@@ -150,10 +161,12 @@ export interface Kernels {
    */
   normRows(values: Address, magnitudes: Address, rows: number, rowLength: number): void;
 
-  // ---- sums in f64: lanes in the order of docs/spec/methods.md; n counts from a multiple of 8 within the block
-  /** lanes[k & 7] += f64(a[k]) * f64(b[k]). a, b: f32, may be the same. */
-  dot(lanes: Address, a: Address, b: Address, n: number): void;
-  /** As dot(lanes_i, a_i, x, n) for each of the four. Rows may be x, and lanes are four different ones. */
+  // ---- sums in f64: lanes in the order of docs/spec/methods.md. Elements begin at a multiple of 8 within a block and stay inside it, or they
+  // are several blocks, the last of which may be short: element k belongs to block j = floor(k / blockElements), whose lanes lie at
+  // lanes + j * LANES_BYTES, and among them to lane (k - j * blockElements) & 7, called `lane` here.
+  /** lanes[j][lane] += f64(a[k]) * f64(b[k]). a, b: f32, may be the same. */
+  dot(lanes: Address, a: Address, b: Address, blockElements: number, n: number): void;
+  /** As dot(lanes_i, a_i, x, blockElements, n) for each of the four. Rows may be x, and lanes are four different ones. */
   dotFour(
     lanes0: Address,
     lanes1: Address,
@@ -164,28 +177,47 @@ export interface Kernels {
     a2: Address,
     a3: Address,
     x: Address,
+    blockElements: number,
     n: number,
   ): void;
   /** sums[r] = the dot of row r, own lanes per row, lanes added as ((0+1)+(2+3))+((4+5)+(6+7)). sums: f64[rows]. */
   dotRows(sums: Address, a: Address, b: Address, rows: number, rowLength: number): void;
-  /** sum (f64) = ((l0+l1)+(l2+l3))+((l4+l5)+(l6+l7)). lanes is then zeroed. */
-  foldLanes(sum: Address, lanes: Address): void;
+  /** sums[j] (f64) = ((l0+l1)+(l2+l3))+((l4+l5)+(l6+l7)) of lanes[j], for `count` of them one after another. All are then zeroed. */
+  foldLanes(sums: Address, lanes: Address, count: number): void;
+  /** As foldLanes with the largest lane of each in place of the sum. Lanes: no NaN, none below 0. */
+  foldMaxima(maxima: Address, lanes: Address, count: number): void;
   /** acc[k] += f64(d[k]) * c in f64 (product rounded, then added). acc: f64; d: f32; c: f64. */
   accumulateF64(acc: Address, d: Address, c: number, n: number): void;
   /** acc[r, k] += f64(d[r, k]) * c[r]. c: f64[rows]. */
   accumulateRowsF64(acc: Address, d: Address, c: Address, rows: number, rowLength: number): void;
-  /** lanes[k & 7] += a[k] * a[k]. a: f64. */
-  squaresF64(lanes: Address, a: Address, n: number): void;
+  /** lanes[j][lane] += a[k] * a[k]. a: f64. */
+  squaresF64(lanes: Address, a: Address, blockElements: number, n: number): void;
   /** sums[r] of squares of row r of a: f64[rows, rowLength]; own lanes per row, as dotRows. */
   squaresRowsF64(sums: Address, a: Address, rows: number, rowLength: number): void;
   /**
    * Size of d before and after the mask. l1: sum of |d|; l2: sum of d*d; linf: max of |d| (lane-wise max; NaN counts as no number
-   * and is passed over). all and kept: 8 f64 lanes each, updated; only elements whose mask bit is set enter kept.
+   * and is passed over). all and kept: lanes, updated; only elements whose mask bit is set enter kept.
    */
-  magnitudes(all: Address, kept: Address, d: Address, mask: Address, kind: SumKind, n: number): void;
+  magnitudes(
+    all: Address,
+    kept: Address,
+    d: Address,
+    mask: Address,
+    kind: SumKind,
+    blockElements: number,
+    n: number,
+  ): void;
 
-  /** lanes[k & 7] += f64(d) * f64(d) where kept, d = f32(model[k]) - base[k]; nothing where not. base: f32. */
-  deltaSquares(lanes: Address, model: Address, dtype: FloatDtype, base: Address, mask: Address, n: number): void;
+  /** lanes[j][lane] += f64(d) * f64(d) where kept, d = f32(model[k]) - base[k]; nothing where not. base: f32. */
+  deltaSquares(
+    lanes: Address,
+    model: Address,
+    dtype: FloatDtype,
+    base: Address,
+    mask: Address,
+    blockElements: number,
+    n: number,
+  ): void;
 
   // ---- order statistics of |d| bits
   /**

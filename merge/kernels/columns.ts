@@ -2,15 +2,28 @@ import { two } from "./lanes";
 
 /* A tensor as vectors along its first dimension: element k belongs to column (firstColumn + k) mod columns. No overlap. */
 
-/** sums[column] += f64(a[k]) * f64(b[k]), in order of k. sums: f64[columns]; a, b: f32[n], may be the same. */
-export function dotColumns(sums: usize, a: usize, b: usize, firstColumn: i32, columns: i32, n: i32): void {
+/** sums[block, column] += f64(a[k]) * f64(b[k]), in order of k. sums: f64[blocks, columns]; a, b: f32[n], may be the same. */
+export function dotColumns(
+  sums: usize,
+  a: usize,
+  b: usize,
+  firstColumn: i32,
+  columns: i32,
+  blockElements: i32,
+  n: i32,
+): void {
   let column = firstColumn;
+  let blockEnd = blockElements;
   for (let done = 0; done < n; ) {
-    const run = min<i32>(columns - column, n - done);
+    const run = min<i32>(columns - column, min<i32>(blockEnd, n) - done);
     const from = (<usize>done) << 2;
     multiplyAdd(sums + ((<usize>column) << 3), a + from, b + from, run);
     done += run;
-    column = 0;
+    column += run;
+    if (column == columns) column = 0;
+    if (done < blockEnd) continue;
+    blockEnd += blockElements;
+    sums += (<usize>columns) << 3;
   }
 }
 

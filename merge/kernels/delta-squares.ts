@@ -1,24 +1,47 @@
 import { BF16, E4M3, E5M2, F16, F32, F64, Format, four, one } from "./formats";
-import { addToLane } from "./lanes";
+import { addToLane, LANES_BYTES } from "./lanes";
 import { highLanes, isKept, lowLanes } from "./mask-bits";
 
 /**
- * lanes[k mod 8] += f64(d) * f64(d) where kept, d = f32(model[k]) - base[k]; nothing where not. lanes: f64[8]; base: f32[n].
+ * lanes[k mod 8] += f64(d) * f64(d) where kept, d = f32(model[k]) - base[k]; nothing where not; blocks apart. lanes: f64[blocks, 8];
+ * base: f32[n].
  */
-export function deltaSquares(lanes: usize, model: usize, dtype: Format, base: usize, mask: usize, n: i32): void {
+export function deltaSquares(
+  lanes: usize,
+  model: usize,
+  dtype: Format,
+  base: usize,
+  mask: usize,
+  blockElements: i32,
+  n: i32,
+): void {
   switch (dtype) {
     case Format.F64:
-      return add<F64>(lanes, model, base, mask, n);
+      return addBlocks<F64>(lanes, model, base, mask, blockElements, n);
     case Format.F32:
-      return add<F32>(lanes, model, base, mask, n);
+      return addBlocks<F32>(lanes, model, base, mask, blockElements, n);
     case Format.F16:
-      return add<F16>(lanes, model, base, mask, n);
+      return addBlocks<F16>(lanes, model, base, mask, blockElements, n);
     case Format.BF16:
-      return add<BF16>(lanes, model, base, mask, n);
+      return addBlocks<BF16>(lanes, model, base, mask, blockElements, n);
     case Format.E4M3:
-      return add<E4M3>(lanes, model, base, mask, n);
+      return addBlocks<E4M3>(lanes, model, base, mask, blockElements, n);
     default:
-      return add<E5M2>(lanes, model, base, mask, n);
+      return addBlocks<E5M2>(lanes, model, base, mask, blockElements, n);
+  }
+}
+
+function addBlocks<T>(lanes: usize, model: usize, base: usize, mask: usize, blockElements: i32, n: i32): void {
+  for (let done = 0; done < n; done += blockElements) {
+    const elements = min<i32>(blockElements, n - done);
+    const from = model + <usize>done * sizeof<T>();
+    const at = base + ((<usize>done) << 2);
+    const bits = mask ? mask + (<usize>done >> 3) : 0;
+    // As in magnitudes.ts: bits that begin inside of a byte.
+    const bit = mask ? done & 7 : 0;
+    if (bit == 0) add<T>(lanes, from, at, bits, elements);
+    else addOnes<T>(lanes, from, at, bits, bit, 0, elements);
+    lanes += LANES_BYTES;
   }
 }
 
@@ -48,8 +71,13 @@ function add<T>(lanes: usize, model: usize, base: usize, mask: usize, n: i32): v
   v128.store(lanes, sum23, 16);
   v128.store(lanes, sum45, 32);
   v128.store(lanes, sum67, 48);
+  addOnes<T>(lanes, model, base, mask, 0, k, n);
+}
+
+/** Elements [k, n), whose mask bits begin at this one. */
+function addOnes<T>(lanes: usize, model: usize, base: usize, mask: usize, bit: i32, k: i32, n: i32): void {
   for (; k < n; k++) {
-    if (!isKept(mask, k)) continue;
+    if (!isKept(mask, bit + k)) continue;
     const d = <f64>(one<T>(model + <usize>k * sizeof<T>()) - load<f32>(base + ((<usize>k) << 2)));
     addToLane(lanes, k, d * d);
   }

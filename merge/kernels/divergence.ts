@@ -1,5 +1,5 @@
 import { expOfTwo, logOfTwo } from "./elementary";
-import { addToLane, foldLanes, two } from "./lanes";
+import { addToLane, foldBlock, two } from "./lanes";
 
 /** f64 of lanes for the row at hand. */
 const lanes = memory.data(64, 16);
@@ -117,7 +117,7 @@ function sumOf(values: usize, n: i32): f64 {
   v128.store(lanes, sum45, 32);
   v128.store(lanes, sum67, 48);
   for (; k < n; k++) addToLane(lanes, k, load<f64>(values + ((<usize>k) << 3)));
-  foldLanes(total, lanes);
+  foldBlock(total, lanes);
   return load<f64>(total);
 }
 

@@ -1,14 +1,46 @@
-import { dot, two } from "./lanes";
+import { addProducts, LANES_BYTES, two } from "./lanes";
 
 /** Elements of a turn: four rows and the fifth of them lie in the first-level cache. A multiple of 8. */
 const TURN = 1024;
 
 /**
- * As dot of x with each of four rows, to the bit, in less time: x is promoted once for all four. lanes0 .. lanes3: f64[8] each;
+ * As dot of x with each of four rows, to the bit, in less time: x is promoted once for all four. lanes0 .. lanes3: f64[blocks, 8] each;
  * a0 .. a3, x: f32[n]; rows may be x. Sixteen accumulators would not fit the registers, so each turn is gone through twice, for
  * lanes 0 .. 3 and for lanes 4 .. 7.
  */
 export function dotFour(
+  lanes0: usize,
+  lanes1: usize,
+  lanes2: usize,
+  lanes3: usize,
+  a0: usize,
+  a1: usize,
+  a2: usize,
+  a3: usize,
+  x: usize,
+  blockElements: i32,
+  n: i32,
+): void {
+  let lanes: usize = 0;
+  for (let done = 0; done < n; done += blockElements) {
+    const at = (<usize>done) << 2;
+    addFour(
+      lanes0 + lanes,
+      lanes1 + lanes,
+      lanes2 + lanes,
+      lanes3 + lanes,
+      a0 + at,
+      a1 + at,
+      a2 + at,
+      a3 + at,
+      x + at,
+      min<i32>(blockElements, n - done),
+    );
+    lanes += LANES_BYTES;
+  }
+}
+
+function addFour(
   lanes0: usize,
   lanes1: usize,
   lanes2: usize,
@@ -39,10 +71,10 @@ export function dotFour(
     );
   }
   const rest = (<usize>even) << 2;
-  dot(lanes0, a0 + rest, x + rest, n - even);
-  dot(lanes1, a1 + rest, x + rest, n - even);
-  dot(lanes2, a2 + rest, x + rest, n - even);
-  dot(lanes3, a3 + rest, x + rest, n - even);
+  addProducts(lanes0, a0 + rest, x + rest, n - even);
+  addProducts(lanes1, a1 + rest, x + rest, n - even);
+  addProducts(lanes2, a2 + rest, x + rest, n - even);
+  addProducts(lanes3, a3 + rest, x + rest, n - even);
 }
 
 /** Four lanes from `lanes` on: of every eight elements the four at the front. */

@@ -15,7 +15,7 @@ export { dotFour } from "./dot-four";
 export { electWeighed } from "./elect-weighed";
 export { histogram } from "./histogram";
 export { keepLargest } from "./keep-largest";
-export { dot, dotRows, foldLanes, squaresF64, squaresRowsF64 } from "./lanes";
+export { dot, dotRows, foldLanes, foldMaxima, squaresF64, squaresRowsF64 } from "./lanes";
 export { addLowRank } from "./low-rank";
 export { magnitudes } from "./magnitudes";
 export { maskBand } from "./mask-band";

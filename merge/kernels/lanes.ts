@@ -1,13 +1,25 @@
 /*
- * Sums in f64 over eight lanes (docs/spec/methods.md, "common rules"): element k goes to lane k mod 8, in order of k, and the lanes are
- * added as ((0+1)+(2+3))+((4+5)+(6+7)). The order is what makes the bits; two lanes make one v128.
+ * Sums in f64 over eight lanes (docs/spec/methods.md, "common rules"): element k of a block goes to lane k mod 8, in order of k, and the
+ * lanes are added as ((0+1)+(2+3))+((4+5)+(6+7)). The order is what makes the bits; two lanes make one v128. Kernels that take several
+ * blocks have the lanes of one after those of another.
  */
+
+export const LANES_BYTES: usize = 64;
 
 /** f64 of lanes for the kernels that sum a row at a time. */
 const rowLanes = memory.data(64, 16);
 
-/** lanes[k mod 8] += f64(a[k]) * f64(b[k]). a, b: f32[n], may be the same; lanes: f64[8]. */
-export function dot(lanes: usize, a: usize, b: usize, n: i32): void {
+/** lanes[k mod 8] += f64(a[k]) * f64(b[k]), blocks apart. a, b: f32[n], may be the same; lanes: f64[blocks, 8]. */
+export function dot(lanes: usize, a: usize, b: usize, blockElements: i32, n: i32): void {
+  for (let done = 0; done < n; done += blockElements) {
+    const at = (<usize>done) << 2;
+    addProducts(lanes, a + at, b + at, min<i32>(blockElements, n - done));
+    lanes += LANES_BYTES;
+  }
+}
+
+/** Of one block: lanes: f64[8]. */
+export function addProducts(lanes: usize, a: usize, b: usize, n: i32): void {
   let sum01 = v128.load(lanes);
   let sum23 = v128.load(lanes, 16);
   let sum45 = v128.load(lanes, 32);
@@ -35,16 +47,23 @@ export function dot(lanes: usize, a: usize, b: usize, n: i32): void {
 export function dotRows(sums: usize, a: usize, b: usize, rows: i32, rowLength: i32): void {
   memory.fill(rowLanes, 0, 64);
   for (let row = 0; row < rows; row++) {
-    dot(rowLanes, a, b, rowLength);
-    foldLanes(sums, rowLanes);
+    addProducts(rowLanes, a, b, rowLength);
+    foldBlock(sums, rowLanes);
     a += (<usize>rowLength) << 2;
     b += (<usize>rowLength) << 2;
     sums += 8;
   }
 }
 
-/** lanes[k mod 8] += a[k] * a[k]. a: f64[n]; lanes: f64[8]. */
-export function squaresF64(lanes: usize, a: usize, n: i32): void {
+/** lanes[k mod 8] += a[k] * a[k], blocks apart. a: f64[n]; lanes: f64[blocks, 8]. */
+export function squaresF64(lanes: usize, a: usize, blockElements: i32, n: i32): void {
+  for (let done = 0; done < n; done += blockElements) {
+    addSquares(lanes, a + ((<usize>done) << 3), min<i32>(blockElements, n - done));
+    lanes += LANES_BYTES;
+  }
+}
+
+function addSquares(lanes: usize, a: usize, n: i32): void {
   let sum01 = v128.load(lanes);
   let sum23 = v128.load(lanes, 16);
   let sum45 = v128.load(lanes, 32);
@@ -75,19 +94,36 @@ export function squaresF64(lanes: usize, a: usize, n: i32): void {
 export function squaresRowsF64(sums: usize, a: usize, rows: i32, rowLength: i32): void {
   memory.fill(rowLanes, 0, 64);
   for (let row = 0; row < rows; row++) {
-    squaresF64(rowLanes, a, rowLength);
-    foldLanes(sums, rowLanes);
+    addSquares(rowLanes, a, rowLength);
+    foldBlock(sums, rowLanes);
     a += (<usize>rowLength) << 3;
     sums += 8;
   }
 }
 
-/** sum (f64) = the eight lanes added in their order; lanes is then zeroed. */
-export function foldLanes(sum: usize, lanes: usize): void {
+/** sums[j] = the eight lanes of block j added in their order; all lanes are then zeroed. sums: f64[count]; lanes: f64[count, 8]. */
+export function foldLanes(sums: usize, lanes: usize, count: i32): void {
+  for (let j = 0; j < count; j++) foldBlock(sums + ((<usize>j) << 3), lanes + <usize>j * LANES_BYTES);
+}
+
+/** Of one block. */
+export function foldBlock(sum: usize, lanes: usize): void {
   const low = load<f64>(lanes) + load<f64>(lanes, 8) + (load<f64>(lanes, 16) + load<f64>(lanes, 24));
   const high = load<f64>(lanes, 32) + load<f64>(lanes, 40) + (load<f64>(lanes, 48) + load<f64>(lanes, 56));
   store<f64>(sum, low + high);
-  memory.fill(lanes, 0, 64);
+  memory.fill(lanes, 0, LANES_BYTES);
+}
+
+/** The same with the largest lane in place of the sum. */
+export function foldMaxima(maxima: usize, lanes: usize, count: i32): void {
+  for (let j = 0; j < count; j++) {
+    const at = lanes + <usize>j * LANES_BYTES;
+    const low = f64x2.max(v128.load(at), v128.load(at, 16));
+    const high = f64x2.max(v128.load(at, 32), v128.load(at, 48));
+    const both = f64x2.max(low, high);
+    store<f64>(maxima + ((<usize>j) << 3), max<f64>(f64x2.extract_lane(both, 0), f64x2.extract_lane(both, 1)));
+  }
+  memory.fill(lanes, 0, <usize>count * LANES_BYTES);
 }
 
 export function addToLane(lanes: usize, k: i32, term: f64): void {

@@ -1,3 +1,4 @@
+import { LANES_BYTES } from "./lanes";
 import { highLanes, isKept, lowLanes } from "./mask-bits";
 
 /** What is summed, as types, so that the loop is compiled once for each (see formats.ts). */
@@ -12,17 +13,39 @@ export const enum Kind {
 }
 
 /**
- * Size of d before and after the mask, in eight f64 lanes each (lanes.ts). L1: sums of |d|; L2: of d * d; LInf: largest |d|, NaN
- * passed over. all, kept: f64[8], updated; d: f32[n]; mask: bits, or 0 for everything.
+ * Size of d before and after the mask, in eight f64 lanes of each block (lanes.ts). L1: sums of |d|; L2: of d * d; LInf: largest |d|,
+ * NaN passed over. all, kept: f64[blocks, 8], updated; d: f32[n]; mask: bits, or 0 for everything.
  */
-export function magnitudes(all: usize, kept: usize, d: usize, mask: usize, kind: Kind, n: i32): void {
+export function magnitudes(
+  all: usize,
+  kept: usize,
+  d: usize,
+  mask: usize,
+  kind: Kind,
+  blockElements: i32,
+  n: i32,
+): void {
   switch (kind) {
     case Kind.L1:
-      return measure<L1>(all, kept, d, mask, n);
+      return measureBlocks<L1>(all, kept, d, mask, blockElements, n);
     case Kind.L2:
-      return measure<L2>(all, kept, d, mask, n);
+      return measureBlocks<L2>(all, kept, d, mask, blockElements, n);
     default:
-      return measure<LInf>(all, kept, d, mask, n);
+      return measureBlocks<LInf>(all, kept, d, mask, blockElements, n);
+  }
+}
+
+function measureBlocks<K>(all: usize, kept: usize, d: usize, mask: usize, blockElements: i32, n: i32): void {
+  for (let done = 0; done < n; done += blockElements) {
+    const elements = min<i32>(blockElements, n - done);
+    const at = d + ((<usize>done) << 2);
+    const bits = mask ? mask + (<usize>done >> 3) : 0;
+    // The bits of a block that begins inside of a byte are taken one by one: rows of an odd length, on other devices than this.
+    const bit = mask ? done & 7 : 0;
+    if (bit == 0) measure<K>(all, kept, at, bits, elements);
+    else measureOnes<K>(all, kept, at, bits, bit, 0, elements);
+    all += LANES_BYTES;
+    kept += LANES_BYTES;
   }
 }
 
@@ -61,11 +84,16 @@ function measure<K>(all: usize, kept: usize, d: usize, mask: usize, n: i32): voi
   v128.store(kept, kept23, 16);
   v128.store(kept, kept45, 32);
   v128.store(kept, kept67, 48);
+  measureOnes<K>(all, kept, d, mask, 0, k, n);
+}
+
+/** Elements [k, n), whose mask bits begin at this one. */
+function measureOnes<K>(all: usize, kept: usize, d: usize, mask: usize, bit: i32, k: i32, n: i32): void {
   for (; k < n; k++) {
     const magnitude = f64x2.splat(<f64>abs<f32>(load<f32>(d + ((<usize>k) << 2))));
     const lane = (<usize>(k & 7)) << 3;
     v128.store64_lane(all + lane, join<K>(v128.load64_zero(all + lane), magnitude), 0);
-    if (isKept(mask, k)) v128.store64_lane(kept + lane, join<K>(v128.load64_zero(kept + lane), magnitude), 0);
+    if (isKept(mask, bit + k)) v128.store64_lane(kept + lane, join<K>(v128.load64_zero(kept + lane), magnitude), 0);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Address } from "../engines/index.ts";
 import { geometryOfTask, type TensorSource, type TensorTask } from "../work/index.ts";
+import type { Chunk } from "./chunks.ts";
 import { type PlainNumber, plainNumber } from "./combination.ts";
 import { defineMethod, rangesOf } from "./definition.ts";
 import {
@@ -14,7 +15,7 @@ import {
   surveyOrder,
 } from "./order-statistics.ts";
 import { baseOf, floatDtype, onlyModel, scopeParameter } from "./parameters.ts";
-import type { Chunk, RangeContext } from "./range.ts";
+import type { RangeContext } from "./range.ts";
 
 /** Least importance that is taken over, f32. */
 interface Verdict {

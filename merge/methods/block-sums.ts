@@ -1,4 +1,5 @@
 import { type Address, LANES_BYTES } from "../engines/index.ts";
+import type { Chunk } from "./chunks.ts";
 import type { Steps } from "./definition.ts";
 import type { RangeContext } from "./range.ts";
 
@@ -49,54 +50,88 @@ function addRow(totals: Float64Array, rows: Float64Array, at: number, of: BlockS
   }
 }
 
-/** Lanes on the device for a set of columns, and where finished blocks go. */
+/**
+ * Lanes on the device for a set of columns: of each column one for each block of the chunk that is summed over. What a chunk leaves open
+ * the next one goes on with.
+ */
+export class BlockLanes {
+  readonly columns: number;
+  readonly #context: RangeContext;
+  readonly #address: Address;
+  readonly #of: "sums" | "maxima";
+
+  constructor(context: RangeContext, columns: number, name: string, of: "sums" | "maxima" = "sums") {
+    const sizeBytes = context.chunkBlocks * columns * LANES_BYTES;
+    this.columns = columns;
+    this.#context = context;
+    this.#of = of;
+    this.#address = context.buffer(`${name}/lanes`, sizeBytes);
+    context.arena.kernels.zero(this.#address, sizeBytes);
+  }
+
+  of(column: number, chunk: Chunk): Address {
+    return this.#address + column * blocksOf(this.#context, chunk) * LANES_BYTES;
+  }
+
+  /** One float64 number of each block and column of a chunk that ends one, [columns, blocks]; lanes are empty then. Their bytes. */
+  fold(into: Address, chunk: Chunk): number {
+    const count = this.columns * blocksOf(this.#context, chunk);
+    const { kernels } = this.#context.arena;
+    if (this.#of === "maxima") kernels.foldMaxima(into, this.#address, count);
+    else kernels.foldLanes(into, this.#address, count);
+    return count * 8;
+  }
+}
+
+function blocksOf({ blockElements }: RangeContext, { elementCount }: Chunk): number {
+  return Math.ceil(elementCount / blockElements);
+}
+
+/** Block after block from column after column, of one chunk. */
+export function byBlock(sums: Float64Array, columns: number): Float64Array {
+  const blocks = sums.length / columns;
+  if (blocks === 1) return sums;
+  return sums.map((_, at) => sums[(at % columns) * blocks + Math.floor(at / columns)] ?? 0);
+}
+
+/** Lanes for a set of columns, and the sums of the blocks that are done, which are asked for at the end of the range. */
 export class BlockSummer {
   readonly #context: RangeContext;
-  readonly #columns: number;
-  readonly #lanes: Address;
+  readonly #lanes: BlockLanes;
+  readonly #of: "sums" | "maxima";
   readonly #sums: Address;
-  readonly #maxima: number[] = [];
-  #blocks = 0;
+  /** Where on the device the sums of each chunk end. */
+  readonly #ends: number[] = [];
 
-  constructor(context: RangeContext, columns: number, name = "block-sums") {
+  /** `of`: what the kernels leave in the lanes. */
+  constructor(context: RangeContext, columns: number, name = "block-sums", of: "sums" | "maxima" = "sums") {
     const blocks = Math.ceil(context.elementCount / context.blockElements);
     this.#context = context;
-    this.#columns = columns;
-    this.#lanes = context.buffer(`${name}/lanes`, columns * LANES_BYTES);
+    this.#of = of;
+    this.#lanes = new BlockLanes(context, columns, name, of);
     this.#sums = context.buffer(`${name}/sums`, Math.max(1, blocks * columns) * 8);
-    context.arena.kernels.zero(this.#lanes, columns * LANES_BYTES);
   }
 
-  lanes(column: number): Address {
-    return this.#lanes + column * LANES_BYTES;
+  /** Of the chunk's blocks, one after another. */
+  lanes(column: number, chunk: Chunk): Address {
+    return this.#lanes.of(column, chunk);
   }
 
-  /** Closes the block that all columns have summed over. */
-  endBlock(): void {
-    for (let column = 0; column < this.#columns; column++) {
-      this.#context.arena.kernels.foldLanes(
-        this.#sums + (this.#blocks * this.#columns + column) * 8,
-        this.lanes(column),
-      );
-    }
-    this.#blocks++;
-  }
-
-  /** The same for lanes that hold maxima: the block's value is the largest lane. */
-  async endBlockByMaximum(): Promise<void> {
-    for (let column = 0; column < this.#columns; column++) {
-      const lanes = float64Copy(await this.#context.arena.download(this.lanes(column), LANES_BYTES));
-      this.#maxima.push(Math.max(...lanes));
-    }
-    this.#context.arena.kernels.zero(this.#lanes, this.#columns * LANES_BYTES);
+  /** All columns have summed over the chunk. */
+  endChunk(chunk: Chunk): void {
+    if (!chunk.endsBlock) return;
+    const end = this.#ends.at(-1) ?? 0;
+    this.#ends.push(end + this.#lanes.fold(this.#sums + end, chunk));
   }
 
   async finish(): Promise<BlockSums> {
-    if (this.#maxima.length > 0)
-      return { columns: this.#columns, values: Float64Array.from(this.#maxima), of: "maxima" };
-    const count = this.#blocks * this.#columns;
-    const bytes = await this.#context.arena.download(this.#sums, count * 8);
-    return { columns: this.#columns, values: float64Copy(bytes) };
+    const { columns } = this.#lanes;
+    const values = float64Copy(await this.#context.arena.download(this.#sums, this.#ends.at(-1) ?? 0));
+    for (const [k, end] of this.#ends.entries()) {
+      const first = (this.#ends[k - 1] ?? 0) / 8;
+      values.set(byBlock(values.subarray(first, end / 8), columns), first);
+    }
+    return { columns, values, ...(this.#of === "maxima" ? { of: this.#of } : {}) };
   }
 }
 

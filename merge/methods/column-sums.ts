@@ -1,4 +1,6 @@
+import type { Address } from "../engines/index.ts";
 import { float64Copy } from "./block-sums.ts";
+import type { Chunk } from "./chunks.ts";
 import type { Steps } from "./definition.ts";
 import type { RangeContext } from "./range.ts";
 
@@ -36,28 +38,46 @@ export function columnTotals({ subtrees }: ColumnSums): Float64Array {
   return others.reduce((sum, subtree) => added(sum, subtree.sums), first.sums);
 }
 
-/** Makes column sums of a range, block by block. `size`: how many sums; `address`: where the kernels add to them. */
+/** Makes column sums of a range, chunk by chunk: `rows` of them, each of `columns` for every block. */
 export class ColumnSummer {
-  readonly address: number;
   readonly #context: RangeContext;
+  readonly #rows: number;
+  readonly #columns: number;
+  readonly #address: Address;
   readonly #sizeBytes: number;
   #block: number;
   #subtrees: readonly Subtree[] = [];
 
-  constructor(context: RangeContext, size: number) {
+  constructor(context: RangeContext, rows: number, columns: number) {
     this.#context = context;
-    this.#sizeBytes = size * 8;
+    this.#rows = rows;
+    this.#columns = columns;
+    this.#sizeBytes = rows * context.chunkBlocks * columns * 8;
     this.#block = Math.floor(context.firstElement / context.blockElements);
-    this.address = context.buffer("column-sums", this.#sizeBytes);
-    context.arena.kernels.zero(this.address, this.#sizeBytes);
+    this.#address = context.buffer("column-sums", this.#sizeBytes);
+    context.arena.kernels.zero(this.#address, this.#sizeBytes);
   }
 
-  async endBlock(): Promise<void> {
-    const { arena } = this.#context;
-    const sums = float64Copy(await arena.download(this.address, this.#sizeBytes));
-    arena.kernels.zero(this.address, this.#sizeBytes);
-    this.#subtrees = withSubtree(this.#subtrees, { level: 0, index: this.#block, sums });
-    this.#block++;
+  /** Where kernels add to the sums of a row, for each block of a chunk. */
+  sums(row: number): Address {
+    return this.#address + 8 * row * this.#context.chunkBlocks * this.#columns;
+  }
+
+  async endChunk({ endsBlock, elementCount }: Chunk): Promise<void> {
+    if (!endsBlock) return;
+    const { arena, blockElements, chunkBlocks } = this.#context;
+    const sums = float64Copy(await arena.download(this.#address, this.#sizeBytes));
+    arena.kernels.zero(this.#address, this.#sizeBytes);
+    const blocks = Math.ceil(elementCount / blockElements);
+    for (let block = 0; block < blocks; block++) {
+      const ofBlock = new Float64Array(this.#rows * this.#columns);
+      for (let row = 0; row < this.#rows; row++) {
+        const first = (row * chunkBlocks + block) * this.#columns;
+        ofBlock.set(sums.subarray(first, first + this.#columns), row * this.#columns);
+      }
+      this.#subtrees = withSubtree(this.#subtrees, { level: 0, index: this.#block, sums: ofBlock });
+      this.#block++;
+    }
   }
 
   finish(): ColumnSums {

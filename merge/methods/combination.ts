@@ -1,7 +1,8 @@
 import type { Address } from "../engines/index.ts";
 import type { ModelSource, TensorSource } from "../work/index.ts";
+import type { Chunk } from "./chunks.ts";
 import { floatDtype } from "./parameters.ts";
-import type { Chunk, RangeContext } from "./range.ts";
+import type { RangeContext } from "./range.ts";
 
 /** A float64 number that survives JSON: what JSON has no number for is a word. Number() reads either. */
 export type PlainNumber = number | "NaN" | "Infinity" | "-Infinity";

@@ -1,5 +1,6 @@
-import { type Address, LANES_BYTES } from "../engines/index.ts";
-import { type BlockSums, float64Copy, totals } from "./block-sums.ts";
+import type { Address } from "../engines/index.ts";
+import { BlockLanes, type BlockSums, byBlock, float64Copy, totals } from "./block-sums.ts";
+import type { Chunk } from "./chunks.ts";
 import { maybeBase, readVector } from "./combination.ts";
 import type { RangeContext } from "./range.ts";
 
@@ -20,7 +21,6 @@ export async function surveyGram(context: RangeContext): Promise<BlockSums> {
   const sums = new PairSums(context, models.length);
   for (const chunk of context.chunks("pieces")) {
     const base = await maybeBase(context, chunk);
-    const n = chunk.elementCount;
     for (let first = 0; first < models.length; first += GROUP_MODELS) {
       const group: Address[] = [];
       for (const [j, model] of models.entries()) {
@@ -28,28 +28,28 @@ export async function surveyGram(context: RangeContext): Promise<BlockSums> {
         const isHeld = j < first + GROUP_MODELS;
         const x = await readVector(context, model, chunk, base, isHeld ? `gram/${j - first}` : "gram/passing");
         if (isHeld) group.push(x);
-        addDots(context, group, x, n, (i) => sums.lanes(first + i, j));
+        addDots(context, group, x, chunk, (i) => sums.lanes(first + i, j, chunk));
       }
     }
-    if (chunk.endsBlock) await sums.endBlock();
+    await sums.endChunk(chunk);
   }
   return sums.finish();
 }
 
 /** The dots of x with each row, four rows in one call where there are as many. `lanes(i)`: of row i. */
 function addDots(
-  { arena: { kernels } }: RangeContext,
+  { arena: { kernels }, blockElements }: RangeContext,
   rows: readonly Address[],
   x: Address,
-  n: number,
+  { elementCount: n }: Chunk,
   lanes: (i: number) => Address,
 ): void {
   let i = 0;
   for (; i + 4 <= rows.length; i += 4) {
     const [a = 0, b = 0, c = 0, d = 0] = rows.slice(i, i + 4);
-    kernels.dotFour(lanes(i), lanes(i + 1), lanes(i + 2), lanes(i + 3), a, b, c, d, x, n);
+    kernels.dotFour(lanes(i), lanes(i + 1), lanes(i + 2), lanes(i + 3), a, b, c, d, x, blockElements, n);
   }
-  for (const [k, row] of rows.slice(i).entries()) kernels.dot(lanes(i + k), row, x, n);
+  for (const [k, row] of rows.slice(i).entries()) kernels.dot(lanes(i + k), row, x, blockElements, n);
 }
 
 /** The matrix from the block sums of the whole tensor. */
@@ -63,36 +63,42 @@ function pairColumn(i: number, j: number, count: number): number {
   return i * count - (i * (i - 1)) / 2 + (j - i);
 }
 
-/** Lanes for all pairs; of a range that is the whole tensor the blocks are added as they end, in their order. */
+/**
+ * Lanes for all pairs. Their sums are as many as the square of the models: they are fetched as chunks end, and of a range that is the whole
+ * tensor added at once, in the order of the blocks.
+ */
 class PairSums {
   readonly #context: RangeContext;
   readonly #count: number;
   readonly #columns: number;
-  readonly #lanes: Address;
+  readonly #lanes: BlockLanes;
   readonly #sums: Address;
+  /** Row after row of sums, or only their totals. */
   readonly #blocks: Float64Array[] = [];
 
   constructor(context: RangeContext, count: number) {
     this.#context = context;
     this.#count = count;
     this.#columns = (count * (count + 1)) / 2;
-    this.#lanes = context.buffer("gram/lanes", this.#columns * LANES_BYTES);
-    this.#sums = context.buffer("gram/sums", this.#columns * 8);
-    context.arena.kernels.zero(this.#lanes, this.#columns * LANES_BYTES);
+    this.#lanes = new BlockLanes(context, this.#columns, "gram");
+    this.#sums = context.buffer("gram/sums", context.chunkBlocks * this.#columns * 8);
   }
 
-  lanes(i: number, j: number): Address {
-    return this.#lanes + pairColumn(i, j, this.#count) * LANES_BYTES;
+  lanes(i: number, j: number, chunk: Chunk): Address {
+    return this.#lanes.of(pairColumn(i, j, this.#count), chunk);
   }
 
-  async endBlock(): Promise<void> {
+  async endChunk(chunk: Chunk): Promise<void> {
+    if (!chunk.endsBlock) return;
     const { arena, whole } = this.#context;
-    for (let column = 0; column < this.#columns; column++)
-      arena.kernels.foldLanes(this.#sums + column * 8, this.#lanes + column * LANES_BYTES);
-    const block = float64Copy(await arena.download(this.#sums, this.#columns * 8));
-    const [total] = this.#blocks;
-    if (whole && total !== undefined) for (const [k, sum] of block.entries()) total[k] = (total[k] ?? 0) + sum;
-    else this.#blocks.push(block);
+    const sizeBytes = this.#lanes.fold(this.#sums, chunk);
+    const sums = byBlock(float64Copy(await arena.download(this.#sums, sizeBytes)), this.#columns);
+    for (let at = 0; at < sums.length; at += this.#columns) {
+      const block = sums.subarray(at, at + this.#columns);
+      const [total] = this.#blocks;
+      if (whole && total !== undefined) for (const [k, sum] of block.entries()) total[k] = (total[k] ?? 0) + sum;
+      else this.#blocks.push(block);
+    }
   }
 
   finish(): BlockSums {

@@ -1,5 +1,8 @@
 import * as adaptersFamily from "./adapters.ts";
 import * as arceeFusionFamily from "./arcee-fusion.ts";
+
+export { type Chunk, type ChunkSize, chunkBlocksOf, chunksOf } from "./chunks.ts";
+
 import * as consensusFamily from "./consensus.ts";
 import type { MethodDeclaration, MethodDefinition } from "./definition.ts";
 import * as karcherFamily from "./karcher.ts";
@@ -25,7 +28,7 @@ export {
   stepsOf,
 } from "./definition.ts";
 export { type MethodCode, MethodError } from "./errors.ts";
-export type { Chunk, RangeContext } from "./range.ts";
+export type { RangeContext } from "./range.ts";
 export { Rounds } from "./rounds.ts";
 export type { SurveyedRange } from "./summary-forms.ts";
 

@@ -1,9 +1,10 @@
-import { put } from "../engines/index.ts";
+import { type Address, put } from "../engines/index.ts";
 import type { TensorTask } from "../work/index.ts";
 import { BlockSummer, type BlockSums, float64Copy, foldBlockSums, totals } from "./block-sums.ts";
+import { type Chunk, rowCapacity } from "./chunks.ts";
 import { defineMethod, rangesOf } from "./definition.ts";
 import { baseOf, flag, floatDtype, scopeParameter } from "./parameters.ts";
-import type { Chunk, RangeContext } from "./range.ts";
+import type { RangeContext } from "./range.ts";
 import { readBlockSums } from "./summary-forms.ts";
 
 /** First the norms of the deltas, then how far their directions agree. */
@@ -135,9 +136,9 @@ async function surveyNorms(context: RangeContext): Promise<BlockSums> {
     const base = await context.readF32(baseOf(context.task), chunk, "base");
     for (const [i, model] of context.task.models.entries()) {
       kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, chunk.elementCount);
-      kernels.dot(sums.lanes(i), d, d, chunk.elementCount);
+      kernels.dot(sums.lanes(i, chunk), d, d, context.blockElements, chunk.elementCount);
     }
-    if (chunk.endsBlock) sums.endBlock();
+    sums.endChunk(chunk);
   }
   return sums.finish();
 }
@@ -161,12 +162,12 @@ async function surveyDirections(
       kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, chunk.elementCount);
       kernels.accumulateF64(sum, d, 1 / norm, chunk.elementCount);
     }
-    kernels.squaresF64(sums.lanes(0), sum, chunk.elementCount);
+    kernels.squaresF64(sums.lanes(0, chunk), sum, context.blockElements, chunk.elementCount);
     for (const [k, pair] of pairs.entries()) {
       const [a, b] = await deltasOf(context, pair, chunk, base);
-      kernels.dot(sums.lanes(1 + k), a, b, chunk.elementCount);
+      kernels.dot(sums.lanes(1 + k, chunk), a, b, context.blockElements, chunk.elementCount);
     }
-    if (chunk.endsBlock) sums.endBlock();
+    sums.endChunk(chunk);
   }
   return sums.finish();
 }
@@ -203,7 +204,7 @@ async function mergeWhole(context: RangeContext, ratio: number): Promise<void> {
   }
 }
 
-/** Norms, directions and the combination of one block after another: a row never leaves its block. */
+/** Norms, directions and the combination of one chunk after another: a row never leaves its block. */
 async function mergeRows(context: RangeContext): Promise<void> {
   const { kernels } = context.arena;
   const { task, rowLength } = context;
@@ -211,37 +212,37 @@ async function mergeRows(context: RangeContext): Promise<void> {
   const d = context.f32("delta");
   const directions = context.buffer("directions", context.chunkCapacity * 8);
   const out = context.f32("sum");
+  const numbers = new RowNumbers(context, "row-norms", task.models.length);
+  const perRowF32 = context.buffer("per-row-f32", rowCapacity(context) * 4);
   for (const chunk of context.chunks("blocks")) {
     const n = chunk.elementCount;
     const rows = n / rowLength;
-    const perRowF64 = context.buffer("per-row-f64", rowCapacity(context) * 8);
-    const perRowF32 = context.buffer("per-row-f32", rowCapacity(context) * 4);
     const b = await context.readF32(base, chunk, "base");
 
-    const norms: Float64Array[] = [];
-    for (const model of task.models) {
+    const squaredNorms = await numbers.of(task.models, rows, async (model, into) => {
       kernels.delta(d, await context.read(model, chunk), floatDtype(model), b, n);
-      kernels.dotRows(perRowF64, d, d, rows, rowLength);
-      norms.push(float64Copy(await context.arena.download(perRowF64, rows * 8)).map(Math.sqrt));
-    }
+      kernels.dotRows(into, d, d, rows, rowLength);
+    });
+    const norms = squaredNorms.map((squared) => squared.map(Math.sqrt));
 
     kernels.zero(directions, n * 8);
     for (const [i, model] of task.models.entries()) {
       kernels.delta(d, await context.read(model, chunk), floatDtype(model), b, n);
       const inverse = (norms[i] ?? new Float64Array(rows)).map((norm) => (norm === 0 ? 0 : 1 / norm));
-      put(context.arena, perRowF64, inverse);
-      kernels.accumulateRowsF64(directions, d, perRowF64, rows, rowLength);
+      put(context.arena, numbers.address, inverse);
+      kernels.accumulateRowsF64(directions, d, numbers.address, rows, rowLength);
     }
-    kernels.squaresRowsF64(perRowF64, directions, rows, rowLength);
-    const squares = float64Copy(await context.arena.download(perRowF64, rows * 8));
+    const [squares] = await numbers.of([directions], rows, async (sums, into) =>
+      kernels.squaresRowsF64(into, sums, rows, rowLength),
+    );
 
     const normsOfRow = (row: number) => norms.map((norm) => norm[row] ?? 0);
     const pairsOfRow = Array.from({ length: rows }, (_, row) => clampedPairs(normsOfRow(row)));
-    const dots = await dotsOfPairs(context, chunk, b, pairsOfRow, perRowF64);
+    const dots = await dotsOfPairs(context, chunk, b, pairsOfRow);
     const ratios = Float64Array.from({ length: rows }, (_, row) => {
       const pairs = pairsOfRow[row] ?? [];
       const pairDots = pairs.map(([i, j]) => dots.get(`${i},${j}`)?.[row] ?? 0);
-      return stockRatio(task.models.length, meanCosine(normsOfRow(row), squares[row] ?? 0, pairs, pairDots)) ?? 0;
+      return stockRatio(task.models.length, meanCosine(normsOfRow(row), squares?.[row] ?? 0, pairs, pairDots)) ?? 0;
     });
 
     put(
@@ -270,24 +271,51 @@ async function mergeRows(context: RangeContext): Promise<void> {
   }
 }
 
+/** Float64 numbers, one a row, of many things side by side: fetched together, as far as memory is spared for them. */
+class RowNumbers {
+  readonly address: Address;
+  readonly #context: RangeContext;
+  /** Of so many things at once. */
+  readonly #width: number;
+
+  constructor(context: RangeContext, name: string, most: number) {
+    const bytes = rowCapacity(context) * 8;
+    this.#context = context;
+    this.#width = Math.max(1, Math.min(most, Math.floor(context.spareBytes / 2 / bytes)));
+    this.address = context.buffer(name, this.#width * bytes);
+  }
+
+  /** `make` leaves the numbers of one thing in the rows at `into`. */
+  async of<Thing>(
+    things: readonly Thing[],
+    rows: number,
+    make: (thing: Thing, into: Address) => Promise<void>,
+  ): Promise<Float64Array[]> {
+    const made: Float64Array[] = [];
+    for (let first = 0; first < things.length; first += this.#width) {
+      const group = things.slice(first, first + this.#width);
+      for (const [slot, thing] of group.entries()) await make(thing, this.address + slot * rows * 8);
+      const numbers = float64Copy(await this.#context.arena.download(this.address, group.length * rows * 8));
+      for (const slot of group.keys()) made.push(numbers.subarray(slot * rows, (slot + 1) * rows));
+    }
+    return made;
+  }
+}
+
 /** Row dots of every pair that some row of the chunk needs. */
 async function dotsOfPairs(
   context: RangeContext,
   chunk: Chunk,
   base: number,
   pairsOfRow: readonly (readonly Pair[])[],
-  perRow: number,
 ): Promise<Map<string, Float64Array>> {
-  const wanted = new Map(pairsOfRow.flat().map((pair) => [`${pair[0]},${pair[1]}`, pair] as const));
-  const dots = new Map<string, Float64Array>();
-  for (const [key, pair] of wanted) {
+  const wanted = [...new Map(pairsOfRow.flat().map((pair) => [`${pair[0]},${pair[1]}`, pair] as const))];
+  if (wanted.length === 0) return new Map();
+  const { length } = context.task.models;
+  const numbers = new RowNumbers(context, "row-dots", (length * (length - 1)) / 2);
+  const dots = await numbers.of(wanted, pairsOfRow.length, async ([, pair], into) => {
     const [a, b] = await deltasOf(context, pair, chunk, base);
-    context.arena.kernels.dotRows(perRow, a, b, pairsOfRow.length, context.rowLength);
-    dots.set(key, float64Copy(await context.arena.download(perRow, pairsOfRow.length * 8)));
-  }
-  return dots;
-}
-
-function rowCapacity(context: RangeContext): number {
-  return Math.ceil(context.blockElements / Math.max(1, context.rowLength));
+    context.arena.kernels.dotRows(into, a, b, pairsOfRow.length, context.rowLength);
+  });
+  return new Map(wanted.map(([key], k) => [key, dots[k] ?? new Float64Array()]));
 }

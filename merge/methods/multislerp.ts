@@ -119,9 +119,9 @@ async function surveyNorms(context: RangeContext): Promise<BlockSums> {
     const base = await maybeBase(context, chunk);
     for (const [i, model] of task.models.entries()) {
       const x = await readVector(context, model, chunk, base, "vector");
-      arena.kernels.dot(sums.lanes(i), x, x, chunk.elementCount);
+      arena.kernels.dot(sums.lanes(i, chunk), x, x, context.blockElements, chunk.elementCount);
     }
-    if (chunk.endsBlock) sums.endBlock();
+    sums.endChunk(chunk);
   }
   return sums.finish();
 }
@@ -142,8 +142,8 @@ async function surveyMean(context: RangeContext, norms: readonly PlainNumber[]):
       const x = await readVector(context, model, chunk, base, "vector");
       arena.kernels.accumulateF64(mean, x, (weights[i] ?? 0) / length, chunk.elementCount);
     }
-    arena.kernels.squaresF64(sums.lanes(0), mean, chunk.elementCount);
-    if (chunk.endsBlock) sums.endBlock();
+    arena.kernels.squaresF64(sums.lanes(0, chunk), mean, context.blockElements, chunk.elementCount);
+    sums.endChunk(chunk);
   }
   return sums.finish();
 }

@@ -2,6 +2,7 @@ import { put } from "../engines/index.ts";
 import { acos, sin } from "../math/index.ts";
 import { geometryOfTask, type ModelSource, type TensorTask } from "../work/index.ts";
 import { BlockSummer, type BlockSums, float64Copy, foldBlockSums, totals } from "./block-sums.ts";
+import { rowCapacity } from "./chunks.ts";
 import { ColumnSummer, type ColumnSums, columnTotals, foldColumnSums } from "./column-sums.ts";
 import {
   type Combination,
@@ -157,10 +158,10 @@ async function surveyWhole(context: RangeContext): Promise<BlockSums> {
     const base = await maybeBase(context, chunk);
     const a = await readVector(context, first, chunk, base, "a");
     const b = await readVector(context, second, chunk, base, "b");
-    kernels.dot(sums.lanes(0), a, a, chunk.elementCount);
-    kernels.dot(sums.lanes(1), a, b, chunk.elementCount);
-    kernels.dot(sums.lanes(2), b, b, chunk.elementCount);
-    if (chunk.endsBlock) sums.endBlock();
+    kernels.dot(sums.lanes(0, chunk), a, a, context.blockElements, chunk.elementCount);
+    kernels.dot(sums.lanes(1, chunk), a, b, context.blockElements, chunk.elementCount);
+    kernels.dot(sums.lanes(2, chunk), b, b, context.blockElements, chunk.elementCount);
+    sums.endChunk(chunk);
   }
   return sums.finish();
 }
@@ -169,15 +170,15 @@ async function surveyColumns(context: RangeContext): Promise<ColumnSums> {
   const { kernels } = context.arena;
   const [first, second] = pairOf(context.task);
   const columns = columnsOf(context.task);
-  const sums = new ColumnSummer(context, 3 * columns);
+  const sums = new ColumnSummer(context, 3, columns);
   for (const chunk of context.chunks("pieces")) {
     const base = await maybeBase(context, chunk);
     const a = await readVector(context, first, chunk, base, "a");
     const b = await readVector(context, second, chunk, base, "b");
     const firstColumn = chunk.firstElement % columns;
     for (const [k, [v, w]] of [[a, a] as const, [a, b] as const, [b, b] as const].entries())
-      kernels.dotColumns(sums.address + 8 * k * columns, v, w, firstColumn, columns, chunk.elementCount);
-    if (chunk.endsBlock) await sums.endBlock();
+      kernels.dotColumns(sums.sums(k), v, w, firstColumn, columns, context.blockElements, chunk.elementCount);
+    await sums.endChunk(chunk);
   }
   return sums.finish();
 }
@@ -206,15 +207,15 @@ async function mergeColumns(
   }
 }
 
-/** Dots and combination of one block after another: a row never leaves its block. */
+/** Dots and combination of one chunk after another: a row never leaves its block. */
 async function mergeRows(context: RangeContext): Promise<void> {
   const { kernels } = context.arena;
   const { rowLength } = context;
   const t = shareOf(context.task);
   const [first, second] = pairOf(context.task);
-  const rowCapacity = Math.ceil(context.blockElements / rowLength);
-  const dots = [0, 1, 2].map((k) => context.buffer(`row-dots/${k}`, rowCapacity * 8));
-  const tables = [0, 1].map((k) => context.buffer(`row-coefficients/${k}`, rowCapacity * 4));
+  const capacity = rowCapacity(context);
+  const dots = context.buffer("row-dots", 3 * capacity * 8);
+  const tables = [0, 1].map((k) => context.buffer(`row-coefficients/${k}`, capacity * 4));
   const out = context.f32("sum");
   for (const chunk of context.chunks("blocks")) {
     const rows = chunk.elementCount / rowLength;
@@ -224,14 +225,11 @@ async function mergeRows(context: RangeContext): Promise<void> {
       await readVector(context, second, chunk, base, "b"),
     ] as const;
     const [a, b] = vectors;
-    const sums: Float64Array[] = [];
-    for (const [k, [v, w]] of [[a, a] as const, [a, b] as const, [b, b] as const].entries()) {
-      kernels.dotRows(dots[k] ?? 0, v, w, rows, rowLength);
-      sums.push(float64Copy(await context.arena.download(dots[k] ?? 0, rows * 8)));
-    }
-    const [aa, ab, bb] = sums;
+    for (const [k, [v, w]] of [[a, a] as const, [a, b] as const, [b, b] as const].entries())
+      kernels.dotRows(dots + 8 * k * rows, v, w, rows, rowLength);
+    const sums = float64Copy(await context.arena.download(dots, 3 * rows * 8));
     const coefficients = Array.from({ length: rows }, (_, r) =>
-      nuslerpCoefficients(aa?.[r] ?? 0, ab?.[r] ?? 0, bb?.[r] ?? 0, t),
+      nuslerpCoefficients(sums[r] ?? 0, sums[rows + r] ?? 0, sums[2 * rows + r] ?? 0, t),
     );
     for (const [k, v] of vectors.entries()) {
       put(

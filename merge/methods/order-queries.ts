@@ -1,5 +1,6 @@
 import type { Address } from "../engines/index.ts";
-import type { Chunk, RangeContext } from "./range.ts";
+import type { Chunk } from "./chunks.ts";
+import type { RangeContext } from "./range.ts";
 
 /** Which element is asked for: `position` in ascending order (0: the smallest) of model `model` of the task. */
 export interface Query {

@@ -1,8 +1,9 @@
 import type { TensorTask } from "../work/index.ts";
+import type { Chunk } from "./chunks.ts";
 import { defineMethod, type MethodDefinition, type ParameterDeclaration, rangesOf } from "./definition.ts";
 import { noRounds } from "./no-rounds.ts";
 import { baseOf, floatDtype, number, scopeParameter } from "./parameters.ts";
-import type { Chunk, RangeContext } from "./range.ts";
+import type { RangeContext } from "./range.ts";
 import { countsOf, fieldsOf } from "./summary-forms.ts";
 
 /** Of each model, how many elements it changed, and how many of these no other model did. Plain data; counts add. */
@@ -15,6 +16,9 @@ interface Counts {
 interface Verdict {
   readonly factors: readonly number[] | null;
 }
+
+/** Elements that a tally has room for. */
+const TALLY_MAX = 2 ** 32 - 1;
 
 const epsilon: ParameterDeclaration = {
   scope: "global",
@@ -128,12 +132,23 @@ async function surveyCounts(context: RangeContext): Promise<Counts> {
   const limit = number(task.parameters, "epsilon");
   const count = context.f32("count");
   const owner = context.f32("label");
-  // Changed elements of each model in this block, then unique ones.
+  // Changed elements of each model, then unique ones.
   const tallies = context.buffer("tallies", models * 8);
   const sums = new Float64Array(2 * models);
+  const fetch = async () => {
+    const bytes = await arena.download(tallies, models * 8);
+    for (const [k, tally] of new Uint32Array(bytes.slice().buffer).entries()) sums[k] = (sums[k] ?? 0) + tally;
+  };
+  let tallied = 0;
   kernels.zero(tallies, models * 8);
   for (const chunk of context.chunks("pieces")) {
     const n = chunk.elementCount;
+    if (tallied + n > TALLY_MAX) {
+      await fetch();
+      kernels.zero(tallies, models * 8);
+      tallied = 0;
+    }
+    tallied += n;
     const base = await context.readF32(baseOf(task), chunk, "base");
     kernels.zero(count, n * 4);
     await deltas(context, chunk, base, (d, i) => {
@@ -141,11 +156,8 @@ async function surveyCounts(context: RangeContext): Promise<Counts> {
       kernels.countChanged(tallies + 4 * i, d, limit, n);
     });
     kernels.countUnique(tallies + 4 * models, count, owner, n);
-    if (!chunk.endsBlock) continue;
-    const bytes = await arena.download(tallies, models * 8);
-    for (const [k, tally] of new Uint32Array(bytes.slice().buffer).entries()) sums[k] = (sums[k] ?? 0) + tally;
-    kernels.zero(tallies, models * 8);
   }
+  await fetch();
   const all = Array.from(sums);
   return { changed: all.slice(0, models), unique: all.slice(models) };
 }

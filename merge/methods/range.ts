@@ -1,13 +1,6 @@
 import type { Address, Arena } from "../engines/index.ts";
 import type { Seed, TensorSource, TensorTask } from "../work/index.ts";
-
-/** A run of elements inside one block of the tensor, small enough for the caches. */
-export interface Chunk {
-  readonly firstElement: number;
-  readonly elementCount: number;
-  readonly startsBlock: boolean;
-  readonly endsBlock: boolean;
-}
+import type { Chunk, ChunkSize } from "./chunks.ts";
 
 /**
  * What a worker lends a method while it computes one range (whole blocks) of one tensor.
@@ -35,8 +28,10 @@ export interface RangeContext {
   readonly spareBytes: number;
   /** Most elements of any chunk: what buffers that hold a chunk must have room for. */
   readonly chunkCapacity: number;
-  /** The range in chunks, in order. "blocks": each chunk a whole block. "pieces": cache-sized pieces of blocks, multiples of 8. */
-  chunks(size: "blocks" | "pieces"): Iterable<Chunk>;
+  /** Most blocks of any chunk: 1 where chunks lie inside of blocks. */
+  readonly chunkBlocks: number;
+  /** The range in chunks, in order. None crosses a cut. */
+  chunks(size: ChunkSize): Iterable<Chunk>;
   buffer(name: string, sizeBytes: number): Address;
   /** A buffer of f32 for one chunk. */
   f32(name: string): Address;

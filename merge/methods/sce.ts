@@ -1,6 +1,7 @@
 import { type Address, EVERYTHING, put } from "../engines/index.ts";
 import { geometryOfTask, type TensorTask } from "../work/index.ts";
 import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
+import type { Chunk } from "./chunks.ts";
 import { type PlainNumber, plainNumber } from "./combination.ts";
 import { defineMethod, rangesOf } from "./definition.ts";
 import { type Band, bandFrom } from "./masks.ts";
@@ -15,7 +16,7 @@ import {
   surveyOrder,
 } from "./order-statistics.ts";
 import { baseOf, floatDtype, number, scopeParameter, sumParameters } from "./parameters.ts";
-import type { Chunk, RangeContext } from "./range.ts";
+import type { RangeContext } from "./range.ts";
 import { fieldsOf, readBlockSums } from "./summary-forms.ts";
 
 /** Which elements stay: by their variance among the models, all of them, or none. */
@@ -167,9 +168,9 @@ async function surveySizes(context: RangeContext, mask: Mask): Promise<BlockSums
     const bits = await masks.of(chunk, base);
     for (const [i, model] of task.models.entries()) {
       const x = await context.read(model, chunk);
-      kernels.deltaSquares(sums.lanes(i), x, floatDtype(model), base, bits, n);
+      kernels.deltaSquares(sums.lanes(i, chunk), x, floatDtype(model), base, bits, context.blockElements, n);
     }
-    if (chunk.endsBlock) sums.endBlock();
+    sums.endChunk(chunk);
   }
   return sums.finish();
 }

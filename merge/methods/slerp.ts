@@ -48,10 +48,10 @@ export const slerp = defineMethod<"dots", BlockSums, Combination>({
     for (const chunk of context.chunks("pieces")) {
       const a = await context.readF32(first, chunk, "a");
       const b = await context.readF32(second, chunk, "b");
-      kernels.dot(sums.lanes(0), a, a, chunk.elementCount);
-      kernels.dot(sums.lanes(1), a, b, chunk.elementCount);
-      kernels.dot(sums.lanes(2), b, b, chunk.elementCount);
-      if (chunk.endsBlock) sums.endBlock();
+      kernels.dot(sums.lanes(0, chunk), a, a, context.blockElements, chunk.elementCount);
+      kernels.dot(sums.lanes(1, chunk), a, b, context.blockElements, chunk.elementCount);
+      kernels.dot(sums.lanes(2, chunk), b, b, context.blockElements, chunk.elementCount);
+      sums.endChunk(chunk);
     }
     return sums.finish();
   },

@@ -9,6 +9,7 @@ import {
   type TensorTask,
 } from "../work/index.ts";
 import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
+import type { Chunk } from "./chunks.ts";
 import { type Cutting, type Reads, rangesOf, type Steps } from "./definition.ts";
 import { divisorOf } from "./linear.ts";
 import { type Band, bandQueries, bandsFrom, type MaskPlan } from "./masks.ts";
@@ -22,7 +23,7 @@ import {
   surveyOrder,
 } from "./order-statistics.ts";
 import { baseOf, flag, floatDtype, number } from "./parameters.ts";
-import type { Chunk, RangeContext } from "./range.ts";
+import type { RangeContext } from "./range.ts";
 import { fieldsOf, readBlockSums, type SurveyedRange } from "./summary-forms.ts";
 
 /** The pipeline of all sparsified task vectors; docs/spec/methods.md, "Sparsified task vectors". */
@@ -165,7 +166,7 @@ async function surveySizes(context: RangeContext, masks: Masks): Promise<BlockSu
   const { kernels } = context.arena;
   const mode = rescaleMode(context.task);
   const kind: SumKind = mode === "l2" || mode === "linf" ? mode : "l1";
-  const sums = new BlockSummer(context, masks.plans.length * 2, "sizes");
+  const sums = new BlockSummer(context, masks.plans.length * 2, "sizes", kind === "linf" ? "maxima" : "sums");
   const maskers = maskersOf(context, masks, "make");
   for (const chunk of context.chunks(chunkSize(masks))) {
     const base = await context.readF32(baseOf(context.task), chunk, "base");
@@ -173,9 +174,10 @@ async function surveySizes(context: RangeContext, masks: Masks): Promise<BlockSu
       if (masker === undefined || !isMasked(masker.plan)) continue;
       const d = await deltaOf(context, masker.model, chunk, base);
       const mask = await masker.mask(d, chunk);
-      kernels.magnitudes(sums.lanes(2 * i), sums.lanes(2 * i + 1), d, mask, kind, chunk.elementCount);
+      const [all, kept] = [sums.lanes(2 * i, chunk), sums.lanes(2 * i + 1, chunk)];
+      kernels.magnitudes(all, kept, d, mask, kind, context.blockElements, chunk.elementCount);
     }
-    if (chunk.endsBlock) await (kind === "linf" ? sums.endBlockByMaximum() : sums.endBlock());
+    sums.endChunk(chunk);
   }
   return sums.finish();
 }

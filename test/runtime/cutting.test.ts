@@ -56,7 +56,20 @@ const inWorker: Cutting = {
   parts: [1, 1, 1, 1],
   cutByWorker: 3,
 };
+/** Three blocks are computed at once. */
+const SPAN_ELEMENTS = 3 * 66_000;
+const spanning: Cutting = {
+  title: "chunks of three blocks",
+  settings: { ...budget(WHOLE, 2 ** 25, SPAN_ELEMENTS), workers: 1 },
+  ...uncut,
+};
 const others: readonly Cutting[] = [
+  {
+    title: "chunks of three blocks where slices of four and surveys of all parts allow it, no spare memory",
+    settings: { sliceBytes: 4 * BLOCK_BYTES, surveyElements: WHOLE, ...budget(WHOLE, 0, SPAN_ELEMENTS) },
+    parts: [1, 1, 1, 2],
+    cutByWorker: 0,
+  },
   {
     title: "slices of one block, surveys of two parts, pieces of 1000",
     settings: { sliceBytes: 1, surveyElements: BLOCK_BYTES / 2, ...budget(WHOLE, 0, 1000) },
@@ -109,7 +122,7 @@ const cases = variants.map((variant, k) => ({ variant, title: variant.title, che
 test.each(cases)("every cut gives the bits of the whole: $title", async ({ variant, checkpoint, k }) => {
   const whole = await merged(variant, checkpoint, {});
   expect(whole.run.progress?.tensorsCut).toBe(0);
-  for (const { title, settings, parts, cutByWorker } of [planned, inWorker, others[k % others.length]!]) {
+  for (const { title, settings, parts, cutByWorker } of [planned, inWorker, spanning, others[k % others.length]!]) {
     const { tensors, run } = await merged(variant, checkpoint, settings);
     expect(differencesBetween(tensors, whole.tensors), title).toEqual([]);
     expect(partsOf(run.plan), title).toEqual(parts);
@@ -139,9 +152,12 @@ test.each(cases)("an equal grid gives the bits of the whole: $title", async ({ v
 });
 
 test.each(oneOfEach.map((variant, k) => ({ variant, title: variant.title, checkpoint: k % checkpoints.length })))(
-  "a tensor cut to blocks has the bits that the reference engine gives for the whole: $title",
+  "a tensor cut to blocks has the bits that the reference engine gives for the whole, three blocks at once: $title",
   async ({ variant, checkpoint }) => {
-    const reference = await merged(variant, checkpoint, { engine: "reference" });
+    const reference = await merged(variant, checkpoint, {
+      engine: "reference",
+      ...budget(WHOLE, 2 ** 25, SPAN_ELEMENTS),
+    });
     const { tensors } = await merged(variant, checkpoint, { ...planned.settings, ...budget(1, 0, 8 * 1031) });
     expect(differencesBetween(tensors, reference.tensors)).toEqual([]);
   },

@@ -29,7 +29,7 @@ export function changeKernels(
     countUnique(tallies, count, label, n) {
       const counts = memory.f32(count, n);
       const labels = memory.f32(label, n);
-      const most = Math.max(-1, ...Array.from(labels, (value, k) => (counts[k] === 1 ? value : -1)));
+      const most = labels.reduce((most, label, k) => (counts[k] === 1 ? Math.max(most, label) : most), -1);
       const tally = memory.u32(tallies, most + 1);
       for (let k = 0; k < n; k++) if (counts[k] === 1) tally[labels[k]!]!++;
     },

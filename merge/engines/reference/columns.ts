@@ -5,11 +5,14 @@ const { fround } = Math;
 
 export function columnKernels(memory: Memory): Pick<Kernels, "dotColumns" | "accumulateColumns"> {
   return {
-    dotColumns(sums, a, b, firstColumn, columns, n) {
+    dotColumns(sums, a, b, firstColumn, columns, blockElements, n) {
       const as = memory.f32(a, n);
       const bs = memory.f32(b, n);
-      const results = memory.f64(sums, columns);
-      for (let k = 0; k < n; k++) results[(firstColumn + k) % columns]! += as[k]! * bs[k]!;
+      const results = memory.f64(sums, columns * Math.ceil(n / blockElements));
+      for (let k = 0; k < n; k++) {
+        const column = (firstColumn + k) % columns;
+        results[Math.floor(k / blockElements) * columns + column]! += as[k]! * bs[k]!;
+      }
     },
 
     accumulateColumns(acc, x, c, first, firstColumn, columns, n) {

@@ -16,6 +16,15 @@ function addToLanes(lanes: Float64Array, count: number, term: (k: number) => num
   for (let k = 0; k < count; k++) lanes[k % LANES]! += term(k);
 }
 
+/** Which of the lanes of all blocks element k goes to. */
+function laneOf(k: number, blockElements: number): number {
+  return LANES * Math.floor(k / blockElements) + ((k % blockElements) % LANES);
+}
+
+function addToBlocks(lanes: Float64Array, blockElements: number, count: number, term: (k: number) => number): void {
+  for (let k = 0; k < count; k++) lanes[laneOf(k, blockElements)]! += term(k);
+}
+
 /** A sum of `count` terms as a row has it: in lanes of its own. */
 export function laneSum(count: number, term: (k: number) => number): number {
   const lanes = new Float64Array(LANES);
@@ -31,6 +40,7 @@ export function sumKernels(
   | "dotFour"
   | "dotRows"
   | "foldLanes"
+  | "foldMaxima"
   | "accumulateF64"
   | "accumulateRowsF64"
   | "squaresF64"
@@ -38,15 +48,24 @@ export function sumKernels(
   | "magnitudes"
   | "deltaSquares"
 > {
-  const lanesAt = (address: number): Float64Array => memory.f64(address, LANES);
+  const lanesAt = (address: number, blocks: number): Float64Array => memory.f64(address, blocks * LANES);
+  const lanesOf = (address: number, blockElements: number, n: number): Float64Array =>
+    lanesAt(address, Math.ceil(n / blockElements));
+  /** Each block's lanes made one number, and zeroed. */
+  const fold = (results: number, address: number, count: number, folded: (lanes: Float64Array) => number): void => {
+    const lanes = lanesAt(address, count);
+    const folds = memory.f64(results, count);
+    for (let j = 0; j < count; j++) folds[j] = folded(lanes.subarray(j * LANES, (j + 1) * LANES));
+    lanes.fill(0);
+  };
   return {
-    dot(lanes, a, b, n) {
+    dot(lanes, a, b, blockElements, n) {
       const as = memory.f32(a, n);
       const bs = memory.f32(b, n);
-      addToLanes(lanesAt(lanes), n, (k) => as[k]! * bs[k]!);
+      addToBlocks(lanesOf(lanes, blockElements, n), blockElements, n, (k) => as[k]! * bs[k]!);
     },
 
-    dotFour(lanes0, lanes1, lanes2, lanes3, a0, a1, a2, a3, x, n) {
+    dotFour(lanes0, lanes1, lanes2, lanes3, a0, a1, a2, a3, x, blockElements, n) {
       const xs = memory.f32(x, n);
       const rows = [
         [lanes0, a0],
@@ -56,7 +75,7 @@ export function sumKernels(
       ] as const;
       for (const [lanes, a] of rows) {
         const as = memory.f32(a, n);
-        addToLanes(lanesAt(lanes), n, (k) => as[k]! * xs[k]!);
+        addToBlocks(lanesOf(lanes, blockElements, n), blockElements, n, (k) => as[k]! * xs[k]!);
       }
     },
 
@@ -69,9 +88,12 @@ export function sumKernels(
       }
     },
 
-    foldLanes(sum, lanes) {
-      memory.f64(sum, 1)[0] = foldedLanes(lanesAt(lanes));
-      lanesAt(lanes).fill(0);
+    foldLanes(sums, lanes, count) {
+      fold(sums, lanes, count, foldedLanes);
+    },
+
+    foldMaxima(maxima, lanes, count) {
+      fold(maxima, lanes, count, (values) => Math.max(...values));
     },
 
     accumulateF64(acc, d, c, n) {
@@ -87,9 +109,9 @@ export function sumKernels(
       for (let k = 0; k < rows * rowLength; k++) sums[k]! += values[k]! * coefficients[Math.floor(k / rowLength)]!;
     },
 
-    squaresF64(lanes, a, n) {
+    squaresF64(lanes, a, blockElements, n) {
       const values = memory.f64(a, n);
-      addToLanes(lanesAt(lanes), n, (k) => values[k]! * values[k]!);
+      addToBlocks(lanesOf(lanes, blockElements, n), blockElements, n, (k) => values[k]! * values[k]!);
     },
 
     squaresRowsF64(sums, a, rows, rowLength) {
@@ -100,25 +122,27 @@ export function sumKernels(
       }
     },
 
-    deltaSquares(lanes, model, dtype, base, mask, n) {
+    deltaSquares(lanes, model, dtype, base, mask, blockElements, n) {
       const models = widened(memory, model, dtype, n);
       const bases = memory.f32(base, n);
       const isKept = readMask(memory, mask, n);
-      addToLanes(lanesAt(lanes), n, (k) => (isKept[k] ? Math.fround(models[k]! - bases[k]!) ** 2 : 0));
+      const term = (k: number): number => (isKept[k] ? Math.fround(models[k]! - bases[k]!) ** 2 : 0);
+      addToBlocks(lanesOf(lanes, blockElements, n), blockElements, n, term);
     },
 
-    magnitudes(all, kept, d, mask, kind, n) {
+    magnitudes(all, kept, d, mask, kind, blockElements, n) {
       const values = memory.f32(d, n);
       const isKept = readMask(memory, mask, n);
-      const [allLanes, keptLanes] = [lanesAt(all), lanesAt(kept)];
+      const [allLanes, keptLanes] = [lanesOf(all, blockElements, n), lanesOf(kept, blockElements, n)];
       const enter = (lanes: Float64Array, lane: number, value: number): void => {
         if (kind === "l1") lanes[lane]! += Math.abs(value);
         else if (kind === "l2") lanes[lane]! += value * value;
         else if (Math.abs(value) > lanes[lane]!) lanes[lane] = Math.abs(value);
       };
       for (let k = 0; k < n; k++) {
-        enter(allLanes, k % LANES, values[k]!);
-        if (isKept[k]) enter(keptLanes, k % LANES, values[k]!);
+        const lane = laneOf(k, blockElements);
+        enter(allLanes, lane, values[k]!);
+        if (isKept[k]) enter(keptLanes, lane, values[k]!);
       }
     },
   };

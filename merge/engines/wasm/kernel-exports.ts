@@ -41,11 +41,13 @@ export function kernelsOf(wasm: KernelExports): Kernels {
     dotFour: wasm.dotFour,
     dotRows: wasm.dotRows,
     foldLanes: wasm.foldLanes,
+    foldMaxima: wasm.foldMaxima,
     accumulateF64: wasm.accumulateF64,
     accumulateRowsF64: wasm.accumulateRowsF64,
     squaresF64: wasm.squaresF64,
     squaresRowsF64: wasm.squaresRowsF64,
-    magnitudes: (all, kept, d, mask, kind, n) => wasm.magnitudes(all, kept, d, mask, kinds[kind], n),
+    magnitudes: (all, kept, d, mask, kind, blockElements, n) =>
+      wasm.magnitudes(all, kept, d, mask, kinds[kind], blockElements, n),
     bracket: wasm.bracket,
     histogram: wasm.histogram,
     select: wasm.select,
@@ -78,8 +80,8 @@ export function kernelsOf(wasm: KernelExports): Kernels {
     electWeighed: (p, q, tp, tq, wp, wq, model, dtype, base, mask, w, n) =>
       wasm.electWeighed(p, q, tp, tq, wp, wq, model, formats[dtype], base, mask, w, n),
     finishWeighed: wasm.finishWeighed,
-    deltaSquares: (lanes, model, dtype, base, mask, n) =>
-      wasm.deltaSquares(lanes, model, formats[dtype], base, mask, n),
+    deltaSquares: (lanes, model, dtype, base, mask, blockElements, n) =>
+      wasm.deltaSquares(lanes, model, formats[dtype], base, mask, blockElements, n),
     keepLargest: wasm.keepLargest,
     agree: (votes, model, dtype, base, total, tau, n) => wasm.agree(votes, model, formats[dtype], base, total, tau, n),
     finishAgreement: wasm.finishAgreement,

@@ -59,6 +59,10 @@ function sameBits<T>(
   return fc.assert(property, { numRuns: options.numRuns });
 }
 
+/** Elements of a block, of which a call may span several; lanes of all blocks that n elements have. */
+const blockLengths = fc.oneof(fc.integer({ min: 1, max: 100 }), fc.constantFrom(8, 64, 1000, 65_536));
+const lanesOf = (values: Values, n: number, block: number): Float64Array => f64Of(values, 8 * Math.ceil(n / block));
+
 const magnitude = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0]! & 0x7fffffff;
 
 describe.each(FLOAT_DTYPES)("%s", (dtype) => {
@@ -169,17 +173,26 @@ describe.each(FLOAT_DTYPES)("%s", (dtype) => {
 
   test("deltaSquares", () =>
     sameBits(
-      { n: elementCounts, shift: shifts, model: anyValues, base: anyValues, mask: masks, start: finiteValues },
-      ({ n, shift, model, base, mask, start }) => ({
+      {
+        n: elementCounts,
+        block: blockLengths,
+        shift: shifts,
+        model: anyValues,
+        base: anyValues,
+        mask: masks,
+        start: finiteValues,
+      },
+      ({ n, block, shift, model, base, mask, start }) => ({
         shift,
         buffers: {
           // Sums of squares: no negative zero.
-          lanes: f64Of(start, 8).map(Math.abs),
+          lanes: lanesOf(start, n, block).map(Math.abs),
           model: storedOf(model, dtype, n),
           base: f32Of(base, n),
           mask: maskOf(mask, n),
         },
-        call: (kernels, at) => kernels.deltaSquares(at.lanes!, at.model!, dtype, at.base!, maskAt(mask, at.mask!), n),
+        call: (kernels, at) =>
+          kernels.deltaSquares(at.lanes!, at.model!, dtype, at.base!, maskAt(mask, at.mask!), block, n),
       }),
     ));
 
@@ -416,15 +429,13 @@ describe("blocks and rows", () => {
 });
 
 describe("sums in f64", () => {
-  const lanes = (values: Values) => f64Of(values, 8).map(Math.abs);
-
   test.each([false, true])("dot, with itself: %s", (self) =>
     sameBits(
-      { n: elementCounts, shift: shifts, a: anyValues, b: anyValues, start: finiteValues },
-      ({ n, shift, a, b, start }) => ({
+      { n: elementCounts, block: blockLengths, shift: shifts, a: anyValues, b: anyValues, start: finiteValues },
+      ({ n, block, shift, a, b, start }) => ({
         shift,
-        buffers: { lanes: f64Of(start, 8), a: f32Of(a, n), b: f32Of(b, n) },
-        call: (kernels, at) => kernels.dot(at.lanes!, at.a!, self ? at.a! : at.b!, n),
+        buffers: { lanes: lanesOf(start, n, block), a: f32Of(a, n), b: f32Of(b, n) },
+        call: (kernels, at) => kernels.dot(at.lanes!, at.a!, self ? at.a! : at.b!, block, n),
       }),
     ),
   );
@@ -433,17 +444,19 @@ describe("sums in f64", () => {
     sameBits(
       {
         n: fc.oneof(elementCounts, fc.nat({ max: 3000 })),
+        block: blockLengths,
         shift: shifts,
         a: anyValues,
         x: anyValues,
         start: finiteValues,
       },
-      ({ n, shift, a, x, start }) => ({
+      ({ n, block, shift, a, x, start }) => ({
         shift,
-        buffers: { lanes: f64Of(start, 32), a: f32Of(a, 3 * n), x: f32Of(x, n) },
+        buffers: { lanes: lanesOf(start, 4 * block * Math.ceil(n / block), block), a: f32Of(a, 3 * n), x: f32Of(x, n) },
         call: (kernels, at) => {
-          const [l, a0] = [at.lanes!, at.a!];
-          kernels.dotFour(l, l + 64, l + 128, l + 192, a0, a0 + 4 * n, at.x!, a0 + 8 * n, at.x!, n);
+          const [l0, a0] = [at.lanes!, at.a!];
+          const [l1, l2, l3] = [1, 2, 3].map((row) => l0 + row * 64 * Math.ceil(n / block));
+          kernels.dotFour(l0, l1!, l2!, l3!, a0, a0 + 4 * n, at.x!, a0 + 8 * n, at.x!, block, n);
         },
       }),
     ));
@@ -461,10 +474,17 @@ describe("sums in f64", () => {
   );
 
   test("foldLanes", () =>
-    sameBits({ shift: shifts, start: anyValues }, ({ shift, start }) => ({
+    sameBits({ shift: shifts, count: fc.nat({ max: 9 }), start: anyValues }, ({ shift, count, start }) => ({
       shift,
-      buffers: { sum: Float64Array.of(5), lanes: f64Of(start, 8) },
-      call: (kernels, at) => kernels.foldLanes(at.sum!, at.lanes!),
+      buffers: { sums: new Float64Array(count).fill(5), lanes: f64Of(start, 8 * count) },
+      call: (kernels, at) => kernels.foldLanes(at.sums!, at.lanes!, count),
+    })));
+
+  test("foldMaxima", () =>
+    sameBits({ shift: shifts, count: fc.nat({ max: 9 }), start: finiteValues }, ({ shift, count, start }) => ({
+      shift,
+      buffers: { maxima: new Float64Array(count).fill(5), lanes: f64Of(start, 8 * count).map(Math.abs) },
+      call: (kernels, at) => kernels.foldMaxima(at.maxima!, at.lanes!, count),
     })));
 
   test("accumulateF64", () =>
@@ -489,11 +509,14 @@ describe("sums in f64", () => {
     ));
 
   test("squaresF64", () =>
-    sameBits({ n: elementCounts, shift: shifts, a: anyValues, start: finiteValues }, ({ n, shift, a, start }) => ({
-      shift,
-      buffers: { lanes: lanes(start), a: f64Of(a, n) },
-      call: (kernels, at) => kernels.squaresF64(at.lanes!, at.a!, n),
-    })));
+    sameBits(
+      { n: elementCounts, block: blockLengths, shift: shifts, a: anyValues, start: finiteValues },
+      ({ n, block, shift, a, start }) => ({
+        shift,
+        buffers: { lanes: lanesOf(start, n, block).map(Math.abs), a: f64Of(a, n) },
+        call: (kernels, at) => kernels.squaresF64(at.lanes!, at.a!, block, n),
+      }),
+    ));
 
   test("squaresRowsF64", () =>
     sameBits(
@@ -508,11 +531,24 @@ describe("sums in f64", () => {
 
   test.each<SumKind>(["l1", "l2", "linf"])("magnitudes, %s", (kind) =>
     sameBits(
-      { n: elementCounts, shift: shifts, d: anyValues, mask: masks, all: finiteValues, kept: finiteValues },
-      ({ n, shift, d, mask, all, kept }) => ({
+      {
+        n: elementCounts,
+        block: blockLengths,
+        shift: shifts,
+        d: anyValues,
+        mask: masks,
+        all: finiteValues,
+        kept: finiteValues,
+      },
+      ({ n, block, shift, d, mask, all, kept }) => ({
         shift,
-        buffers: { all: lanes(all), kept: lanes(kept), d: f32Of(d, n), mask: maskOf(mask, n) },
-        call: (kernels, at) => kernels.magnitudes(at.all!, at.kept!, at.d!, maskAt(mask, at.mask!), kind, n),
+        buffers: {
+          all: lanesOf(all, n, block).map(Math.abs),
+          kept: lanesOf(kept, n, block).map(Math.abs),
+          d: f32Of(d, n),
+          mask: maskOf(mask, n),
+        },
+        call: (kernels, at) => kernels.magnitudes(at.all!, at.kept!, at.d!, maskAt(mask, at.mask!), kind, block, n),
       }),
     ),
   );
@@ -523,11 +559,20 @@ describe("columns", () => {
 
   test.each([false, true])("dotColumns, with itself: %s", (self) =>
     sameBits(
-      { n: elementCounts, shift: shifts, a: anyValues, b: anyValues, start: finiteValues, place: places },
-      ({ n, shift, a, b, start, place: { columns, at: from } }) => ({
+      {
+        n: elementCounts,
+        block: blockLengths,
+        shift: shifts,
+        a: anyValues,
+        b: anyValues,
+        start: finiteValues,
+        place: places,
+      },
+      ({ n, block, shift, a, b, start, place: { columns, at: from } }) => ({
         shift,
-        buffers: { sums: f64Of(start, columns), a: f32Of(a, n), b: f32Of(b, n) },
-        call: (kernels, at) => kernels.dotColumns(at.sums!, at.a!, self ? at.a! : at.b!, from % columns, columns, n),
+        buffers: { sums: f64Of(start, columns * Math.ceil(n / block)), a: f32Of(a, n), b: f32Of(b, n) },
+        call: (kernels, at) =>
+          kernels.dotColumns(at.sums!, at.a!, self ? at.a! : at.b!, from % columns, columns, block, n),
       }),
     ),
   );

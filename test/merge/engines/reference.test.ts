@@ -191,15 +191,59 @@ describe("sums in f64", () => {
 
   test("dot puts element k into lane k mod 8 and adds to what is there", async () => {
     const lanes = f64(100, 0, 0, 0, 0, 0, 0, 0);
-    kernels.dot(lanes, f32(...nine), f32(...nine), 9);
+    kernels.dot(lanes, f32(...nine), f32(...nine), 16, 9);
     expect(await f64At(lanes)).toEqual([100 + 1 + 81, 4, 9, 16, 25, 36, 49, 64]);
+  });
+
+  /** Of blocks of ten the second begins with lane 0 again, and is short. */
+  const twelve = [...nine, 10, 11, 12];
+  const inBlocks = (from: number[], to: number[]) => [...from, ...to, ...new Array<number>(8 - to.length).fill(0)];
+  const zeros = () => f64(...new Array<number>(16).fill(0));
+
+  test("each block of several has lanes of its own", async () => {
+    const squares = inBlocks([1 + 81, 4 + 100, 9, 16, 25, 36, 49, 64], [121, 144]);
+    const [x, wide] = [f32(...twelve), f64(...twelve)];
+    const [dots, all, kept, ofF64, ofDeltas] = [zeros(), zeros(), zeros(), zeros(), zeros()];
+    kernels.dot(dots, x, x, 10, 12);
+    expect(await f64At(dots)).toEqual(squares);
+    kernels.squaresF64(ofF64, wide, 10, 12);
+    expect(await f64At(ofF64)).toEqual(squares);
+    // Elements 1, 9 and 11 stay.
+    const mask = bytes(0b00000010, 0b1010);
+    kernels.magnitudes(all, kept, x, mask, "l2", 10, 12);
+    expect(await f64At(all)).toEqual(squares);
+    expect(await f64At(kept)).toEqual(inBlocks([0, 4 + 100, 0, 0, 0, 0, 0, 0], [0, 144]));
+    kernels.deltaSquares(ofDeltas, x, "F32", f32(...new Array<number>(12).fill(1)), mask, 10, 12);
+    expect(await f64At(ofDeltas)).toEqual(inBlocks([0, 1 + 81, 0, 0, 0, 0, 0, 0], [0, 121]));
+    const four = [zeros(), zeros(), zeros(), zeros()] as const;
+    kernels.dotFour(...four, x, x, x, f32(...new Array<number>(12).fill(2)), x, 10, 12);
+    expect(await f64At(four[2])).toEqual(squares);
+    expect(await f64At(four[3])).toEqual(inBlocks([2 + 18, 4 + 20, 6, 8, 10, 12, 14, 16], [22, 24]));
+  });
+
+  test("foldLanes and foldMaxima make one number of each block's lanes and leave zeros", async () => {
+    const values = [1, 2, 3, 4, 5, 6, 7, 8, 0, 30, 0, 20, 0, 0, 0, 10];
+    const [sums, maxima, lanes, others] = [f64(5, 5), f64(5, 5), f64(...values), f64(...values)];
+    kernels.foldLanes(sums, lanes, 2);
+    expect(await f64At(sums)).toEqual([36, 60]);
+    expect(await f64At(lanes)).toEqual(new Array(16).fill(0));
+    kernels.foldMaxima(maxima, others, 2);
+    expect(await f64At(maxima)).toEqual([8, 30]);
+    expect(await f64At(others)).toEqual(new Array(16).fill(0));
+  });
+
+  test("dotColumns sums the columns of each block apart", async () => {
+    const sums = f64(0, 0, 0, 100, 0, 0);
+    kernels.dotColumns(sums, f32(1, 2, 3, 4, 5, 6), f32(1, 1, 1, 1, 1, 1), 2, 3, 4, 6);
+    // Columns 2, 0, 1, 2 | 0, 1.
+    expect(await f64At(sums)).toEqual([2, 3, 1 + 4, 100 + 5, 6, 0]);
   });
 
   test("foldLanes adds neighbours first and leaves zeros", async () => {
     const big = 2 ** 53; // 1 more is lost to it, 2 more are not
     const sum = f64(5);
     const lanes = f64(big, 0, 0, 0, 1, 0, 1, 0);
-    kernels.foldLanes(sum, lanes);
+    kernels.foldLanes(sum, lanes, 1);
     expect(await f64At(sum)).toEqual([big + 2]);
     expect(await f64At(lanes)).toEqual(new Array(8).fill(0));
   });
@@ -222,7 +266,7 @@ describe("sums in f64", () => {
 
   test("squaresF64 squares in lanes", async () => {
     const lanes = f64(...new Array<number>(8).fill(0));
-    kernels.squaresF64(lanes, f64(...nine), 9);
+    kernels.squaresF64(lanes, f64(...nine), 16, 9);
     expect(await f64At(lanes)).toEqual([82, 4, 9, 16, 25, 36, 49, 64]);
   });
 
@@ -233,14 +277,14 @@ describe("sums in f64", () => {
   ] as const)("magnitudes by %s count the kept apart", async (kind, all, kept) => {
     const [allAt, keptAt] = [f64(0, 0, 0, 0, 0, 0, 0, 0), f64(0, 0, 0, 0, 0, 0, 0, 0)];
     const d = f32(...nine.map((value) => (value % 2 === 0 ? -value : value)));
-    kernels.magnitudes(allAt, keptAt, d, bytes(0b00001010, 0b1), kind, 9);
+    kernels.magnitudes(allAt, keptAt, d, bytes(0b00001010, 0b1), kind, 16, 9);
     expect(await f64At(allAt)).toEqual(all);
     expect(await f64At(keptAt)).toEqual(kept);
   });
 
   test("the largest magnitude passes over NaN", async () => {
     const [all, kept] = [f64(0, 0, 0, 0, 0, 0, 0, 0), f64(0, 0, 0, 0, 0, 0, 0, 0)];
-    kernels.magnitudes(all, kept, f32(Number.NaN, -2), EVERYTHING, "linf", 2);
+    kernels.magnitudes(all, kept, f32(Number.NaN, -2), EVERYTHING, "linf", 16, 2);
     expect(await f64At(all)).toEqual([0, 2, 0, 0, 0, 0, 0, 0]);
     expect(await f64At(kept)).toEqual([0, 2, 0, 0, 0, 0, 0, 0]);
   });

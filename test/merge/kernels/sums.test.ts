@@ -3,6 +3,8 @@ import type { SumKind } from "../../../merge/engines/kernels.ts";
 import { bitsOfF64, f64, guarded, isSet, kernels, lengths, put, within } from "./engine-buffers.ts";
 import { mixed, randomMask, wild } from "./values.ts";
 
+/** Longer than what is summed here. */
+const BLOCK = 2 ** 20;
 const start = Float64Array.from({ length: 8 }, (_, lane) => lane * 1e-7);
 
 /** lanes[k mod 8] op= term(k), in order of k. */
@@ -23,13 +25,13 @@ test.each(lengths)("dot and squaresF64 add element k to lane k mod 8, over %i el
   within(() => {
     const lanes = put(start);
     const [x, y] = [put(a), put(b)];
-    kernels.dot(lanes, x, y, n);
+    kernels.dot(lanes, x, y, BLOCK, n);
     expect(bitsOfF64(f64(lanes, 8))).toEqual(bitsOfF64(laneSums(n, start, (k) => a[k]! * b[k]!)));
     const same = put(start);
-    kernels.dot(same, x, x, n);
+    kernels.dot(same, x, x, BLOCK, n);
     expect(bitsOfF64(f64(same, 8))).toEqual(bitsOfF64(laneSums(n, start, (k) => a[k]! * a[k]!)));
     const squares = put(start);
-    kernels.squaresF64(squares, put(doubles), n);
+    kernels.squaresF64(squares, put(doubles), BLOCK, n);
     expect(bitsOfF64(f64(squares, 8))).toEqual(bitsOfF64(laneSums(n, start, (k) => doubles[k]! * doubles[k]!)));
   });
 });
@@ -38,7 +40,7 @@ test("foldLanes adds the lanes in pairs and zeroes them", () => {
   const lanes = Float64Array.of(1e16, 1, -1e16, 1, 3, 1e-5, 7, 1e16);
   within(() => {
     const [sum, at] = [guarded(8), put(lanes)];
-    kernels.foldLanes(sum, at);
+    kernels.foldLanes(sum, at, 1);
     expect(f64(sum, 1)[0]).toBe(folded(lanes));
     expect(f64(at, 8)).toEqual(new Float64Array(8));
   });
@@ -98,11 +100,11 @@ test.each((["l1", "l2", "linf"] as const).flatMap((kind) => lengths.map((n) => [
     within(() => {
       const [x, mask] = [put(d), put(bits)];
       const [allLanes, keptLanes] = [put(start), put(start)];
-      kernels.magnitudes(allLanes, keptLanes, x, mask, kind, n);
+      kernels.magnitudes(allLanes, keptLanes, x, mask, kind, BLOCK, n);
       expect(bitsOfF64(f64(allLanes, 8))).toEqual(bitsOfF64(all));
       expect(bitsOfF64(f64(keptLanes, 8))).toEqual(bitsOfF64(kept));
       const [unmasked, everything] = [put(start), put(start)];
-      kernels.magnitudes(unmasked, everything, x, 0, kind, n);
+      kernels.magnitudes(unmasked, everything, x, 0, kind, BLOCK, n);
       expect(bitsOfF64(f64(unmasked, 8))).toEqual(bitsOfF64(all));
       expect(bitsOfF64(f64(everything, 8))).toEqual(bitsOfF64(all));
     });

@@ -8,6 +8,8 @@ import { f32Of } from "../engines/awkward-values.ts";
 import { MemoryTensor } from "./memory-range.ts";
 
 const SHAPE = { blockElements: 64, pieceElements: 16, spareBytes: 0 };
+/** Three blocks in a chunk. */
+const SPANNING = { ...SHAPE, pieceElements: 250 };
 const modelsOf = (count: number, elements: number) =>
   Array.from({ length: count }, (_, seed) => f32Of({ style: "ordinary", equal: false, seed }, elements));
 
@@ -35,7 +37,14 @@ test.each([1, 7, 8, 9, 20])("the Gram matrix of %i models has the dots of all pa
       await surveyGram(tensor.range([128], elements, SHAPE)),
     ),
   );
-  for (const sums of [whole, cut]) {
+  const spanning = await surveyGram(tensor.range([0], elements, SPANNING));
+  const spanningCuts = resultOf(
+    foldBlockSums(
+      await surveyGram(tensor.range([0, 64], 256, SPANNING)),
+      await surveyGram(tensor.range([256], elements, SPANNING)),
+    ),
+  );
+  for (const sums of [whole, cut, spanning, spanningCuts]) {
     const gram = gramOf(sums, count);
     for (const [i, a] of tensor.models.entries())
       for (const [j, b] of tensor.models.entries()) expect(gram(i, j)).toBe(dotInBlocks(a, b));
@@ -57,18 +66,21 @@ test("column sums are the same however their blocks fall into ranges, and a rang
   const blocks = 45;
   const tensor = await MemoryTensor.of(modelsOf(1, blocks * SHAPE.blockElements - 3));
   const [values] = tensor.models;
-  const sumsOf = async (first: number, last: number): Promise<ColumnSums> => {
+  const sumsOf = async (first: number, last: number, shape = SHAPE): Promise<ColumnSums> => {
     const scope = tensor.arena.scope();
     const end = Math.min(tensor.elementCount, last * SHAPE.blockElements);
-    const range = tensor.range([first * SHAPE.blockElements], end, SHAPE);
-    const sums = new ColumnSummer(range, 2);
+    const range = tensor.range([first * SHAPE.blockElements], end, shape);
+    const sums = new ColumnSummer(range, 2, 1);
     for (const chunk of range.chunks("blocks")) {
-      const sum = values!
-        .subarray(chunk.firstElement, chunk.firstElement + chunk.elementCount)
-        .reduce((a, b) => a + b, 0);
-      const bytes = new Uint8Array(Float64Array.of(sum, sum * 0.3).buffer);
-      tensor.arena.staging(sums.address, 16).bytes.set(bytes);
-      await sums.endBlock();
+      for (let at = 0; at < chunk.elementCount; at += SHAPE.blockElements) {
+        const from = chunk.firstElement + at;
+        const sum = values!.subarray(from, Math.min(end, from + SHAPE.blockElements)).reduce((a, b) => a + b, 0);
+        for (const [row, value] of [sum, sum * 0.3].entries()) {
+          const place = sums.sums(row) + (8 * at) / SHAPE.blockElements;
+          tensor.arena.staging(place, 8).bytes.set(new Uint8Array(Float64Array.of(value).buffer));
+        }
+      }
+      await sums.endChunk(chunk);
     }
     scope.end();
     return sums.finish();
@@ -80,7 +92,9 @@ test("column sums are the same however their blocks fall into ranges, and a rang
   await fc.assert(
     fc.asyncProperty(cuts, async (inner) => {
       const ends = [0, ...inner.toSorted((a, b) => a - b), blocks];
-      const ranges = await Promise.all(ends.slice(1).map(async (end, k) => sumsOf(ends[k]!, end)));
+      const ranges = await Promise.all(
+        ends.slice(1).map(async (end, k) => sumsOf(ends[k]!, end, k % 2 === 0 ? SHAPE : SPANNING)),
+      );
       for (const { subtrees } of ranges) expect(subtrees.length).toBeLessThanOrEqual(2 * Math.log2(blocks));
       const folded = ranges.reduce((left, right) => resultOf(foldColumnSums(left, right)));
       expect(folded).toEqual(whole);

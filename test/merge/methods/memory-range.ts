@@ -1,5 +1,11 @@
 import { type Address, type Arena, type Kernels, openDevice } from "../../../merge/engines/index.ts";
-import type { Chunk, RangeContext } from "../../../merge/methods/index.ts";
+import {
+  type Chunk,
+  type ChunkSize,
+  chunkBlocksOf,
+  chunksOf,
+  type RangeContext,
+} from "../../../merge/methods/index.ts";
 import type { ModelSource, TensorSource, TensorTask } from "../../../merge/work/index.ts";
 
 const MEMORY_MAX_BYTES = 2 ** 28;
@@ -74,6 +80,7 @@ class MemoryRange implements RangeContext {
   readonly part = 0;
   readonly spareBytes: number;
   readonly chunkCapacity: number;
+  readonly chunkBlocks: number;
   readonly kept = new Map<string, Address>();
   readonly #tensor: MemoryTensor;
   readonly #pieceElements: number;
@@ -92,20 +99,12 @@ class MemoryRange implements RangeContext {
     this.cuts = cuts;
     this.spareBytes = shape.spareBytes;
     // Samples are runs of their own, however short the blocks.
-    this.chunkCapacity = Math.max(1024, shape.blockElements);
+    this.chunkBlocks = chunkBlocksOf(this.elementCount, shape.blockElements, shape.pieceElements);
+    this.chunkCapacity = Math.max(1024, this.chunkBlocks * shape.blockElements);
   }
 
-  *chunks(size: "blocks" | "pieces"): Generator<Chunk> {
-    const end = this.firstElement + this.elementCount;
-    const length = size === "blocks" ? this.blockElements : this.#pieceElements;
-    for (let block = this.firstElement; block < end; block += this.blockElements) {
-      const blockEnd = Math.min(end, block + this.blockElements);
-      for (let firstElement = block; firstElement < blockEnd; firstElement += length) {
-        const elementCount = Math.min(length, blockEnd - firstElement);
-        const endsBlock = firstElement + elementCount === blockEnd;
-        yield { firstElement, elementCount, startsBlock: firstElement === block, endsBlock };
-      }
-    }
+  chunks(size: ChunkSize): Iterable<Chunk> {
+    return chunksOf(this, this.#pieceElements, size);
   }
 
   buffer(name: string, sizeBytes: number): Address {

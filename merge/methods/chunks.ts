@@ -1,0 +1,49 @@
+import type { RangeContext } from "./range.ts";
+
+/** A run of elements of the tensor that is computed at once: inside one block, or several whole blocks, the last of which may be short. */
+export interface Chunk {
+  readonly firstElement: number;
+  readonly elementCount: number;
+  readonly startsBlock: boolean;
+  readonly endsBlock: boolean;
+}
+
+/** "blocks": whole blocks only, as many as are computed at once. "pieces": no more than are computed at once, of a block even. */
+export type ChunkSize = "blocks" | "pieces";
+
+/** How many blocks a chunk may hold: whole ones, if any, of the pieces that a device wants. */
+export function chunkBlocksOf(elements: number, blockElements: number, pieceElements: number): number {
+  const blocks = Math.ceil(elements / blockElements);
+  return Math.max(1, Math.min(blocks, Math.floor(pieceElements / blockElements)));
+}
+
+/** The range in chunks, in order. None crosses a cut; pieces of blocks are multiples of 8 but for the last. */
+export function* chunksOf(
+  range: Pick<RangeContext, "firstElement" | "elementCount" | "blockElements" | "cuts" | "chunkBlocks">,
+  pieceElements: number,
+  size: ChunkSize,
+): Generator<Chunk> {
+  const end = range.firstElement + range.elementCount;
+  const span = range.chunkBlocks * range.blockElements;
+  const length = size === "blocks" ? span : Math.min(span, pieceElements);
+  let part = 0;
+  for (let from = range.firstElement; from < end; ) {
+    while ((range.cuts[part] ?? end) <= from) part++;
+    const to = Math.min(end, from + span, range.cuts[part] ?? end);
+    for (let firstElement = from; firstElement < to; firstElement += length) {
+      const elementCount = Math.min(length, to - firstElement);
+      yield {
+        firstElement,
+        elementCount,
+        startsBlock: firstElement === from,
+        endsBlock: firstElement + elementCount === to,
+      };
+    }
+    from = to;
+  }
+}
+
+/** Most rows of any chunk. */
+export function rowCapacity({ chunkCapacity, rowLength }: RangeContext): number {
+  return Math.ceil(chunkCapacity / Math.max(1, rowLength));
+}
