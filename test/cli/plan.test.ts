@@ -97,3 +97,20 @@ test("that the head is tied no longer is said once, in however many places the c
   expect(await planCommand([recipe], { ...options } as never, io), io.err).toBe(0);
   expect(io.out.split("tied to the embedding")).toHaveLength(2);
 });
+
+test("the plans that the guide and the README print are those of now", async () => {
+  const [guide, readme] = ["docs/guide.md", "README.md"].map((page) => readFileSync(join(root, page), "utf8"));
+  const linesOf = async (path: string): Promise<string> => {
+    const io = new CapturedIo();
+    expect(await planCommand([path], { ...options } as never, io), io.err).toBe(0);
+    return io.out.split("\n").slice(0, 4).join("\n");
+  };
+  for (const recipe of ["ties.yml", "slerp.yml"])
+    expect(guide).toContain(await linesOf(join(root, "examples/recipes", recipe)));
+  expect(readme).toContain(await linesOf(join(root, "examples/recipes/ties.yml")));
+  const folder = temporaryFolder();
+  const [written = ""] = /(?<=```yaml\n)merge_method: task_arithmetic\n[^`]*/.exec(guide ?? "") ?? [];
+  const recipe = written.replaceAll("models/", `${join(root, "examples/models")}/`);
+  writeFileSync(join(folder, "recipe.yml"), `${recipe}tokenizer_source: base\n`);
+  expect(guide).toContain(await linesOf(join(folder, "recipe.yml")));
+});
