@@ -225,7 +225,7 @@ export const recipeCodes = {
   },
   "recipe/zero-weight": {
     means:
-      "A model has the weight 0 everywhere, or for some tensors by a filter (warnings: it contributes nothing there), or every model has (an error: the output would be zero).",
+      "A model has the weight or density 0 everywhere, or for some tensors by a filter (warnings: it contributes nothing there), or every model has (an error: the output would be zero).",
     advice: "Give it a weight, or leave it out.",
   },
   "recipe/unknown-architecture": {

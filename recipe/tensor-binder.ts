@@ -10,14 +10,14 @@ import { dtypeOf, type ModelEntry, type RecipeModel } from "./model-entry.ts";
 import type { Note } from "./note.ts";
 import { outputDtype } from "./output-dtype.ts";
 import { type Participant, type Present, sourceOf, type TensorPlace } from "./participant.ts";
-import type { Recipe } from "./recipe.ts";
+import { type Recipe, settingsInOrder } from "./recipe.ts";
 import { quantisedTasks } from "./scaled-model.ts";
 import { ShapeDecision } from "./shape-decision.ts";
 import { TensorParameters } from "./tensor-parameters.ts";
 import type { TokenBinder } from "./token-binder.ts";
 import { OTHER_SHAPE, UsageLedger } from "./usage-ledger.ts";
 import type { VocabularyCheck } from "./vocabulary-check.ts";
-import { zeroReason } from "./zero-weight.ts";
+import { isZeroByCondition, zeroReason } from "./zero-weight.ts";
 
 export interface TensorBinderParts {
   readonly recipe: Recipe;
@@ -241,7 +241,8 @@ export class TensorBinder {
       const { values, complete } = this.#parameters.resolve("tensor", name, model.entry.name, model, place);
       if (complete && global.complete) this.#parameters.check(name, model, global.values, values);
       const nothing = zeroReason(this.#method.name, model.isBase, global.values, values);
-      this.usage.use(model, name, model.entry, nothing);
+      const levels = settingsInOrder(this.#recipe, place.range, model.source);
+      this.usage.use(model, name, model.entry, nothing, nothing !== undefined && isZeroByCondition(nothing, levels));
       return { ...sourceOf(model, name), index: model.index, parameters: values };
     });
     const baseIndex = models.findIndex(({ isBase }) => isBase);

@@ -2,7 +2,6 @@ import { isEmbeddingLike, isFloatDtype, splitLayer } from "../checkpoint/index.t
 import { type PlanUsage, storedIn, type UnusedTensors } from "../merge/work/index.ts";
 import type { Findings } from "./findings.ts";
 import { type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
-import type { Setting } from "./parameters.ts";
 import type { LayerSource } from "./recipe.ts";
 import { shapeText } from "./shapes.ts";
 
@@ -14,8 +13,8 @@ interface Tally {
   zero: number;
   /** Which parameter it is that takes nothing. */
   zeroReason?: string;
-  /** Those with the weight 0. */
-  weightless: { tensors: number; readonly example: string } | undefined;
+  /** Those of which a condition of the recipe takes nothing, by the parameter: "weight 0". */
+  readonly weightless: Map<string, { tensors: number; readonly example: string }>;
   readonly unused: Map<string, { tensors: number; elements: number; example: string }>;
 }
 
@@ -51,17 +50,17 @@ export class UsageLedger {
     return account;
   }
 
-  /** `zeroReason`: which parameter of the recipe takes nothing of it, such as "weight 0". */
-  use(from: Contributor, name: string, entry: ModelEntry, zeroReason?: string): void {
+  /** `zeroReason`: which parameter of the recipe takes nothing of it, such as "weight 0". `isCondition`: one with conditions. */
+  use(from: Contributor, name: string, entry: ModelEntry, zeroReason?: string, isCondition = false): void {
     const account = this.open(from);
     const tallied = tallyOf(account, name);
     if (zeroReason === undefined) tallied.used += entry.elementCount;
     else {
       tallied.zero += entry.elementCount;
       tallied.zeroReason ??= zeroReason;
-      if (zeroReason === "weight 0") {
-        tallied.weightless ??= { tensors: 0, example: name };
-        tallied.weightless.tensors++;
+      if (isCondition) {
+        const counted = tallied.weightless.get(zeroReason) ?? { tensors: 0, example: name };
+        tallied.weightless.set(zeroReason, { ...counted, tensors: counted.tensors + 1 });
       }
     }
     countLayer(account, name, entry, true);
@@ -145,23 +144,16 @@ function judgeOne(
   }
 }
 
-/** A weight of 0 for some tensors of a model, by a filter; at an end of a gradient models mostly take turns. */
+/** A weight or density of 0 for some tensors of a model, by a condition; at an end of a gradient models mostly take turns. */
 function judgeWeightless({ input, source, weights, vocabulary }: Account, findings: Findings): void {
-  const written = source.parameters.get("weight")?.setting;
-  if (weights.used + vocabulary.used === 0 || written === undefined || !hasZeroCondition(written)) return;
-  const found = [weights.weightless, vocabulary.weightless].filter((some) => some !== undefined);
-  const tensors = found.reduce((sum, some) => sum + some.tensors, 0);
-  if (tensors === 0) return;
-  const which = `${tensors} ${tensors === 1 ? "tensor" : "tensors"} (${tensors === 1 ? "" : "the first "}${found[0]?.example})`;
-  const message = `"${input.label}" has the weight 0 for ${which}, and contributes nothing there`;
-  findings.warning("recipe/zero-weight", source.place, message, "That is right where it is meant so.");
-}
-
-function hasZeroCondition(setting: Setting): boolean {
-  if (setting.kind !== "conditions") return false;
-  return setting.conditions.some(({ value }) => {
-    return (value.kind === "scalar" && value.value === 0) || hasZeroCondition(value);
-  });
+  if (weights.used + vocabulary.used === 0) return;
+  for (const reason of new Set([...weights.weightless.keys(), ...vocabulary.weightless.keys()])) {
+    const found = [weights, vocabulary].flatMap(({ weightless }) => weightless.get(reason) ?? []);
+    const tensors = found.reduce((sum, some) => sum + some.tensors, 0);
+    const which = `${tensors} ${tensors === 1 ? "tensor" : "tensors"} (${tensors === 1 ? "" : "the first "}${found[0]?.example})`;
+    const message = `"${input.label}" has the ${reason} for ${which}, and contributes nothing there`;
+    findings.warning("recipe/zero-weight", source.place, message, "That is right where it is meant so.");
+  }
 }
 
 /** "62.5 %": never rounded up to a whole. */
@@ -185,7 +177,7 @@ function countLayer(account: Account, name: string, { shape }: ModelEntry, fits:
 }
 
 function tally(): Tally {
-  return { used: 0, zero: 0, weightless: undefined, unused: new Map() };
+  return { used: 0, zero: 0, weightless: new Map(), unused: new Map() };
 }
 
 function tallyOf(account: Account, name: string): Tally {

@@ -170,6 +170,20 @@ test.each([
   expect(found).toEqual([expect.stringMatching(new RegExp(`"a" has the weight 0 for ${count} tensors? \\(${which}`))]);
 });
 
+test.each([
+  ["weight", "parameters: {weight: [{filter: mlp, value: 0}, {value: 1}], density: 0.5}\n", ""],
+  ["density", "parameters: {weight: 1, density: [{filter: mlp, value: 0}, {value: 1}]}\n", ""],
+  ["density", "", ", parameters: {weight: 1, density: [{filter: mlp, value: 0}, {value: 1}]}"],
+])("so is a %s of 0, of the model or for all: %s%s", (parameter, all, own) => {
+  const text = `merge_method: ties\nbase_model: base\n${all}models: [{model: a${own}}]\n`;
+  const { faults, warnings } = bind(text, { base: tinyLlama(2), a: tinyLlama(2) });
+  expect(faults).toEqual([]);
+  const found = warnings.filter(({ code }) => code === "recipe/zero-weight").map(({ message }) => message);
+  expect(found).toEqual([
+    `"a" has the ${parameter} 0 for 2 tensors (the first model.layers.0.mlp.up_proj.weight), and contributes nothing there`,
+  ]);
+});
+
 test("models that take turns by gradients are none", () => {
   const { warnings } = bind(recipeOf("task_arithmetic", "").replace("weight: 1", "weight: [0, 1]"), {
     base: tinyLlama(2),
