@@ -38,7 +38,14 @@ export { type CheckpointCode, CheckpointError } from "./errors.ts";
 export { MAX_COMPANION_BYTES } from "./folder-files.ts";
 export { sha256Hex } from "./hash.ts";
 export { type ScannedHeader, scanHeader } from "./header-scan.ts";
-export { type CountHolder, countedInConfig, countHolders, ownPart, type StackPlace } from "./layer-counts.ts";
+export {
+  type CountHolder,
+  countedInConfig,
+  countHolders,
+  ownPart,
+  partsCounting,
+  type StackPlace,
+} from "./layer-counts.ts";
 export { aheadIn } from "./layers-ahead.ts";
 export { locateModel, type ModelReference, type Surroundings } from "./locate-model.ts";
 export type { ModelOrigin } from "./model-card.ts";

@@ -69,6 +69,17 @@ function countedByNumber(parts: readonly Candidate[]): number | undefined {
   return undefined;
 }
 
+/** Every part of a config, at any depth, that counts `count` layers under one of the usual names: whose they are is not looked at. */
+export function partsCounting(config: Config, count: number, path: readonly string[] = []): readonly CountHolder[] {
+  return Object.keys(config).flatMap((key): CountHolder[] => {
+    const part = partOf(config, key);
+    if (part === undefined) return [];
+    const at = [...path, key];
+    const keys = anyLayers.filter((name) => Object.hasOwn(part, name) && part[name] === count);
+    return [...(keys.length > 0 ? [{ path: at, keys }] : []), ...partsCounting(part, count, at)];
+  });
+}
+
 /** The part of a config that is called as one of the modules on the way to a stack, and counts layers. */
 export function ownPart(config: Config, prefix: string): readonly string[] | undefined {
   return namedParts(config, prefix)[0]?.path;

@@ -1,7 +1,9 @@
 import {
+  type CountHolder,
   countedInConfig,
   countHolders,
   isFloatDtype,
+  partsCounting,
   type StackPlace,
   splitLayer,
   type Tower,
@@ -107,6 +109,12 @@ export function valuesOfAll(
         `${quotedList(broken, "and")} in the config of "${model.label}" cannot say what the layers of ${stack.prefix} are and what those of another stack of the recipe are: it says the latter`,
       );
   }
+  for (const { path, keys } of unclaimed(followed, unmoved)) {
+    const key = [...path, keys[0]].join(".");
+    warn(
+      `"${key}" in the config of "${model.label}" may be about the layers of ${moved.stack.prefix}, of which there were as many (${moved.stack.count}), and its part stays as it is`,
+    );
+  }
   for (const stack of unmoved) {
     const own = stack.layers;
     const stay = Array.from({ length: stack.count }, (_, layer) => ({ ...first, input: model, layers: own, layer }));
@@ -118,6 +126,19 @@ export function valuesOfAll(
       );
   }
   return values;
+}
+
+/** Parts of the config that count as many layers as a stack had that has others now, and are known to be about no stack of the model. */
+function unclaimed(followed: readonly FollowedStack[], unmoved: readonly MadeStack[]): readonly CountHolder[] {
+  const stacks = [...followed.map(({ stack }) => stack), ...unmoved];
+  const claimed = new Set(
+    stacks.flatMap(({ model, place, count }) =>
+      countHolders(model.checkpoint.config ?? {}, place, count).map(({ path }) => path.join(".")),
+    ),
+  );
+  const found = followed.flatMap(({ stack: { model, count } }) => partsCounting(model.checkpoint.config ?? {}, count));
+  const byPath = new Map(found.map((part) => [part.path.join("."), part]));
+  return [...byPath].flatMap(([path, part]) => (claimed.has(path) ? [] : [part]));
 }
 
 /** Says where layers are merged with such as are of another kind by their models' configs: names and shapes may be the same. */

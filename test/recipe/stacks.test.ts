@@ -1028,3 +1028,13 @@ describe("modules that a config of fp8 codes leaves as values", () => {
     });
   });
 });
+
+test("a part of the config that counts as many layers, and is not known to be about any stack, is named", () => {
+  const config = { some_config: { inner: { n_layer: 4, kinds: ["a", "b", "c", "d"] } } };
+  const text = stackOf(["a", 0, 3], ["a", 1, 4]);
+  expect(said(bindModels(text, { a: llama(4, { config }) }).warnings)).toEqual([
+    'recipe/layer-facts "some_config.inner.n_layer" in the config of "a" may be about the layers of model.layers, of which there were as many (4), and its part stays as it is',
+  ]);
+  const other = { some_config: { n_layer: 3 }, text_config: { num_hidden_layers: 4 } };
+  expect(said(bindModels(text, { a: llama(4, { config: other }) }).warnings)).toEqual([]);
+});
