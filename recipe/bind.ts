@@ -48,6 +48,7 @@ import { checkMergedKinds, type FollowedStack, followStack, isUnmoved, valuesOfA
 import { stackedNames } from "./stacked-names.ts";
 import { withoutCopies } from "./stored-ties.ts";
 import { didYouMean, maybeMeant, quotedList } from "./suggestion.ts";
+import { tableCounts } from "./table-counts.ts";
 import { TensorBinder } from "./tensor-binder.ts";
 import { layoutOf, mainStackOf, type TensorLayout } from "./tensor-layout.ts";
 import { type BoundTokenizer, chatTemplateOf, maybeTokenBinder, type TokenBinder } from "./token-binder.ts";
@@ -296,7 +297,10 @@ class RecipeBinder {
     const { methodPlace } = this.#recipe;
     const isCounted =
       embeddingRows !== undefined && files !== undefined && countsRows(files, embeddingRows, methodPlace, counting);
-    const counts = files === undefined ? [] : otherCounts(files, tasks, methodPlace, counting);
+    const counts =
+      files === undefined
+        ? []
+        : [...otherCounts(files, tasks, methodPlace, counting), ...tableCounts(files, tasks, methodPlace, counting)];
     const moved = this.#moved.map(({ stack }) => stack);
     const named =
       defining && stackedNames(defining, moved, () => staleQuantization(tasks, defining.checkpoint), this.#findings);

@@ -187,6 +187,11 @@ export const recipeCodes = {
     advice:
       "Nothing, if the model was meant to have these rows. Where its own code makes more rows than it counts tokens, put the count back.",
   },
+  "recipe/table-count": {
+    means:
+      "A warning: the config of the base, or first model, counts another number of positions, kinds of tokens or classes than its tables have rows (`max_position_embeddings`, `type_vocab_size`, `id2label`). Programs that load models by their config refuse such a model. The output's config says what the tables have, where it is clear which count is meant; names of classes are not made up.",
+    advice: "Correct the config of the model, or of the output.",
+  },
   "recipe/tokenizer-files": {
     means:
       "A warning: of the tokenizer that the output takes over, tokenizer.json and a file of a slow tokenizer (tokenizer.model, vocab.json, vocab.txt, tekken.json) have different tokens, or other ids for them. Special and added tokens aside, and ids that all differ by one number.",

@@ -77,7 +77,9 @@ export function countsRows(
   const { config = {}, tensors } = checkpoint;
   const main = mainEmbedding(checkpoint);
   const { counted, rows: wanted } = designOf(config);
-  if (main?.rows !== rows || (counted === undefined && wanted === undefined)) return true;
+  if (main?.rows !== rows) return true;
+  // Counted under other names alone (FSMT, RAG): nothing is to be added.
+  if (counted === undefined && wanted === undefined) return !isCountedElsewhere(config, rows);
   if (counted === undefined || wanted === rows || Number.isNaN(wanted)) return false;
   const { key, tokens } = counted;
   const heads = [...tensors.values()].filter(({ name, shape }) => shape.length === 2 && isTiedHead(name));

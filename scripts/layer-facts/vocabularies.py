@@ -35,7 +35,7 @@ def counts_in(values, path=""):
     for key, value in values.items():
         if isinstance(value, dict):
             found.update(counts_in(value, f"{path}{key}."))
-        elif "vocab" in key and isinstance(value, int):
+        elif ("vocab" in key or "position" in key) and isinstance(value, int):
             found[f"{path}{key}"] = value
     return found
 
@@ -67,7 +67,7 @@ def survey(model_types, folder, merges, write_model):
                 shutil.rmtree(f"{folder}/model", ignore_errors=True)
                 write_model(f"{folder}/model", json.dumps(values), stored_tensors(model))
                 code, said, out = merges.merge(folder, "merge_method: passthrough\nmodels: [{ model: model }]\n")
-                told = [line for line in said if "recipe/vocabulary-count" in line or "recipe/embedding-rows" in line]
+                told = [line for line in said if any(f"recipe/{code}" in line for code in ("vocabulary-count", "table-count", "embedding-rows"))]
                 before = counts_in(values)
                 after = counts_in(json.load(open(f"{out}/config.json"))) if code == 0 else before
                 altered = {key: after.get(key) for key in before if after.get(key) != before[key]}

@@ -281,6 +281,8 @@ test.each<[number | undefined, Record<string, unknown>]>([
   [34, { model_type: "llava", vocab_size: 40, text_config: { vocab_size: 34 } }],
   [undefined, { model_type: "chatglm", vocab_size: 32, padded_vocab_size: 34 }],
   [undefined, { model_type: "marian", vocab_size: 32, decoder_vocab_size: 34 }],
+  [undefined, { model_type: "fsmt", src_vocab_size: 34, tgt_vocab_size: 34 }],
+  [undefined, { model_type: "rag", question_encoder: { vocab_size: 9 }, generator: { vocab_size: 34 } }],
   [undefined, { model_type: "pi0", vlm_config: { vocab_size: 30 }, dit_config: { vocab_size: 34 } }],
   [undefined, { model_type: "mllama", text_config: { vocab_size: 26 } }],
   [undefined, { model_type: "mllama", text_config: { model_type: "mllama_text_model" } }],
