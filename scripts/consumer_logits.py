@@ -38,6 +38,7 @@ FAMILIES = {
     "mixtral": (transformers.MixtralForCausalLM, transformers.MixtralConfig(**LLAMA, num_local_experts=4, num_experts_per_tok=2, **TOKENS)),
     "qwen3-moe": (transformers.Qwen3MoeForCausalLM, transformers.Qwen3MoeConfig(**LLAMA, head_dim=8, moe_intermediate_size=16, num_experts=4, num_experts_per_tok=2, **TOKENS)),
     "gemma2": (transformers.Gemma2ForCausalLM, transformers.Gemma2Config(**LLAMA, head_dim=8, query_pre_attn_scalar=8, sliding_window=16, **TOKENS)),
+    "llava": (transformers.LlavaForConditionalGeneration, transformers.LlavaConfig(text_config=transformers.LlamaConfig(**LLAMA, **TOKENS), vision_config=transformers.CLIPVisionConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14), image_token_index=95)),
     "gemma3": (transformers.Gemma3ForCausalLM, transformers.Gemma3TextConfig(**LLAMA, head_dim=8, query_pre_attn_scalar=8, sliding_window=16, **TOKENS)),
 }
 # Families whose layers are of more than one kind, and stacks of them: the config's facts about layers must follow.
@@ -224,6 +225,32 @@ def check_fused_experts(scratch: Path) -> dict[str, float]:
     return found
 
 
+CONTRADICTIONS = {
+    "llama": {"vocab_size": 90},
+    "gpt2": {"n_positions": 128},
+    "bert": {"vocab_size": 100, "max_position_embeddings": 32, "type_vocab_size": 4},
+    "bart": {"max_position_embeddings": 66},
+    "llava": {"text_config": {"vocab_size": 90}},
+}
+
+
+def check_contradictions(scratch: Path) -> dict[str, float]:
+    """The first model's config counts other rows than its tables have, and cannot be loaded; the output's counts what is there."""
+    found = {}
+    for family, wrong in CONTRADICTIONS.items():
+        kind, _ = FAMILIES[family]
+        first = scratch / f"{family}-contradicted"
+        shutil.copytree(scratch / f"{family}-a", first)
+        config = json.loads((first / "config.json").read_text(encoding="utf-8"))
+        for key, value in wrong.items():
+            config[key] = {**config[key], **value} if isinstance(value, dict) else value
+        (first / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        out = scratch / f"{family}-counted"
+        merged(recipe_text("linear", [(first.name, 0.3), (f"{family}-b", 0.7)]), out)
+        found[family] = difference(out.name, opened(kind, out), opened(kind, scratch / f"{family}-linear"))
+    return found
+
+
 def check_logits(scratch: Path) -> dict[str, dict[str, float]]:
     """Every family and situation; all faults at once. @throws LogitsError"""
     results: dict[str, dict[str, float]] = {}
@@ -233,6 +260,7 @@ def check_logits(scratch: Path) -> dict[str, dict[str, float]]:
         ("tied with untied", lambda: check_tied_with_untied(scratch)),
         ("other prefix", lambda: check_prefixes(scratch)),
         ("experts in one tensor, and apart", lambda: check_fused_experts(scratch)),
+        ("counts that contradict tables", lambda: check_contradictions(scratch)),
     ]
     for name, check in checks:
         try:
