@@ -37,14 +37,24 @@ interface Bracket {
   readonly query: number;
   readonly lo: number;
   readonly hi: number;
-  readonly counts: Address;
-  /** Counts of zeros, where these are asked for and lie outside. */
-  readonly zeros: Address | undefined;
+  /** Whether zeros are asked for and lie outside. */
+  readonly countsZeros: boolean;
   readonly collected: Address;
   readonly capacity: number;
-  /** What had been counted when each part began, and at the end: [below, lo, inside, hi, above]. */
-  readonly marks: Uint32Array[];
 }
+
+/** A bracket after its pass. */
+interface Counted extends Bracket {
+  /** What had been counted when each part began, and at the end: [below, lo, inside, hi, above]. */
+  readonly marks: readonly Uint32Array[];
+  readonly zeros: number;
+}
+
+/** On the device: counts of a bracket, and those of its zeros. */
+const COUNTS_BYTES = 20;
+const BRACKET_BYTES = 2 * COUNTS_BYTES;
+/** What select leaves. */
+const SELECTED_BYTES = 12;
 
 /** The answers to the queries of a range that is the whole tensor, ties told apart for its parts; undefined where a bracket missed. */
 export async function bracketRoad(
@@ -62,17 +72,14 @@ export async function bracketRoad(
       const models = [];
       for (const [slot, [model, asked]] of group.entries()) {
         const sample = await sampleOf(context, model, values);
-        const brackets: Bracket[] = [];
-        for (const [i, query] of asked.entries())
-          brackets.push(await makeBracket(context, queries, query, sample, `${slot}/${i}`));
-        models.push({ model, brackets });
+        models.push({ model, brackets: await makeBrackets(context, queries, asked, sample, slot) });
       }
       // Of one pass over a large tensor nothing is read twice but the samples.
       if (perModel.length <= GROUP_MODELS && !isNear(context.elementCount)) release();
-      await bracketPass(context, models, values);
-      for (const { brackets } of models) {
-        for (const bracket of brackets)
-          statistics[bracket.query] = await statisticOf(context, bracket, queries[bracket.query]?.position ?? 0);
+      const counted = await bracketPass(context, models, values);
+      for (const together of askedTogether(context, counted)) {
+        const found = await statisticsOf(context, together, queries);
+        for (const [k, { query }] of together.entries()) statistics[query] = found[k];
       }
     }
   } finally {
@@ -81,81 +88,96 @@ export async function bracketRoad(
   return statistics;
 }
 
+/** Counts of all brackets lie side by side, and are copied where a part begins: they are fetched once, at the end. */
 async function bracketPass(
   context: RangeContext,
   models: readonly { readonly model: number; readonly brackets: readonly Bracket[] }[],
   values: RankedValues,
-): Promise<void> {
+): Promise<Counted[]> {
   const { kernels } = context.arena;
   const all = models.flatMap(({ brackets }) => brackets);
-  for (const { counts, zeros } of all) {
-    kernels.zero(counts, 20);
-    if (zeros !== undefined) kernels.zero(zeros, 20);
-  }
-  const mark = async () => {
-    for (const { marks, counts } of all)
-      marks.push(new Uint32Array((await context.arena.download(counts, 20)).slice().buffer));
-  };
+  const sizeBytes = all.length * BRACKET_BYTES;
+  const parts = context.cuts.length;
+  // Counts as they are now, then a copy of them for each part but the first: that one begins with zeros.
+  const counts = context.buffer("bracket/counts", parts * sizeBytes);
+  kernels.zero(counts, sizeBytes);
   let part = 0;
   for (const chunk of context.chunks("pieces")) {
-    if (chunk.firstElement === context.cuts[part]) {
-      await mark();
+    if (chunk.firstElement === context.cuts[part + 1]) {
       part++;
+      kernels.copy(counts + part * sizeBytes, counts, sizeBytes);
     }
     const valuesOf = await values(chunk);
+    let at = counts;
     for (const { model, brackets } of models) {
       const d = await valuesOf(model);
-      for (const { counts, zeros, collected, capacity, lo, hi } of brackets) {
-        kernels.bracket(counts, collected, capacity, d, lo, hi, chunk.elementCount);
-        if (zeros !== undefined) kernels.bracket(zeros, collected, 0, d, 0, 0, chunk.elementCount);
+      for (const { countsZeros, collected, capacity, lo, hi } of brackets) {
+        kernels.bracket(at, collected, capacity, d, lo, hi, chunk.elementCount);
+        if (countsZeros) kernels.bracket(at + COUNTS_BYTES, collected, 0, d, 0, 0, chunk.elementCount);
+        at += BRACKET_BYTES;
       }
     }
   }
-  await mark();
+  const found = await downloadU32(context, counts, (parts * sizeBytes) / 4);
+  const markOf = (part: number, k: number) => {
+    const first = (part * sizeBytes + k * BRACKET_BYTES) / 4;
+    return found.subarray(first, first + COUNTS_BYTES / 4);
+  };
+  return all.map((bracket, k) => {
+    const end = markOf(0, k);
+    const later = Array.from({ length: parts - 1 }, (_, part) => markOf(part + 1, k));
+    const zeros = bracket.countsZeros ? (found[(k * BRACKET_BYTES + COUNTS_BYTES) / 4 + 1] ?? 0) : (end[1] ?? 0);
+    return { ...bracket, marks: [new Uint32Array(COUNTS_BYTES / 4), ...later, end], zeros };
+  });
 }
 
-async function makeBracket(
+/** The brackets of one model. */
+async function makeBrackets(
   context: RangeContext,
   queries: readonly Query[],
-  query: number,
+  asked: readonly number[],
   sample: Sample,
-  name: string,
-): Promise<Bracket> {
-  const position = queries[query]?.position ?? 0;
-  const zeros = sample.size === 0 ? 0 : (sample.zeros / sample.size) * context.elementCount;
-  const likely = Math.min(context.elementCount - 1, positionAmong(position, context.elementCount, zeros));
-  const { lo, hi, expected } = await bracketOf(context, sample, likely);
+  slot: number,
+): Promise<Bracket[]> {
+  const elements = context.elementCount;
+  const zeros = sample.size === 0 ? 0 : (sample.zeros / sample.size) * elements;
+  const reaches = asked.map((query) =>
+    reachOf(sample, elements, Math.min(elements - 1, positionAmong(queries[query]?.position ?? 0, elements, zeros))),
+  );
+  const quantiles = await sampleQuantiles(
+    context,
+    sample,
+    reaches.flatMap(({ from, to }) => [from, to]),
+  );
   const spare = Math.floor(context.spareBytes / (4 * Math.min(queries.length, 2 * GROUP_MODELS)));
-  const capacity = Math.max(1, Math.min(context.elementCount, spare, expected));
-  const counts = context.buffer(`bracket/${name}/counts`, 20);
-  return {
-    query,
-    lo,
-    hi,
-    counts,
-    zeros: typeof position === "number" || lo === 0 ? undefined : context.buffer(`bracket/${name}/zeros`, 20),
-    collected: context.buffer(`bracket/${name}/collected`, capacity * 4),
-    capacity,
-    marks: [],
-  };
+  return asked.map((query, i) => {
+    const [lo = 0, hi = NO_LIMIT] = quantiles.slice(2 * i, 2 * i + 2);
+    const capacity = Math.max(1, Math.min(elements, spare, reaches[i]?.expected ?? 0));
+    return {
+      query,
+      lo,
+      hi,
+      countsZeros: typeof queries[query]?.position !== "number" && lo !== 0,
+      collected: context.buffer(`bracket/${slot}/${i}/collected`, capacity * 4),
+      capacity,
+    };
+  });
 }
 
-/** Bits that hold the element at `position` with near certainty, going by a sample; a small tensor is taken whole. */
-async function bracketOf(
-  context: RangeContext,
-  sample: Sample,
-  position: number,
-): Promise<{ lo: number; hi: number; expected: number }> {
-  const elements = context.elementCount;
-  if (sample.size === 0) return { lo: 0, hi: NO_LIMIT, expected: elements };
+/**
+ * Between which elements of a sample the one at `position` lies with near certainty, and how many of all elements lie there; a small
+ * tensor is taken whole.
+ */
+function reachOf({ size }: Sample, elements: number, position: number): { from: number; to: number; expected: number } {
+  if (size === 0) return { from: -1, to: 0, expected: elements };
   const share = (position + 0.5) / elements;
-  const deviation = Math.sqrt((share * (1 - share)) / sample.size) * BRACKET_DEVIATIONS;
-  const reach = deviation + 2 / sample.size;
-  const from = Math.floor((share - reach) * sample.size);
-  const to = Math.ceil((share + reach) * sample.size);
-  const lo = from < 0 ? 0 : await sampleQuantile(context, sample, from);
-  const hi = to >= sample.size ? NO_LIMIT : await sampleQuantile(context, sample, to);
-  return { lo, hi, expected: Math.ceil(2 * reach * elements * 1.5) + 1024 };
+  const deviation = Math.sqrt((share * (1 - share)) / size) * BRACKET_DEVIATIONS;
+  const reach = deviation + 2 / size;
+  return {
+    from: Math.floor((share - reach) * size),
+    to: Math.ceil((share + reach) * size),
+    expected: Math.ceil(2 * reach * elements * 1.5) + 1024,
+  };
 }
 
 /** |delta| bits of a model at places spread over the tensor: the zeros counted, the others on the device. */
@@ -239,41 +261,85 @@ async function sampleNear(
   return size;
 }
 
-/** The k-th smallest of a sample; sorting it would take longer than the pass that it is for. */
-async function sampleQuantile(context: RangeContext, { size, zeros, values }: Sample, k: number): Promise<number> {
-  if (k < zeros) return 0;
-  const answer = context.buffer("selected", 12);
-  context.arena.kernels.select(answer, values, k - zeros, size - zeros);
-  const [bits = 0] = await downloadU32(context, answer, 1);
-  return bits;
+/** The k-th smallest of a sample, for each k; sorting it would take longer than the pass that it is for. Before it: 0; after it: no limit. */
+async function sampleQuantiles(
+  context: RangeContext,
+  { size, zeros, values }: Sample,
+  ks: readonly number[],
+): Promise<number[]> {
+  const wanted = ks.filter((k) => k >= zeros && k >= 0 && k < size);
+  const selections = wanted.map((k) => ({ values, k: k - zeros, count: size - zeros }));
+  const found = await selected(context, selections);
+  return ks.map((k) => (k >= size ? NO_LIMIT : k < 0 || k < zeros ? 0 : (found[wanted.indexOf(k)]?.[0] ?? 0)));
 }
 
-/** The answer, if the bracket holds it and all that fell inside was kept. */
-async function statisticOf(context: RangeContext, bracket: Bracket, asked: Position): Promise<Statistic | undefined> {
-  const { marks, lo, hi, capacity, collected } = bracket;
-  const total = marks.at(-1);
-  if (total === undefined) return undefined;
-  const [below = 0, atLo = 0, inside = 0, atHi = 0] = total;
-  const zeros = bracket.zeros === undefined ? atLo : ((await downloadU32(context, bracket.zeros, 2))[1] ?? 0);
-  const position = positionAmong(asked, context.elementCount, zeros);
-  if (position >= context.elementCount) return noElement(position);
+interface Selection {
+  readonly values: Address;
+  readonly k: number;
+  readonly count: number;
+}
+
+/** Of each selection [bits, how many are smaller, how many equal]. */
+async function selected(context: RangeContext, selections: readonly Selection[]): Promise<Uint32Array[]> {
+  if (selections.length === 0) return [];
+  const answers = context.buffer("selected", selections.length * SELECTED_BYTES);
+  for (const [i, { values, k, count }] of selections.entries())
+    context.arena.kernels.select(answers + i * SELECTED_BYTES, values, k, count);
+  const found = await downloadU32(context, answers, (selections.length * SELECTED_BYTES) / 4);
+  return selections.map((_, i) => found.subarray((i * SELECTED_BYTES) / 4, ((i + 1) * SELECTED_BYTES) / 4));
+}
+
+/** Of several parts what was collected is fetched too, which takes memory: of one bracket at a time, unless asking costs. */
+function askedTogether(context: RangeContext, brackets: readonly Counted[]): (readonly Counted[])[] {
+  const isSmall = context.cuts.length === 1 || context.arena.device.limits.asynchronous;
+  return isSmall ? [brackets] : brackets.map((bracket) => [bracket]);
+}
+
+/** Where a bracket was hit: the answer, or which of the collected it is. */
+type Hit = { readonly answer: Statistic | undefined } | { readonly position: number; readonly before: number };
+
+function hitOf({ marks, lo, hi, capacity, zeros }: Counted, elements: number, asked: Position): Hit {
+  const [below = 0, atLo = 0, inside = 0, atHi = 0] = marks.at(-1) ?? [];
+  const position = positionAmong(asked, elements, zeros);
+  if (position >= elements) return { answer: noElement(position) };
   const tiesBy = (column: number) =>
     marks.slice(1).map((mark, part) => (mark[column] ?? 0) - (marks[part]?.[column] ?? 0));
-  if (position < below) return undefined;
-  if (position < below + atLo) return { position, bits: lo, below, ties: tiesBy(1) };
-  if (position >= below + atLo + inside) {
-    return position < below + atLo + inside + atHi
-      ? { position, bits: hi, below: below + atLo + inside, ties: tiesBy(3) }
-      : undefined;
-  }
-  if (inside > capacity) return undefined;
+  if (position < below) return { answer: undefined };
+  if (position < below + atLo) return { answer: { position, bits: lo, below, ties: tiesBy(1) } };
+  const above = below + atLo + inside;
+  if (position >= above + atHi) return { answer: undefined };
+  if (position >= above) return { answer: { position, bits: hi, below: above, ties: tiesBy(3) } };
+  return inside > capacity ? { answer: undefined } : { position, before: below + atLo };
+}
+
+/** The answers, where the brackets hold them and all that fell inside was kept. */
+async function statisticsOf(
+  context: RangeContext,
+  brackets: readonly Counted[],
+  queries: readonly Query[],
+): Promise<(Statistic | undefined)[]> {
+  const hits = brackets.map((bracket) => hitOf(bracket, context.elementCount, queries[bracket.query]?.position ?? 0));
+  const inside = brackets.flatMap((bracket, k) => {
+    const hit = hits[k];
+    if (hit === undefined || "answer" in hit) return [];
+    return [{ ...hit, ...bracket, count: bracket.marks.at(-1)?.[2] ?? 0, k: hit.position - hit.before, at: k }];
+  });
+  const hasParts = context.cuts.length > 1;
   // Selecting reorders what was collected; which part a tie lies in must be seen before.
-  const kept = context.cuts.length > 1 ? await downloadU32(context, collected, inside) : new Uint32Array();
-  const answer = context.buffer("selected", 12);
-  context.arena.kernels.select(answer, collected, position - below - atLo, inside);
-  const [bits = 0, smaller = 0, equal = 0] = await downloadU32(context, answer, 3);
-  const ties = context.cuts.length > 1 ? tiesOfParts(kept, bits, marks) : [equal];
-  return { position, bits, below: below + atLo + smaller, ties };
+  const kept = hasParts
+    ? await Promise.all(inside.map(({ collected, count }) => downloadU32(context, collected, count)))
+    : [];
+  const found = await selected(
+    context,
+    inside.map(({ collected, k, count }) => ({ values: collected, k, count })),
+  );
+  const statistics = hits.map((hit) => ("answer" in hit ? hit.answer : undefined));
+  for (const [i, { at, position, before, marks }] of inside.entries()) {
+    const [bits = 0, smaller = 0, equal = 0] = found[i] ?? [];
+    const ties = hasParts ? tiesOfParts(kept[i] ?? new Uint32Array(), bits, marks) : [equal];
+    statistics[at] = { position, bits, below: before + smaller, ties };
+  }
+  return statistics;
 }
 
 function tiesOfParts(kept: Uint32Array, bits: number, marks: readonly Uint32Array[]): number[] {

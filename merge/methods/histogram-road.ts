@@ -18,14 +18,7 @@ import {
   readHistogram,
   readPartHistogram,
 } from "./histograms.ts";
-import {
-  downloadU32,
-  noElement,
-  positionAmong,
-  type Query,
-  type RankedValues,
-  type Statistic,
-} from "./order-queries.ts";
+import { noElement, positionAmong, type Query, type RankedValues, type Statistic, u32Of } from "./order-queries.ts";
 import type { RangeContext } from "./range.ts";
 import { countOf, fieldsOf, listOf, other, type SurveyedRange } from "./summary-forms.ts";
 
@@ -78,6 +71,8 @@ export const HISTOGRAM_ROUNDS = 2;
 const WHOLE: Interval = { lo: 0, shift: LOWER_BITS };
 /** Counters may take so many times the memory that is spared: nothing else of size lies in a thread's memory meanwhile. */
 const COUNTERS_TO_SPARE = 4;
+/** Counters of a bracket about nothing but zeros. */
+const ZEROS_BYTES = 20;
 
 /** The columns of a request, and which of them each query looks at; -1: none. */
 function columnsOf({ queries, intervals }: OrderRequest): { columns: Column[]; of: number[] } {
@@ -252,13 +247,14 @@ export async function surveyHistograms(
 ): Promise<HistogramSummary> {
   const { columns } = columnsOf(request);
   const summaries: ColumnSummary[] = [];
-  const groups = groupsOf(columns, context.spareBytes * COUNTERS_TO_SPARE);
+  const roomBytes = context.spareBytes * COUNTERS_TO_SPARE;
+  const groups = groupsOf(columns, roomBytes);
   const release = groups.length > 1 ? context.hold() : () => {};
   try {
     for (const group of groups) {
-      const counters = group.map((column, k) => new Counters(context, column, k));
+      const counters = new Counters(context, group, roomBytes);
       await countGroup(context, counters, values);
-      for (const counter of counters) summaries.push(counter.summary());
+      summaries.push(...counters.summaries());
     }
   } finally {
     release();
@@ -288,69 +284,107 @@ function countersBytes({ interval }: Column): number {
   return (binCountOf(interval) + 2) * 4;
 }
 
-async function countGroup(context: RangeContext, counters: readonly Counters[], values: RankedValues): Promise<void> {
+async function countGroup(context: RangeContext, counters: Counters, values: RankedValues): Promise<void> {
   const { kernels } = context.arena;
   let part = 0;
   for (const chunk of context.chunks("pieces")) {
     if (chunk.firstElement === context.cuts[part + 1]) {
-      for (const counter of counters) await counter.endPart();
+      await counters.endPart();
       part++;
     }
     const valuesOf = await values(chunk);
     let [model, d] = [-1, 0];
-    for (const { column, bins, zeros } of counters) {
+    for (const [k, column] of counters.columns.entries()) {
       if (column.model !== model) [model, d] = [column.model, await valuesOf(column.model)];
+      const { bins, zeros } = counters.placeOf(k);
       // Nothing lies between equal bounds: no room is needed for it.
       if (column.zeros) kernels.bracket(zeros, zeros, 0, d, 0, 0, chunk.elementCount);
       const { lo, shift } = column.interval;
       kernels.histogram(bins, d, lo, shift, binCountOf(column.interval), chunk.elementCount);
     }
   }
-  for (const counter of counters) await counter.endRange();
+  await counters.endRange();
 }
 
-/** Counts of one column on the device, and what its parts came to. */
+/** Counts of columns on the device, side by side so that they are fetched at once, and what their parts came to. */
 class Counters {
-  readonly column: Column;
-  readonly bins: Address;
-  readonly zeros: Address;
+  readonly columns: readonly Column[];
   readonly #context: RangeContext;
-  readonly #parts: PartHistogram[] = [];
-  #total: Histogram = NO_HISTOGRAM;
+  readonly #address: Address;
+  /** Where the counters of each column begin, and where all end: those of one part. */
+  readonly #offsets: number[] = [0];
+  /** Parts that are counted before they are fetched: one, unless fetching costs. */
+  readonly #slots: number;
+  readonly #parts: PartHistogram[][];
+  readonly #totals: Histogram[];
+  #slot = 0;
 
-  /** `slot`: among those that are counted together. */
-  constructor(context: RangeContext, column: Column, slot: number) {
+  constructor(context: RangeContext, columns: readonly Column[], roomBytes: number) {
     this.#context = context;
-    this.column = column;
-    this.bins = context.buffer(`histogram/${slot}`, countersBytes(column));
-    this.zeros = context.buffer(`histogram/${slot}/zeros`, 20);
+    this.columns = columns;
+    this.#parts = columns.map(() => []);
+    this.#totals = columns.map(() => NO_HISTOGRAM);
+    for (const column of columns) this.#offsets.push(this.#partBytes + countersBytes(column) + ZEROS_BYTES);
+    // Ties are told apart by part in the last rounds; before them a range is one.
+    const parts = this.#isLast ? context.cuts.length : 1;
+    const slots = context.arena.device.limits.asynchronous ? Math.floor(roomBytes / Math.max(1, this.#partBytes)) : 1;
+    this.#slots = Math.max(1, Math.min(parts, slots));
+    this.#address = context.buffer("histograms", this.#slots * this.#partBytes);
     this.#clear();
   }
 
-  /** Ties are told apart by part in the last round; before it a range is one. */
+  placeOf(column: number): { readonly bins: Address; readonly zeros: Address } {
+    const first = this.#address + this.#slot * this.#partBytes;
+    const end = first + (this.#offsets[column + 1] ?? 0);
+    return { bins: first + (this.#offsets[column] ?? 0), zeros: end - ZEROS_BYTES };
+  }
+
   async endPart(): Promise<void> {
-    if (this.column.interval.shift === 0) await this.endRange();
+    if (!this.#isLast) return;
+    this.#slot++;
+    if (this.#slot < this.#slots) return;
+    await this.#fetch();
+    this.#clear();
   }
 
   async endRange(): Promise<void> {
-    const [, zeros = 0] = this.column.zeros ? await downloadU32(this.#context, this.zeros, 2) : [];
-    const dense = await downloadU32(this.#context, this.bins, countersBytes(this.column) / 4);
-    const histogram = histogramOf(dense, zeros);
-    const { centre } = this.column.interval;
-    if (centre !== undefined) this.#parts.push(partOf(histogram, centre));
-    this.#total = this.#total === NO_HISTOGRAM ? histogram : addHistograms(this.#total, histogram);
-    this.#clear();
+    this.#slot++;
+    await this.#fetch();
   }
 
-  summary(): ColumnSummary {
-    const [parts, total] = [this.#parts, this.#total];
-    const { below } = total;
-    return parts.length > 0 && parts.every(isComplete) ? { parts, below } : { total, parts, below };
+  summaries(): ColumnSummary[] {
+    return this.#totals.map((total, k) => {
+      const parts = this.#parts[k] ?? [];
+      const { below } = total;
+      return parts.length > 0 && parts.every(isComplete) ? { parts, below } : { total, parts, below };
+    });
+  }
+
+  get #isLast(): boolean {
+    return this.columns[0]?.interval.shift === 0;
+  }
+
+  get #partBytes(): number {
+    return this.#offsets.at(-1) ?? 0;
+  }
+
+  /** What all parts since the last time came to. */
+  async #fetch(): Promise<void> {
+    const counts = u32Of(await this.#context.arena.download(this.#address, this.#slot * this.#partBytes));
+    for (let slot = 0; slot < this.#slot; slot++) {
+      for (const [k, { interval, zeros: asked }] of this.columns.entries()) {
+        const [first = 0, end = 0] = this.#offsets.slice(k, k + 2).map((at) => (slot * this.#partBytes + at) / 4);
+        const zeros = asked ? (counts[end - ZEROS_BYTES / 4 + 1] ?? 0) : 0;
+        const histogram = histogramOf(counts.subarray(first, end - ZEROS_BYTES / 4), zeros);
+        if (interval.centre !== undefined) this.#parts[k]?.push(partOf(histogram, interval.centre));
+        const total = this.#totals[k] ?? NO_HISTOGRAM;
+        this.#totals[k] = total === NO_HISTOGRAM ? histogram : addHistograms(total, histogram);
+      }
+    }
   }
 
   #clear(): void {
-    const { kernels } = this.#context.arena;
-    kernels.zero(this.bins, countersBytes(this.column));
-    kernels.zero(this.zeros, 20);
+    this.#slot = 0;
+    this.#context.arena.kernels.zero(this.#address, this.#slots * this.#partBytes);
   }
 }

@@ -53,3 +53,9 @@ export function groupQueries(queries: readonly Query[]): Map<number, number[]> {
 export async function downloadU32(context: RangeContext, address: Address, count: number): Promise<Uint32Array> {
   return new Uint32Array((await context.arena.download(address, count * 4)).slice().buffer);
 }
+
+/** What was downloaded, as numbers: a view as long-lived as it is, or a copy where they are not aligned. */
+export function u32Of(bytes: Uint8Array): Uint32Array {
+  const { buffer, byteOffset, byteLength } = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  return new Uint32Array(buffer, byteOffset, byteLength / 4);
+}

@@ -22,7 +22,8 @@ import { countOf, countsOf, fieldsOf, listOf, type SurveyedRange } from "./summa
  *
  * Two roads to one answer. A range that is the whole tensor takes the bracket road (bracket-road.ts): a sample brackets the statistic,
  * one pass counts what lies outside the bracket and collects what lies inside, selection among those is exact. Ranges of a cut tensor,
- * and brackets that missed, take the histogram road (histogram-road.ts): radix digits in two rounds of mergeable histograms.
+ * brackets that missed, and devices that would have it so take the histogram road (histogram-road.ts): radix digits in two rounds of
+ * mergeable histograms, of which each is fetched at once.
  */
 
 /** The deltas of the models. */
@@ -66,6 +67,8 @@ export async function surveyOrder(
   values: RankedValues = rankedDeltas(context),
 ): Promise<OrderSummary> {
   if (request.intervals !== undefined || !context.whole) return surveyHistograms(context, request, values);
+  if (context.arena.device.limits.road === "histogram")
+    return { road: "bracket", statistics: await byHistograms(context, request.queries, values) };
   const found = await bracketRoad(context, request.queries, values);
   const missed = found.flatMap((statistic, k) => (statistic === undefined ? [k] : []));
   const others = await byHistograms(

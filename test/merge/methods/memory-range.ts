@@ -1,4 +1,4 @@
-import { type Address, type Arena, type Kernels, openDevice } from "../../../merge/engines/index.ts";
+import { type Address, type Arena, type DeviceLimits, type Kernels, openDevice } from "../../../merge/engines/index.ts";
 import {
   type Chunk,
   type ChunkSize,
@@ -15,6 +15,8 @@ export interface RangeShape {
   readonly blockElements: number;
   readonly pieceElements: number;
   readonly spareBytes: number;
+  /** What the device says of itself. */
+  readonly limits?: Partial<DeviceLimits>;
 }
 
 /** F32 models in memory over a base of zeros, so that deltas are the values themselves. */
@@ -29,11 +31,18 @@ export class MemoryTensor {
   readonly reads: Chunk[] = [];
   /** How often a chunk of the base was. */
   baseReads = 0;
+  /** How often what the device has was waited for. */
+  waits = 0;
+  #underWay = 0;
   /** While it is held, chunks of it that were read. */
   held: Set<string> | undefined;
 
   private constructor(arena: Arena, models: readonly Float32Array[]) {
-    this.arena = { ...bound(arena), kernels: this.#counting(arena.kernels) };
+    this.arena = {
+      ...bound(arena),
+      kernels: this.#counting(arena.kernels),
+      download: (address, sizeBytes) => this.#downloaded(arena, address, sizeBytes),
+    };
     this.models = models;
     this.elementCount = models[0]!.length;
     this.task = {
@@ -55,6 +64,14 @@ export class MemoryTensor {
   /** The parts [cuts[0], cuts[1]), ... up to `end` as one range. */
   range(cuts: readonly number[], end: number, shape: RangeShape): RangeContext {
     return new MemoryRange(this, cuts, end, shape);
+  }
+
+  /** What is asked for before the first has come is one wait. */
+  async #downloaded(arena: Arena, address: Address, sizeBytes: number): Promise<Uint8Array> {
+    if (this.#underWay++ === 0) this.waits++;
+    const bytes = await arena.download(address, sizeBytes);
+    this.#underWay--;
+    return bytes;
   }
 
   #counting(kernels: Kernels): Kernels {
@@ -89,7 +106,9 @@ class MemoryRange implements RangeContext {
   constructor(tensor: MemoryTensor, cuts: readonly number[], end: number, shape: RangeShape) {
     this.#tensor = tensor;
     this.#pieceElements = shape.pieceElements;
-    this.arena = tensor.arena;
+    const { device } = tensor.arena;
+    const limits = { ...device.limits, ...shape.limits };
+    this.arena = { ...tensor.arena, device: Object.create(device, { limits: { value: limits } }) };
     this.task = tensor.task;
     this.firstElement = cuts[0]!;
     this.elementCount = end - this.firstElement;

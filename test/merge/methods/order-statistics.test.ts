@@ -74,6 +74,8 @@ const queriesFor = (tensor: MemoryTensor): Query[] =>
   tensor.models.flatMap((_, model) => positionsIn(tensor.elementCount).map((position) => ({ model, position })));
 
 const ELEMENTS = 150_001;
+/** A device that answers late. */
+const FAR = { asynchronous: true, road: "histogram" } as const;
 const cutsEvery = (step: number, elementCount = ELEMENTS) =>
   Array.from({ length: Math.ceil(elementCount / step) }, (_, k) => k * step);
 
@@ -83,6 +85,26 @@ const roads: readonly (readonly [string, Roads])[] = [
   ["by histograms of three ranges", { ...AMPLE, cuts: cutsEvery(65_536), partsPerRange: 1 }],
   ["by histograms of ranges of two parts", { ...AMPLE, cuts: cutsEvery(65_536), partsPerRange: 2 }],
   ["by histograms for want of memory", { ...AMPLE, spareBytes: 0, cuts: [0], partsPerRange: 1 }],
+  ["by histograms of the whole, where a device wants them", { ...AMPLE, limits: FAR, cuts: [0], partsPerRange: 1 }],
+  [
+    "by histograms of three parts at once",
+    { ...AMPLE, pieceElements: 200_000, limits: FAR, cuts: cutsEvery(65_536), partsPerRange: 3 },
+  ],
+  [
+    "by histograms of two parts at a time",
+    {
+      ...AMPLE,
+      spareBytes: 11 * 2 ** 16,
+      limits: FAR,
+      cuts: cutsEvery(20_000),
+      blockElements: 10_000,
+      partsPerRange: 8,
+    },
+  ],
+  [
+    "by brackets of three parts, where waiting costs",
+    { ...AMPLE, limits: { asynchronous: true }, cuts: cutsEvery(65_536), partsPerRange: 3 },
+  ],
   [
     "in short pieces",
     { ...AMPLE, blockElements: 10_000, pieceElements: 1000, cuts: cutsEvery(20_000), partsPerRange: 8 },
@@ -188,6 +210,23 @@ describe("ties in parts of which only some bins are told", () => {
   function passesOver({ reads }: MemoryTensor): number {
     return reads.filter(({ firstElement }) => firstElement === 0).length;
   }
+});
+
+describe("a device that answers late is waited for once a round, whatever the number of models", () => {
+  test.each([1, 8, 20])("%i models, in three parts that are several chunks", async (count) => {
+    const models = Array.from({ length: count }, (_, seed) =>
+      f32Of({ style: "ordinary", equal: false, seed }, ELEMENTS),
+    );
+    const tensor = await MemoryTensor.of(models);
+    const queries = models.flatMap((_, model) => [
+      { model, position: 1000 },
+      { model, position: { shareOfNonzero: 0.4 } },
+    ]);
+    const cuts = cutsEvery(65_536);
+    const road: Roads = { ...AMPLE, spareBytes: 2 ** 23, limits: FAR, cuts, partsPerRange: 3 };
+    expect(await statisticsOf(tensor, queries, road)).toEqual(sortedStatistics(tensor, queries, cuts));
+    expect(tensor.waits).toBe(2);
+  });
 });
 
 describe("the base is read once a round for all models", () => {
