@@ -10,6 +10,7 @@ import {
   type TensorTask,
 } from "../merge/work/index.ts";
 import type { RangeWork, Sink } from "./range-work.ts";
+import type { MergedBlocks } from "./sources/source-reader.ts";
 
 /** A range of a task's tensor, made for the moment. `part` and `cuts`: see RangeContext. */
 export type MakeRange = (
@@ -39,7 +40,7 @@ const VERDICTS_MAX = 16;
  * Tasks within tasks: evaluates blocks of a tensor that exists nowhere. Each block is a part of its own, so that ties at a threshold
  * fall where they would if the tensor had been merged in one piece.
  */
-export class MergedTasks {
+export class MergedTasks implements MergedBlocks {
   readonly #with: MergedSurroundings;
   readonly #keys = new WeakMap<object, string>();
   readonly #verdicts = new Map<string, PlainData>();
@@ -56,29 +57,39 @@ export class MergedTasks {
     return warnings;
   }
 
-  /** A block's bytes, in the dtype of the task. `check`: whether stored values are looked at, unless a survey did. */
-  readonly block = async ({ task }: MergedSource, block: number, check: boolean): Promise<Uint8Array> => {
+  async block(source: MergedSource, block: number, check: boolean): Promise<Uint8Array> {
     const { arena } = this.#with;
-    const { elementCount, blockElements } = geometryOfTask(task);
-    const firstElement = block * blockElements;
-    const count = Math.min(blockElements, elementCount - firstElement);
-    const sizeBytes = count * dtypeBytes[task.dtype];
-    const verdict = task.kind === "merge" ? await this.#verdictOf(task) : null;
+    const { elementCount, blockElements } = geometryOfTask(source.task);
+    const sizeBytes = Math.min(blockElements, elementCount - block * blockElements) * dtypeBytes[source.task.dtype];
     const scope = arena.scope();
     const place = arena.allocate(sizeBytes);
-    const range = this.#with.range(task, [firstElement, count], sinkInto(place), { part: block, cuts: [firstElement] });
-    if (task.kind !== "merge") {
-      range.check = check;
-      await this.#with.other(range);
-    } else {
-      const method = methodNamed(task.method);
-      range.check = check && "verdict" in method.begin(task);
-      await method.merge(range, verdict);
-    }
+    await this.blocks(source, block, 1, check, place);
     const bytes = (await arena.download(place, sizeBytes)).slice();
     scope.end();
     return bytes;
-  };
+  }
+
+  async blocks({ task }: MergedSource, first: number, count: number, check: boolean, into: Address): Promise<void> {
+    const verdict = task.kind === "merge" ? await this.#verdictOf(task) : null;
+    const step = this.#blocksTogether(task);
+    for (let block = first; block < first + count; block += step) {
+      const scope = this.#with.arena.scope();
+      const { blockElements } = geometryOfTask(task);
+      const place = into + (block - first) * blockElements * dtypeBytes[task.dtype];
+      const { range: made, ...cutting } = rangeOfBlocks(task, block, Math.min(step, first + count - block));
+      const range = this.#with.range(task, made, sinkInto(place), cutting);
+      if (task.kind !== "merge") {
+        range.check = check;
+        await this.#with.other(range);
+      } else {
+        const method = methodNamed(task.method);
+        // Of others a survey has looked at the values.
+        range.check = check && "verdict" in method.begin(task);
+        await method.merge(range, verdict);
+      }
+      scope.end();
+    }
+  }
 
   async #verdictOf(task: TensorTask): Promise<PlainData> {
     const method = methodNamed(task.method);
@@ -92,9 +103,9 @@ export class MergedTasks {
     const survey = async (k: number) => {
       const surveyed = ranges[k];
       if (surveyed === undefined) throw new Error(`${task.name} has no range ${k}`);
-      const { first, count, part, cuts } = surveyed;
+      const { range: made, ...cutting } = surveyed;
       const scope = this.#with.arena.scope();
-      const range = this.#with.range(task, [first, count], undefined, { part, cuts });
+      const range = this.#with.range(task, made, undefined, cutting);
       range.check = range.check && rounds.firstRound;
       const summary = await method.survey(range, rounds.request);
       scope.end();
@@ -112,14 +123,15 @@ export class MergedTasks {
   /** Ranges of as many blocks as the budget allows; every block is a part. */
   #surveyRanges(task: TensorTask) {
     const { elementCount, blockElements } = geometryOfTask(task);
-    const blocks = Math.max(1, Math.floor(this.#with.rangeElements / blockElements));
-    const ranges: { first: number; count: number; part: number; cuts: readonly number[] }[] = [];
-    for (let first = 0; first < elementCount; first += blocks * blockElements) {
-      const count = Math.min(blocks * blockElements, elementCount - first);
-      const cuts = Array.from({ length: Math.ceil(count / blockElements) }, (_, k) => first + k * blockElements);
-      ranges.push({ first, count, part: first / blockElements, cuts });
-    }
-    return ranges;
+    const blockCount = Math.ceil(elementCount / blockElements);
+    const step = this.#blocksTogether(task);
+    return Array.from({ length: Math.ceil(blockCount / step) }, (_, k) =>
+      rangeOfBlocks(task, k * step, Math.min(step, blockCount - k * step)),
+    );
+  }
+
+  #blocksTogether(task: TensorTask): number {
+    return Math.max(1, Math.floor(this.#with.rangeElements / geometryOfTask(task).blockElements));
   }
 
   /** A name for plain data that is the same for equal data of other assignments. */
@@ -130,6 +142,15 @@ export class MergedTasks {
     this.#keys.set(data, key);
     return key;
   }
+}
+
+/** So many blocks from one on, each a part of its own. */
+function rangeOfBlocks(task: TensorTask, block: number, blockCount: number) {
+  const { elementCount, blockElements } = geometryOfTask(task);
+  const first = block * blockElements;
+  const count = Math.min(blockCount * blockElements, elementCount - first);
+  const cuts = Array.from({ length: blockCount }, (_, k) => first + k * blockElements);
+  return { range: [first, count] as const, part: block, cuts };
 }
 
 /** Results one after another from an address on. */

@@ -319,7 +319,7 @@ export class SliceWorker {
       spareBytes,
       heldBytes,
       pieceElements: this.#pieceElements,
-      mergedBlocks: this.#merged.block,
+      mergedBlocks: this.#merged,
       products: this.#products,
     };
     return new RangeWork(this.#current, sink, specification);

@@ -8,8 +8,47 @@ interface LastBlock {
   bytes: Uint8Array;
 }
 
-/** into = elements of what the inner task merges, of its dtype. Blocks are merged whole; the last one is kept. */
+/** into = elements of what the inner task merges, of its dtype. Blocks are merged whole. */
 export async function readMerged(
+  reader: SourceReader,
+  source: MergedSource,
+  first: number,
+  count: number,
+  into: Address,
+  keep: Keep,
+): Promise<void> {
+  if (count === 0) return;
+  const { elementCount, blockElements } = geometryOfTask(source.task);
+  const block = Math.floor(first / blockElements);
+  const blockCount = Math.ceil((first + count) / blockElements) - block;
+  const made = Math.min(elementCount - block * blockElements, blockCount * blockElements);
+  // Where the device computes by itself, to wait for a block is dear, and to merge one at each end that is not all wanted is not.
+  const stays = reader.arena.device.limits.asynchronous && (made === count || count >= blockElements);
+  if (stays) await onDevice(reader, source, { block, blockCount, made }, first - block * blockElements, count, into);
+  else await byHost(reader, source, first, count, into, keep);
+  if (reader.check) reader.watch.read(source, source.task.name, first, count, into);
+}
+
+/** `made`: elements of these blocks, of which `count` from `offset` on are wanted. Nothing is kept: it would have to be waited for. */
+async function onDevice(
+  { arena, options, check }: SourceReader,
+  source: MergedSource,
+  { block, blockCount, made }: { readonly block: number; readonly blockCount: number; readonly made: number },
+  offset: number,
+  count: number,
+  into: Address,
+): Promise<void> {
+  if (made === count) return options.mergedBlocks.blocks(source, block, blockCount, check, into);
+  const elementBytes = dtypeBytes[source.dtype];
+  const scope = arena.scope();
+  const place = arena.allocate(made * elementBytes);
+  await options.mergedBlocks.blocks(source, block, blockCount, check, place);
+  arena.kernels.copy(into, place + offset * elementBytes, count * elementBytes);
+  scope.end();
+}
+
+/** The last block is kept, for whoever reads the rest of it. */
+async function byHost(
   reader: SourceReader,
   source: MergedSource,
   first: number,
@@ -30,13 +69,12 @@ export async function readMerged(
   }
   keep(whole);
   put(reader.arena, into, whole);
-  if (reader.check) reader.watch.read(source, source.task.name, first, count, into);
 }
 
 async function blockOf(reader: SourceReader, source: MergedSource, block: number): Promise<Uint8Array> {
   const last = reader.kept.get(source) as LastBlock | undefined;
   if (last?.block === block) return last.bytes;
-  const bytes = await reader.options.mergedBlocks(source, block, reader.check);
+  const bytes = await reader.options.mergedBlocks.block(source, block, reader.check);
   reader.kept.set(source, { block, bytes });
   return bytes;
 }

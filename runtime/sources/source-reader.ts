@@ -15,8 +15,13 @@ import { SharedReads } from "./shared-reads.ts";
 /** Told of bytes that were read, as the host has them; they are copied where they are wanted again. */
 export type Keep = (bytes: Uint8Array) => void;
 
-/** Gives a whole block (by number) of what an inner task merges, as bytes of its dtype; valid until the next call. */
-export type MergedBlocks = (source: MergedSource, block: number, check: boolean) => Promise<Uint8Array>;
+/** What inner tasks merge, in whole blocks (by number) and their dtype. `check`: whether values are looked at. */
+export interface MergedBlocks {
+  /** On the host; waits for it. */
+  block(source: MergedSource, block: number, check: boolean): Promise<Uint8Array>;
+  /** Into memory of the device, where it is once what is called then is computed. */
+  blocks(source: MergedSource, first: number, count: number, check: boolean, into: Address): Promise<void>;
+}
 
 export interface ReaderOptions {
   /** Bytes on the host that small factors (adapters) may take so that they are read once and not once a chunk. */

@@ -2,12 +2,13 @@ import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { openDevice } from "../../../merge/engines/index.ts";
+import { type Device, openDevice } from "../../../merge/engines/index.ts";
 import type { MergedSource, Slice, SliceId, TensorTask, UnitId } from "../../../merge/work/index.ts";
 import { geometryOfTask } from "../../../merge/work/index.ts";
 import { prepareText } from "../../../prepare/index.ts";
 import { SliceWorker } from "../../../runtime/index.ts";
 import { FileStore } from "../../../storage/index.ts";
+import { AsynchronousDevice } from "../../support/asynchronous-device.ts";
 import { mergedTensors } from "../../support/run-merge.ts";
 import { type GeneratedTensor, writeModels } from "../generated-models.ts";
 import { type MethodVariant, oneOfEach, recipeOf } from "../method-variants.ts";
@@ -40,7 +41,7 @@ async function prepared(recipe: string) {
 }
 
 /** The outer recipe on tasks whose first model is the inner task, all in one worker, in ranges of so many blocks. */
-async function fused(inner: string, dtype: string, blocks: number, engineName: "wasm" | "reference") {
+async function fused(inner: string, dtype: string, blocks: number, device: Device) {
   const inners = await prepared(inner);
   const outers = await prepared(outerRecipe("one"));
   // The inputs of both, those of the inner recipe first.
@@ -59,8 +60,8 @@ async function fused(inner: string, dtype: string, blocks: number, engineName: "
     const { index, parameters } = first!;
     return { ...task, base: moved(task.base!), models: [{ ...source, index, parameters }, ...others.map(moved)] };
   });
-  const arena = (await openDevice(engineName)).open(2 ** 28);
-  const out = join(scratch, `fused-${dtype}-${blocks}-${engineName}`);
+  const arena = device.open(2 ** 28);
+  const out = join(scratch, `fused-${dtype}-${blocks}-${device.name}`);
   const store = new FileStore({ blocking: true });
   const job = {
     seed: { low: 7, high: 0 },
@@ -112,13 +113,24 @@ test.each(
     await mergedTensors(inner, folder, settings);
     const outer = outerRecipe(folder.slice(models.length + 1));
     const expected = (await mergedTensors(outer, `${folder}-outer`, settings)).tensors;
-    for (const [blocks, engine] of [
-      [1, "wasm"],
-      [3, "wasm"],
-      [100, "reference"],
+    const wasm = await openDevice("wasm");
+    for (const [blocks, device] of [
+      [1, wasm],
+      [3, wasm],
+      [100, await openDevice("reference")],
+      [1, new AsynchronousDevice(wasm)],
+      [100, new AsynchronousDevice(wasm)],
     ] as const) {
-      const found = await fused(inner, dtype, blocks, engine);
+      const found = await fused(inner, dtype, blocks, device);
       for (const [name, { bytes }] of expected) expect(found.get(name)!.equals(bytes), `${name}, ${blocks}`).toBe(true);
     }
   },
 );
+
+test("blocks of an inner task that is no more than element-wise stay on a device that computes by itself", async () => {
+  const linear = oneOfEach.find(({ title }) => title.startsWith("linear"))!;
+  const device = new AsynchronousDevice(await openDevice("wasm"));
+  await fused(withDtype(linear, "float32"), "float32", 100, device);
+  // Of three tensors: what is written, in one window each, and whether it is finite.
+  expect(device.downloads).toBe(6);
+});

@@ -81,13 +81,15 @@ export class StoredTensors {
       keptBytes,
       heldBytes: 0,
       products: new LastProduct(),
-      mergedBlocks: () => {
-        throw new Error("no merged sources here");
-      },
+      mergedBlocks: { block: noMerged, blocks: noMerged },
     });
     reader.check = true;
     return reader;
   }
+}
+
+function noMerged(): never {
+  throw new Error("no merged sources here");
 }
 
 interface ReadSettings {
