@@ -43,7 +43,7 @@ export async function openModelOrAdapter(store: Source, location: ModelLocation,
     if (!(error instanceof CheckpointError) || error.code !== "checkpoint/adapter") throw error;
     return adapterFiles(await openAdapter(store, location, label));
   }
-  if (![...checkpoint.tensors.keys()].some((name) => /\.lora_[AB]\./.test(name))) return { checkpoint };
+  if (![...checkpoint.tensors.keys()].some((name) => /\.lora_[AB](?:\.|$)/.test(name))) return { checkpoint };
   refuseUnmerged(checkpoint, label);
   const { file, ...place } = location;
   const folder = await Folder.open(store, place, label);
@@ -55,7 +55,11 @@ export async function openModelOrAdapter(store: Source, location: ModelLocation,
 
 /** A model as it was trained, with its adapter beside the weights: no loader of models puts the two together. */
 function refuseUnmerged({ tensors }: Checkpoint, label: string): void {
-  const isUnmerged = (name: string) => name.endsWith(".base_layer.weight") && !isEmbeddingLike(plainName(name));
+  const adapted = new Set([...tensors.keys()].flatMap((name) => /^(.*)\.lora_[AB](?:\.|$)/s.exec(name)?.[1] ?? []));
+  const isUnmerged = (name: string) =>
+    /\.weight$/.test(name) &&
+    (name.endsWith(".base_layer.weight") || adapted.has(name.slice(0, -".weight".length))) &&
+    !isEmbeddingLike(plainName(name));
   const found = [...tensors.keys()].find(isUnmerged);
   if (found === undefined) return;
   throw unsupported(label, `it holds ${quoted(found)} beside lora_A`, "a model that was saved with its adapter in it");

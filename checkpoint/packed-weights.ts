@@ -2,7 +2,7 @@ import { isComputed, isEmbeddingLike } from "./architecture.ts";
 import { scaledModule } from "./calibration.ts";
 import type { Checkpoint, TensorEntry } from "./checkpoint.ts";
 import { isFloatDtype, isOpaqueDtype, type StoredDtype } from "./dtype.ts";
-import { packingNames, quantizationOf } from "./packing-names.ts";
+import { methodOf, packingNames, quantizationOf } from "./packing-names.ts";
 import { inputFactors, isFolded, scaledTensors } from "./scaled-fp8.ts";
 
 /** Weights that are stored as codes, which mean nothing without what stands beside them. */
@@ -22,7 +22,10 @@ export interface PackedWeights {
   readonly members: ReadonlySet<string>;
 }
 
-type Entries = Pick<Checkpoint, "tensors" | "config">;
+/** `scaled`: of codes that stand for their values already, whose scales are not among the tensors. */
+type Entries = Pick<Checkpoint, "config"> & {
+  readonly tensors: ReadonlyMap<string, TensorEntry & { readonly scaled?: unknown }>;
+};
 
 /** What such a tensor is called, after the last dot, whoever made it. */
 const codeName =
@@ -47,8 +50,10 @@ export function packedWeights(checkpoint: Entries): PackedWeights | undefined {
   const siblings = siblingsIn(tensors);
   const scaled = scaledTensors(checkpoint, "", { packed: "leave" });
   const scales = new Set([...scaled.values()].map((tensor) => tensor.scales.name));
-  const isCodes = (entry: TensorEntry): boolean => {
-    if (scales.has(entry.name)) return false;
+  // Where the config says how codes were made, fp8 without scales are codes whose scales are missing.
+  const isStated = quantizationOf(checkpoint.config).some((part) => methodOf(part) !== undefined);
+  const isCodes = (entry: TensorEntry & { readonly scaled?: unknown }): boolean => {
+    if (scales.has(entry.name) || entry.scaled !== undefined) return false;
     const [module, leaf] = split(entry.name);
     const around = siblings.get(module) ?? new Set<string>();
     if (isFloatDtype(entry.dtype)) {
@@ -57,7 +62,9 @@ export function packedWeights(checkpoint: Entries): PackedWeights | undefined {
       if (scaled.has(entry.name)) return false;
       // bitsandbytes calls what belongs to a weight as if that were a module.
       const isOfStates = ["absmax", "quant_map"].some((part) => siblings.get(entry.name)?.has(part) === true);
-      return isOfStates || onlyCodesName.test(leaf) || (isFp8(entry.dtype) && hasOtherScales(leaf, around));
+      if (isOfStates || onlyCodesName.test(leaf)) return true;
+      if (!isFp8(entry.dtype)) return false;
+      return hasOtherScales(leaf, around) || (isWeightLeaf(leaf) && (isStated || hasCompanion(entry, around, tensors)));
     }
     return isPackedInteger(entry, leaf, around);
   };
@@ -123,8 +130,26 @@ function hasOtherScales(leaf: string, around: ReadonlySet<string>): boolean {
   const isScale = (name: string) =>
     /scale/i.test(name) &&
     !/(?:^|_)(?:input|output|act|activation|activations|[kqv]|kv|attn|prob)_scale|scale_(?:input|output)/i.test(name);
-  if (/^(?:_?weight|qdata|_data|kernel)/.test(leaf)) return [...around].some(isScale);
+  if (isWeightLeaf(leaf)) return [...around].some(isScale);
   return [...around].some((name) => name !== leaf && name.startsWith(leaf) && isScale(name));
+}
+
+function isWeightLeaf(leaf: string): boolean {
+  return /^(?:_?weight|qdata|_data|kernel)/.test(leaf);
+}
+
+/**
+ * Whether a module has, beside its fp8 weight and a bias, numbers of larger range and fewer of them: scales, whatever they are called. The
+ * length of rows under a weight norm is none.
+ */
+function hasCompanion(codes: TensorEntry, around: ReadonlySet<string>, tensors: Entries["tensors"]): boolean {
+  const [module, leaf] = split(codes.name);
+  return [...around].some((name) => {
+    if (name === leaf || /bias|^weight_[gv]$|^original\d$/.test(name) || scaledModule(`${module}.${name}`).length > 0)
+      return false;
+    const other = tensors.get(`${module}.${name}`);
+    return other !== undefined && !isFp8(other.dtype) && other.elementCount < codes.elementCount;
+  });
 }
 
 /** Every tensor under the modules that hold codes; of experts that share a module, those that are named after the codes. */

@@ -58,6 +58,8 @@ test("a model that was saved with its adapter in it is neither a model nor an ad
     code: "checkpoint/adapter-unsupported",
     message: expect.stringContaining('"h.0.q.base_layer.weight" beside lora_A'),
   });
+  for (const own of [factors, ["h.0.q.lora_A", "h.0.q.lora_B"]])
+    await expect(files("h.0.q.weight", ...own)).rejects.toMatchObject({ code: "checkpoint/adapter-unsupported" });
   // PEFT saves an embedding that was made longer with the adapter.
   expect(await files("embed_tokens.base_layer.weight", ...factors)).toHaveProperty("adapter");
 });

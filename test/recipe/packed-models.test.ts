@@ -457,3 +457,24 @@ test("fp8 codes with scales of a custom that is not known are refused", () => {
   const odd = model({ tensors: weight("F8_E4M3", [16, 8], ["qscales", [16], "F32"]) });
   expect(bind(linear, { a: odd, b: odd }).faults.length).toBeGreaterThan(0);
 });
+
+test.each<[string, TensorShape, Record<string, unknown> | undefined]>([
+  ["one a row", ["weight_s", [16, 1], "F32"], undefined],
+  ["one for all", ["amax", [], "BF16"], undefined],
+  ["of exponents", ["weight_exponent", [16, 1], "I8"], undefined],
+  ["that are missing, where the config says fp8", ["bias", [16], "BF16"], quantization("fp8")],
+])("fp8 codes with scales that go by no known name are refused: %s", (_, beside, config) => {
+  const codes = model({ tensors: weight("F8_E4M3", [16, 8], beside), ...(config && { config }) });
+  expect(bind(`${linear}\ndtype: bfloat16`, { a: codes, b: codes }).faults.length).toBeGreaterThan(0);
+});
+
+test.each<[string, TensorShape]>([
+  ["a bias", ["bias", [16], "F32"]],
+  ["the lengths of a weight norm", ["weight_g", [16, 1], "F32"]],
+  ["a correction of the router", ["e_score_correction_bias", [16], "F32"]],
+  ["what is cast alike", ["layer_gain", [16], "F8_E4M3"]],
+  ["what was measured of inputs", ["input_scale", [], "F32"]],
+])("plain fp8 values are merged beside %s", (_, beside) => {
+  const values = model({ tensors: weight("F8_E4M3", [16, 8], beside) });
+  expect(bind(`${linear}\ndtype: bfloat16`, { a: values, b: values }).faults).toEqual([]);
+});
