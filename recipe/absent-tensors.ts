@@ -1,4 +1,4 @@
-import { isFloatDtype, isOptional, isTaskHead } from "../checkpoint/index.ts";
+import { isFloatDtype, isOptional, isTaskHead, isTiedHead } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import type { Findings } from "./findings.ts";
 import type { Note } from "./note.ts";
@@ -54,9 +54,11 @@ export class AbsentTensors {
         this.#notes.push({ tensor: name, input: input.label, reason: `takes no part: it lacks ${what}` });
         if (isTrained(name, defining) || (!this.#isTold && !isKnown)) {
           const message = `"${input.label}" lacks ${inputName(participant)}: it takes no part in it`;
-          const hint = isKnown
-            ? "A layer without a bias is one with a bias of 0; the output has the bias of the others, undiminished."
-            : "A head for one task may be missing by right; all else is the same in models of one architecture.";
+          const hint = isTiedHead(name)
+            ? `"${input.label}" was saved without its head, or has none; the output has that of the others. Where it is its embedding, its config.json should say tie_word_embeddings: true.`
+            : isKnown
+              ? "A layer without a bias is one with a bias of 0; the output has the bias of the others, undiminished."
+              : "A head for one task may be missing by right; all else is the same in models of one architecture.";
           this.#findings.repeated("warning", input.label, "recipe/missing-tensor", source.place, message, hint);
         }
         continue;
@@ -137,8 +139,12 @@ export class AbsentTensors {
   }
 }
 
-/** Biases: families come with and without, and models of one family are alike. */
+/**
+ * Biases: families come with and without, and models of one family are alike. Output heads: those that are an embedding once more stand
+ * for it by now, and what is missing is missing.
+ */
 function isTrained(name: string, { input }: Participant): boolean {
   const entry = input.checkpoint.tensors.get(name);
+  if (isTiedHead(name)) return entry !== undefined && isFloatDtype(entry.dtype);
   return /\.bias$/.test(name) && entry?.shape.length === 1 && isFloatDtype(entry.dtype);
 }

@@ -27,6 +27,7 @@ import { mainEmbedding } from "./main-embedding.ts";
 import { checkMissingExperts } from "./missing-experts.ts";
 import { checkMissingHeads } from "./missing-head.ts";
 import { checkMissingLayers, countsTwice } from "./missing-layers.ts";
+import { checkMissingParts } from "./missing-parts.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
 import { assignModules, type ModuleAssignment, REST } from "./modules.ts";
@@ -265,6 +266,7 @@ class RecipeBinder {
     checkAdapterBases(recipe, models, findings);
     checkMissingLayers(recipe, this.#mergedModels(), findings);
     checkMissingExperts(recipe, this.#mergedModels(), findings);
+    checkMissingParts(recipe, this.#mergedModels(), findings);
     checkMissingHeads(recipe, this.#mergedModels(), defining, findings);
     const tokens = maybeTokenBinder(recipe, models, this.#definingModel, findings);
     this.#tokens = tokens;

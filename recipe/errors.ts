@@ -83,7 +83,7 @@ export const recipeCodes = {
   },
   "recipe/missing-layers": {
     means:
-      "The config of a model counts layers of which the files have no tensor; as a warning where none of them is merged.",
+      "The config of a model counts layers of which the files have no tensor; as a warning where none of them is merged, or where one layer lacks a part that all others have.",
     advice: "Fetch the model again.",
   },
   "recipe/layer-misfit": {

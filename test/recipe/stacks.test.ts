@@ -347,6 +347,67 @@ describe("a head that is not there", () => {
   });
 });
 
+describe("parts of a layer that are not there", () => {
+  const parts = ["mlp.up_proj", "mlp.down_proj", "self_attn.q_proj", "self_attn.k_proj", "input_layernorm"];
+  const model = (isThere: (layer: number, part: string) => boolean, config: object = {}, ...others: TensorShape[]) => {
+    const layers = [0, 1, 2, 3].flatMap((layer) =>
+      parts
+        .filter((part) => isThere(layer, part))
+        .map((part): TensorShape => [`model.layers.${layer}.${part}.weight`, part.endsWith("norm") ? [4] : [4, 4]]),
+    );
+    return checkpointOf(
+      [["model.embed_tokens.weight", [10, 4]], ...layers, ...others, ["lm_head.weight", [10, 4]]],
+      { model_type: "llama", num_hidden_layers: 4, ...config },
+    );
+  };
+  const copied = (a: Checkpoint, recipe = "merge_method: passthrough\nmodels: [{model: a}]") =>
+    said(bindModels(recipe, { a }).warnings);
+
+  test.each([
+    ["a matrix", "mlp.down_proj"],
+    ["a norm", "input_layernorm"],
+  ])("are told where all other layers have them: %s", (_, part) => {
+    const a = model((layer, own) => layer !== 2 || own !== part);
+    expect(copied(a)).toEqual([
+      `recipe/missing-layers "a" is incomplete: model.layers.2 lacks ${part}.weight, which all other layers have`,
+    ]);
+    expect(copied(a, stackOf(["a", 0, 2]))).toEqual([]);
+  });
+
+  test.each([
+    ["in the first layer", model((layer, part) => layer !== 0 || part !== "mlp.down_proj")],
+    ["with their module", model((layer, part) => layer !== 2 || !part.startsWith("mlp"))],
+    ["in two layers", model((layer, part) => layer < 2 || part !== "mlp.down_proj")],
+    [
+      "in the last layer, which reads the keys of another",
+      model((layer, part) => layer !== 3 || part !== "self_attn.k_proj", { num_kv_shared_layers: 1 }),
+    ],
+    [
+      "in a layer with something of its own",
+      model((layer, part) => layer !== 2 || part !== "mlp.down_proj", {}, ["model.layers.2.mlp.gate.weight", [4, 4]]),
+    ],
+  ])("may be missing by design: %s", (_, a) => {
+    expect(copied(a)).toEqual([]);
+  });
+});
+
+test("a head that one of two models was saved without is told", () => {
+  const config = { architectures: ["LlamaModel"], tie_word_embeddings: false };
+  const bare = llama(4, { config });
+  const b = checkpointOf(
+    [...bare.tensors.values()].flatMap(({ name, shape }) => (name === "lm_head.weight" ? [] : [[name, shape] as const])),
+    bare.config,
+  );
+  for (const recipe of [
+    "merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: a}, {model: b}]\n",
+    "merge_method: task_arithmetic\nparameters: {weight: 1}\nbase_model: a\nmodels: [{model: b}]\n",
+  ]) {
+    const { faults, warnings } = bindModels(recipe, { a: llama(4), b });
+    expect(faults).toEqual([]);
+    expect(said(warnings)).toEqual([expect.stringMatching(/^recipe\/missing-tensor "b" lacks lm_head.weight: it /)]);
+  }
+});
+
 describe("experts that are not there", () => {
   const mixture = (experts: number, more: object = {}, isLeft = (_: string) => true) => {
     const { tensors, config } = llama(2, { config: { num_local_experts: experts, ...more } });
