@@ -52,6 +52,9 @@ const modulesAfterLayers: ReadonlySet<string> = new Set([
   "v_head", // TRL
   "value_head",
   "final_logits_bias", // BART
+  "lm_loss", // XLNet
+  "pred_layer", // XLM, FlauBERT
+  "mlm_score", // ViLT
   "vocab_transform", // DistilBERT
   "vocab_layer_norm",
   "vocab_projector",
@@ -73,7 +76,7 @@ export function isTaskHead(name: string): boolean {
 }
 
 /** Heads whose names mean something else further inside. */
-const headsAtTheTop = /^(?:model\.)?(?:output|head|decoder|proj_out)\.(?:norm\.|dense\.)?(?:weight|bias)$/; // InternLM2, RWKV, ModernBERT, Whisper
+const headsAtTheTop = /^(?:model\.)?(?:output|head|decoder|proj_out)\.(?:norm\.|dense\.|decoder\.)?(?:weight|bias)$/; // InternLM2, RWKV, ModernBERT, Whisper
 const embeddingModule = /^(?:word_|token_|tok_)?embed(?:ding)?s?(?:_tokens|_in)?$/;
 
 /** Whether a tensor without a layer number follows the layers: final norm or output head. Others come before them. */
@@ -88,6 +91,7 @@ export function isAfterLayers(name: string): boolean {
 const vocabularyTensors: readonly RegExp[] = [
   /(?:^|\.)embed_tokens(?:_per_layer)?\.weight$/, // Llama, Mistral, Qwen, Gemma, Phi, OPT, T5's copies
   /(?:^|\.)tokens_embed\.weight$/, // GPT
+  /(?:^|\.)value_embeddings\.weight$/, // NeoMME, beside its embedding
   /(?:^|\.)token_embedding\.weight$/, // CLIP, SigLIP
   /^(?:transformer\.)?embeddings\.weight$/, // XLM, FlauBERT; Mamba and RWKV without a head
   /^(?:transformer\.)?w\.weight$/, // CTRL
@@ -96,8 +100,8 @@ const vocabularyTensors: readonly RegExp[] = [
   /(?:^|\.)word_embeddings?\.weight$/, // BERT, BLOOM, Falcon, ChatGLM
   /(?:^|\.)tok_embeddings\.weight$/, // InternLM2, ModernBERT
   /(?:^|\.)embed_(?:in|out)\.(?:weight|bias)$/, // GPT-NeoX
-  /^(?:\w+\.)?shared\.weight$/, // T5, BART, LED
-  /^(?:language_model\.)?(?:backbone|rwkv|model)\.embeddings?\.weight$/, // Mamba, RWKV; Nemotron-H beside other towers
+  /^(?:[a-z_]+\.)*shared\.weight$/, // T5, BART, LED; Florence-2 beside other towers
+  /^(?:(?:language_model|backbone|rwkv|model)\.)+embeddings?\.weight$/, // Mamba, RWKV; Nemotron-H beside other towers
   /(?:^|\.)lm_head\.(?:(?:decoder|out_proj)\.)?(?:weight|bias)$/, // Llama and many more; RoBERTa with `decoder`, T5Gemma with `out_proj`
   /^(?:model\.)?proj_out\.weight$/, // Whisper
   /(?:^|\.)output_projection\.weight$/, // BioGPT, TrOCR
@@ -105,6 +109,8 @@ const vocabularyTensors: readonly RegExp[] = [
   /(?:^|\.)predictions\.decoder\.(?:weight|bias)$|^predictions\.bias$/, // ALBERT
   /(?:^|\.)vocab_projector\.(?:weight|bias)$/, // DistilBERT
   /(?:^|\.)generator_lm_head\.(?:weight|bias)$/, // ELECTRA
+  /(?:^|\.)(?:lm_loss|pred_layer\.proj|head\.decoder)\.(?:weight|bias)$/, // XLNet; XLM, FlauBERT; UltraBERT
+  /(?:^|\.)mlm_score\.(?:decoder\.)?(?:weight|bias)$/, // ViLT
   /(?:^|\.)output_layer\.weight$/, // ChatGLM
   /(?:^|\.)final_logits_bias$/, // BART
   /^(?:model\.)?(?:output|head|decoder)\.(?:weight|bias)$/, // InternLM2, RWKV, ModernBERT

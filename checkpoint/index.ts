@@ -73,6 +73,7 @@ export {
   isTiedHead,
   otherHeadBias,
   saysTied,
+  tiedHeadName,
   tiedPaths,
   towersNames,
 } from "./tied-weights.ts";

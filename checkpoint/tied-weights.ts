@@ -34,8 +34,41 @@ const tiedHeads: readonly RegExp[] = [
   /(?:^|\.)output_projection\.weight$/, // BioGPT, TrOCR, FSMT
   /(?:^|\.)lm_head\.out_proj\.weight$/, // T5Gemma
   /(?:^|\.)mlm_score\.decoder\.weight$/, // ViLT
-  /^(?:model\.)?(?:output|head|decoder)\.weight$/,
+  /^(?:model\.)?(?:output|head|decoder|head\.decoder)\.weight$/,
 ];
+
+/** What stands beside a head, and what the head is called: of classes that call it otherwise than lm_head. */
+const besideHeads: readonly (readonly [RegExp, string])[] = [
+  [/^((?:.*\.)?cls\.predictions\.)(?:transform\..*|bias)$/s, "$1decoder.weight"],
+  [/^((?:.*\.)?lm_head\.)(?:dense|layer_norm|decoder)\..*$/s, "$1decoder.weight"], // RoBERTa, ESM
+  [/^((?:.*\.)?predictions\.)(?:dense|LayerNorm)\..*$/s, "$1decoder.weight"], // ALBERT
+  [/^((?:.*\.)?)vocab_transform\..*$/s, "$1vocab_projector.weight"],
+  [/^((?:.*\.)?)generator_predictions\..*$/s, "$1generator_lm_head.weight"],
+  [/^((?:.*\.)?(?:lm_loss|pred_layer\.proj)\.)bias$/s, "$1weight"],
+  [/^((?:.*\.)?mlm_score\.)(?:transform\..*|bias)$/s, "$1decoder.weight"],
+];
+const headsOfTypes: readonly (readonly [name: string, types: string])[] = [
+  ["lm_head.decoder.weight", "bert-generation"],
+  ["embed_out.weight", "gpt_neox gpt_neox_japanese"],
+  ["proj_out.weight", "whisper moonshine moonshine_streaming canary"],
+  ["output_projection.weight", "biogpt trocr"],
+  ["lm_head.out_proj.weight", "t5gemma t5gemma2"],
+  ["decoder.weight", "modernbert modernbert-decoder"],
+  ["head.decoder.weight", "ultrabert ultravbert"],
+  ["text_decoder_postnet.lm_head.weight", "speecht5"],
+];
+
+/** What its class calls the output head of a model that stores none, as it is its embedding. */
+export function tiedHeadName(embedding: string, tensors: Named, config: Config | undefined): string {
+  const [own] = headsOfTypes.find(([, types]) => types.split(" ").some((type) => type === config?.model_type)) ?? [];
+  if (own !== undefined) return headBeside(embedding, own);
+  for (const name of tensors.keys()) {
+    if (splitLayer(name) !== undefined) continue;
+    const [pattern, head] = besideHeads.find(([beside]) => beside.test(name)) ?? [];
+    if (pattern !== undefined && head !== undefined) return name.replace(pattern, head);
+  }
+  return headBeside(embedding, "lm_head.weight");
+}
 
 /** Whether a tensor is an output head that models tie to their input embedding. */
 export function isTiedHead(name: string): boolean {
@@ -49,7 +82,7 @@ export function inputEmbedding(tensors: Named): string | undefined {
   let found: string | undefined;
   for (const [name, { shape }] of tensors) {
     if (shape.length !== 2 || splitLayer(name) !== undefined || !isEmbeddingLike(name) || isAfterLayers(name)) continue;
-    if (/per_layer/.test(name) || modalityOf(name) !== "text") continue;
+    if (/per_layer|value_embeddings/.test(name) || modalityOf(name) !== "text") continue;
     if (/(?:^|\.)shared\.weight$/.test(name)) return name;
     if (found === undefined || rankOf(name) > rankOf(found)) found = name;
   }

@@ -3,8 +3,10 @@ import {
   alignNames,
   headBeside,
   isTiedHead,
+  otherHeadBias,
   rankAndScale,
   type TensorEntry,
+  tiedHeadName,
   towersOf,
 } from "../checkpoint/index.ts";
 import type { AdapterSource, RowRun, RowsSource } from "../merge/work/index.ts";
@@ -31,7 +33,8 @@ export function adaptedTensors(
   label: string,
 ): AdaptedTensors {
   const modules = [...adapter.pairs.keys(), ...adapter.tokenRows.keys()];
-  const wanted = [...adapter.saved.keys(), ...modules.map((module) => `${module}.weight`)];
+  const otherBiases = [...adapter.saved.keys()].flatMap((name) => otherHeadBias(name) ?? []);
+  const wanted = [...adapter.saved.keys(), ...otherBiases, ...modules.map((module) => `${module}.weight`)];
   const nameInBase = baseNames(base.checkpoint.tensors, wanted);
   const tensors = new Map<string, ModelEntry>();
   let head: string | undefined;
@@ -48,9 +51,10 @@ export function adaptedTensors(
   const faults: string[] = [];
   const unused: string[] = [];
   for (const [name, saved] of adapter.saved) {
-    const entry = entryFor(name);
-    if (entry === undefined) unused.push(name);
-    else tensors.set(entry.name, { ...saved, name: entry.name, source: storedSource(saved, adapterIndex) });
+    // The layer within a head has a bias of its own where it was trained apart from the embedding.
+    const own = entryFor(name)?.name ?? otherHeadBias(nameInBase(otherHeadBias(name) ?? "") ?? "");
+    if (own === undefined) unused.push(name);
+    else tensors.set(own, { ...saved, name: own, source: storedSource(saved, adapterIndex) });
   }
   for (const [module, rows] of adapter.tokenRows) {
     const target = nameInBase(`${module}.weight`);
@@ -136,7 +140,7 @@ function maybeKeptHead(
   // An embedding that was only made longer is saved with the adapter, too, and is the head.
   const isOfAll = found.shape[0] === entry.shape[0];
   if (!(isOfAll && ((isSaved && saved.size > 0) || isAdapted))) return undefined;
-  const name = headBeside(embedding, "lm_head.weight");
+  const name = tiedHeadName(embedding, checkpoint.tensors, checkpoint.config);
   return adapted.has(name) ? undefined : { ...entry, name, source: sourceOfEntry(entry, filesOf) };
 }
 

@@ -547,5 +547,5 @@ function definingModel(recipe: Recipe): ModelReference {
 }
 
 function isMatrixEmbedding(task: TensorTask): boolean {
-  return task.shape.length === 2 && isEmbeddingLike(task.name);
+  return task.shape.length === 2 && task.shape[0] !== 1 && isEmbeddingLike(task.name);
 }

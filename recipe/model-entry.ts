@@ -41,6 +41,8 @@ export interface ModelEntry extends TensorEntry {
   readonly isPacked?: boolean;
   /** Measured of the model as it ran: copied as it stands. */
   readonly isMeasured?: boolean;
+  /** A list that is stored as a matrix of one row. */
+  readonly isRow?: true;
   /** What a file calls it where the entry is of its bytes, as no numbers are made of its dtype. */
   readonly written?: { readonly dtype: OpaqueDtype; readonly shape: readonly number[] };
 }

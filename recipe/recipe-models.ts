@@ -3,6 +3,7 @@ import { adaptedTensors } from "./adapted-tensors.ts";
 import { checkAdapterBase } from "./config-check.ts";
 import type { Place } from "./errors.ts";
 import type { Findings } from "./findings.ts";
+import { withListedRows } from "./listed-rows.ts";
 import { mainEmbedding } from "./main-embedding.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel, withoutAdapter } from "./model-reference.ts";
@@ -20,7 +21,9 @@ export function recipeModels(
   made: ReadonlyMap<string, RecipeModel>,
   findings: Findings,
 ): RecipeModel[] {
-  return modelReferences(recipe).map((reference) => {
+  return modelReferences(recipe).map((reference) => withListedRows(openedModel(reference)));
+
+  function openedModel(reference: ModelReference): RecipeModel {
     const alone = withoutAdapter(reference);
     const earlier = made.get(alone.text);
     if (earlier !== undefined)
@@ -31,7 +34,7 @@ export function recipeModels(
     const stored = withoutScales({ ...input, filesOf, tokenizerOf: filesOf, templateOf: filesOf });
     const model = withoutCopies(stored, placeOfModel(recipe, reference), findings);
     return reference.adapter === undefined ? model : adapted(recipe, model, reference, inputs, findings);
-  });
+  }
 }
 
 function adapted(

@@ -6,6 +6,7 @@ import { codesOf } from "./calibration.ts";
 import { perExpert } from "./experts.ts";
 import type { Findings } from "./findings.ts";
 import { type IntegerCopy, integerCopies } from "./integer-copies.ts";
+import { asStoredRow } from "./listed-rows.ts";
 import { dtypeOf, type ModelEntry, type RecipeModel } from "./model-entry.ts";
 import type { Note } from "./note.ts";
 import { outputDtype } from "./output-dtype.ts";
@@ -179,8 +180,9 @@ export class TensorBinder {
   }
 
   /** As it is, or as codes with scales where the defining model has such and fp8 is written. */
-  #push(task: TensorTask, { entry }: { readonly entry: ModelEntry }): void {
+  #push(listed: TensorTask, { entry }: { readonly entry: ModelEntry }): void {
     const { scaled, written } = entry;
+    const task = asStoredRow(listed, entry);
     const { dtype } = task;
     if (written !== undefined) {
       this.tasks.push({ ...task, written });

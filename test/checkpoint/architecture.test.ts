@@ -78,6 +78,26 @@ const families: Record<string, { before: string[]; after: string[]; vocabulary: 
     after: ["lm_head.weight", "final_logits_bias"],
     vocabulary: ["led.shared.weight", "lm_head.weight", "final_logits_bias"],
   },
+  "Florence-2": {
+    before: ["model.language_model.shared.weight"],
+    after: ["model.language_model.final_logits_bias"],
+    vocabulary: ["model.language_model.shared.weight", "model.language_model.final_logits_bias"],
+  },
+  XLNet: {
+    before: ["transformer.word_embedding.weight"],
+    after: ["lm_loss.weight", "lm_loss.bias"],
+    vocabulary: ["transformer.word_embedding.weight", "lm_loss.weight", "lm_loss.bias"],
+  },
+  XLM: {
+    before: ["transformer.embeddings.weight"],
+    after: ["pred_layer.proj.weight", "pred_layer.proj.bias"],
+    vocabulary: ["transformer.embeddings.weight", "pred_layer.proj.weight", "pred_layer.proj.bias"],
+  },
+  UltraBERT: {
+    before: ["model.embeddings.tok_embeddings.weight"],
+    after: ["head.decoder.weight", "head.decoder.bias", "head.dense.weight"],
+    vocabulary: ["model.embeddings.tok_embeddings.weight", "head.decoder.weight", "head.decoder.bias"],
+  },
   ModernBERT: {
     before: ["model.embeddings.tok_embeddings.weight", "model.embeddings.norm.weight"],
     after: ["model.final_norm.weight", "head.norm.weight", "head.dense.weight", "decoder.bias"],

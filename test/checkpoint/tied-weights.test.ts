@@ -1,7 +1,14 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { copyNames, headBeside, inputEmbedding, openCheckpoint, saysTied } from "../../checkpoint/index.ts";
+import {
+  copyNames,
+  headBeside,
+  inputEmbedding,
+  openCheckpoint,
+  saysTied,
+  tiedHeadName,
+} from "../../checkpoint/index.ts";
 import { FileStore } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
@@ -100,4 +107,27 @@ test("whether a head is a copy of the embedding is read, from beginning to end; 
   expect(mean.copies?.get("lm_head.weight")).toBe(false);
   const halves = await headOf(() => {}, "F16");
   expect(halves.copies?.get("lm_head.weight")).toBe(false);
+});
+
+// As transformers 5.24 calls the head of the class, of what its files hold where the head is tied.
+test.each<[string, string, string | undefined, readonly string[]]>([
+  ["lm_head.weight", "model.embed_tokens.weight", "gemma3_text", []],
+  ["language_model.lm_head.weight", "language_model.model.embed_tokens.weight", undefined, []],
+  ["lm_head.decoder.weight", "roberta.embeddings.word_embeddings.weight", "roberta", ["lm_head.dense.weight"]],
+  ["lm_head.decoder.weight", "bert.embeddings.word_embeddings.weight", "bert-generation", ["lm_head.bias"]],
+  ["lm_head.weight", "transformer.w.weight", "ctrl", ["lm_head.bias"]],
+  ["cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight", "bert", ["cls.predictions.bias"]],
+  [
+    "text_decoder.cls.predictions.decoder.weight",
+    "text_decoder.bert.embeddings.word_embeddings.weight",
+    "blip",
+    ["text_decoder.cls.predictions.bias"],
+  ],
+  ["predictions.decoder.weight", "albert.embeddings.word_embeddings.weight", "albert", ["predictions.dense.bias"]],
+  ["vocab_projector.weight", "distilbert.embeddings.word_embeddings.weight", "distilbert", ["vocab_transform.bias"]],
+  ["lm_loss.weight", "transformer.word_embedding.weight", "xlnet", ["lm_loss.bias"]],
+  ["proj_out.weight", "model.decoder.embed_tokens.weight", "whisper", []],
+  ["decoder.weight", "model.embeddings.tok_embeddings.weight", "modernbert-decoder", ["lm_head.dense.weight"]],
+])("a tied head is called %s beside %s of a %s", (head, embedding, type, others) => {
+  expect(tiedHeadName(embedding, matrices(embedding, ...others), { model_type: type })).toBe(head);
 });

@@ -469,6 +469,50 @@ test("a LoRA on a tied head unties the output", async () => {
   ]);
 });
 
+test("what is trained of an embedding that is the head as well leaves the head, under the name that its class reads", async () => {
+  const head = "cls.predictions.decoder";
+  writeModel("tied-bert", {
+    config: { model_type: "bert", num_hidden_layers: 1, architectures: ["BertForMaskedLM"] },
+    tensors: {
+      "bert.embeddings.word_embeddings.weight": 1,
+      "bert.encoder.layer.0.output.dense.weight": 1,
+      "cls.predictions.transform.dense.weight": 1,
+      "cls.predictions.bias": 4,
+    },
+  });
+  const adapter = async (name: string, settings: object, ...tensors: ReturnType<typeof tensorOf>[]) => {
+    const folder = join(scratch, name);
+    mkdirSync(folder, { recursive: true });
+    const common = { peft_type: "LORA", r: 1, lora_alpha: 1, bias: "none" };
+    writeFileSync(join(folder, "adapter_config.json"), JSON.stringify({ ...common, ...settings }));
+    writeSafetensors(join(folder, "adapter_model.safetensors"), tensors);
+    return merged(`merge_method: passthrough\nmodels: [{model: tied-bert+${name}}]\n`, {});
+  };
+  const module = "base_model.model.bert.embeddings.word_embeddings";
+  const factors = [
+    tensorOf(`${module}.lora_embedding_A`, 1, [1, 4]),
+    tensorOf(`${module}.lora_embedding_B`, 0.5, [2, 1]),
+  ];
+  const lora = await adapter("on-words", { target_modules: ["word_embeddings"] }, ...factors);
+  expect(lora.values).toMatchObject({
+    ...{ "bert.embeddings.word_embeddings.weight": 1.5, [`${head}.weight`]: 1, [`${head}.bias`]: 4 },
+  });
+  expect(lora.values["lm_head.weight"]).toBeUndefined();
+  const saved = [
+    tensorOf(`base_model.model.${head}.weight`, 7, [4, 2]),
+    tensorOf(`base_model.model.${head}.bias`, 9, [4]),
+  ];
+  const whole = await adapter(
+    "whole-head",
+    { target_modules: ["dense"], modules_to_save: ["decoder"] },
+    ...saved,
+    tensorOf("base_model.model.bert.encoder.layer.0.output.dense.lora_A.weight", 1, [1, 2]),
+    tensorOf("base_model.model.bert.encoder.layer.0.output.dense.lora_B.weight", 0, [2, 1]),
+  );
+  expect(whole.warnings).toEqual([]);
+  expect(whole.values).toMatchObject({ [`${head}.weight`]: 7, [`${head}.bias`]: 9, "cls.predictions.bias": 4 });
+});
+
 test("of a chain, what a later document builds on is tied as its config would say", async () => {
   const text = `name: first
 ${linear}---

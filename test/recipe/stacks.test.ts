@@ -355,10 +355,11 @@ describe("parts of a layer that are not there", () => {
         .filter((part) => isThere(layer, part))
         .map((part): TensorShape => [`model.layers.${layer}.${part}.weight`, part.endsWith("norm") ? [4] : [4, 4]]),
     );
-    return checkpointOf(
-      [["model.embed_tokens.weight", [10, 4]], ...layers, ...others, ["lm_head.weight", [10, 4]]],
-      { model_type: "llama", num_hidden_layers: 4, ...config },
-    );
+    return checkpointOf([["model.embed_tokens.weight", [10, 4]], ...layers, ...others, ["lm_head.weight", [10, 4]]], {
+      model_type: "llama",
+      num_hidden_layers: 4,
+      ...config,
+    });
   };
   const copied = (a: Checkpoint, recipe = "merge_method: passthrough\nmodels: [{model: a}]") =>
     said(bindModels(recipe, { a }).warnings);
@@ -395,7 +396,9 @@ test("a head that one of two models was saved without is told", () => {
   const config = { architectures: ["LlamaModel"], tie_word_embeddings: false };
   const bare = llama(4, { config });
   const b = checkpointOf(
-    [...bare.tensors.values()].flatMap(({ name, shape }) => (name === "lm_head.weight" ? [] : [[name, shape] as const])),
+    [...bare.tensors.values()].flatMap(({ name, shape }) =>
+      name === "lm_head.weight" ? [] : [[name, shape] as const],
+    ),
     bare.config,
   );
   for (const recipe of [

@@ -82,6 +82,25 @@ test("a bias of the head is permuted element by element, an embedding that only 
   });
 });
 
+test("a bias of the logits that is stored as one row has its columns permuted, and stays one row", () => {
+  const biased = (rows: number) =>
+    checkpointOf([["final_logits_bias", [1, rows]], ...tinyLlama(1, rows)], { num_hidden_layers: 1 });
+  const models = { one: { tokenizer: ab, checkpoint: biased(2) }, two: { tokenizer: bac, checkpoint: biased(3) } };
+  for (const [source, rows] of [
+    ["union", 3],
+    ["base", 2],
+  ] as const) {
+    const binding = bind(`${linear("one", "two")}tokenizer_source: ${source}\n`, models);
+    expect(binding.faults).toEqual([]);
+    expect(binding.tasks.find(({ name }) => name === "final_logits_bias")?.shape).toEqual([1, rows]);
+    const [, two] = sourcesOf(binding, "final_logits_bias");
+    expect(two).toMatchObject({ kind: "rows", width: 1, runs: [{ part: 0, rows: [1, 0, 2].slice(0, rows) }] });
+  }
+  const cut = bind(linear("one", "two"), models, { cutEmbeddings: true, allowVocabularyMismatch: true });
+  expect(cut.faults).toEqual([]);
+  expect(cut.tasks.find(({ name }) => name === "final_logits_bias")?.shape).toEqual([1, 2]);
+});
+
 test("ids of the defining model are given anew, where the vocabulary is another's", () => {
   const text = `${linear("one")}tokenizer_source: two\n`;
   const { tokenizer, tokenIds } = bind(text, { one: { tokenizer: ab }, two: { tokenizer: bac } });
