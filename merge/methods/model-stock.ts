@@ -271,6 +271,9 @@ async function mergeRows(context: RangeContext): Promise<void> {
   }
 }
 
+/** Where each fetch costs, numbers may take as much memory as some buffers of a chunk do. */
+const FAR_ROOM_PER_ELEMENT = 32;
+
 /** Float64 numbers, one a row, of many things side by side: fetched together, as far as memory is spared for them. */
 class RowNumbers {
   readonly address: Address;
@@ -280,8 +283,10 @@ class RowNumbers {
 
   constructor(context: RangeContext, name: string, most: number) {
     const bytes = rowCapacity(context) * 8;
+    const { asynchronous } = context.arena.device.limits;
+    const room = Math.max(context.spareBytes / 2, asynchronous ? context.chunkCapacity * FAR_ROOM_PER_ELEMENT : 0);
     this.#context = context;
-    this.#width = Math.max(1, Math.min(most, Math.floor(context.spareBytes / 2 / bytes)));
+    this.#width = Math.max(1, Math.min(most, Math.floor(room / bytes)));
     this.address = context.buffer(name, this.#width * bytes);
   }
 
