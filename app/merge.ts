@@ -1,10 +1,11 @@
 import { type MergeJobOptions, type Outcome, type Progress, runMergeJob } from "../coordinator/job/index.ts";
-import { checkEngine } from "../merge/engines/index.ts";
+import { type ChosenEngine, chooseEngines } from "../merge/engines/index.ts";
 import type { Failure } from "../merge/work/index.ts";
 import { checkOptions, OptionError, type OptionValues } from "../options/index.ts";
 import { type Prepared, readRecipe } from "../prepare/index.ts";
 import { recipeTextUpTo } from "../recipe/index.ts";
 import { type Files, join, maybePlaceOf, openStores, type Place, placeOf, wholePlace } from "../storage/index.ts";
+import { engineText, engineThreads } from "./engine-threads.ts";
 import { type JobLog, openJobLog } from "./job-log.ts";
 import { localJob } from "./local-job.ts";
 import { workerThreads } from "./own-threads.ts";
@@ -51,16 +52,16 @@ export interface MergeEnd extends Outcome {
  */
 export async function runMerge(settings: MergeSettings, ports: MergePorts): Promise<MergeEnd> {
   checkOptions("merge", settings);
-  await checkEngine(settings.engine);
+  const engines = await chooseEngines(settings.engine);
   const store = openStores({ takeOver: settings.takeOver });
   const recipePath = placeOf(settings.recipe);
   const text = await readRecipe(store, recipePath);
   const kept = settings.keep.map((keep) => keptDocument(keep, text, settings));
   for (const { upTo, out } of kept) {
-    const end = await mergeText(store, upTo, recipePath, out, settings, ports);
+    const end = await mergeText(store, upTo, recipePath, out, engines, settings, ports);
     if (end.outcome !== "done") return end;
   }
-  return mergeText(store, text, recipePath, placeOf(settings.out), settings, ports);
+  return mergeText(store, text, recipePath, placeOf(settings.out), engines, settings, ports);
 }
 
 /** NAME=DIR; NAME alone goes beside the output. */
@@ -82,6 +83,7 @@ async function mergeText(
   text: string,
   recipePath: Place,
   out: Place,
+  chosen: readonly ChosenEngine[],
   settings: MergeSettings,
   ports: MergePorts,
 ): Promise<MergeEnd> {
@@ -89,7 +91,7 @@ async function mergeText(
   const prepared = await prepareHere(store, text, recipePath, settings);
   const { digest } = prepared;
   const { threads, budget, memoryBytes, engineMaximumBytes } = resourcesFor(settings);
-  const engine = { name: settings.engine, maximumBytes: engineMaximumBytes };
+  const engines = engineThreads(chosen, threads, engineMaximumBytes);
   const told = new Remembered(ports.planned(prepared, out));
   let log: JobLog | undefined;
   try {
@@ -101,13 +103,13 @@ async function mergeText(
         const { level = "silent", write = () => {} } = ports.log ?? {};
         log = openJobLog(store, join(folder, "job.log"), level, write);
         const inputs = job.inputs.map(({ files }) => files.map(({ path }) => path));
-        const about = { plan: digest, threads, memoryBytes, engine: engine.name, node: process.version, inputs };
+        const about = { plan: digest, threads, memoryBytes, engine: engineText(chosen), node: process.version, inputs };
         log.log.info(about, "merge begins");
         const replaced = (failure: Failure) => {
           told.warning(failure.message);
           log?.log.warn(failure, "thread replaced");
         };
-        return workerThreads({ threads, job, budget, engine, replaced });
+        return workerThreads({ engines, job, budget, replaced });
       },
       observer: told,
       onStop: (stop) => ports.onStop(stop),

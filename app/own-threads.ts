@@ -3,7 +3,7 @@ import type { WorkerLink, WorkerListener, WorkerSource } from "../coordinator/li
 import type { AttemptKey, Failure, JobDescription, WorkerId } from "../merge/work/index.ts";
 import type { WorkerBudget } from "../runtime/index.ts";
 import type { EngineChoice } from "../worker/index.ts";
-import { STREAMED_AT_ONCE, ThreadPool } from "../worker/pool/index.ts";
+import { streamedAtOnce, ThreadPool } from "../worker/pool/index.ts";
 import { GatheredUnits } from "./gathered-units.ts";
 
 /** To each merge all threads of this process are one worker. */
@@ -20,10 +20,10 @@ const HUNG_AFTER_MS = 120_000;
 const LATER_MS = 500;
 
 export interface OwnThreadsOptions {
-  readonly threads: number;
+  /** One for each thread. */
+  readonly engines: readonly EngineChoice[];
   /** Of one merge in one thread. */
   readonly budget: WorkerBudget;
-  readonly engine: EngineChoice;
   /** A thread ended or hung, and another takes its place; the message says both. */
   readonly replaced: (failure: Failure) => void;
   /** Merges of the same models: a unit of all goes to the same thread at the same time, and every byte is read once. */
@@ -47,7 +47,7 @@ export class OwnThreads {
 
   private constructor(options: OwnThreadsOptions) {
     this.#options = options;
-    this.#slots = STREAMED_AT_ONCE * options.threads;
+    this.#slots = options.engines.reduce((sum, engine) => sum + streamedAtOnce(engine), 0);
     if (options.inStep !== true) return;
     this.#gathered = new GatheredUnits(this.#slots, (job, assignment) => this.#pool?.assign(job, assignment));
   }
@@ -80,20 +80,12 @@ export class OwnThreads {
   }
 
   async #start(): Promise<void> {
-    const {
-      threads,
-      budget,
-      engine,
-      inStep = false,
-      entry,
-      lookMs = LOOK_MS,
-      hungAfterMs = HUNG_AFTER_MS,
-    } = this.#options;
+    const { engines, budget, inStep = false, entry, lookMs = LOOK_MS, hungAfterMs = HUNG_AFTER_MS } = this.#options;
     const ways = inStep
       ? { entry: "lockstep" as const, sameThread: ({ unit }: { readonly unit: string }) => unit }
       : {};
     const pool = await ThreadPool.start(
-      { threads, budget, engine, ...ways, ...(entry === undefined ? {} : { entry }) },
+      { engines, budget, ...ways, ...(entry === undefined ? {} : { entry }) },
       {
         asked: (key) => this.#merges.get(key.job)?.grantRequested(WORKER, key.unit, key.attempt),
         reported: (job, report) => {

@@ -6,11 +6,12 @@ import {
   runMergeJob,
   spaceWarning,
 } from "../coordinator/job/index.ts";
-import { checkEngine } from "../merge/engines/index.ts";
+import { type ChosenEngine, chooseEngines } from "../merge/engines/index.ts";
 import { type Failure, failureFrom } from "../merge/work/index.ts";
 import { checkOptions } from "../options/index.ts";
 import type { Fault } from "../recipe/index.ts";
 import { type Files, freeBytes, openStores, type Source } from "../storage/index.ts";
+import { engineThreads } from "./engine-threads.ts";
 import { localJob } from "./local-job.ts";
 import { OwnThreads } from "./own-threads.ts";
 import { type PlannedMerge, type PlannedSweep, planSweep, type SweepSettings } from "./plan-sweep.ts";
@@ -51,7 +52,7 @@ export interface SweepEnd {
 export async function runSweep(settings: SweepSettings, ports: SweepPorts): Promise<SweepEnd> {
   const began = performance.now();
   checkOptions("sweep", settings);
-  await checkEngine(settings.engine);
+  const engines = await chooseEngines(settings.engine);
   const store = openStores({ takeOver: settings.takeOver });
   const sweep = await planSweep(store, settings);
   const { merges } = sweep;
@@ -63,7 +64,7 @@ export async function runSweep(settings: SweepSettings, ports: SweepPorts): Prom
   const made: SweptMerge[] = [];
   let bytesRead = 0;
   for (let first = 0; first < merges.length; first += width) {
-    const batch = await runBatch(store, merges.slice(first, first + width), resources, settings, ports);
+    const batch = await runBatch(store, merges.slice(first, first + width), resources, engines, settings, ports);
     made.push(...batch.made);
     bytesRead += batch.bytesRead;
     if (batch.made.some(({ outcome }) => outcome === "stopped")) break;
@@ -83,6 +84,7 @@ async function runBatch(
   store: Files,
   merges: readonly PlannedMerge[],
   resources: Resources,
+  chosen: readonly ChosenEngine[],
   settings: SweepSettings,
   ports: SweepPorts,
 ): Promise<{ readonly made: readonly SweptMerge[]; readonly bytesRead: number }> {
@@ -92,9 +94,9 @@ async function runBatch(
     threads: inThreads,
     memoryBytes: Math.max(memoryBytes, inThreads * SWEEP_MERGE_BYTES),
   });
-  const engine = { name: settings.engine, maximumBytes: engineMaximumBytes };
+  const engines = engineThreads(chosen, threads, engineMaximumBytes);
   const replaced = ({ message }: Failure) => ports.warning(message);
-  const own = await OwnThreads.start({ threads, budget, engine, replaced, inStep: true });
+  const own = await OwnThreads.start({ engines, budget, replaced, inStep: true });
   const runOne = async (planned: PlannedMerge): Promise<SweptMerge> => {
     const { point, prepared, out } = planned;
     let last: Progress | undefined;

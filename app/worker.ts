@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
-import { checkEngine, openDevice } from "../merge/engines/index.ts";
+import { chooseEngines } from "../merge/engines/index.ts";
 import type { Failure } from "../merge/work/index.ts";
 import { checkOptions, type OptionValues } from "../options/index.ts";
 import { openStores, type Source } from "../storage/index.ts";
@@ -23,6 +23,7 @@ import {
   type WorkerLog,
 } from "../worker/link/index.ts";
 import { serveResults } from "../worker/transfer/index.ts";
+import { engineText, engineThreads } from "./engine-threads.ts";
 import { openJoinedTrust } from "./joined-trust.ts";
 import { notListening, trustFiles } from "./open-peer.ts";
 import { workerResourcesFor } from "./resources.ts";
@@ -63,7 +64,7 @@ export interface RunningWorker {
 export async function startWorker(settings: WorkerSettings, ports: WorkerPorts): Promise<RunningWorker> {
   checkOptions("worker", settings);
   checkRules(workerRules, settings);
-  await checkEngine(settings.engine);
+  const chosen = await chooseEngines(settings.engine);
   const { log } = ports;
   const closing: (() => void)[] = [];
   const close = () => {
@@ -85,8 +86,8 @@ export async function startWorker(settings: WorkerSettings, ports: WorkerPorts):
     checkMountedRoots(roots);
     const name = await ownName(store, settings, trust);
     const resources = workerResourcesFor(settings);
-    const engine = { name: settings.engine, maximumBytes: resources.engineMaximumBytes };
-    const { kernelId } = await openDevice(engine.name);
+    const engines = engineThreads(chosen, resources.threads, resources.engineMaximumBytes);
+    const kernelId = chosen.map((engine) => engine.kernelId).join("+");
     let worker: RemoteWorker | undefined;
     const listening =
       settings.listen === undefined
@@ -99,9 +100,9 @@ export async function startWorker(settings: WorkerSettings, ports: WorkerPorts):
         protocolVersion: PROTOCOL_VERSION,
         softwareVersion: toolVersion,
         workerName: name,
-        engine: engine.name,
+        engine: engineText(chosen),
         kernelId: sha256Of(kernelId),
-        threads: resources.threads,
+        threads: engines.reduce((sum, { arenas }) => sum + arenas, 0),
         memoryBytes: BigInt(resources.memoryBytes),
         roots: roots.map((root) => ({ name: root.name, writable: root.writable })),
         listenAddress: listening?.address ?? "",
@@ -109,9 +110,8 @@ export async function startWorker(settings: WorkerSettings, ports: WorkerPorts):
         host: hostname(),
       },
       pool: {
-        threads: resources.threads,
+        engines,
         budget: resources.budget,
-        engine,
         resultBytes: resources.resultBytes,
       },
       inputCacheBytes: resources.inputCacheBytes,
@@ -122,7 +122,7 @@ export async function startWorker(settings: WorkerSettings, ports: WorkerPorts):
     });
     log("info", "worker starts", {
       name,
-      threads: resources.threads,
+      threads: engines.length,
       memoryBytes: resources.memoryBytes,
       kernels: kernelId,
     });

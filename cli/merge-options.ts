@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { checkEngineName, engineNames } from "../merge/engines/index.ts";
+import { checkEngineNames, engineNames } from "../merge/engines/index.ts";
 import { bytesText, type OptionCommand, type OptionDeclaration, optionsOf, parseOption } from "../options/index.ts";
 
 /** The options of a merge that a command takes, as the table declares them; parsed, under their names in code. */
@@ -13,7 +13,10 @@ class MergeOption extends Option {
 
   constructor(key: string, declaration: OptionDeclaration, command: OptionCommand) {
     const { flag, value, type } = declaration;
-    const about = key === "engine" ? `${declaration.about} (${engineNames.join(", ")})` : declaration.about;
+    const about =
+      key === "engine"
+        ? `${declaration.about} (${engineNames.join(", ")}; several with +; auto: what this machine has)`
+        : declaration.about;
     super(value === undefined ? flag : `${flag} <${value}>`, about);
     this.#key = key;
     if (type === "texts") this.argParser((text: string, before: readonly string[]) => [...before, text]);
@@ -30,7 +33,7 @@ class MergeOption extends Option {
 
 /** @throws OptionError, EngineError: the errors that whoever else asks for a merge is answered with */
 function parsed(key: string, declaration: OptionDeclaration, text: string): string | number {
-  if (key === "engine") checkEngineName(text);
+  if (key === "engine") checkEngineNames(text);
   return parseOption(declaration, text);
 }
 

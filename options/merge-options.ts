@@ -101,7 +101,7 @@ export const mergeOptions = {
     value: "name",
     type: "text",
     default: "wasm",
-    about: "what computes; reference is plain TypeScript: slow, for checking",
+    about: "what computes; reference is plain TypeScript: slow, for checking; several share the threads",
     inPlan: false,
     commands: ["merge", "sweep", "worker"],
   },

@@ -40,8 +40,9 @@ export class FiniteWatch {
   readonly #arena: Arena;
   readonly #note: Address;
   #looks: Look[] = [];
-  /** Of the looks, how many the note has been fetched after. */
+  /** Of the looks, how many the note was asked for after, and when that has come. */
   #seen = 0;
+  #fetched: Promise<void> = Promise.resolve();
   #found: MergeError | undefined;
 
   /** Keeps a few bytes of the arena, in the scope in which it is made. */
@@ -59,6 +60,7 @@ export class FiniteWatch {
   #forget(): void {
     this.#looks = [];
     this.#seen = 0;
+    this.#fetched = Promise.resolve();
     this.#found = undefined;
     put(this.#arena, this.#note, Uint32Array.of(NOTHING, 0, 0));
   }
@@ -107,18 +109,21 @@ export class FiniteWatch {
 
   /** After the last look at what is to be vouched for. @throws MergeError merge/nonfinite for the first value that was seen */
   async check(): Promise<void> {
-    if (this.#seen < this.#looks.length) await this.fetch();
+    await this.fetch();
     const found = this.#found;
     this.#forget();
     if (found !== undefined) throw found;
   }
 
   /** Asks for the note; whoever asks for something else just before or after waits no longer for it. */
-  async fetch(): Promise<void> {
+  fetch(): Promise<void> {
+    if (this.#seen < this.#looks.length) this.#fetched = this.#fetch();
+    return this.#fetched;
+  }
+
+  async #fetch(): Promise<void> {
     const looks = this.#looks;
-    const asked = looks.length;
-    if (this.#seen === asked) return;
-    this.#seen = asked;
+    this.#seen = looks.length;
     const bytes = await this.#arena.download(this.#note, NOTE_BYTES);
     const view = new DataView(bytes.buffer, bytes.byteOffset, NOTE_BYTES);
     const look = looks[view.getUint32(0, true)];

@@ -75,5 +75,8 @@ export type FromWorker =
 export interface EngineChoice {
   /** In the registry of engines. */
   readonly name: string;
+  /** Of all arenas of one device. */
   readonly maximumBytes: number;
+  /** How many slices one device works on at once. */
+  readonly arenas: number;
 }

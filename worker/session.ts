@@ -1,6 +1,13 @@
 import { setImmediate } from "node:timers/promises";
-import { type Arena, openDevice } from "../merge/engines/index.ts";
-import { type Assignment, type AttemptKey, failureFrom, type SliceWork, textOfAttempt } from "../merge/work/index.ts";
+import { type Arena, type Device, openDevice } from "../merge/engines/index.ts";
+import {
+  type Assignment,
+  type AttemptKey,
+  failureFrom,
+  type SliceWork,
+  type TensorTask,
+  textOfAttempt,
+} from "../merge/work/index.ts";
 import { SliceWorker, type WorkerBudget } from "../runtime/index.ts";
 import type { Files } from "../storage/index.ts";
 import { endThread } from "./end-thread.ts";
@@ -23,29 +30,53 @@ export interface SessionPorts {
   storeFor(job: JobToBegin): SessionStore;
   /** `transfer`: buffers that go over to the receiver. */
   send(message: FromWorker, transfer?: readonly ArrayBuffer[]): void;
+  /** For tests: in place of the registry of engines. */
+  openDevice?(engine: string): Promise<Device>;
 }
+
+/** What one assignment at a time is computed on. */
+interface Lane {
+  readonly arena: Arena;
+  /** On the processor, for tasks that the device does not run. */
+  other: Arena | undefined;
+  order: Order | undefined;
+  /** Whether nobody wants that any more. */
+  dropped: boolean;
+}
+
+interface Job {
+  readonly begun: JobToBegin;
+  readonly store: SessionStore;
+  /** One for each arena that has worked for it. */
+  readonly workers: Map<Arena, SliceWorker>;
+}
+
+/** Runs every task. */
+const OTHER_ENGINE = "wasm";
 
 /** Ends the assignment that is being computed; nobody wants it any more. */
 class Dropped extends Error {}
 
 /**
- * A thread's side of the conversation: takes messages in any order they come, executes the assignments of all its jobs one after
- * another on one engine, and reports a streamed slice once it is durable, by when the next one is already being computed.
+ * A thread's side of the conversation: takes messages in any order they come, executes the assignments of all its jobs on one device, as
+ * many at once as that has arenas, and reports a streamed slice once it is durable, by when the next one is already being computed.
  */
 export class WorkerSession {
   readonly #ports: SessionPorts;
   readonly #queue: Order[] = [];
   readonly #grants = new Map<string, (granted: boolean) => void>();
   readonly #unsettled = new Set<Promise<void>>();
-  readonly #jobs = new Map<string, { readonly worker: SliceWorker; readonly store: SessionStore }>();
+  readonly #jobs = new Map<string, Job>();
   readonly #finishing = new Set<string>();
   /** Among how many jobs open files are shared. */
   #shares = 1;
-  #started: { readonly arena: Arena; readonly budget: WorkerBudget; readonly signs?: SignsOfLife } | undefined;
-  #current: Order | undefined;
-  #dropped = false;
+  #lanes: readonly Lane[] = [];
+  #device: Device | undefined;
+  #start: (ToWorker & { readonly type: "start" }) | undefined;
+  #signs: SignsOfLife | undefined;
   #turnEndsMs = 0;
-  #running = false;
+  /** While open files are shared out anew nothing is begun. */
+  #sharing = false;
   #ending = false;
 
   constructor(ports: SessionPorts) {
@@ -54,16 +85,12 @@ export class WorkerSession {
 
   async receive(message: ToWorker): Promise<void> {
     switch (message.type) {
-      case "start": {
-        const device = await openDevice(message.engine.name);
-        const arena = device.open(message.engine.maximumBytes);
-        const signs = message.signs === undefined ? {} : { signs: new SignsOfLife(message.signs) };
-        this.#started = { arena, budget: message.budget, ...signs };
+      case "start":
+        await this.#open(message);
         return this.#ports.send({ type: "ready" });
-      }
       case "begin":
         this.#begin(message);
-        if (!this.#running) await this.#settle();
+        await this.#settle();
         return;
       case "assign":
         this.#queue.push(message);
@@ -79,48 +106,56 @@ export class WorkerSession {
         return this.#drop(message);
       case "finish":
         this.#finishing.add(message.job);
-        if (!this.#running) await this.#settle();
+        await this.#settle();
         return;
       case "end":
         this.#ending = true;
-        if (!this.#running) await this.#settle();
+        await this.#settle();
     }
+  }
+
+  async #open(start: ToWorker & { readonly type: "start" }): Promise<void> {
+    const { name, maximumBytes } = start.engine;
+    const device = await (this.#ports.openDevice ?? openDevice)(name);
+    const { arenas } = device.limits;
+    const share = Math.floor(maximumBytes / arenas);
+    this.#lanes = Array.from({ length: arenas }, () => ({
+      arena: device.open(share),
+      ...{ other: undefined, order: undefined, dropped: false },
+    }));
+    this.#device = device;
+    this.#start = start;
+    this.#signs = start.signs === undefined ? undefined : new SignsOfLife(start.signs);
   }
 
   #begin(begun: JobToBegin): void {
-    const { job, description } = begun;
-    if (this.#started === undefined) throw new Error(`job ${job} began before its thread`);
-    const { arena, budget } = this.#started;
-    const store = this.#ports.storeFor(begun);
-    const worker = new SliceWorker(arena, store, description, budget, {
-      grant: (unit, attempt) => this.#askForGrant({ job, unit, attempt }),
-      pause: () => this.#breathe(),
-      moved: () => this.#moved(),
-    });
-    this.#jobs.set(job, { worker, store });
+    if (this.#start === undefined) throw new Error(`job ${begun.job} began before its thread`);
+    this.#jobs.set(begun.job, { begun, store: this.#ports.storeFor(begun), workers: new Map() });
   }
 
-  async #run(): Promise<void> {
-    if (this.#running) return;
-    this.#running = true;
-    for (;;) {
+  /** Gives every lane that is free something to do. */
+  #run(): void {
+    for (const lane of this.#lanes) {
+      if (lane.order !== undefined || this.#ending || this.#sharing) continue;
       const order = this.#queue.shift();
-      if (order === undefined || this.#ending) break;
-      this.#current = order;
-      this.#dropped = false;
-      await this.#execute(order);
-      this.#current = undefined;
-      await this.#settle();
+      if (order === undefined) return;
+      lane.order = order;
+      lane.dropped = false;
+      this.#runLane(lane, order).catch(endThread);
     }
-    this.#running = false;
-    await this.#settle();
   }
 
-  async #execute(order: Order): Promise<void> {
+  async #runLane(lane: Lane, order: Order): Promise<void> {
+    await this.#execute(order, lane);
+    lane.order = undefined;
+    await this.#settle();
+    this.#run();
+  }
+
+  async #execute(order: Order, lane: Lane): Promise<void> {
     const { job, assignment, output, buffer } = order;
     try {
-      const worker = this.#jobs.get(job)?.worker;
-      if (worker === undefined) throw new Error(`job ${job} is unknown to this thread`);
+      const worker = await this.#workerFor(job, assignment, lane);
       if (assignment.kind === "slice" && output !== "stream") return await this.#compute(worker, order, assignment);
       const written = await worker.execute(assignment);
       if (written === undefined) return this.#sayDropped(order);
@@ -138,6 +173,49 @@ export class WorkerSession {
       if (error instanceof Dropped) this.#sayDropped(order);
       else this.#fail({ job, assignment, ...(buffer === undefined ? {} : { buffer }) }, error);
     }
+  }
+
+  async #workerFor(id: string, assignment: Assignment, lane: Lane): Promise<SliceWorker> {
+    const job = this.#jobs.get(id);
+    if (job === undefined) throw new Error(`job ${id} is unknown to this thread`);
+    const arena = await this.#arenaFor(assignment, lane);
+    const known = job.workers.get(arena);
+    if (known !== undefined) return known;
+    const { description } = job.begun;
+    const worker = new SliceWorker(arena, job.store, description, this.#budget, {
+      grant: (unit, attempt) => this.#askForGrant({ job: id, unit, attempt }),
+      pause: () => this.#breathe(lane),
+      moved: () => this.#moved(lane),
+    });
+    job.workers.set(arena, worker);
+    return worker;
+  }
+
+  async #arenaFor(assignment: Assignment, lane: Lane): Promise<Arena> {
+    const device = this.#device;
+    if (device === undefined || tasksOf(assignment).every((task) => device.runs(task))) return lane.arena;
+    lane.other ??= (await openDevice(OTHER_ENGINE)).open(
+      Math.floor(this.#started.engine.maximumBytes / this.#lanes.length),
+    );
+    return lane.other;
+  }
+
+  get #started(): ToWorker & { readonly type: "start" } {
+    if (this.#start === undefined) throw new Error("the thread was not started");
+    return this.#start;
+  }
+
+  /** Of each lane; files are shared among jobs besides. */
+  get #budget(): WorkerBudget {
+    const { rangeElements, spareBytes, heldBytes, openFilesMax, ...others } = this.#started.budget;
+    const lanes = this.#lanes.length;
+    return {
+      ...others,
+      rangeElements: Math.max(1, Math.floor(rangeElements / lanes)),
+      spareBytes: Math.floor(spareBytes / lanes),
+      heldBytes: Math.floor(heldBytes / lanes),
+      openFilesMax: Math.max(1, Math.floor(openFilesMax / lanes / this.#shares)),
+    };
   }
 
   async #compute(worker: SliceWorker, order: Order, work: Assignment & SliceWork): Promise<void> {
@@ -165,12 +243,12 @@ export class WorkerSession {
 
   #drop(unit: AttemptKey): void {
     const key = textOfAttempt(unit);
-    const waiting = this.#queue.findIndex((order) => textOfAttempt({ job: order.job, ...order.assignment }) === key);
+    const waiting = this.#queue.findIndex((order) => keyOf(order) === key);
     const [order] = waiting < 0 ? [] : this.#queue.splice(waiting, 1);
     if (order !== undefined) this.#sayDropped(order);
-    const current = this.#current;
-    if (current === undefined || textOfAttempt({ job: current.job, ...current.assignment }) !== key) return;
-    this.#dropped = true;
+    const lane = this.#lanes.find(({ order: its }) => its !== undefined && keyOf(its) === key);
+    if (lane === undefined) return;
+    lane.dropped = true;
     this.#grants.get(key)?.(false);
     this.#grants.delete(key);
   }
@@ -189,46 +267,73 @@ export class WorkerSession {
     });
   }
 
-  #moved(): Promise<void> | undefined {
-    this.#started?.signs?.step();
-    return performance.now() < this.#turnEndsMs ? undefined : this.#breathe();
+  #moved(lane: Lane): Promise<void> | undefined {
+    this.#signs?.step();
+    return performance.now() < this.#turnEndsMs ? undefined : this.#breathe(lane);
   }
 
-  async #breathe(): Promise<void> {
-    this.#started?.signs?.step();
+  async #breathe(lane: Lane): Promise<void> {
+    this.#signs?.step();
     await setImmediate();
     this.#turnEndsMs = performance.now() + TURN_MS;
-    if (this.#dropped) throw new Dropped("nobody wants this attempt any more");
+    if (lane.dropped) throw new Dropped("nobody wants this attempt any more");
   }
 
-  /** What must not be done while something is computed: files of jobs that are over or share are closed; the end. */
+  /** What must not be done while something of a job is computed: its files are closed when it is over, or shared out anew; the end. */
   async #settle(): Promise<void> {
-    for (const job of [...this.#finishing]) {
-      if (this.#queue.some((order) => order.job === job)) continue;
-      this.#finishing.delete(job);
+    for (const id of [...this.#finishing]) {
+      if (this.#queue.some((order) => order.job === id) || this.#isComputing(id)) continue;
+      this.#finishing.delete(id);
       await Promise.all(this.#unsettled);
-      await this.#jobs.get(job)?.worker.close();
-      this.#jobs.get(job)?.store.close?.();
-      this.#jobs.delete(job);
-      this.#ports.send({ type: "finished", job });
+      await this.#close(id);
+      this.#ports.send({ type: "finished", job: id });
     }
     await this.#shareOpenFiles();
-    if (!this.#ending || this.#running) return;
+    if (!this.#ending || this.#lanes.some(({ order }) => order !== undefined)) return;
     this.#ending = false; // once
     await Promise.all(this.#unsettled);
-    for (const { worker, store } of this.#jobs.values()) {
-      await worker.close();
-      store.close?.();
-    }
+    for (const id of [...this.#jobs.keys()]) await this.#close(id);
+    this.#device?.close();
     this.#ports.send({ type: "ended" });
+  }
+
+  async #close(id: string): Promise<void> {
+    const job = this.#jobs.get(id);
+    this.#jobs.delete(id);
+    for (const worker of job?.workers.values() ?? []) await worker.close();
+    job?.store.close?.();
+  }
+
+  #isComputing(id: string): boolean {
+    return this.#lanes.some(({ order }) => order?.job === id);
   }
 
   /** Descriptors are the process's: with several jobs each gets its part of them. */
   async #shareOpenFiles(): Promise<void> {
     const shares = Math.max(1, this.#jobs.size);
-    if (this.#started === undefined || shares === this.#shares) return;
+    if (
+      this.#start === undefined ||
+      this.#sharing ||
+      shares === this.#shares ||
+      this.#lanes.some(({ order }) => order !== undefined)
+    )
+      return;
     this.#shares = shares;
-    const share = Math.max(1, Math.floor(this.#started.budget.openFilesMax / shares));
-    for (const { worker } of this.#jobs.values()) await worker.limitOpenFiles(share);
+    this.#sharing = true;
+    const { openFilesMax } = this.#budget;
+    for (const { workers } of [...this.#jobs.values()]) {
+      for (const worker of workers.values()) await worker.limitOpenFiles(openFilesMax);
+    }
+    this.#sharing = false;
+    this.#run();
   }
+}
+
+function keyOf({ job, assignment: { unit, attempt } }: Pick<Order, "job" | "assignment">): string {
+  return textOfAttempt({ job, unit, attempt });
+}
+
+function tasksOf(assignment: Assignment): readonly TensorTask[] {
+  if (assignment.kind === "slice") return assignment.tasks;
+  return assignment.kind === "survey" ? [assignment.task] : [];
 }

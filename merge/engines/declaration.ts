@@ -4,8 +4,6 @@ import type { Device } from "./device.ts";
 export interface EngineDeclaration {
   /** As people give it with `--engine`. */
   readonly name: string;
-  /** Before anything is begun with it. @throws EngineError `engine/unavailable` where this machine cannot have it */
-  checkAvailable(): Promise<void>;
-  /** One for each thread. @throws EngineError `engine/unavailable` */
+  /** One for each thread. @throws EngineError `engine/unavailable` where this machine cannot have it */
   open(): Promise<Device>;
 }

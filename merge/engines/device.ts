@@ -11,6 +11,8 @@ export interface DeviceLimits {
   readonly road: "bracket" | "histogram";
   /** Slices that it works on at once at its best: how many arenas a thread opens. */
   readonly arenas: number;
+  /** Threads of a process that each get something by having one: of a processor all, of a graphics processor one. */
+  readonly threadsMax: number;
 }
 
 /** What an engine computes on: a thread of a processor, or a graphics processor. */

@@ -6,6 +6,11 @@ export const engineCodes = {
     means: "The engine's memory is not enough for what must be held at once.",
     advice: "More `--memory`, or fewer `--threads`.",
   },
+  "engine/other-bits": {
+    means:
+      "A device was tried before work, and a kernel on it gave other bits than it must: a merge on it would be another merge.",
+    advice: "Another engine (`--engine wasm`); a newer driver.",
+  },
   "engine/unavailable": {
     means: "The kernels are missing or cannot be compiled on this machine.",
     advice: "`npm run build`; Node 20 or later; or `--engine reference`.",

@@ -1,37 +1,76 @@
 import type { EngineDeclaration } from "./declaration.ts";
 import type { Device } from "./device.ts";
 import { EngineError } from "./errors.ts";
+import { checkBits } from "./self-test.ts";
 
-/** A line an engine; it is loaded when it is asked for: starting the command line costs none of them. */
+/** A line an engine, the fastest first; it is loaded when it is asked for: starting the command line costs none of them. */
 const engines: Readonly<Record<string, () => Promise<EngineDeclaration>>> = {
   wasm: async () => (await import("./wasm/index.ts")).wasm,
   reference: async () => (await import("./reference/index.ts")).reference,
 };
 
-/** Of which the first is taken where nobody says. */
 export const engineNames: readonly string[] = Object.keys(engines);
 
-/** @throws EngineError `engine/unavailable` for a name that is none */
-export function checkEngineName(name: string): void {
-  if (engineNames.includes(name)) return;
-  throw new EngineError("engine/unavailable", `There is no engine "${name}".`, {
-    hint: `Choose one of: ${engineNames.join(", ")}.`,
-  });
+/** Every engine that this machine has, but for the one that others are measured against. */
+const AUTO = "auto";
+const MEASURE = "reference";
+
+/** What a process must know of an engine to share out its threads. */
+export interface ChosenEngine {
+  readonly name: string;
+  readonly kernelId: string;
+  /** See DeviceLimits. */
+  readonly arenas: number;
+  readonly threadsMax: number;
 }
 
-/** Before anything is begun with it. @throws EngineError `engine/unavailable` for a name that is none, and where this machine cannot have it */
-export async function checkEngine(name: string): Promise<void> {
-  await (await declarationOf(name)).checkAvailable();
+/** `auto`, a name, or several names with `+` between them. @throws EngineError `engine/unavailable` for anything else */
+export function checkEngineNames(text: string): void {
+  if (text !== AUTO) namesIn(text);
 }
 
-/** @throws EngineError as `checkEngine` */
+/**
+ * The engines that people have asked for, before anything is begun with them: each is there, and a device of it has the right bits.
+ * @throws EngineError `engine/unavailable`, `engine/other-bits`; of `auto` only where none is left
+ */
+export async function chooseEngines(text: string): Promise<readonly ChosenEngine[]> {
+  if (text !== AUTO) return Promise.all(namesIn(text).map(factsOf));
+  const found = await Promise.allSettled(engineNames.filter((name) => name !== MEASURE).map(factsOf));
+  const chosen = found.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  const [refused] = found.flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
+  if (chosen.length === 0) throw refused;
+  return chosen;
+}
+
+/** A device of an engine that was chosen. @throws EngineError `engine/unavailable` */
 export async function openDevice(name: string): Promise<Device> {
-  return (await declarationOf(name)).open();
+  const load = engines[namesIn(name)[0] ?? name];
+  if (load === undefined) throw new Error(`the engine ${name} is listed and cannot be loaded`);
+  return (await load()).open();
 }
 
-async function declarationOf(name: string): Promise<EngineDeclaration> {
-  checkEngineName(name);
-  const load = engines[name];
-  if (load === undefined) throw new Error(`the engine ${name} is listed and cannot be loaded`);
-  return load();
+async function factsOf(name: string): Promise<ChosenEngine> {
+  const device = await openDevice(name);
+  try {
+    if (name !== MEASURE) await checkBits(device, await openDevice(MEASURE));
+    const { arenas, threadsMax } = device.limits;
+    return { name, kernelId: device.kernelId, arenas, threadsMax };
+  } finally {
+    device.close();
+  }
+}
+
+function namesIn(text: string): readonly string[] {
+  const names = text.split("+");
+  const unknown = names.find((name) => !engineNames.includes(name));
+  if (unknown !== undefined) {
+    throw new EngineError("engine/unavailable", `There is no engine "${unknown}".`, {
+      hint: `Choose one of: ${engineNames.join(", ")}; several with + between them; or ${AUTO}.`,
+    });
+  }
+  const repeated = names.find((name, k) => names.indexOf(name) !== k);
+  if (repeated === undefined) return names;
+  throw new EngineError("engine/unavailable", `The engine "${repeated}" is named twice in "${text}".`, {
+    hint: "Name each engine once: --threads says how many threads there are.",
+  });
 }

@@ -26,7 +26,7 @@ const BUDGET = {
   pieceElements: 32_768,
   openFilesMax: 8,
 };
-const ENGINE = { name: "wasm", maximumBytes: 2 ** 30 } as const;
+const ENGINE = { name: "wasm", maximumBytes: 2 ** 30, arenas: 1 } as const;
 const recipe = stackedRecipe("merge_method: linear");
 /** Far longer than a slice of these takes, whatever else the machine does. */
 const times = { lookMs: 100, hungAfterMs: 4000 };
@@ -55,7 +55,7 @@ test("a merge goes on with another thread, and has the bytes of one in which non
     ...settings,
     source: (job, budget, engine) =>
       workerThreads({
-        ...{ threads: 2, job, budget: budgetOf(budget), engine, ...times },
+        ...{ engines: [engine, engine], job, budget: budgetOf(budget), ...times },
         entry: new URL("faulty-thread.mjs", import.meta.url),
         replaced: (failure) => replaced.push(failure),
       }),
@@ -73,7 +73,7 @@ test("so do merges that go in step through the same threads", { timeout: 120_000
   hangOnce();
   const replaced: Failure[] = [];
   const own = await OwnThreads.start({
-    ...{ threads: 2, budget: BUDGET, engine: ENGINE, ...times, inStep: true },
+    ...{ engines: [ENGINE, ENGINE], budget: BUDGET, ...times, inStep: true },
     entry: new URL("faulty-lockstep-thread.mjs", import.meta.url),
     replaced: (failure) => replaced.push(failure),
   });

@@ -1,45 +1,177 @@
-import type { Arena, Device } from "../../merge/engines/index.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Address, Arena, Device, DeviceLimits, Kernels, Scope, Staging } from "../../merge/engines/index.ts";
+
+/** What lies in fresh memory, and in staged bytes that were sent: nobody may take it for zeros, or for what was there. */
+const GARBAGE = 0x6b;
+/** Memory within is taken in steps: `reference` fills what it gives, `wasm` leaves gaps between and takes no memory before it is used. */
+const STEP_BYTES = { reference: 1 << 24, wasm: 1 << 27 };
+
+export interface AsynchronousOptions {
+  /** Between a submission and its beginning. */
+  readonly latencyMs?: number;
+  readonly limits?: Partial<DeviceLimits>;
+  readonly runs?: Device["runs"];
+}
+
+/** What a device has been asked for. */
+export interface Asked {
+  /** Submissions whose results somebody waited for. */
+  waits: number;
+  submissions: number;
+  kernels: number;
+  /** Arenas that had something under way at once, at most. */
+  atOnce: number;
+}
 
 /**
- * A device as one that computes by itself: memory is not the host's, what is staged arrives when it is sent and what is downloaded is a copy.
- * `downloads` counts what was asked for.
+ * A device with memory of its own that computes by itself, as graphics processors do: what is called is queued, and begins some time after
+ * it was submitted, in the order of its arena. Kernels and bits are those of the device within.
  */
 export class AsynchronousDevice implements Device {
   readonly name: string;
   readonly kernelId: string;
-  readonly limits: Device["limits"];
-  downloads = 0;
-  readonly #device: Device;
+  readonly limits: DeviceLimits;
+  readonly asked: Asked = { waits: 0, submissions: 0, kernels: 0, atOnce: 0 };
+  readonly #inner: Device;
+  readonly #options: AsynchronousOptions;
+  #busy = 0;
 
-  constructor(device: Device, pieceElements = 2 ** 22) {
-    this.#device = device;
-    this.name = device.name;
-    this.kernelId = device.kernelId;
-    this.limits = { ...device.limits, asynchronous: true, pieceElements };
-  }
-
-  runs: Device["runs"] = (task) => this.#device.runs(task);
-
-  open(maximumBytes: number): Arena {
-    const arena = this.#device.open(maximumBytes);
-    return {
-      device: this,
-      kernels: arena.kernels,
-      allocate: (sizeBytes) => arena.allocate(sizeBytes),
-      scope: () => arena.scope(),
-      staging: (address, sizeBytes) => {
-        const bytes = new Uint8Array(sizeBytes);
-        return { bytes, send: () => arena.staging(address, sizeBytes).bytes.set(bytes) };
-      },
-      download: async (address, sizeBytes) => {
-        this.downloads++;
-        return (await arena.download(address, sizeBytes)).slice();
-      },
-      rankScratchBytes: (rowLength) => arena.rankScratchBytes(rowLength),
+  constructor(inner: Device, options: AsynchronousOptions = {}) {
+    this.#inner = inner;
+    this.#options = options;
+    this.name = `asynchronous ${inner.name}`;
+    this.kernelId = inner.kernelId;
+    this.limits = {
+      pieceElements: 2 ** 22,
+      asynchronous: true,
+      road: "histogram",
+      arenas: 3,
+      threadsMax: 1,
+      ...options.limits,
     };
   }
 
+  runs(task: Parameters<Device["runs"]>[0]): boolean {
+    return this.#options.runs?.(task) ?? true;
+  }
+
+  open(maximumBytes: number): Arena {
+    const latencyMs = this.#options.latencyMs ?? 1;
+    return new AsynchronousArena(this, this.#inner.open(maximumBytes), latencyMs, (change) => {
+      this.#busy += change;
+      this.asked.atOnce = Math.max(this.asked.atOnce, this.#busy);
+    });
+  }
+
   close(): void {
-    this.#device.close();
+    this.#inner.close();
+  }
+}
+
+/** Before anything is taken. */
+const FIRST = 64;
+
+class AsynchronousArena implements Arena {
+  readonly device: AsynchronousDevice;
+  readonly kernels: Kernels;
+  readonly #inner: Arena;
+  readonly #latencyMs: number;
+  readonly #busy: (change: 1 | -1) => void;
+  readonly #stepBytes: number;
+  #top = FIRST;
+  #end = FIRST;
+  #queued: (() => void | Promise<void>)[] = [];
+  /** Whether somebody waits for what is queued. */
+  #isAwaited = false;
+  #submitted: Promise<void> = Promise.resolve();
+
+  constructor(device: AsynchronousDevice, inner: Arena, latencyMs: number, busy: (change: 1 | -1) => void) {
+    this.device = device;
+    this.#inner = inner;
+    this.#latencyMs = latencyMs;
+    this.#busy = busy;
+    this.#stepBytes = inner.device.name === "wasm" ? STEP_BYTES.wasm : STEP_BYTES.reference;
+    this.kernels = new Proxy(inner.kernels, {
+      get:
+        (kernels, name: keyof Kernels) =>
+        (...values: never[]) => {
+          device.asked.kernels++;
+          this.#queued.push(() => (kernels[name] as (...values: never[]) => void)(...values));
+        },
+    });
+  }
+
+  allocate(sizeBytes: number): Address {
+    const address = Math.ceil(this.#top / 64) * 64;
+    if (address + sizeBytes > this.#end) {
+      const wasEnd = this.#end;
+      const more = Math.max(this.#stepBytes, address + sizeBytes - wasEnd);
+      const start = this.#inner.allocate(more);
+      this.#end = start + more;
+      if (wasEnd !== FIRST && start !== wasEnd) throw new Error(`${this.device.name} has no more than ${wasEnd} bytes`);
+      if (wasEnd === FIRST) this.#top = start;
+      return this.allocate(sizeBytes);
+    }
+    this.#top = address + sizeBytes;
+    this.#queued.push(() => {
+      this.#inner.staging(address, sizeBytes).bytes.fill(GARBAGE);
+    });
+    return address;
+  }
+
+  scope(): Scope {
+    const top = this.#top;
+    return {
+      end: () => {
+        this.#top = top;
+      },
+    };
+  }
+
+  staging(address: Address, sizeBytes: number): Staging {
+    const bytes = new Uint8Array(sizeBytes).fill(GARBAGE);
+    return {
+      bytes,
+      send: () => {
+        const sent = bytes.slice();
+        bytes.fill(GARBAGE);
+        this.#queued.push(() => {
+          const staging = this.#inner.staging(address, sizeBytes);
+          staging.bytes.set(sent);
+          staging.send();
+        });
+      },
+    };
+  }
+
+  download(address: Address, sizeBytes: number): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      this.#queued.push(async () => {
+        await this.#inner.download(address, sizeBytes).then((bytes) => resolve(bytes.slice()), reject);
+      });
+      if (this.#isAwaited) return;
+      // What is asked for in the same breath is one submission.
+      this.#isAwaited = true;
+      setImmediate(() => this.#submit());
+    });
+  }
+
+  rankScratchBytes(rowLength: number): number {
+    return this.#inner.rankScratchBytes(rowLength);
+  }
+
+  #submit(): void {
+    const commands = this.#queued;
+    this.#queued = [];
+    this.#isAwaited = false;
+    this.device.asked.submissions++;
+    this.device.asked.waits++;
+    this.#busy(1);
+    this.#submitted = this.#submitted
+      .then(() => sleep(this.#latencyMs))
+      .then(async () => {
+        for (const command of commands) await command();
+        this.#busy(-1);
+      });
   }
 }

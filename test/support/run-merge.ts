@@ -12,6 +12,7 @@ import {
   runMergeJob,
 } from "../../coordinator/job/index.ts";
 import type { WorkerLink, WorkerListener, WorkerSource } from "../../coordinator/link/index.ts";
+import type { Device } from "../../merge/engines/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { failureFrom, type JobDescription, type Plan, type WorkerId } from "../../merge/work/index.ts";
 import { FileOutput } from "../../output/index.ts";
@@ -28,6 +29,8 @@ export interface MergeSettings {
   /** Folder from which the recipe's model paths count. */
   readonly models: string;
   readonly engine: string;
+  /** In place of the engine's. */
+  readonly device: Device | undefined;
   readonly workers: number;
   /** In place of sessions in this thread. */
   readonly source?: (job: JobDescription, budget: WorkerBudget, engine: EngineChoice) => WorkerSource;
@@ -76,7 +79,8 @@ const defaults = {
   sliceBytes: 2 ** 30,
   shardBytes: 2 ** 40,
   layout: undefined,
-  budget: { rangeElements: 2 ** 32, spareBytes: 2 ** 25, heldBytes: 2 ** 28, pieceElements: 32_768 },
+  device: undefined,
+  budget: { rangeElements: 2 ** 32, spareBytes: 2 ** 25, heldBytes: 2 ** 28 },
   surveyElements: 2 ** 32,
   seed: "0",
   allowNonfinite: false,
@@ -120,7 +124,7 @@ export async function runMerge(
   const counters = new Map<string, number>();
   let begun: Begun = { state: "fresh", slicesDone: 0, tornBytes: 0 };
   let last: Progress | undefined;
-  const engine = { name: chosen.engine, maximumBytes: ENGINE_MAXIMUM_BYTES };
+  const engine = { name: chosen.engine, maximumBytes: ENGINE_MAXIMUM_BYTES, arenas: 1 };
   const output = new FileOutput(store, out);
   const beside = fileHome(store, output.journalFolder);
   const { home = beside, owner } = chosen.shared;
@@ -144,7 +148,8 @@ export async function runMerge(
     toolVersion: "0.0.0-test",
     surveyElements: chosen.surveyElements,
     workers: (job) =>
-      settings.source?.(job, budget, engine) ?? inlineWorkers(chosen.workers, store, job, budget, engine),
+      settings.source?.(job, budget, engine) ??
+      inlineWorkers(chosen.workers, store, job, budget, engine, chosen.device),
     clock: { nowMs: () => performance.now() },
     observer: {
       began: (how) => {
@@ -196,6 +201,7 @@ function inlineWorkers(
   job: JobDescription,
   budget: WorkerBudget,
   engine: EngineChoice,
+  device: Device | undefined,
 ): WorkerSource {
   return async (listener) => {
     const ids = Array.from({ length: count }, (_, k) => `inline-${k + 1}` as WorkerId);
@@ -209,6 +215,7 @@ function inlineWorkers(
     });
     const session = new WorkerSession({
       storeFor: () => store,
+      ...(device === undefined ? {} : { openDevice: async () => device }),
       send: (message) => {
         const copy = structuredClone(message);
         setImmediate(() => {
@@ -230,7 +237,7 @@ function inlineWorkers(
       incarnation: id,
       host: "here",
       memoryBytes: Number.POSITIVE_INFINITY,
-      slots: SLOTS,
+      slots: SLOTS + (device?.limits.arenas ?? 1) - 1,
       assign: (assignment) => send({ type: "assign", job: THE_JOB, assignment, output: "stream" }),
       answerGrant: ({ unit, attempt }, answer) =>
         send({ type: answer === "granted" ? "granted" : "refused", job: THE_JOB, unit, attempt }),

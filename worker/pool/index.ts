@@ -1,6 +1,6 @@
 export { ResultBuffers } from "./buffers.ts";
 export {
-  STREAMED_AT_ONCE,
+  streamedAtOnce,
   ThreadPool,
   type ThreadPoolListener,
   type ThreadPoolOptions,

@@ -6,9 +6,9 @@ import { ResultBuffers } from "./buffers.ts";
 import { PoolThread } from "./pool-thread.ts";
 
 export interface ThreadPoolOptions {
-  readonly threads: number;
+  /** One for each thread. */
+  readonly engines: readonly EngineChoice[];
   readonly budget: WorkerBudget;
-  readonly engine: EngineChoice;
   /**
    * Memory for slices that are computed and not yet in storage. Absent: nothing is held, threads stream slices to their places
    * after a grant.
@@ -54,6 +54,9 @@ interface Order {
 
 interface Slot {
   readonly name: string;
+  readonly engine: EngineChoice;
+  /** Most that it is given at once. */
+  readonly ordersMax: number;
   thread: PoolThread | undefined;
   /** What the thread has, as it was given. Of each job it computes one after another. */
   orders: readonly Order[];
@@ -67,8 +70,10 @@ interface Slot {
 
 /** A thread that cannot be started so often in a row never will be. */
 const STARTS_MAX = 3;
-/** Orders of a thread that streams: one is computed while the one before becomes durable. */
-export const STREAMED_AT_ONCE = 2;
+/** Orders of a thread that streams: as many as it computes at once, and one that becomes durable meanwhile. */
+export function streamedAtOnce({ arenas }: EngineChoice): number {
+  return arenas + 1;
+}
 
 /**
  * The threads of a process: takes assignments of several jobs, and gives each to a thread. One that ends or hangs is replaced: what it
@@ -78,7 +83,6 @@ export class ThreadPool {
   readonly #options: ThreadPoolOptions;
   readonly #listener: ThreadPoolListener;
   readonly #buffers: ResultBuffers | undefined;
-  readonly #ordersMax: number;
   readonly #slots: readonly Slot[];
   /** Where what is equal in `sameThread` goes. */
   readonly #homes = new Map<string, Slot>();
@@ -95,10 +99,12 @@ export class ThreadPool {
     this.#listener = listener;
     const { resultBytes, sameThread } = options;
     this.#buffers = resultBytes === undefined ? undefined : new ResultBuffers(resultBytes);
-    const streamed = sameThread === undefined ? STREAMED_AT_ONCE : Number.POSITIVE_INFINITY;
-    this.#ordersMax = resultBytes === undefined ? streamed : 1;
-    this.#slots = Array.from({ length: options.threads }, (_, k) => ({
+    const streamed = (engine: EngineChoice) =>
+      sameThread === undefined ? streamedAtOnce(engine) : Number.POSITIVE_INFINITY;
+    this.#slots = options.engines.map((engine, k) => ({
       name: `thread-${k + 1}`,
+      engine,
+      ordersMax: resultBytes === undefined ? streamed(engine) : engine.arenas,
       thread: undefined,
       orders: [],
       jobs: new Set(),
@@ -179,12 +185,12 @@ export class ThreadPool {
       const { thread, steps } = slot;
       if (thread === undefined) continue;
       slot.steps = thread.signs.steps;
-      slot.alive = slot.stillSinceMs === undefined || slot.steps !== steps || headsOf(slot.orders).every(isWaiting);
+      slot.alive = slot.stillSinceMs === undefined || slot.steps !== steps || headsOf(slot).every(isWaiting);
       if (slot.alive || slot.stillSinceMs === undefined) slot.stillSinceMs = nowMs;
       const stillMs = nowMs - slot.stillSinceMs;
       if (stillMs <= hungAfterMs) continue;
       thread.terminate();
-      this.#replace(slot, failureFrom(hung(slot.orders, stillMs)));
+      this.#replace(slot, failureFrom(hung(slot, stillMs)));
     }
     return [
       ...this.#slots.flatMap(({ orders, alive }) => orders.map(({ unit }): UnitProgress => ({ ...unit, alive }))),
@@ -211,18 +217,18 @@ export class ThreadPool {
 
   async #startIn(slot: Slot): Promise<void> {
     if (this.#ending) return;
-    const { budget, engine, entry } = this.#options;
+    const { budget, entry } = this.#options;
     let thread: PoolThread | undefined;
     const isIts = () => thread !== undefined && slot.thread === thread;
     thread = await PoolThread.start(
-      { name: slot.name, budget, engine, ...(entry === undefined ? {} : { entry }) },
+      { name: slot.name, budget, engine: slot.engine, ...(entry === undefined ? {} : { entry }) },
       {
         received: (message) => {
           if (isIts()) this.#received(slot, message);
         },
         lost: (failure) => {
           if (!isIts()) return;
-          const message = `${failure.message}${whileWorkingOn(slot.orders)}`;
+          const message = `${failure.message}${whileWorkingOn(slot)}`;
           this.#replace(slot, { ...failure, message });
         },
       },
@@ -256,7 +262,7 @@ export class ThreadPool {
     if (home !== undefined) return home;
     let least: Slot | undefined;
     for (const slot of this.#slots) {
-      if (slot.thread === undefined || slot.orders.length >= this.#ordersMax) continue;
+      if (slot.thread === undefined || slot.orders.length >= slot.ordersMax) continue;
       if (least === undefined || slot.orders.length < least.orders.length) least = slot;
     }
     return least;
@@ -272,7 +278,7 @@ export class ThreadPool {
     const key = this.#options.sameThread?.(assignment);
     if (key !== undefined) this.#homes.set(key, slot);
     order.lentBytes = buffer?.byteLength ?? 0;
-    if (headsOf(slot.orders).every(isWaiting)) slot.stillSinceMs = undefined;
+    if (headsOf(slot).every(isWaiting)) slot.stillSinceMs = undefined;
     slot.orders = [...slot.orders, order];
     const output = !isWritten ? "hash" : buffer === undefined ? "stream" : "hold";
     thread.send(
@@ -345,7 +351,7 @@ export class ThreadPool {
     slot.thread = undefined;
     slot.orders = [];
     this.#listener.replaced(slot.name, failure);
-    const heads = headsOf(orders);
+    const heads = headsOf({ orders, engine: slot.engine });
     const begun = orders.filter((order) => order.status === "written" || heads.includes(order));
     this.#waiting.unshift(...orders.filter((order) => !begun.includes(order)));
     for (const { lentBytes } of orders) this.#buffers?.lost(lentBytes);
@@ -387,23 +393,27 @@ export class ThreadPool {
   }
 }
 
-/** Of each job the first that is not written: what the thread computes, or waits with. Those behind it are not begun. */
-function headsOf(orders: readonly Order[]): readonly Order[] {
-  const heads = new Map<string, Order>();
-  for (const order of orders) {
-    if (order.status !== "written" && !heads.has(order.unit.job)) heads.set(order.unit.job, order);
-  }
-  return [...heads.values()];
+type OrdersOfOne = Pick<Slot, "orders" | "engine">;
+
+/** Of each job the first that are not written: what the thread computes, or waits with. Those behind them are not begun. */
+function headsOf({ orders, engine }: OrdersOfOne): readonly Order[] {
+  const begun = new Map<string, number>();
+  return orders.filter(({ status, unit: { job } }) => {
+    const before = begun.get(job) ?? 0;
+    if (status === "written" || before >= engine.arenas) return false;
+    begun.set(job, before + 1);
+    return true;
+  });
 }
 
 function isWaiting({ status }: Order): boolean {
   return status === "asking";
 }
 
-function hung(orders: readonly Order[], stillMs: number): WorkerError {
+function hung(slot: OrdersOfOne, stillMs: number): WorkerError {
   return new WorkerError(
     "worker/hung",
-    `a thread showed no sign of life for ${Math.round(stillMs)} ms${whileWorkingOn(orders)}; it was ended`,
+    `a thread showed no sign of life for ${Math.round(stillMs)} ms${whileWorkingOn(slot)}; it was ended`,
     {
       hint: "Look at the storage of that machine: a mount that does not answer is the common cause.",
       retryable: true,
@@ -411,8 +421,8 @@ function hung(orders: readonly Order[], stillMs: number): WorkerError {
   );
 }
 
-function whileWorkingOn(orders: readonly Order[]): string {
-  const units = new Set(headsOf(orders).map(({ unit }) => unit.unit));
+function whileWorkingOn(slot: OrdersOfOne): string {
+  const units = new Set(headsOf(slot).map(({ unit }) => unit.unit));
   return units.size === 0 ? "" : ` while it worked on ${[...units].join(", ")}`;
 }
 

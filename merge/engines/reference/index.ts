@@ -3,6 +3,5 @@ import { ReferenceDevice } from "./reference-device.ts";
 
 export const reference: EngineDeclaration = {
   name: "reference",
-  checkAvailable: async () => {},
   open: async () => new ReferenceDevice(),
 };

@@ -23,7 +23,13 @@ const VERSION = 5;
 export class ReferenceDevice implements Device {
   readonly name = "reference";
   readonly kernelId = `reference/${VERSION}`;
-  readonly limits: DeviceLimits = { pieceElements: 32_768, asynchronous: false, road: "bracket", arenas: 1 };
+  readonly limits: DeviceLimits = {
+    pieceElements: 32_768,
+    asynchronous: false,
+    road: "bracket",
+    arenas: 1,
+    threadsMax: Number.POSITIVE_INFINITY,
+  };
 
   runs(): boolean {
     return true;

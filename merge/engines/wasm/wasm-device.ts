@@ -9,7 +9,13 @@ export class WasmDevice implements Device {
   readonly name = "wasm";
   readonly kernelId: string;
   /** With four accumulators a piece fills the second-level cache of common processors. */
-  readonly limits: DeviceLimits = { pieceElements: 32_768, asynchronous: false, road: "bracket", arenas: 1 };
+  readonly limits: DeviceLimits = {
+    pieceElements: 32_768,
+    asynchronous: false,
+    road: "bracket",
+    arenas: 1,
+    threadsMax: Number.POSITIVE_INFINITY,
+  };
   readonly #module: WebAssembly.Module;
 
   constructor() {

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Arena, EVERYTHING, openDevice, type SumKind } from "../../../merge/engines/index.ts";
 import { randomWord, rankedThresholds } from "../../../merge/math/index.ts";
+import { AsynchronousDevice } from "../../support/asynchronous-device.ts";
 import {
   anyValues,
   codings,
@@ -24,14 +25,16 @@ import {
 } from "./awkward-values.ts";
 import { bitsAfter, type KernelCall } from "./kernel-call.ts";
 
-// Every kernel of the fast arena must leave in memory exactly what the reference arena leaves there.
+// Every kernel of the fast engine, and those behind a queue, must leave in memory exactly what the reference engine leaves there.
 
 let reference: Arena;
-let wasm: Arena;
+/** Those that must have its bits. */
+let others: readonly Arena[];
 
 beforeAll(async () => {
   reference = (await openDevice("reference")).open(64 << 20);
-  wasm = (await openDevice("wasm")).open(64 << 20);
+  const asynchronous = new AsynchronousDevice(await openDevice("reference"));
+  others = [(await openDevice("wasm")).open(64 << 20), asynchronous.open(64 << 20)];
 });
 
 const RUNS = { numRuns: 120 };
@@ -39,12 +42,12 @@ const FEWER_RUNS = { numRuns: 40 };
 
 async function expectSameBits<Name extends string>(call: KernelCall<Name>, unordered?: Name): Promise<void> {
   const expected = await bitsAfter(reference, call);
-  const actual = await bitsAfter(wasm, call);
-  if (unordered !== undefined) {
-    expected[unordered].sort((a, b) => a - b);
-    actual[unordered].sort((a, b) => a - b);
+  if (unordered !== undefined) expected[unordered].sort((a, b) => a - b);
+  for (const arena of others) {
+    const actual = await bitsAfter(arena, call);
+    if (unordered !== undefined) actual[unordered].sort((a, b) => a - b);
+    expect(actual, arena.device.name).toEqual(expected);
   }
-  expect(actual).toEqual(expected);
 }
 
 /** A property over drawn inputs; each draw becomes one call. */

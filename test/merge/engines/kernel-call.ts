@@ -1,6 +1,6 @@
 import type { Address, Arena, Kernels } from "../../../merge/engines/index.ts";
 
-/** In f32 and f64 buffers every NaN counts as the same one (arena.ts leaves payloads open), but see `strictNaN`. */
+/** In f32 and f64 buffers every NaN counts as the same one (kernels.ts leaves payloads open), but see `strictNaN`. */
 export type TypedBuffer = Uint8Array | Uint16Array | Uint32Array | Float32Array | Float64Array;
 
 /** One call of one kernel: what lies in memory before, and the call itself. */
@@ -44,8 +44,10 @@ export async function bitsAfter<Name extends string>(
   const at = Object.fromEntries(entries.map(({ name, start, before }) => [name, start + before]));
   call(arena.kernels, at as Record<Name, Address>, at.scratch!);
   const after: Record<string, number[]> = {};
-  for (const { name, content, before, sizeBytes, start } of entries) {
-    const bytes = (await arena.download(start, sizeBytes)).slice();
+  const downloads = entries.map(async ({ start, sizeBytes }) => (await arena.download(start, sizeBytes)).slice());
+  const found = await Promise.all(downloads);
+  for (const [k, { name, content, before }] of entries.entries()) {
+    const bytes = found[k]!;
     const end = before + content.byteLength;
     const isTouched = (byte: number): boolean => byte !== GUARD_BYTE;
     if (bytes.subarray(0, before).some(isTouched)) throw new Error(`${arena.device.name} wrote before ${name}`);

@@ -12,6 +12,8 @@ import { stackedRecipe } from "../../e2e/stacked-recipe.ts";
 import { runMerge } from "../../support/run-merge.ts";
 import { FakeCoordinator, type FakeOptions, GRANTED, LATER, REFUSED } from "./fake-coordinator.ts";
 
+const ENGINE = { name: "wasm", maximumBytes: 2 ** 30, arenas: 1 };
+
 const RECIPE = stackedRecipe("merge_method: della\nbase_model: gpt2-base\nparameters: {density: 0.5, epsilon: 0.2}");
 const SLICE_BYTES = 512 * 1024;
 const ONE_JOB = { models: MODELS, recipe: RECIPE, sliceBytes: SLICE_BYTES } as const;
@@ -77,7 +79,7 @@ async function attach(
       host: "here",
     },
     pool: {
-      threads: 2,
+      engines: [ENGINE, ENGINE],
       budget: {
         rangeElements: 2 ** 32,
         spareBytes: 2 ** 25,
@@ -85,7 +87,6 @@ async function attach(
         pieceElements: 32_768,
         openFilesMax: 100,
       },
-      engine: { name: "wasm", maximumBytes: 2 ** 30 },
       resultBytes: 2 ** 24,
     },
     inputCacheBytes: 2 ** 22,

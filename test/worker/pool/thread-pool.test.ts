@@ -27,9 +27,8 @@ async function pool(
   };
   const started: ThreadPool = await ThreadPool.start(
     {
-      threads,
+      engines: new Array(threads).fill({ name: "reference", maximumBytes: MIB, arenas: 1 }),
       budget: { rangeElements: 1, spareBytes: 0, heldBytes: 0, pieceElements: 8, openFilesMax: 8 },
-      engine: { name: "reference", maximumBytes: MIB },
       ...(resultBytes === undefined ? {} : { resultBytes }),
       entry: new URL("scripted-thread.mjs", import.meta.url),
       ...more,

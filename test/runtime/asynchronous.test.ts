@@ -1,0 +1,156 @@
+import { mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { openDevice } from "../../merge/engines/index.ts";
+import { AsynchronousDevice, type AsynchronousOptions } from "../support/asynchronous-device.ts";
+import { mergedTensors, runMerge } from "../support/run-merge.ts";
+import { type GeneratedTensor, writeModels } from "./generated-models.ts";
+import { type MethodVariant, oneOfEach, recipeOf, variants } from "./method-variants.ts";
+import { differencesBetween } from "./tensor-bits.ts";
+
+// A device with memory of its own that computes by itself gives the same bits, and is waited for as seldom as can be.
+
+const scratch = mkdtempSync(join(realpathSync(tmpdir()), "deltaworks-asynchronous-"));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+const tensor = (name: string, shape: readonly number[], more: Partial<GeneratedTensor> = {}): GeneratedTensor => ({
+  ...{ name, shape, dtypes: ["BF16"], style: "quantised", models: "steps" },
+  ...more,
+});
+
+/** Of all kinds of sizes: nothing, one element, less than a block, several blocks. */
+const mixed: readonly GeneratedTensor[] = [
+  tensor("empty", [0, 5]),
+  tensor("scalar", []),
+  tensor("small", [33, 31], { dtypes: ["F32", "F16"], style: "ordinary", models: "own" }),
+  tensor("row", [1031], { style: "sparse" }),
+  tensor("blocks", [541, 387]),
+  tensor("long", [150_001], { dtypes: ["F32", "BF16"], style: "ordinary", models: "own" }),
+];
+
+/** The two things that are compared: how many elements, of how many models. */
+const ELEMENTS = [141, 701] as const;
+const MODELS = { few: ["one", "two", "three"], many: ["one", "two", "three", "four", "five", "six", "seven", "eight"] };
+
+beforeAll(() => {
+  writeModels(join(scratch, "mixed"), 3, mixed);
+  for (const [count, names] of Object.entries(MODELS)) {
+    writeModels(join(scratch, count), 5, [tensor("one", ELEMENTS)], names);
+  }
+});
+
+let merges = 0;
+
+async function device(options: AsynchronousOptions = {}): Promise<AsynchronousDevice> {
+  return new AsynchronousDevice(await openDevice("reference"), options);
+}
+
+/** The same merge on the processor and on a device that computes by itself. */
+async function compared(recipe: string, models: string, options?: AsynchronousOptions) {
+  const settings = { models: join(scratch, models), allowNonfinite: false };
+  const out = () => join(scratch, `out-${merges++}`);
+  const own = await device(options);
+  const expected = (await mergedTensors(recipe, out(), settings)).tensors;
+  const found = (await mergedTensors(recipe, out(), { ...settings, device: own })).tensors;
+  return { differences: differencesBetween(found, expected), asked: own.asked };
+}
+
+test.each(variants)("the bits are those of the processor: $title", async (variant) => {
+  expect((await compared(recipeOf(variant, "bfloat16"), "mixed")).differences).toEqual([]);
+});
+
+test.each(oneOfEach)("so they are in chunks of a few blocks, and of parts of a block: $title", async (variant) => {
+  for (const pieceElements of [2 * 65_536, 8192]) {
+    const { differences } = await compared(recipeOf(variant, "float32"), "mixed", {
+      latencyMs: 0,
+      limits: { pieceElements },
+    });
+    expect(differences).toEqual([]);
+  }
+});
+
+/** How often something must be known of the tensor, or of its rows, before it can be merged. */
+function roundsOf({ method, global, models }: MethodVariant): number {
+  const banded = /^(ties|breadcrumbs)/.test(method) ? 2 : 0;
+  const masked = banded > 0 || /^(dare|della)/.test(method);
+  const sizes = masked && global.rescale === true && global.rescale_mode !== "inverse_keep" ? 1 : 0;
+  switch (method) {
+    case "model_stock":
+    case "multislerp":
+      return 2;
+    case "slerp":
+    case "karcher":
+    case "nuslerp":
+    case "ramplus_tl":
+      return models.length > 0 ? 1 : 0;
+    case "sce":
+      return global.select_topk === undefined ? 1 : 3;
+    case "arcee_fusion":
+      return 2;
+    default:
+      return banded + sizes;
+  }
+}
+
+/** The recipe for as many models as there are names. */
+function recipeFor(variant: MethodVariant, names: readonly string[]): string {
+  const text = recipeOf(variant, "bfloat16");
+  const [first = "{}"] = text.match(/(?<=model: one, parameters: ).*(?=\}\n)/) ?? [];
+  const listed = names.slice(variant.models.length).map((name) => `  - {model: ${name}, parameters: ${first}}\n`);
+  return text + (variant.models.length < 3 ? "" : listed.join(""));
+}
+
+test.each(variants)("it is waited for once a round, whatever the number of models: $title", async (variant) => {
+  const waits: number[] = [];
+  for (const [count, names] of Object.entries(MODELS)) {
+    const { differences, asked } = await compared(recipeFor(variant, names), count);
+    expect(differences).toEqual([]);
+    waits.push(asked.waits);
+  }
+  expect(waits[1]).toBe(waits[0]);
+  expect(waits[0]).toBeLessThanOrEqual(roundsOf(variant) + 1);
+});
+
+test("it is waited for once a chunk where a tensor has several", async () => {
+  const [linear] = oneOfEach;
+  const limits = { pieceElements: 2 * 65_536 };
+  const { asked } = await compared(recipeFor(linear!, MODELS.many), "many", { limits });
+  expect(asked.waits).toBeLessThanOrEqual(Math.ceil((ELEMENTS[0] * ELEMENTS[1]) / limits.pieceElements));
+});
+
+test("several slices are in flight on it", async () => {
+  const own = await device({ latencyMs: 5 });
+  const run = await runMerge(recipeOf(oneOfEach[0]!), join(scratch, `out-${merges++}`), {
+    models: join(scratch, "mixed"),
+    sliceBytes: 1024,
+    workers: 1,
+    device: own,
+  });
+  expect(run.outcome).toEqual({ outcome: "done" });
+  expect(own.asked.atOnce).toBe(3);
+});
+
+test("what it does not run is computed on the processor", async () => {
+  const own = await device({ runs: ({ name }) => name !== "blocks" });
+  const recipe = recipeOf(oneOfEach[0]!);
+  const settings = { models: join(scratch, "mixed"), sliceBytes: 1024 };
+  const expected = (await mergedTensors(recipe, join(scratch, `out-${merges++}`), settings)).tensors;
+  const found = (await mergedTensors(recipe, join(scratch, `out-${merges++}`), { ...settings, device: own })).tensors;
+  expect(differencesBetween(found, expected)).toEqual([]);
+});
+
+test("values that are not finite are told as on the processor", async () => {
+  const broken = join(scratch, "broken");
+  writeModels(broken, 9, [tensor("one", [300, 300], { style: "nonfinite", dtypes: ["F32"] })]);
+  const causes = [];
+  for (const own of [undefined, await device()]) {
+    const run = await runMerge(recipeOf(oneOfEach[0]!), join(scratch, `out-${merges++}`), {
+      models: broken,
+      device: own,
+    });
+    causes.push(run.outcome);
+  }
+  expect(causes[0]).toMatchObject({ outcome: "failed", cause: { code: "merge/nonfinite" } });
+  expect(causes[1]).toEqual(causes[0]);
+});
