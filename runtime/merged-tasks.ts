@@ -57,16 +57,15 @@ export class MergedTasks implements MergedBlocks {
     return warnings;
   }
 
-  async block(source: MergedSource, block: number, check: boolean): Promise<Uint8Array> {
+  async block(source: MergedSource, block: number, check: boolean, into: Uint8Array): Promise<void> {
     const { arena } = this.#with;
     const { elementCount, blockElements } = geometryOfTask(source.task);
     const sizeBytes = Math.min(blockElements, elementCount - block * blockElements) * dtypeBytes[source.task.dtype];
     const scope = arena.scope();
     const place = arena.allocate(sizeBytes);
     await this.blocks(source, block, 1, check, place);
-    const bytes = (await arena.download(place, sizeBytes)).slice();
+    into.set(await arena.download(place, sizeBytes));
     scope.end();
-    return bytes;
   }
 
   async blocks({ task }: MergedSource, first: number, count: number, check: boolean, into: Address): Promise<void> {

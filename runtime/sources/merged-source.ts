@@ -4,8 +4,8 @@ import { geometryOfTask, type MergedSource } from "../../merge/work/index.ts";
 import type { Keep, SourceReader } from "./source-reader.ts";
 
 interface LastBlock {
-  block: number;
-  bytes: Uint8Array;
+  readonly block: number;
+  readonly bytes: Uint8Array;
 }
 
 /** into = elements of what the inner task merges, of its dtype. Blocks are merged whole. */
@@ -58,6 +58,13 @@ async function byHost(
 ): Promise<void> {
   const elementBytes = dtypeBytes[source.dtype];
   const { blockElements } = geometryOfTask(source.task);
+  const withinBlock = first % blockElements;
+  if (withinBlock + count <= blockElements) {
+    const bytes = await blockOf(reader, source, Math.floor(first / blockElements));
+    const wanted = bytes.subarray(withinBlock * elementBytes, (withinBlock + count) * elementBytes);
+    keep(wanted);
+    return put(reader.arena, into, wanted);
+  }
   const whole = new Uint8Array(count * elementBytes);
   for (let done = 0; done < count; ) {
     const block = Math.floor((first + done) / blockElements);
@@ -71,10 +78,15 @@ async function byHost(
   put(reader.arena, into, whole);
 }
 
+/** Valid until the next one is asked for. */
 async function blockOf(reader: SourceReader, source: MergedSource, block: number): Promise<Uint8Array> {
-  const last = reader.kept.get(source) as LastBlock | undefined;
-  if (last?.block === block) return last.bytes;
-  const bytes = await reader.options.mergedBlocks.block(source, block, reader.check);
+  const { blockElements, elementCount } = geometryOfTask(source.task);
+  const known = reader.kept.get(source) as LastBlock | undefined;
+  if (known?.block === block) return known.bytes;
+  const bytes = known?.bytes ?? new Uint8Array(Math.min(blockElements, elementCount) * dtypeBytes[source.dtype]);
+  // One memory for all of them: garbage of this size is dear to collect.
+  reader.kept.delete(source);
+  await reader.options.mergedBlocks.block(source, block, reader.check, bytes);
   reader.kept.set(source, { block, bytes });
   return bytes;
 }

@@ -17,8 +17,8 @@ export type Keep = (bytes: Uint8Array) => void;
 
 /** What inner tasks merge, in whole blocks (by number) and their dtype. `check`: whether values are looked at. */
 export interface MergedBlocks {
-  /** On the host; waits for it. */
-  block(source: MergedSource, block: number, check: boolean): Promise<Uint8Array>;
+  /** Into memory of the host, of a block's size or more; waits for it. */
+  block(source: MergedSource, block: number, check: boolean, into: Uint8Array): Promise<void>;
   /** Into memory of the device, where it is once what is called then is computed. */
   blocks(source: MergedSource, first: number, count: number, check: boolean, into: Address): Promise<void>;
 }
