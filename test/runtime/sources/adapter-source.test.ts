@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { AdapterSource } from "../../../merge/work/index.ts";
+import type { AdapterSource, NormedSource } from "../../../merge/work/index.ts";
 import { elementsOf, StoredTensors } from "./stored-tensors.ts";
 
 const { fround } = Math;
@@ -120,4 +120,31 @@ test("a tensor that several models share is read once a chunk, though no adapter
   const reader = await tensors.reader(sources);
   for (const source of sources) await elementsOf(reader, source, source.storedRowLength, 0, 4);
   expect(reader.files.bytesRead).toBe(4 * 4 + 4 * 4);
+});
+
+test.each(["wasm", "reference"] as const)("every row gets its length, wherever a range is cut: %s", async (engine) => {
+  const tensors = new StoredTensors([
+    { name: "w", dtype: "F32", shape: [3, 2], values: [3, 3, 1, 1, 0, 0] },
+    { name: "a", dtype: "F32", shape: [1, 2], values: [0, 1] },
+    { name: "b", dtype: "F32", shape: [3, 1], values: [1, 0, 2] },
+    { name: "m", dtype: "BF16", shape: [3], values: [10, 2, 3] },
+  ]);
+  const plain = { ...adapter(small()), base: tensors.source("w"), rank: 1, scale: 1 };
+  const source: NormedSource = {
+    kind: "normed",
+    tensor: "w",
+    dtype: "F32",
+    storedRowLength: 2,
+    values: { ...plain, a: tensors.source("a"), b: tensors.source("b") },
+    magnitudes: tensors.source("m"),
+    rows: 3,
+  };
+  // Rows [3 4], [1 1] and [0 2], made 10, 2 and 3 long.
+  const normed = [6, 8, fround(2 / Math.sqrt(2)), fround(2 / Math.sqrt(2)), 0, 3];
+  const reader = await tensors.reader([source], engine);
+  for (let first = 0; first < 6; first++) {
+    for (let count = 0; first + count <= 6; count++) {
+      expect(await elementsOf(reader, source, 2, first, count)).toEqual(normed.slice(first, first + count));
+    }
+  }
 });

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { dtypeBytes, type FloatDtype } from "../../../checkpoint/index.ts";
-import { type Arena, openDevice } from "../../../merge/engines/index.ts";
+import { openDevice } from "../../../merge/engines/index.ts";
 import type { JobDescription, StoredSource, TensorSource } from "../../../merge/work/index.ts";
 import { FiniteWatch } from "../../../runtime/finite-watch.ts";
 // The door offers whole slices; what one source gives is for tests only.
