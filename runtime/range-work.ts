@@ -99,8 +99,8 @@ export class RangeWork implements RangeContext {
     this.check = !specification.allowNonfinite;
   }
 
-  chunks(size: ChunkSize): Iterable<Chunk> {
-    return chunksOf(this, this.#pieceElements, size);
+  chunks(size: ChunkSize, blocksMax?: number): Iterable<Chunk> {
+    return chunksOf(this, this.#pieceElements, size, blocksMax);
   }
 
   buffer(name: string, sizeBytes: number): Address {

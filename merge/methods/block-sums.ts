@@ -60,8 +60,15 @@ export class BlockLanes {
   readonly #address: Address;
   readonly #of: "sums" | "maxima";
 
-  constructor(context: RangeContext, columns: number, name: string, of: "sums" | "maxima" = "sums") {
-    const sizeBytes = context.chunkBlocks * columns * LANES_BYTES;
+  /** Of chunks of so many blocks. */
+  constructor(
+    context: RangeContext,
+    columns: number,
+    name: string,
+    of: "sums" | "maxima" = "sums",
+    blocks = context.chunkBlocks,
+  ) {
+    const sizeBytes = blocks * columns * LANES_BYTES;
     this.columns = columns;
     this.#context = context;
     this.#of = of;

@@ -17,14 +17,29 @@ export function chunkBlocksOf(elements: number, blockElements: number, pieceElem
   return Math.max(1, Math.min(blocks, Math.floor(pieceElements / blockElements)));
 }
 
-/** The range in chunks, in order. None crosses a cut; pieces of blocks are multiples of 8 but for the last. */
+/** In what is summed by block, whatever it takes: then an answer that is waited for is one in so many elements at most. */
+const SUMMED_ELEMENTS = 2 ** 22;
+/** Else sums by block take no more memory than this. */
+const SUMS_MAX_BYTES = 2 ** 28;
+
+/** How many blocks are summed over at once where the sums of each take so many bytes. */
+export function summedBlocks(
+  { chunkBlocks, blockElements }: Pick<RangeContext, "chunkBlocks" | "blockElements">,
+  bytesPerBlock: number,
+): number {
+  const least = Math.ceil(SUMMED_ELEMENTS / blockElements);
+  return Math.min(chunkBlocks, Math.max(least, Math.floor(SUMS_MAX_BYTES / bytesPerBlock)));
+}
+
+/** The range in chunks, in order, of so many blocks at most. None crosses a cut; pieces of blocks are multiples of 8 but for the last. */
 export function* chunksOf(
   range: Pick<RangeContext, "firstElement" | "elementCount" | "blockElements" | "cuts" | "chunkBlocks">,
   pieceElements: number,
   size: ChunkSize,
+  blocksMax = range.chunkBlocks,
 ): Generator<Chunk> {
   const end = range.firstElement + range.elementCount;
-  const span = range.chunkBlocks * range.blockElements;
+  const span = Math.min(range.chunkBlocks, blocksMax) * range.blockElements;
   const length = size === "blocks" ? span : Math.min(span, pieceElements);
   let part = 0;
   for (let from = range.firstElement; from < end; ) {

@@ -1,6 +1,6 @@
 import type { Address } from "../engines/index.ts";
 import { float64Copy } from "./block-sums.ts";
-import type { Chunk } from "./chunks.ts";
+import { type Chunk, summedBlocks } from "./chunks.ts";
 import type { Steps } from "./definition.ts";
 import type { RangeContext } from "./range.ts";
 
@@ -40,6 +40,8 @@ export function columnTotals({ subtrees }: ColumnSums): Float64Array {
 
 /** Makes column sums of a range, chunk by chunk: `rows` of them, each of `columns` for every block. */
 export class ColumnSummer {
+  /** Of a chunk that is summed over. */
+  readonly blocksMax: number;
   readonly #context: RangeContext;
   readonly #rows: number;
   readonly #columns: number;
@@ -52,7 +54,8 @@ export class ColumnSummer {
     this.#context = context;
     this.#rows = rows;
     this.#columns = columns;
-    this.#sizeBytes = rows * context.chunkBlocks * columns * 8;
+    this.blocksMax = summedBlocks(context, rows * columns * 8);
+    this.#sizeBytes = rows * this.blocksMax * columns * 8;
     this.#block = Math.floor(context.firstElement / context.blockElements);
     this.#address = context.buffer("column-sums", this.#sizeBytes);
     context.arena.kernels.zero(this.#address, this.#sizeBytes);
@@ -60,19 +63,19 @@ export class ColumnSummer {
 
   /** Where kernels add to the sums of a row, for each block of a chunk. */
   sums(row: number): Address {
-    return this.#address + 8 * row * this.#context.chunkBlocks * this.#columns;
+    return this.#address + 8 * row * this.blocksMax * this.#columns;
   }
 
   async endChunk({ endsBlock, elementCount }: Chunk): Promise<void> {
     if (!endsBlock) return;
-    const { arena, blockElements, chunkBlocks } = this.#context;
+    const { arena, blockElements } = this.#context;
     const sums = float64Copy(await arena.download(this.#address, this.#sizeBytes));
     arena.kernels.zero(this.#address, this.#sizeBytes);
     const blocks = Math.ceil(elementCount / blockElements);
     for (let block = 0; block < blocks; block++) {
       const ofBlock = new Float64Array(this.#rows * this.#columns);
       for (let row = 0; row < this.#rows; row++) {
-        const first = (row * chunkBlocks + block) * this.#columns;
+        const first = (row * this.blocksMax + block) * this.#columns;
         ofBlock.set(sums.subarray(first, first + this.#columns), row * this.#columns);
       }
       this.#subtrees = withSubtree(this.#subtrees, { level: 0, index: this.#block, sums: ofBlock });

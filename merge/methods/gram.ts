@@ -1,6 +1,6 @@
-import type { Address } from "../engines/index.ts";
+import { type Address, LANES_BYTES } from "../engines/index.ts";
 import { BlockLanes, type BlockSums, byBlock, float64Copy, totals } from "./block-sums.ts";
-import type { Chunk } from "./chunks.ts";
+import { type Chunk, summedBlocks } from "./chunks.ts";
 import { maybeBase, readVector } from "./combination.ts";
 import type { RangeContext } from "./range.ts";
 
@@ -19,7 +19,7 @@ export function gramReadsOf(j: number): number {
 export async function surveyGram(context: RangeContext): Promise<BlockSums> {
   const { models } = context.task;
   const sums = new PairSums(context, models.length);
-  for (const chunk of context.chunks("pieces")) {
+  for (const chunk of context.chunks("pieces", sums.blocksMax)) {
     const base = await maybeBase(context, chunk);
     for (let first = 0; first < models.length; first += GROUP_MODELS) {
       const group: Address[] = [];
@@ -68,6 +68,8 @@ function pairColumn(i: number, j: number, count: number): number {
  * tensor added at once, in the order of the blocks.
  */
 class PairSums {
+  /** Of a chunk that is summed over. */
+  readonly blocksMax: number;
   readonly #context: RangeContext;
   readonly #count: number;
   readonly #columns: number;
@@ -80,8 +82,9 @@ class PairSums {
     this.#context = context;
     this.#count = count;
     this.#columns = (count * (count + 1)) / 2;
-    this.#lanes = new BlockLanes(context, this.#columns, "gram");
-    this.#sums = context.buffer("gram/sums", context.chunkBlocks * this.#columns * 8);
+    this.blocksMax = summedBlocks(context, this.#columns * (LANES_BYTES + 8));
+    this.#lanes = new BlockLanes(context, this.#columns, "gram", "sums", this.blocksMax);
+    this.#sums = context.buffer("gram/sums", this.blocksMax * this.#columns * 8);
   }
 
   lanes(i: number, j: number, chunk: Chunk): Address {

@@ -171,7 +171,7 @@ async function surveyColumns(context: RangeContext): Promise<ColumnSums> {
   const [first, second] = pairOf(context.task);
   const columns = columnsOf(context.task);
   const sums = new ColumnSummer(context, 3, columns);
-  for (const chunk of context.chunks("pieces")) {
+  for (const chunk of context.chunks("pieces", sums.blocksMax)) {
     const base = await maybeBase(context, chunk);
     const a = await readVector(context, first, chunk, base, "a");
     const b = await readVector(context, second, chunk, base, "b");

@@ -30,8 +30,8 @@ export interface RangeContext {
   readonly chunkCapacity: number;
   /** Most blocks of any chunk: 1 where chunks lie inside of blocks. */
   readonly chunkBlocks: number;
-  /** The range in chunks, in order. None crosses a cut. */
-  chunks(size: ChunkSize): Iterable<Chunk>;
+  /** The range in chunks, in order, of so many blocks at most. None crosses a cut. */
+  chunks(size: ChunkSize, blocksMax?: number): Iterable<Chunk>;
   buffer(name: string, sizeBytes: number): Address;
   /** A buffer of f32 for one chunk. */
   f32(name: string): Address;

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { summedBlocks } from "../../../merge/methods/chunks.ts";
 import { type Chunk, chunkBlocksOf, chunksOf } from "../../../merge/methods/index.ts";
 
 const BLOCK = 100;
@@ -20,6 +21,25 @@ function chunks(
   };
   return [...chunksOf(range, pieceElements, size)];
 }
+
+test("sums by block that take much are made of fewer blocks, but of 4 M elements in any case", () => {
+  const range = { chunkBlocks: 1000, blockElements: 2 ** 16 };
+  expect(summedBlocks(range, 8)).toBe(1000);
+  expect(summedBlocks(range, 2 ** 20)).toBe(256);
+  expect(summedBlocks(range, 2 ** 27)).toBe(64);
+  // Where blocks are cut there is no choice.
+  expect(summedBlocks({ ...range, chunkBlocks: 1 }, 2 ** 30)).toBe(1);
+});
+
+test("chunks are of no more blocks than are asked for", () => {
+  const range = { firstElement: 0, elementCount: 950, blockElements: BLOCK, cuts: [0], chunkBlocks: 4 };
+  expect(shown([...chunksOf(range, 400, "pieces", 3)])).toEqual([
+    [0, 300],
+    [300, 300],
+    [600, 300],
+    [900, 50],
+  ]);
+});
 
 const shown = (list: readonly Chunk[]) => list.map(({ firstElement, elementCount }) => [firstElement, elementCount]);
 

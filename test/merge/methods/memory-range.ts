@@ -122,8 +122,8 @@ class MemoryRange implements RangeContext {
     this.chunkCapacity = Math.max(1024, this.chunkBlocks * shape.blockElements);
   }
 
-  chunks(size: ChunkSize): Iterable<Chunk> {
-    return chunksOf(this, this.#pieceElements, size);
+  chunks(size: ChunkSize, blocksMax?: number): Iterable<Chunk> {
+    return chunksOf(this, this.#pieceElements, size, blocksMax);
   }
 
   buffer(name: string, sizeBytes: number): Address {
