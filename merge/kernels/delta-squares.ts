@@ -32,6 +32,8 @@ export function deltaSquares(
 }
 
 function addBlocks<T>(lanes: usize, model: usize, base: usize, mask: usize, blockElements: i32, n: i32): void {
+  // The compiler leaves `add` a function of its own, its own rest included: loop within loop takes 3 percent longer.
+  if (n <= blockElements) return add<T>(lanes, model, base, mask, n);
   for (let done = 0; done < n; done += blockElements) {
     const elements = min<i32>(blockElements, n - done);
     const from = model + <usize>done * sizeof<T>();
@@ -40,7 +42,7 @@ function addBlocks<T>(lanes: usize, model: usize, base: usize, mask: usize, bloc
     // As in magnitudes.ts: bits that begin inside of a byte.
     const bit = mask ? done & 7 : 0;
     if (bit == 0) add<T>(lanes, from, at, bits, elements);
-    else addOnes<T>(lanes, from, at, bits, bit, 0, elements);
+    else addOnes<T>(lanes, from, at, bits, bit, elements);
     lanes += LANES_BYTES;
   }
 }
@@ -71,12 +73,16 @@ function add<T>(lanes: usize, model: usize, base: usize, mask: usize, n: i32): v
   v128.store(lanes, sum23, 16);
   v128.store(lanes, sum45, 32);
   v128.store(lanes, sum67, 48);
-  addOnes<T>(lanes, model, base, mask, 0, k, n);
+  for (; k < n; k++) {
+    if (!isKept(mask, k)) continue;
+    const d = <f64>(one<T>(model + <usize>k * sizeof<T>()) - load<f32>(base + ((<usize>k) << 2)));
+    addToLane(lanes, k, d * d);
+  }
 }
 
-/** Elements [k, n), whose mask bits begin at this one. */
-function addOnes<T>(lanes: usize, model: usize, base: usize, mask: usize, bit: i32, k: i32, n: i32): void {
-  for (; k < n; k++) {
+/** Of a block whose mask bits begin at this one. */
+function addOnes<T>(lanes: usize, model: usize, base: usize, mask: usize, bit: i32, n: i32): void {
+  for (let k = 0; k < n; k++) {
     if (!isKept(mask, bit + k)) continue;
     const d = <f64>(one<T>(model + <usize>k * sizeof<T>()) - load<f32>(base + ((<usize>k) << 2)));
     addToLane(lanes, k, d * d);
