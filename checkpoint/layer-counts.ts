@@ -69,13 +69,15 @@ function countedByNumber(parts: readonly Candidate[]): number | undefined {
   return undefined;
 }
 
-/** Every part of a config, at any depth, that counts `count` layers under one of the usual names: whose they are is not looked at. */
+const knownParts = new Set([...nestedConfigs, ...visionConfigs, ...audioConfigs, ...encoderConfigs, ...decoderConfigs]);
+
+/** Every part of a config, at any depth, that counts `count` layers and whose name says nothing of what tower it is about. */
 export function partsCounting(config: Config, count: number, path: readonly string[] = []): readonly CountHolder[] {
   return Object.keys(config).flatMap((key): CountHolder[] => {
     const part = partOf(config, key);
     if (part === undefined) return [];
     const at = [...path, key];
-    const keys = anyLayers.filter((name) => Object.hasOwn(part, name) && part[name] === count);
+    const keys = knownParts.has(key) ? [] : anyLayers.filter((name) => part[name] === count);
     return [...(keys.length > 0 ? [{ path: at, keys }] : []), ...partsCounting(part, count, at)];
   });
 }
