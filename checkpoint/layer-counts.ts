@@ -69,13 +69,14 @@ function countedByNumber(parts: readonly Candidate[]): number | undefined {
   return undefined;
 }
 
-const knownParts = new Set([...nestedConfigs, ...visionConfigs, ...audioConfigs, ...encoderConfigs, ...decoderConfigs]);
+const knownParts = new Set([...nestedConfigs, ...encoderConfigs, ...decoderConfigs]);
+const sensesParts = new Set([...visionConfigs, ...audioConfigs]);
 
 /** Every part of a config, at any depth, that counts `count` layers and whose name says nothing of what tower it is about. */
 export function partsCounting(config: Config, count: number, path: readonly string[] = []): readonly CountHolder[] {
   return Object.keys(config).flatMap((key): CountHolder[] => {
     const part = partOf(config, key);
-    if (part === undefined) return [];
+    if (part === undefined || sensesParts.has(key)) return [];
     const at = [...path, key];
     const keys = knownParts.has(key) ? [] : anyLayers.filter((name) => part[name] === count);
     return [...(keys.length > 0 ? [{ path: at, keys }] : []), ...partsCounting(part, count, at)];

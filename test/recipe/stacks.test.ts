@@ -1099,7 +1099,10 @@ test("a part of the config that counts as many layers, and is not known to be ab
   expect(said(bindModels(text, { a: llama(4, { config }) }).warnings)).toEqual([
     'recipe/layer-facts "some_config.inner.n_layer" in the config of "a" may be about the layers of model.layers, of which there were as many (4), and its part stays as it is',
   ]);
-  const towers = { text_config: { num_hidden_layers: 4 }, vision_config: { num_hidden_layers: 4 } };
+  const towers = {
+    text_config: { num_hidden_layers: 4 },
+    vision_config: { num_hidden_layers: 4, own_config: { n_layer: 4 } },
+  };
   const other = { some_config: { n_layer: 3 }, ...towers };
   expect(said(bindModels(text, { a: llama(4, { config: other }) }).warnings)).toEqual([]);
 });
