@@ -62,6 +62,7 @@ import { differingIntegers } from "./differing-integers.ts";
 import { differingSettings } from "./differing-settings.ts";
 import { differingTokenizers } from "./differing-tokenizers.ts";
 import { InputsError } from "./errors.ts";
+import { twiceNamed } from "./twice-named.ts";
 
 /** A recipe is text that people write; a longer one is something else. */
 const RECIPE_MAX_BYTES = 16 * 1024 * 1024;
@@ -236,7 +237,12 @@ export function planOpened(
       documents: documentsOf(checkpoint, input === binding.definingInput || input === binding.tokenizer?.pattern),
       origin: checkpoint.origin,
     })),
-    warnings: [...warnings, ...binding.warnings, ...besideWarnings(recipe, opened, binding)],
+    warnings: [
+      ...warnings,
+      ...twiceNamed(recipe, opened),
+      ...binding.warnings,
+      ...besideWarnings(recipe, opened, binding),
+    ],
     integers: binding.integers ?? [],
   };
 }

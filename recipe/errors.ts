@@ -284,6 +284,10 @@ export const recipeCodes = {
     means: "gamma above 0.5.",
     advice: "It is the share of largest deltas that is dropped.",
   },
+  "recipe/model-twice": {
+    means: "A recipe names one model in two ways (`base` and `./base`), and it is taken for two.",
+    advice: "Write both alike.",
+  },
   "recipe/base-listed": {
     means: "The base among the models of a method of deltas.",
     advice: "Remove the entry.",

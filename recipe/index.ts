@@ -17,7 +17,14 @@ export { labelOf, labelsFor, type ModelReference } from "./model-reference.ts";
 export type { Note } from "./note.ts";
 export { type Condition, evaluateSetting, type PlacedSetting, type Setting, type Settings } from "./parameters.ts";
 export { type ParsedRecipe, parseRecipe, recipeTextUpTo } from "./parse-recipe.ts";
-export { type LayerRange, type LayerSource, type Recipe, type RecipeInput, referencedModels } from "./recipe.ts";
+export {
+  type LayerRange,
+  type LayerSource,
+  placeOfModel,
+  type Recipe,
+  type RecipeInput,
+  referencedModels,
+} from "./recipe.ts";
 export type { ParseOptions } from "./schema.ts";
 export { filledRecipe, type ParsedSweep, parseSweep, type Sweep, type SweepPoint, type SweepRecipe } from "./sweep.ts";
 export type { BoundTokenizer } from "./token-binder.ts";
