@@ -59,7 +59,8 @@ function adapted(
   const place = placeOfModel(recipe, reference);
   for (const fault of faults) {
     const message = `"${adapterInput.label}" does not fit "${model.label}": it ${fault}`;
-    const hint = "Name the model that the adapter was trained on; its adapter_config.json has base_model_name_or_path.";
+    const hint =
+      "Name the model that the adapter was trained on; its adapter_config.json has base_model_name_or_path. Where it is that, its files call these modules otherwise than the class does: save it anew with save_pretrained(FOLDER, save_original_format=False) of transformers 5, and name that.";
     findings.repeated("fault", label, "recipe/adapter-mismatch", place, message, hint);
   }
   for (const name of unused) {

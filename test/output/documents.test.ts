@@ -76,6 +76,22 @@ describe("config.json", () => {
     });
   });
 
+  test("parts of other towers have the output's dtype where all of it is of one", async () => {
+    const config = {
+      ...{ num_hidden_layers: 2, torch_dtype: "float32", vocab_size: 32 },
+      vision_config: { torch_dtype: "float32", inner_config: { dtype: "float16" }, other: { dtype: "float32" } },
+      audio_config: { dtype: "auto" },
+    };
+    const { tasks } = fakePlan();
+    const all = (dtype: "F16" | "F32") =>
+      tasks.map((task, k) => ({ ...task, dtype: k === 0 ? dtype : "F16" }) as const);
+    expect(JSON.parse(await configOf(config, { tasks: all("F16") }))).toEqual({
+      ...{ ...config, torch_dtype: "float16" },
+      vision_config: { torch_dtype: "float16", inner_config: { dtype: "float16" }, other: { dtype: "float32" } },
+    });
+    expect(JSON.parse(await configOf(config, { tasks: all("F32") }))).toEqual({ ...config, torch_dtype: "float16" });
+  });
+
   test("both dtype keys are set where both stand, and torch_dtype is added where none does", async () => {
     const both = { num_hidden_layers: 2, dtype: "float32", torch_dtype: "float32", vocab_size: 32 };
     expect(JSON.parse(await configOf(both))).toEqual({ ...both, dtype: "bfloat16", torch_dtype: "bfloat16" });
