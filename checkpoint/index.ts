@@ -69,7 +69,7 @@ export {
   copyNames,
   headBeside,
   inputEmbedding,
-  isFlagOfScaling,
+  isFlagOfMore,
   isTiedHead,
   otherHeadBias,
   saysTied,

@@ -207,9 +207,12 @@ export function tiedPaths(config: Config): string[][] {
 /** Types whose classes have a head of its own whatever the flag says, since transformers 5. */
 const untiedInCode: ReadonlySet<unknown> = new Set(["luke", "pop2piano"]);
 
-/** Types in which the flag says how logits are scaled, too: it is left as it stands. */
-const scaledByFlag: ReadonlySet<unknown> = new Set(["t5", "mt5", "umt5", "longt5", "pop2piano"]);
+/**
+ * Types in which the flag says more than that: how logits are scaled; whether blocks of Zamba, biases and patches of UDOP and the projections
+ * of NeoMME are one. It is left as it stands.
+ */
+const saidByFlag: ReadonlySet<unknown> = new Set("t5 mt5 umt5 longt5 pop2piano zamba zamba2 udop neomme".split(" "));
 
-export function isFlagOfScaling(config: Config): boolean {
-  return scaledByFlag.has(config.model_type);
+export function isFlagOfMore(config: Config): boolean {
+  return saidByFlag.has(config.model_type);
 }

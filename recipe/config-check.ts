@@ -1,4 +1,4 @@
-import { isFlagOfScaling } from "../checkpoint/index.ts";
+import { isFlagOfMore } from "../checkpoint/index.ts";
 import { type ConfigFact, configFacts } from "./config-facts.ts";
 import type { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
@@ -58,7 +58,7 @@ function formatOf({ checkpoint: { metadata, unclearMetadata = [] } }: RecipeMode
 
 /** Whether the output has a head of its own follows from its models, and its config is made to say so. */
 function isDecided(key: string, { ties, checkpoint }: RecipeModel): boolean {
-  return key === "tie_word_embeddings" && ties !== undefined && !isFlagOfScaling(checkpoint.config ?? {});
+  return key === "tie_word_embeddings" && ties !== undefined && !isFlagOfMore(checkpoint.config ?? {});
 }
 
 export interface Disagreement {

@@ -1,6 +1,6 @@
 import {
   headBeside,
-  isFlagOfScaling,
+  isFlagOfMore,
   isTiedHead,
   otherHeadBias,
   saysTied,
@@ -51,7 +51,7 @@ export function withOneHead(
   const sharing = unshared !== undefined && isShared(config) ? [{ path: [SHARING_FLAG], value: false }] : [];
   const owner = givers.find((model) => model.ties?.head !== undefined);
   const says = saysTied(config) ?? ties.isTied;
-  const flag = (isTied: boolean) => (says === isTied || isFlagOfScaling(config) ? [] : flagValues(config, isTied));
+  const flag = (isTied: boolean) => (says === isTied || isFlagOfMore(config) ? [] : flagValues(config, isTied));
   if (owner?.ties?.head === undefined) {
     const isTied = givers.some(hasTiedHead);
     // Without a head, the config says whether the towers have embeddings of their own.
@@ -61,13 +61,18 @@ export function withOneHead(
     return { models: alike, values: [...(isAnyTied ? flag(true) : []), ...sharing] };
   }
   const head = ties.head ?? headBeside(embedding, owner.ties.head, owner.ties.embedding);
-  if (isFlagOfScaling(config) && ties.isTied) {
+  if (isFlagOfMore(config) && ties.isTied) {
     const message = `"${owner.label}" has an output head of its own (${owner.ties.head}), "${defining.label}" has one parameter for head and embedding, and its type (${config.model_type}) cannot be written otherwise`;
     const hint = "Merge models that are both tied or both not.";
     findings.fault("recipe/tied-weights", placeOfModel(recipe, owner.reference), message, hint);
   }
+  if (isFlagOfMore(config) && says === true && owner.adapterInput !== undefined) {
+    const message = `the adapter of "${owner.label}" trains embedding and head apart, which are one parameter in its model, and its type (${config.model_type}) cannot be written otherwise`;
+    const hint = "Train it without them, or with ensure_weight_tying.";
+    findings.fault("recipe/tied-weights", placeOfModel(recipe, owner.reference), message, hint);
+  }
   // What is no longer tied is read by its names, in every tower.
-  const isUntied = says === true && !isFlagOfScaling(config);
+  const isUntied = says === true && !isFlagOfMore(config);
   const more = new Map(isUntied ? towersNames(embedding, defining.checkpoint.tensors).map((name) => [name, ""]) : []);
   const headed = alike.map((model) => withHeadCalled(withNamesApart(model, more), head));
   const biases = biasesOf(head).filter(

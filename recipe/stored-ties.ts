@@ -1,4 +1,4 @@
-import { copyNames, inputEmbedding, isFlagOfScaling, isTiedHead, saysTied } from "../checkpoint/index.ts";
+import { copyNames, inputEmbedding, isFlagOfMore, isTiedHead, saysTied } from "../checkpoint/index.ts";
 import type { Place } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import { type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
@@ -41,7 +41,7 @@ export function withoutCopies(model: RecipeModel, place: Place, findings: Findin
       kind === "head"
         ? says === true
         : kind === "embedding" || kind === "tower"
-          ? says !== false || isFlagOfScaling(config)
+          ? says !== false || isFlagOfMore(config)
           : kind === "ahead" || says !== false;
     if (answer === false && isSaid && kind !== "ahead" && kind !== "tower")
       reportDiffering(model, name, of, place, findings);

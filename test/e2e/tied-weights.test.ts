@@ -513,6 +513,24 @@ test("what is trained of an embedding that is the head as well leaves the head, 
   expect(whole.values).toMatchObject({ [`${head}.weight`]: 7, [`${head}.bias`]: 9, "cls.predictions.bias": 4 });
 });
 
+test.each(["t5", "zamba2"])("a head is not made apart in a type whose flag says more: %s", async (type) => {
+  const embedding = type === "t5" ? "shared" : "model.embed_tokens";
+  writeModel(`tied-${type}`, {
+    config: { model_type: type, num_hidden_layers: 1, num_layers: 1, tie_word_embeddings: true },
+    tensors: { [`${embedding}.weight`]: 1, "model.layers.0.mlp.up_proj.weight": 1 },
+  });
+  const folder = join(scratch, `on-${type}`);
+  mkdirSync(folder, { recursive: true });
+  const settings = { peft_type: "LORA", r: 1, lora_alpha: 1, target_modules: [embedding], bias: "none" };
+  writeFileSync(join(folder, "adapter_config.json"), JSON.stringify(settings));
+  writeSafetensors(join(folder, "adapter_model.safetensors"), [
+    tensorOf(`base_model.model.${embedding}.lora_embedding_A`, 1, [1, 4]),
+    tensorOf(`base_model.model.${embedding}.lora_embedding_B`, 0.5, [2, 1]),
+  ]);
+  const text = `merge_method: passthrough\nmodels: [{model: tied-${type}+on-${type}}]\n`;
+  await expect(merged(text, {})).rejects.toThrow(/cannot be written otherwise/);
+});
+
 test("of a chain, what a later document builds on is tied as its config would say", async () => {
   const text = `name: first
 ${linear}---
