@@ -12,6 +12,9 @@ export class InputFiles {
   #openMax: number;
   /** In the order in which they were opened. */
   readonly #open = new Map<string, Readable>();
+  /** Reads that are under way, and of which file: it is not closed meanwhile. */
+  readonly #reading = new Map<Promise<void>, string>();
+  readonly #opening = new Map<string, Promise<Readable>>();
   readonly #touched = new Map<string, { readonly input: number; readonly file: number }>();
   bytesRead = 0;
 
@@ -26,6 +29,7 @@ export class InputFiles {
   /** From now on no more than `openMax` files are open: another job needs some too. Between assignments only. */
   async limit(openMax: number): Promise<void> {
     this.#openMax = openMax;
+    await Promise.allSettled(this.#reading.keys());
     for (const [key, stored] of [...this.#open].slice(openMax)) {
       this.#open.delete(key);
       await stored.close();
@@ -38,9 +42,13 @@ export class InputFiles {
 
   /** Fills `into` from a file of an input. @throws MergeError merge/input-changed; StorageError */
   async read(input: number, file: number, offsetBytes: number, into: Uint8Array): Promise<void> {
-    const stored = await this.#opened(input, file);
-    this.bytesRead += into.length;
-    await stored.read(offsetBytes, into);
+    const read = this.#read(`${input}/${file}`, input, file, offsetBytes, into);
+    this.#reading.set(read, `${input}/${file}`);
+    try {
+      await read;
+    } finally {
+      this.#reading.delete(read);
+    }
     await this.#moved(into.length);
   }
 
@@ -54,17 +62,27 @@ export class InputFiles {
   }
 
   async close(): Promise<void> {
+    await Promise.allSettled(this.#reading.keys());
     for (const file of this.#open.values()) await file.close();
     this.#open.clear();
   }
 
-  async #opened(input: number, file: number): Promise<Readable> {
-    const key = `${input}/${file}`;
+  async #read(key: string, input: number, file: number, offsetBytes: number, into: Uint8Array): Promise<void> {
     const known = this.#open.get(key);
-    if (known !== undefined) {
-      if (!this.#touched.has(key)) this.#touched.set(key, { input, file });
-      return known;
-    }
+    if (known !== undefined && !this.#touched.has(key)) this.#touched.set(key, { input, file });
+    const stored = known ?? (await this.#openedOnce(key, input, file));
+    this.bytesRead += into.length;
+    await stored.read(offsetBytes, into);
+  }
+
+  /** Of two reads that find the file closed one opens it. */
+  async #openedOnce(key: string, input: number, file: number): Promise<Readable> {
+    const opening = this.#opening.get(key) ?? this.#opened(key, input, file);
+    this.#opening.set(key, opening);
+    return opening.finally(() => this.#opening.delete(key));
+  }
+
+  async #opened(key: string, input: number, file: number): Promise<Readable> {
     await this.#makeRoom();
     const stored = await this.#store.open(this.#description(input, file).path);
     this.#open.set(key, stored);
@@ -75,7 +93,8 @@ export class InputFiles {
 
   /** Models come round and round: of more files than may be open, the newest is the one that is needed again last. */
   async #makeRoom(): Promise<void> {
-    const newest = [...this.#open].at(-1);
+    const read = new Set(this.#reading.values());
+    const newest = [...this.#open].findLast(([key]) => !read.has(key));
     if (this.#open.size < this.#openMax || newest === undefined) return;
     const [key, stored] = newest;
     const touched = this.#touched.get(key);

@@ -63,6 +63,8 @@ export class RangeWork implements RangeContext {
   readonly #reader: SourceReader;
   readonly #sink: Sink | undefined;
   readonly #pieceElements: number;
+  /** The one after the chunk that was asked for last. */
+  #nextChunk: Chunk | undefined;
   readonly #allowNonfinite: boolean;
   /** Whether bytes that are copied may have been computed on the way: read as they are stored, they were looked at then. */
   readonly #isDerived: boolean;
@@ -99,8 +101,15 @@ export class RangeWork implements RangeContext {
     this.check = !specification.allowNonfinite;
   }
 
-  chunks(size: ChunkSize, blocksMax?: number): Iterable<Chunk> {
-    return chunksOf(this, this.#pieceElements, size, blocksMax);
+  *chunks(size: ChunkSize, blocksMax?: number): Generator<Chunk> {
+    let chunk: Chunk | undefined;
+    for (const next of chunksOf(this, this.#pieceElements, size, blocksMax)) {
+      this.#nextChunk = next;
+      if (chunk !== undefined) yield chunk;
+      chunk = next;
+    }
+    this.#nextChunk = undefined;
+    if (chunk !== undefined) yield chunk;
   }
 
   buffer(name: string, sizeBytes: number): Address {
@@ -119,6 +128,7 @@ export class RangeWork implements RangeContext {
     const raw = this.buffer("raw", this.chunkCapacity * ELEMENT_BYTES_MAX);
     this.#reader.check = this.check;
     await this.#reader.read(source, this.rowLength, chunk.firstElement, chunk.elementCount, raw);
+    this.#reader.wasRead(source, this.rowLength, chunk, this.#nextChunk, raw);
     return raw;
   }
 

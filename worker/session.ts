@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { type Arena, type Device, openDevice } from "../merge/engines/index.ts";
+import { type Arena, type Device, type DeviceLimits, openDevice } from "../merge/engines/index.ts";
 import {
   type Assignment,
   type AttemptKey,
@@ -27,7 +27,7 @@ export interface SessionStore extends Pick<Files, "open" | "openForWriting"> {
 /** What the session runs on. */
 export interface SessionPorts {
   /** Reads the inputs of a job and, where slices are streamed, writes its shards. Called once for each job. */
-  storeFor(job: JobToBegin): SessionStore;
+  storeFor(job: JobToBegin, device: DeviceLimits): SessionStore;
   /** `transfer`: buffers that go over to the receiver. */
   send(message: FromWorker, transfer?: readonly ArrayBuffer[]): void;
   /** For tests: in place of the registry of engines. */
@@ -129,8 +129,9 @@ export class WorkerSession {
   }
 
   #begin(begun: JobToBegin): void {
-    if (this.#start === undefined) throw new Error(`job ${begun.job} began before its thread`);
-    this.#jobs.set(begun.job, { begun, store: this.#ports.storeFor(begun), workers: new Map() });
+    if (this.#device === undefined) throw new Error(`job ${begun.job} began before its thread`);
+    const store = this.#ports.storeFor(begun, this.#device.limits);
+    this.#jobs.set(begun.job, { begun, store, workers: new Map() });
   }
 
   /** Gives every lane that is free something to do. */

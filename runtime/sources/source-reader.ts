@@ -1,5 +1,6 @@
 import { dtypeBytes, isFloatDtype } from "../../checkpoint/index.ts";
-import { type Address, type Arena, put } from "../../merge/engines/index.ts";
+import { type Address, type Arena, put, type Staging } from "../../merge/engines/index.ts";
+import type { Chunk } from "../../merge/methods/index.ts";
 import { type MergedSource, type StoredSource, storedIn, type TensorSource } from "../../merge/work/index.ts";
 import type { FiniteWatch } from "../finite-watch.ts";
 import type { InputFiles } from "../input-files.ts";
@@ -8,6 +9,7 @@ import { readColumns } from "./columns-source.ts";
 import { readMerged } from "./merged-source.ts";
 import { readNormed } from "./normed-source.ts";
 import { type LastProduct, readProduct } from "./product-source.ts";
+import { ReadsAhead, type Wanted } from "./reads-ahead.ts";
 import { readRows } from "./rows-source.ts";
 import { readScaled } from "./scaled-source.ts";
 import { SharedReads } from "./shared-reads.ts";
@@ -21,6 +23,13 @@ export interface MergedBlocks {
   block(source: MergedSource, block: number, check: boolean, into: Uint8Array): Promise<void>;
   /** Into memory of the device, where it is once what is called then is computed. */
   blocks(source: MergedSource, first: number, count: number, check: boolean, into: Address): Promise<void>;
+}
+
+/** Bytes on their way from a file to a place on the device. */
+interface Reading {
+  readonly place: Address;
+  readonly staging: Staging;
+  readonly read: Promise<void>;
 }
 
 export interface ReaderOptions {
@@ -49,7 +58,11 @@ export class SourceReader {
   /** What readers of one kind of source keep for the range, by source. */
   readonly kept = new WeakMap<object, unknown>();
   keptBytes = 0;
+  /** Where what is read ahead will go. */
+  #place: Address = 0;
   readonly #shared: SharedReads;
+  /** Where the device computes by itself, so that the next read is under way while this one's elements are computed with. */
+  readonly #ahead: ReadsAhead<Reading> | undefined;
 
   constructor(
     { arena, files, watch }: { readonly arena: Arena; readonly files: InputFiles; readonly watch: FiniteWatch },
@@ -64,6 +77,20 @@ export class SourceReader {
     this.#shared = new SharedReads(
       sources.map((source) => [...storedIn(source)]),
       base === undefined ? [] : heldOf(base),
+    );
+    const { asynchronous } = arena.device.limits;
+    this.#ahead = asynchronous ? new ReadsAhead(sources, (wanted) => this.#begin(wanted, this.#place)) : undefined;
+  }
+
+  /** A task's source was read for a chunk into `place`, as `next` will be. */
+  wasRead(source: TensorSource, rowLength: number, chunk: Chunk, next: Chunk | undefined, place: Address): void {
+    this.#place = place;
+    this.#ahead?.wasRead(
+      source,
+      stretchOf(chunk),
+      next === undefined ? undefined : stretchOf(next),
+      ({ source: expected, first, count }) =>
+        expected.storedRowLength === rowLength && this.#shared.find(expected, first, count) === undefined,
     );
   }
 
@@ -160,16 +187,30 @@ export class SourceReader {
   }
 
   async #stored(source: StoredSource, first: number, count: number, into: Address, keep: Keep): Promise<void> {
-    const elementBytes = dtypeBytes[source.dtype];
-    const staging = this.arena.staging(into, count * elementBytes);
-    await this.files.read(source.input, source.file, source.offsetBytes + first * elementBytes, staging.bytes);
+    const wanted = { source, first, count };
+    const ahead = this.#ahead?.take(wanted);
+    const { place, staging, read } = ahead?.place === into ? ahead : this.#begin(wanted, into);
+    await read;
     keep(staging.bytes);
     staging.send();
-    if (this.check) this.watch.read(source, this.files.label(source.input), first, count, into);
+    if (this.check) this.watch.read(source, this.files.label(source.input), first, count, place);
+  }
+
+  #begin({ source, first, count }: Wanted, place: Address): Reading {
+    const elementBytes = dtypeBytes[source.dtype];
+    const staging = this.arena.staging(place, count * elementBytes);
+    const offsetBytes = source.offsetBytes + first * elementBytes;
+    const read = this.files.read(source.input, source.file, offsetBytes, staging.bytes);
+    read.catch(() => undefined); // whoever takes it hears of it; what nobody takes is not missed
+    return { place, staging, read };
   }
 }
 
 /** What of a base is held: what is read from files for it; of what is merged on the way the result. */
 function heldOf(base: TensorSource): (StoredSource | MergedSource)[] {
   return base.kind === "merged" ? [base] : [...storedIn(base)];
+}
+
+function stretchOf({ firstElement, elementCount }: Chunk) {
+  return { first: firstElement, count: elementCount };
 }

@@ -119,6 +119,18 @@ test("it is waited for once a chunk where a tensor has several", async () => {
   expect(asked.waits).toBeLessThanOrEqual(Math.ceil((ELEMENTS[0] * ELEMENTS[1]) / limits.pieceElements));
 });
 
+test.each(["linear", "task_arithmetic", "model_stock"])("what is read ahead is what is read: %s", async (method) => {
+  const recipe = recipeFor(oneOfEach.find((variant) => variant.method === method)!, MODELS.many);
+  const limits = { pieceElements: 65_536 };
+  const bytesRead: (number | undefined)[] = [];
+  for (const own of [undefined, await device({ latencyMs: 0, limits })]) {
+    const settings = { models: join(scratch, "many"), device: own };
+    bytesRead.push((await runMerge(recipe, join(scratch, `out-${merges++}`), settings)).progress?.bytesRead);
+  }
+  expect(bytesRead[0]).toBeGreaterThan(0);
+  expect(bytesRead[1]).toBe(bytesRead[0]);
+});
+
 test("several slices are in flight on it", async () => {
   const own = await device({ latencyMs: 5 });
   const run = await runMerge(recipeOf(oneOfEach[0]!), join(scratch, `out-${merges++}`), {

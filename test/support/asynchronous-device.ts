@@ -4,7 +4,7 @@ import type { Address, Arena, Device, DeviceLimits, Kernels, Scope, Staging } fr
 /** What lies in fresh memory, and in staged bytes that were sent: nobody may take it for zeros, or for what was there. */
 const GARBAGE = 0x6b;
 /** Memory within is taken in steps: `reference` fills what it gives, `wasm` leaves gaps between and takes no memory before it is used. */
-const STEP_BYTES = { reference: 1 << 24, wasm: 1 << 27 };
+const STEP_BYTES = { reference: 1 << 20, wasm: 1 << 27 };
 
 export interface AsynchronousOptions {
   /** Between a submission and its beginning. */
@@ -68,9 +68,6 @@ export class AsynchronousDevice implements Device {
   }
 }
 
-/** Before anything is taken. */
-const FIRST = 64;
-
 class AsynchronousArena implements Arena {
   readonly device: AsynchronousDevice;
   readonly kernels: Kernels;
@@ -78,8 +75,8 @@ class AsynchronousArena implements Arena {
   readonly #latencyMs: number;
   readonly #busy: (change: 1 | -1) => void;
   readonly #stepBytes: number;
-  #top = FIRST;
-  #end = FIRST;
+  #top: Address;
+  #end: Address;
   #queued: (() => void | Promise<void>)[] = [];
   /** Whether somebody waits for what is queued. */
   #isAwaited = false;
@@ -91,6 +88,8 @@ class AsynchronousArena implements Arena {
     this.#latencyMs = latencyMs;
     this.#busy = busy;
     this.#stepBytes = inner.device.name === "wasm" ? STEP_BYTES.wasm : STEP_BYTES.reference;
+    this.#top = inner.allocate(this.#stepBytes);
+    this.#end = this.#top + this.#stepBytes;
     this.kernels = new Proxy(inner.kernels, {
       get:
         (kernels, name: keyof Kernels) =>
@@ -104,13 +103,10 @@ class AsynchronousArena implements Arena {
   allocate(sizeBytes: number): Address {
     const address = Math.ceil(this.#top / 64) * 64;
     if (address + sizeBytes > this.#end) {
-      const wasEnd = this.#end;
-      const more = Math.max(this.#stepBytes, address + sizeBytes - wasEnd);
+      const more = Math.max(this.#stepBytes, address + sizeBytes - this.#end);
       const start = this.#inner.allocate(more);
-      this.#end = start + more;
-      if (wasEnd !== FIRST && start !== wasEnd) throw new Error(`${this.device.name} has no more than ${wasEnd} bytes`);
-      if (wasEnd === FIRST) this.#top = start;
-      return this.allocate(sizeBytes);
+      if (start !== this.#end) throw new Error(`${this.device.name} has no bytes beyond ${this.#end}`);
+      this.#end += more;
     }
     this.#top = address + sizeBytes;
     this.#queued.push(() => {

@@ -1,12 +1,15 @@
 import { parentPort } from "node:worker_threads";
+import type { DeviceLimits } from "../../merge/engines/index.ts";
 import { openStores } from "../../storage/index.ts";
 import { endThread, isInputPath, type JobToBegin, type SessionStore, type ToWorker, WorkerSession } from "../index.ts";
 import type { RemoteInputs } from "../transfer/index.ts";
 
-/** Entry of a worker thread: a session over the thread's port, with stores that block this thread alone. */
+/**
+ * Entry of a worker thread: a session over the thread's port, with stores that block this thread alone; where the device computes by itself
+ * with stores that do not, so that reading, hashing and writing go on beside each other.
+ */
 const port = parentPort;
 if (port === null) throw new Error("worker/pool/thread.js runs as a worker thread only");
-const files = openStores({ blocking: true });
 
 /** Loaded where needed only: merges on one machine do without gRPC. */
 async function remoteInputs(job: JobToBegin): Promise<RemoteInputs> {
@@ -14,7 +17,8 @@ async function remoteInputs(job: JobToBegin): Promise<RemoteInputs> {
   return openRemoteInputs(openStores(), job);
 }
 
-function storeFor(job: JobToBegin): SessionStore {
+function storeFor(job: JobToBegin, { asynchronous }: DeviceLimits): SessionStore {
+  const files = openStores({ blocking: !asynchronous });
   if (job.remoteInputs === undefined) return files;
   const inputs = remoteInputs(job);
   inputs.catch(() => undefined); // the first read says what is wrong

@@ -122,7 +122,8 @@ test.each(
       [100, new AsynchronousDevice(wasm, { latencyMs: 0 })],
     ] as const) {
       const found = await fused(inner, dtype, blocks, device);
-      for (const [name, { bytes }] of expected) expect(found.get(name)!.equals(bytes), `${name}, ${blocks}`).toBe(true);
+      for (const [name, { bytes }] of expected)
+        expect(found.get(name)!.equals(bytes), `${name}, ${blocks} ${device.name}`).toBe(true);
     }
   },
 );
