@@ -5,8 +5,11 @@ import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { linuxOnly } from "../scripts/linux-only.mjs";
 import { benchFolder, repositoryRoot } from "./folders.mjs";
 import { machineLine, markdownTable, megabytes, replaceRegion } from "./report.mjs";
+
+linuxOnly("bench:transport reads what processes have taken from /proc");
 
 const { values: options } = parseArgs({
   options: {

@@ -5,12 +5,14 @@ import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { linuxOnly } from "./linux-only.mjs";
 import { otherNodes } from "./node-versions.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
 const binary = (name, path) => join(dirname(require.resolve(`${name}/package.json`)), path);
 const { values } = parseArgs({ options: { all: { type: "boolean", default: false } } });
+if (values.all) linuxOnly("check:all has tests in namespaces of the kernel, and looks at processes in /proc");
 
 /** What the names of test files end in that a newcomer's machine need not be able to run. */
 const SYSTEM = ".system.test.ts";

@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
+import { linuxOnly } from "../../scripts/linux-only.mjs";
 import { run } from "../e2e/cli-process.ts";
 import { did } from "./mixed-rig.ts";
 import { Rig } from "./rig.ts";
@@ -14,6 +15,7 @@ const BACKLOG = 511;
 
 /** Connections that wait for the listener to accept them, as the system counts. */
 function waitingAt(port: number): number {
+  linuxOnly("How many connections wait is read from /proc/net/tcp");
   const local = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   const lines = readFileSync("/proc/net/tcp", "latin1").trim().split("\n").slice(1);
   const listening = lines.map((line) => line.trim().split(/\s+/)).find((f) => f[1]?.endsWith(local) && f[3] === "0A");

@@ -27,6 +27,9 @@
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { isMainThread } from "node:worker_threads";
+import { linuxOnly } from "../../scripts/linux-only.mjs";
+
+linuxOnly("Faults of storage find their files by /proc/self/fd");
 
 const { existsSync, readlinkSync, unlinkSync } = fs;
 const faults = JSON.parse(process.env.DELTAWORKS_TEST_FAULTS ?? "[]").map((fault) => ({
