@@ -52,7 +52,7 @@ export async function openDevice(name: string): Promise<Device> {
 async function factsOf(name: string): Promise<ChosenEngine> {
   const device = await openDevice(name);
   try {
-    if (name !== MEASURE) await checkBits(device, await openDevice(MEASURE));
+    if (name !== MEASURE) await checkBits(device, () => openDevice(MEASURE));
     const { arenas, threadsMax } = device.limits;
     return { name, kernelId: device.kernelId, arenas, threadsMax };
   } finally {
