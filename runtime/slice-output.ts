@@ -96,6 +96,11 @@ export class SliceOutput implements Sink {
     return this.#hash.digest("hex");
   }
 
+  /** Whatever became of it: nothing is being written any more. */
+  async quiet(): Promise<void> {
+    await this.#leaving.catch(() => undefined);
+  }
+
   get #window(): Address {
     const window = this.#windows[this.#turn];
     if (window === undefined) throw new Error("the slice has no window");

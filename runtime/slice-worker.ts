@@ -172,7 +172,16 @@ export class SliceWorker {
     return { report: { unit, attempt, kind: "slice", sha256, warnings, counts }, durable: this.#sync(shard) };
   }
 
+  /** However it ends, nothing of it is being written any more. */
   async #fill(work: SliceWork, output: SliceOutput): Promise<Omit<Computed, "buffer">> {
+    try {
+      return await this.#filled(work, output);
+    } finally {
+      await output.quiet();
+    }
+  }
+
+  async #filled(work: SliceWork, output: SliceOutput): Promise<Omit<Computed, "buffer">> {
     const { slice } = work;
     output.makeWindow(Math.max(...work.tasks.map((task) => largestEmission(task, this.#pieceElements))));
     const warnings: string[] = [];

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openDevice } from "../../merge/engines/index.ts";
+import { FileStore } from "../../storage/index.ts";
 import { AsynchronousDevice, type AsynchronousOptions } from "../support/asynchronous-device.ts";
 import { mergedTensors, runMerge } from "../support/run-merge.ts";
 import { type GeneratedTensor, writeModels } from "./generated-models.ts";
@@ -151,6 +152,40 @@ test("what it does not run is computed on the processor", async () => {
   const found = (await mergedTensors(recipe, join(scratch, `out-${merges++}`), { ...settings, device: own })).tensors;
   expect(differencesBetween(found, expected)).toEqual([]);
 });
+
+test.each(["on the processor", "on a device that computes by itself"])(
+  "a slice that fails is not being written any more: %s",
+  async (where) => {
+    const store = new FileStore({ blocking: true });
+    const open = store.openForWriting.bind(store);
+    let writing = 0;
+    store.openForWriting = async (...place) => {
+      const file = await open(...place);
+      const write = file.write.bind(file);
+      return Object.assign(file, {
+        write: async (...piece: Parameters<typeof write>) => {
+          writing++;
+          for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+          await write(...piece);
+          writing--;
+        },
+      });
+    };
+    const atFailure: number[] = [];
+    const observed = { storedIn: "broken-late", device: where === "on the processor" ? undefined : await device() };
+    writeModels(join(scratch, observed.storedIn), 9, [
+      tensor("one", [300, 300], { style: "nonfinite", dtypes: ["F32"] }),
+    ]);
+    const run = await runMerge(recipeOf(oneOfEach[0]!), join(scratch, `out-${merges++}`), {
+      models: join(scratch, observed.storedIn),
+      device: observed.device,
+      store,
+      onReport: (kind) => atFailure.push(kind === "failed" ? writing : 0),
+    });
+    expect(run.outcome).toMatchObject({ outcome: "failed", cause: { code: "merge/nonfinite" } });
+    expect(atFailure).toEqual([0]);
+  },
+);
 
 test("values that are not finite are told as on the processor", async () => {
   const broken = join(scratch, "broken");

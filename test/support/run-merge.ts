@@ -14,7 +14,7 @@ import {
 import type { WorkerLink, WorkerListener, WorkerSource } from "../../coordinator/link/index.ts";
 import type { Device } from "../../merge/engines/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
-import { failureFrom, type JobDescription, type Plan, type WorkerId } from "../../merge/work/index.ts";
+import { failureFrom, type JobDescription, type Plan, type Report, type WorkerId } from "../../merge/work/index.ts";
 import { FileOutput } from "../../output/index.ts";
 import { prepareText } from "../../prepare/index.ts";
 import type { Fault } from "../../recipe/index.ts";
@@ -31,6 +31,8 @@ export interface MergeSettings {
   readonly engine: string;
   /** In place of the engine's. */
   readonly device: Device | undefined;
+  /** Called at once when a worker reports. */
+  readonly onReport: (kind: Report["kind"]) => void;
   readonly workers: number;
   /** In place of sessions in this thread. */
   readonly source?: (job: JobDescription, budget: WorkerBudget, engine: EngineChoice) => WorkerSource;
@@ -91,6 +93,7 @@ const defaults = {
   shared: {},
   leases: {},
   onStop: () => {},
+  onReport: () => {},
   onProgress: () => {},
 } as const satisfies Partial<MergeSettings>;
 
@@ -149,7 +152,7 @@ export async function runMerge(
     surveyElements: chosen.surveyElements,
     workers: (job) =>
       settings.source?.(job, budget, engine) ??
-      inlineWorkers(chosen.workers, store, job, budget, engine, chosen.device),
+      inlineWorkers(chosen.workers, store, job, budget, engine, chosen.device, chosen.onReport),
     clock: { nowMs: () => performance.now() },
     observer: {
       began: (how) => {
@@ -202,6 +205,7 @@ function inlineWorkers(
   budget: WorkerBudget,
   engine: EngineChoice,
   device: Device | undefined,
+  onReport: MergeSettings["onReport"],
 ): WorkerSource {
   return async (listener) => {
     const ids = Array.from({ length: count }, (_, k) => `inline-${k + 1}` as WorkerId);
@@ -217,6 +221,7 @@ function inlineWorkers(
       storeFor: () => store,
       ...(device === undefined ? {} : { openDevice: async () => device }),
       send: (message) => {
+        if (message.type === "report") onReport(message.report.kind);
         const copy = structuredClone(message);
         setImmediate(() => {
           if (copy.type === "grant-request") listener.grantRequested(id, copy.unit, copy.attempt);
