@@ -14,7 +14,7 @@ const binary = (name, path) => join(dirname(require.resolve(`${name}/package.jso
 const { values } = parseArgs({ options: { all: { type: "boolean", default: false } } });
 if (values.all) linuxOnly("check:all has tests in namespaces of the kernel, and looks at processes in /proc");
 
-/** What the names of test files end in that a newcomer's machine need not be able to run. */
+/** What the names of test files end in that a newcomer need not run: they need root or large tools, or are clusters of processes for minutes. */
 const SYSTEM = ".system.test.ts";
 /** Bits, goldens and whole merges are looked at with every major version of Node. */
 const OF_EACH_NODE = ["test/merge/engines", "test/golden", "test/e2e"];
