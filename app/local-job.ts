@@ -3,9 +3,10 @@ import { parseSeed } from "../merge/math/index.ts";
 import type { OptionValues } from "../options/index.ts";
 import { FileOutput } from "../output/index.ts";
 import type { Prepared } from "../prepare/index.ts";
-import { type Files, freeBytes, join, nameOf, type Place, wholePlace } from "../storage/index.ts";
+import { type Files, freeBytes, join, nameOf, type Place } from "../storage/index.ts";
 import { toolVersion } from "../version/index.ts";
 import { sha256Of } from "../worker/link/index.ts";
+import { stateFolder } from "./state-folder.ts";
 
 /**
  * What is the same of every merge that this machine makes alone, into a folder: the journal lies beside the output, or in a folder below
@@ -20,10 +21,9 @@ export function localJob(
 ): Omit<MergeJobOptions, "surveyElements" | "observer" | "onStop"> & { readonly folder: Place } {
   const output = new FileOutput(store, out);
   const beside = fileHome(store, output.journalFolder);
+  const kept = stateFolder(out, state, process.env);
   const own =
-    state === undefined
-      ? undefined
-      : join(wholePlace(state), `${nameOf(out)}-${sha256Of(out).toString("hex").slice(0, 12)}`);
+    kept === undefined ? undefined : join(kept, `${nameOf(out)}-${sha256Of(out).toString("hex").slice(0, 12)}`);
   const home = own === undefined ? beside : fileHome(store, own);
   return {
     ...{ store, output, home, folder: own ?? output.journalFolder },

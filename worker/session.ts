@@ -27,7 +27,7 @@ export interface SessionStore extends Pick<Files, "open" | "openForWriting"> {
 /** What the session runs on. */
 export interface SessionPorts {
   /** Reads the inputs of a job and, where slices are streamed, writes its shards. Called once for each job. */
-  storeFor(job: JobToBegin, device: DeviceLimits): SessionStore;
+  storeFor(job: JobToBegin, device: Pick<DeviceLimits, "asynchronous">): SessionStore;
   /** `transfer`: buffers that go over to the receiver. */
   send(message: FromWorker, transfer?: readonly ArrayBuffer[]): void;
   /** For tests: in place of the registry of engines. */

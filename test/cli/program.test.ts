@@ -54,7 +54,10 @@ describe("options of a merge come under the names of the table", () => {
   });
 
   test("an engine that is none is refused with those that there are", async () => {
-    const refusal = { code: "engine/unavailable", hint: "Choose one of: wasm, reference." };
+    const refusal = {
+      code: "engine/unavailable",
+      hint: "Choose one of: wasm, reference; several with + between them; or auto.",
+    };
     await expect(parsed("merge", "a", "b", "--engine", "cuda")).rejects.toMatchObject(refusal);
   });
 });

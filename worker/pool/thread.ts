@@ -1,5 +1,4 @@
 import { parentPort } from "node:worker_threads";
-import type { DeviceLimits } from "../../merge/engines/index.ts";
 import { openStores } from "../../storage/index.ts";
 import { endThread, isInputPath, type JobToBegin, type SessionStore, type ToWorker, WorkerSession } from "../index.ts";
 import type { RemoteInputs } from "../transfer/index.ts";
@@ -17,7 +16,7 @@ async function remoteInputs(job: JobToBegin): Promise<RemoteInputs> {
   return openRemoteInputs(openStores(), job);
 }
 
-function storeFor(job: JobToBegin, { asynchronous }: DeviceLimits): SessionStore {
+function storeFor(job: JobToBegin, { asynchronous }: { readonly asynchronous: boolean }): SessionStore {
   const files = openStores({ blocking: !asynchronous });
   if (job.remoteInputs === undefined) return files;
   const inputs = remoteInputs(job);

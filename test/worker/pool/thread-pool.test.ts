@@ -115,6 +115,31 @@ test("buffers are used again, never exceed their limit together, and one is lent
   expect(buffers.totalBytes).toBe(11 * MIB);
 });
 
+describe("a thread whose device works on several slices at once", () => {
+  const engines = [{ name: "reference", maximumBytes: MIB, arenas: 3 }];
+
+  test("is given as many, and one more where they are streamed", async () => {
+    const { started, slice } = await pool(1, undefined, { engines }, () => "not yet");
+    for (const unit of ["a", "b", "c", "d", "e"]) slice(unit);
+    expect(started.waiting().map(({ unit }) => unit)).toEqual(["e"]);
+  });
+
+  test("is given as many where they are held", async () => {
+    const { started, slice } = await pool(1, 8 * MIB, { engines });
+    for (const unit of ["a", "b", "c", "d"]) slice(unit);
+    expect(started.waiting().map(({ unit }) => unit)).toEqual(["d"]);
+  });
+
+  test("when it hangs all of these fail, and may be tried again; what it had not begun goes on", async () => {
+    const { started, until, slice, heard } = await pool(1, 8 * MIB, { engines });
+    for (const unit of ["hang", "b", "c", "next"]) slice(unit);
+    const now = performance.now();
+    for (const lookMs of [now, now + 1, now + HUNG_MS + 1000]) started.look(lookMs, HUNG_MS);
+    expect(heard).toEqual(["replaced", "worker/hung hang", "worker/hung b", "worker/hung c"]);
+    await until("computed next");
+  });
+});
+
 describe("slices that are streamed", () => {
   const keyOf = (unit: string) => ({ job: "job", unit: unit as UnitId, attempt: 1 });
 
