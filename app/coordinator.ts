@@ -15,7 +15,7 @@ import {
 import { checkStreams, connectNats, serverOf } from "../coordinator/nats/index.ts";
 import { openFileQueue, openNatsQueue } from "../coordinator/queue/index.ts";
 import { failureFrom, sealRanges } from "../merge/work/index.ts";
-import { checkOptions, type OptionValues } from "../options/index.ts";
+import { checkOptions } from "../options/index.ts";
 import { hashRanges } from "../output/index.ts";
 import { SURVEY_ELEMENTS } from "../plan/index.ts";
 import { EnrollmentService, JobsService } from "../proto/index.ts";
@@ -48,36 +48,7 @@ import { openEnrollment } from "./open-enrollment.ts";
 import { maybeNatsOptions } from "./open-nats.ts";
 import { type Listened, notListening, openListen } from "./open-peer.ts";
 import { checkRules, coordinatorRules } from "./setting-rules.ts";
-import { CERTIFICATE_TTL_MS, type EnrollingSettings, type NatsSettings, type TrustSettings } from "./settings.ts";
-
-/** Of the options of a merge, the share of slices that are computed twice is that of jobs which do not say. */
-export interface CoordinatorSettings
-  extends OptionValues<"coordinator">,
-    TrustSettings,
-    EnrollingSettings,
-    NatsSettings {
-  /** HOST:PORT; port 0 takes one that is free. */
-  readonly listen: string;
-  /** Folder of what must be kept from one run to the next; locked while one runs. */
-  readonly state: string;
-  /** NAME=FOLDER each: what jobs may read from and write to. */
-  readonly root: readonly string[];
-  /** Milliseconds. */
-  readonly lease: number;
-  readonly ioTimeout: number;
-  /** Milliseconds that slices in flight have when it stops. */
-  readonly grace: number;
-  /** Most jobs at once. */
-  readonly jobs: number;
-  /** Milliseconds for which a job that has ended is kept, with all that is known of it. */
-  readonly keepEnded: number;
-  /** Milliseconds in which a recipe must be planned. */
-  readonly planningTime: number;
-  /** Bytes that planning a recipe may take. */
-  readonly planningMemory: number;
-  /** Whether the services describe themselves. */
-  readonly reflection: boolean;
-}
+import { CERTIFICATE_TTL_MS, type CoordinatorSettings } from "./settings.ts";
 
 /** What a coordinator tells whoever started it. */
 export interface CoordinatorPorts {

@@ -1,6 +1,5 @@
 export {
   type CoordinatorPorts,
-  type CoordinatorSettings,
   type RunningCoordinator,
   startCoordinator,
 } from "./coordinator.ts";
@@ -12,6 +11,13 @@ export type { PlannedMerge, SweepSettings } from "./plan-sweep.ts";
 export { prepareHere } from "./prepare-here.ts";
 export { repairSource } from "./repair-source.ts";
 export { resourcesFor } from "./resources.ts";
-export type { EnrollingSettings, JoiningSettings, NatsSettings, TrustSettings } from "./settings.ts";
+export type {
+  CoordinatorSettings,
+  EnrollingSettings,
+  JoiningSettings,
+  NatsSettings,
+  TrustSettings,
+  WorkerSettings,
+} from "./settings.ts";
 export { runSweep, type SweepEnd, type SweepPorts, type SweptMerge } from "./sweep.ts";
-export { type RunningWorker, startWorker, type WorkerPorts, type WorkerSettings } from "./worker.ts";
+export { type RunningWorker, startWorker, type WorkerPorts } from "./worker.ts";

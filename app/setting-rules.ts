@@ -2,9 +2,8 @@ import { type Failure, FailuresError } from "../merge/work/index.ts";
 import { bytesText, formatDuration } from "../options/index.ts";
 import { parseAddress } from "../trust/index.ts";
 import { heartbeatFor, ioTimeoutMax, leaseMin } from "../wire/index.ts";
-import type { CoordinatorSettings } from "./coordinator.ts";
 import { leastMemoryFor, threadsDefault } from "./resources.ts";
-import type { WorkerSettings } from "./worker.ts";
+import type { CoordinatorSettings, WorkerSettings } from "./settings.ts";
 
 /** Settings that exclude each other: what is wrong, with the values, and others that would do. */
 interface SettingFault {

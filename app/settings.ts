@@ -1,5 +1,7 @@
 /** What a process that speaks to others is started with, as people give it: texts of places and addresses are parsed where they are used. */
 
+import type { OptionValues } from "../options/index.ts";
+
 /** Of whoever speaks to another machine. Certificate, key and authorities go together, or none is given. */
 export interface TrustSettings {
   /** Own certificate, PEM file. */
@@ -41,4 +43,46 @@ export interface NatsSettings {
   readonly natsCa?: string | undefined;
   readonly natsCert?: string | undefined;
   readonly natsKey?: string | undefined;
+}
+
+/** Of the options of a merge, the share of slices that are computed twice is that of jobs which do not say. */
+export interface CoordinatorSettings
+  extends OptionValues<"coordinator">,
+    TrustSettings,
+    EnrollingSettings,
+    NatsSettings {
+  /** HOST:PORT; port 0 takes one that is free. */
+  readonly listen: string;
+  /** Folder of what must be kept from one run to the next; locked while one runs. */
+  readonly state: string;
+  /** NAME=FOLDER each: what jobs may read from and write to. */
+  readonly root: readonly string[];
+  /** Milliseconds. */
+  readonly lease: number;
+  readonly ioTimeout: number;
+  /** Milliseconds that slices in flight have when it stops. */
+  readonly grace: number;
+  /** Most jobs at once. */
+  readonly jobs: number;
+  /** Milliseconds for which a job that has ended is kept, with all that is known of it. */
+  readonly keepEnded: number;
+  /** Milliseconds in which a recipe must be planned. */
+  readonly planningTime: number;
+  /** Bytes that planning a recipe may take. */
+  readonly planningMemory: number;
+  /** Whether the services describe themselves. */
+  readonly reflection: boolean;
+}
+
+export interface WorkerSettings extends OptionValues<"worker">, TrustSettings, JoiningSettings {
+  /** HOST:PORT of the coordinator. */
+  readonly coordinator: string;
+  /** With TLS the certificate says who it is; else this, or the host's name. */
+  readonly name?: string | undefined;
+  /** NAME=FOLDER or NAME=FOLDER:ro each: what the coordinator may name. */
+  readonly root: readonly string[];
+  /** Milliseconds that it has to finish what has begun, once it is told to end. */
+  readonly grace: number;
+  /** HOST:PORT where the coordinator fetches results. */
+  readonly listen?: string | undefined;
 }

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
 import { chooseEngines } from "../merge/engines/index.ts";
 import type { Failure } from "../merge/work/index.ts";
-import { checkOptions, type OptionValues } from "../options/index.ts";
+import { checkOptions } from "../options/index.ts";
 import { openStores, type Source } from "../storage/index.ts";
 import {
   checkListenAddress,
@@ -28,20 +28,7 @@ import { openJoinedTrust } from "./joined-trust.ts";
 import { notListening, trustFiles } from "./open-peer.ts";
 import { workerResourcesFor } from "./resources.ts";
 import { checkRules, workerRules } from "./setting-rules.ts";
-import type { JoiningSettings, TrustSettings } from "./settings.ts";
-
-export interface WorkerSettings extends OptionValues<"worker">, TrustSettings, JoiningSettings {
-  /** HOST:PORT of the coordinator. */
-  readonly coordinator: string;
-  /** With TLS the certificate says who it is; else this, or the host's name. */
-  readonly name?: string | undefined;
-  /** NAME=FOLDER or NAME=FOLDER:ro each: what the coordinator may name. */
-  readonly root: readonly string[];
-  /** Milliseconds that it has to finish what has begun, once it is told to end. */
-  readonly grace: number;
-  /** HOST:PORT where the coordinator fetches results. */
-  readonly listen?: string | undefined;
-}
+import type { WorkerSettings } from "./settings.ts";
 
 /** What a worker tells whoever started it. */
 export interface WorkerPorts {

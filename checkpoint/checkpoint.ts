@@ -1,6 +1,7 @@
 import type { Place, Version } from "../storage/index.ts";
 import type { StoredDtype } from "./dtype.ts";
 import type { ModelOrigin } from "./model-card.ts";
+import type { Sidecar } from "./read-with-state.ts";
 
 /** What a model on disk is, known from headers alone: no tensor byte has been read. Plain data. */
 export interface Checkpoint {
@@ -34,14 +35,6 @@ export interface Checkpoint {
   readonly unclearMetadata?: readonly string[];
   /** Of tensors that may be second copies of others (`copyNames`): whether they are. Undefined where nobody has looked. */
   readonly copies?: ReadonlyMap<string, boolean>;
-}
-
-/** A file beside the weights, as it was found. */
-export interface Sidecar {
-  /** Where to open it: absolute, links resolved. */
-  readonly path: Place;
-  readonly sizeBytes: number;
-  readonly version: Version;
 }
 
 export interface CheckpointFile {

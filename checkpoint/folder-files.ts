@@ -1,10 +1,11 @@
 import { inParallel, StorageError } from "../storage/index.ts";
-import type { Checkpoint, Sidecar } from "./checkpoint.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 import { CHAT_TEMPLATES_FOLDER, judgeFile, judgeFolder } from "./companions.ts";
 import { CheckpointError } from "./errors.ts";
 import type { Folder } from "./folder.ts";
 import { CARD_NAME } from "./model-card.ts";
 import { parsePythonJson } from "./python-json.ts";
+import type { Sidecar } from "./read-with-state.ts";
 
 /** Companions are read whole when they are copied; a larger file is no companion. */
 export const MAX_COMPANION_BYTES = 1_000_000_000;

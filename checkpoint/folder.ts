@@ -1,7 +1,7 @@
 import { type DirectoryEntry, isBelow, join, type Place, readWhole, type Source } from "../storage/index.ts";
-import type { Sidecar } from "./checkpoint.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import type { ModelLocation } from "./model-location.ts";
+import type { Sidecar } from "./read-with-state.ts";
 import { readWithState } from "./read-with-state.ts";
 
 /** A model's folder, from which no link leads out but into the blobs of its own repository in the Hub's cache. */

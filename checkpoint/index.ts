@@ -20,7 +20,7 @@ export {
   vocabularySizeKeys,
 } from "./architecture.ts";
 export { type CalibrationKind, calibrationKind, isFormatNote, scaledModule } from "./calibration.ts";
-export type { Checkpoint, CheckpointFile, Sidecar, TensorEntry } from "./checkpoint.ts";
+export type { Checkpoint, CheckpointFile, TensorEntry } from "./checkpoint.ts";
 export { CHAT_TEMPLATES_FOLDER, companionKind, isCode, isQuantizerFile, mayNameTokenIds } from "./companions.ts";
 export {
   type Dtype,
@@ -59,6 +59,7 @@ export { type PackedWeights, packedWeights, statedPacking } from "./packed-weigh
 export { quantizationParts } from "./packing-names.ts";
 export { ExactNumber, parseExactJson, parsePythonJson, pythonJsonText } from "./python-json.ts";
 export { isPlain, type QuantizationEdit, quantizationEdits } from "./quantization-edits.ts";
+export type { Sidecar } from "./read-with-state.ts";
 export { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
 export { type ScaledTensor, scaledTensors, scaleNameFor } from "./scaled-fp8.ts";
 export { parseShardIndex } from "./shard-index.ts";

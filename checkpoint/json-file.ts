@@ -1,9 +1,9 @@
 import { StorageError } from "../storage/index.ts";
-import type { Sidecar } from "./checkpoint.ts";
 import { type CheckpointCode, CheckpointError } from "./errors.ts";
 import type { Folder } from "./folder.ts";
 import { JsonBytes } from "./json-bytes.ts";
 import { parsePythonJson } from "./python-json.ts";
+import type { Sidecar } from "./read-with-state.ts";
 
 const MAX_JSON_BYTES = 10_000_000;
 const MAX_JSON_DEPTH = 64;

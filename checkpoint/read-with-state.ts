@@ -1,5 +1,12 @@
-import { type Place, readWithVersion, type Source } from "../storage/index.ts";
-import type { Sidecar } from "./checkpoint.ts";
+import { type Place, readWithVersion, type Source, type Version } from "../storage/index.ts";
+
+/** A file beside the weights, as it was found. */
+export interface Sidecar {
+  /** Where to open it: absolute, links resolved. */
+  readonly path: Place;
+  readonly sizeBytes: number;
+  readonly version: Version;
+}
 
 /** A file's bytes, and its state by the handle that read it. */
 export async function readWithState(

@@ -1,7 +1,7 @@
 import { type Address, LANES_BYTES } from "../engines/index.ts";
 import type { Chunk } from "./chunks.ts";
-import type { Steps } from "./definition.ts";
 import type { RangeContext } from "./range.ts";
+import type { Steps } from "./steps.ts";
 
 /**
  * Sums over a range as docs/spec/methods.md wants them: one float64 number per block and column, so that the sum of a whole tensor is the

@@ -1,8 +1,8 @@
 import type { Address } from "../engines/index.ts";
 import { float64Copy } from "./block-sums.ts";
 import { type Chunk, summedBlocks } from "./chunks.ts";
-import type { Steps } from "./definition.ts";
 import type { RangeContext } from "./range.ts";
+import type { Steps } from "./steps.ts";
 
 /**
  * Sums per column of a tensor (along its first dimension), the same however it was cut, in memory that does not grow with its

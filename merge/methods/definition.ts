@@ -1,5 +1,6 @@
 import type { ParameterValue, PlainData, Step, TensorTask } from "../work/index.ts";
 import type { RangeContext } from "./range.ts";
+import type { Steps } from "./steps.ts";
 import type { SurveyedRange } from "./summary-forms.ts";
 
 /**
@@ -109,30 +110,6 @@ export interface Reads {
 /** Ranges of all rounds: surveys of so many rounds and the merge. A tensor that is not cut stays one range from round to round. */
 export function rangesOf({ parts, ranges }: Cutting, rounds: number): number {
   return parts === 1 ? 1 : rounds * ranges + parts;
-}
-
-/**
- * Something that takes long, in steps of a millisecond or less: between them the caller may do something else. `left` and `right` of a
- * fold may be used up.
- */
-export type Steps<Result> = Generator<undefined, Result, undefined>;
-
-/** What takes steps, or takes none: plain data. */
-export function* stepsOf<Result>(given: Result | Steps<Result>): Steps<Result> {
-  return isSteps(given) ? yield* given : given;
-}
-
-/** Plain data has no functions. */
-function isSteps<Result>(given: Result | Steps<Result>): given is Steps<Result> {
-  return typeof given === "object" && given !== null && "next" in given && typeof given.next === "function";
-}
-
-/** All steps at once. */
-export function resultOf<Result>(steps: Steps<Result>): Result {
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done === true) return value;
-  }
 }
 
 /**

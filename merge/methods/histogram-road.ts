@@ -1,7 +1,6 @@
 import type { Address } from "../engines/index.ts";
 import type { PlainData } from "../work/index.ts";
 import { GROUP_MODELS } from "./bracket-road.ts";
-import type { Steps } from "./definition.ts";
 import {
   addHistograms,
   type Centre,
@@ -20,6 +19,7 @@ import {
 } from "./histograms.ts";
 import { noElement, positionAmong, type Query, type RankedValues, type Statistic, u32Of } from "./order-queries.ts";
 import type { RangeContext } from "./range.ts";
+import type { Steps } from "./steps.ts";
 import { countOf, fieldsOf, listOf, other, type SurveyedRange } from "./summary-forms.ts";
 
 /**

@@ -17,15 +17,12 @@ import * as sceFamily from "./sce.ts";
 import * as slerpFamily from "./slerp.ts";
 import * as sparsifiedFamily from "./sparsified.ts";
 
-export {
-  type Cutting,
-  type MethodDeclaration,
-  type MethodDefinition,
-  type ParameterDeclaration,
-  type Reads,
-  resultOf,
-  type Steps,
-  stepsOf,
+export type {
+  Cutting,
+  MethodDeclaration,
+  MethodDefinition,
+  ParameterDeclaration,
+  Reads,
 } from "./definition.ts";
 export { type MethodCode, MethodError } from "./errors.ts";
 export type { RangeContext } from "./range.ts";
@@ -73,3 +70,4 @@ export function methodNamed(name: string): MethodDefinition {
   if (method === undefined) throw new Error(`there is no method ${name}`);
   return method;
 }
+export { resultOf, type Steps, stepsOf } from "./steps.ts";

@@ -1,9 +1,10 @@
 import { acos, cos, sin } from "../math/index.ts";
 import { type BlockSums, foldBlockSums } from "./block-sums.ts";
 import { type Combination, mergeCombination, plainNumber, theOnlyModel } from "./combination.ts";
-import { defineMethod, rangesOf, type Steps } from "./definition.ts";
+import { defineMethod, rangesOf } from "./definition.ts";
 import { gramOf, gramReadsOf, surveyGram } from "./gram.ts";
 import { number, scopeParameter } from "./parameters.ts";
+import type { Steps } from "./steps.ts";
 import { readBlockSums } from "./summary-forms.ts";
 
 /**

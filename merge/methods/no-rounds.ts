@@ -1,4 +1,4 @@
-import type { Steps } from "./definition.ts";
+import type { Steps } from "./steps.ts";
 import { other } from "./summary-forms.ts";
 
 /** For methods whose verdict follows from the parameters: nothing is surveyed. */

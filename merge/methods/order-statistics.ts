@@ -1,6 +1,6 @@
 import type { PlainData, TensorTask } from "../work/index.ts";
 import { bracketRoad, sampled } from "./bracket-road.ts";
-import { type Cutting, resultOf, type Steps } from "./definition.ts";
+import type { Cutting } from "./definition.ts";
 import {
   foldHistograms,
   HISTOGRAM_ROUNDS,
@@ -14,6 +14,7 @@ import {
 import { NO_LIMIT, type Query, type RankedValues, type Statistic } from "./order-queries.ts";
 import { baseOf, floatDtype } from "./parameters.ts";
 import type { RangeContext } from "./range.ts";
+import { resultOf, type Steps } from "./steps.ts";
 import { countOf, countsOf, fieldsOf, listOf, type SurveyedRange } from "./summary-forms.ts";
 
 /**

@@ -1,5 +1,6 @@
 import type { PlainData, Step, TensorTask } from "../work/index.ts";
-import { type MethodDefinition, type Steps, stepsOf } from "./definition.ts";
+import type { MethodDefinition } from "./definition.ts";
+import { type Steps, stepsOf } from "./steps.ts";
 
 /** A summary that came before its turn; `taken` is called when that has come, or never will. */
 interface Kept {

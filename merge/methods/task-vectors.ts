@@ -10,7 +10,7 @@ import {
 } from "../work/index.ts";
 import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
 import type { Chunk } from "./chunks.ts";
-import { type Cutting, type Reads, rangesOf, type Steps } from "./definition.ts";
+import { type Cutting, type Reads, rangesOf } from "./definition.ts";
 import { divisorOf } from "./linear.ts";
 import { type Band, bandQueries, bandsFrom, type MaskPlan } from "./masks.ts";
 import {
@@ -24,6 +24,7 @@ import {
 } from "./order-statistics.ts";
 import { baseOf, flag, floatDtype, number } from "./parameters.ts";
 import type { RangeContext } from "./range.ts";
+import type { Steps } from "./steps.ts";
 import { fieldsOf, readBlockSums, type SurveyedRange } from "./summary-forms.ts";
 
 /** The pipeline of all sparsified task vectors; docs/spec/methods.md, "Sparsified task vectors". */
