@@ -1,4 +1,4 @@
-import { mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -112,6 +112,28 @@ test.each(variants)("it is waited for once a round, whatever the number of model
   expect(waits[1]).toBe(waits[0]);
   expect(waits[0]).toBeLessThanOrEqual(roundsOf(variant) + 1);
 });
+
+/** What a wait may be worth. */
+const ELEMENTS_PER_WAIT = 2 ** 22;
+
+test.each(["linear", "ties", "model_stock", "karcher", "della", "sce"])(
+  "of a large tensor it is waited for once in 4 M elements, round and range: %s",
+  { timeout: 300_000 },
+  async (method) => {
+    const shape = [2500, 2001] as const;
+    const models = join(scratch, "large");
+    if (!existsSync(models)) writeModels(models, 7, [tensor("one", shape)]);
+    const variant = oneOfEach.find((each) => each.method === method)!;
+    const own = new AsynchronousDevice(await openDevice("wasm"));
+    const run = await runMerge(recipeOf(variant, "bfloat16"), join(scratch, `out-${merges++}`), {
+      models,
+      device: own,
+    });
+    expect(run.outcome).toEqual({ outcome: "done" });
+    const chunks = Math.ceil((shape[0] * shape[1]) / ELEMENTS_PER_WAIT);
+    expect(own.asked.waits).toBeLessThanOrEqual(chunks * (roundsOf(variant) + 1));
+  },
+);
 
 test("it is waited for once a chunk where a tensor has several", async () => {
   const [linear] = oneOfEach;

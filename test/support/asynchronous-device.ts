@@ -3,8 +3,10 @@ import type { Address, Arena, Device, DeviceLimits, Kernels, Scope, Staging } fr
 
 /** What lies in fresh memory, and in staged bytes that were sent: nobody may take it for zeros, or for what was there. */
 const GARBAGE = 0x6b;
-/** Memory within is taken in steps: `reference` fills what it gives, `wasm` leaves gaps between and takes no memory before it is used. */
-const STEP_BYTES = { reference: 1 << 20, wasm: 1 << 27 };
+/** Memory within is taken in steps, but of `wasm` at once: it leaves gaps between what it gives, and takes no memory before it is used. */
+const STEP_BYTES = 1 << 20;
+/** Of an arena of `wasm` that are its own. */
+const RESERVED_BYTES = 1 << 20;
 
 export interface AsynchronousOptions {
   /** Between a submission and its beginning. */
@@ -42,7 +44,8 @@ export class AsynchronousDevice implements Device {
     this.name = `asynchronous ${inner.name}`;
     this.kernelId = inner.kernelId;
     this.limits = {
-      pieceElements: 2 ** 22,
+      // Whole blocks of chunks of this length have 4 M elements at least.
+      pieceElements: 2 ** 23,
       asynchronous: true,
       road: "histogram",
       arenas: 3,
@@ -57,7 +60,8 @@ export class AsynchronousDevice implements Device {
 
   open(maximumBytes: number): Arena {
     const latencyMs = this.#options.latencyMs ?? 1;
-    return new AsynchronousArena(this, this.#inner.open(maximumBytes), latencyMs, (change) => {
+    const stepBytes = this.#inner.name === "wasm" ? maximumBytes - RESERVED_BYTES : STEP_BYTES;
+    return new AsynchronousArena(this, this.#inner.open(maximumBytes), latencyMs, stepBytes, (change) => {
       this.#busy += change;
       this.asked.atOnce = Math.max(this.asked.atOnce, this.#busy);
     });
@@ -82,12 +86,18 @@ class AsynchronousArena implements Arena {
   #isAwaited = false;
   #submitted: Promise<void> = Promise.resolve();
 
-  constructor(device: AsynchronousDevice, inner: Arena, latencyMs: number, busy: (change: 1 | -1) => void) {
+  constructor(
+    device: AsynchronousDevice,
+    inner: Arena,
+    latencyMs: number,
+    stepBytes: number,
+    busy: (change: 1 | -1) => void,
+  ) {
     this.device = device;
     this.#inner = inner;
     this.#latencyMs = latencyMs;
     this.#busy = busy;
-    this.#stepBytes = inner.device.name === "wasm" ? STEP_BYTES.wasm : STEP_BYTES.reference;
+    this.#stepBytes = stepBytes;
     this.#top = inner.allocate(this.#stepBytes);
     this.#end = this.#top + this.#stepBytes;
     this.kernels = new Proxy(inner.kernels, {
@@ -103,7 +113,7 @@ class AsynchronousArena implements Arena {
   allocate(sizeBytes: number): Address {
     const address = Math.ceil(this.#top / 64) * 64;
     if (address + sizeBytes > this.#end) {
-      const more = Math.max(this.#stepBytes, address + sizeBytes - this.#end);
+      const more = Math.max(this.#stepBytes, Math.ceil((address + sizeBytes - this.#end) / 64) * 64);
       const start = this.#inner.allocate(more);
       if (start !== this.#end) throw new Error(`${this.device.name} has no bytes beyond ${this.#end}`);
       this.#end += more;
