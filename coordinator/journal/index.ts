@@ -14,4 +14,5 @@ export { type JournalCode, JournalError } from "./errors.ts";
 export { type FileJournal, openFileJournal } from "./file-journal.ts";
 export { type Entry, type Journal, type JournalRecord, nothingYet, type Sequence } from "./journal.ts";
 export { JournalTail } from "./journal-tail.ts";
-export { type NatsJournal, type NatsJournalOptions, openNatsJournal } from "./open-nats-journal.ts";
+export type { NatsJournal, NatsJournalOptions } from "./nats-journal.ts";
+export { openNatsJournal } from "./open-nats-journal.ts";

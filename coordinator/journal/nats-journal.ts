@@ -2,11 +2,30 @@ import type { JsMsg } from "@nats-io/jetstream";
 import type { Json } from "../../merge/work/index.ts";
 import { journalKeeper, type Nats, replay } from "../nats/index.ts";
 import { JournalError } from "./errors.ts";
-import { type Entry, type JournalRecord, nothingYet, type Sequence } from "./journal.ts";
+import { type Entry, type Journal, type JournalRecord, nothingYet, type Sequence } from "./journal.ts";
 import { NatsAppends } from "./nats-appends.ts";
 import { acknowledgedBefore, maybeBlob } from "./nats-entries.ts";
 import { NatsPlace } from "./nats-place.ts";
-import type { NatsJournal, NatsJournalOptions } from "./open-nats-journal.ts";
+
+export interface NatsJournalOptions {
+  /** How long an append or a read waits for a server that does not answer. */
+  readonly outageMs?: number;
+  /** How long what is under way may go on once the journal is closed. */
+  readonly closeMs?: number;
+}
+
+export interface NatsJournal extends Journal {
+  /**
+   * More than 0: records say that so many, at least, were acknowledged before them and are gone: the server was put back
+   * to an older state. Known once they were read. Their work is redone.
+   */
+  readonly lostRecords: number;
+  /**
+   * Names what keeps the journal, for as long as that has forgotten nothing that it acknowledged; undefined: that cannot be told.
+   * @throws JournalError `journal/unavailable`
+   */
+  keeper(): Promise<string | undefined>;
+}
 
 /** NATS may be away for minutes (an upgrade, a lost node) while workers go on computing. */
 const OUTAGE_MS = 5 * 60_000;

@@ -1,5 +1,3 @@
-import type { RangeContext } from "./range.ts";
-
 /** A run of elements of the tensor that is computed at once: inside one block, or several whole blocks, the last of which may be short. */
 export interface Chunk {
   readonly firstElement: number;
@@ -10,6 +8,19 @@ export interface Chunk {
 
 /** "blocks": whole blocks only, as many as are computed at once. "pieces": no more than are computed at once, of a block even. */
 export type ChunkSize = "blocks" | "pieces";
+
+/** What of a range says how it is taken in. */
+export interface ChunkedRange {
+  readonly firstElement: number;
+  readonly elementCount: number;
+  readonly rowLength: number;
+  readonly blockElements: number;
+  /** First elements of the parts, ascending. */
+  readonly cuts: readonly number[];
+  /** Most blocks of any chunk, and most elements. */
+  readonly chunkBlocks: number;
+  readonly chunkCapacity: number;
+}
 
 /** How many blocks a chunk may hold: whole ones, if any, of the pieces that a device wants. */
 export function chunkBlocksOf(elements: number, blockElements: number, pieceElements: number): number {
@@ -24,7 +35,7 @@ const SUMS_MAX_BYTES = 2 ** 28;
 
 /** How many blocks are summed over at once where the sums of each take so many bytes. */
 export function summedBlocks(
-  { chunkBlocks, blockElements }: Pick<RangeContext, "chunkBlocks" | "blockElements">,
+  { chunkBlocks, blockElements }: Pick<ChunkedRange, "chunkBlocks" | "blockElements">,
   bytesPerBlock: number,
 ): number {
   const least = Math.ceil(SUMMED_ELEMENTS / blockElements);
@@ -33,7 +44,7 @@ export function summedBlocks(
 
 /** The range in chunks, in order, of so many blocks at most. None crosses a cut; pieces of blocks are multiples of 8 but for the last. */
 export function* chunksOf(
-  range: Pick<RangeContext, "firstElement" | "elementCount" | "blockElements" | "cuts" | "chunkBlocks">,
+  range: Pick<ChunkedRange, "firstElement" | "elementCount" | "blockElements" | "cuts" | "chunkBlocks">,
   pieceElements: number,
   size: ChunkSize,
   blocksMax = range.chunkBlocks,
@@ -59,6 +70,6 @@ export function* chunksOf(
 }
 
 /** Most rows of any chunk. */
-export function rowCapacity({ chunkCapacity, rowLength }: RangeContext): number {
+export function rowCapacity({ chunkCapacity, rowLength }: Pick<ChunkedRange, "chunkCapacity" | "rowLength">): number {
   return Math.ceil(chunkCapacity / Math.max(1, rowLength));
 }
