@@ -7,6 +7,6 @@ export {
   type LeaseRules,
   type LeaseState,
   mayBeginIo,
-  type Stage,
+  type Step,
   writingKeys,
 } from "./state.ts";

@@ -24,7 +24,7 @@ const on: { readonly [T in LeaseEventType]: Handler<T> } = {
 };
 
 /**
- * One step of a worker's leases: a deterministic function of state and event, which changes the state in place.
+ * What one event does to a worker's leases: a deterministic function of state and event, which changes the state in place.
  *
  * A lease counts from when the worker asked or sent its heartbeat: the coordinator counts from when it answered, which was later, and
  * lends nothing again before that has run out and an I/O timeout with it. So no call may begin that could end after the lease, and none
@@ -53,13 +53,13 @@ function onAssigned(state: LeaseState, { key }: LeaseEventOf<"assigned">, out: L
     return;
   }
   const never = Number.NEGATIVE_INFINITY;
-  state.leases.set(text, { key, stage: "computing", askAgainMs: never, writeUntilMs: never, hadGrant: false });
+  state.leases.set(text, { key, step: "computing", askAgainMs: never, writeUntilMs: never, hadGrant: false });
   out.push({ type: "compute", key });
 }
 
 function onComputed(state: LeaseState, { key, sha256 }: LeaseEventOf<"computed">, out: LeaseEffect[]): void {
   const lease = state.leases.get(textOfAttempt(key));
-  if (lease?.stage !== "computing") {
+  if (lease?.step !== "computing") {
     if (lease === undefined) out.push({ type: "drop", key });
     return;
   }
@@ -69,25 +69,25 @@ function onComputed(state: LeaseState, { key, sha256 }: LeaseEventOf<"computed">
 
 /** Asked for as soon as there is a link. */
 function offer(lease: Lease, atMs: number): void {
-  lease.stage = "offered";
+  lease.step = "offered";
   lease.askAgainMs = atMs;
 }
 
 function onFinished(state: LeaseState, { key }: LeaseEventOf<"finished">): void {
   const lease = state.leases.get(textOfAttempt(key));
-  if (lease === undefined || lease.stage === "leaving") return;
-  lease.stage = "reporting";
+  if (lease === undefined || lease.step === "leaving") return;
+  lease.step = "reporting";
   lease.askAgainMs = state.nowMs;
 }
 
 function onGrantAnswered(state: LeaseState, event: LeaseEventOf<"grant-answered">, out: LeaseEffect[]): void {
   const lease = state.leases.get(textOfAttempt(event.key));
   // What the worker said it is writing, when it attached, must stay true: whoever leads since then relies on it.
-  if (lease?.stage !== "asked" || !state.linked || event.askedMs < state.linkedSinceMs) return;
+  if (lease?.step !== "asked" || !state.linked || event.askedMs < state.linkedSinceMs) return;
   if (event.answer === "refused") return giveUp(state, lease, out);
   if (event.answer === "later") return offer(lease, state.nowMs + state.rules.laterMs);
   lease.writeUntilMs = Math.max(lease.writeUntilMs, event.askedMs + state.rules.leaseMs);
-  lease.stage = "granted";
+  lease.step = "granted";
   lease.hadGrant = true;
   // The answer may have come so late that there is no time left: then it asks again.
   if (mayBeginIo(state, lease.key, state.nowMs)) out.push({ type: "write", key: lease.key });
@@ -95,32 +95,32 @@ function onGrantAnswered(state: LeaseState, event: LeaseEventOf<"grant-answered"
 
 function onIoBegan(state: LeaseState, { key, nowMs }: LeaseEventOf<"io-began">): void {
   const lease = state.leases.get(textOfAttempt(key));
-  if (lease?.stage === "granted") lease.ioSinceMs = nowMs;
+  if (lease?.step === "granted") lease.ioSinceMs = nowMs;
 }
 
 function onIoEnded(state: LeaseState, { key }: LeaseEventOf<"io-ended">, out: LeaseEffect[]): void {
   const lease = state.leases.get(textOfAttempt(key));
   if (lease === undefined) return;
   delete lease.ioSinceMs;
-  if (lease.stage === "leaving") leave(state, lease, out);
+  if (lease.step === "leaving") leave(state, lease, out);
 }
 
 /** A renewed lease alone would not begin it again: whoever gave up waits for a grant. */
 function onWriteStopped(state: LeaseState, { key }: LeaseEventOf<"write-stopped">): void {
   const lease = state.leases.get(textOfAttempt(key));
-  if (lease?.stage === "granted") offer(lease, state.nowMs);
+  if (lease?.step === "granted") offer(lease, state.nowMs);
 }
 
 function onWritten(state: LeaseState, { key }: LeaseEventOf<"written">): void {
   const lease = state.leases.get(textOfAttempt(key));
-  if (lease?.stage !== "granted") return;
-  lease.stage = "reporting";
+  if (lease?.step !== "granted") return;
+  lease.step = "reporting";
   lease.askAgainMs = state.nowMs;
 }
 
 function onReportAnswered(state: LeaseState, { key }: LeaseEventOf<"report-answered">, out: LeaseEffect[]): void {
   const lease = state.leases.get(textOfAttempt(key));
-  if (lease?.stage === "reporting") forget(state, lease, out);
+  if (lease?.step === "reporting") forget(state, lease, out);
 }
 
 function onDropped(state: LeaseState, { keys }: LeaseEventOf<"dropped">, out: LeaseEffect[]): void {
@@ -135,7 +135,7 @@ function onHeartbeatAnswered(state: LeaseState, event: LeaseEventOf<"heartbeat-a
   for (const key of event.renewed) {
     const lease = state.leases.get(textOfAttempt(key));
     // Of a lease that never had a grant nothing may be written however often it is renewed.
-    if (lease === undefined || lease.stage !== "granted" || dropped.has(textOfAttempt(key))) continue;
+    if (lease === undefined || lease.step !== "granted" || dropped.has(textOfAttempt(key))) continue;
     lease.writeUntilMs = Math.max(lease.writeUntilMs, event.sentMs + state.rules.leaseMs);
   }
   onDropped(state, { type: "dropped", keys: event.dropped, nowMs: event.nowMs }, out);
@@ -152,8 +152,8 @@ function onLinkRestored(state: LeaseState, event: LeaseEventOf<"link-restored">,
   state.linkedSinceMs = state.nowMs;
   onDropped(state, { type: "dropped", keys: event.dropped, nowMs: event.nowMs }, out);
   for (const lease of state.leases.values()) {
-    if (lease.stage === "asked") offer(lease, state.nowMs);
-    else if (lease.stage === "reporting") lease.askAgainMs = state.nowMs;
+    if (lease.step === "asked") offer(lease, state.nowMs);
+    else if (lease.step === "reporting") lease.askAgainMs = state.nowMs;
   }
 }
 
@@ -167,10 +167,10 @@ function onDrain(state: LeaseState, event: LeaseEventOf<"drain">, out: LeaseEffe
 
 /** Not the worker's any more. The coordinator waits for whoever may write: that nothing is being written is worth a word. */
 function giveUp(state: LeaseState, lease: Lease, out: LeaseEffect[]): void {
-  if (lease.stage === "leaving") return;
-  if (lease.stage === "granted") out.push({ type: "fence", key: lease.key });
+  if (lease.step === "leaving") return;
+  if (lease.step === "granted") out.push({ type: "fence", key: lease.key });
   if (lease.ioSinceMs !== undefined) {
-    lease.stage = "leaving";
+    lease.step = "leaving";
     return;
   }
   if (lease.hadGrant) leave(state, lease, out);
@@ -200,7 +200,7 @@ function exitIfOutlived(state: LeaseState, out: LeaseEffect[]): void {
 /** Stops writing an I/O timeout before the end; a new grant is a new lease, so it asks again. */
 function fenceWhatIsNearlyOver(state: LeaseState, out: LeaseEffect[]): void {
   for (const lease of state.leases.values()) {
-    if (lease.stage !== "granted" || lease.ioSinceMs !== undefined) continue;
+    if (lease.step !== "granted" || lease.ioSinceMs !== undefined) continue;
     if (mayBeginIo(state, lease.key, state.nowMs)) continue;
     out.push({ type: "fence", key: lease.key });
     offer(lease, state.nowMs);
@@ -211,12 +211,12 @@ function fenceWhatIsNearlyOver(state: LeaseState, out: LeaseEffect[]): void {
 function askAgain(state: LeaseState, out: LeaseEffect[]): void {
   for (const lease of state.leases.values()) {
     if (state.nowMs < lease.askAgainMs) continue;
-    if (lease.stage === "reporting") {
+    if (lease.step === "reporting") {
       out.push({ type: "report", key: lease.key });
       lease.askAgainMs = state.nowMs + state.rules.answerMs;
-    } else if ((lease.stage === "offered" || lease.stage === "asked") && lease.sha256 !== undefined) {
+    } else if ((lease.step === "offered" || lease.step === "asked") && lease.sha256 !== undefined) {
       out.push({ type: "ask-grant", key: lease.key, sha256: lease.sha256 });
-      lease.stage = "asked";
+      lease.step = "asked";
       lease.askAgainMs = state.nowMs + state.rules.answerMs;
     }
   }

@@ -5,11 +5,11 @@ import { type AttemptKey, textOfAttempt } from "../../merge/work/index.ts";
  * offered: its hash is known, and it may ask; asked: the question is on its way; granted: it may write, while `writeUntilMs` is far enough.
  * leaving: it is not the worker's any more, but an I/O call of it is still under way.
  */
-export type Stage = "computing" | "offered" | "asked" | "granted" | "reporting" | "leaving";
+export type Step = "computing" | "offered" | "asked" | "granted" | "reporting" | "leaving";
 
 export interface Lease {
   readonly key: AttemptKey;
-  stage: Stage;
+  step: Step;
   sha256?: string;
   /** When to ask, or report, again. */
   askAgainMs: number;
@@ -53,18 +53,18 @@ export function initialLeases(rules: LeaseRules): LeaseState {
 /** Whether an I/O call that begins now, and takes as long as one may, is over before the lease is. */
 export function mayBeginIo(state: LeaseState, key: AttemptKey, nowMs: number): boolean {
   const lease = state.leases.get(textOfAttempt(key));
-  if (state.over || lease?.stage !== "granted") return false;
+  if (state.over || lease?.step !== "granted") return false;
   return nowMs + state.rules.ioTimeoutMs <= lease.writeUntilMs;
 }
 
 /** Attempts that a heartbeat or a hello names. */
 export function heldKeys(state: LeaseState): readonly AttemptKey[] {
-  return [...state.leases.values()].filter(({ stage }) => stage !== "leaving").map(({ key }) => key);
+  return [...state.leases.values()].filter(({ step }) => step !== "leaving").map(({ key }) => key);
 }
 
 /** Attempts of which something may be being written: what a hello says of them, a coordinator that takes over relies on. */
 export function writingKeys(state: LeaseState): readonly AttemptKey[] {
   return [...state.leases.values()]
-    .filter(({ hadGrant, stage, ioSinceMs }) => (hadGrant && stage !== "reporting") || ioSinceMs !== undefined)
+    .filter(({ hadGrant, step, ioSinceMs }) => (hadGrant && step !== "reporting") || ioSinceMs !== undefined)
     .map(({ key }) => key);
 }
