@@ -1,5 +1,5 @@
-import type { JobRecord, Place } from "../coordinator/queue/index.ts";
-import type { Failure } from "../merge/work/index.ts";
+import type { JobRecord } from "../coordinator/queue/index.ts";
+import type { Failure, RootedPath } from "../merge/work/index.ts";
 import { type Counts, countsOf, detailOf, runIn } from "./job-detail.ts";
 import type { ServedJob } from "./served-job.ts";
 
@@ -18,7 +18,7 @@ export interface JobView {
   readonly state: JobStateName;
   /** Why it is paused or failed. */
   readonly cause: Failure | undefined;
-  readonly output: Place;
+  readonly output: RootedPath;
   /** Hex; undefined before it is planned. */
   readonly planSha256: string | undefined;
   readonly slices: number;

@@ -1,7 +1,7 @@
 import { JournalTail, type Sequence } from "../coordinator/journal/index.ts";
 import type { WorkerHub, WorkerPeer } from "../coordinator/link/index.ts";
-import { DEFAULT_PRIORITY, type JobRecord, type Place as OutputPlace, type Wish } from "../coordinator/queue/index.ts";
-import type { Failure } from "../merge/work/index.ts";
+import { DEFAULT_PRIORITY, type JobRecord, type Wish } from "../coordinator/queue/index.ts";
+import type { Failure, RootedPath } from "../merge/work/index.ts";
 import { checkOption, optionValues, type SubmittedOptions } from "../options/index.ts";
 import { JOURNAL_PATH } from "../output/index.ts";
 import { join, type Source } from "../storage/index.ts";
@@ -27,7 +27,7 @@ export interface JobRequest {
   /** For messages. */
   readonly recipeName: string;
   /** `root` "": the path is the coordinator's own, below one of its roots. */
-  readonly output: OutputPlace;
+  readonly output: RootedPath;
   /** Of what is left out the service's defaults. */
   readonly options: Partial<SubmittedOptions>;
 }
@@ -151,7 +151,7 @@ export class JobService implements Jobs {
   }
 
   /** @throws ServiceError `service/root` */
-  #outputOf({ output: { root, path } }: JobRequest): OutputPlace {
+  #outputOf({ output: { root, path } }: JobRequest): RootedPath {
     const { roots } = this.#options;
     const out = root === "" ? roots.placeOfText(path) : { root, path };
     roots.pathOf(out);

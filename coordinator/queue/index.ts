@@ -8,7 +8,6 @@ export {
   type JobRecord,
   type JobReservation,
   type NewJob,
-  type Place,
   PRIORITY_MAX,
   type Reserved,
   type Wish,

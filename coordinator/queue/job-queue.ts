@@ -1,4 +1,4 @@
-import type { Json } from "../../merge/work/index.ts";
+import type { Json, RootedPath } from "../../merge/work/index.ts";
 
 /** Names one submission for ever; letters of a path and of a NATS subject. A name may be used again, an id is not. */
 export type JobId = string & { readonly __brand: "JobId" };
@@ -15,21 +15,15 @@ export interface NewJob {
   readonly recipe: string;
   /** What else shapes the merge, as the submitter's command gave it. */
   readonly options: Json;
-  /** Where the output goes: the name of a root and a path below it. */
-  readonly out: Place;
+  /** Where the output goes: the name of a root and a path below it, no part of which is "", "." or "..". */
+  readonly out: RootedPath;
   readonly submitter: string;
   /** Digest of the plan, where it is known already. */
   readonly plan?: string;
   /** Of the call that submitted it, chosen by the caller: repeating the call makes no second job. Absent: it is not repeated. */
   readonly requestId?: string;
   /** What `out` is once links and roots within roots are resolved; jobs are compared by it. Absent: `out` itself. */
-  readonly place?: Place;
-}
-
-/** A directory below a root; "/" between the parts of the path, none of which is "", "." or "..". */
-export interface Place {
-  readonly root: string;
-  readonly path: string;
+  readonly place?: RootedPath;
 }
 
 export const DEFAULT_PRIORITY = 2;

@@ -1,4 +1,5 @@
-import type { JobId, JobRecord, NewJob, Place } from "./job-queue.ts";
+import type { RootedPath } from "../../merge/work/index.ts";
+import type { JobId, JobRecord, NewJob } from "./job-queue.ts";
 import { namesFor, nameTaken } from "./records.ts";
 
 /** What both queues keep of a submission that is being planned. */
@@ -53,12 +54,12 @@ export function decide<P extends Planning>(
 }
 
 /** Whether one of two outputs is the other, or lies in it. */
-export function overlap(a: Place, b: Place): boolean {
+export function overlap(a: RootedPath, b: RootedPath): boolean {
   if (a.root !== b.root) return false;
   const [one, two] = [`${a.path}/`, `${b.path}/`];
   return one.startsWith(two) || two.startsWith(one);
 }
 
-function placeOf({ place, out }: Pick<NewJob, "place" | "out">): Place {
+function placeOf({ place, out }: Pick<NewJob, "place" | "out">): RootedPath {
   return place ?? out;
 }
