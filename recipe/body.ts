@@ -1,6 +1,6 @@
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import { described, maybeValue, type ReadingContext, reportUnknownKeys } from "./context.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import { type ModelReference, sameModel } from "./model-reference.ts";
 import type { LayerRange, Recipe, RecipeModule } from "./recipe.ts";
 import { parseSettings } from "./settings.ts";
@@ -13,7 +13,7 @@ export type Body = Pick<Recipe, "form" | "layerRanges">;
 export interface BaseModel {
   readonly model: ModelReference;
   /** Of the key. */
-  readonly place: Place;
+  readonly place: TextPlace;
 }
 
 const forms = ["models", "slices", "modules"] as const;

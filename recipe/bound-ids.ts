@@ -8,7 +8,7 @@ import {
   tokenIdChanges,
   Vocabularies,
 } from "../tokenizer/index.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import { mainEmbedding } from "./main-embedding.ts";
 import type { RecipeInput } from "./recipe.ts";
@@ -61,7 +61,7 @@ export function reportTemplate(
   { bound, copied }: Pick<OutputTokens, "bound" | "copied">,
   template: { readonly text: string | undefined; readonly isForeign: boolean },
   others: readonly RecipeInput[],
-  place: Place,
+  place: TextPlace,
   findings: Findings,
 ): void {
   const own = copied?.tokenizer;
@@ -81,7 +81,7 @@ export function reportTemplate(
 export function reportGoneIds(
   { defining, bound }: OutputTokens,
   ids: TokenIds,
-  place: Place,
+  place: TextPlace,
   findings: Findings,
 ): void {
   const files = new Map([["config.json", defining.checkpoint.config ?? {}], ...(defining.idFiles ?? [])]);
@@ -100,7 +100,7 @@ export function reportGoneIds(
   }
 }
 
-function reportChange(file: string, { path, value, gone }: TokenIdChange, place: Place, findings: Findings): void {
+function reportChange(file: string, { path, value, gone }: TokenIdChange, place: TextPlace, findings: Findings): void {
   const [first, ...others] = gone;
   if (first === undefined) return;
   const key = path.join(".");

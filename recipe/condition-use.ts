@@ -1,5 +1,5 @@
 import type { MethodDeclaration } from "../merge/methods/index.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import type { Condition, Setting, Settings } from "./parameters.ts";
 import { type Recipe, settingsInOrder } from "./recipe.ts";
@@ -10,7 +10,7 @@ type Scope = "global" | "tensor";
 type Names = Readonly<Record<Scope, Set<string>>>;
 
 interface Use {
-  readonly place: Place;
+  readonly place: TextPlace;
   readonly parameter: string;
   readonly filter: string;
   readonly example: string | undefined;

@@ -1,5 +1,5 @@
 import type { MethodDeclaration } from "../merge/methods/index.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import { didYouMean, maybeMeant } from "./suggestion.ts";
 import type { YamlMap, YamlNode } from "./yaml.ts";
@@ -16,7 +16,7 @@ export interface ReadingContext {
 }
 
 /** A key that means nothing where it stands: a fault, or a warning if the user asked for it. */
-export function reportUnknownKey(context: ReadingContext, place: Place, message: string, hint: string): void {
+export function reportUnknownKey(context: ReadingContext, place: TextPlace, message: string, hint: string): void {
   const { findings, allowUnknownKeys } = context;
   if (allowUnknownKeys) findings.warning("recipe/unknown-key", place, `${message}; ignored`, hint);
   else findings.fault("recipe/unknown-key", place, message, `${hint} --allow-unknown-keys ignores such keys.`);

@@ -1,6 +1,6 @@
 import { companionKind } from "../checkpoint/index.ts";
 import { outputVocabulary, Vocabularies, writtenTokenizer } from "../tokenizer/index.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import { mainEmbedding } from "./main-embedding.ts";
 import type { RecipeModel } from "./model-entry.ts";
@@ -15,7 +15,7 @@ export function maybeCutTokenizer(
   models: readonly RecipeModel[],
   defining: number,
   rows: number | undefined,
-  place: Place,
+  place: TextPlace,
   findings: Findings,
 ): BoundTokenizer | undefined {
   const model = models[defining];
@@ -51,7 +51,7 @@ export function maybeCutTokenizer(
 }
 
 /** Of a model whose tokens stand in files of slow tokenizers alone, which are not cut. */
-function reportUncut({ label, checkpoint }: RecipeModel, rows: number, place: Place, findings: Findings): void {
+function reportUncut({ label, checkpoint }: RecipeModel, rows: number, place: TextPlace, findings: Findings): void {
   const files = checkpoint.companions.filter((name) => companionKind(name) === "slow-tokenizer");
   if (files.length === 0 || rows >= (mainEmbedding(checkpoint)?.rows ?? 0)) return;
   const message = `"${label}" has no tokenizer.json, and ${quotedList(files)} ${files.length === 1 ? "is" : "are"} copied as ${files.length === 1 ? "it stands" : "they stand"}: tokens from the id ${rows} on have no row in the output`;

@@ -297,13 +297,13 @@ export const recipeCodes = {
 export type RecipeCode = keyof typeof recipeCodes;
 
 /** Where something stands in the recipe's text; both count from 1. */
-export interface Place {
+export interface TextPlace {
   readonly line: number;
   readonly column: number;
 }
 
 /** One thing that is wrong, or worth a warning, and where. */
-export interface Fault extends Place {
+export interface Fault extends TextPlace {
   readonly code: RecipeCode;
   /** What was found, with names and numbers, as a sentence without a full stop. */
   readonly message: string;

@@ -1,8 +1,8 @@
-import type { Fault, Place, RecipeCode } from "./errors.ts";
+import type { Fault, RecipeCode, TextPlace } from "./errors.ts";
 
 interface Finding {
   readonly code: RecipeCode;
-  readonly place: Place;
+  readonly place: TextPlace;
   readonly message: string;
   readonly hint: string;
 }
@@ -18,11 +18,11 @@ export class Findings {
     this.#file = file;
   }
 
-  fault(code: RecipeCode, place: Place, message: string, hint: string): void {
+  fault(code: RecipeCode, place: TextPlace, message: string, hint: string): void {
     this.#faults.push({ code, place, message, hint });
   }
 
-  warning(code: RecipeCode, place: Place, message: string, hint: string): void {
+  warning(code: RecipeCode, place: TextPlace, message: string, hint: string): void {
     this.#warnings.push({ code, place, message, hint });
   }
 
@@ -30,7 +30,14 @@ export class Findings {
    * The same thing found in tensor after tensor: the first is told in full, the others are counted.
    * `key`: what makes it the same thing.
    */
-  repeated(severity: "fault" | "warning", key: string, code: RecipeCode, place: Place, message: string, hint: string) {
+  repeated(
+    severity: "fault" | "warning",
+    key: string,
+    code: RecipeCode,
+    place: TextPlace,
+    message: string,
+    hint: string,
+  ) {
     const id = `${severity} ${code} ${key}`;
     const known = this.#repeated.get(id);
     if (known !== undefined) {

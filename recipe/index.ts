@@ -5,9 +5,9 @@ export {
   checkFaults,
   type Fault,
   formatFault,
-  type Place,
   type RecipeCode,
   RecipeError,
+  type TextPlace,
 } from "./errors.ts";
 export type { IntegerCopy } from "./integer-copies.ts";
 export { type StaleQuantization, staleQuantization } from "./leftover-quantization.ts";

@@ -8,7 +8,7 @@ import {
   quantizationParts,
 } from "../checkpoint/index.ts";
 import { geometryOf, sourcesOf, type TensorTask } from "../merge/work/index.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import type { RecipeInput } from "./recipe.ts";
 
@@ -51,7 +51,7 @@ function scaleFormats(config: Checkpoint["config"]): readonly QuantizationEdit[]
 export function reportLeftover(
   { label, checkpoint }: Pick<RecipeInput, "label" | "checkpoint">,
   tasks: readonly TensorTask[],
-  place: Place,
+  place: TextPlace,
   findings: Findings,
 ): void {
   const { edits, files } = staleQuantization(tasks, checkpoint);

@@ -1,5 +1,5 @@
 import type { MethodDeclaration } from "../merge/methods/index.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import type { Difference, DifferenceKind } from "./migration.ts";
 import { maybeNumberFromText } from "./scalars.ts";
 import type { YamlEntry, YamlMap, YamlNode } from "./yaml.ts";
@@ -326,7 +326,7 @@ function adapterDtype(root: YamlMap): Difference[] {
 
 function difference(
   kind: DifferenceKind,
-  { line, column }: Place,
+  { line, column }: TextPlace,
   subject: string,
   here: string,
   mergekit: string,

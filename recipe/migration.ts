@@ -1,6 +1,6 @@
 import type { MethodDeclaration } from "../merge/methods/index.ts";
 import { documentsIn } from "./documents.ts";
-import type { Fault, Place } from "./errors.ts";
+import type { Fault, TextPlace } from "./errors.ts";
 import { Findings } from "./findings.ts";
 import { type MigrationRule, migrationRules, type PeerVersion } from "./migration-rules.ts";
 import { parseRecipe } from "./parse-recipe.ts";
@@ -23,7 +23,7 @@ export type DifferenceKind =
   | "lint";
 
 /** One line of a recipe that behaves otherwise here than in mergekit, or is worth a second look. */
-export interface Difference extends Place {
+export interface Difference extends TextPlace {
   readonly kind: DifferenceKind;
   /** What stands there: `gamma: 0`. */
   readonly subject: string;

@@ -8,7 +8,7 @@ import {
   statedPacking,
 } from "../checkpoint/index.ts";
 import type { MethodDeclaration } from "../merge/methods/index.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import { asBytes, type ModelEntry, type RecipeModel } from "./model-entry.ts";
 import { type ModelReference, sameModel, withoutAdapter } from "./model-reference.ts";
@@ -177,7 +177,7 @@ export function withPackedMarked(model: RecipeModel): RecipeModel {
   return { ...model, checkpoint: { ...model.checkpoint, tensors } };
 }
 
-function placeOf(recipe: Recipe, model: ModelReference): Place {
+function placeOf(recipe: Recipe, model: ModelReference): TextPlace {
   const sources = recipe.layerRanges.flatMap((range) => range.sources);
   return sources.find((source) => sameModel(source.model, model))?.place ?? recipe.methodPlace;
 }

@@ -1,7 +1,7 @@
 import type { ParameterDeclaration } from "../merge/methods/index.ts";
 import type { ParameterValue } from "../merge/work/index.ts";
 import { applies } from "./condition-use.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 
 /** The value of a parameter as the recipe gives it, of the type its declaration asks for. spec: "Parameters". */
 export type Setting =
@@ -17,13 +17,13 @@ export interface Condition {
   readonly filter?: string;
   readonly value: Setting;
   /** Of the filter. */
-  readonly place?: Place;
+  readonly place?: TextPlace;
 }
 
 export interface PlacedSetting {
   readonly setting: Setting;
   /** Of the parameter's name. */
-  readonly place: Place;
+  readonly place: TextPlace;
 }
 
 export type Settings = ReadonlyMap<string, PlacedSetting>;

@@ -1,6 +1,6 @@
 import { maybeValue } from "./context.ts";
 import { type DocumentText, documentsIn } from "./documents.ts";
-import type { Fault, Place } from "./errors.ts";
+import type { Fault, TextPlace } from "./errors.ts";
 import { Findings } from "./findings.ts";
 import { mergedModels, modelReferences, type NamedRecipe, type Recipe } from "./recipe.ts";
 import { type ParseOptions, readRecipe } from "./schema.ts";
@@ -45,7 +45,7 @@ function readOne(
 
 interface Named {
   readonly name: string;
-  readonly place: Place;
+  readonly place: TextPlace;
 }
 
 function readChain(

@@ -1,7 +1,7 @@
 import { type Adapter, companionKind, isEmbeddingLike, type TensorEntry, TOKENIZER_NAME } from "../checkpoint/index.ts";
 import { adaptedTensors } from "./adapted-tensors.ts";
 import { checkAdapterBase } from "./config-check.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import { withListedRows } from "./listed-rows.ts";
 import { mainEmbedding } from "./main-embedding.ts";
@@ -116,7 +116,7 @@ function checkAdapterIsUsed(
   { pairs, saved }: Adapter,
   unused: readonly string[],
   labels: { readonly base: string; readonly adapter: string; readonly both: string },
-  place: Place,
+  place: TextPlace,
   findings: Findings,
 ): void {
   const entries = [...[...pairs.values()].flatMap(({ a, b }) => [a, b]), ...saved.values()];

@@ -1,5 +1,5 @@
 import type { Adapter, Checkpoint, FloatDtype, JsonObject, ModelTokenizer, Tokenizer } from "../checkpoint/index.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import { type ModelReference, sameModel, withoutAdapter } from "./model-reference.ts";
 import type { Settings } from "./parameters.ts";
 import { type ChatTemplateSetting, modelsInTokenizer, type TokenizerSettings } from "./tokenizer-settings.ts";
@@ -12,7 +12,7 @@ export interface Recipe {
   readonly fileName: string;
   /** The recipe key `merge_method`. */
   readonly method: string;
-  readonly methodPlace: Place;
+  readonly methodPlace: TextPlace;
   readonly baseModel?: ModelReference;
   readonly dtype?: FloatDtype;
   readonly outDtype?: FloatDtype;
@@ -30,7 +30,7 @@ export interface Recipe {
 /** A document of a file of several, whose result later ones may name as a model. */
 export interface NamedRecipe {
   readonly name: string;
-  readonly place: Place;
+  readonly place: TextPlace;
   readonly recipe: Recipe;
 }
 
@@ -39,7 +39,7 @@ export interface RecipeModule {
   readonly name: string;
   readonly form: "models" | "slices";
   readonly parameters: Settings;
-  readonly place: Place;
+  readonly place: TextPlace;
 }
 
 export interface LayerRange {
@@ -48,7 +48,7 @@ export interface LayerRange {
   /** Overrides the recipe's in this range. */
   readonly baseModel?: ModelReference;
   readonly parameters: Settings;
-  readonly place: Place;
+  readonly place: TextPlace;
   /** Which it belongs to, where the recipe has modules. */
   readonly module?: RecipeModule;
 }
@@ -56,9 +56,9 @@ export interface LayerRange {
 export interface LayerSource {
   readonly model: ModelReference;
   /** Layers first .. end - 1 of the model; left out: all of them. */
-  readonly layers?: { readonly first: number; readonly end: number; readonly place: Place };
+  readonly layers?: { readonly first: number; readonly end: number; readonly place: TextPlace };
   readonly parameters: Settings;
-  readonly place: Place;
+  readonly place: TextPlace;
   /** The base_model that `models` does not list. */
   readonly appended?: true;
 }
@@ -97,7 +97,7 @@ export function settingsInOrder(recipe: Recipe, range: LayerRange, source: Layer
 }
 
 /** Where a recipe names a model first, as far as that is known. */
-export function placeOfModel(recipe: Recipe, model: ModelReference): Place {
+export function placeOfModel(recipe: Recipe, model: ModelReference): TextPlace {
   const sources = recipe.layerRanges.flatMap((range) => range.sources);
   return sources.find((source) => sameModel(source.model, model))?.place ?? recipe.methodPlace;
 }

@@ -1,5 +1,5 @@
 import { copyNames, inputEmbedding, isFlagOfMore, isTiedHead, saysTied } from "../checkpoint/index.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import { type ModelEntry, type RecipeModel, sourceOfEntry } from "./model-entry.ts";
 
@@ -22,7 +22,7 @@ export interface Ties {
  * know. Copies that are read by their own names stay, and are listed. Copies that differ are parameters of their own, with a warning.
  * Bare files and adapters, of which no config says what is tied, stay as they are.
  */
-export function withoutCopies(model: RecipeModel, place: Place, findings: Findings): RecipeModel {
+export function withoutCopies(model: RecipeModel, place: TextPlace, findings: Findings): RecipeModel {
   const { config, aliases = new Map<string, string>(), copies: answers } = model.checkpoint;
   if (config === undefined || model.adapter !== undefined) return model;
   const tensors = new Map<string, ModelEntry>(model.checkpoint.tensors);
@@ -93,7 +93,7 @@ export function isOfLanguageModel(architectures: unknown): boolean | undefined {
   return /(?:CausalLM|ConditionalGeneration|LMHead|MaskedLM)/.test(architecture);
 }
 
-function reportDiffering(model: RecipeModel, name: string, of: string, place: Place, findings: Findings): void {
+function reportDiffering(model: RecipeModel, name: string, of: string, place: TextPlace, findings: Findings): void {
   const message = `${name} and ${of} of "${model.label}" are one parameter by its config, and differ: each is merged by itself`;
   const hint = "Say tie_word_embeddings: false in its config.json if the two are meant to differ.";
   findings.warning("recipe/tied-weights", place, message, hint);

@@ -1,5 +1,5 @@
 import { described, maybeValue, type ReadingContext, reportUnknownKeys } from "./context.ts";
-import type { Fault, Place } from "./errors.ts";
+import type { Fault, TextPlace } from "./errors.ts";
 import { Findings } from "./findings.ts";
 import { didYouMean, maybeMeant } from "./suggestion.ts";
 import { parseYaml, type YamlMap, type YamlNode, type YamlScalar } from "./yaml.ts";
@@ -22,8 +22,8 @@ export interface Sweep {
 }
 
 export type SweepRecipe =
-  | { readonly path: string; readonly place: Place }
-  | { readonly text: string; readonly place: Place };
+  | { readonly path: string; readonly place: TextPlace }
+  | { readonly text: string; readonly place: TextPlace };
 
 export interface ParsedSweep {
   readonly sweep?: Sweep;
@@ -185,7 +185,7 @@ function pointName(recipe: SweepRecipe, recipes: number, values: Values): string
   return name.replaceAll(/[^\w.=,+-]+/g, "_").slice(0, DIRECTORY_NAME_MAX);
 }
 
-function checkNames(points: readonly SweepPoint[], place: Place, findings: Findings): void {
+function checkNames(points: readonly SweepPoint[], place: TextPlace, findings: Findings): void {
   const seen = new Set<string>();
   for (const { name } of points) {
     if (seen.has(name)) {

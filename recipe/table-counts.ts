@@ -1,7 +1,7 @@
 import { isEmbeddingLike } from "../checkpoint/index.ts";
 import type { TensorTask } from "../merge/work/index.ts";
 import type { ConfigValue } from "./config-value.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import type { RecipeInput } from "./recipe.ts";
 
@@ -62,7 +62,7 @@ interface Contradiction {
 export function tableCounts(
   { label, checkpoint }: RecipeInput,
   tasks: readonly Table[],
-  place: Place,
+  place: TextPlace,
   findings: Findings,
 ): readonly ConfigValue[] {
   const { config = {}, tensors } = checkpoint;

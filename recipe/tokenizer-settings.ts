@@ -1,6 +1,6 @@
 import { chatTemplateNames, maybeChatTemplate } from "../tokenizer/index.ts";
 import { described, maybeValue, type ReadingContext, reportUnknownKeys } from "./context.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import { type ModelReference, maybeModelReference } from "./model-reference.ts";
 import { maybeNumberFromText } from "./scalars.ts";
 import { didYouMean, maybeMeant } from "./suggestion.ts";
@@ -13,14 +13,14 @@ export interface TokenizerSettings {
   readonly tokens: ReadonlyMap<string, TokenSetting>;
   /** The embeddings get a multiple of so many rows. */
   readonly padToMultipleOf: number;
-  readonly place: Place;
+  readonly place: TextPlace;
 }
 
 export interface TokenSetting {
   readonly source?: TokenSource;
   /** The source is also for models that have the token. */
   readonly force: boolean;
-  readonly place: Place;
+  readonly place: TextPlace;
 }
 
 /** What models get for a token that they lack. */
@@ -31,8 +31,8 @@ export type TokenSource =
 
 /** The recipe key `chat_template`: the commonest of the inputs, or a text; `name` where it is a built-in one. */
 export type ChatTemplateSetting =
-  | { readonly kind: "auto"; readonly place: Place }
-  | { readonly kind: "text"; readonly text: string; readonly name?: string; readonly place: Place };
+  | { readonly kind: "auto"; readonly place: TextPlace }
+  | { readonly kind: "text"; readonly text: string; readonly name?: string; readonly place: TextPlace };
 
 /** Undefined where the recipe has neither key, or where what it has is faulty, which is then reported. */
 export function maybeTokenizerSettings(root: YamlMap, context: ReadingContext): TokenizerSettings | undefined {

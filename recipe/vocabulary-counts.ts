@@ -1,7 +1,7 @@
 import { isTiedHead, textConfigs, vocabularySize, vocabularySizeKeys } from "../checkpoint/index.ts";
 import type { TensorTask } from "../merge/work/index.ts";
 import type { ConfigValue } from "./config-value.ts";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import { mainEmbedding } from "./main-embedding.ts";
 import type { Recipe, RecipeInput } from "./recipe.ts";
@@ -71,7 +71,7 @@ const REFUSED =
 export function countsRows(
   { label, checkpoint }: RecipeInput,
   rows: number,
-  place: Place,
+  place: TextPlace,
   findings: Findings,
 ): boolean {
   const { config = {}, tensors } = checkpoint;
@@ -149,7 +149,7 @@ const towerCounts = [
 const anyTowers = /(?:^|\.)(?:encoder\.embed_tokens|decoder\.embed_tokens|shared)\.weight$/;
 
 /** Counts of the config besides `vocab_size` that follow the rows of the output. */
-export function otherCounts({ label, checkpoint }: RecipeInput, tasks: Tables, place: Place, findings: Findings) {
+export function otherCounts({ label, checkpoint }: RecipeInput, tasks: Tables, place: TextPlace, findings: Findings) {
   const { config = {}, tensors } = checkpoint;
   const values = countsOf(config, tasks);
   for (const { path, value } of countsOf(config, [...tensors.values()])) {

@@ -11,7 +11,7 @@ import {
   type Node as SourceNode,
   type YAMLParseError,
 } from "yaml";
-import type { Place } from "./errors.ts";
+import type { TextPlace } from "./errors.ts";
 import type { Findings } from "./findings.ts";
 import { type IndentedText, withIndentedFlow } from "./flow-indent.ts";
 import { type ScalarValue, scalarFromPlain } from "./scalars.ts";
@@ -24,24 +24,24 @@ export interface YamlScalar {
   readonly value: ScalarValue;
   /** As written, without quotes. */
   readonly text: string;
-  readonly place: Place;
+  readonly place: TextPlace;
 }
 
 export interface YamlList {
   readonly kind: "list";
   readonly items: readonly YamlNode[];
-  readonly place: Place;
+  readonly place: TextPlace;
 }
 
 export interface YamlMap {
   readonly kind: "map";
   readonly entries: ReadonlyMap<string, YamlEntry>;
-  readonly place: Place;
+  readonly place: TextPlace;
 }
 
 export interface YamlEntry {
   readonly key: string;
-  readonly place: Place;
+  readonly place: TextPlace;
   readonly value: YamlNode;
 }
 
@@ -105,7 +105,7 @@ export function parseYaml(text: string, findings: Findings): YamlNode | undefine
 interface ParsedText {
   readonly documents: readonly Document.Parsed[];
   /** The place in the text as the user wrote it. */
-  readonly placeAt: (offset: number) => Place;
+  readonly placeAt: (offset: number) => TextPlace;
 }
 
 function parseText(text: string): ParsedText {
@@ -119,7 +119,7 @@ function parseIndented({ text, addedOnLine }: IndentedText): ParsedText {
   const lines = new LineCounter();
   const options = { version: "1.1", schema: "failsafe", uniqueKeys: false, merge: false, prettyErrors: false } as const;
   const documents = [...parseAllDocuments(text, { ...options, lineCounter: lines })];
-  const placeAt = (offset: number): Place => {
+  const placeAt = (offset: number): TextPlace => {
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(1, line), column: Math.max(1, col - (addedOnLine.get(line) ?? 0)) };
   };
@@ -137,10 +137,10 @@ function isEmptyScalar(node: unknown): boolean {
 /** Stops the reading of a document; does not leave this file. */
 class Unreadable extends Error {
   readonly code: "recipe/yaml" | "recipe/too-large";
-  readonly place: Place;
+  readonly place: TextPlace;
   readonly hint: string;
 
-  constructor(code: "recipe/yaml" | "recipe/too-large", place: Place, message: string, hint: string) {
+  constructor(code: "recipe/yaml" | "recipe/too-large", place: TextPlace, message: string, hint: string) {
     super(message);
     this.code = code;
     this.place = place;
@@ -150,7 +150,7 @@ class Unreadable extends Error {
 
 class Reader {
   readonly #document: Document.Parsed;
-  readonly #placeAt: (offset: number) => Place;
+  readonly #placeAt: (offset: number) => TextPlace;
   readonly #findings: Findings;
   /** Anchors met so far, in the order of the text: an anchor may be given anew, and an alias means the last before it. */
   readonly #anchors = new Map<string, SourceNode>();
@@ -158,7 +158,7 @@ class Reader {
   readonly #open = new Set<SourceNode>();
   #nodeCount = 0;
 
-  constructor(document: Document.Parsed, placeAt: (offset: number) => Place, findings: Findings) {
+  constructor(document: Document.Parsed, placeAt: (offset: number) => TextPlace, findings: Findings) {
     this.#document = document;
     this.#placeAt = placeAt;
     this.#findings = findings;
@@ -168,7 +168,7 @@ class Reader {
     return this.#node(this.#document.contents, { line: 1, column: 1 });
   }
 
-  #node(source: unknown, fallback: Place): YamlNode {
+  #node(source: unknown, fallback: TextPlace): YamlNode {
     const place = this.#placeOf(source, fallback);
     if (++this.#nodeCount > MAX_NODES) {
       const message = `more than ${MAX_NODES} values once aliases are expanded`;
@@ -195,12 +195,12 @@ class Reader {
     return node;
   }
 
-  #placeOf(source: unknown, fallback: Place): Place {
+  #placeOf(source: unknown, fallback: TextPlace): TextPlace {
     const range = (source as SourceNode | null)?.range;
     return range === undefined || range === null ? fallback : this.#placeAt(range[0]);
   }
 
-  #aliased(name: string, place: Place): YamlNode {
+  #aliased(name: string, place: TextPlace): YamlNode {
     const target = this.#anchors.get(name);
     if (target === undefined) {
       throw new Unreadable(
@@ -221,7 +221,7 @@ class Reader {
     return this.#node(target, place);
   }
 
-  #scalar(text: string, plain: boolean, tag: string | undefined, place: Place): YamlScalar {
+  #scalar(text: string, plain: boolean, tag: string | undefined, place: TextPlace): YamlScalar {
     const untagged = tag === undefined || tag === "!" || tag === `${tagPrefix}str`;
     if (untagged) {
       const value = plain && tag === undefined ? scalarFromPlain(text) : text;
@@ -236,7 +236,7 @@ class Reader {
     throw badTag(tag, place);
   }
 
-  #entries(pairs: readonly unknown[], place: Place): Map<string, YamlEntry> {
+  #entries(pairs: readonly unknown[], place: TextPlace): Map<string, YamlEntry> {
     const merged = new Map<string, YamlEntry>();
     const own = new Map<string, YamlEntry>();
     for (const pair of pairs) {
@@ -255,7 +255,7 @@ class Reader {
     return new Map([...merged, ...own]);
   }
 
-  #pair(pair: Pair, place: Place): { key: string; keyPlace: Place; value: YamlNode } {
+  #pair(pair: Pair, place: TextPlace): { key: string; keyPlace: TextPlace; value: YamlNode } {
     const key = this.#node(pair.key, place);
     if (key.kind !== "scalar") {
       throw new Unreadable("recipe/yaml", key.place, `a ${key.kind} stands where a key is expected`, "Keys are words.");
@@ -273,7 +273,7 @@ class Reader {
   }
 }
 
-function badTag(tag: string, place: Place): Unreadable {
+function badTag(tag: string, place: TextPlace): Unreadable {
   const shown = tag.startsWith(tagPrefix) ? `!!${tag.slice(tagPrefix.length)}` : tag;
   return new Unreadable("recipe/yaml", place, `tag "${shown}" does not fit here`, "Remove the tag: recipes need none.");
 }
