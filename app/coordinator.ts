@@ -5,8 +5,8 @@ import type { pino } from "pino";
 import { jobsHandlers } from "../api/grpc/index.ts";
 import { lookAt, openNatsJournal } from "../coordinator/journal/index.ts";
 import {
-  type Caller,
   coordinatorHandlers,
+  type PeerCall,
   ResultFetcher,
   RpcServer,
   type RpcService,
@@ -20,7 +20,7 @@ import { hashRanges } from "../output/index.ts";
 import { SURVEY_ELEMENTS } from "../plan/index.ts";
 import { EnrollmentService, JobsService } from "../proto/index.ts";
 import {
-  type Caller as JobCaller,
+  type Caller,
   JobCoordinator,
   type JobJournals,
   JobService,
@@ -284,19 +284,19 @@ class Callers {
     this.#listened = listened;
   }
 
-  worker(call: Caller, claimed: string): string {
+  worker(call: PeerCall, claimed: string): string {
     if (this.#listened.certificates === undefined) return claimed;
     const identity = identityIn(call);
     checkRole(identity, ["worker"], "work for this coordinator");
     return identity.name;
   }
 
-  jobCaller(call: Pick<Caller, "getAuthContext">): JobCaller {
+  jobCaller(call: Pick<PeerCall, "getAuthContext">): Caller {
     return this.#listened.certificates === undefined ? { role: "admin", name: "" } : identityIn(call);
   }
 }
 
-function identityIn(call: Pick<Caller, "getAuthContext">): JobCaller {
+function identityIn(call: Pick<PeerCall, "getAuthContext">): Caller {
   return identityOfCall(call as Parameters<typeof identityOfCall>[0], Date.now());
 }
 

@@ -49,14 +49,14 @@ import type { Asked, GrantAnswer, ReportAnswer } from "./worker-link.ts";
 import type { WorkerPeer } from "./worker-peer.ts";
 
 /** What is known of the caller, whatever it says of itself. */
-export interface Caller {
+export interface PeerCall {
   getAuthContext(): { readonly sslPeerCertificate?: { readonly raw?: Uint8Array } | undefined };
   getPeer(): string;
   readonly metadata: Metadata;
 }
 
 /** The name under which a worker may call; `claimed`: what it says. @throws for callers that are no workers */
-export type WorkerIdentity = (call: Caller, claimed: string) => string;
+export type WorkerIdentity = (call: PeerCall, claimed: string) => string;
 
 /** A stream is not read while it has asked so much that it has no answer to, or that it has not taken; ours ask less. */
 const UNANSWERED_MAX = 4096;
@@ -74,7 +74,7 @@ const reportDecisions: Readonly<Record<ReportAnswer, ReportDecision>> = {
 /** The service that workers call, on top of the hub. */
 export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): CoordinatorServer {
   const summaries = new SummaryIntake();
-  const workerOf = (call: Caller) => hub.attachedWorker(identity(call, claimedName(call)));
+  const workerOf = (call: PeerCall) => hub.attachedWorker(identity(call, claimedName(call)));
   const { unary, upload, stream } = callsOf(hub);
   return {
     attach: (call) => {
@@ -101,7 +101,7 @@ export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): C
   };
 }
 
-function claimedName(call: Caller): string {
+function claimedName(call: PeerCall): string {
   return String(call.metadata.get(WORKER_KEY)[0] ?? "");
 }
 

@@ -1,4 +1,4 @@
-export { type Caller, coordinatorHandlers, type WorkerIdentity } from "./coordinator-handlers.ts";
+export { coordinatorHandlers, type PeerCall, type WorkerIdentity } from "./coordinator-handlers.ts";
 export { type LinkCode, LinkError } from "./errors.ts";
 export { accessOf, type RemoteJob } from "./remote-job.ts";
 export { type DialWorker, ResultFetcher } from "./result-fetcher.ts";
