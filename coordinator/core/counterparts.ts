@@ -1,11 +1,11 @@
 import type { Failure } from "../../merge/work/index.ts";
 import { currentAttempt, isHeld } from "./attempts.ts";
-import type { Effect, JobEvent } from "./events.ts";
+import type { CoreEvent, Effect } from "./events.ts";
 import { misreported } from "./failures.ts";
 import type { JobState, UnitKind } from "./state.ts";
 
 /** What workers say of one attempt of theirs. */
-type OfAttempt = Extract<JobEvent, { readonly worker: unknown; readonly attempt: number }>;
+type OfAttempt = Extract<CoreEvent, { readonly worker: unknown; readonly attempt: number }>;
 
 interface Counterpart {
   /** "any": of whatever was lent. */
@@ -25,7 +25,7 @@ const counterparts: { readonly [T in OfAttempt["type"]]: Counterpart } = {
 };
 
 /** Whether a worker speaks of a unit as of something else than it is, or was lent to it as. */
-export function isMisreport(state: JobState, event: JobEvent): event is OfAttempt {
+export function isMisreport(state: JobState, event: CoreEvent): event is OfAttempt {
   const counterpart = (counterparts as Readonly<Record<string, Counterpart | undefined>>)[event.type];
   if (counterpart === undefined || counterpart.kind === "any") return false;
   const { worker, unit: id, attempt: number } = event as OfAttempt;

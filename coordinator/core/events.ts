@@ -24,7 +24,7 @@ export interface AttachedWorker {
 }
 
 /** What can happen to a job. */
-export type JobEvent =
+export type CoreEvent =
   | ({ readonly type: "started" } & Timed)
   /** Answered by "dropped" for those of `held` that are not the worker's any more. */
   | ({ readonly type: "worker-attached" } & AttachedWorker & Timed)
@@ -109,8 +109,8 @@ export type JobEvent =
  */
 export type DurablePhase = "running" | "paused" | "cancelling" | "cancelled" | "alone" | "stopped";
 
-export type EventType = JobEvent["type"];
-export type EventOf<T extends EventType> = Extract<JobEvent, { readonly type: T }>;
+export type EventType = CoreEvent["type"];
+export type EventOf<T extends EventType> = Extract<CoreEvent, { readonly type: T }>;
 
 /** An attempt and whose it is. */
 export interface HeldBy extends AttemptRef {

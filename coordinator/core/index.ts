@@ -2,13 +2,13 @@ export { mayBeginWrite } from "./attempts.ts";
 export type { Stretch, WorkerRun, WriterRun } from "./earlier.ts";
 export type {
   AttachedWorker,
+  CoreEvent,
   Counter,
   DurablePhase,
   Effect,
   EventOf,
   EventType,
   HeldBy,
-  JobEvent,
   Vote,
 } from "./events.ts";
 export { isRefused } from "./failures.ts";

@@ -15,7 +15,7 @@ import {
 import { isMisreport, refuse } from "./counterparts.ts";
 import { dispatch, speculate } from "./dispatch.ts";
 import { noteEarlierOver, onWritingTold } from "./earlier.ts";
-import type { Effect, EventOf, EventType, JobEvent } from "./events.ts";
+import type { CoreEvent, Effect, EventOf, EventType } from "./events.ts";
 import { onUnitFailed } from "./failures.ts";
 import { advance, quiesce } from "./phases.ts";
 import { onRoundBegun, onSealBegun, onSealed, onSurveyed, onVerdictDurable, settleOpinions } from "./rounds.ts";
@@ -88,7 +88,7 @@ const on: { readonly [T in EventType]: Handler<T> } = {
  * What speaks of a unit as of something else than it is, is refused before any handler sees it. After the handler come, in this order
  * and whatever the event was: work for free slots, the next phase, the end.
  */
-export function reduce(state: JobState, event: JobEvent): Effect[] {
+export function reduce(state: JobState, event: CoreEvent): Effect[] {
   const out: Effect[] = [];
   state.nowMs = Math.max(state.nowMs, event.nowMs);
   const { finished, held, phase, paused } = state;

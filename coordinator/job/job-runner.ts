@@ -14,6 +14,7 @@ import {
 } from "../../merge/work/index.ts";
 import type { Place } from "../../storage/index.ts";
 import {
+  type CoreEvent,
   type Counter,
   type Effect,
   type EventOf,
@@ -21,7 +22,6 @@ import {
   hasSaid,
   initialState,
   isRefused,
-  type JobEvent,
   type JobState,
   type Limits,
   mayBeginWrite,
@@ -112,7 +112,7 @@ export interface JobRunnerOptions {
 
 /** Where a simulation sets itself between the driver and what it decides and folds with. */
 export interface JobSeams {
-  readonly decide?: (state: JobState, event: JobEvent) => readonly Effect[];
+  readonly decide?: (state: JobState, event: CoreEvent) => readonly Effect[];
   /** Name of a take-over, which is random otherwise. */
   readonly holder?: string;
   /** Rounds of a method that no engine knows. */
@@ -140,7 +140,7 @@ export class JobRunner implements WorkerListener, JobControls {
   readonly #options: JobRunnerOptions;
   readonly #ports: JobPorts;
   readonly #state: JobState;
-  readonly #decide: (state: JobState, event: JobEvent) => readonly Effect[];
+  readonly #decide: (state: JobState, event: CoreEvent) => readonly Effect[];
   readonly #verdicts: Map<number, PlainData>;
   readonly #rounds = new Map<number, TensorRounds>();
   /** Whose summaries are being folded, and tasks that are settled once they are. */
@@ -152,7 +152,7 @@ export class JobRunner implements WorkerListener, JobControls {
   /** What says that a summary that was given room needs it no more, by attempt. */
   readonly #rooms = new Map<string, () => void>();
   readonly #links = new Map<WorkerId, WorkerLink>();
-  readonly #events: JobEvent[] = [];
+  readonly #events: CoreEvent[] = [];
   readonly #slicesDoneBefore: number;
   #reducing = false;
   #isBroken = false;
@@ -392,7 +392,7 @@ export class JobRunner implements WorkerListener, JobControls {
   // ---- events and effects
 
   /** Events are taken one after another, also those that effects cause at once. */
-  #post(event: JobEvent): void {
+  #post(event: CoreEvent): void {
     if (this.#isBroken) return;
     this.#events.push(event);
     if (this.#reducing) return;
@@ -591,8 +591,8 @@ export class JobRunner implements WorkerListener, JobControls {
   /** Says what follows once something is durable; a journal or storage that fails ends the job. */
   #durably(
     done: Promise<void>,
-    event?: (nowMs: number) => JobEvent,
-    failed: (failure: Failure, nowMs: number) => JobEvent = (failure, nowMs) => ({
+    event?: (nowMs: number) => CoreEvent,
+    failed: (failure: Failure, nowMs: number) => CoreEvent = (failure, nowMs) => ({
       type: "job-failed",
       failure,
       nowMs,

@@ -63,7 +63,7 @@ export interface MergeJobOptions {
   readonly overwrite: boolean;
   /** Discards what an earlier run computed: of a `submission` that is run again and again, what others left. */
   readonly restart: boolean;
-  readonly submission?: Submission;
+  readonly submission?: SubmittedRun;
   /** How often people have asked for it to go on: what was said after the journal's pause, to whoever listened then, ends that. */
   readonly resumes?: () => number;
   readonly hashInputs: boolean;
@@ -94,8 +94,8 @@ export interface MergeJobOptions {
   readonly onRunning?: (job: RunningJob, description: JobDescription) => void;
 }
 
-/** What may be run several times, until it ends. */
-export interface Submission {
+/** A run of what was submitted: that may be run several times, until it ends. */
+export interface SubmittedRun {
   readonly id: string;
   /** Whether it has been run before, perhaps without beginning anything. */
   readonly isRunAgain: boolean;
@@ -277,7 +277,7 @@ async function claimOutput(options: MergeJobOptions, history: JobHistory): Promi
 }
 
 /** Journals of earlier versions do not say; they restarted in the first run alone, whether that came to anything or not. */
-function isBegunBy(submission: Submission | undefined, { job }: JobHistory): boolean {
+function isBegunBy(submission: SubmittedRun | undefined, { job }: JobHistory): boolean {
   if (submission === undefined) return false;
   return job === undefined ? submission.isRunAgain : job === submission.id;
 }

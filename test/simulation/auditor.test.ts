@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import type { Effect, JobEvent } from "../../coordinator/core/index.ts";
+import type { CoreEvent, Effect } from "../../coordinator/core/index.ts";
 import type { UnitId, WorkerId } from "../../merge/work/index.ts";
 import type { Place } from "../../storage/index.ts";
 import { seededRandom } from "../support/seeded-random.ts";
@@ -103,7 +103,7 @@ function takesOver(holder: string): void {
 }
 
 function decided(coordinator: string, event: object, effects: readonly object[] = []): void {
-  auditor.decided(coordinator, event as JobEvent, effects as readonly Effect[]);
+  auditor.decided(coordinator, event as CoreEvent, effects as readonly Effect[]);
 }
 
 function grants(coordinator: string, attempt: number, worker: string): void {

@@ -2,7 +2,7 @@
  * Watches a simulated cluster from outside and says what must never be. It knows the plan, the bytes that a single process would write, what
  * was asked of the disk, and what coordinators decided and when; it shares no code with those who decide.
  */
-import type { Effect, JobEvent } from "../../coordinator/core/index.ts";
+import type { CoreEvent, Effect } from "../../coordinator/core/index.ts";
 import type { Slice, UnitId, WorkerId } from "../../merge/work/index.ts";
 import type { RecordFacts } from "./journal-server.ts";
 import type { MadeUpMerge } from "./made-up-merge.ts";
@@ -69,7 +69,7 @@ export class Auditor {
 
   // ---- what coordinators decide
 
-  decided(coordinator: string, event: JobEvent, effects: readonly Effect[]): void {
+  decided(coordinator: string, event: CoreEvent, effects: readonly Effect[]): void {
     if (event.type === "slice-durable") this.#heardDone(coordinator, event.unit);
     if (event.type === "seal-begun") this.#unsealed.set(coordinator, new Set(event.units.map(({ unit }) => unit)));
     if (event.type === "sealed" && effects.some(({ type }) => type === "accept")) {

@@ -3,8 +3,8 @@
  * nowhere in the program.
  */
 import {
+  type CoreEvent,
   type Effect,
-  type JobEvent,
   type JobState,
   reduce,
   type Unit,
@@ -55,7 +55,7 @@ export const provokedBy: { readonly [B in Bug]?: readonly FaultKind[] } = {
   "one-opinion-counts": ["lie-seal"],
 };
 
-type Decide = (state: JobState, event: JobEvent) => readonly Effect[];
+type Decide = (state: JobState, event: CoreEvent) => readonly Effect[];
 
 /** Plain data that a patch may write to. */
 type Open<T> = { -readonly [K in keyof T]: T[K] };
@@ -163,7 +163,7 @@ export function decideWith(bug: Bug | undefined): Decide {
   }
 }
 
-const speaksOf: { readonly [T in JobEvent["type"]]?: UnitKind } = { surveyed: "survey", sealed: "seal" };
+const speaksOf: { readonly [T in CoreEvent["type"]]?: UnitKind } = { surveyed: "survey", sealed: "seal" };
 
 /**
  * Of reports of the same attempt only the first is answered when the job answers: the planted fault of a link that takes each answer for
@@ -201,7 +201,7 @@ export function answeringOnce(handlers: CoordinatorServer, turn: () => number): 
 }
 
 /** Whoever reports, it is taken for the one who may. */
-function asCurrent(state: JobState, event: Extract<JobEvent, { type: "slice-computed" }>): JobEvent {
+function asCurrent(state: JobState, event: Extract<CoreEvent, { type: "slice-computed" }>): CoreEvent {
   const unit = state.units.get(event.unit);
   const current = unit?.attempts.find(({ audit, status }) => !audit && status !== "reported");
   if (unit === undefined || current === undefined || unit.attempts.some(({ number }) => number === event.attempt)) {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { brokenInvariants, type Effect, type JobEvent, type JobState } from "../../coordinator/core/index.ts";
+import { brokenInvariants, type CoreEvent, type Effect, type JobState } from "../../coordinator/core/index.ts";
 import {
   fileHome,
   type Outcome,
@@ -191,9 +191,9 @@ export class SimulatedCoordinator {
   }
 
   #decide(
-    decide: (state: JobState, event: JobEvent) => readonly Effect[],
+    decide: (state: JobState, event: CoreEvent) => readonly Effect[],
     state: JobState,
-    event: JobEvent,
+    event: CoreEvent,
   ): readonly Effect[] {
     const effects = decide(state, event);
     this.state = state;
@@ -209,7 +209,7 @@ export class SimulatedCoordinator {
     return effects;
   }
 
-  #note(event: JobEvent, effects: readonly Effect[]): void {
+  #note(event: CoreEvent, effects: readonly Effect[]): void {
     const { world } = this.#cluster;
     if (event.type === "time-passed" && effects.length === 0) return;
     if (event.type === "leadership-confirmed" || event.type === "heartbeat") return;

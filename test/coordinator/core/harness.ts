@@ -3,9 +3,9 @@ import { expect } from "vitest";
 import {
   type AttachedWorker,
   brokenInvariants,
+  type CoreEvent,
   type Effect,
   initialState,
-  type JobEvent,
   type JobSpecification,
   type JobState,
   type Limits,
@@ -50,7 +50,7 @@ export function only<T extends Effect["type"]>(effects: readonly Effect[], type:
 }
 
 /** An event of which the harness fills in the time, and whose attempt it is. */
-export type Loose<T extends JobEvent = JobEvent> = T extends { readonly worker: WorkerId; readonly attempt: number }
+export type Loose<T extends CoreEvent = CoreEvent> = T extends { readonly worker: WorkerId; readonly attempt: number }
   ? Omit<T, "nowMs" | "worker"> & { readonly worker?: WorkerId; readonly nowMs?: number }
   : Omit<T, "nowMs"> & { readonly nowMs?: number };
 
@@ -79,7 +79,7 @@ export class Core {
 
   all(event: Loose): readonly Effect[] {
     const owner = "attempt" in event ? { worker: this.owner(event.unit, event.attempt) } : {};
-    const effects = reduce(this.state, { nowMs: this.nowMs, ...owner, ...event } as JobEvent);
+    const effects = reduce(this.state, { nowMs: this.nowMs, ...owner, ...event } as CoreEvent);
     expect(brokenInvariants(this.state), `after ${event.type}`).toEqual([]);
     for (const { worker, unit, attempt } of only(effects, "assign")) this.#owners.set(`${unit}/${attempt}`, worker);
     return this.namesAtOnce ? effects.flatMap((effect) => this.#named(effect)) : effects;

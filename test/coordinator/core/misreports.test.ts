@@ -1,6 +1,6 @@
 /** Workers that are wrong about what they were lent, or speak of what others were: nothing is believed, nothing throws, the job goes on. */
 import { describe, expect, test } from "vitest";
-import type { Effect, JobEvent } from "../../../coordinator/core/index.ts";
+import type { CoreEvent, Effect } from "../../../coordinator/core/index.ts";
 import type { UnitId, WorkerId } from "../../../merge/work/index.ts";
 import { A, B, Core, LIMITS, only, SEAL, slice, W1, W2 } from "./harness.ts";
 
@@ -40,9 +40,9 @@ function finish(core: Core, worker: WorkerId, attempt: number): readonly Effect[
   return core.durable(A, "right");
 }
 
-function say(type: string, { unit, attempt }: { unit: UnitId; attempt: number }, worker: WorkerId): JobEvent {
+function say(type: string, { unit, attempt }: { unit: UnitId; attempt: number }, worker: WorkerId): CoreEvent {
   const more = type === "sealed" ? { damaged: [] } : type === "surveyed" ? {} : { sha256: "nonsense" };
-  return { type, worker, unit, attempt, ...more } as JobEvent;
+  return { type, worker, unit, attempt, ...more } as CoreEvent;
 }
 
 const fitting: Readonly<Record<Kind, readonly string[]>> = {

@@ -1,6 +1,6 @@
 /** Whatever throws inside of a job's run ends the run with that error; whoever called hears nothing of it, and nothing stands still. */
 import { expect, test } from "vitest";
-import { type Effect, type JobEvent, type JobState, reduce } from "../../../coordinator/core/index.ts";
+import { type CoreEvent, type Effect, type JobState, reduce } from "../../../coordinator/core/index.ts";
 import { type JobPorts, type JobRecords, JobRunner, remoteLimits } from "../../../coordinator/job/index.ts";
 import { JournalError } from "../../../coordinator/journal/index.ts";
 import type { WorkerLink } from "../../../coordinator/link/index.ts";
@@ -22,7 +22,7 @@ const history = { replaced: [], phase: "planned", files: [], slices: new Map(), 
 const records = new Proxy({}, { get: () => async () => {} }) as JobRecords;
 const W1 = "w1" as WorkerId;
 
-function runner(decide: (state: JobState, event: JobEvent) => readonly Effect[], ports: Partial<JobPorts> = {}) {
+function runner(decide: (state: JobState, event: CoreEvent) => readonly Effect[], ports: Partial<JobPorts> = {}) {
   let ticking = false;
   const job = new JobRunner(
     {
@@ -60,7 +60,7 @@ function link(id: WorkerId, log: string[] = []): WorkerLink {
   };
 }
 
-const throwsAt = (type: string) => (state: JobState, event: JobEvent) => {
+const throwsAt = (type: string) => (state: JobState, event: CoreEvent) => {
   if (event.type === type) throw new Error(`the count of ${type} is -1`);
   return reduce(state, event);
 };
