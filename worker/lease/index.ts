@@ -7,6 +7,5 @@ export {
   type LeaseRules,
   type LeaseState,
   mayBeginIo,
-  type Step,
   writingKeys,
 } from "./state.ts";

@@ -5,11 +5,11 @@ import { type AttemptKey, textOfAttempt } from "../../merge/work/index.ts";
  * offered: its hash is known, and it may ask; asked: the question is on its way; granted: it may write, while `writeUntilMs` is far enough.
  * leaving: it is not the worker's any more, but an I/O call of it is still under way.
  */
-export type Step = "computing" | "offered" | "asked" | "granted" | "reporting" | "leaving";
+export type LeaseStep = "computing" | "offered" | "asked" | "granted" | "reporting" | "leaving";
 
 export interface Lease {
   readonly key: AttemptKey;
-  step: Step;
+  step: LeaseStep;
   sha256?: string;
   /** When to ask, or report, again. */
   askAgainMs: number;

@@ -1,7 +1,7 @@
 import { parentPort } from "node:worker_threads";
 import { openStores } from "../../storage/index.ts";
 import { endThread, isInputPath, type JobToBegin, type SessionStore, type ToWorker, WorkerSession } from "../index.ts";
-import type { RemoteInputs } from "../transfer/index.ts";
+import type { OpenedRemoteInputs } from "../transfer/index.ts";
 
 /**
  * Entry of a worker thread: a session over the thread's port, with stores that block this thread alone; where the device computes by itself
@@ -11,7 +11,7 @@ const port = parentPort;
 if (port === null) throw new Error("worker/pool/thread.js runs as a worker thread only");
 
 /** Loaded where needed only: merges on one machine do without gRPC. */
-async function remoteInputs(job: JobToBegin): Promise<RemoteInputs> {
+async function remoteInputs(job: JobToBegin): Promise<OpenedRemoteInputs> {
   const { openRemoteInputs } = await import("../transfer/index.ts");
   return openRemoteInputs(openStores(), job);
 }

@@ -5,7 +5,7 @@ import { InputStore } from "./input-store.ts";
 import { readInput } from "./read-input.ts";
 import { Redialed } from "./redialed.ts";
 
-export interface RemoteInputs {
+export interface OpenedRemoteInputs {
   open(place: Place): Promise<Readable>;
   close(): void;
 }
@@ -14,7 +14,7 @@ export interface RemoteInputs {
 export async function openRemoteInputs(
   store: Source,
   { job, description, remoteInputs }: JobToBegin,
-): Promise<RemoteInputs> {
+): Promise<OpenedRemoteInputs> {
   if (remoteInputs === undefined) throw new Error(`the inputs of job ${job} are on this machine`);
   const { connection, cacheBytes } = remoteInputs;
   const redialed = new Redialed(() => openConnection(store, connection), connection.address);
