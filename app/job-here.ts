@@ -12,7 +12,7 @@ import { stateFolder } from "./state-folder.ts";
  * What is the same of every merge that this machine makes alone, into a folder: the journal lies beside the output, or in a folder below
  * `state`, which is that output's alone.
  */
-export function localJob(
+export function jobHere(
   store: Files,
   { plan, digest, recipeText, definingCheckpoint, text, inputs }: Prepared,
   out: Place,

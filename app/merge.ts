@@ -6,8 +6,8 @@ import { type Prepared, readRecipe } from "../prepare/index.ts";
 import { recipeTextUpTo } from "../recipe/index.ts";
 import { type Files, join, maybePlaceOf, openStores, type Place, placeOf, wholePlace } from "../storage/index.ts";
 import { engineText, engineThreads } from "./engine-threads.ts";
+import { jobHere } from "./job-here.ts";
 import { type JobLog, openJobLog } from "./job-log.ts";
-import { localJob } from "./local-job.ts";
 import { workerThreads } from "./own-threads.ts";
 import { prepareHere } from "./prepare-here.ts";
 import { resourcesFor } from "./resources.ts";
@@ -95,7 +95,7 @@ async function mergeText(
   const told = new Remembered(ports.planned(prepared, out));
   let log: JobLog | undefined;
   try {
-    const { folder, ...local } = localJob(store, prepared, wholePlace(out), settings, maybePlaceOf(settings.state));
+    const { folder, ...local } = jobHere(store, prepared, wholePlace(out), settings, maybePlaceOf(settings.state));
     const outcome = await runMergeJob({
       ...local,
       surveyElements: budget.rangeElements,

@@ -12,7 +12,7 @@ import { checkOptions } from "../options/index.ts";
 import type { Fault } from "../recipe/index.ts";
 import { type Files, freeBytes, openStores, type Source } from "../storage/index.ts";
 import { engineThreads } from "./engine-threads.ts";
-import { localJob } from "./local-job.ts";
+import { jobHere } from "./job-here.ts";
 import { OwnThreads } from "./own-threads.ts";
 import { type PlannedMerge, type PlannedSweep, planSweep, type SweepSettings } from "./plan-sweep.ts";
 import { type Resources, resourcesFor, SWEEP_MERGE_BYTES, sweepWidth } from "./resources.ts";
@@ -108,7 +108,7 @@ async function runBatch(
     };
     try {
       const outcome = await runMergeJob({
-        ...localJob(store, prepared, out, settings),
+        ...jobHere(store, prepared, out, settings),
         surveyElements: budget.rangeElements,
         workers: (job) => own.workersFor(point.name, job),
         observer,

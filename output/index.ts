@@ -50,5 +50,5 @@ export {
 export type { RepairInput } from "./repair/repair-inputs.ts";
 export type { RecomputeSlices } from "./repair/repair-shards.ts";
 export { type Finding, type VerifyReport, verifyOutput } from "./repair/verify.ts";
-export { CHUNK_BYTES, copyRange, hashFile, hashRanges } from "./seal/read-back.ts";
+export { copyRange, hashFile, hashRanges, READ_BACK_CHUNK_BYTES } from "./seal/read-back.ts";
 export { damagedSlices, headerSha256, SEAL_GROUP_BYTES, type SealUnit, sealWork } from "./seal/seal-work.ts";

@@ -3,7 +3,7 @@ import { type AttachResponse, OutputAccess } from "../../proto/index.ts";
 import { messageOfAssignment, messageOfAttempt, type PlanPieces } from "../../wire/index.ts";
 import { LinkError } from "./errors.ts";
 import type { InputOutlet } from "./input-outlet.ts";
-import { accessOf, messageOfJob, type RemoteJob } from "./remote-job.ts";
+import { accessOf, messageOfRemoteJob, type RemoteJob } from "./remote-job.ts";
 import type { ResultIntake } from "./result-intake.ts";
 import type { Asked, GrantAnswer, ReportAnswer, WorkerLink, WorkerListener } from "./worker-link.ts";
 import type { WorkerPeer } from "./worker-peer.ts";
@@ -87,7 +87,7 @@ export class JobLink implements WorkerLink {
       return;
     }
     const value = messageOfAssignment(job.id, assignment, leaseMs, job.shardPaths);
-    if (!this.#described) this.#send({ $case: "job", value: messageOfJob(job, this.#worker.facts) });
+    if (!this.#described) this.#send({ $case: "job", value: messageOfRemoteJob(job, this.#worker.facts) });
     this.#described = true;
     this.#send({ $case: "assignment", value });
   }

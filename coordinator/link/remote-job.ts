@@ -36,7 +36,7 @@ export function accessOf(job: RemoteJob, { roots, listenAddress }: WorkerReach) 
   };
 }
 
-export function messageOfJob(job: RemoteJob, reach: WorkerReach): JobDescriptionMessage {
+export function messageOfRemoteJob(job: RemoteJob, reach: WorkerReach): JobDescriptionMessage {
   const access = accessOf(job, reach);
   return {
     jobId: job.id,

@@ -12,10 +12,10 @@ export interface OutputRecords {
   readonly manifest: Manifest | undefined;
   /** The sums as they stand, if they are sound and, where the manifest is sound too, agree with it. */
   readonly sums: Sums | undefined;
-  readonly faults: readonly RecordFault[];
+  readonly faults: readonly OutputRecordFault[];
 }
 
-export interface RecordFault {
+export interface OutputRecordFault {
   readonly file: string;
   readonly kind: "missing" | "damaged";
   readonly message: string;
@@ -23,7 +23,7 @@ export interface RecordFault {
 
 /** Reads manifest and SHA256SUMS; what is wrong with them is told, not thrown. */
 export async function readRecords(store: Source, out: Place): Promise<OutputRecords> {
-  const faults: RecordFault[] = [];
+  const faults: OutputRecordFault[] = [];
   const read = async <T>(file: string, parse: (bytes: Uint8Array) => T): Promise<T | undefined> => {
     try {
       return parse(await readWhole(store, join(out, file), MAX_RECORD_BYTES));

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Place, Readable, Source, StoredFile } from "../../storage/index.ts";
 
 /** Of one read. Two buffers of it are in use at a time. */
-export const CHUNK_BYTES = 8 * 1024 * 1024;
+export const READ_BACK_CHUNK_BYTES = 8 * 1024 * 1024;
 
 export interface FileHash {
   readonly sizeBytes: number;
@@ -49,15 +49,18 @@ export async function copyRange(from: Readable, to: StoredFile, range: ByteRange
 /** The bytes of a range, piece by piece; a piece is valid until the next is asked for, and the next is being read meanwhile. */
 async function* chunksOf(file: Readable, range: ByteRange): AsyncGenerator<Uint8Array> {
   const end = range.offsetBytes + range.sizeBytes;
-  const buffers = [0, 1].map(() => new Uint8Array(Math.min(CHUNK_BYTES, range.sizeBytes)));
+  const buffers = [0, 1].map(() => new Uint8Array(Math.min(READ_BACK_CHUNK_BYTES, range.sizeBytes)));
   const readAt = async (offsetBytes: number, buffer = 0): Promise<Uint8Array> => {
-    const chunk = (buffers[buffer] ?? new Uint8Array(0)).subarray(0, Math.min(CHUNK_BYTES, end - offsetBytes));
+    const chunk = (buffers[buffer] ?? new Uint8Array(0)).subarray(
+      0,
+      Math.min(READ_BACK_CHUNK_BYTES, end - offsetBytes),
+    );
     await file.read(offsetBytes, chunk);
     return chunk;
   };
   let turn = 0;
   let next = range.sizeBytes > 0 ? readAt(range.offsetBytes) : undefined;
-  for (let at = range.offsetBytes + CHUNK_BYTES; next !== undefined; at += CHUNK_BYTES) {
+  for (let at = range.offsetBytes + READ_BACK_CHUNK_BYTES; next !== undefined; at += READ_BACK_CHUNK_BYTES) {
     const chunk = await next;
     turn = 1 - turn;
     next = at < end ? readAt(at, turn) : undefined;

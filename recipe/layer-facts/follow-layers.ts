@@ -5,7 +5,7 @@ import type { Config, LayerRule, Origin } from "./layer-rule.ts";
 import { lookRules, unreadKeys } from "./look-rules.ts";
 
 /** A stack of layers of the output, and the part of its config that counts them. */
-export interface FollowedStack {
+export interface StackInConfig {
   /** Keys of other towers, which count their layers in the same part, are not about this one. */
   readonly isOther: (key: string) => boolean;
   /** Of the model whose config the output has. */
@@ -38,7 +38,7 @@ export interface LostFact {
  * What a config says of single layers, made to say it of the layers where they stand now: lists of one entry a layer, letters, lists
  * of numbers of layers, periods and beginnings.
  */
-export function followLayers(stack: FollowedStack): FollowedConfig {
+export function followLayers(stack: StackInConfig): FollowedConfig {
   const { config, count, origins, isOther } = stack;
   const rules = rulesOf(stack).filter(({ keys }) => !keys.some(isOther));
   let edited: Config = config;
@@ -92,7 +92,7 @@ export function differingKeys(one: Origin, other: Origin): readonly string[] {
 }
 
 /** Those of the family, then those that can be seen; of keys that only the models of the layers have, too. */
-function rulesOf({ config, count, origins }: Omit<FollowedStack, "isOther">): readonly LayerRule[] {
+function rulesOf({ config, count, origins }: Omit<StackInConfig, "isOther">): readonly LayerRule[] {
   const family = familyRules(config.model_type);
   const claimed = new Set(family.flatMap(({ keys }) => keys));
   const own = lookRules(config, count, claimed);

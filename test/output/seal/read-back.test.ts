@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { CHUNK_BYTES, copyRange, hashFile, hashRanges } from "../../../output/index.ts";
+import { copyRange, hashFile, hashRanges, READ_BACK_CHUNK_BYTES } from "../../../output/index.ts";
 import { FileStore } from "../../../storage/index.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 
@@ -23,7 +23,7 @@ function fileOf(bytes: Uint8Array): string {
 
 describe("reading back", () => {
   // Nothing; less than a chunk; one; one and a tail; three, so that both buffers are used again, and a tail.
-  test.each([0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 5])(
+  test.each([0, 1, READ_BACK_CHUNK_BYTES, READ_BACK_CHUNK_BYTES + 1, 3 * READ_BACK_CHUNK_BYTES + 5])(
     "hashes a file of %i bytes",
     async (sizeBytes) => {
       const bytes = bytesOf(sizeBytes);
@@ -32,11 +32,11 @@ describe("reading back", () => {
   );
 
   test("hashes ranges that begin anywhere and are longer than a chunk", async () => {
-    const bytes = bytesOf(3 * CHUNK_BYTES);
+    const bytes = bytesOf(3 * READ_BACK_CHUNK_BYTES);
     const ranges = [
-      { offsetBytes: 7, sizeBytes: 2 * CHUNK_BYTES + 3 },
-      { offsetBytes: CHUNK_BYTES - 1, sizeBytes: 2 },
-      { offsetBytes: 3 * CHUNK_BYTES, sizeBytes: 0 },
+      { offsetBytes: 7, sizeBytes: 2 * READ_BACK_CHUNK_BYTES + 3 },
+      { offsetBytes: READ_BACK_CHUNK_BYTES - 1, sizeBytes: 2 },
+      { offsetBytes: 3 * READ_BACK_CHUNK_BYTES, sizeBytes: 0 },
     ];
     const expected = ranges.map(({ offsetBytes, sizeBytes }) =>
       sha256(bytes.subarray(offsetBytes, offsetBytes + sizeBytes)),
@@ -51,14 +51,14 @@ describe("reading back", () => {
   });
 
   test("copies a range to its place in another file", async () => {
-    const bytes = bytesOf(3 * CHUNK_BYTES);
+    const bytes = bytesOf(3 * READ_BACK_CHUNK_BYTES);
     const path = fileOf(bytes);
     const copy = fileOf(Buffer.alloc(bytes.length));
     const [from, to] = [await store.open(path), await store.openForWriting(copy)];
-    await copyRange(from, to, { offsetBytes: 3, sizeBytes: 2 * CHUNK_BYTES + 9 });
+    await copyRange(from, to, { offsetBytes: 3, sizeBytes: 2 * READ_BACK_CHUNK_BYTES + 9 });
     await Promise.all([from.close(), to.close()]);
     const expected = Buffer.alloc(bytes.length);
-    bytes.copy(expected, 3, 3, 2 * CHUNK_BYTES + 12);
+    bytes.copy(expected, 3, 3, 2 * READ_BACK_CHUNK_BYTES + 12);
     expect(sha256(readFileSync(copy))).toBe(sha256(expected));
   });
 });
