@@ -1,3 +1,4 @@
+import { type Device, type DeviceLimits, openDevice } from "../../merge/engines/index.ts";
 import type { Files } from "../../storage/index.ts";
 import { endThread } from "../end-thread.ts";
 import type { FromWorker, ToWorker } from "../messages.ts";
@@ -6,29 +7,40 @@ import { GatheredReads } from "./gathered-reads.ts";
 import { GatheringStore } from "./gathering-store.ts";
 
 /**
- * Several merges of the same models at once in one thread: a session with an engine of its own for each job, all behind the one
- * conversation of a thread, and every byte that they read read once.
+ * Several merges of the same models at once in one thread: a session with arenas of its own for each job, on the thread's one device, all
+ * behind the one conversation of a thread, and every byte that they read read once.
  */
 export class LockstepSessions {
   readonly #sessions = new Map<string, WorkerSession>();
-  /** Settles once the session has its engine; what comes before waits. */
+  /** Settles once the session has its arenas; what comes before waits. */
   readonly #begun = new Map<string, Promise<void>>();
   readonly #reads = new GatheredReads();
-  readonly #store: Files;
+  readonly #storeFor: (device: Pick<DeviceLimits, "asynchronous">) => Files;
   readonly #send: SessionPorts["send"];
+  readonly #openDevice: (engine: string) => Promise<Device>;
+  #device: Device | undefined;
+  #store: Files | undefined;
   #start: (ToWorker & { readonly type: "start" }) | undefined;
   #open = 0;
   #ending = false;
 
-  constructor(store: Files, send: SessionPorts["send"]) {
-    this.#store = store;
+  /** `storeFor`: called once, when it is known what is computed on. `open`: for tests, in place of the registry of engines. */
+  constructor(
+    storeFor: (device: Pick<DeviceLimits, "asynchronous">) => Files,
+    send: SessionPorts["send"],
+    open: (engine: string) => Promise<Device> = openDevice,
+  ) {
+    this.#storeFor = storeFor;
     this.#send = send;
+    this.#openDevice = open;
   }
 
   async receive(message: ToWorker): Promise<void> {
     switch (message.type) {
       case "start":
         this.#start = message;
+        this.#device = await this.#openDevice(message.engine.name);
+        this.#store = this.#storeFor(this.#device.limits);
         return this.#send({ type: "ready" });
       case "begin": {
         const begun = this.#begin(message);
@@ -48,12 +60,20 @@ export class LockstepSessions {
   }
 
   async #begin(message: ToWorker & { readonly type: "begin" }): Promise<void> {
-    if (this.#start === undefined) throw new Error(`job ${message.job} began before its thread`);
+    const [start, device, store] = [this.#start, this.#device, this.#store];
+    if (start === undefined || device === undefined || store === undefined)
+      throw new Error(`job ${message.job} began before its thread`);
     const { job } = message;
     const session = new WorkerSession({
+      openDevice: async () => ({
+        ...{ name: device.name, kernelId: device.kernelId, limits: device.limits },
+        runs: (task) => device.runs(task),
+        open: (maximumBytes) => device.open(maximumBytes),
+        close: () => {}, // it is the thread's
+      }),
       storeFor: ({ description }) =>
         new GatheringStore(
-          this.#store,
+          store,
           this.#reads,
           description.inputs.flatMap(({ files }) => files.map(({ path }) => path)),
         ),
@@ -61,7 +81,7 @@ export class LockstepSessions {
     });
     this.#sessions.set(job, session);
     this.#open++;
-    await session.receive(this.#start);
+    await session.receive(start);
     await session.receive(message);
   }
 
@@ -73,7 +93,7 @@ export class LockstepSessions {
       return;
     }
     this.#send(message, transfer);
-    // A job that is over has no use for its engine's memory.
+    // A job that is over has no use for its arenas.
     if (message.type !== "finished") return;
     this.#sessions.get(job)?.receive({ type: "end" }).catch(endThread);
     this.#sessions.delete(job);
@@ -81,6 +101,7 @@ export class LockstepSessions {
   }
 
   #end(): void {
+    this.#device?.close();
     this.#send({ type: "gathered", bytesRead: this.#reads.bytesRead });
     this.#send({ type: "ended" });
   }

@@ -7,10 +7,13 @@ import { LockstepSessions } from "./lockstep-sessions.ts";
 /** Entry of a thread that computes several merges of the same models in step. */
 const port = parentPort;
 if (port === null) throw new Error("worker/lockstep/thread.js runs as a worker thread only");
-const sessions = new LockstepSessions(openStores({ blocking: true }), (message, transfer = []) => {
-  port.postMessage(message, transfer);
-  if (message.type === "ended") port.close();
-});
+const sessions = new LockstepSessions(
+  ({ asynchronous }) => openStores({ blocking: !asynchronous }),
+  (message, transfer = []) => {
+    port.postMessage(message, transfer);
+    if (message.type === "ended") port.close();
+  },
+);
 port.on("message", (message: ToWorker) => {
   sessions.receive(message).catch(endThread);
 });
