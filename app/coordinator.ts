@@ -14,9 +14,8 @@ import {
 } from "../coordinator/link/index.ts";
 import { checkStreams, connectNats, serverOf } from "../coordinator/nats/index.ts";
 import { openFileQueue, openNatsQueue } from "../coordinator/queue/index.ts";
-import { failureFrom, sealRanges } from "../merge/work/index.ts";
+import { failureFrom } from "../merge/work/index.ts";
 import { checkOptions } from "../options/index.ts";
-import { hashRanges } from "../output/index.ts";
 import { SURVEY_ELEMENTS } from "../plan/index.ts";
 import { EnrollmentService, JobsService } from "../proto/index.ts";
 import {
@@ -132,7 +131,6 @@ export async function startCoordinator(
       times: { leaseMs: settings.lease, heartbeatMs, ioTimeoutMs: settings.ioTimeout },
       store: linkless(store),
       clock,
-      readBack: (work) => hashRanges(store, work.path, sealRanges(work)),
       fetch: (worker, job, intake, ref) => fetcher.fetch(worker, job, intake, ref),
       forgotten: (worker) => fetcher.forget(worker),
       changed: () => coordinator?.share(),

@@ -7,7 +7,6 @@ import { ServerCredentials } from "@grpc/grpc-js";
 import { keepHeapSmall } from "../dist/app/keep-heap-small.js";
 import { coordinatorHandlers, RpcServer, WorkerHub } from "../dist/coordinator/link/index.js";
 import { openFileQueue } from "../dist/coordinator/queue/index.js";
-import { hashRanges } from "../dist/output/index.js";
 import { JobCoordinator, Roots } from "../dist/service/index.js";
 import { FileStore } from "../dist/storage/index.js";
 import { coordinatorDefinition } from "../dist/wire/index.js";
@@ -31,7 +30,6 @@ const hub = new WorkerHub({
   times: { ...times, heartbeatMs: 5000 },
   store,
   clock,
-  readBack: (work) => hashRanges(store, work.path, work.ranges ?? [{ offsetBytes: 0, sizeBytes: work.sizeBytes }]),
   fetch: () => Promise.reject(new Error("nothing is fetched here")),
   changed: () => coordinator?.share(),
   log: () => {},

@@ -18,6 +18,7 @@ import { publish } from "./publish.ts";
 import { JOURNAL_PATH, LOCK_PATH, STAGE_PATH, WORK_DIRECTORY } from "./records/file-names.ts";
 import type { OutputFile } from "./records/manifest.ts";
 import { type VerifyReport, verifyOutput } from "./repair/verify.ts";
+import { type ByteRange, hashRanges } from "./seal/read-back.ts";
 
 /** In the stage, so that it goes with it. */
 const OWNER_NAME = ".owner";
@@ -87,6 +88,10 @@ export class FileOutput implements Output {
 
   slots({ shards }: Plan): readonly Place[] {
     return shards.map(({ name }) => join(this.#stage, name));
+  }
+
+  readBack(slot: Place, ranges: readonly ByteRange[]): Promise<readonly string[]> {
+    return hashRanges(this.#files, slot, ranges);
   }
 
   stage(documents: readonly OutputDocument[], by: string): Promise<void> {

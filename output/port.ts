@@ -4,6 +4,7 @@ import type { OutputDocument } from "./documents/output-document.ts";
 import type { OutputClaim, OutputState } from "./output-directory.ts";
 import type { OutputFile } from "./records/manifest.ts";
 import type { VerifyReport } from "./repair/verify.ts";
+import type { ByteRange } from "./seal/read-back.ts";
 
 /**
  * Where a merge's files go, and what a job asks of it: one place that is somebody else's until the last step, and a stage in which slices
@@ -31,6 +32,8 @@ export interface Output {
   prepare(plan: Plan, owner?: string): Promise<readonly number[]>;
   /** Where each shard's slices are written, and read back, until it is published. */
   slots(plan: Plan): readonly Place[];
+  /** SHA-256 of each range of what was written to a slot, read afresh. @throws StorageError `storage/short-read` */
+  readBack(slot: Place, ranges: readonly ByteRange[]): Promise<readonly string[]>;
   /** Puts files beside the shards. `by`: unlike that of any other who may do so at the same time. */
   stage(documents: readonly OutputDocument[], by: string): Promise<void>;
   /**

@@ -16,10 +16,10 @@ import type { JournalRecord, Sequence } from "../coordinator/journal/index.ts";
 import type { RemoteJob, WorkerHub } from "../coordinator/link/index.ts";
 import type { JobRecord, Wish } from "../coordinator/queue/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
-import type { Failure, RootedPath, WorkerId } from "../merge/work/index.ts";
-import { FileOutput, type Output, STAGE_PATH } from "../output/index.ts";
+import { type Failure, sealRanges, type WorkerId } from "../merge/work/index.ts";
+import { FileOutput, type Output } from "../output/index.ts";
 import type { Prepared } from "../prepare/index.ts";
-import { type Files, linkless } from "../storage/index.ts";
+import { type Files, linkless, namesBelow, type Place } from "../storage/index.ts";
 import { type CoordinatorName, isPredecessor, nameText } from "./coordinator-name.ts";
 import { type JobOptions, optionsOfJson } from "./job-options.ts";
 import type { Planner } from "./planner.ts";
@@ -211,15 +211,17 @@ export class ServedJob implements JobObserver {
   #remoteJob({ plan, digest, inputs }: Prepared, output: Output): RemoteJob {
     const { roots } = this.#around;
     const { record } = this;
-    const shardPlaces = plan.shards.map((shard) => stagePlace(record.out, shard.name));
+    const shardPaths = output.slots(plan);
+    const { root, path } = record.out;
     return {
       id: record.id,
       plan,
       planDigest: digest,
       inputs,
-      shardPaths: output.slots(plan),
+      shardPaths,
       inputPlaces: inputs.map(({ files }) => files.map(({ path }) => roots.placeOf(path))),
-      shardPlaces,
+      shardPlaces: shardPaths.map((slot) => ({ root, path: [path, ...inOutput(output, slot)].join("/") })),
+      readBack: (work) => output.readBack(work.path, sealRanges(work)),
     };
   }
 
@@ -276,7 +278,9 @@ export class ServedJob implements JobObserver {
   }
 }
 
-/** Where a shard is until it is published: see runMergeJob. */
-function stagePlace({ root, path }: RootedPath, name: string): RootedPath {
-  return { root, path: `${path}/${STAGE_PATH}/${name}` };
+/** How a slot is called from the output on, which workers find by the name of its root. */
+function inOutput({ place }: Output, slot: Place): readonly string[] {
+  const names = namesBelow(place, slot);
+  if (names === undefined) throw new Error(`${slot} is not in the output ${place}`);
+  return names;
 }

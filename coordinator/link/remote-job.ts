@@ -1,4 +1,4 @@
-import type { JobDescription, Plan, RootedPath } from "../../merge/work/index.ts";
+import type { JobDescription, Plan, RootedPath, SealWork } from "../../merge/work/index.ts";
 import { InputAccess, type JobDescription as JobDescriptionMessage, OutputAccess } from "../../proto/index.ts";
 import type { Place } from "../../storage/index.ts";
 import { bytesOfHex } from "../../wire/index.ts";
@@ -16,6 +16,8 @@ export interface RemoteJob {
   /** The same by the names of roots: every machine has its own mounts. */
   readonly inputPlaces: readonly (readonly RootedPath[])[];
   readonly shardPlaces: readonly RootedPath[];
+  /** What is in storage: SHA-256 of each range of a seal, read afresh on this machine. */
+  readBack(work: SealWork): Promise<readonly string[]>;
 }
 
 /** What decides how a worker reaches the data. */

@@ -36,8 +36,6 @@ export interface HubOptions {
   readonly clock: { nowMs(): number };
   /** Calls `act` once, when what is at hand has been taken: whatever a worker is sent meanwhile goes as one message. */
   readonly soon?: (act: () => void) => void;
-  /** What is in storage: SHA-256 of each range of a seal, through a fresh handle. */
-  readBack(work: SealWork): Promise<readonly string[]>;
   /** Brings a granted result from a worker that listens into the intake. */
   fetch(worker: WorkerPeer, job: RemoteJob, intake: ResultIntake, ref: AttemptRef): Promise<void>;
   /** A worker has been away for so long that nothing is kept of it. */
@@ -98,7 +96,7 @@ export class WorkerHub {
         intake,
         outlet: new InputOutlet(store, job.inputs),
         owners: new Map(),
-        readBack: (work, isWanted) => this.#readBack(work, isWanted),
+        readBack: (work, isWanted) => this.#readBack(job, work, isWanted),
         defect: (error) => this.options.defect(error, `seal of ${job.id}`),
         fetch: (worker, ref) => fetch(worker, job, intake, ref),
       };
@@ -320,10 +318,10 @@ export class WorkerHub {
     for (const worker of this.#workers.values()) this.#cutOff(worker, stopping());
   }
 
-  #readBack(work: SealWork, isWanted: () => boolean): Promise<readonly string[] | undefined> {
+  #readBack(job: RemoteJob, work: SealWork, isWanted: () => boolean): Promise<readonly string[] | undefined> {
     const bytes = work.kind === "seal-file" ? work.sizeBytes : sum(work.ranges.map(({ sizeBytes }) => sizeBytes));
     return this.#readBacks.run(Math.min(bytes, READ_BACK_BYTES), async () => {
-      return isWanted() ? this.options.readBack(work) : undefined;
+      return isWanted() ? job.readBack(work) : undefined;
     });
   }
 

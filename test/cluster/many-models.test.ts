@@ -74,7 +74,6 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
     times: { leaseMs: 60_000, heartbeatMs: 5_000, ioTimeoutMs: 20_000 },
     store,
     clock,
-    readBack: () => Promise.reject(new Error("the worker reads back")),
     fetch: () => Promise.reject(new Error("nothing is fetched here")),
     changed: () => {
       for (const worker of hub.workers) for (const id of hub.jobs.keys()) hub.setSlots(worker, id, 2);
@@ -108,7 +107,7 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
       host: "here",
     },
     pool: {
-      threads: 1,
+      engines: [{ name: "wasm", maximumBytes: 2 ** 30, arenas: 1 }],
       budget: {
         rangeElements: 2 ** 32,
         spareBytes: 2 ** 25,
@@ -116,7 +115,6 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
         pieceElements: 32_768,
         openFilesMax: 300,
       },
-      engine: { name: "wasm", maximumBytes: 2 ** 30 },
       resultBytes: 2 ** 24,
     },
     inputCacheBytes: 2 ** 22,
@@ -156,6 +154,7 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
             files.map(({ path }) => ({ root: "models", path: relative(models, path) })),
           ),
           shardPlaces: shardPaths.map((path) => ({ root: "out", path: relative(out, path) })),
+          readBack: () => Promise.reject(new Error("the worker reads back")),
         }),
       clock,
       limits: remoteLimits({ slices: plan.slices.length, speculates: false }),

@@ -43,7 +43,13 @@ export function outputContract(name: string, begin: () => Promise<OutputRig>): v
       const all = plan.shards.map((_, k) => k);
       expect(await rig.open().prepare(plan, "job 1")).toEqual(all);
       const [slot = ""] = rig.open().slots(plan);
-      await rig.write(slot, plan.shards[0]!.dataOffsetBytes, new Uint8Array([7]));
+      const { dataOffsetBytes } = plan.shards[0]!;
+      await rig.write(slot, dataOffsetBytes, new Uint8Array([7]));
+      const ranges = [{ offsetBytes: dataOffsetBytes, sizeBytes: 1 }];
+      const written = createHash("sha256")
+        .update(new Uint8Array([7]))
+        .digest("hex");
+      expect(await rig.open().readBack(slot, ranges)).toEqual([written]);
       expect(await rig.open().staged()).toEqual({ owner: "job 1" });
       expect(await rig.open().prepare(plan, "job 1")).toEqual([]);
       await rig.open().discard();

@@ -246,7 +246,6 @@ export class SimulatedCoordinator {
       store: this.#store,
       clock: { nowMs: () => this.process.nowMs() },
       soon: (act) => this.process.after(0, act),
-      readBack: (work) => hashRanges(this.#store, work.path, sealRanges(work)),
       fetch: (worker, _job, intake, ref) => this.#fetch(worker, intake, ref),
       changed: () => this.#share(),
       defect: (error, where) => {
@@ -269,6 +268,7 @@ export class SimulatedCoordinator {
       shardPaths: plan.shards.map(({ name }) => placeOf(`${out}/.deltaworks/stage/${name}`)),
       inputPlaces: [[]],
       shardPlaces: plan.shards.map(({ name }) => ({ root: "out", path: `.deltaworks/stage/${name}` })),
+      readBack: (work) => hashRanges(this.#store, work.path, sealRanges(work)),
     };
   }
 

@@ -2,7 +2,6 @@ import { type ClientDuplexStream, credentials, Metadata, ServerCredentials } fro
 import type { WorkerLink, WorkerListener } from "../../../coordinator/link/index.ts";
 import {
   coordinatorHandlers,
-  type HubOptions,
   type HubTimes,
   LinkError,
   type RemoteJob,
@@ -96,7 +95,7 @@ export interface RigOptions {
   readonly inputPath?: string;
   readonly shardPath?: string;
   readonly store?: Files;
-  readonly readBack?: HubOptions["readBack"];
+  readonly readBack?: RemoteJob["readBack"];
 }
 
 /** A hub behind a real port. */
@@ -116,6 +115,7 @@ export async function openRig({
     shardPaths: [shardPath],
     inputPlaces: [[{ root: "models", path: "base/model.safetensors" }]],
     shardPlaces: [{ root: "out", path: "merged/.deltaworks/stage/model.safetensors" }],
+    readBack,
   };
   const fetcher = new ResultFetcher(() => ({ credentials: credentials.createInsecure(), options: {} }));
   const defects: [error: unknown, where: string][] = [];
@@ -127,7 +127,6 @@ export async function openRig({
     times: { leaseMs: 60_000, heartbeatMs: 5_000, ioTimeoutMs: 20_000, ...times },
     store,
     clock,
-    readBack,
     fetch: (worker, of, intake, ref) => fetcher.fetch(worker, of, intake, ref),
     forgotten: (worker) => forgotten.push(worker),
     changed: () => {
