@@ -1,6 +1,6 @@
 import { fileHome, readHistory, TensorRounds } from "../coordinator/job/index.ts";
 import { lookAt } from "../coordinator/journal/index.ts";
-import { openDevice } from "../merge/engines/index.ts";
+import { chooseEngines, openDevice } from "../merge/engines/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import {
   type JobDescription,
@@ -68,6 +68,9 @@ async function foldersInJournal(store: Files, out: Place): Promise<Place[]> {
   }
 }
 
+/** The right one everywhere: how long a few slices take is nobody's concern. */
+const ENGINE = "wasm";
+
 async function recompute(
   store: Files,
   plan: Plan,
@@ -76,7 +79,8 @@ async function recompute(
   shardPaths: readonly Place[],
 ): Promise<readonly string[]> {
   const { budget, engineMaximumBytes } = resourcesFor({ threads: 1 });
-  const device = await openDevice("wasm");
+  await chooseEngines(ENGINE);
+  const device = await openDevice(ENGINE);
   const job: JobDescription = {
     seed: parseSeed(plan.seed),
     allowNonfinite: plan.options.allowNonfinite,
@@ -96,6 +100,7 @@ async function recompute(
     }
   } finally {
     await worker.close();
+    device.close();
   }
   return hashes;
 }
