@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import { type Arena, EVERYTHING, openDevice, type SumKind } from "../../../merge/engines/index.ts";
+import { type Arena, EVERYTHING, engineNames, openDevice, type SumKind } from "../../../merge/engines/index.ts";
 import { randomWord, rankedThresholds } from "../../../merge/math/index.ts";
 import { AsynchronousDevice } from "../../support/asynchronous-device.ts";
 import {
@@ -34,7 +34,9 @@ let others: readonly Arena[];
 beforeAll(async () => {
   reference = (await openDevice("reference")).open(64 << 20);
   const asynchronous = new AsynchronousDevice(await openDevice("reference"));
-  others = [(await openDevice("wasm")).open(64 << 20), asynchronous.open(64 << 20)];
+  const named = engineNames.filter((name) => name !== "reference");
+  const devices = [...(await Promise.all(named.map((name) => openDevice(name)))), asynchronous];
+  others = devices.map((device) => device.open(64 << 20));
 });
 
 const RUNS = { numRuns: 120 };

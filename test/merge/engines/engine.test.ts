@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { type Arena, EngineError, openDevice, put } from "../../../merge/engines/index.ts";
+import { type Arena, EngineError, engineNames, openDevice, put } from "../../../merge/engines/index.ts";
 
 // What every arena owes its callers apart from arithmetic.
 
-describe.each(["reference", "wasm"] as const)("memory of the %s engine", (name) => {
+describe.each(engineNames)("memory of the %s engine", (name) => {
   const create = async (maximumBytes: number): Promise<Arena> => (await openDevice(name)).open(maximumBytes);
 
   test("lies at addresses above 0 that are multiples of 64 and do not overlap", async () => {
