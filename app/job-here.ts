@@ -21,7 +21,7 @@ export function jobHere(
 ): Omit<MergeJobOptions, "surveyElements" | "observer" | "onStop"> & { readonly folder: Place } {
   const output = new FileOutput(store, out);
   const beside = fileHome(store, output.journalFolder);
-  const kept = stateFolder(out, state, process.env);
+  const kept = stateFolder(out, state, process.env, process.platform);
   const own =
     kept === undefined ? undefined : join(kept, `${nameOf(out)}-${sha256Of(out).toString("hex").slice(0, 12)}`);
   const home = own === undefined ? beside : fileHome(store, own);
