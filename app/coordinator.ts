@@ -15,7 +15,7 @@ import {
 import { checkStreams, connectNats, serverOf } from "../coordinator/nats/index.ts";
 import { openFileQueue, openNatsQueue } from "../coordinator/queue/index.ts";
 import { failureFrom } from "../merge/work/index.ts";
-import { checkOptions } from "../options/index.ts";
+import { checkOptions, coordinatorDefaults } from "../options/index.ts";
 import { SURVEY_ELEMENTS } from "../plan/index.ts";
 import { EnrollmentService, JobsService } from "../proto/index.ts";
 import {
@@ -47,7 +47,7 @@ import { openEnrollment } from "./open-enrollment.ts";
 import { maybeNatsOptions } from "./open-nats.ts";
 import { type Listened, notListening, openListen } from "./open-peer.ts";
 import { checkRules, coordinatorRules } from "./setting-rules.ts";
-import { CERTIFICATE_TTL_MS, type CoordinatorSettings } from "./settings.ts";
+import type { CoordinatorSettings } from "./settings.ts";
 
 /** What a coordinator tells whoever started it. */
 export interface CoordinatorPorts {
@@ -205,7 +205,7 @@ export async function startCoordinator(
     }
     const server = new RpcServer({
       // Workers renew with a third of the time left: by then their calls must come with the next certificate.
-      connectionMs: Math.min(CONNECTION_MS_MAX, (settings.certificateTtl ?? CERTIFICATE_TTL_MS) / 6),
+      connectionMs: Math.min(CONNECTION_MS_MAX, (settings.certificateTtl ?? coordinatorDefaults.certificateTtl) / 6),
       services,
       credentials: listened.credentials,
       descriptors: settings.reflection

@@ -1,4 +1,5 @@
 import { type EnrollmentEvent, enrollmentService, serveJoining } from "../enrollment/index.ts";
+import { coordinatorDefaults } from "../options/index.ts";
 import { type Files, type Place, placeOf, readWhole } from "../storage/index.ts";
 import {
   type Authority,
@@ -12,7 +13,7 @@ import {
   TokenFile,
 } from "../trust/index.ts";
 import { notListening } from "./open-peer.ts";
-import { CERTIFICATE_TTL_MS, type EnrollingSettings } from "./settings.ts";
+import type { EnrollingSettings } from "./settings.ts";
 
 export interface Enrollment {
   /** For the port of mutual TLS: tokens and renewal. */
@@ -37,7 +38,7 @@ export interface EnrollmentPlace {
  */
 export async function openEnrollment(
   store: Files,
-  { caKey, joinListen, certificateTtl = CERTIFICATE_TTL_MS }: EnrollingSettings,
+  { caKey, joinListen, certificateTtl = coordinatorDefaults.certificateTtl }: EnrollingSettings,
   { listenAddress, certificates, tokensPath, onEvent }: EnrollmentPlace,
 ): Promise<Enrollment | undefined> {
   if (caKey === undefined) return undefined;

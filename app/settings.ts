@@ -21,14 +21,12 @@ export interface JoiningSettings {
   readonly identityDir?: string | undefined;
 }
 
-export const CERTIFICATE_TTL_MS = 86_400_000;
-
 /** Of a coordinator that gives out certificates. */
 export interface EnrollingSettings {
   /** Key of the authority, PEM file. */
   readonly caKey?: string | undefined;
   readonly joinListen?: string | undefined;
-  /** Milliseconds; 24 hours where nothing is said. */
+  /** Milliseconds. */
   readonly certificateTtl?: number | undefined;
 }
 

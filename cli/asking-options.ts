@@ -1,16 +1,19 @@
-import { type Command, Option } from "commander";
-import { parseGrace } from "./duration.ts";
+import type { Command } from "commander";
+import { coordinatorOption } from "./coordinator-option.ts";
+import { durationOption, parseGrace } from "./duration.ts";
 import { withJson } from "./json-option.ts";
 import { withTrust } from "./trust-options.ts";
 
 /** Of a command that asks a coordinator; for so long it waits for one that does not answer. */
 export function asking(command: Command, connectMs = 0): Command {
   return withJson(withTrust(command))
-    .addOption(new Option("--coordinator <host:port>", "where the coordinator listens").env("DELTAWORKS_COORDINATOR"))
-    .option(
-      "--connect-timeout <time>",
-      "how long a coordinator that does not answer is asked again; 0: it is asked once",
-      parseGrace,
-      connectMs,
+    .addOption(coordinatorOption())
+    .addOption(
+      durationOption(
+        "--connect-timeout <time>",
+        "how long a coordinator that does not answer is asked again; 0: it is asked once",
+        connectMs,
+        parseGrace,
+      ),
     );
 }

@@ -1,5 +1,5 @@
-import { InvalidArgumentError } from "commander";
-import { maybeDuration } from "../options/index.ts";
+import { InvalidArgumentError, Option } from "commander";
+import { formatDuration, maybeDuration } from "../options/index.ts";
 
 /** "90s", "10m", "24h", "7d", as milliseconds. @throws commander's error for anything else */
 export function parseDuration(text: string): number {
@@ -18,4 +18,9 @@ export function parseDays(text: string): number {
 /** A duration, or 0. */
 export function parseGrace(text: string): number {
   return text === "0" ? 0 : parseDuration(text);
+}
+
+/** An option that takes a duration: help shows its default as people write it. */
+export function durationOption(flags: string, about: string, presetMs: number, parse = parseDuration): Option {
+  return new Option(flags, about).argParser(parse).default(presetMs, presetMs === 0 ? "0" : formatDuration(presetMs));
 }

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { coordinatorDefaults } from "../options/index.ts";
 
 export function withNats(command: Command): Command {
   return command
@@ -10,7 +11,7 @@ export function withNats(command: Command): Command {
     .addOption(
       new Option("--nats-prefix <name>", "what our subjects and streams begin with")
         .env("DELTAWORKS_NATS_PREFIX")
-        .default("deltaworks"),
+        .default(coordinatorDefaults.natsPrefix),
     )
     .addOption(new Option("--nats-creds <file>", "credentials: JWT and seed").env("DELTAWORKS_NATS_CREDS"))
     .addOption(new Option("--nats-nkey <file>", "credentials: the seed of an nkey").env("DELTAWORKS_NATS_NKEY"))

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { coordinatorDefaults, formatDuration } from "../options/index.ts";
 import { parseDuration } from "./duration.ts";
 
 export function withTrust(command: Command): Command {
@@ -27,5 +28,9 @@ export function withEnrolling(command: Command): Command {
   return command
     .option("--ca-key <file>", "key of the authority, PEM: this coordinator gives out certificates")
     .option("--join-listen <host:port>", "where machines join with tokens (default: the port after its own)")
-    .option("--certificate-ttl <time>", "life of the certificates that it gives out (default: 24h)", parseDuration);
+    .option(
+      "--certificate-ttl <time>",
+      `life of the certificates that it gives out (default: ${formatDuration(coordinatorDefaults.certificateTtl)})`,
+      parseDuration,
+    );
 }

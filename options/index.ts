@@ -11,4 +11,5 @@ export {
   optionValues,
   type SubmittedOptions,
 } from "./merge-options.ts";
+export { coordinatorDefaults, workerDefaults } from "./process-defaults.ts";
 export { bytesText, checkOption, checkOptions, isOptionValue, maybeBytes, parseOption } from "./values.ts";

@@ -1,5 +1,5 @@
-import { Option } from "commander";
-import { parseDuration } from "../duration.ts";
+import { coordinatorOption } from "../coordinator-option.ts";
+import { durationOption } from "../duration.ts";
 import type { Register } from "../runs.ts";
 import { withTrust } from "../trust-options.ts";
 
@@ -8,10 +8,10 @@ export const register: Register = (program, runs) => {
 
   withTrust(token.command("create"))
     .description("make a token that can be used once; for admins")
-    .addOption(new Option("--coordinator <address>", "HOST:PORT of the coordinator").env("DELTAWORKS_COORDINATOR"))
+    .addOption(coordinatorOption())
     .requiredOption("--role <role>", "worker, submitter or admin")
     .option("--name <name>", "name that the certificate will have (default: whoever joins chooses)")
-    .option("--ttl <time>", "how long it can be used, such as 10m", parseDuration, 600_000)
+    .addOption(durationOption("--ttl <time>", "how long it can be used", 600_000))
     .option("--json", "print the result as JSON", false)
     .action(runs(async () => (await import("../commands/token.ts")).tokenCreateCommand));
 };

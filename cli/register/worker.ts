@@ -1,6 +1,7 @@
-import { Option } from "commander";
+import { workerDefaults } from "../../options/index.ts";
 import { gather } from "../argument-parsers.ts";
-import { parseGrace } from "../duration.ts";
+import { coordinatorOption } from "../coordinator-option.ts";
+import { durationOption, parseGrace } from "../duration.ts";
 import { logLevel } from "../log-level-option.ts";
 import { withMergeOptions } from "../merge-options.ts";
 import type { Register } from "../runs.ts";
@@ -9,11 +10,7 @@ import { withJoining, withTrust } from "../trust-options.ts";
 export const register: Register = (program, runs) => {
   withMergeOptions(withJoining(withTrust(program.command("worker"))), "worker")
     .description("compute slices for a coordinator, until it is told to end")
-    .addOption(
-      new Option("--coordinator <host:port>", "where the coordinator listens")
-        .env("DELTAWORKS_COORDINATOR")
-        .makeOptionMandatory(),
-    )
+    .addOption(coordinatorOption().makeOptionMandatory())
     .option("--name <name>", "name of this worker, unique in the cluster (default: its certificate's, or the host's)")
     .option(
       "--root <name=path>",
@@ -21,7 +18,14 @@ export const register: Register = (program, runs) => {
       gather,
       [],
     )
-    .option("--grace <duration>", "after SIGTERM, time to finish what has begun (default: 20s)", parseGrace, 20_000)
+    .addOption(
+      durationOption(
+        "--grace <time>",
+        "after SIGTERM, time to finish what has begun",
+        workerDefaults.grace,
+        parseGrace,
+      ),
+    )
     .option("--listen <host:port>", "offer results here instead of sending them, where the output is out of reach")
     .option("--json", "log as JSON, one object a line", false)
     .addOption(logLevel("info"))

@@ -15,7 +15,7 @@ export {
   type Progress,
 } from "./job-runner.ts";
 export { dataOfJson, jsonOfData } from "./journal-data.ts";
-export { type JobLimits, localLimits, type RemoteLimits, remoteDefaults, remoteLimits } from "./limits.ts";
+export { type JobLimits, localLimits, type RemoteLimits, remoteLimits } from "./limits.ts";
 export {
   type Begun,
   type MergeJobOptions,

@@ -1,3 +1,4 @@
+import { coordinatorDefaults } from "../../options/index.ts";
 import type { Limits } from "../core/index.ts";
 
 /** All but what the epoch fixes. */
@@ -30,9 +31,9 @@ export interface RemoteLimits {
 }
 
 /** Defaults for workers on other machines. */
-export const remoteDefaults = {
-  leaseMs: 30_000,
-  ioTimeoutMs: 20_000,
+const remoteDefaults = {
+  leaseMs: coordinatorDefaults.lease,
+  ioTimeoutMs: coordinatorDefaults.ioTimeout,
   attemptsMax: 5,
   auditShare: 0,
   auditSeed: 0,

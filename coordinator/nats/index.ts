@@ -11,7 +11,7 @@ export {
 export { connectNats, type Nats, type NatsOptions, serverOf } from "./connect.ts";
 export { type NatsCode, NatsError } from "./errors.ts";
 export { journalKeeper } from "./journal-keeper.ts";
-export { DEFAULT_PREFIX, type NatsNames, natsNames, textOf, tokenOf } from "./names.ts";
+export { type NatsNames, natsNames, textOf, tokenOf } from "./names.ts";
 export { Outage, type OutageOptions } from "./outage.ts";
 export { coordinatorPermissions, type Permissions, permissionsText } from "./permissions.ts";
 export { purgeJob } from "./purge-job.ts";

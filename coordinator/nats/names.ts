@@ -1,3 +1,4 @@
+import { coordinatorDefaults } from "../../options/index.ts";
 import { NatsError } from "./errors.ts";
 
 /** What the streams and subjects of one installation are called; several may share an account. */
@@ -10,10 +11,8 @@ export interface NatsNames {
   readonly inboxPrefix: string;
 }
 
-export const DEFAULT_PREFIX = "deltaworks";
-
 /** @throws NatsError `nats/option` */
-export function natsNames(prefix: string = DEFAULT_PREFIX): NatsNames {
+export function natsNames(prefix: string = coordinatorDefaults.natsPrefix): NatsNames {
   if (!/^[a-z][a-z0-9_-]{0,31}$/.test(prefix)) {
     throw new NatsError("nats/option", `${JSON.stringify(prefix)} is no prefix for subjects`, {
       hint: "Use 1 to 32 small letters, digits, '_' or '-', a letter first.",
