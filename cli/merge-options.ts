@@ -13,10 +13,7 @@ class MergeOption extends Option {
 
   constructor(key: string, declaration: OptionDeclaration, command: OptionCommand) {
     const { flag, value, type } = declaration;
-    const about =
-      key === "engine"
-        ? `${declaration.about} (${engineNames.join(", ")}; several with +; auto: what this machine has)`
-        : declaration.about;
+    const about = key === "engine" ? `${declaration.about} (${engineNames.join(", ")})` : declaration.about;
     super(value === undefined ? flag : `${flag} <${value}>`, about);
     this.#key = key;
     if (type === "texts") this.argParser((text: string, before: readonly string[]) => [...before, text]);

@@ -101,7 +101,8 @@ export const mergeOptions = {
     value: "name",
     type: "text",
     default: "wasm",
-    about: "what computes; reference is plain TypeScript: slow, for checking; several share the threads",
+    about:
+      "what computes; several with + between them share the threads; auto: all that this machine has but reference, which is plain TypeScript: slow, for checking",
     inPlan: false,
     commands: ["merge", "sweep", "worker"],
   },
