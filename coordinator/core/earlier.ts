@@ -239,6 +239,6 @@ function hasEnded({ phase }: JobState): boolean {
   return phase === "done" || phase === "stopped" || phase === "failed" || phase === "cancelled";
 }
 
-function keyOfRun({ worker, incarnation }: WorkerRun): string {
+export function keyOfRun({ worker, incarnation }: WorkerRun): string {
   return `${worker}/${incarnation}`;
 }

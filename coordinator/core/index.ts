@@ -1,5 +1,5 @@
 export { mayBeginWrite } from "./attempts.ts";
-export type { Stretch, WorkerRun, WriterRun } from "./earlier.ts";
+export { keyOfRun, type Stretch, type WorkerRun, type WriterRun } from "./earlier.ts";
 export type {
   AttachedWorker,
   CoreEvent,

@@ -1,4 +1,4 @@
-import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
+import { type AttemptRef, textOfRef, type WorkerId } from "../../merge/work/index.ts";
 import { closeGrant, currentAttempt, drop, giveBack, isHeld, reindex, renew } from "./attempts.ts";
 import { addDeadline, takeDeadline } from "./deadlines.ts";
 import { forgetGone, writerIsHere } from "./earlier.ts";
@@ -26,9 +26,9 @@ export function onWorkerAttached(state: JobState, event: EventOf<"worker-attache
   worker.heardMs = state.nowMs;
   worker.slots = event.slots;
   worker.isBarred = event.isBarred === true;
-  const named = new Set(event.held.map(keyOf));
+  const named = new Set(event.held.map(textOfRef));
   takeBack(state, worker, (unit, attempt) => {
-    if (named.has(keyOf({ unit: unit.id, attempt: attempt.number }))) return;
+    if (named.has(textOfRef({ unit: unit.id, attempt: attempt.number }))) return;
     // The assignment never came to it, or it has given it up. It may be in the middle of a write: it says so next, or its grant ends.
     drop(state, unit, attempt);
     if (attempt.audit) requeueAudit(state, unit);
@@ -166,8 +166,4 @@ function sayDropped(state: JobState, worker: WorkerId, held: readonly AttemptRef
     .filter((ref) => currentAttempt(state, { ...ref, worker }) === undefined)
     .map(({ unit, attempt }) => ({ unit, attempt }));
   if (attempts.length > 0) out.push({ type: "dropped", worker, attempts });
-}
-
-function keyOf({ unit, attempt }: AttemptRef): string {
-  return `${unit}/${attempt}`;
 }

@@ -1,5 +1,5 @@
 import type { Json, WorkerId } from "../../merge/work/index.ts";
-import type { Stretch, WorkerRun, WriterRun } from "../core/index.ts";
+import { keyOfRun, type Stretch, type WriterRun } from "../core/index.ts";
 import { type JournalRecord, maybeHolder, type Sequence } from "../journal/index.ts";
 
 /** Who leads, where several coordinators may. */
@@ -69,8 +69,8 @@ export class EpochsSeen {
     } else if (entry.subject.startsWith(WRITER)) {
       const run = { worker: entry.subject.slice(WRITER.length) as WorkerId, incarnation: String(body.incarnation) };
       const writers = this.#epochs.at(-1)?.writers;
-      if (body.gone === true) writers?.delete(keyOf(run));
-      else writers?.set(keyOf(run), bothOf(writers.get(keyOf(run)), { ...run, ...stretchesIn(body) }));
+      if (body.gone === true) writers?.delete(keyOfRun(run));
+      else writers?.set(keyOfRun(run), bothOf(writers.get(keyOfRun(run)), { ...run, ...stretchesIn(body) }));
     }
   }
 }
@@ -122,8 +122,4 @@ function bothOf(before: WriterRun | undefined, { stretches, ...run }: WriterRun)
   if (before === undefined) return stretches === undefined ? run : { ...run, stretches };
   if (before.stretches === undefined || stretches === undefined) return run;
   return { ...run, stretches: [...before.stretches, ...stretches] };
-}
-
-function keyOf({ worker, incarnation }: WorkerRun): string {
-  return `${worker}/${incarnation}`;
 }

@@ -1,4 +1,11 @@
-import type { Assignment, AttemptRef, Report, SealWork, WorkerId } from "../../merge/work/index.ts";
+import {
+  type Assignment,
+  type AttemptRef,
+  type Report,
+  type SealWork,
+  textOfRef,
+  type WorkerId,
+} from "../../merge/work/index.ts";
 import { type AttachResponse, OutputAccess } from "../../proto/index.ts";
 import { messageOfAssignment, messageOfAttempt, type PlanPieces } from "../../wire/index.ts";
 import { LinkError } from "./errors.ts";
@@ -78,7 +85,7 @@ export class JobLink implements WorkerLink {
   assign(assignment: Assignment, leaseMs: number): void {
     if (this.#closed) return;
     const { job, owners } = this.#open;
-    const key = keyOf(assignment);
+    const key = textOfRef(assignment);
     this.#lent.add(key);
     owners.set(key, this.id);
     const isSeal = assignment.kind === "seal-slices" || assignment.kind === "seal-file";
@@ -93,7 +100,7 @@ export class JobLink implements WorkerLink {
   }
 
   answerGrant(ref: AttemptRef, answer: GrantAnswer): void {
-    const key = keyOf(ref);
+    const key = textOfRef(ref);
     if (answer === "granted" && this.output !== OutputAccess.OUTPUT_ACCESS_ROOTS) {
       this.#open.intake.allow(ref, this.#hashes.get(key));
       if (this.output === OutputAccess.OUTPUT_ACCESS_FETCH_RESULT) this.#fetch(ref);
@@ -106,7 +113,7 @@ export class JobLink implements WorkerLink {
 
   /** Everybody who waits: of a report that was repeated, earlier calls may be dead, and the answer is the same to each. */
   answerReport(ref: AttemptRef, answer: ReportAnswer): void {
-    const key = keyOf(ref);
+    const key = textOfRef(ref);
     this.#forget(key);
     answerAll(this.#reports, key, answer);
   }
@@ -116,8 +123,8 @@ export class JobLink implements WorkerLink {
     for (const ref of attempts) {
       this.forgetLease(ref);
       // Nothing else is going to be said of them.
-      answerAll(this.#grants, keyOf(ref), "refused");
-      answerAll(this.#reports, keyOf(ref), "stale");
+      answerAll(this.#grants, textOfRef(ref), "refused");
+      answerAll(this.#reports, textOfRef(ref), "stale");
     }
     const ids = attempts.map((ref) => messageOfAttempt({ job: this.#open.job.id, ...ref }));
     this.#send({ $case: "cancel", value: { ids } });
@@ -157,7 +164,7 @@ export class JobLink implements WorkerLink {
   // ---- what the worker asks of the job
 
   requestGrant(ref: AttemptRef, sha256: string | undefined, asked: Asked<GrantAnswer>): void {
-    const key = keyOf(ref);
+    const key = textOfRef(ref);
     if (this.#closed || this.#isAnothers(key)) return asked.answer("refused");
     this.#hashes.set(key, sha256);
     push(this.#grants, key, asked);
@@ -171,7 +178,7 @@ export class JobLink implements WorkerLink {
 
   /** Answered when what was reported is durable, or is of no use. */
   report(report: Report, asked: Asked<ReportAnswer>): void {
-    const key = keyOf(report);
+    const key = textOfRef(report);
     if (this.#closed || this.#isAnothers(key)) return asked.answer("stale");
     // Waits from now on: what is cancelled while its bytes are on their way is answered at once.
     push(this.#reports, key, asked);
@@ -185,24 +192,24 @@ export class JobLink implements WorkerLink {
   /** To the job, once the bytes are there that it speaks of. */
   async #pass(report: Report & { readonly kind: "slice" }): Promise<void> {
     const arrived = await this.#arrived(report, report.sha256);
-    if (arrived === undefined || this.#closed) answerAll(this.#reports, keyOf(report), "stale");
+    if (arrived === undefined || this.#closed) answerAll(this.#reports, textOfRef(report), "stale");
     else this.listener.reported(this.id, arrived);
   }
 
   handedBack(attempts: readonly AttemptRef[]): void {
-    const own = attempts.filter((ref) => !this.#isAnothers(keyOf(ref)));
-    for (const ref of own) this.#forget(keyOf(ref));
+    const own = attempts.filter((ref) => !this.#isAnothers(textOfRef(ref)));
+    for (const ref of own) this.#forget(textOfRef(ref));
     if (own.length > 0) this.listener.handedBack(this.id, own);
   }
 
   /** The attempt is not the worker's any more: it writes nothing through the coordinator either. */
   forgetLease(ref: AttemptRef): void {
     this.#open.intake.revoke(ref);
-    this.#forget(keyOf(ref));
+    this.#forget(textOfRef(ref));
   }
 
   isOwn(ref: AttemptRef): boolean {
-    return this.#open.owners.get(keyOf(ref)) === this.id;
+    return this.#open.owners.get(textOfRef(ref)) === this.id;
   }
 
   /** A worker may speak only of what was lent to it. What nobody has (reported before, of an earlier epoch) the job itself judges. */
@@ -215,12 +222,12 @@ export class JobLink implements WorkerLink {
   async #arrived(report: Report & { readonly kind: "slice" }, sha256: string): Promise<Report | undefined> {
     const { unit, attempt } = report;
     try {
-      await this.#fetches.get(keyOf(report));
+      await this.#fetches.get(textOfRef(report));
     } catch (error) {
       this.#open.intake.revoke(report);
       return { unit, attempt, kind: "failed", failure: this.#worker.failureOf(error) };
     } finally {
-      this.#fetches.delete(keyOf(report));
+      this.#fetches.delete(textOfRef(report));
     }
     return this.#open.intake.isDurable(report, sha256) ? report : undefined;
   }
@@ -228,18 +235,18 @@ export class JobLink implements WorkerLink {
   /** What the worker cannot see is read back here in its stead, for as long as it is attached: heartbeats name it too. */
   async #sealHere(assignment: Assignment & SealWork): Promise<void> {
     const { unit, attempt } = assignment;
-    const isWanted = () => !this.#closed && this.#lent.has(keyOf(assignment));
-    this.sealing.set(keyOf(assignment), { unit, attempt });
+    const isWanted = () => !this.#closed && this.#lent.has(textOfRef(assignment));
+    this.sealing.set(textOfRef(assignment), { unit, attempt });
     const report = await this.#open.readBack(assignment, isWanted).then(
       (sha256): Report | undefined => sha256 && { unit, attempt, kind: "seal", sha256 },
       (error: unknown): Report => ({ unit, attempt, kind: "failed", failure: this.#worker.failureOf(error) }),
     );
-    this.sealing.delete(keyOf(assignment));
+    this.sealing.delete(textOfRef(assignment));
     if (report !== undefined && isWanted()) this.listener.reported(this.id, report);
   }
 
   #fetch(ref: AttemptRef): void {
-    const key = keyOf(ref);
+    const key = textOfRef(ref);
     if (this.#fetches.has(key)) return;
     const fetched = this.#open.fetch(this.#worker, ref);
     fetched.catch(() => undefined); // whoever reports the attempt is told
@@ -254,10 +261,6 @@ export class JobLink implements WorkerLink {
   #send(message: NonNullable<AttachResponse["message"]>): void {
     this.#worker.send(message);
   }
-}
-
-function keyOf({ unit, attempt }: AttemptRef): string {
-  return `${unit}/${attempt}`;
 }
 
 function push<A>(waiting: Waiting<A>, key: string, asked: Asked<A>): void {

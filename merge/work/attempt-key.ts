@@ -9,3 +9,8 @@ export interface AttemptKey extends AttemptRef {
 export function textOfAttempt({ job, unit, attempt }: AttemptKey): string {
   return `${job}/${unit}/${attempt}`;
 }
+
+/** The same among those of one job. */
+export function textOfRef({ unit, attempt }: AttemptRef): string {
+  return `${unit}/${attempt}`;
+}

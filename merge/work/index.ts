@@ -15,7 +15,7 @@ export type {
   WorkCounts,
   WorkerId,
 } from "./assignment.ts";
-export { type AttemptKey, textOfAttempt } from "./attempt-key.ts";
+export { type AttemptKey, textOfAttempt, textOfRef } from "./attempt-key.ts";
 export {
   BLOCK_MIN_ELEMENTS,
   beginsTensor,
