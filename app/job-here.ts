@@ -4,8 +4,8 @@ import type { OptionValues } from "../options/index.ts";
 import { FileOutput } from "../output/index.ts";
 import type { Prepared } from "../prepare/index.ts";
 import { type Files, freeBytes, join, nameOf, type Place } from "../storage/index.ts";
+import { sha256Of } from "../trust/index.ts";
 import { toolVersion } from "../version/index.ts";
-import { sha256Of } from "../worker/link/index.ts";
 import { stateFolder } from "./state-folder.ts";
 
 /**

@@ -10,6 +10,7 @@ import {
   loadCredentials,
   parseAddress,
   parseName,
+  sha256Of,
   type TrustFiles,
 } from "../trust/index.ts";
 import { toolVersion } from "../version/index.ts";
@@ -19,7 +20,6 @@ import {
   MountedRoots,
   parseMountedRoot,
   RemoteWorker,
-  sha256Of,
   type WorkerLog,
 } from "../worker/link/index.ts";
 import { serveResults } from "../worker/transfer/index.ts";

@@ -50,5 +50,6 @@ export {
 export { type Address, checkListenAddress, formatAddress, isLoopback, parseAddress } from "./listen-address.ts";
 export { PEM_BYTES_LIMIT, parseCertificates } from "./pem.ts";
 export { redact, Secret } from "./secrets/index.ts";
+export { sha256Of } from "./sha256-of.ts";
 export { TOKEN_MS_LIMIT, TokenBook, type TokenRecord, type TokenWish } from "./token-book.ts";
 export { TokenFile } from "./token-file.ts";

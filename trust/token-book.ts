@@ -1,7 +1,8 @@
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { randomBytes, timingSafeEqual } from "node:crypto";
 import { TrustError } from "./errors.ts";
 import { parseName, parseRole, type Role } from "./identity.ts";
 import { Secret } from "./secrets/index.ts";
+import { sha256Of } from "./sha256-of.ts";
 
 /** What is kept of a token: enough to know it again, not enough to make it. */
 export interface TokenRecord {
@@ -62,7 +63,7 @@ export class TokenBook {
     const id = Buffer.from(random(6)).toString("hex");
     const secret = Buffer.from(random(SECRET_BYTES)).toString("base64url");
     const name = wish.name === undefined ? {} : { name: parseName(wish.name) };
-    this.#records.set(id, { id, sha256: sha256(secret).toString("hex"), role, ...name, expiresAtMs: nowMs + ttlMs });
+    this.#records.set(id, { id, sha256: sha256Of(secret).toString("hex"), role, ...name, expiresAtMs: nowMs + ttlMs });
     return new Secret(`dw1.${id}.${secret}`);
   }
 
@@ -76,7 +77,7 @@ export class TokenBook {
     const [, id = "", secret = ""] = /^dw1\.([0-9a-f]{12})\.([A-Za-z0-9_-]{43})$/.exec(token.reveal()) ?? [];
     const record = this.#records.get(id);
     // Compared in the same way whether the token is known or not, and in constant time.
-    const same = timingSafeEqual(sha256(secret), Buffer.from(record?.sha256 ?? "00".repeat(32), "hex"));
+    const same = timingSafeEqual(sha256Of(secret), Buffer.from(record?.sha256 ?? "00".repeat(32), "hex"));
     if (record === undefined || !same) {
       throw new TrustError("trust/token", "the join token is not known", {
         hint: "Make a new one with `deltaworks token create`, and copy all of it.",
@@ -147,8 +148,4 @@ function unreadable(cause?: unknown): TrustError {
     hint: "Remove it and make new tokens: those in it are lost, certificates stay good.",
     cause,
   });
-}
-
-function sha256(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
 }

@@ -1,4 +1,3 @@
 export { checkMountedRoots, type MountedRoot, MountedRoots, parseMountedRoot } from "./mounted-roots.ts";
 export { RemoteWorker, type RemoteWorkerOptions, type WorkerPool, type WorkerSeams } from "./remote-worker.ts";
-export { sha256Of } from "./sha256-of.ts";
 export type { WorkerLog } from "./worker-log.ts";
