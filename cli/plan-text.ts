@@ -1,6 +1,7 @@
 import { beginsTensor, type Plan, usageOf } from "../merge/work/index.ts";
 import { estimateOf, largestTensorBytes } from "../plan/index.ts";
 import { outlineOf, type Prepared } from "../prepare/index.ts";
+import { percentText } from "../recipe/index.ts";
 import { counted, readableCount } from "./commands/text-table.ts";
 
 /** Notes beyond this many are counted only, unless --verbose. */
@@ -78,15 +79,10 @@ function usesText(plan: Plan, most = USES_SHOWN): string {
   const usage = [...usageOf(plan)];
   if (usage.length > most) usage.sort((a, b) => a.share - b.share);
   const shown = usage.slice(0, most).map(({ model, share, usedElements, zeroElements }) => {
-    return `${model} ${usedElements === 0 && zeroElements > 0 ? "nothing (weight 0)" : percent(share)}`;
+    return `${model} ${usedElements === 0 && zeroElements > 0 ? "nothing (weight 0)" : percentText(share)}`;
   });
   const more = usage.length - shown.length;
   return [...shown, ...(more > 0 ? [`${more} more`] : [])].join(", ");
-}
-
-/** "62.5 %": never rounded up to a whole. */
-function percent(share: number): string {
-  return `${share === 1 ? "100" : (Math.floor(share * 1000) / 10).toFixed(1)} %`;
 }
 
 /** "14.2 GiB" */

@@ -1,7 +1,8 @@
-import { type Files, join, type Place, parentOf, type Source, StorageError } from "../storage/index.ts";
+import { type Files, join, type Place, parentOf, type Source } from "../storage/index.ts";
 import { PublishError } from "./errors.ts";
 import { isSafeName, isWayIn, MANIFEST_NAME, publishRank, SUMS_NAME } from "./records/file-names.ts";
 import type { OutputFile } from "./records/manifest.ts";
+import { removeIfEmpty } from "./remove-if-empty.ts";
 import { hashFile } from "./seal/read-back.ts";
 
 export interface PublishStep {
@@ -110,14 +111,6 @@ async function isTheFile(store: Source, path: Place, file: OutputFile): Promise<
 async function syncAll(store: Files, folders: ReadonlySet<Place>, stage: Place): Promise<void> {
   for (const folder of folders) await store.syncDirectory(folder);
   if ((await store.identity(stage)) !== undefined) await store.syncDirectory(stage);
-}
-
-async function removeIfEmpty(store: Files, directory: Place): Promise<void> {
-  try {
-    await store.removeDirectory(directory);
-  } catch (error) {
-    if (!(error instanceof StorageError && error.code === "storage/not-empty")) throw error;
-  }
 }
 
 function checkName(name: string): void {

@@ -1,5 +1,5 @@
 import { type Checkpoint, companionKind, type ModelFacts, modelFacts, type TensorEntry } from "../checkpoint/index.ts";
-import { geometryOf, type Plan, type TensorTask } from "../merge/work/index.ts";
+import { beginsTensor, geometryOf, type Plan, type TensorTask } from "../merge/work/index.ts";
 import type { OutputText } from "../output/index.ts";
 import { tensorBytes, writtenAs } from "../plan/index.ts";
 import type { Recipe } from "../recipe/index.ts";
@@ -23,7 +23,7 @@ export interface OutlineSources {
 
 export function outlineOf(sources: OutlineSources): Outline {
   const { plan, definingCheckpoint } = sources;
-  const tensors = new Map(plan.tasks.filter(isFirstOfTensor).map((task) => [task.name, entryOf(task)]));
+  const tensors = new Map(plan.tasks.filter(beginsTensor).map((task) => [task.name, entryOf(task)]));
   const facts = modelFacts({ config: definingCheckpoint.config, tensors });
   // What the config will count is what is there, by the time that it is written.
   const stacks = facts.stacks.map(({ prefix, layers }) => ({ prefix, layers }));
@@ -32,10 +32,6 @@ export function outlineOf(sources: OutlineSources): Outline {
     output: { ...facts, stacks, vocabulary },
     decisions: decisionsOf(sources, facts),
   };
-}
-
-function isFirstOfTensor({ expert }: TensorTask): boolean {
-  return expert === undefined || expert.index === 0;
 }
 
 /** Of a tensor of several experts each task makes one. */

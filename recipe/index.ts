@@ -29,3 +29,4 @@ export type { ParseOptions } from "./schema.ts";
 export { filledRecipe, type ParsedSweep, parseSweep, type Sweep, type SweepPoint, type SweepRecipe } from "./sweep.ts";
 export type { BoundTokenizer } from "./token-binder.ts";
 export type { ChatTemplateSetting, TokenizerSettings, TokenSetting, TokenSource } from "./tokenizer-settings.ts";
+export { percentText } from "./usage-ledger.ts";

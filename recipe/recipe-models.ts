@@ -10,7 +10,7 @@ import { type ModelReference, sameModel, withoutAdapter } from "./model-referenc
 import { modelReferences, placeOfModel, type Recipe, type RecipeInput } from "./recipe.ts";
 import { withoutScales } from "./scaled-model.ts";
 import { withoutCopies } from "./stored-ties.ts";
-import { LEAST_SHARE, percent } from "./usage-ledger.ts";
+import { LEAST_SHARE, percentText } from "./usage-ledger.ts";
 
 /**
  * Every model that the recipe names, adapters applied; what an adapter does not fit is reported. `made`: by earlier documents, by name.
@@ -127,7 +127,7 @@ function checkAdapterIsUsed(
   const [all, left] = [elements(weights), elements(weights.filter((entry) => skipped.has(entry)))];
   if (left === 0) return;
   const share = (all - left) / all;
-  const message = `${share < LEAST_SHARE ? "only " : ""}${percent(share)} of "${labels.adapter}" is used: "${labels.base}" lacks ${unused.length} of its tensors (the first ${unused[0] ?? ""})`;
+  const message = `${share < LEAST_SHARE ? "only " : ""}${percentText(share)} of "${labels.adapter}" is used: "${labels.base}" lacks ${unused.length} of its tensors (the first ${unused[0] ?? ""})`;
   const hint = "Name the model that the adapter was trained on; its adapter_config.json has base_model_name_or_path.";
   if (share < LEAST_SHARE) findings.fault("recipe/unused-model", place, message, hint);
   if (share < LEAST_SHARE) return;

@@ -126,7 +126,7 @@ function judgeOne(
     const message = `"${model}" contributes nothing: the recipe takes no tensor of it`;
     findings.fault("recipe/unused-model", place, message, "Leave the model out, or take layers that it has.");
   } else if (share < LEAST_SHARE && chosenElements > 0) {
-    const message = `only ${percent(share)} of what the recipe takes of "${model}" is used: ${reasonsText(unused)}`;
+    const message = `only ${percentText(share)} of what the recipe takes of "${model}" is used: ${reasonsText(unused)}`;
     const hint = "Merge models of one architecture and size. deltaworks inspect shows what a model holds.";
     findings.fault("recipe/unused-model", place, message, hint);
   } else if (share < 1 && chosenElements > 0) {
@@ -135,7 +135,7 @@ function judgeOne(
     const isTold = (reason: string) => reason.endsWith("lacks") || (reason === OTHER_SHAPE && !isOne);
     if (unused.every(({ reason }) => isTold(reason))) findings.withdraw("warning", model, "recipe/tensor-skipped");
     else if (isOne) return;
-    const message = `${percent(share)} of what the recipe takes of "${model}" is used: ${reasonsText(unused)}`;
+    const message = `${percentText(share)} of what the recipe takes of "${model}" is used: ${reasonsText(unused)}`;
     findings.warning("recipe/partly-used", place, message, "The rest of the output is made without this model.");
   }
   if (account.input.adapterInput !== undefined && !account.usesAdapter && usedElements > 0) {
@@ -157,7 +157,7 @@ function judgeWeightless({ input, source, weights, vocabulary }: Account, findin
 }
 
 /** "62.5 %": never rounded up to a whole. */
-export function percent(share: number): string {
+export function percentText(share: number): string {
   return `${share === 1 ? "100" : (Math.floor(share * 1000) / 10).toFixed(1)} %`;
 }
 

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from "commander";
-import { maybeBytes } from "../../options/index.ts";
+import { byteSize } from "../argument-parsers.ts";
 import { withNats } from "../nats-options.ts";
 import type { Register } from "../runs.ts";
 
@@ -8,12 +8,6 @@ const JOURNAL_BYTES_DEFAULT = 4 * 2 ** 30;
 function parseReplicas(text: string): number {
   if (/^[1-5]$/.test(text)) return Number(text);
   throw new InvalidArgumentError("Give 1 to 5; 3 in a cluster of three.");
-}
-
-function parseBytes(text: string): number {
-  const bytes = maybeBytes(text);
-  if (bytes !== undefined) return bytes;
-  throw new InvalidArgumentError("Give a number of bytes, such as 512MB or 1.5GiB.");
 }
 
 export const register: Register = (program, runs) => {
@@ -27,7 +21,7 @@ export const register: Register = (program, runs) => {
     .option(
       "--journal-max <bytes>",
       "bytes that the journal may take; more is refused",
-      parseBytes,
+      byteSize,
       JOURNAL_BYTES_DEFAULT,
     )
     .action(runs(async () => (await import("../commands/nats.ts")).natsInitCommand));

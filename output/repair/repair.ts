@@ -16,6 +16,7 @@ import {
   WORK_DIRECTORY,
 } from "../records/file-names.ts";
 import { buildManifest, type Manifest, type OutputFile } from "../records/manifest.ts";
+import { removeIfEmpty } from "../remove-if-empty.ts";
 import { hashRanges } from "../seal/read-back.ts";
 import { type Facts, type RepairChoices, recordedFacts } from "./recorded-facts.ts";
 import { checkInputs, hashInputs, type RepairInput } from "./repair-inputs.ts";
@@ -309,12 +310,4 @@ async function tidy(store: Files, directory: Place): Promise<void> {
     else await store.remove(path);
   }
   await store.removeDirectory(directory);
-}
-
-async function removeIfEmpty(store: Files, directory: Place): Promise<void> {
-  try {
-    await store.removeDirectory(directory);
-  } catch (error) {
-    if (!(error instanceof StorageError && error.code === "storage/not-empty")) throw error;
-  }
 }
