@@ -32,6 +32,18 @@ test("docs/options.md is what the table says", () => {
   expect(textOf("docs/options.md"), "stale: npm run docs").toBe(optionsPage(mergeOptions, bytesText));
 });
 
+test("the oldest Node that is told is the one that package.json takes", () => {
+  const { engines } = JSON.parse(textOf("package.json")) as { engines: { node: string } };
+  const told = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/guide.md",
+    "docs/errors.md",
+    "merge/engines/wasm/kernel-module.ts",
+  ].map((file) => [...textOf(file).matchAll(/Node(?:\.js)? ([0-9.]+[0-9]) or later/g)].map(at1));
+  expect(told).toEqual(told.map(() => [engines.node.replace(">=", "")]));
+});
+
 describe("what comments cite", () => {
   const rooms = [
     "app",

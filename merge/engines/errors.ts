@@ -13,7 +13,7 @@ export const engineCodes = {
   },
   "engine/unavailable": {
     means: "The kernels are missing or cannot be compiled on this machine.",
-    advice: "`npm run build`; Node 20 or later; or `--engine reference`.",
+    advice: "`npm run build`; Node 20.20.2 or later; or `--engine reference`.",
   },
 } satisfies Explanations<"engine">;
 

@@ -19,7 +19,7 @@ export function loadKernelModule(): KernelModule {
     return { module: new WebAssembly.Module(bytes), kernelId: `wasm-${sha256.slice(0, 12)}` };
   } catch (cause) {
     const message = `Node ${process.version} cannot compile the WebAssembly kernels on this machine.`;
-    const hint = "Use Node 20.20 or later and a processor with SIMD, or --engine reference.";
+    const hint = "Use Node 20.20.2 or later and a processor with SIMD, or --engine reference.";
     throw new EngineError("engine/unavailable", message, { hint, cause });
   }
 }
