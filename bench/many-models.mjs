@@ -6,8 +6,11 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { linuxOnly } from "../scripts/linux-only.mjs";
 import { benchFolder, repositoryRoot } from "./folders.mjs";
 import { machineLine, markdownTable, megabytes, replaceRegion } from "./report.mjs";
+
+linuxOnly("bench:many-models reads from /proc what a thread has computed and a process has taken");
 
 const MODELS = 200;
 const WORKERS = 2;

@@ -5,6 +5,7 @@ import { type JobHistory, readHistory } from "../../coordinator/job/index.ts";
 import { lookAt, openFileJournal } from "../../coordinator/journal/index.ts";
 import type { WorkerHub } from "../../coordinator/link/index.ts";
 import { openFileQueue } from "../../coordinator/queue/index.ts";
+import { linuxOnly } from "../../scripts/linux-only.mjs";
 import { InlinePlanner, JobCoordinator, Roots } from "../../service/index.ts";
 import { TokenFile } from "../../trust/index.ts";
 import { Secret } from "../../trust/secrets/index.ts";
@@ -109,6 +110,7 @@ describe.each(versions)("what version %s left", (version) => {
     });
 
     test("since: it is refused, and goes on when somebody says by its name that the coordinator has ended", async () => {
+      linuxOnly("Which boot of the machine this is, is read from /proc");
       const rig = new Rig();
       stateOf(rig, readFileSync("/proc/sys/kernel/random/boot_id", "latin1").slice(0, 8));
       const { code, stderr } = await run(["coordinator", "--listen", "127.0.0.1:0", "--state", rig.state, "--json"]);

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
+import { linuxOnly } from "../../scripts/linux-only.mjs";
 import { FileStore, type Files, fileVersion, readWhole, type StorageError, writeWhole } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -180,7 +181,10 @@ describe("a file store", () => {
     });
     fs.symlinkSync("nowhere", join(folder, "dangling"));
     await expect(store.makeDirectory(join(folder, "dangling", "x"))).rejects.toMatchObject({ code: "storage/exists" });
-    // Here Node's recursive mkdir goes round for ever.
+  });
+
+  test("does not go round for ever, as Node's recursive mkdir does, where the system makes nothing below a folder of its own", async () => {
+    linuxOnly("Such a folder is /proc");
     await expect(store.makeDirectory("/proc/none/x")).rejects.toMatchObject({ code: "storage/not-found" });
   });
 
