@@ -160,7 +160,8 @@ function codesIn(exports) {
 }
 
 const errorsIntroduction = `Every error has a code, a message with names and numbers, and a hint. The part of the code before the \`/\` is the room it comes
-from (\`method/\`, \`engine/\`, \`plan/\`, \`journal/\` and \`publish/\` leave out the folder above; \`coordinator/\` is the job's own). The command line prints
+from; \`method/\`, \`engine/\` and \`merge/\` are \`merge/methods/\`, \`merge/engines/\` and \`merge/work/\`; \`journal/\`, \`nats/\`, \`queue/\` and
+\`link/\` are below \`coordinator/\`, and \`coordinator/\` is its \`job/\`; \`publish/\` is \`output/\`. The command line prints
 
 \`\`\`text
 error merge/nonfinite  math-7b: model.layers.7.mlp.up_proj.weight holds NaN at element 193842
