@@ -108,7 +108,7 @@ async function merged(model) {
   });
   const shardPaths = plan.shards.map(({ name }) => join(folder, `out-${name}`));
   const job = { seed: { low: 0, high: 0 }, allowNonfinite: false, inputs, shardPaths };
-  const engine = (await openDevice("wasm")).open(2 ** 31);
+  const arena = (await openDevice("wasm")).open(2 ** 31);
   const budget = {
     rangeElements: 2 ** 26,
     spareBytes: 2 ** 25,
@@ -116,7 +116,7 @@ async function merged(model) {
     pieceElements: 32_768,
     openFilesMax: 100,
   };
-  const worker = new SliceWorker(engine, store, job, budget, { grant: async () => true, pause: async () => {} });
+  const worker = new SliceWorker(arena, store, job, budget, { grant: async () => true, pause: async () => {} });
   store.reads.length = 0;
   const start = process.cpuUsage();
   for (const slice of plan.slices) {

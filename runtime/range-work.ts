@@ -40,7 +40,7 @@ export interface RangeSpecification {
 /** Widest element that is read or written. */
 const ELEMENT_BYTES_MAX = 8;
 
-/** One range of one tensor while a method computes it; see RangeContext. Its buffers go when the worker releases its mark. */
+/** One range of one tensor while a method computes it; see RangeContext. Its buffers go when the worker ends its scope. */
 export class RangeWork implements RangeContext {
   readonly arena: Arena;
   readonly task: TensorTask;

@@ -54,7 +54,7 @@ const LEASES_GONE_MAX = 10;
 
 /** Parts of the seal that are read back here at once, for workers that cannot see the output. */
 const READ_BACKS_MAX = { count: 8, bytes: 64 * 1024 * 1024 } as const;
-/** Most that reading one part back takes: two buffers of coordinator/seal. */
+/** Most that reading one part back takes: two buffers of output/seal. */
 const READ_BACK_BYTES = 16 * 1024 * 1024;
 
 /** Failure of a worker that was outvoted on the bytes of a slice. */

@@ -1,7 +1,7 @@
 import type { FloatDtype } from "../../checkpoint/index.ts";
 
 /**
- * A place in the engine's memory: a number to which bytes may be added to reach into an allocation.
+ * A place in the arena's memory: a number to which bytes may be added to reach into an allocation.
  * Nothing else may be assumed: on a GPU it is no address of this process.
  */
 export type Address = number;

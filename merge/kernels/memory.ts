@@ -1,4 +1,4 @@
-/** Where the kernels' own tables end: the engine allocates from here on. */
+/** Where the kernels' own tables end: the arena allocates from here on. */
 export function heapBase(): usize {
   return __heap_base;
 }
