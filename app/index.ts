@@ -5,7 +5,7 @@ export {
 } from "./coordinator.ts";
 export { keepHeapSmall } from "./keep-heap-small.ts";
 export { type MergeEnd, type MergePorts, type MergeSettings, runMerge } from "./merge.ts";
-export { maybeNatsOptions, natsOptions } from "./open-nats.ts";
+export { natsOptions } from "./open-nats.ts";
 export { type Dialed, openDial } from "./open-peer.ts";
 export type { PlannedMerge, SweepSettings } from "./plan-sweep.ts";
 export { prepareHere } from "./prepare-here.ts";

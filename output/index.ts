@@ -15,16 +15,10 @@ export { checkOutputIsNoInput } from "./output-is-input.ts";
 export type { NamedInput, Output } from "./port.ts";
 export { type Publication, type PublishStep, publish } from "./publish.ts";
 export {
-  CARD_NAME,
-  CONFIG_NAME,
-  INDEX_NAME,
   JOURNAL_NAME,
   JOURNAL_PATH,
-  LOCK_PATH,
-  MANIFEST_NAME,
   RECIPE_NAME,
   STAGE_PATH,
-  SUMS_NAME,
   WORK_DIRECTORY,
 } from "./records/file-names.ts";
 export {

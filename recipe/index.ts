@@ -13,9 +13,9 @@ export type { IntegerCopy } from "./integer-copies.ts";
 export { type StaleQuantization, staleQuantization } from "./leftover-quantization.ts";
 export { type Difference, type DifferenceKind, type Migration, migrationOf } from "./migration.ts";
 export { type PeerVersion, peerVersions } from "./migration-rules.ts";
-export { labelOf, labelsFor, type ModelReference } from "./model-reference.ts";
+export { labelsFor, type ModelReference } from "./model-reference.ts";
 export type { Note } from "./note.ts";
-export { type Condition, evaluateSetting, type PlacedSetting, type Setting, type Settings } from "./parameters.ts";
+export type { Condition, PlacedSetting, Setting, Settings } from "./parameters.ts";
 export { type ParsedRecipe, parseRecipe, recipeTextUpTo } from "./parse-recipe.ts";
 export {
   type LayerRange,

@@ -4,7 +4,7 @@ export { type ServiceCode, ServiceError } from "./errors.ts";
 export { JobCoordinator, type JobCoordinatorOptions, type Submission } from "./job-coordinator.ts";
 export type { JobEvent, Recorded } from "./job-event.ts";
 export type { FeedOptions, WatchOptions } from "./job-feed.ts";
-export { hasEnded, type JobStateName, type JobView } from "./job-view.ts";
+export type { JobStateName, JobView } from "./job-view.ts";
 export { type JobRequest, JobService, type JobServiceOptions, type Jobs, type WorkerView } from "./jobs.ts";
 export { InlinePlanner, type Planner, RefusedError } from "./planner.ts";
 export { type PlanningLimits, PlanningThreads } from "./planning-threads.ts";

@@ -11,7 +11,7 @@ import type { CryptoKeyOf } from "./x509.ts";
 
 const DAY_MS = 86_400_000;
 /** A development authority lives ten years. */
-export const AUTHORITY_MS = 3650 * DAY_MS;
+const AUTHORITY_MS = 3650 * DAY_MS;
 /** What joins with a token renews by itself and may be gone tomorrow. */
 export const JOINED_MS = DAY_MS;
 /** Clocks of two machines differ a little: a new certificate is valid on both. */

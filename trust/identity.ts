@@ -5,7 +5,7 @@ import { TrustError } from "./errors.ts";
  * What a peer may do. worker: compute what is leased to it. submitter: submit jobs and look after them. admin: all that
  * submitters may, and join tokens. coordinator: what workers and submitters dial.
  */
-export const roles = ["worker", "submitter", "admin", "coordinator"] as const;
+const roles = ["worker", "submitter", "admin", "coordinator"] as const;
 
 export type Role = (typeof roles)[number];
 

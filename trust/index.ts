@@ -1,5 +1,4 @@
 export {
-  AUTHORITY_MS,
   type Authority,
   authorityOf,
   checkAuthority,
@@ -45,11 +44,10 @@ export {
   parseName,
   parseRole,
   type Role,
-  roles,
 } from "./identity.ts";
 export { type Address, checkListenAddress, formatAddress, isLoopback, parseAddress } from "./listen-address.ts";
 export { PEM_BYTES_LIMIT, parseCertificates } from "./pem.ts";
 export { redact, Secret } from "./secrets/index.ts";
 export { sha256Of } from "./sha256-of.ts";
-export { TOKEN_MS_LIMIT, TokenBook, type TokenRecord, type TokenWish } from "./token-book.ts";
+export { TokenBook, type TokenRecord, type TokenWish } from "./token-book.ts";
 export { TokenFile } from "./token-file.ts";

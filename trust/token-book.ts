@@ -25,7 +25,7 @@ export interface TokenWish {
 }
 
 /** Longest life of a token, one week: it opens the door to whoever holds it. */
-export const TOKEN_MS_LIMIT = 7 * 86_400_000;
+const TOKEN_MS_LIMIT = 7 * 86_400_000;
 /** Tokens that are used up or expired are forgotten after this time, so that errors can tell why for a while. */
 const KEPT_MS = 86_400_000;
 const TOKENS_LIMIT = 10_000;

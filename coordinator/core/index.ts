@@ -20,7 +20,6 @@ export { stalled } from "./stalled.ts";
 export {
   type Attempt,
   initialState,
-  isChosen,
   type JobSpecification,
   type JobState,
   type Limits,

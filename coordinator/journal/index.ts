@@ -3,7 +3,6 @@ export {
   attemptBaseOf,
   type Epoch,
   EpochView,
-  JOB_SUBJECT,
   maybeHolder,
   noEpoch,
   stamped,

@@ -16,7 +16,7 @@ export { Outage, type OutageOptions } from "./outage.ts";
 export { coordinatorPermissions, type Permissions, permissionsText } from "./permissions.ts";
 export { purgeJob } from "./purge-job.ts";
 export { consumerName, type ReplayRange, replay } from "./replay.ts";
-export { checkServer, isAtLeast, serverFeatures } from "./server-features.ts";
+export { checkServer, isAtLeast } from "./server-features.ts";
 export {
   ACK_WAIT_MS,
   checkStreams,
