@@ -20,6 +20,8 @@ export interface Checkpoint {
   readonly companions: readonly string[];
   /** config.json (of an adapter adapter_config.json) and the companions, by name: where they are, and in which state they were found. */
   readonly sidecars?: ReadonlyMap<string, Sidecar>;
+  /** Of short companions the bytes, as they stood in that state: they need not be read again to be understood. */
+  readonly read?: ReadonlyMap<string, Uint8Array>;
   /**
    * What else lies in the folder that a loader may need and that is not carried along: files, and folders with "/" at the end; and
    * files that the config names and that are not there.

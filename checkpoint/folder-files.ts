@@ -2,7 +2,7 @@ import { inParallel, StorageError } from "../storage/index.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { CHAT_TEMPLATES_FOLDER, judgeFile, judgeFolder } from "./companions.ts";
 import { CheckpointError } from "./errors.ts";
-import type { Folder } from "./folder.ts";
+import type { Folder, Look } from "./folder.ts";
 import { CARD_NAME } from "./model-card.ts";
 import { parsePythonJson } from "./python-json.ts";
 import type { Sidecar } from "./read-with-state.ts";
@@ -11,6 +11,8 @@ import type { Sidecar } from "./read-with-state.ts";
 export const MAX_COMPANION_BYTES = 1_000_000_000;
 /** Of files that say which others a loader needs. */
 const MAX_TELLING_BYTES = 10_000_000;
+/** What is kept of a file that was read, for who reads it next. */
+const MAX_KEPT_BYTES = 100_000;
 /** What git leaves in place of a large file. */
 const MAX_POINTER_BYTES = 1000;
 /** Folders in folders that are carried along, and files in them. */
@@ -28,6 +30,8 @@ export interface FolderFiles {
   readonly leftBehind: readonly string[];
   /** Files that auto_map names and that are not there. */
   readonly missing: readonly string[];
+  /** Bytes of companions that were read on the way, in the state that is told of them. */
+  readonly read: ReadonlyMap<string, Uint8Array>;
 }
 
 /**
@@ -71,24 +75,28 @@ export async function folderFiles(
     else if (judged === "unknown" || judged === "code") leftBehind.push(name);
   }
   const companions = new Map<string, Sidecar>();
-  const states = await inParallel(candidates.sort(), STATES_AT_ONCE, async (name) => {
-    const state = await folder.state(name);
-    if (state !== undefined && state.sizeBytes <= MAX_POINTER_BYTES) await refusePointer(folder, name, label);
-    return state;
+  const read = new Map<string, Uint8Array>();
+  const looks = await inParallel(candidates.sort(), STATES_AT_ONCE, async (name) => {
+    const look = told.read.get(name) ?? (await folder.look(name, MAX_POINTER_BYTES));
+    if (look?.bytes !== undefined) refusePointer(look.bytes, name, label);
+    return look;
   });
   for (const [k, name] of candidates.entries()) {
-    const state = states[k];
-    if (state === undefined) continue;
-    if (state.sizeBytes > MAX_COMPANION_BYTES) leftBehind.push(name);
-    else companions.set(name, state);
+    const look = looks[k];
+    if (look === undefined) continue;
+    if (look.state.sizeBytes > MAX_COMPANION_BYTES) leftBehind.push(name);
+    else {
+      companions.set(name, look.state);
+      if (look.bytes !== undefined) read.set(name, look.bytes);
+    }
   }
   const card = (await folder.exists(CARD_NAME)) ? await folder.state(CARD_NAME) : undefined;
   const missing = told.code.filter((name) => !companions.has(name));
-  return { companions, card: new Map(card && [[CARD_NAME, card]]), leftBehind: leftBehind.sort(), missing };
+  return { companions, card: new Map(card && [[CARD_NAME, card]]), leftBehind: leftBehind.sort(), missing, read };
 }
 
-async function refusePointer(folder: Folder, name: string, label: string): Promise<void> {
-  const text = Buffer.from(await folder.readWhole(name, MAX_POINTER_BYTES)).toString("latin1");
+function refusePointer(bytes: Uint8Array, name: string, label: string): void {
+  const text = Buffer.from(bytes.subarray(0, MAX_POINTER_BYTES)).toString("latin1");
   if (!text.startsWith("version https://git-lfs.github.com/spec/")) return;
   throw new CheckpointError(
     "checkpoint/git-lfs",
@@ -112,20 +120,23 @@ interface Told {
   readonly names: ReadonlySet<string>;
   /** Folders that sentence-transformers' modules.json names. */
   readonly folders: ReadonlySet<string>;
+  /** Files that were read for this. */
+  readonly read: ReadonlyMap<string, Look>;
 }
 
 async function whatFilesTell(folder: Folder, config: Checkpoint["config"]): Promise<Told> {
   const present = new Set(folder.entries.filter(({ kind }) => kind !== "directory").map(({ name }) => name));
   const inFolder = new Set(folder.entries.filter(({ kind }) => kind !== "file").map(({ name }) => name));
   const told: unknown[] = [config];
-  const modules = await maybeJson(folder, "modules.json", present);
+  const read = new Map<string, Look>();
+  const modules = await maybeJson(folder, "modules.json", present, read);
   for (const name of present) {
     if (
       /^(?:tokenizer|processor|preprocessor|video_preprocessor|image_processor|feature_extractor)_?config\.json$/.test(
         name,
       )
     )
-      told.push(await maybeJson(folder, name, present));
+      told.push(await maybeJson(folder, name, present, read));
   }
   const code = new Set<string>();
   const names = new Set<string>();
@@ -144,7 +155,7 @@ async function whatFilesTell(folder: Folder, config: Checkpoint["config"]): Prom
   );
   for (const name of ["README.md", "config.json"]) names.delete(name);
   const packages = code.size === 0 ? new Set<string>() : await importedFolders(folder, present, [...code]);
-  return { code: [...code].sort(), hasCode: code.size > 0, packages, names, folders };
+  return { code: [...code].sort(), hasCode: code.size > 0, packages, names, folders, read };
 }
 
 /** `named`: files of code that auto_map names. Of what the code in the folder imports, the folders beside it. */
@@ -164,10 +175,17 @@ async function importedFolders(
   return found;
 }
 
-async function maybeJson(folder: Folder, name: string, present: ReadonlySet<string>): Promise<unknown> {
+async function maybeJson(
+  folder: Folder,
+  name: string,
+  present: ReadonlySet<string>,
+  read: Map<string, Look>,
+): Promise<unknown> {
   if (!present.has(name) || !(await folder.exists(name))) return undefined;
   try {
-    return parsePythonJson(Buffer.from(await folder.readWhole(name, MAX_TELLING_BYTES)).toString("utf8"));
+    const { bytes, state } = await folder.readWithState(name, MAX_TELLING_BYTES);
+    read.set(name, bytes.length > MAX_KEPT_BYTES ? { state } : { state, bytes });
+    return parsePythonJson(Buffer.from(bytes).toString("utf8"));
   } catch (error) {
     // Whoever needs the file will say that it is damaged, or too large.
     const isTooLarge = error instanceof StorageError && error.code === "storage/too-large";

@@ -1,8 +1,22 @@
-import { type DirectoryEntry, isBelow, join, type Place, readWhole, type Source } from "../storage/index.ts";
+import {
+  type DirectoryEntry,
+  isBelow,
+  join,
+  type Place,
+  readWhole,
+  type Source,
+  StorageError,
+} from "../storage/index.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import type { ModelLocation } from "./model-location.ts";
 import type { Sidecar } from "./read-with-state.ts";
 import { readWithState } from "./read-with-state.ts";
+
+/** What a file is, and what stands in it where it is short. */
+export interface Look {
+  readonly state: Sidecar;
+  readonly bytes?: Uint8Array;
+}
 
 /** A model's folder, from which no link leads out but into the blobs of its own repository in the Hub's cache. */
 export class Folder {
@@ -65,6 +79,29 @@ export class Folder {
     if (found?.kind !== "file") return undefined;
     const { sizeBytes, version } = found;
     return { path, sizeBytes, version };
+  }
+
+  /**
+   * As `state`, with the bytes of a file that has no more than `limitBytes`: one request for both.
+   * @throws CheckpointError `checkpoint/link-out`
+   */
+  async look(name: string, limitBytes: number): Promise<Look | undefined> {
+    const path = await this.resolve(name);
+    const file = await this.#store.open(path, { firstBytes: limitBytes }).catch((error: unknown) => {
+      if (error instanceof StorageError && error.code === "storage/not-a-file") return undefined;
+      throw error;
+    });
+    if (file === undefined) return undefined;
+    try {
+      const { sizeBytes, version } = await file.identity();
+      const state = { path, sizeBytes, version };
+      if (sizeBytes > limitBytes) return { state };
+      const bytes = new Uint8Array(sizeBytes);
+      await file.read(0, bytes);
+      return { state, bytes };
+    } finally {
+      await file.close();
+    }
   }
 
   /** A file's bytes and its state while they were read. */

@@ -1,4 +1,5 @@
 import {
+  type FileIdentity,
   isWhole,
   nameOf,
   type Place,
@@ -53,7 +54,7 @@ export async function locateModel(
     if (revision === undefined) return locationOf(store, local, path);
     throw new CheckpointError(
       "checkpoint/local-revision",
-      `${path}@${revision}: ${local} is on this machine, and a local folder has no revisions`,
+      `${path}@${revision}: ${local.place} is on this machine, and a local folder has no revisions`,
       { hint: "Leave the revision out; or, if the model on the Hub is meant, rename the local folder." },
     );
   }
@@ -111,25 +112,37 @@ function homeHint(path: string, { HOME }: Surroundings["environment"]): string {
   return HOME !== undefined && path.startsWith("~/") ? `, ${HOME}${path.slice(1)}` : "";
 }
 
-async function findUnder(store: Source, modelsRoot: Place | undefined, path: string): Promise<Place | undefined> {
+/** What is at a place, following links. */
+interface Found {
+  readonly place: Place;
+  readonly kind: FileIdentity["kind"];
+}
+
+async function findAt(store: Source, place: Place): Promise<Found | undefined> {
+  const there = await store.identity(place);
+  return there && { place, kind: there.kind };
+}
+
+async function findUnder(store: Source, modelsRoot: Place | undefined, path: string): Promise<Found | undefined> {
   if (modelsRoot === undefined) return undefined;
   const name = nameOf(placeOf(path));
   const candidates = isWhole(path) ? [name] : [path, name];
   for (const candidate of candidates.map((candidate) => placeFrom(modelsRoot, candidate))) {
-    if ((await store.identity(candidate)) !== undefined) return candidate;
+    const found = await findAt(store, candidate);
+    if (found !== undefined) return found;
   }
   return undefined;
 }
 
-async function findLocal(store: Source, path: string, surroundings: Surroundings): Promise<Place | undefined> {
+async function findLocal(store: Source, path: string, surroundings: Surroundings): Promise<Found | undefined> {
   const fromCwd = placeFrom(surroundings.cwd, path);
   const fromRecipe = placeFrom(surroundings.recipeDirectory, path);
-  const inCwd = (await store.identity(fromCwd)) !== undefined;
-  if (fromCwd === fromRecipe) return inCwd ? fromCwd : undefined;
-  const inRecipe = (await store.identity(fromRecipe)) !== undefined;
-  if (!inCwd || !inRecipe) return inCwd ? fromCwd : inRecipe ? fromRecipe : undefined;
+  const inCwd = await findAt(store, fromCwd);
+  if (fromCwd === fromRecipe) return inCwd;
+  const inRecipe = await findAt(store, fromRecipe);
+  if (inCwd === undefined || inRecipe === undefined) return inCwd ?? inRecipe;
   const [realCwd, realRecipe] = [await store.realPlace(fromCwd), await store.realPlace(fromRecipe)];
-  if (realCwd === realRecipe) return fromCwd;
+  if (realCwd === realRecipe) return inCwd;
   throw new CheckpointError(
     "checkpoint/ambiguous-path",
     `${path}: found in the working directory (${realCwd}) and, different, in the recipe's folder (${realRecipe})`,
@@ -137,9 +150,9 @@ async function findLocal(store: Source, path: string, surroundings: Surroundings
   );
 }
 
-async function locationOf(store: Source, path: Place, label: string): Promise<ModelLocation> {
+async function locationOf(store: Source, { place: path, kind }: Found, label: string): Promise<ModelLocation> {
   const real = await store.realPlace(path);
-  if ((await store.identity(real))?.kind === "directory") {
+  if (kind === "directory") {
     const blobs = blobsOf(real);
     return blobs === undefined ? { root: real } : { root: real, allowLinksInto: blobs };
   }

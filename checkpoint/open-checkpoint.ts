@@ -115,8 +115,8 @@ const nothingBeside: Beside = { config: undefined, companions: [] };
 async function besideWeights(folder: Folder, weights: readonly string[], label: string): Promise<Beside> {
   const hasConfig = await folder.exists(CONFIG_NAME);
   const config = hasConfig ? await readJsonObject(folder, CONFIG_NAME, label, "checkpoint/config") : undefined;
-  const { companions, card, leftBehind, missing } = await folderFiles(folder, config?.json, weights, label);
+  const { companions, card, leftBehind, missing, read } = await folderFiles(folder, config?.json, weights, label);
   const sidecars = new Map([...companions, ...card]);
   if (config !== undefined) sidecars.set(CONFIG_NAME, config.state);
-  return { config: config?.json, companions: [...companions.keys()], sidecars, leftBehind, missingCode: missing };
+  return { config: config?.json, companions: [...companions.keys()], sidecars, read, leftBehind, missingCode: missing };
 }

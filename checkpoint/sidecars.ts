@@ -25,3 +25,14 @@ export async function readSidecar(
     hint: "Put the old file back and run the same command again, or merge anew from what is there now with --restart.",
   });
 }
+
+/** As `readSidecar`, for who plans with it: what was read when the checkpoint was opened need not be read again. */
+export async function plannedSidecar(
+  store: Source,
+  checkpoint: Pick<Checkpoint, "root" | "sidecars" | "read">,
+  name: string,
+  limitBytes: number,
+): Promise<Uint8Array> {
+  const read = checkpoint.read?.get(name);
+  return read !== undefined && read.length <= limitBytes ? read : readSidecar(store, checkpoint, name, limitBytes);
+}

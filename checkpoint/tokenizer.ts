@@ -6,7 +6,7 @@ import { sha256Hex } from "./hash.ts";
 import { markFault } from "./json-bytes.ts";
 import { jsonFault } from "./json-file.ts";
 import { parseExactJson, parsePythonJson } from "./python-json.ts";
-import { readSidecar } from "./sidecars.ts";
+import { plannedSidecar } from "./sidecars.ts";
 import { holdsSlowVocabulary, maybeSlowVocabulary } from "./slow-vocabulary.ts";
 
 /** Tokenizers of 250,000 tokens have some 35 MB. */
@@ -80,7 +80,7 @@ export class TokenizerReader {
    * @throws CheckpointError `checkpoint/tokenizer` naming file and what is wrong; StorageError
    */
   async read(
-    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars">,
+    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars" | "read">,
     label: string,
   ): Promise<ModelTokenizer | undefined> {
     if (!checkpoint.companions.includes(TOKENIZER_NAME)) return undefined;
@@ -109,7 +109,7 @@ export class TokenizerReader {
 
   /** The tokens in files for slow tokenizers, and what their settings add, by the files' names, each as a tokenizer that has these tokens and is good for comparing only. */
   async slowVocabularies(
-    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars">,
+    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars" | "read">,
     label: string,
   ): Promise<ReadonlyMap<string, Tokenizer>> {
     const found = new Map<string, Tokenizer>();
@@ -136,7 +136,7 @@ export class TokenizerReader {
 
   /** A model's chat template: of chat_template.jinja, else of tokenizer_config.json. Of several, the one called "default". */
   async chatTemplate(
-    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars">,
+    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars" | "read">,
     label: string,
   ): Promise<string | undefined> {
     if (checkpoint.companions.includes(CHAT_TEMPLATE_NAME)) {
@@ -152,7 +152,7 @@ export class TokenizerReader {
 
   /** Files beside the weights of which `isWanted` tells by their names, by name; what is no JSON is left out. */
   async objects(
-    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars">,
+    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars" | "read">,
     label: string,
     isWanted: (name: string) => boolean,
   ): Promise<ReadonlyMap<string, JsonObject>> {
@@ -168,16 +168,19 @@ export class TokenizerReader {
   }
 
   /** Why Python could not read a JSON file beside the weights, with the place. What was read for something else is not read again. */
-  async jsonFault(checkpoint: Pick<Checkpoint, "root" | "sidecars">, name: string): Promise<string | undefined> {
+  async jsonFault(
+    checkpoint: Pick<Checkpoint, "root" | "sidecars" | "read">,
+    name: string,
+  ): Promise<string | undefined> {
     const path = pathOf(checkpoint, name);
     const hash = this.#hashes.get(path);
     if (hash !== undefined) return this.#faults.get(hash);
     const read = await this.#settings.get(path)?.catch(() => undefined);
-    return jsonFault(read ?? (await readSidecar(this.#store, checkpoint, name, MAX_COMPANION_BYTES)));
+    return jsonFault(read ?? (await plannedSidecar(this.#store, checkpoint, name, MAX_COMPANION_BYTES)));
   }
 
   async #maybeObject(
-    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars">,
+    checkpoint: Pick<Checkpoint, "root" | "companions" | "sidecars" | "read">,
     name: string,
     label: string,
   ): Promise<JsonObject | undefined> {
@@ -186,7 +189,7 @@ export class TokenizerReader {
   }
 
   async #settingsOf(
-    checkpoint: Pick<Checkpoint, "root" | "sidecars">,
+    checkpoint: Pick<Checkpoint, "root" | "sidecars" | "read">,
     name: string,
     label: string,
   ): Promise<Uint8Array> {
@@ -197,13 +200,13 @@ export class TokenizerReader {
   }
 
   async #bytes(
-    checkpoint: Pick<Checkpoint, "root" | "sidecars">,
+    checkpoint: Pick<Checkpoint, "root" | "sidecars" | "read">,
     name: string,
     limitBytes: number,
     label: string,
   ): Promise<Uint8Array> {
     try {
-      return await readSidecar(this.#store, checkpoint, name, limitBytes);
+      return await plannedSidecar(this.#store, checkpoint, name, limitBytes);
     } catch (error) {
       if (!(error instanceof StorageError) || error.code !== "storage/too-large") throw error;
       throw wrong(label, name, `the file has more than the ${limitBytes} bytes allowed`);
