@@ -1,0 +1,483 @@
+/**
+ * An imitation of the Hugging Face Hub, as far as models are read from it. `hub-imitation.test.ts` holds it to `@huggingface/hub`, and
+ * `hub-imitation.system.test.ts` to Python's huggingface_hub: what they understand is what the Hub says.
+ */
+import { createHash, createHmac, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { onTestFinished } from "vitest";
+
+export interface HubOptions {
+  /** Entries of a page of the tree. */
+  readonly pageEntries?: number;
+  /** How long a signed address is good for. */
+  readonly signedSeconds?: number;
+  /** Small files come by way of a cache of the Hub, on its own origin, as they do since 2025; else at once. */
+  readonly resolveCache?: boolean;
+  /** Large files are said to be in Xet too, as all are since 2025. */
+  readonly xet?: boolean;
+}
+
+export interface HubRepositoryOptions {
+  readonly private?: boolean;
+  /** Its files may be read only by `members`; what it is and which files it has is shown to everybody. */
+  readonly gated?: boolean;
+  /** Tokens that may see it. */
+  readonly members?: readonly string[];
+}
+
+/** A request that was made, without anything of the token but whether there was one. */
+export interface HubRequest {
+  readonly origin: "hub" | "storage";
+  readonly method: string;
+  /** Decoded, without the query. */
+  readonly path: string;
+  readonly range: string | undefined;
+  readonly token: string | undefined;
+  readonly status: number;
+}
+
+interface HubFile {
+  readonly bytes: Buffer;
+  /** What git calls it; of a large file its pointer. */
+  readonly oid: string;
+  /** Of a large file. */
+  readonly sha256?: string;
+}
+
+interface Commit {
+  readonly sha: string;
+  readonly files: ReadonlyMap<string, HubFile>;
+}
+
+/** What the Hub counts apart. */
+export type HubResource = "api" | "resolvers";
+
+const POINTER_BYTES = 134;
+/** The Hub keeps by git what is small and no weights. */
+const LARGE_BYTES = 10_000_000;
+
+export class HubRepository {
+  readonly id: string;
+  readonly private: boolean;
+  readonly gated: boolean;
+  readonly #members: readonly string[];
+  readonly #refs = new Map<string, Commit>();
+  readonly #commits = new Map<string, Commit>();
+
+  constructor(id: string, options: HubRepositoryOptions) {
+    this.id = id;
+    this.private = options.private ?? false;
+    this.gated = options.gated ?? false;
+    this.#members = options.members ?? [];
+  }
+
+  /** Puts files on a branch or tag, beside those that are there; undefined takes one away. Gives the commit. */
+  commit(files: Readonly<Record<string, Uint8Array | string | undefined>>, ref = "main"): string {
+    const all = new Map(this.#refs.get(ref)?.files);
+    for (const [path, content] of Object.entries(files)) {
+      if (content === undefined) all.delete(path);
+      else all.set(path, fileOf(path, Buffer.from(content)));
+    }
+    const text = [...all].map(([path, { oid, sha256 }]) => `${path} ${oid} ${sha256}`).join("\n");
+    const sha = hash("sha1", `${this.id} ${this.#commits.size}\n${text}`);
+    const commit = { sha, files: all };
+    this.#commits.set(sha, commit);
+    this.#refs.set(ref, commit);
+    return sha;
+  }
+
+  at(revision: string): Commit | undefined {
+    return this.#refs.get(revision === "HEAD" ? "main" : revision) ?? this.#commits.get(revision);
+  }
+
+  admits(token: string | undefined): boolean {
+    return token !== undefined && this.#members.includes(token);
+  }
+}
+
+export class HubImitation {
+  readonly #options: Required<HubOptions>;
+  readonly #hub: Server;
+  readonly #storage: Server;
+  /** Of the Hub itself: what HF_ENDPOINT is set to. */
+  readonly url: string;
+  /** Where large files lie: another origin, which refuses tokens. */
+  readonly storageUrl: string;
+  readonly requests: HubRequest[] = [];
+  readonly #repositories = new Map<string, HubRepository>();
+  readonly #renamed = new Map<string, string>();
+  readonly #users = new Set<string>();
+  readonly #objects = new Map<string, Buffer>();
+  readonly #limits = new Map<HubResource, { left: number; readonly seconds: number }>();
+  #failing = { left: 0, status: 503 };
+  #damaged = false;
+  #key = randomBytes(16);
+
+  private constructor(options: HubOptions, hub: Server, storage: Server) {
+    this.#options = { pageEntries: 1000, signedSeconds: 3600, resolveCache: true, xet: true, ...options };
+    this.#hub = hub;
+    this.#storage = storage;
+    this.url = `http://127.0.0.1:${(hub.address() as AddressInfo).port}`;
+    this.storageUrl = `http://localhost:${(storage.address() as AddressInfo).port}`;
+  }
+
+  /** It ends with the test. */
+  static async start(options: HubOptions = {}): Promise<HubImitation> {
+    const hub = createServer((request, response) => imitation.#serve("hub", request, response));
+    const storage = createServer((request, response) => imitation.#serve("storage", request, response));
+    await Promise.all([
+      once(hub.listen(0, "127.0.0.1"), "listening"),
+      once(storage.listen(0, "localhost"), "listening"),
+    ]);
+    const imitation = new HubImitation(options, hub, storage);
+    onTestFinished(() => imitation.close());
+    return imitation;
+  }
+
+  close(): void {
+    for (const server of [this.#hub, this.#storage]) {
+      server.close();
+      server.closeAllConnections();
+    }
+  }
+
+  /** A repository; what it was before is forgotten. */
+  repository(id: string, options: HubRepositoryOptions = {}): HubRepository {
+    const made = new HubRepository(id, options);
+    this.#repositories.set(id, made);
+    return made;
+  }
+
+  /** A token that the Hub knows. */
+  user(token: string): void {
+    this.#users.add(token);
+  }
+
+  /** Whoever asks for the old name is sent to the new one. */
+  rename(from: string, to: string): void {
+    this.#renamed.set(from, to);
+  }
+
+  /** The next requests for such are too many. */
+  limit(resource: HubResource, count: number, seconds: number): void {
+    this.#limits.set(resource, { left: count, seconds });
+  }
+
+  /** The next requests of the Hub fail. */
+  fail(count: number, status = 503): void {
+    this.#failing = { left: count, status };
+  }
+
+  /** Signed addresses that were given are good no longer. */
+  expireSigned(): void {
+    this.#key = randomBytes(16);
+  }
+
+  /** From now on the storage gives other bytes than it should: the last one of what is asked for is another. */
+  damage(): void {
+    this.#damaged = true;
+  }
+
+  #serve(origin: HubRequest["origin"], request: IncomingMessage, response: ServerResponse): void {
+    const url = new URL(request.url ?? "/", this.url);
+    const path = decodeURIComponent(url.pathname);
+    const token = /^Bearer (.*)$/.exec(request.headers.authorization ?? "")?.[1];
+    const { method = "GET" } = request;
+    response.once("close", () => {
+      const range = request.headers.range;
+      this.requests.push({ origin, method, path, range, token, status: response.statusCode });
+    });
+    const body: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => body.push(chunk));
+    request.once("end", () => {
+      const asked = { request, response, url, path, token, body: Buffer.concat(body).toString("utf8") };
+      if (origin === "storage") this.#serveObject(asked);
+      else this.#serveHub(asked);
+    });
+  }
+
+  #serveHub(asked: Asked): void {
+    const { path, token, response } = asked;
+    if (this.#failing.left > 0) {
+      this.#failing.left--;
+      return send(asked, this.#failing.status, "busy");
+    }
+    const resource: HubResource =
+      path.startsWith("/api/") && !path.startsWith("/api/resolve-cache/") ? "api" : "resolvers";
+    const limit = this.#limits.get(resource);
+    const isLimited = limit !== undefined && limit.left-- > 0;
+    response.setHeader("RateLimit", `"${resource}";r=${isLimited ? 0 : 2999};t=${limit?.seconds ?? 300}`);
+    response.setHeader("RateLimit-Policy", `"fixed window";"${resource}";q=3000;w=300`);
+    if (isLimited) return refuse(asked, 429, "", "We had to rate limit your IP. To continue, log in.");
+    if (token !== undefined && !this.#users.has(token)) {
+      return refuse(asked, 401, "", "Invalid credentials in Authorization header");
+    }
+    if (path === "/api/whoami-v2") {
+      if (token === undefined) return refuse(asked, 401, "", "Invalid username or password.");
+      return send(asked, 200, JSON.stringify({ type: "user", name: "tester", fullname: "T", orgs: [], auth: {} }));
+    }
+    const api = /^\/api\/models\/((?:[^/]+\/)?[^/]+?)(?:\/(revision|tree|paths-info)\/([^/]+)(?:\/(.+))?)?$/.exec(
+      asked.url.pathname,
+    );
+    const [, apiId, what = "revision", apiRevision = "main", below] =
+      api?.map((part) => part && decodeURIComponent(part)) ?? [];
+    if (apiId !== undefined) {
+      return this.#serveRevision(asked, apiId, apiRevision, (repository, commit) => {
+        if (what === "tree") this.#tree(asked, commit, below);
+        else if (what === "paths-info") pathsInfo(asked, commit, this.#options.xet);
+        else send(asked, 200, JSON.stringify(infoOf(repository, commit)));
+      });
+    }
+    const resolve =
+      /^\/((?:[^/]+\/)?[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(asked.url.pathname) ??
+      /^\/api\/resolve-cache\/models\/((?:[^/]+\/)?[^/]+)\/([0-9a-f]{40})\/(.+)$/.exec(asked.url.pathname);
+    const [, id, revision = "", file = ""] = resolve?.map(decodeURIComponent) ?? [];
+    if (id === undefined) return refuse(asked, 404, "", "no such page");
+    this.#serveRevision(asked, id, revision, (repository, commit) => {
+      if (repository.gated && !repository.admits(token)) {
+        const message = `Access to model ${id} is restricted${token === undefined ? ". You must have access to it and be authenticated to access it. Please log in." : " and you are not in the authorized list."}`;
+        return refuse(asked, token === undefined ? 401 : 403, "GatedRepo", message);
+      }
+      this.#resolve(asked, repository, commit, file);
+    });
+  }
+
+  #serveRevision(
+    asked: Asked,
+    id: string,
+    revision: string,
+    serve: (repository: HubRepository, commit: Commit) => void,
+  ): void {
+    const { token, url, response } = asked;
+    const renamed = this.#renamed.get(id);
+    if (renamed !== undefined) {
+      response.setHeader("Location", `${url.pathname.replace(id, renamed)}${url.search}`);
+      return send(asked, 307, "");
+    }
+    const repository = this.#repositories.get(id);
+    if (repository === undefined || (repository.private && !repository.admits(token))) {
+      // Who is not known is not told whether there is one.
+      if (token === undefined) return refuse(asked, 401, "RepoNotFound", "Invalid username or password.");
+      return refuse(asked, 404, "RepoNotFound", "Repository not found");
+    }
+    const commit = repository.at(revision);
+    if (commit === undefined) return refuse(asked, 404, "RevisionNotFound", `Invalid rev id: ${revision}`);
+    response.setHeader("X-Repo-Commit", commit.sha);
+    serve(repository, commit);
+  }
+
+  #tree(asked: Asked, commit: Commit, below: string | undefined): void {
+    const { searchParams } = asked.url;
+    const entries = treeOf(commit, below, searchParams.get("recursive") === "true", this.#options.xet);
+    if (below !== undefined && entries.length === 0) {
+      return refuse(asked, 404, "EntryNotFound", `${below} does not exist on "${commit.sha}"`);
+    }
+    const from = Number(searchParams.get("cursor") ?? 0);
+    const next =
+      from + Math.min(this.#options.pageEntries, Number(searchParams.get("limit") ?? Number.POSITIVE_INFINITY));
+    if (next < entries.length) {
+      const page = new URL(asked.url);
+      page.searchParams.set("cursor", String(next));
+      asked.response.setHeader("Link", `<${page}>; rel="next"`);
+    }
+    send(asked, 200, JSON.stringify(entries.slice(from, next)));
+  }
+
+  #resolve(asked: Asked, repository: HubRepository, commit: Commit, path: string): void {
+    const { response, url } = asked;
+    const file = commit.files.get(path);
+    if (file === undefined) return refuse(asked, 404, "EntryNotFound", "Entry not found");
+    if (file.sha256 === undefined) {
+      if (this.#options.resolveCache && !url.pathname.startsWith("/api/resolve-cache/")) {
+        const encoded = path.split("/").map(encodeURIComponent).join("/");
+        response.setHeader(
+          "Location",
+          `/api/resolve-cache/models/${repository.id}/${commit.sha}/${encoded}?etag=%22${file.oid}%22`,
+        );
+        response.setHeader("X-Linked-Etag", `"${file.oid}"`);
+        response.setHeader("X-Linked-Size", file.bytes.length);
+        return send(asked, 307, `Temporary Redirect. Redirecting to elsewhere`);
+      }
+      response.setHeader("ETag", `"${file.oid}"`);
+      return sendRange(asked, file.bytes);
+    }
+    this.#objects.set(file.sha256, file.bytes);
+    response.setHeader("X-Linked-Size", file.bytes.length);
+    response.setHeader("X-Linked-Etag", `"${file.sha256}"`);
+    if (this.#options.xet) {
+      const xetHash = xetHashOf(file);
+      response.setHeader("X-Xet-Hash", xetHash);
+      response.setHeader("Link", [
+        `<${this.url}/api/models/${repository.id}/xet-read-token/${commit.sha}>; rel="xet-auth"`,
+        `<${this.storageUrl}/v1/reconstructions/${xetHash}>; rel="xet-reconstruction-info"`,
+      ]);
+    }
+    response.setHeader("Location", this.#signed(`/objects/${file.sha256}`));
+    send(asked, 302, "Found. Redirecting to elsewhere");
+  }
+
+  #signed(path: string): string {
+    const signedAt = Math.floor(Date.now() / 1000);
+    const query = `X-Amz-Date=${amzDate(signedAt)}&X-Amz-Expires=${this.#options.signedSeconds}`;
+    return `${this.storageUrl}${path}?${query}&X-Amz-Signature=${this.#signature(path, query)}`;
+  }
+
+  #signature(path: string, query: string): string {
+    return createHmac("sha256", this.#key).update(`${path}?${query}`).digest("hex");
+  }
+
+  #serveObject(asked: Asked): void {
+    const { url, path, token } = asked;
+    const [query = "", signature] = url.search.slice(1).split("&X-Amz-Signature=");
+    const expiresAt =
+      secondsOf(url.searchParams.get("X-Amz-Date") ?? "") + Number(url.searchParams.get("X-Amz-Expires"));
+    if (signature !== this.#signature(path, query) || !(Date.now() / 1000 < expiresAt)) {
+      return send(asked, 403, "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>");
+    }
+    if (token !== undefined)
+      return send(
+        asked,
+        400,
+        "<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>",
+      );
+    const bytes = this.#objects.get(path.slice("/objects/".length));
+    if (bytes === undefined) return send(asked, 404, "<Error><Code>NoSuchKey</Code></Error>");
+    asked.response.setHeader("ETag", `"${hash("md5", bytes)}"`);
+    sendRange(asked, bytes, this.#damaged);
+  }
+}
+
+interface Asked {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly url: URL;
+  readonly path: string;
+  readonly token: string | undefined;
+  readonly body: string;
+}
+
+function send({ request, response }: Asked, status: number, body: string | Buffer): void {
+  if (!response.hasHeader("Content-Type")) {
+    response.setHeader(
+      "Content-Type",
+      typeof body === "string" && /^[[{]/.test(body) ? "application/json" : "text/plain",
+    );
+  }
+  response.writeHead(status, { "Content-Length": Buffer.byteLength(body) });
+  response.end(request.method === "HEAD" ? undefined : body);
+}
+
+/** As the Hub says what is wrong: in two headers, and in JSON. */
+function refuse(asked: Asked, status: number, code: string, message: string): void {
+  if (code !== "") asked.response.setHeader("X-Error-Code", code);
+  asked.response.setHeader("X-Error-Message", message);
+  send(asked, status, JSON.stringify({ error: message }));
+}
+
+function sendRange(asked: Asked, bytes: Buffer, damaged = false): void {
+  const { request, response } = asked;
+  const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [];
+  response.setHeader("Accept-Ranges", "bytes");
+  if (first === undefined) return send(asked, 200, damaged ? damagedCopy(bytes) : bytes);
+  const from = Number(first);
+  const to = Math.min(last ? Number(last) : Number.POSITIVE_INFINITY, bytes.length - 1);
+  if (from > to) {
+    response.setHeader("Content-Range", `bytes */${bytes.length}`);
+    return send(asked, 416, "");
+  }
+  response.setHeader("Content-Range", `bytes ${from}-${to}/${bytes.length}`);
+  const range = bytes.subarray(from, to + 1);
+  send(asked, 206, damaged ? damagedCopy(range) : range);
+}
+
+function damagedCopy(bytes: Buffer): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[copy.length - 1] = (copy.at(-1) ?? 0) ^ 1;
+  return copy;
+}
+
+function fileOf(path: string, bytes: Buffer): HubFile {
+  const isLarge = path.endsWith(".safetensors") || bytes.length > LARGE_BYTES;
+  if (!isLarge) return { bytes, oid: gitOid(bytes) };
+  const sha256 = hash("sha256", bytes);
+  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256}\nsize ${bytes.length}\n`;
+  return { bytes, oid: gitOid(Buffer.from(pointer)), sha256 };
+}
+
+function infoOf({ id, private: isPrivate, gated }: HubRepository, { sha, files }: Commit): object {
+  return {
+    ...{ _id: "0", id, modelId: id, sha, private: isPrivate, gated: gated ? "manual" : false, disabled: false },
+    ...{
+      lastModified: "2026-01-01T00:00:00.000Z",
+      createdAt: "2026-01-01T00:00:00.000Z",
+      likes: 0,
+      downloads: 0,
+      tags: [],
+    },
+    siblings: [...files.keys()].sort().map((rfilename) => ({ rfilename })),
+  };
+}
+
+/** Files, and of a listing that goes no deeper the folders too. */
+function treeOf(commit: Commit, below: string | undefined, recursive: boolean, xet: boolean): object[] {
+  const above = below === undefined ? "" : `${below}/`;
+  const folders = new Set<string>();
+  const files: object[] = [];
+  for (const path of [...commit.files.keys()].sort()) {
+    if (!path.startsWith(above)) continue;
+    const parts = path.slice(above.length).split("/");
+    for (let k = 1; k < (recursive ? parts.length : Math.min(2, parts.length)); k++)
+      folders.add(above + parts.slice(0, k).join("/"));
+    const file = commit.files.get(path);
+    if (file !== undefined && (recursive || parts.length === 1)) files.push(entryOf(path, file, xet));
+  }
+  return [...[...folders].map((path) => ({ type: "directory", oid: hash("sha1", path), size: 0, path })), ...files];
+}
+
+function entryOf(path: string, file: HubFile, xet: boolean): object {
+  const lfs = file.sha256 && { lfs: { oid: file.sha256, size: file.bytes.length, pointerSize: POINTER_BYTES } };
+  return {
+    type: "file",
+    oid: file.oid,
+    size: file.bytes.length,
+    path,
+    ...lfs,
+    ...(lfs && xet && { xetHash: xetHashOf(file) }),
+  };
+}
+
+/** JavaScript's client asks with JSON, Python's with a form. */
+function pathsInfo(asked: Asked, commit: Commit, xet: boolean): void {
+  const isJson = asked.request.headers["content-type"]?.startsWith("application/json") === true;
+  const paths: string[] = isJson ? JSON.parse(asked.body).paths : new URLSearchParams(asked.body).getAll("paths");
+  const found = paths.flatMap((path) => {
+    const file = commit.files.get(path);
+    return file === undefined ? [] : [entryOf(path, file, xet)];
+  });
+  send(asked, 200, JSON.stringify(found));
+}
+
+function gitOid(bytes: Buffer): string {
+  return createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
+}
+
+function xetHashOf({ sha256 = "" }: HubFile): string {
+  return hash("sha256", `xet ${sha256}`);
+}
+
+function hash(algorithm: string, content: string | Buffer): string {
+  return createHash(algorithm).update(content).digest("hex");
+}
+
+/** "20260101T000000Z" */
+function amzDate(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().replace(/[-:]|\.\d+/g, "");
+}
+
+function secondsOf(date: string): number {
+  const [, day = "", time = ""] = /^(\d{8})T(\d{6})Z$/.exec(date) ?? [];
+  const iso = `${day.replace(/(..)(..)$/, "-$1-$2")}T${time.replace(/(..)(..)$/, ":$1:$2")}Z`;
+  return Date.parse(iso) / 1000;
+}
