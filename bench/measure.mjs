@@ -3,7 +3,10 @@ import { spawn, spawnSync } from "node:child_process";
 import { closeSync, openSync, readSync, rmSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 
-/** @returns {Promise<{ seconds: number, peakBytes: number, stdout: string }>} peakBytes: 0 if the program says none */
+/**
+ * @returns {Promise<{ seconds: number, peakBytes: number, processorSeconds: number, stdout: string }>} `processorSeconds`: user and system, of
+ * all threads. Both are 0 if the program says none.
+ */
 export async function measure(command, args, options = {}) {
   const start = performance.now();
   const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe", "pipe"] });
@@ -17,7 +20,8 @@ export async function measure(command, args, options = {}) {
     const end = (await stderr).trim().split("\n").slice(-5).join("\n");
     throw new Error(`${command} ${args.join(" ")} ended with ${signal ?? code}: ${end}`);
   }
-  return { seconds, peakBytes: Number(await peak), stdout: await stdout };
+  const [peakBytes = 0, processorSeconds = 0] = (await peak).split(" ").map(Number);
+  return { seconds, peakBytes, processorSeconds, stdout: await stdout };
 }
 
 async function textOf(stream) {
