@@ -55,7 +55,19 @@ export const storageCodes = {
   },
   "storage/changed": {
     means: "Another version is there than the one that was meant: somebody else put it there.",
-    advice: "Find out who writes to the same place; nothing of theirs was replaced.",
+    advice:
+      "Find out who writes to the same place; nothing of theirs was replaced. Where it was being read: put the old one back, or begin anew with `--restart`.",
+  },
+  "storage/network": {
+    means: "A server could not be reached, broke off, or answered with something that is no answer to what was asked.",
+    advice:
+      "Check the address, the network and the proxy (HTTPS_PROXY, NO_PROXY); for certificates of an authority of your own, NODE_EXTRA_CA_CERTS. What may pass was tried again several times: run the same command again.",
+  },
+  "storage/no-ranges": {
+    means:
+      "A server gives the whole file, or something else, where a range of it was asked for, or packs what it gives.",
+    advice:
+      "Weights are read in ranges. Use a server that gives them (nginx, Caddy, Apache, any object store), or download the files.",
   },
   "storage/scheme": {
     means:

@@ -1,0 +1,454 @@
+import * as tls from "node:tls";
+import { StorageError } from "../errors.ts";
+import { bytesOf, type ClientAnswer, HttpClient } from "./client.ts";
+import { ConnectionPool } from "./connection-pool.ts";
+import {
+  answerError,
+  changedError,
+  type HttpAnswer,
+  isPassing,
+  meaningOf,
+  networkError,
+  noRangesError,
+  saidIn,
+} from "./http-errors.ts";
+import { maybeProxyFor } from "./proxies.ts";
+import { type Deadlines, Overdue, RangeConnection } from "./range-connection.ts";
+import { checkLiteral, hostOf, lookupWithin, type Reach, reachFrom } from "./reachable.ts";
+import { isPlainCoding, maybeContentLength, maybeContentRange, type ResponseHead } from "./response-head.ts";
+import { askedWaitMs, backoffMs } from "./retry-pauses.ts";
+import { conditionsFor, type HttpAddress, type HttpState, type HttpTarget, maybeDifference } from "./target.ts";
+
+export interface HttpOptions {
+  /** Of all hosts together, and as many again for small questions of each. */
+  readonly connectionsMax?: number;
+  readonly deadlines?: Partial<Deadlines>;
+  /** The pause before the first repetition is drawn from 0 to this, and from 0 to twice as much before each next one. */
+  readonly firstPauseMs?: number;
+  /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY count. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** Authorities beside those of Node, as PEM. NODE_EXTRA_CA_CERTS counts by itself. */
+  readonly ca?: string;
+}
+
+/** A question that is no range. */
+export interface HttpQuestion {
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
+  readonly body?: Uint8Array | string;
+  /** Of the answer's body. @throws `storage/too-large` where it is longer */
+  readonly limitBytes: number;
+  /** "give": an answer 3xx is given as it is. Else redirects of GET and HEAD are followed. */
+  readonly redirects?: "follow" | "give";
+  /** A verb, for errors: "list". */
+  readonly action?: string;
+}
+
+/** What the beginning of a file tells about all of it. */
+export interface HttpBeginning {
+  readonly state: HttpState;
+  /** As many as were asked for, or all where there are fewer; all in any case of a server without ranges, up to `WHOLE_MAX_BYTES`. */
+  readonly bytes: Uint8Array;
+  /** Whether the server gave a range, or the whole: of that no other range can be read. */
+  readonly hasRanges: boolean;
+  readonly headers: ReadonlyMap<string, string>;
+}
+
+export const CONNECTIONS_MAX = 16;
+/** Of a server that gives no ranges a file is read whole up to this size: configs and tokenizers, and no weights. */
+export const WHOLE_MAX_BYTES = 32 * 2 ** 20;
+
+const DEADLINES: Deadlines = { connectMs: 10_000, headMs: 30_000, stallMs: 20_000 };
+const FIRST_PAUSE_MS = 200;
+const TRIES = 4;
+/** A server that asks for patience gets more of it. */
+const THROTTLED_TRIES = 8;
+const REDIRECTS_MAX = 5;
+const MESSAGE_MAX_BYTES = 64 * 2 ** 10;
+
+type Outcome<R> = { readonly result: R } | { readonly answer: HttpAnswer };
+
+/**
+ * Reads ranges of what is behind HTTP(S), and asks small questions besides. One for a process or thread, shared by its stores.
+ *
+ * - Ranges come by connections of its own that are kept open (`RangeConnection`: a fifth of the processor time of any HTTP library), at most
+ *   16 by default; what these do not understand, and everything behind a proxy, by undici.
+ * - An answer counts if it is 206 and holds just the range that was asked for, unpacked, of the state that is meant (If-Match, and the
+ *   answer's own ETag, Last-Modified and size). Of small files a whole one (200) does too.
+ * - What may pass is asked again on a new connection, 4 times in all with growing, drawn pauses: broken connections, deadlines, 408, 421,
+ *   425, 500, 502, 504. After 429 and 503 up to 8 times; Retry-After and RateLimit are kept to, by all questions to that host.
+ * - Redirects are followed (5 at most), without the address's headers where they lead to another host, never from https to http, never to
+ *   the metadata service of a cloud, and to a private address from a private one alone. Where a target's ranges were redirected to is
+ *   kept, until that refuses (401, 403, 404, 410): then the target's own address is asked again.
+ * - Addresses may be signed: errors name the target's place and the host, and nothing else of an address.
+ *
+ * Everything throws StorageError: `storage/network` (retryable where it may pass), `storage/denied`, `storage/not-found`,
+ * `storage/changed`, `storage/short-read`, `storage/no-ranges`, `storage/too-large`.
+ */
+export class HttpRanges {
+  readonly #environment: Readonly<Record<string, string | undefined>>;
+  readonly #deadlines: Deadlines;
+  readonly #firstPauseMs: number;
+  readonly #pool: ConnectionPool;
+  readonly #client: HttpClient;
+  readonly #secureContext: tls.SecureContext;
+  /** Where ranges of a target are, if that is not where it says. */
+  readonly #redirected = new WeakMap<HttpTarget, HttpAddress>();
+  readonly #reaches = new Map<string, Promise<Reach>>();
+  /** Hosts whose ranges `RangeConnection` does not understand. */
+  readonly #unusual = new Set<string>();
+  /** Hosts that asked for patience, and until when. */
+  readonly #notBefore = new Map<string, number>();
+
+  constructor(options: HttpOptions = {}) {
+    const { connectionsMax = CONNECTIONS_MAX, ca } = options;
+    this.#environment = options.environment ?? process.env;
+    this.#deadlines = { ...DEADLINES, ...options.deadlines };
+    this.#firstPauseMs = options.firstPauseMs ?? FIRST_PAUSE_MS;
+    this.#pool = new ConnectionPool(connectionsMax);
+    this.#client = new HttpClient(this.#deadlines, connectionsMax, ca);
+    this.#secureContext = tls.createSecureContext(ca === undefined ? {} : { ca: [...tls.rootCertificates, ca] });
+  }
+
+  /**
+   * Fills `into` from `offsetBytes`, all of it. The caller owns `into`, which may be a view of WebAssembly memory that does not grow before
+   * the promise settles: it is written to by copies alone, and no more once the promise is settled.
+   */
+  async read(target: HttpTarget, offsetBytes: number, into: Uint8Array): Promise<void> {
+    if (into.length === 0) return;
+    await this.#persist("read", target, async (address) => this.#readOnce(target, address, offsetBytes, into));
+  }
+
+  /** The first `bytes` of a file of which nothing is known yet, one at least, and what it is: one request. `target.state` is not looked at. */
+  async begin(target: HttpTarget, bytes: number): Promise<HttpBeginning> {
+    const wanted = Math.max(1, bytes);
+    return this.#persist("open", target, async (address) => {
+      const answer = await this.#ask("GET", address, { ...unpacked, range: `bytes=0-${wanted - 1}` });
+      return beginningOf(target, answer, wanted);
+    });
+  }
+
+  /**
+   * A small question. Gives the last answer whatever its status: 404 and 403 are the caller's to understand (`answerError`).
+   * @throws StorageError of what may pass (429, 503, 500 and so on) and did not
+   */
+  async request(target: HttpTarget, question: HttpQuestion): Promise<HttpAnswer> {
+    const { method, body, limitBytes, redirects = "follow", action = "read" } = question;
+    const mayFollow = redirects === "follow" && (method === "GET" || method === "HEAD");
+    return this.#persist(
+      action,
+      target,
+      async (address) => {
+        const answer = await this.#ask(method, address, unpacked, body);
+        const { bytes, isWhole } = await bytesOf(answer.body, limitBytes);
+        if (!isWhole) throw tooLarge(target, action, limitBytes);
+        const given = { status: answer.status, headers: answer.headers, body: bytes };
+        return isFinal(target, given, mayFollow) ? { result: given } : { answer: given };
+      },
+      { otherwise: (answer) => answer, mayFollow },
+    );
+  }
+
+  close(): void {
+    this.#pool.close();
+    this.#client.close();
+  }
+
+  /** Asks until there is a result. `otherwise`: makes one of an answer that would be an error. `mayFollow`: goes where it was led to before. */
+  async #persist<R>(
+    action: string,
+    target: HttpTarget,
+    ask: (address: HttpAddress) => Promise<Outcome<R>>,
+    { otherwise, mayFollow = true }: { otherwise?: (answer: HttpAnswer) => R; mayFollow?: boolean } = {},
+  ): Promise<R> {
+    let refused: HttpAddress | undefined;
+    let redirects = 0;
+    for (let tries = 1; ; ) {
+      const led = mayFollow ? this.#redirected.get(target) : undefined;
+      const address = led ?? (await target.address(refused));
+      const { url } = address;
+      await this.#patience(url);
+      let outcome: Outcome<R>;
+      try {
+        outcome = await ask(address);
+      } catch (error) {
+        if (!isPassing(error) || tries++ >= TRIES) throw networkError(target, action, url, error);
+        await pause(backoffMs(this.#firstPauseMs, tries - 1));
+        continue;
+      }
+      if ("result" in outcome) return outcome.result;
+      const { answer } = outcome;
+      if (isRedirect(answer.status)) {
+        if (redirects++ >= REDIRECTS_MAX) throw answerError(target, action, url, answer);
+        this.#redirected.set(target, redirectedFrom(target, action, address, answer));
+        continue;
+      }
+      const meaning = meaningOf(target, answer.status, saidIn(answer));
+      if (led !== undefined && (meaning === "refused" || answer.status === 404 || answer.status === 410)) {
+        this.#redirected.delete(target); // a signed address that has expired
+        if (tries++ < TRIES) continue;
+      }
+      if (meaning === "refused" && refused === undefined) {
+        refused = address;
+        if ((await target.address(refused)) !== address) continue;
+      }
+      const most = meaning === "throttled" ? THROTTLED_TRIES : TRIES;
+      const waitMs = askedWaitMs(answer.headers);
+      if ((meaning === "throttled" || meaning === "passing") && waitMs !== undefined && tries++ < most) {
+        await this.#pauseAsAsked(url, waitMs, tries - 1, meaning === "throttled");
+        continue;
+      }
+      if (otherwise !== undefined && meaning !== "throttled" && meaning !== "passing") return otherwise(answer);
+      throw answerError(target, action, url, answer);
+    }
+  }
+
+  async #readOnce(
+    target: HttpTarget,
+    address: HttpAddress,
+    offsetBytes: number,
+    into: Uint8Array,
+  ): Promise<Outcome<void>> {
+    const { url } = address;
+    if (this.#unusual.has(url.host) || this.#proxyFor(url) !== undefined)
+      return this.#readByClient(target, address, offsetBytes, into);
+    const { head, isFilled, message } = await this.#readByConnection(target, address, offsetBytes, into);
+    if (isFilled) return { result: undefined };
+    const { status, headers } = head;
+    if (status === 206) this.#unusual.add(url.host);
+    if (status < 300 || (message === undefined && !isRedirect(status)))
+      return this.#readByClient(target, address, offsetBytes, into);
+    return { answer: { status, headers, body: message ?? new Uint8Array() } };
+  }
+
+  /** A connection that the server closed while it was idle is no failure: that is seen when it is used again, and costs no try. */
+  async #readByConnection(target: HttpTarget, address: HttpAddress, offsetBytes: number, into: Uint8Array) {
+    const { url } = address;
+    const reach = await this.#reachOf(address);
+    checkLiteral(hostOf(url), reach);
+    const key = `${url.protocol}//${url.host} ${reach}`;
+    const question = {
+      path: `${url.pathname}${url.search}`,
+      headers: { host: url.host, ...unpacked, ...conditionsFor(target.state), ...address.headers },
+      offsetBytes,
+      into,
+      check: (head: ResponseHead) => {
+        const total = maybeContentRange(head.headers.get("content-range"))?.totalBytes;
+        checkState(target, head.headers, total);
+      },
+    };
+    let wasIdle = false;
+    const ask = async (connection: RangeConnection) => {
+      const isReused = connection.served > 0;
+      try {
+        return await connection.read(question);
+      } catch (error) {
+        wasIdle = isReused && !connection.hasAnswered && !(error instanceof Overdue);
+        throw error;
+      }
+    };
+    const make = () => this.#connect(url, reach);
+    try {
+      return await this.#pool.use(key, make, ask);
+    } catch (error) {
+      if (!wasIdle) throw error;
+      this.#pool.forget(key);
+      return this.#pool.use(key, make, ask, { fresh: true });
+    }
+  }
+
+  #connect(url: URL, reach: Reach): RangeConnection {
+    const isSecure = url.protocol === "https:";
+    return new RangeConnection({
+      host: hostOf(url),
+      port: Number(url.port === "" ? (isSecure ? 443 : 80) : url.port),
+      secureContext: isSecure ? this.#secureContext : undefined,
+      lookup: lookupWithin(reach),
+      deadlines: this.#deadlines,
+    });
+  }
+
+  async #readByClient(
+    target: HttpTarget,
+    address: HttpAddress,
+    offsetBytes: number,
+    into: Uint8Array,
+  ): Promise<Outcome<void>> {
+    const range = `bytes=${offsetBytes}-${offsetBytes + into.length - 1}`;
+    const answer = await this.#ask("GET", address, { ...unpacked, ...conditionsFor(target.state), range });
+    if (answer.status !== 200 && answer.status !== 206) return { answer: await withMessage(answer) };
+    const given = maybeContentRange(answer.headers.get("content-range"));
+    const total = answer.status === 200 ? maybeContentLength(answer) : given?.totalBytes;
+    const isExact = given?.firstByte === offsetBytes && given.lastByte === offsetBytes + into.length - 1;
+    const skip = answer.status === 200 ? offsetBytes : 0;
+    try {
+      checkState(target, answer.headers, total);
+      checkCoding(target, answer);
+      if (answer.status === 206 && !isExact) {
+        const shown = answer.headers.get("content-range") ?? "none";
+        throw noRangesError(target, "read", `of ${range} the server gives Content-Range ${shown}`);
+      }
+      if (skip + into.length > WHOLE_MAX_BYTES && answer.status === 200)
+        throw noRangesError(target, "read", `of ${range} the server gives the whole file (200 and not 206)`);
+    } catch (error) {
+      answer.body.destroy();
+      throw error;
+    }
+    const wantedBytes = skip + into.length;
+    const { bytes } = await bytesOf(answer.body, wantedBytes);
+    if (bytes.length < wantedBytes) throw new Error(`the answer ends after ${bytes.length} of ${wantedBytes} bytes`);
+    into.set(bytes.subarray(skip));
+    return { result: undefined };
+  }
+
+  async #ask(
+    method: string,
+    address: HttpAddress,
+    headers: Readonly<Record<string, string>>,
+    body?: Uint8Array | string,
+  ): Promise<ClientAnswer> {
+    const { url } = address;
+    return this.#client.ask({
+      method,
+      url,
+      headers: { ...headers, ...address.headers },
+      body,
+      reach: await this.#reachOf(address),
+      proxy: this.#proxyFor(url),
+    });
+  }
+
+  #proxyFor(url: URL): string | undefined {
+    return maybeProxyFor(url, this.#environment);
+  }
+
+  /** What somebody named may be anywhere; what a server led to, no nearer than that server. */
+  async #reachOf({ ledFrom }: HttpAddress): Promise<Reach> {
+    if (ledFrom === undefined) return "private";
+    if (this.#proxyFor(ledFrom) !== undefined) return "public";
+    const known = this.#reaches.get(ledFrom.host) ?? reachFrom(ledFrom);
+    this.#reaches.set(ledFrom.host, known);
+    known.catch(() => this.#reaches.delete(ledFrom.host));
+    return known;
+  }
+
+  async #patience({ host }: URL): Promise<void> {
+    const leftMs = (this.#notBefore.get(host) ?? 0) - performance.now();
+    if (leftMs > 0) await pause(leftMs);
+  }
+
+  async #pauseAsAsked({ host }: URL, askedMs: number, tries: number, isThrottled: boolean): Promise<void> {
+    if (askedMs > 0) this.#notBefore.set(host, performance.now() + askedMs);
+    await pause(askedMs + backoffMs(isThrottled ? 5 * this.#firstPauseMs : this.#firstPauseMs, tries));
+  }
+}
+
+/** Bytes are wanted as they are stored. */
+const unpacked = { "accept-encoding": "identity" };
+
+function isRedirect(status: number): boolean {
+  return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
+}
+
+/** Whether a small question is answered for good. */
+function isFinal(target: HttpTarget, answer: HttpAnswer, mayFollow: boolean): boolean {
+  const { status, headers } = answer;
+  if (status < 300) return true;
+  if (status < 400) return !(mayFollow && isRedirect(status) && headers.has("location"));
+  return meaningOf(target, status, saidIn(answer)) === "final";
+}
+
+/** Credentials stay where they were given for. */
+function redirectedFrom(target: HttpTarget, action: string, from: HttpAddress, answer: HttpAnswer): HttpAddress {
+  const location = answer.headers.get("location") ?? "";
+  const url = maybeUrl(location, from.url);
+  const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && from.url.protocol === "http:");
+  if (url === undefined || !isSafe || url.username !== "" || url.password !== "") {
+    const where = url === undefined ? "to no address" : `to ${url.protocol}//${url.host}`;
+    throw new StorageError(
+      "storage/denied",
+      `cannot ${action} ${target.place}: ${from.url.host} redirects ${where}, which is not followed`,
+      { hint: "Check the address: from https nothing leads to http, and a redirect holds no password." },
+    );
+  }
+  const isSameOrigin = url.origin === from.url.origin;
+  return { url, headers: isSameOrigin ? from.headers : {}, ledFrom: from.ledFrom ?? from.url };
+}
+
+function maybeUrl(text: string, base: URL): URL | undefined {
+  try {
+    return new URL(text, base);
+  } catch {
+    return undefined;
+  }
+}
+
+function checkState(target: HttpTarget, headers: ReadonlyMap<string, string>, totalBytes: number | undefined): void {
+  const difference = maybeDifference(target.state, headers, totalBytes);
+  if (difference !== undefined) throw changedError(target, "read", difference);
+}
+
+function checkCoding(target: HttpTarget, answer: ClientAnswer): void {
+  if (isPlainCoding(answer)) return;
+  const coding = answer.headers.get("content-encoding") ?? "";
+  throw noRangesError(target, "read", `the server, or a proxy, packs it (Content-Encoding ${coding})`);
+}
+
+async function withMessage(answer: ClientAnswer): Promise<HttpAnswer> {
+  const { bytes } = await bytesOf(answer.body, MESSAGE_MAX_BYTES);
+  return { status: answer.status, headers: answer.headers, body: bytes };
+}
+
+async function beginningOf(target: HttpTarget, answer: ClientAnswer, wanted: number): Promise<Outcome<HttpBeginning>> {
+  const { status, headers } = answer;
+  const state = { etag: headers.get("etag"), lastModified: headers.get("last-modified") };
+  // Of an empty file no range can be given.
+  if (status === 416 && headers.get("content-range") === "bytes */0") {
+    answer.body.destroy();
+    return { result: { state: { ...state, sizeBytes: 0 }, bytes: new Uint8Array(), hasRanges: true, headers } };
+  }
+  if (status !== 200 && status !== 206) return { answer: await withMessage(answer) };
+  try {
+    checkCoding(target, answer);
+    if (status === 200) return { result: await wholeOf(target, answer, wanted) };
+    const given = maybeContentRange(headers.get("content-range"));
+    const sizeBytes = given?.totalBytes;
+    if (given === undefined || sizeBytes === undefined || given.firstByte !== 0 || given.lastByte >= wanted) {
+      const shown = headers.get("content-range") ?? "none";
+      throw noRangesError(target, "open", `of the first ${wanted} bytes the server gives Content-Range ${shown}`);
+    }
+    const { bytes } = await bytesOf(answer.body, wanted);
+    const expected = Math.min(wanted, sizeBytes);
+    if (bytes.length < expected) throw new Error(`the answer ends after ${bytes.length} of ${expected} bytes`);
+    return { result: { state: { ...state, sizeBytes }, bytes, hasRanges: true, headers } };
+  } finally {
+    answer.body.destroy();
+  }
+}
+
+/** Of a server that gives no ranges: the whole file if it is small, else as much as was asked for. */
+async function wholeOf(target: HttpTarget, answer: ClientAnswer, wanted: number): Promise<HttpBeginning> {
+  const { headers } = answer;
+  const told = maybeContentLength(answer);
+  const { bytes, isWhole } = await bytesOf(answer.body, (told ?? 0) > WHOLE_MAX_BYTES ? wanted : WHOLE_MAX_BYTES);
+  if (told === undefined && !isWhole) throw tooLarge(target, "open", WHOLE_MAX_BYTES);
+  if (told !== undefined && isWhole && bytes.length < told)
+    throw new Error(`the answer ends after ${bytes.length} of ${told} bytes`);
+  const state = {
+    sizeBytes: told ?? bytes.length,
+    etag: headers.get("etag"),
+    lastModified: headers.get("last-modified"),
+  };
+  return { state, bytes, hasRanges: false, headers };
+}
+
+function tooLarge(target: HttpTarget, action: string, limitBytes: number): StorageError {
+  return new StorageError(
+    "storage/too-large",
+    `cannot ${action} ${target.place}: the answer has more than the ${limitBytes} bytes that are allowed`,
+    { hint: "Check the address: it may be another file, or a page." },
+  );
+}
+
+async function pause(ms: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,137 @@
+import { createHash } from "node:crypto";
+import * as http from "node:http";
+import * as https from "node:https";
+import type { AddressInfo, Socket } from "node:net";
+import { onTestFinished } from "vitest";
+
+export interface Asked {
+  readonly method: string;
+  /** Path and query. */
+  readonly path: string;
+  readonly range: string | undefined;
+  readonly headers: http.IncomingHttpHeaders;
+  /** Of which connection it came, counted from 0. */
+  readonly connection: number;
+}
+
+export interface Held {
+  bytes: Uint8Array;
+  etag?: string | undefined;
+  lastModified?: string | undefined;
+}
+
+/** Answers in another way than a good server would. Returns whether it did; else the next one is asked, and at last the good server. */
+export type Fault = (asked: Asked, response: http.ServerResponse, held: Held | undefined) => boolean;
+
+/** Files behind HTTP, as a good server gives them: ranges, ETags, conditions, 304 never. `faults` are asked first. */
+export interface RangeServer {
+  readonly origin: string;
+  readonly port: number;
+  readonly asked: Asked[];
+  readonly faults: Fault[];
+  /** By path, as it stands in a URL. */
+  readonly files: Map<string, Held>;
+  put(path: string, bytes: Uint8Array | string): void;
+  /** Of the connections that are open. */
+  readonly sockets: Set<Socket>;
+}
+
+/** Closed with the test. */
+export async function rangeServer(tls?: { readonly key: string; readonly cert: string }): Promise<RangeServer> {
+  const asked: Asked[] = [];
+  const faults: Fault[] = [];
+  const files = new Map<string, Held>();
+  const sockets = new Set<Socket>();
+  const numbers = new WeakMap<object, number>();
+  let connections = 0;
+  const answer = (request: http.IncomingMessage, response: http.ServerResponse) => {
+    const entry: Asked = {
+      method: request.method ?? "",
+      path: request.url ?? "",
+      range: request.headers.range,
+      headers: request.headers,
+      connection: numbers.get(request.socket) ?? -1,
+    };
+    asked.push(entry);
+    const held = files.get(entry.path.split("?", 1)[0] ?? "");
+    for (const fault of [...faults]) if (fault(entry, response, held)) return;
+    giveFile(entry, response, held);
+  };
+  const server = tls === undefined ? http.createServer(answer) : https.createServer(tls, answer);
+  server.on(tls === undefined ? "connection" : "secureConnection", (socket: Socket) => {
+    numbers.set(socket, connections++);
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    socket.on("error", () => {});
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    origin: `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`,
+    port,
+    asked,
+    faults,
+    files,
+    sockets,
+    put: (path, content) => {
+      const bytes = typeof content === "string" ? Buffer.from(content) : content;
+      files.set(path, { bytes, etag: `"${createHash("sha256").update(bytes).digest("hex").slice(0, 32)}"` });
+    },
+  };
+}
+
+export function giveFile(asked: Asked, response: http.ServerResponse, held: Held | undefined): void {
+  if (held === undefined) {
+    response.writeHead(404, { "content-type": "text/plain", "content-length": 16 }).end("nothing is there");
+    return;
+  }
+  const { bytes, etag, lastModified } = held;
+  const headers: Record<string, string | number> = {
+    ...(etag === undefined ? {} : { etag }),
+    ...(lastModified === undefined ? {} : { "last-modified": lastModified }),
+    "accept-ranges": "bytes",
+  };
+  const condition = asked.headers["if-match"];
+  if (condition !== undefined && condition !== etag) {
+    response.writeHead(412, { ...headers, "content-length": 0 }).end();
+    return;
+  }
+  const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(asked.range ?? "") ?? [];
+  const isBodyless = asked.method === "HEAD";
+  if (first === undefined) {
+    response.writeHead(200, { ...headers, "content-length": bytes.length }).end(isBodyless ? undefined : bytes);
+    return;
+  }
+  const from = Number(first);
+  const to = Math.min(Number(last), bytes.length - 1);
+  if (from > to) {
+    response.writeHead(416, { ...headers, "content-range": `bytes */${bytes.length}`, "content-length": 0 }).end();
+    return;
+  }
+  const part = bytes.subarray(from, to + 1);
+  response
+    .writeHead(206, {
+      ...headers,
+      "content-range": `bytes ${from}-${to}/${bytes.length}`,
+      "content-length": part.length,
+    })
+    .end(isBodyless ? undefined : part);
+}
+
+/** Answers the first `times` questions so, and no more. */
+export function times(count: number, fault: Fault): Fault {
+  let left = count;
+  return (...args) => left > 0 && left-- > 0 && fault(...args);
+}
+
+/** As the good server, with a status and headers of its own. */
+export function refuse(status: number, headers: Record<string, string> = {}, body = ""): Fault {
+  return (_, response) => {
+    response.writeHead(status, { "content-length": Buffer.byteLength(body), ...headers }).end(body);
+    return true;
+  };
+}
