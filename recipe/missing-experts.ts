@@ -1,8 +1,7 @@
 import { splitLayer, textConfigs } from "../checkpoint/index.ts";
 import type { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
-import { sameModel } from "./model-reference.ts";
-import { isOfWholeModels, placeOfModel, type Recipe } from "./recipe.ts";
+import { placeOfModel, type Recipe, takesLayer } from "./recipe.ts";
 
 const expertPattern = /^(.*\.experts)\.(?:expert_)?(\d{1,9})\.(.+)$/s;
 
@@ -57,16 +56,9 @@ function countedExperts(config: Readonly<Record<string, unknown>> = {}): number 
 export function checkMissingExperts(recipe: Recipe, models: readonly RecipeModel[], findings: Findings): void {
   for (const model of models) {
     if (model.adapter !== undefined) continue;
-    const isUsed = (layer: number) =>
-      recipe.layerRanges.some((range) =>
-        range.sources.some(
-          (source) =>
-            sameModel(source.model, model.reference) &&
-            (isOfWholeModels(recipe, range) ||
-              (layer >= (source.layers?.first ?? 0) && layer < (source.layers?.end ?? Number.POSITIVE_INFINITY))),
-        ),
-      );
-    const missing = missingExpertsOf(model).filter(({ module }) => isUsed(splitLayer(`${module}.weight`)?.layer ?? 0));
+    const missing = missingExpertsOf(model).filter(({ module }) =>
+      takesLayer(recipe, model.reference, splitLayer(`${module}.weight`)?.layer ?? 0),
+    );
     const [first] = missing;
     if (first === undefined) continue;
     const listed = first.parts.slice(0, MOST_NAMED - 1).join(", ") + (first.parts.length >= MOST_NAMED ? ", …" : "");

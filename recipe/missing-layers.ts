@@ -2,8 +2,7 @@ import { countHolders, layerCountKey, type Tower, towerLayerKeys, towersOf } fro
 import { isKnownArchitecture } from "./architecture-check.ts";
 import type { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
-import { sameModel } from "./model-reference.ts";
-import { isOfWholeModels, type Recipe } from "./recipe.ts";
+import { placeOfModel, type Recipe, takesLayer } from "./recipe.ts";
 import { type LayerStack, layoutOf, missingLayers } from "./tensor-layout.ts";
 
 /** Layers that the config of a model counts and of which there is no tensor. */
@@ -53,16 +52,9 @@ export function missingLayersOf({ checkpoint }: Pick<RecipeModel, "checkpoint">)
 export function checkMissingLayers(recipe: Recipe, models: readonly RecipeModel[], findings: Findings): void {
   for (const model of models) {
     if (model.adapter !== undefined) continue;
-    const named = recipe.layerRanges.flatMap((range) =>
-      range.sources.filter((source) => sameModel(source.model, model.reference)).map((source) => ({ range, source })),
-    );
-    const place = named[0]?.source.place ?? recipe.methodPlace;
+    const place = placeOfModel(recipe, model.reference);
     for (const { tower, prefix, count, layers, isSure } of missingLayersOf(model)) {
-      const isUsed = named.some(
-        ({ range, source }) =>
-          isOfWholeModels(recipe, range) ||
-          layers.some((layer) => layer >= (source.layers?.first ?? 0) && layer < (source.layers?.end ?? 0)),
-      );
+      const isUsed = layers.some((layer) => takesLayer(recipe, model.reference, layer));
       const first = layers.slice(0, 6).join(", ");
       const what = `layer${layers.length === 1 ? "" : "s"} ${first}${layers.length > 6 ? ", …" : ""}`;
       const message = `"${model.label}" is incomplete: its config counts ${count} layers, and of ${prefix} it lacks ${what}`;

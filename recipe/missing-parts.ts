@@ -2,7 +2,7 @@ import { isOptional, splitLayer } from "../checkpoint/index.ts";
 import type { Findings } from "./findings.ts";
 import type { RecipeModel } from "./model-entry.ts";
 import { sameModel } from "./model-reference.ts";
-import { isOfWholeModels, placeOfModel, type Recipe } from "./recipe.ts";
+import { placeOfModel, type Recipe, takesLayer } from "./recipe.ts";
 import { layoutOf } from "./tensor-layout.ts";
 
 /** A layer that lacks what all others of its stack have, in modules that it has a part of. */
@@ -55,17 +55,12 @@ function moduleOf(suffix: string): string {
 export function checkMissingParts(recipe: Recipe, models: readonly RecipeModel[], findings: Findings): void {
   for (const model of models) {
     if (model.adapter !== undefined) continue;
-    const sources = recipe.layerRanges.flatMap((range) =>
-      range.sources.flatMap((source) => (sameModel(source.model, model.reference) ? [{ range, source }] : [])),
+    // What is no source gives its values, or its rows, to all layers.
+    const isSource = recipe.layerRanges.some(({ sources }) =>
+      sources.some((source) => sameModel(source.model, model.reference)),
     );
-    const isUsed = (layer: number) =>
-      sources.length === 0 ||
-      sources.some(
-        ({ range, source: { layers } }) =>
-          isOfWholeModels(recipe, range) || (layers !== undefined && layer >= layers.first && layer < layers.end),
-      );
     for (const { prefix, layer, parts } of missingPartsOf(model)) {
-      if (!isUsed(layer)) continue;
+      if (isSource && !takesLayer(recipe, model.reference, layer)) continue;
       const [first, ...more] = parts;
       const others = more.length === 0 ? "" : ` (and ${more.length} more)`;
       const message = `"${model.label}" is incomplete: ${prefix}.${layer} lacks ${first}${others}, which all other layers have`;

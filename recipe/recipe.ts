@@ -107,6 +107,17 @@ export function isOfWholeModels(recipe: Recipe, range: LayerRange): boolean {
   return (range.module?.form ?? recipe.form) === "models";
 }
 
+/** Whether layer `layer` of a model is among those that some range takes of it. */
+export function takesLayer(recipe: Recipe, model: ModelReference, layer: number): boolean {
+  return recipe.layerRanges.some((range) =>
+    range.sources.some(
+      ({ model: own, layers }) =>
+        sameModel(own, model) &&
+        (isOfWholeModels(recipe, range) || layers === undefined || (layer >= layers.first && layer < layers.end)),
+    ),
+  );
+}
+
 /** What must be opened for a recipe: every model that it names and every adapter, each once, an adapter after its model. */
 export function referencedModels(recipe: Recipe): ModelReference[] {
   const found = new Map<string, ModelReference>();
