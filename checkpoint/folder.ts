@@ -3,6 +3,7 @@ import {
   isBelow,
   join,
   type Place,
+  readIfShort,
   readWhole,
   type Source,
   StorageError,
@@ -87,21 +88,13 @@ export class Folder {
    */
   async look(name: string, limitBytes: number): Promise<Look | undefined> {
     const path = await this.resolve(name);
-    const file = await this.#store.open(path, { firstBytes: limitBytes }).catch((error: unknown) => {
+    const read = await readIfShort(this.#store, path, limitBytes).catch((error: unknown) => {
       if (error instanceof StorageError && error.code === "storage/not-a-file") return undefined;
       throw error;
     });
-    if (file === undefined) return undefined;
-    try {
-      const { sizeBytes, version } = await file.identity();
-      const state = { path, sizeBytes, version };
-      if (sizeBytes > limitBytes) return { state };
-      const bytes = new Uint8Array(sizeBytes);
-      await file.read(0, bytes);
-      return { state, bytes };
-    } finally {
-      await file.close();
-    }
+    if (read === undefined) return undefined;
+    const { sizeBytes, version, bytes } = read;
+    return { state: { path, sizeBytes, version }, ...(bytes && { bytes }) };
   }
 
   /** A file's bytes and its state while they were read. */

@@ -41,4 +41,4 @@ export type {
 export { PART_MIN_BYTES } from "./port.ts";
 export { type Openers, openStores, Stores } from "./stores.ts";
 export { Turns } from "./turns.ts";
-export { readWhole, readWithVersion, writeWhole } from "./whole.ts";
+export { readIfShort, readWhole, readWithVersion, writeWhole } from "./whole.ts";

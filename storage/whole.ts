@@ -16,19 +16,28 @@ export async function readWithVersion(
   place: Place,
   limitBytes: number,
 ): Promise<{ readonly bytes: Uint8Array; readonly version: Version }> {
+  const { bytes, sizeBytes, version } = await readIfShort(source, place, limitBytes);
+  if (bytes !== undefined) return { bytes, version };
+  throw new StorageError(
+    "storage/too-large",
+    `cannot read ${place} as a whole: it has ${sizeBytes} bytes, at most ${limitBytes} are allowed`,
+    { hint: "Check that this is the right file." },
+  );
+}
+
+/** The state of a file, and all its bytes where it has no more than `limitBytes`: one request for both. */
+export async function readIfShort(
+  source: Source,
+  place: Place,
+  limitBytes: number,
+): Promise<{ readonly sizeBytes: number; readonly version: Version; readonly bytes?: Uint8Array }> {
   const file = await source.open(place, { firstBytes: Math.min(limitBytes, FIRST_BYTES) });
   try {
     const { sizeBytes, version } = await file.identity();
-    if (sizeBytes > limitBytes) {
-      throw new StorageError(
-        "storage/too-large",
-        `cannot read ${place} as a whole: it has ${sizeBytes} bytes, at most ${limitBytes} are allowed`,
-        { hint: "Check that this is the right file." },
-      );
-    }
+    if (sizeBytes > limitBytes) return { sizeBytes, version };
     const bytes = new Uint8Array(sizeBytes);
     await file.read(0, bytes);
-    return { bytes, version };
+    return { sizeBytes, version, bytes };
   } finally {
     await file.close();
   }
