@@ -15,6 +15,15 @@ export interface DeviceLimits {
   readonly threadsMax: number;
 }
 
+/** Of a device that is the thread it is called by. */
+export const processorLimits: DeviceLimits = {
+  pieceElements: 32_768,
+  asynchronous: false,
+  road: "bracket",
+  arenas: 1,
+  threadsMax: Number.POSITIVE_INFINITY,
+};
+
 /** What an engine computes on: a thread of a processor, or a graphics processor. */
 export interface Device {
   /** The engine's. */
@@ -36,6 +45,9 @@ export interface Staging {
   /** Filled: kernels that are called from now on see them. `bytes` may not be touched any more. */
   send(): void;
 }
+
+/** Where what is staged is the memory itself: `send` of it. */
+export function alreadyThere(): void {}
 
 /** Everything that was allocated since it was begun. */
 export interface Scope {

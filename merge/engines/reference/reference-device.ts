@@ -1,4 +1,4 @@
-import type { Arena, Device, DeviceLimits, Scope, Staging } from "../device.ts";
+import { type Arena, alreadyThere, type Device, processorLimits, type Scope, type Staging } from "../device.ts";
 import type { Address, Kernels } from "../kernels.ts";
 import { blockKernels } from "./blocks.ts";
 import { changeKernels } from "./changes.ts";
@@ -23,13 +23,7 @@ const VERSION = 5;
 export class ReferenceDevice implements Device {
   readonly name = "reference";
   readonly kernelId = `reference/${VERSION}`;
-  readonly limits: DeviceLimits = {
-    pieceElements: 32_768,
-    asynchronous: false,
-    road: "bracket",
-    arenas: 1,
-    threadsMax: Number.POSITIVE_INFINITY,
-  };
+  readonly limits = processorLimits;
 
   runs(): boolean {
     return true;
@@ -89,6 +83,3 @@ class ReferenceArena implements Arena {
     return 0;
   }
 }
-
-/** What is staged is the memory itself. */
-function alreadyThere(): void {}

@@ -1,4 +1,4 @@
-import type { Arena, Device, DeviceLimits, Scope, Staging } from "../device.ts";
+import { type Arena, alreadyThere, type Device, processorLimits, type Scope, type Staging } from "../device.ts";
 import type { Address, Kernels } from "../kernels.ts";
 import { type KernelExports, kernelsOf } from "./kernel-exports.ts";
 import { loadKernelModule } from "./kernel-module.ts";
@@ -9,13 +9,7 @@ export class WasmDevice implements Device {
   readonly name = "wasm";
   readonly kernelId: string;
   /** With four accumulators a piece fills the second-level cache of common processors. */
-  readonly limits: DeviceLimits = {
-    pieceElements: 32_768,
-    asynchronous: false,
-    road: "bracket",
-    arenas: 1,
-    threadsMax: Number.POSITIVE_INFINITY,
-  };
+  readonly limits = processorLimits;
   readonly #module: WebAssembly.Module;
 
   constructor() {
@@ -73,6 +67,3 @@ class WasmArena implements Arena {
     return this.#exports.rankScratchBytes(rowLength);
   }
 }
-
-/** What is staged is the memory itself. */
-function alreadyThere(): void {}
