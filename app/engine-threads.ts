@@ -13,8 +13,8 @@ export function engineThreads(
   const few = engines.filter(({ threadsMax }) => Number.isFinite(threadsMax));
   const any = engines.filter(({ threadsMax }) => !Number.isFinite(threadsMax));
   const chosen = few.flatMap((engine) => new Array<ChosenEngine>(engine.threadsMax).fill(engine));
-  const left = any.length === 0 ? 0 : Math.max(any.length, threads - chosen.length);
-  for (let k = 0; k < left; k++) chosen.push(...any.slice(k % any.length, (k % any.length) + 1));
+  const wanted = any.length === 0 ? chosen.length : Math.max(chosen.length + any.length, threads);
+  while (chosen.length < wanted) chosen.push(...any.slice(0, wanted - chosen.length));
   return chosen.map(({ name, arenas }) => ({ name, arenas, maximumBytes }));
 }
 

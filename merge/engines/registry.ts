@@ -4,12 +4,12 @@ import { EngineError } from "./errors.ts";
 import { checkBits } from "./self-test.ts";
 
 /** A line an engine, the fastest first; it is loaded when it is asked for: starting the command line costs none of them. */
-const engines: Readonly<Record<string, () => Promise<EngineDeclaration>>> = {
-  wasm: async () => (await import("./wasm/index.ts")).wasm,
-  reference: async () => (await import("./reference/index.ts")).reference,
-};
+const engines: ReadonlyMap<string, () => Promise<EngineDeclaration>> = new Map([
+  ["wasm", async () => (await import("./wasm/index.ts")).wasm],
+  ["reference", async () => (await import("./reference/index.ts")).reference],
+]);
 
-export const engineNames: readonly string[] = Object.keys(engines);
+export const engineNames: readonly string[] = [...engines.keys()];
 
 /** Every engine that this machine has, but for the one that others are measured against. */
 const AUTO = "auto";
@@ -44,8 +44,8 @@ export async function chooseEngines(text: string): Promise<readonly ChosenEngine
 
 /** A device of an engine that was chosen. @throws EngineError `engine/unavailable` */
 export async function openDevice(name: string): Promise<Device> {
-  const load = engines[namesIn(name)[0] ?? name];
-  if (load === undefined) throw new Error(`the engine ${name} is listed and cannot be loaded`);
+  const load = engines.get(name);
+  if (load === undefined) throw noEngine(name);
   return (await load()).open();
 }
 
@@ -62,15 +62,17 @@ async function factsOf(name: string): Promise<ChosenEngine> {
 
 function namesIn(text: string): readonly string[] {
   const names = text.split("+");
-  const unknown = names.find((name) => !engineNames.includes(name));
-  if (unknown !== undefined) {
-    throw new EngineError("engine/unavailable", `There is no engine "${unknown}".`, {
-      hint: `Choose one of: ${engineNames.join(", ")}; several with + between them; or ${AUTO}.`,
-    });
-  }
+  const unknown = names.find((name) => !engines.has(name));
+  if (unknown !== undefined) throw noEngine(unknown);
   const repeated = names.find((name, k) => names.indexOf(name) !== k);
   if (repeated === undefined) return names;
   throw new EngineError("engine/unavailable", `The engine "${repeated}" is named twice in "${text}".`, {
     hint: "Name each engine once: --threads says how many threads there are.",
+  });
+}
+
+function noEngine(name: string): EngineError {
+  return new EngineError("engine/unavailable", `There is no engine "${name}".`, {
+    hint: `Choose one of: ${engineNames.join(", ")}; several with + between them; or ${AUTO}.`,
   });
 }
