@@ -1,7 +1,7 @@
 import { put } from "../engines/index.ts";
 import { acos, sin } from "../math/index.ts";
 import { geometryOfTask, type ModelSource, type TensorTask } from "../work/index.ts";
-import { BlockSummer, type BlockSums, float64Copy, foldBlockSums, totals } from "./block-sums.ts";
+import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
 import { rowCapacity } from "./chunks.ts";
 import { ColumnSummer, type ColumnSums, columnTotals, foldColumnSums } from "./column-sums.ts";
 import {
@@ -16,6 +16,7 @@ import { defineMethod, rangesOf } from "./definition.ts";
 import { MethodError } from "./errors.ts";
 import { flag, number, scopeParameter, weightDocumentation } from "./parameters.ts";
 import type { RangeContext } from "./range.ts";
+import { RowNumbers } from "./row-numbers.ts";
 import { fieldsOf, readBlockSums, readColumnSums } from "./summary-forms.ts";
 
 /** What is a vector: the whole tensor, each row (along the last dimension), or each column (along the first). */
@@ -213,9 +214,8 @@ async function mergeRows(context: RangeContext): Promise<void> {
   const { rowLength } = context;
   const t = shareOf(context.task);
   const [first, second] = pairOf(context.task);
-  const capacity = rowCapacity(context);
-  const dots = context.buffer("row-dots", 3 * capacity * 8);
-  const tables = [0, 1].map((k) => context.buffer(`row-coefficients/${k}`, capacity * 4));
+  const dots = new RowNumbers(context, "row-dots", 3);
+  const tables = [0, 1].map((k) => context.buffer(`row-coefficients/${k}`, rowCapacity(context) * 4));
   const out = context.f32("sum");
   for (const chunk of context.chunks("blocks")) {
     const rows = chunk.elementCount / rowLength;
@@ -225,11 +225,12 @@ async function mergeRows(context: RangeContext): Promise<void> {
       await readVector(context, second, chunk, base, "b"),
     ] as const;
     const [a, b] = vectors;
-    for (const [k, [v, w]] of [[a, a] as const, [a, b] as const, [b, b] as const].entries())
-      kernels.dotRows(dots + 8 * k * rows, v, w, rows, rowLength);
-    const sums = float64Copy(await context.arena.download(dots, 3 * rows * 8));
+    const pairs = [[a, a] as const, [a, b] as const, [b, b] as const];
+    const [aa, ab, bb] = await dots.of(pairs, rows, async ([v, w], into) =>
+      kernels.dotRows(into, v, w, rows, rowLength),
+    );
     const coefficients = Array.from({ length: rows }, (_, r) =>
-      nuslerpCoefficients(sums[r] ?? 0, sums[rows + r] ?? 0, sums[2 * rows + r] ?? 0, t),
+      nuslerpCoefficients(aa?.[r] ?? 0, ab?.[r] ?? 0, bb?.[r] ?? 0, t),
     );
     for (const [k, v] of vectors.entries()) {
       put(
