@@ -2,7 +2,6 @@ import { dtypeBytes, isFloatDtype } from "../../checkpoint/index.ts";
 import { type Address, type Arena, put } from "../../merge/engines/index.ts";
 import { widenedToF32 } from "../../merge/math/index.ts";
 import type { StoredSource, TensorSource } from "../../merge/work/index.ts";
-
 import { checkReadOnHost } from "../finite-watch.ts";
 import type { SourceReader } from "./source-reader.ts";
 
@@ -18,12 +17,7 @@ export async function hostF32(
   count: number,
 ): Promise<Float32Array> {
   if (source.kind === undefined) return storedF32(reader, source, first, count);
-  const { arena } = reader;
-  const scope = arena.scope();
-  const place = arena.allocate(count * 4);
-  await reader.elementsF32(source, first, count, place);
-  const bytes = (await arena.download(place, count * 4)).slice();
-  scope.end();
+  const bytes = await throughDevice(reader, count * 4, (into) => reader.elementsF32(source, first, count, into));
   return new Float32Array(bytes.buffer, 0, count);
 }
 
@@ -35,11 +29,18 @@ export async function hostBytes(
   count: number,
 ): Promise<Uint8Array> {
   if (source.kind === undefined) return reader.bytesOf(source, first, count);
-  const { arena } = reader;
+  return throughDevice(reader, count * dtypeBytes[source.dtype], (into) => reader.elements(source, first, count, into));
+}
+
+/** A copy of bytes that are made at a place of the device. */
+async function throughDevice(
+  { arena }: SourceReader,
+  sizeBytes: number,
+  make: (into: Address) => Promise<void>,
+): Promise<Uint8Array<ArrayBuffer>> {
   const scope = arena.scope();
-  const sizeBytes = count * dtypeBytes[source.dtype];
   const place = arena.allocate(sizeBytes);
-  await reader.elements(source, first, count, place);
+  await make(place);
   const bytes = (await arena.download(place, sizeBytes)).slice();
   scope.end();
   return bytes;
