@@ -66,10 +66,13 @@ export function openDispute(state: JobState, unit: Unit, out: Effect[]): void {
   else giveBack(state, unit);
 }
 
-/** Who was outvoted is set aside. */
+/**
+ * Who was outvoted is set aside. What two said of a slice is kept until it is done: the one who decided may go before it has written,
+ * and who comes next may be the one that was wrong.
+ */
 export function closeDispute(state: JobState, unit: Unit, sha256: string, out: Effect[]): void {
   const wrong = (unit.votes ?? []).filter((given) => given.sha256 !== sha256);
-  unit.votes = undefined;
+  unit.votes = unit.kind === "slice" ? unit.votes?.filter((given) => given.sha256 === sha256) : undefined;
   for (const given of wrong) {
     const worker = state.workers.get(given.worker);
     if (!mayBeSetAside(worker)) continue;

@@ -103,6 +103,7 @@ function sliceLost(state: JobState, id: UnitId, out: Effect[]): void {
     unit.vanishedOn = writer.id;
     blame(state, writer, id, failure, out);
   }
+  unit.audit = isAudited(state, id); // of what is written now nobody has said anything
   reopen(state, unit, out);
   out.push({ type: "count", counter: "lost-slice" }, { type: "journal-lost", unit: id, attempt: unit.attempt });
 }

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { type Effect, mayBeginWrite } from "../../../coordinator/core/index.ts";
 import type { UnitId, WorkerId } from "../../../merge/work/index.ts";
-import { A, B, C, Core, failure, LIMITS, only, slice, W1, W2 } from "./harness.ts";
+import { A, B, C, Core, failure, LIMITS, only, SEAL, slice, W1, W2 } from "./harness.ts";
 
 const W3 = "w3" as WorkerId;
 const LEASE = LIMITS.leaseMs;
@@ -344,6 +344,38 @@ describe("audits and disputes", () => {
     // Nothing is disputed any more: whoever said so may write it.
     core.failed(A, 3, full);
     expect(only(core.on({ type: "resume-requested" }), "assign")).toMatchObject([{ worker: W2, attempt: 4 }]);
+  });
+
+  test("what two machines agreed on holds for whoever comes next: one that had gone, and says the same again, is refused and set aside", () => {
+    const core = cluster([A], [W1, W2, W3], { audit });
+    finish(core, A, 1, "wrong");
+    core.on({ type: "audited", unit: A, attempt: 2, sha256: "right" });
+    core.on({ type: "worker-detached", worker: W1 });
+    core.on({ type: "slots-changed", worker: W1, slots: 0 });
+    core.grant(A, 3, W3, "right");
+    for (const worker of [W2, W3]) {
+      core.on({ type: "worker-detached", worker });
+      core.on({ type: "slots-changed", worker, slots: 0 });
+    }
+    core.pass(2 * LEASE);
+    const back = core.attach(W1, 1, { trust: "other", incarnation: "second" });
+    expect(only(back, "assign")).toMatchObject([{ worker: W1, attempt: 4 }]);
+    expect(types(core.grant(A, 4, W1, "wrong"))).toContain("refuse");
+    expect(core.state.workers.get(W1)?.setAside).toBeDefined();
+    expect(only(core.attach(W2, 1, { trust: "other" }), "assign")).toMatchObject([{ worker: W2, attempt: 5 }]);
+    expect(types(core.grant(A, 5, W2, "right"))).toContain("grant");
+  });
+
+  test("a slice that storage damaged after its audit is audited again once it is computed anew", () => {
+    const core = cluster([A], [W1, W2], { audit });
+    finish(core, A, 1);
+    core.on({ type: "audited", unit: A, attempt: 2, sha256: "sha-a" });
+    core.sealBegun([SEAL]);
+    expect(only(core.sealed(SEAL, 1, [A]), "journal-lost")).toEqual([]);
+    const lost = core.sealed(SEAL, 2, [A]);
+    expect(only(lost, "journal-lost")).toHaveLength(1);
+    const [{ attempt }] = only(lost, "assign") as [{ attempt: number }];
+    expect(only(finish(core, A, attempt), "assign")).toMatchObject([{ unit: A, audit: true }]);
   });
 
   test("three hashes fail the job", () => {
