@@ -18,7 +18,7 @@ export interface Source {
   identity(place: Place): Promise<FileIdentity | undefined>;
   /** The entries of a folder, sorted by name (code unit order). @throws `storage/not-found`, `storage/not-a-directory` */
   list(folder: Place): Promise<readonly DirectoryEntry[]>;
-  /** The place with every link resolved. @throws `storage/not-found` */
+  /** The place with every link resolved. @throws `storage/not-found`, if it was looked for: a store that knows no links may not. */
   realPlace(place: Place): Promise<Place>;
 }
 

@@ -1,5 +1,6 @@
 import { StorageError } from "./errors.ts";
 import { FileStore, type FileStoreOptions } from "./file/file-store.ts";
+import type { HttpRanges } from "./http/http-ranges.ts";
 import { type Place, schemeOf } from "./place.ts";
 import type {
   DirectoryEntry,
@@ -14,16 +15,31 @@ import type {
   WriteOptions,
 } from "./port.ts";
 
+export interface StoresOptions extends FileStoreOptions {
+  /** To stores that are far, of all hosts together. */
+  readonly connectionsMax?: number;
+}
+
 /** All stores of this program. `blocking`, `takeOver`: as of the file store. */
-export function openStores(options: FileStoreOptions = {}): Stores {
-  return new Stores(new FileStore(options));
+export function openStores(options: StoresOptions = {}): Stores {
+  return new Stores(new FileStore(options), farStores(options));
 }
 
 /** What opens the store of a scheme; asked once, when the first place of it is. */
 export type Openers = Readonly<Record<string, () => Promise<Source>>>;
 
-/** Stores of this program beside the files, each loaded where a place asks for it. */
-const openers: Openers = {};
+/** Stores of this program beside the files, each loaded where a place asks for it; they share their connections. */
+function farStores({ connectionsMax }: StoresOptions): Openers {
+  let opened: Promise<HttpRanges> | undefined;
+  const ranges = () => {
+    opened ??= import("./http/http-ranges.ts").then(
+      ({ HttpRanges }) => new HttpRanges(connectionsMax === undefined ? {} : { connectionsMax }),
+    );
+    return opened;
+  };
+  const web = async () => new (await import("./http/http-source.ts")).HttpSource(await ranges());
+  return { https: web, http: web };
+}
 
 /**
  * All places: what is read comes from the store that a place's scheme names, what is written goes to files.
@@ -34,7 +50,7 @@ export class Stores implements Files {
   readonly #openers: Openers;
   readonly #open = new Map<string, Promise<Source>>();
 
-  constructor(files: Files, others: Openers = openers) {
+  constructor(files: Files, others: Openers) {
     this.#files = files;
     this.#openers = others;
   }
