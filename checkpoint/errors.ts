@@ -210,9 +210,11 @@ export const checkpointCodes = {
     means: "A revision was given for a local folder.",
     advice: "Leave it out, or rename the folder if the Hub's model is meant.",
   },
-  "checkpoint/scheme": {
-    means: "The model is a URL.",
-    advice: "Download it and give its folder.",
+  "checkpoint/address": {
+    means:
+      "A model's address (`scheme://…`) names no files: it has a query, a fragment, a password, a revision or a wrong `%`.",
+    advice:
+      "Write `scheme://host/path/`, percent-encoded: `%40` for `@`, `%2B` for `+`, `%3F` for `?`. Keys and tokens do not belong there; see [storage.md](storage.md).",
   },
 } satisfies Explanations<"checkpoint">;
 

@@ -1,12 +1,14 @@
 import {
   type FileIdentity,
   isWhole,
+  maybePlaceOfAddress,
   nameOf,
   type Place,
   parentOf,
   placeFrom,
   placeOf,
   type Source,
+  schemeOf,
   wholePlace,
 } from "../storage/index.ts";
 import { ggufError, isGgufName, isPickleName, pickleError } from "./conversion.ts";
@@ -16,7 +18,7 @@ import type { ModelLocation } from "./model-location.ts";
 import { maybeMeant } from "./near-name.ts";
 
 export interface ModelReference {
-  /** A folder, a .safetensors file, or `owner/name` on the Hub. */
+  /** A folder or a .safetensors file, here or at an address (`https://host/path/`, `s3://bucket/prefix`), or `owner/name` on the Hub. */
   readonly path: string;
   readonly revision?: string;
 }
@@ -32,8 +34,8 @@ export interface Surroundings {
 }
 
 /**
- * Finds a model on this machine: in `modelsRoot`, as a path from the working directory and from the recipe's folder, in the
- * Hub's cache. Nothing is downloaded.
+ * Finds a model: on this machine in `modelsRoot`, as a path from the working directory and from the recipe's folder, in the
+ * Hub's cache; or where an address says. Nothing is downloaded.
  * @throws CheckpointError with a hint how to get the model
  */
 export async function locateModel(
@@ -42,13 +44,9 @@ export async function locateModel(
   surroundings: Surroundings,
 ): Promise<ModelLocation> {
   const { path, revision } = reference;
-  if (/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(path)) {
-    throw new CheckpointError("checkpoint/scheme", `${path}: models at a URL are not supported yet`, {
-      hint: "Download the model and give its folder.",
-    });
-  }
   const moved = await findUnder(store, surroundings.modelsRoot, path);
   if (moved !== undefined) return locationOf(store, moved, path);
+  if (isAddress(path)) return locationOfAddress(reference);
   const local = await findLocal(store, path, surroundings);
   if (local !== undefined) {
     if (revision === undefined) return locationOf(store, local, path);
@@ -72,6 +70,30 @@ export async function locateModel(
         : "Relative paths count from the working directory, then from the recipe's folder.",
     },
   );
+}
+
+/** "s3://bucket/model" and the like. */
+function isAddress(path: string): boolean {
+  return isWhole(path) && schemeOf(placeOf(path)) !== "file";
+}
+
+/** Nothing is asked here: whoever opens it is told what is there. */
+function locationOfAddress({ path, revision }: ModelReference): ModelLocation {
+  const place = maybePlaceOfAddress(path);
+  if (place === undefined) {
+    // What may stand behind "?" and before "@" is not repeated.
+    const shown = path.replace(/[?#].*$/s, "…").replace(/(:\/\/)[^/]*@/, "$1…@");
+    throw new CheckpointError("checkpoint/address", `${shown}: this is no address of a model`, {
+      hint: 'Write scheme://host/path/, with "%3F" for "?", "%23" for "#", "%25" for "%"; without query and password: these are secrets, which have no place in a recipe.',
+    });
+  }
+  if (revision !== undefined) {
+    throw new CheckpointError("checkpoint/address", `${path}@${revision}: what is at an address has no revisions`, {
+      hint: 'Leave the revision out. If "@" belongs to the address, write "%40".',
+    });
+  }
+  if (!place.endsWith(".safetensors")) return { root: place };
+  return { root: parentOf(place), file: nameOf(place) };
 }
 
 /** A path that is there and differs by a slip of the hand: in one of its parts, from one of the places that are searched. */

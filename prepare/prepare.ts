@@ -53,6 +53,7 @@ import {
   placeOf,
   readWhole,
   type Source,
+  schemeOf,
   Turns,
 } from "../storage/index.ts";
 import { besideWarnings } from "./beside-warnings.ts";
@@ -170,8 +171,9 @@ export async function parseBeside(
     const found = await Promise.all(places.map((place) => store.identity(placeFrom(place, written))));
     return found.some((identity) => identity !== undefined);
   };
-  // What cannot be looked for is no path: as a model with an adapter it may be one.
-  for (const written of asked) if (await isThere(written).catch(() => false)) there.add(written);
+  // What cannot be looked for is no path: as a model with an adapter it may be one. In an address "+" and "@" are encoded.
+  for (const written of asked)
+    if (schemeOf(placeOf(written)) === "file" && (await isThere(written).catch(() => false))) there.add(written);
   return parse(text, path, { allowUnknownKeys, isPath: (written) => there.has(written) });
 }
 

@@ -1,8 +1,13 @@
-import { checkSameState, type JobDescription } from "../merge/work/index.ts";
-import type { Readable, Source } from "../storage/index.ts";
+import { checkSameState, type InputFile, type JobDescription } from "../merge/work/index.ts";
+import { type Readable, type Source, schemeOf } from "../storage/index.ts";
+import { FarWindows } from "./far-windows.ts";
+import { type Extent, joinedExtents } from "./wanted-extents.ts";
 
 /** Told of every read; a promise is waited for before the next one. */
 export type Moved = (bytes: number) => Promise<void> | undefined;
+
+/** While one request is under way, so often it is shown that the thread lives. */
+const SIGN_OF_LIFE_MS = 5_000;
 
 /** The input files of a job, opened when first read and held to the state that the plan was made for. */
 export class InputFiles {
@@ -16,14 +21,38 @@ export class InputFiles {
   readonly #reading = new Map<Promise<void>, string>();
   readonly #opening = new Map<string, Promise<Readable>>();
   readonly #touched = new Map<string, { readonly input: number; readonly file: number }>();
+  readonly #far: FarWindows;
   bytesRead = 0;
 
-  /** `openMax`: most files that are open at once; hundreds of models in shards would exhaust the process's descriptors. */
-  constructor(store: Pick<Source, "open">, job: JobDescription, openMax: number, moved: Moved = () => undefined) {
+  /**
+   * `openMax`: most files that are open at once; hundreds of models in shards would exhaust the process's descriptors. `farBytes`: memory
+   * for windows of files that are not on this machine.
+   */
+  constructor(
+    store: Pick<Source, "open">,
+    job: JobDescription,
+    openMax: number,
+    moved: Moved = () => undefined,
+    farBytes = 0,
+  ) {
     this.#store = store;
     this.#job = job;
     this.#openMax = openMax;
     this.#moved = moved;
+    this.#far = new FarWindows(farBytes, (input, file, offsetBytes, into) =>
+      this.#fetch(input, file, offsetBytes, into),
+    );
+  }
+
+  /** Whether any input of a job is in a store that is far: each read of it is a request. */
+  static areFar({ inputs }: JobDescription): boolean {
+    return inputs.some(({ files }) => files.some(isFar));
+  }
+
+  /** What the next assignment reads, as far as it is known: of files that are far nothing else is read ahead. Between assignments only. */
+  expect(extents: readonly Extent[]): void {
+    const far = extents.filter(({ input, file }) => isFar(this.#description(input, file)));
+    this.#far.expect(joinedExtents(far));
   }
 
   /** From now on no more than `openMax` files are open: another job needs some too. Between assignments only. */
@@ -63,16 +92,42 @@ export class InputFiles {
 
   async close(): Promise<void> {
     await Promise.allSettled(this.#reading.keys());
+    this.#far.close();
     for (const file of this.#open.values()) await file.close();
     this.#open.clear();
   }
 
   async #read(key: string, input: number, file: number, offsetBytes: number, into: Uint8Array): Promise<void> {
-    const known = this.#open.get(key);
-    if (known !== undefined && !this.#touched.has(key)) this.#touched.set(key, { input, file });
-    const stored = known ?? (await this.#openedOnce(key, input, file));
+    const description = this.#description(input, file);
+    if (isFar(description)) {
+      await this.#far.read(input, file, description.sizeBytes, offsetBytes, into);
+      this.bytesRead += into.length;
+      return;
+    }
+    const stored = await this.#openedFor(key, input, file);
     this.bytesRead += into.length;
     await stored.read(offsetBytes, into);
+  }
+
+  /** One request to a store that is far. */
+  async #fetch(input: number, file: number, offsetBytes: number, into: Uint8Array): Promise<void> {
+    const key = `${input}/${file}`;
+    const fetch = this.#openedFor(key, input, file).then((stored) => stored.read(offsetBytes, into));
+    this.#reading.set(fetch, key);
+    // What that throws, the next read says as well.
+    const signs = setInterval(() => void this.#moved(0)?.catch(() => undefined), SIGN_OF_LIFE_MS);
+    try {
+      await fetch;
+    } finally {
+      clearInterval(signs);
+      this.#reading.delete(fetch);
+    }
+  }
+
+  async #openedFor(key: string, input: number, file: number): Promise<Readable> {
+    const known = this.#open.get(key);
+    if (known !== undefined && !this.#touched.has(key)) this.#touched.set(key, { input, file });
+    return known ?? this.#openedOnce(key, input, file);
   }
 
   /** Of two reads that find the file closed one opens it. */
@@ -109,9 +164,16 @@ export class InputFiles {
     checkSameState(this.label(input), expected, await stored.identity());
   }
 
-  #description(input: number, file: number) {
+  #description(input: number, file: number): InputFile {
     const description = this.#job.inputs[input]?.files[file];
     if (description === undefined) throw new Error(`the job has no file ${file} of input ${input}`);
     return description;
   }
+}
+
+/** Schemes of what is read as it is asked for: files, and what the coordinator reads for this machine, which has windows of its own. */
+const NEAR: ReadonlySet<string> = new Set(["file", "input"]);
+
+function isFar({ path }: Pick<InputFile, "path">): boolean {
+  return !NEAR.has(schemeOf(path));
 }

@@ -24,6 +24,7 @@ import { LastBands, quantiseRange } from "./quantise-range.ts";
 import { type RangeMeans, RangeWork, type Sink } from "./range-work.ts";
 import { heldIn, nowhere, SliceOutput } from "./slice-output.ts";
 import { LastProduct } from "./sources/product-source.ts";
+import { extentsOfRange } from "./wanted-extents.ts";
 
 export interface WorkerBudget {
   /** Elements of a tensor that are surveyed at once; more are cut into ranges. Whole blocks at least. */
@@ -36,6 +37,8 @@ export interface WorkerBudget {
   readonly pieceElements?: number;
   /** Input files that are open at once. */
   readonly openFilesMax: number;
+  /** To stores that are far; as many as these want where nothing is said. */
+  readonly connectionsMax?: number;
 }
 
 /** What a worker lets its surroundings do while it computes. */
@@ -60,6 +63,8 @@ interface Output {
   failure: unknown;
 }
 
+/** Of what a base may be held in: for windows of inputs that are far. */
+const FAR_SHARE = 0.5;
 const SEAL_BUFFER_BYTES = 4 * 1024 * 1024;
 
 /** Executes assignments of one job, one after another, on one arena. */
@@ -70,6 +75,7 @@ export class SliceWorker {
   readonly #budget: WorkerBudget;
   readonly #hooks: WorkerHooks;
   readonly #files: InputFiles;
+  readonly #heldBytes: number;
   readonly #outputs = new Map<string, Output>();
   /** Of the assignment under way. */
   #means: RangeMeans | undefined;
@@ -90,7 +96,9 @@ export class SliceWorker {
     this.#job = job;
     this.#budget = budget;
     this.#hooks = hooks;
-    this.#files = new InputFiles(store, job, budget.openFilesMax, hooks.moved);
+    const farBytes = InputFiles.areFar(job) ? Math.floor(budget.heldBytes * FAR_SHARE) : 0;
+    this.#heldBytes = budget.heldBytes - farBytes;
+    this.#files = new InputFiles(store, job, budget.openFilesMax, hooks.moved, farBytes);
     this.#merged = new MergedTasks({
       arena,
       range: (task, range, into, cutting) => this.#range(task, range, into, cutting),
@@ -183,6 +191,12 @@ export class SliceWorker {
 
   async #filled(work: SliceWork, output: SliceOutput): Promise<Omit<Computed, "buffer">> {
     const { slice } = work;
+    this.#files.expect(
+      slice.parts.flatMap(({ firstElement, elementCount }, k) => {
+        const task = work.tasks[k];
+        return task === undefined ? [] : extentsOfRange(task, firstElement, elementCount);
+      }),
+    );
     output.makeWindow(Math.max(...work.tasks.map((task) => largestEmission(task, this.#pieceElements))));
     const warnings: string[] = [];
     if (work.preamble !== undefined) await output.put(work.preamble);
@@ -315,7 +329,7 @@ export class SliceWorker {
     sink: Sink | undefined,
     { part = 0, cuts = [firstElement] }: { part?: number; cuts?: readonly number[] },
   ): RangeWork {
-    const { spareBytes, heldBytes } = this.#budget;
+    const { spareBytes } = this.#budget;
     const { seed, allowNonfinite } = this.#job;
     const specification = {
       task,
@@ -326,7 +340,7 @@ export class SliceWorker {
       cuts,
       part,
       spareBytes,
-      heldBytes,
+      heldBytes: this.#heldBytes,
       pieceElements: this.#pieceElements,
       mergedBlocks: this.#merged,
       products: this.#products,
@@ -339,6 +353,7 @@ export class SliceWorker {
     const [first] = parts;
     if (first === undefined) throw new Error(`survey ${unit} has no parts`);
     const elementCount = parts.reduce((sum, part) => sum + part.elementCount, 0);
+    this.#files.expect(extentsOfRange(task, first.firstElement, elementCount));
     const range = this.#range(task, [first.firstElement, elementCount], undefined, {
       part: first.part,
       cuts: parts.map((part) => part.firstElement),

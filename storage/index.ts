@@ -12,6 +12,7 @@ export {
   isWhole,
   join,
   maybePlaceOf,
+  maybePlaceOfAddress,
   nameOf,
   namesBelow,
   type Place,

@@ -19,6 +19,23 @@ export function placeOf(text: string): Place {
   return (schemeIn(text) === FILE ? decodeURIComponent(text.replace(SCHEME, "")) : text) as Place;
 }
 
+/**
+ * The place that an address names as people write addresses: percent-encoded ("%2B" for "+"); a path as it stands. Undefined of what is no
+ * address of a file: one with a query ("?"), a fragment ("#"), a name and a password, or a wrong "%".
+ */
+export function maybePlaceOfAddress(text: string): Place | undefined {
+  const scheme = schemeIn(text);
+  if (scheme === undefined || scheme === FILE) return placeOf(text);
+  const [store, inside] = partsOf(text as Place);
+  const [host = "", ...parts] = inside.split("/");
+  if (host === "" || /[?#]|%(?![0-9a-f]{2})|%2f|%00/i.test(inside) || host.includes("@")) return undefined;
+  try {
+    return `${store.toLowerCase()}${[host, ...parts.map(decodeURIComponent)].join("/")}` as Place;
+  } catch {
+    return undefined; // bytes that are no UTF-8
+  }
+}
+
 export function maybePlaceOf(text: string | undefined): Place | undefined {
   return text === undefined ? undefined : placeOf(text);
 }

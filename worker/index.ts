@@ -9,5 +9,5 @@ export type {
   RemoteInputs,
   ToWorker,
 } from "./messages.ts";
-export { type SessionStore, WorkerSession } from "./session.ts";
+export { type SessionStore, type ThreadMeans, WorkerSession } from "./session.ts";
 export { SignsOfLife } from "./signs-of-life.ts";

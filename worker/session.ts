@@ -24,10 +24,17 @@ export interface SessionStore extends Pick<Files, "open" | "openForWriting"> {
   close?(): void;
 }
 
+/** What a store is opened with in a thread. */
+export interface ThreadMeans extends Pick<DeviceLimits, "asynchronous">, Pick<WorkerBudget, "connectionsMax"> {}
+
+export function threadMeans({ asynchronous }: DeviceLimits, { connectionsMax }: WorkerBudget): ThreadMeans {
+  return { asynchronous, ...(connectionsMax === undefined ? {} : { connectionsMax }) };
+}
+
 /** What the session runs on. */
 export interface SessionPorts {
   /** Reads the inputs of a job and, where slices are streamed, writes its shards. Called once for each job. */
-  storeFor(job: JobToBegin, device: Pick<DeviceLimits, "asynchronous">): SessionStore;
+  storeFor(job: JobToBegin, thread: ThreadMeans): SessionStore;
   /** `transfer`: buffers that go over to the receiver. */
   send(message: FromWorker, transfer?: readonly ArrayBuffer[]): void;
   /** For tests: in place of the registry of engines. */
@@ -130,7 +137,7 @@ export class WorkerSession {
 
   #begin(begun: JobToBegin): void {
     if (this.#device === undefined) throw new Error(`job ${begun.job} began before its thread`);
-    const store = this.#ports.storeFor(begun, this.#device.limits);
+    const store = this.#ports.storeFor(begun, threadMeans(this.#device.limits, this.#started.budget));
     this.#jobs.set(begun.job, { begun, store, workers: new Map() });
   }
 

@@ -88,12 +88,30 @@ describe("a local path", () => {
   });
 
   test.each([
-    ["checkpoint/scheme", "s3://bucket/model"],
-    ["checkpoint/scheme", "https://example.org/model"],
+    ["checkpoint/address", "https://example.org/model?token=canary"],
+    ["checkpoint/address", "https://me:canary@example.org/model"],
+    ["checkpoint/address", "https://example.org/a%zz"],
+    ["checkpoint/address", "https://example.org/a%2fb"],
+    ["checkpoint/address", "s3:///model"],
     ["checkpoint/not-found", "../models/none"],
     ["checkpoint/not-found", "/none/at/all"],
   ])("is refused with %s: %s", async (code, path) => {
     await expect(locateModel(store, { path }, place())).rejects.toMatchObject({ code });
+  });
+
+  test.each([
+    ["https://example.org/a%20b/%40c%2Bd%3F/", { root: "https://example.org/a b/@c+d?/" }],
+    ["S3://bucket/model.safetensors", { root: "s3://bucket", file: "model.safetensors" }],
+    ["s3://bucket/x@y/z+w", { root: "s3://bucket/x@y/z+w" }],
+  ])("is where its address says: %s", async (path, location) => {
+    expect(await locateModel(store, { path }, place())).toEqual(location);
+  });
+
+  test("at an address has no revision, and no secret of it is shown", async () => {
+    const revised = locateModel(store, { path: "s3://bucket/model", revision: "main" }, place());
+    await expect(revised).rejects.toMatchObject({ code: "checkpoint/address" });
+    const secret = locateModel(store, { path: "https://me:canary@example.org/model?sig=canary" }, place());
+    await expect(secret).rejects.not.toThrow("canary");
   });
 
   test("that is not there is answered with the one that differs by a slip of the hand", async () => {

@@ -1,8 +1,8 @@
-import { type Device, type DeviceLimits, openDevice } from "../../merge/engines/index.ts";
+import { type Device, openDevice } from "../../merge/engines/index.ts";
 import type { Files } from "../../storage/index.ts";
 import { endThread } from "../end-thread.ts";
 import type { FromWorker, ToWorker } from "../messages.ts";
-import { type SessionPorts, WorkerSession } from "../session.ts";
+import { type SessionPorts, type ThreadMeans, threadMeans, WorkerSession } from "../session.ts";
 import { GatheredReads } from "./gathered-reads.ts";
 import { GatheringStore } from "./gathering-store.ts";
 
@@ -15,7 +15,7 @@ export class LockstepSessions {
   /** Settles once the session has its arenas; what comes before waits. */
   readonly #begun = new Map<string, Promise<void>>();
   readonly #reads = new GatheredReads();
-  readonly #storeFor: (device: Pick<DeviceLimits, "asynchronous">) => Files;
+  readonly #storeFor: (thread: ThreadMeans) => Files;
   readonly #send: SessionPorts["send"];
   readonly #openDevice: (engine: string) => Promise<Device>;
   #device: Device | undefined;
@@ -26,7 +26,7 @@ export class LockstepSessions {
 
   /** `storeFor`: called once, when it is known what is computed on. `open`: for tests, in place of the registry of engines. */
   constructor(
-    storeFor: (device: Pick<DeviceLimits, "asynchronous">) => Files,
+    storeFor: (thread: ThreadMeans) => Files,
     send: SessionPorts["send"],
     open: (engine: string) => Promise<Device> = openDevice,
   ) {
@@ -38,10 +38,7 @@ export class LockstepSessions {
   async receive(message: ToWorker): Promise<void> {
     switch (message.type) {
       case "start":
-        this.#start = message;
-        this.#device = await this.#openDevice(message.engine.name);
-        this.#store = this.#storeFor(this.#device.limits);
-        return this.#send({ type: "ready" });
+        return this.#prepare(message);
       case "begin": {
         const begun = this.#begin(message);
         this.#begun.set(message.job, begun);
@@ -57,6 +54,14 @@ export class LockstepSessions {
         await Promise.all(this.#begun.values());
         return this.#sessions.get(message.job)?.receive(message);
     }
+  }
+
+  async #prepare(message: ToWorker & { readonly type: "start" }): Promise<void> {
+    const { engine, budget } = message;
+    this.#start = message;
+    this.#device = await this.#openDevice(engine.name);
+    this.#store = this.#storeFor(threadMeans(this.#device.limits, budget));
+    this.#send({ type: "ready" });
   }
 
   async #begin(message: ToWorker & { readonly type: "begin" }): Promise<void> {

@@ -8,7 +8,7 @@ import { LockstepSessions } from "./lockstep-sessions.ts";
 const port = parentPort;
 if (port === null) throw new Error("worker/lockstep/thread.js runs as a worker thread only");
 const sessions = new LockstepSessions(
-  ({ asynchronous }) => openStores({ blocking: !asynchronous }),
+  ({ asynchronous, ...connections }) => openStores({ blocking: !asynchronous, ...connections }),
   (message, transfer = []) => {
     port.postMessage(message, transfer);
     if (message.type === "ended") port.close();

@@ -1,6 +1,14 @@
 import { parentPort } from "node:worker_threads";
 import { openStores } from "../../storage/index.ts";
-import { endThread, isInputPath, type JobToBegin, type SessionStore, type ToWorker, WorkerSession } from "../index.ts";
+import {
+  endThread,
+  isInputPath,
+  type JobToBegin,
+  type SessionStore,
+  type ThreadMeans,
+  type ToWorker,
+  WorkerSession,
+} from "../index.ts";
 import type { OpenedRemoteInputs } from "../transfer/index.ts";
 
 /**
@@ -16,8 +24,8 @@ async function remoteInputs(job: JobToBegin): Promise<OpenedRemoteInputs> {
   return openRemoteInputs(openStores(), job);
 }
 
-function storeFor(job: JobToBegin, { asynchronous }: { readonly asynchronous: boolean }): SessionStore {
-  const files = openStores({ blocking: !asynchronous });
+function storeFor(job: JobToBegin, { asynchronous, ...connections }: ThreadMeans): SessionStore {
+  const files = openStores({ blocking: !asynchronous, ...connections });
   if (job.remoteInputs === undefined) return files;
   const inputs = remoteInputs(job);
   inputs.catch(() => undefined); // the first read says what is wrong
