@@ -69,6 +69,44 @@ export const storageCodes = {
     advice:
       "Weights are read in ranges. Use a server that gives them (nginx, Caddy, Apache, any object store), or download the files.",
   },
+  "storage/hash": {
+    means: "Whole bytes came that are not those which the store says it has: they were damaged on the way, or there.",
+    advice: "Run the same command again. If it comes again, the store's copy is damaged.",
+  },
+  // The Hugging Face Hub
+  "storage/hub-name": {
+    means: "A place that begins with hf:// names no model.",
+    advice: "Write `hf://owner/name` or `hf://owner/name@revision`. Datasets and Spaces are no models.",
+  },
+  "storage/hub-settings": {
+    means: "HF_ENDPOINT is no address, or what is set as a token, or stands in its file, cannot be one.",
+    advice: "Correct it; a token comes with `hf auth login`.",
+  },
+  "storage/hub-offline": {
+    means: "Something would have to be asked of the Hub, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids it.",
+    advice: "Unset it, or get the model into the Hub's cache first with `hf download`.",
+  },
+  "storage/hub-login": {
+    means:
+      "The Hub shows no such model to whoever has no token. Whether it is missing or private is told only to its members.",
+    advice: "Check the name; `hf auth login`, or HF_TOKEN, where it is private.",
+  },
+  "storage/hub-model": {
+    means: "There is no such model, or the account whose token was sent may not see it.",
+    advice: "Check the name, and with which account the model is shared.",
+  },
+  "storage/hub-token": {
+    means: "The Hub does not know the token: it is mistyped, or has ended. Public models are not given for it either.",
+    advice: "`hf auth login` gives another; the message says where the token was found.",
+  },
+  "storage/hub-gated": {
+    means: "The model is gated: its files are given to accounts that asked for access and got it.",
+    advice: "Accept its terms on its page with the account whose token is used; some owners decide each time.",
+  },
+  "storage/hub-revision": {
+    means: "The model has no such branch, tag or commit.",
+    advice: "Take one that its page shows; a commit is written with all of its 40 digits.",
+  },
   "storage/scheme": {
     means:
       "The place names a store that is not there, or one that cannot do what was asked: files alone can be written and locked.",
@@ -83,6 +121,18 @@ export const storageCodes = {
 export type StorageCode = keyof typeof storageCodes;
 
 export class StorageError extends CodedError<StorageCode> {}
+
+/** Of bytes that are not those which a store says it has. `name`: "SHA-256", or what else their hash is. */
+export function hashDiffers(place: string, name: string, found: string, told: string): StorageError {
+  return new StorageError(
+    "storage/hash",
+    `cannot read ${place}: its bytes have ${name} ${found}, its store says ${told}`,
+    {
+      hint: "They were damaged on the way, or the store's copy is: run the same command again.",
+      retryable: true,
+    },
+  );
+}
 
 interface Meaning {
   readonly code: StorageCode;

@@ -1,11 +1,20 @@
 export { boundedSource } from "./bounded-source.ts";
 export { makeDurableDirectory } from "./durable-directory.ts";
-export { type StorageCode, StorageError } from "./errors.ts";
+export { hashDiffers, type StorageCode, StorageError } from "./errors.ts";
 export { fenced } from "./fenced.ts";
 export { FileStore } from "./file/file-store.ts";
 export { fileVersion } from "./file/file-version.ts";
 export { freeBytes } from "./file/free-bytes.ts";
 export { linkless } from "./file/linkless-store.ts";
+export {
+  hubPlaceOf,
+  isHubId,
+  isHubPlace,
+  isHubRevision,
+  maybePinnedHubPlace,
+  parseHubPlace,
+} from "./hub/hub-place.ts";
+export { isHubOffline } from "./hub/hub-settings.ts";
 export { inParallel } from "./in-parallel.ts";
 export {
   isBelow,

@@ -113,6 +113,8 @@ export interface FileIdentity {
   readonly version: Version;
   /** Where files have one: the same for as long as it is the same file, whatever is written to it. */
   readonly inode?: bigint;
+  /** Of its bytes, hex, where the store says it without reading them. */
+  readonly sha256?: string;
 }
 
 export interface DirectoryEntry {

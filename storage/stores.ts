@@ -38,7 +38,13 @@ function farStores({ connectionsMax }: StoresOptions): Openers {
     return opened;
   };
   const web = async () => new (await import("./http/http-source.ts")).HttpSource(await ranges());
-  return { https: web, http: web };
+  const hub = async () => {
+    const { HubSource } = await import("./hub/hub-source.ts");
+    return new HubSource({
+      ...{ http: await ranges(), files: new FileStore(), environment: process.env, resolvesOnce: true },
+    });
+  };
+  return { https: web, http: web, hf: hub };
 }
 
 /**

@@ -14,6 +14,8 @@ test.each([
 });
 
 function textOf(folder: string, without: string): string {
-  const names = readdirSync(folder).filter((name) => name.endsWith(".ts") && name !== without);
+  const names = (readdirSync(folder, { recursive: true }) as string[]).filter(
+    (name) => name.endsWith(".ts") && name !== without,
+  );
   return names.map((name) => readFileSync(join(folder, name), "utf8")).join("\n");
 }

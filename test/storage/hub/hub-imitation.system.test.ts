@@ -84,9 +84,9 @@ test("what is missing, private, gated and of a wrong token are told apart, and t
     ...["RepositoryNotFoundError", "RepositoryNotFoundError", null, "RevisionNotFoundError"],
     ...["RemoteEntryNotFoundError", "GatedRepoError", "GatedRepoError", "HfHubHTTPError", null],
   ]);
-  hub.limit("resolvers", 1, 0);
+  hub.limit("resolvers", 1);
   const script = `from huggingface_hub import hf_hub_download
 print(repr(open(hf_hub_download("owner/name", "config.json")).read()).replace("'", '"'))`;
   expect(await runPython(script, [], { endpoint: hub.url, home: temporaryFolder() })).toBe("{}");
-  expect(hub.requests.filter(({ status }) => status === 429)).toHaveLength(1);
+  expect(hub.requests.some(({ status }) => status === 429)).toBe(true);
 });

@@ -17,6 +17,8 @@ export interface HubOptions {
   readonly resolveCache?: boolean;
   /** Large files are said to be in Xet too, as all are since 2025. */
   readonly xet?: boolean;
+  /** Files of more bytes are large, as all are that hold weights. */
+  readonly largeBytes?: number;
 }
 
 export interface HubRepositoryOptions {
@@ -55,19 +57,19 @@ interface Commit {
 export type HubResource = "api" | "resolvers";
 
 const POINTER_BYTES = 134;
-/** The Hub keeps by git what is small and no weights. */
-const LARGE_BYTES = 10_000_000;
 
 export class HubRepository {
   readonly id: string;
   readonly private: boolean;
   readonly gated: boolean;
   readonly #members: readonly string[];
+  readonly #largeBytes: number;
   readonly #refs = new Map<string, Commit>();
   readonly #commits = new Map<string, Commit>();
 
-  constructor(id: string, options: HubRepositoryOptions) {
+  constructor(id: string, options: HubRepositoryOptions, largeBytes: number) {
     this.id = id;
+    this.#largeBytes = largeBytes;
     this.private = options.private ?? false;
     this.gated = options.gated ?? false;
     this.#members = options.members ?? [];
@@ -78,7 +80,7 @@ export class HubRepository {
     const all = new Map(this.#refs.get(ref)?.files);
     for (const [path, content] of Object.entries(files)) {
       if (content === undefined) all.delete(path);
-      else all.set(path, fileOf(path, Buffer.from(content)));
+      else all.set(path, fileOf(path, Buffer.from(content), this.#largeBytes));
     }
     const text = [...all].map(([path, { oid, sha256 }]) => `${path} ${oid} ${sha256}`).join("\n");
     const sha = hash("sha1", `${this.id} ${this.#commits.size}\n${text}`);
@@ -110,13 +112,20 @@ export class HubImitation {
   readonly #renamed = new Map<string, string>();
   readonly #users = new Set<string>();
   readonly #objects = new Map<string, Buffer>();
-  readonly #limits = new Map<HubResource, { left: number; readonly seconds: number }>();
+  readonly #limits = new Map<HubResource, number>();
   #failing = { left: 0, status: 503 };
-  #damaged = false;
+  readonly #damaged = new Set<HubRequest["origin"]>();
   #key = randomBytes(16);
 
   private constructor(options: HubOptions, hub: Server, storage: Server) {
-    this.#options = { pageEntries: 1000, signedSeconds: 3600, resolveCache: true, xet: true, ...options };
+    this.#options = {
+      largeBytes: 10_000_000,
+      pageEntries: 1000,
+      signedSeconds: 3600,
+      resolveCache: true,
+      xet: true,
+      ...options,
+    };
     this.#hub = hub;
     this.#storage = storage;
     this.url = `http://127.0.0.1:${(hub.address() as AddressInfo).port}`;
@@ -145,9 +154,15 @@ export class HubImitation {
 
   /** A repository; what it was before is forgotten. */
   repository(id: string, options: HubRepositoryOptions = {}): HubRepository {
-    const made = new HubRepository(id, options);
+    const made = new HubRepository(id, options, this.#options.largeBytes);
     this.#repositories.set(id, made);
     return made;
+  }
+
+  repositoryOf(id: string): HubRepository {
+    const found = this.#repositories.get(id);
+    if (found === undefined) throw new Error(`there is no repository ${id}`);
+    return found;
   }
 
   /** A token that the Hub knows. */
@@ -160,9 +175,9 @@ export class HubImitation {
     this.#renamed.set(from, to);
   }
 
-  /** The next requests for such are too many. */
-  limit(resource: HubResource, count: number, seconds: number): void {
-    this.#limits.set(resource, { left: count, seconds });
+  /** Requests for such are too many, for so long. */
+  limit(resource: HubResource, seconds: number): void {
+    this.#limits.set(resource, Date.now() + seconds * 1000);
   }
 
   /** The next requests of the Hub fail. */
@@ -175,9 +190,9 @@ export class HubImitation {
     this.#key = randomBytes(16);
   }
 
-  /** From now on the storage gives other bytes than it should: the last one of what is asked for is another. */
-  damage(): void {
-    this.#damaged = true;
+  /** From now on the last byte of every file that is given there is another than it should be. */
+  damage(origin: HubRequest["origin"]): void {
+    this.#damaged.add(origin);
   }
 
   #serve(origin: HubRequest["origin"], request: IncomingMessage, response: ServerResponse): void {
@@ -206,9 +221,10 @@ export class HubImitation {
     }
     const resource: HubResource =
       path.startsWith("/api/") && !path.startsWith("/api/resolve-cache/") ? "api" : "resolvers";
-    const limit = this.#limits.get(resource);
-    const isLimited = limit !== undefined && limit.left-- > 0;
-    response.setHeader("RateLimit", `"${resource}";r=${isLimited ? 0 : 2999};t=${limit?.seconds ?? 300}`);
+    const limitedMs = (this.#limits.get(resource) ?? 0) - Date.now();
+    const isLimited = limitedMs > 0;
+    const windowSeconds = isLimited ? Math.ceil(limitedMs / 1000) : 300;
+    response.setHeader("RateLimit", `"${resource}";r=${isLimited ? 0 : 2999};t=${windowSeconds}`);
     response.setHeader("RateLimit-Policy", `"fixed window";"${resource}";q=3000;w=300`);
     if (isLimited) return refuse(asked, 429, "", "We had to rate limit your IP. To continue, log in.");
     if (token !== undefined && !this.#users.has(token)) {
@@ -301,7 +317,7 @@ export class HubImitation {
         return send(asked, 307, `Temporary Redirect. Redirecting to elsewhere`);
       }
       response.setHeader("ETag", `"${file.oid}"`);
-      return sendRange(asked, file.bytes);
+      return sendRange(asked, file.bytes, this.#damaged.has("hub"));
     }
     this.#objects.set(file.sha256, file.bytes);
     response.setHeader("X-Linked-Size", file.bytes.length);
@@ -345,7 +361,7 @@ export class HubImitation {
     const bytes = this.#objects.get(path.slice("/objects/".length));
     if (bytes === undefined) return send(asked, 404, "<Error><Code>NoSuchKey</Code></Error>");
     asked.response.setHeader("ETag", `"${hash("md5", bytes)}"`);
-    sendRange(asked, bytes, this.#damaged);
+    sendRange(asked, bytes, this.#damaged.has("storage"));
   }
 }
 
@@ -376,11 +392,12 @@ function refuse(asked: Asked, status: number, code: string, message: string): vo
   send(asked, status, JSON.stringify({ error: message }));
 }
 
-function sendRange(asked: Asked, bytes: Buffer, damaged = false): void {
+function sendRange(asked: Asked, whole: Buffer, isDamaged: boolean): void {
+  const bytes = isDamaged ? damagedCopy(whole) : whole;
   const { request, response } = asked;
   const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [];
   response.setHeader("Accept-Ranges", "bytes");
-  if (first === undefined) return send(asked, 200, damaged ? damagedCopy(bytes) : bytes);
+  if (first === undefined) return send(asked, 200, bytes);
   const from = Number(first);
   const to = Math.min(last ? Number(last) : Number.POSITIVE_INFINITY, bytes.length - 1);
   if (from > to) {
@@ -388,8 +405,7 @@ function sendRange(asked: Asked, bytes: Buffer, damaged = false): void {
     return send(asked, 416, "");
   }
   response.setHeader("Content-Range", `bytes ${from}-${to}/${bytes.length}`);
-  const range = bytes.subarray(from, to + 1);
-  send(asked, 206, damaged ? damagedCopy(range) : range);
+  send(asked, 206, bytes.subarray(from, to + 1));
 }
 
 function damagedCopy(bytes: Buffer): Buffer {
@@ -398,8 +414,8 @@ function damagedCopy(bytes: Buffer): Buffer {
   return copy;
 }
 
-function fileOf(path: string, bytes: Buffer): HubFile {
-  const isLarge = path.endsWith(".safetensors") || bytes.length > LARGE_BYTES;
+function fileOf(path: string, bytes: Buffer, largeBytes: number): HubFile {
+  const isLarge = path.endsWith(".safetensors") || bytes.length > largeBytes;
   if (!isLarge) return { bytes, oid: gitOid(bytes) };
   const sha256 = hash("sha256", bytes);
   const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256}\nsize ${bytes.length}\n`;
