@@ -21,9 +21,7 @@ export function jobHere(
 ): Omit<MergeJobOptions, "surveyElements" | "observer" | "onStop"> & { readonly folder: Place } {
   const output = new FileOutput(store, out);
   const beside = fileHome(store, output.journalFolder);
-  const kept = stateFolder(out, state, process.env, process.platform);
-  const own =
-    kept === undefined ? undefined : join(kept, `${nameOf(out)}-${sha256Of(out).toString("hex").slice(0, 12)}`);
+  const own = ownFolder(out, state);
   const home = own === undefined ? beside : fileHome(store, own);
   return {
     ...{ store, output, home, folder: own ?? output.journalFolder },
@@ -32,4 +30,16 @@ export function jobHere(
     ...{ overwrite, restart, hashInputs, toolVersion, freeBytes },
     clock: { nowMs: () => performance.now() },
   };
+}
+
+/** Where the journal of a merge into `out` is kept. */
+export function journalFolder(store: Files, out: Place, state?: Place): Place {
+  return ownFolder(out, state) ?? new FileOutput(store, out).journalFolder;
+}
+
+/** Below a folder of journals, and that output's alone; undefined: beside the output. */
+function ownFolder(out: Place, state: Place | undefined): Place | undefined {
+  const kept = stateFolder(out, state, process.env, process.platform);
+  if (kept === undefined) return undefined;
+  return join(kept, `${nameOf(out)}-${sha256Of(out).toString("hex").slice(0, 12)}`);
 }

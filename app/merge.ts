@@ -88,14 +88,16 @@ async function mergeText(
   ports: MergePorts,
 ): Promise<MergeEnd> {
   const began = performance.now();
-  const prepared = await prepareHere(store, text, recipePath, settings);
+  const state = maybePlaceOf(settings.state);
+  const earlier = { store, out: wholePlace(out), state, settings };
+  const prepared = await prepareHere(store, text, recipePath, settings, earlier);
   const { digest } = prepared;
   const { threads, budget, memoryBytes, engineMaximumBytes } = resourcesFor(settings);
   const engines = engineThreads(chosen, threads, engineMaximumBytes);
   const told = new Remembered(ports.planned(prepared, out));
   let log: JobLog | undefined;
   try {
-    const { folder, ...local } = jobHere(store, prepared, wholePlace(out), settings, maybePlaceOf(settings.state));
+    const { folder, ...local } = jobHere(store, prepared, wholePlace(out), settings, state);
     const outcome = await runMergeJob({
       ...local,
       surveyElements: budget.rangeElements,

@@ -1,7 +1,17 @@
 import type { OptionValues } from "../options/index.ts";
 import { type Prepared, readRecipe } from "../prepare/index.ts";
 import { checkFaults, type Fault, filledRecipe, parseSweep, type Sweep, type SweepPoint } from "../recipe/index.ts";
-import { join, nameOf, type Place, parentOf, placeFrom, placeOf, type Source, wholePlace } from "../storage/index.ts";
+import {
+  type Files,
+  join,
+  nameOf,
+  type Place,
+  parentOf,
+  placeFrom,
+  placeOf,
+  type Source,
+  wholePlace,
+} from "../storage/index.ts";
 import { prepareHere } from "./prepare-here.ts";
 
 /** What a sweep is started with, as people give it. */
@@ -28,7 +38,7 @@ export interface PlannedSweep {
 }
 
 /** Plans every merge before any is begun: a fault in the last of them is told before bytes are computed. @throws RecipeError, InputsError */
-export async function planSweep(store: Source, settings: SweepSettings): Promise<PlannedSweep> {
+export async function planSweep(store: Files, settings: SweepSettings): Promise<PlannedSweep> {
   const path = placeOf(settings.sweep);
   const { sweep, faults, warnings } = parseSweep(await readRecipe(store, path), path);
   checkFaults(faults);
@@ -41,10 +51,9 @@ export async function planSweep(store: Source, settings: SweepSettings): Promise
     if (recipe === undefined) throw new Error(`the sweep has no recipe ${point.recipe}`);
     const filled = filledRecipe(recipe.text, point.values);
     checkFaults(placeholderFaults(sweep, path, point, filled));
-    merges.push({
-      ...{ point, out: join(root, point.name) },
-      prepared: await prepareHere(store, filled.text, recipe.path, settings),
-    });
+    const out = join(root, point.name);
+    const prepared = await prepareHere(store, filled.text, recipe.path, settings, { store, out, settings });
+    merges.push({ point, out, prepared });
   }
   const all = [...warnings, ...merges.flatMap(({ prepared }) => prepared.warnings)];
   return {

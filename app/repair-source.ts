@@ -1,5 +1,4 @@
-import { fileHome, readHistory, TensorRounds } from "../coordinator/job/index.ts";
-import { lookAt } from "../coordinator/journal/index.ts";
+import { TensorRounds } from "../coordinator/job/index.ts";
 import { chooseEngines, openDevice } from "../merge/engines/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import {
@@ -16,7 +15,8 @@ import { RECIPE_NAME, type RepairInput, type RepairSource, WORK_DIRECTORY } from
 import { InputsError, openModels, parseBeside, planOpened } from "../prepare/index.ts";
 import type { RecipeInput } from "../recipe/index.ts";
 import { SliceWorker } from "../runtime/index.ts";
-import { type Files, join, type Place, parentOf, placeOf } from "../storage/index.ts";
+import { type Files, join, type Place, placeOf } from "../storage/index.ts";
+import { recordedFolders } from "./recorded-folders.ts";
 import { resourcesFor } from "./resources.ts";
 
 export interface RepairSourceOptions {
@@ -38,10 +38,15 @@ export function repairSource(options: RepairSourceOptions): RepairSource {
   const cutEmbeddings = true;
   let opened: readonly RecipeInput[] = [];
   return {
-    openInputs: async (recipeText) => {
+    openInputs: async (recipeText, sources) => {
       const { recipe } = await parseBeside(store, recipeText, recipePath, { ...options, allowUnknownKeys });
-      const recordedFolders = await foldersInJournal(store, out);
-      const found = await openModels(store, recipe, recipePath, { ...options, recordedFolders });
+      const found = await openModels(store, recipe, recipePath, {
+        ...options,
+        recordedFolders: async () => {
+          const folders = await recordedFolders(store, join(out, WORK_DIRECTORY));
+          return folders.length > 0 ? folders : sources.map((source) => placeOf(source ?? ""));
+        },
+      });
       const [failure, ...others] = found.failures;
       if (failure !== undefined) throw new InputsError([failure, ...others]);
       opened = found.opened;
@@ -53,19 +58,6 @@ export function repairSource(options: RepairSourceOptions): RepairSource {
     },
     recomputeSlices: (plan, slices, shardPaths) => recompute(store, plan, opened, slices, shardPaths),
   };
-}
-
-/** Where the merge found its models, in recipe order; empty where the output was moved without its work directory. */
-async function foldersInJournal(store: Files, out: Place): Promise<Place[]> {
-  const home = fileHome(store, join(out, WORK_DIRECTORY));
-  if (!(await home.exists())) return [];
-  const journal = await home.open();
-  try {
-    const { inputs = [] } = await readHistory(lookAt(journal));
-    return inputs.map(([first]) => (first === undefined ? placeOf("") : parentOf(first.path)));
-  } finally {
-    await journal.close();
-  }
 }
 
 /** The right one everywhere: how long a few slices take is nobody's concern. */

@@ -1,5 +1,14 @@
 import { homedir } from "node:os";
-import { join, nameOf, type Place, parentOf, placeOf, readWhole, type Source } from "../storage/index.ts";
+import {
+  isHubRevision,
+  join,
+  nameOf,
+  type Place,
+  parentOf,
+  placeOf,
+  readWhole,
+  type Source,
+} from "../storage/index.ts";
 import { shellQuoted } from "./conversion.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import type { ModelLocation } from "./model-location.ts";
@@ -8,44 +17,49 @@ import type { ModelLocation } from "./model-location.ts";
 const MAX_REF_BYTES = 1000;
 const commitPattern = /^[0-9a-f]{40}$/;
 
-/** `owner/name`, or the bare name of the Hub's first models ("gpt2"). */
-export function isHubId(path: string): boolean {
-  return /^(?:\w[\w.-]*\/)?\w[\w.-]*$/.test(path) && !path.includes("..") && !path.includes("--");
+/** A model as the Hub has it, and how errors call it. */
+export interface HubReference {
+  readonly id: string;
+  readonly revision: string | undefined;
+  readonly label: string;
+}
+
+/** What is in the cache of a model. */
+export interface InCache {
+  readonly location?: ModelLocation;
+  /** Where it is not: "not in the Hub's cache /home/me/.cache/huggingface/hub". */
+  readonly missing?: string;
+  /** What gets it. */
+  readonly command: string;
 }
 
 /**
- * Finds a model in the cache that `hf download` and transformers fill. `near`: a local path that may have been meant.
- * @throws CheckpointError `checkpoint/not-in-cache` with the command that gets it
+ * Looks for a model in the cache that `hf download` and transformers fill.
+ * @throws CheckpointError `checkpoint/cache-damaged`; `checkpoint/not-in-cache` of a revision that can be none
  */
-export async function locateInCache(
+export async function lookInCache(
   store: Source,
-  id: string,
-  revision: string | undefined,
+  { id, revision, label }: HubReference,
   environment: Readonly<Record<string, string | undefined>>,
-  near?: string,
-): Promise<ModelLocation> {
+): Promise<InCache> {
   const cache = cacheFolder(environment);
   const repository = join(cache, `models--${id.replace("/", "--")}`);
-  const model = revision === undefined ? id : `${id}@${revision}`;
   const command = `hf download ${id}${revision === undefined ? "" : ` --revision ${shellQuoted(revision)}`}`;
-  const notThere = (what: string) =>
-    new CheckpointError("checkpoint/not-in-cache", `${model}: no local path, and ${what}`, {
-      hint: `${near === undefined ? "" : `Did you mean the folder "${near}"? `}Get it: ${command}`,
-    });
+  const notThere = (missing: string) => ({ missing, command });
   if (revision !== undefined) checkRevision(id, revision);
-  if ((await store.identity(repository)) === undefined) throw notThere(`not in the Hub's cache ${cache}`);
+  if ((await store.identity(repository)) === undefined) return notThere(`not in the Hub's cache ${cache}`);
   const realRepository = await store.realPlace(repository);
-  const commit = await commitOf(store, realRepository, revision ?? "main", model);
+  const commit = await commitOf(store, realRepository, revision ?? "main", { label, command });
   if (commit === undefined)
-    throw notThere(`the Hub's cache ${cache} has no revision ${quoted(revision ?? "main")} of it`);
+    return notThere(`the Hub's cache ${cache} has no revision ${quoted(revision ?? "main")} of it`);
   const snapshot = join(realRepository, "snapshots", commit);
   if ((await store.identity(snapshot))?.kind !== "directory") {
-    throw notThere(`the Hub's cache ${cache} has not the files of its commit ${commit}`);
+    return notThere(`the Hub's cache ${cache} has not the files of its commit ${commit}`);
   }
   if ((await store.realPlace(snapshot)) !== snapshot)
-    throw damaged(model, `${snapshot} is a link to elsewhere`, command);
+    throw damaged(label, `${snapshot} is a link to elsewhere`, command);
   // Should blobs/ be a link itself, it lets nothing through: where files really are is compared with this very path.
-  return { root: snapshot, allowLinksInto: join(realRepository, "blobs") };
+  return { location: { root: snapshot, allowLinksInto: join(realRepository, "blobs") }, command };
 }
 
 /** The blobs a folder's links may lead into, if it is a snapshot in the Hub's cache. `root`: links resolved. */
@@ -67,8 +81,7 @@ function cacheFolder(environment: Readonly<Record<string, string | undefined>>):
 }
 
 function checkRevision(id: string, revision: string): void {
-  const isTame = /^[\w.+-]+(?:\/[\w.+-]+)*$/.test(revision) && !revision.split("/").some((part) => /^\.+$/.test(part));
-  if (isTame) return;
+  if (isHubRevision(revision)) return;
   throw new CheckpointError("checkpoint/not-in-cache", `${id}: ${quoted(revision)} is no name of a revision`, {
     hint: "A revision is a branch, a tag or a commit.",
   });
@@ -79,18 +92,18 @@ async function commitOf(
   store: Source,
   repository: Place,
   revision: string,
-  model: string,
+  { label, command }: { readonly label: string; readonly command: string },
 ): Promise<string | undefined> {
   if (commitPattern.test(revision)) return revision;
   const ref = join(repository, "refs", revision);
   if ((await store.identity(ref))?.kind !== "file") return undefined;
   const text = new TextDecoder().decode(await readWhole(store, ref, MAX_REF_BYTES)).trim();
   if (commitPattern.test(text)) return text;
-  throw damaged(model, `${ref} holds ${quoted(text)}, no commit`, `hf download ${model.replace("@", " --revision ")}`);
+  throw damaged(label, `${ref} holds ${quoted(text)}, no commit`, command);
 }
 
-function damaged(model: string, found: string, command: string): CheckpointError {
-  return new CheckpointError("checkpoint/cache-damaged", `${model}: the Hub's cache is damaged: ${found}`, {
+function damaged(label: string, found: string, command: string): CheckpointError {
+  return new CheckpointError("checkpoint/cache-damaged", `${label}: the Hub's cache is damaged: ${found}`, {
     hint: `Get the model again: ${command}`,
   });
 }

@@ -1,5 +1,7 @@
 import {
   type FileIdentity,
+  isHubId,
+  isHubPlace,
   isWhole,
   maybePlaceOfAddress,
   nameOf,
@@ -13,14 +15,20 @@ import {
 } from "../storage/index.ts";
 import { ggufError, isGgufName, isPickleName, pickleError } from "./conversion.ts";
 import { CheckpointError, quoted } from "./errors.ts";
-import { blobsOf, isHubId, locateInCache } from "./hub-cache.ts";
+import { blobsOf } from "./hub-cache.ts";
+import { locateByHubPlace, locateById } from "./locate-on-hub.ts";
 import type { ModelLocation } from "./model-location.ts";
 import { maybeMeant } from "./near-name.ts";
 
 export interface ModelReference {
-  /** A folder or a .safetensors file, here or at an address (`https://host/path/`, `s3://bucket/prefix`), or `owner/name` on the Hub. */
+  /**
+   * A folder or a .safetensors file, here or at an address (`https://host/path/`, `s3://bucket/prefix`), or `owner/name` on the Hub, which
+   * hf://owner/name means wherever one stands.
+   */
   readonly path: string;
   readonly revision?: string;
+  /** Where an earlier run of the same merge read it, if there was one: what it read on the Hub is read again at the same commit. */
+  readonly recorded?: () => Promise<Place | undefined>;
 }
 
 /** Where to look, by whole places. */
@@ -29,13 +37,13 @@ export interface Surroundings {
   readonly recipeDirectory: Place;
   /** Looked into before anything else: for the path as it stands, then for its last part. */
   readonly modelsRoot?: Place;
-  /** HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME count. */
+  /** HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME count, and HF_HUB_OFFLINE. */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /**
  * Finds a model: on this machine in `modelsRoot`, as a path from the working directory and from the recipe's folder, in the
- * Hub's cache; or where an address says. Nothing is downloaded.
+ * Hub's cache; or where an address says; or on the Hub. Nothing is downloaded.
  * @throws CheckpointError with a hint how to get the model
  */
 export async function locateModel(
@@ -43,9 +51,14 @@ export async function locateModel(
   reference: ModelReference,
   surroundings: Surroundings,
 ): Promise<ModelLocation> {
-  const { path, revision } = reference;
+  const { path, revision, recorded } = reference;
+  const { environment } = surroundings;
   const moved = await findUnder(store, surroundings.modelsRoot, path);
   if (moved !== undefined) return locationOf(store, moved, path);
+  if (isHubPlace(placeOf(path))) {
+    const place = placeOf(revision === undefined ? path : `${path}@${revision}`);
+    return locateByHubPlace(store, place, { environment, recorded });
+  }
   if (isAddress(path)) return locationOfAddress(reference);
   const local = await findLocal(store, path, surroundings);
   if (local !== undefined) {
@@ -57,7 +70,7 @@ export async function locateModel(
     );
   }
   const near = await maybeNear(store, path, surroundings);
-  if (isHubId(path)) return locateInCache(store, path, revision, surroundings.environment, near);
+  if (isHubId(path)) return locateById(store, path, revision, { environment, recorded, near });
   const { cwd, recipeDirectory } = surroundings;
   const isOnePlace = wholePlace(cwd) === wholePlace(recipeDirectory);
   const places = isWhole(path) ? "" : isOnePlace ? ` in ${cwd}` : `, neither in ${cwd} nor in ${recipeDirectory}`;

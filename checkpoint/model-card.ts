@@ -1,11 +1,11 @@
-import { nameOf, parentOf } from "../storage/index.ts";
+import { maybePinnedHubPlace, nameOf, parentOf } from "../storage/index.ts";
 import { CheckpointError } from "./errors.ts";
 import type { Folder } from "./folder.ts";
 import type { ModelLocation } from "./model-location.ts";
 
 /** What a model's own card (the head of its README.md, as the Hub reads it) says of where it comes from. Claims, not facts. */
 export interface ModelOrigin {
-  /** `owner/name`, where the model lies in the Hub's cache. */
+  /** `owner/name`, where the model lies on the Hub or in its cache. */
   readonly hubId?: string;
   /** The Hub's short name of a licence: "apache-2.0", "llama3", "other". */
   readonly license?: string;
@@ -40,9 +40,9 @@ async function maybeHead(folder: Folder): Promise<string | undefined> {
   }
 }
 
-/** The folder above the blobs is called models--owner--name. */
-function hubIdOf({ allowLinksInto }: ModelLocation): string | undefined {
-  if (allowLinksInto === undefined) return undefined;
+/** In the cache the folder above the blobs is called models--owner--name. */
+function hubIdOf({ root, allowLinksInto }: ModelLocation): string | undefined {
+  if (allowLinksInto === undefined) return maybePinnedHubPlace(root)?.id;
   const name = nameOf(parentOf(allowLinksInto));
   return name.startsWith("models--") ? name.slice("models--".length).replace("--", "/") : undefined;
 }

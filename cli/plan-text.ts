@@ -1,4 +1,5 @@
 import { beginsTensor, type Plan, usageOf } from "../merge/work/index.ts";
+import { sourceOf } from "../output/index.ts";
 import { estimateOf, largestTensorBytes } from "../plan/index.ts";
 import { outlineOf, type Prepared } from "../prepare/index.ts";
 import { percentText } from "../recipe/index.ts";
@@ -47,10 +48,14 @@ export function outlineText(prepared: Prepared, mostModels = USES_SHOWN): string
   return rowsText(rows);
 }
 
-export function planDetails(plan: Plan, memoryBytes: number, verbose: boolean): string {
+export function planDetails({ plan, inputs }: Prepared, memoryBytes: number, verbose: boolean): string {
   const estimate = estimateOf(plan);
+  const described = plan.inputs.map(({ label, files }, k) => {
+    const source = sourceOf(inputs[k]?.files ?? []);
+    return `${label} (${counted(files.length, "file")}${source === undefined ? "" : ` of ${source}`})`;
+  });
   const rows: [string, string][] = [
-    ["inputs", plan.inputs.map(({ label, files }) => `${label} (${counted(files.length, "file")})`).join(", ")],
+    ["inputs", described.join(", ")],
     [
       "tensors",
       `${estimate.mergedTensors} merged, ${estimate.copiedTensors} copied, ${estimate.cutTensors} cut into several slices`,

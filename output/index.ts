@@ -23,6 +23,7 @@ export {
 } from "./records/file-names.ts";
 export {
   buildManifest,
+  type InputSources,
   type Manifest,
   type ManifestInput,
   type ManifestInputFile,
@@ -32,6 +33,7 @@ export {
   manifestText,
   type OutputFile,
   parseManifest,
+  sourceOf,
 } from "./records/manifest.ts";
 export type { RepairChoices } from "./repair/recorded-facts.ts";
 export {

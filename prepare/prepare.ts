@@ -46,6 +46,7 @@ import {
 import {
   boundedSource,
   inParallel,
+  isHubPlace,
   nameOf,
   type Place,
   parentOf,
@@ -81,6 +82,11 @@ export interface PrepareOptions extends PlanOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Finds models in place of the search on this machine; see `locateModel`. */
   readonly findModel?: FindModel | undefined;
+  /**
+   * Per model in recipe order: where an earlier run of the same merge found it. On the Hub it is read there again, at the same commit, and
+   * elsewhere where it is not found otherwise. Asked for at most once, and only if it matters.
+   */
+  readonly recordedFolders?: (() => Promise<readonly Place[]>) | undefined;
 }
 
 /** Where a model is, by the name that a recipe gives it. @throws CheckpointError */
@@ -249,10 +255,8 @@ export function planOpened(
   };
 }
 
-export interface OpenModelsOptions extends Pick<PrepareOptions, "cwd" | "environment" | "modelsRoot" | "findModel"> {
-  /** Per model in recipe order: where an earlier run found it, tried where it is not found otherwise. */
-  readonly recordedFolders?: readonly Place[];
-}
+export interface OpenModelsOptions
+  extends Pick<PrepareOptions, "cwd" | "environment" | "modelsRoot" | "findModel" | "recordedFolders"> {}
 
 /** Models that were opened, what could not be, and what reads the files beside them: those that were read already are not read again. */
 export interface OpenedModels {
@@ -274,11 +278,16 @@ export async function openModels(
   const bounded = boundedSource(store, CALLS_AT_ONCE);
   const tokenizers = new TokenizerReader(bounded);
   const texts = new Turns(TEXTS_AT_ONCE);
+  let folders: Promise<readonly Place[]> | undefined;
+  const recordedFolder = async (k: number) => {
+    folders ??= options.recordedFolders?.();
+    return (await folders)?.[k];
+  };
   const results = await inParallel(references, CALLS_AT_ONCE, async (reference, k) => {
     const label = labels.get(reference.text) ?? reference.text;
     try {
-      const recorded = options.recordedFolders?.[k];
-      const location = await locate(bounded, reference, surroundings, options.findModel, recorded);
+      const recorded = () => recordedFolder(k);
+      const location = await locate(bounded, { ...reference, recorded }, surroundings, options.findModel);
       const { checkpoint, adapter } =
         reference.isAdapter === true
           ? await adapterAt(bounded, location, label)
@@ -375,12 +384,13 @@ async function locate(
   reference: ModelReference,
   surroundings: Surroundings,
   findModel: FindModel | undefined,
-  recordedFolder: Place | undefined,
 ): Promise<ModelLocation> {
   try {
     return await (findModel?.(reference) ?? locateModel(store, reference, surroundings));
   } catch (error) {
-    if (recordedFolder === undefined || (await store.identity(recordedFolder)) === undefined) throw error;
+    const recordedFolder = await reference.recorded?.();
+    if (recordedFolder === undefined || isHubPlace(recordedFolder)) throw error;
+    if ((await store.identity(recordedFolder)) === undefined) throw error;
     const isFile = reference.path.endsWith(".safetensors");
     return { root: recordedFolder, ...(isFile ? { file: nameOf(placeOf(reference.path)) } : {}) };
   }

@@ -1,7 +1,7 @@
 import { type Checkpoint, locateModel, openCheckpoint } from "../../checkpoint/index.ts";
 import { type Place, placeOf, type Source, schemeOf } from "../../storage/index.ts";
 
-/** A checkpoint to look at: a folder or a .safetensors file, here or at an address, or `owner/name[@revision]` in the Hub's cache. */
+/** A checkpoint to look at: a folder or a .safetensors file, here or at an address, or `owner/name[@revision]` on the Hub or in its cache. */
 export async function openPath(store: Source, path: Place): Promise<Checkpoint> {
   const cwd = placeOf(process.cwd());
   const surroundings = { cwd, recipeDirectory: cwd, environment: process.env };

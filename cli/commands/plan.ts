@@ -1,6 +1,7 @@
 import { prepareHere, resourcesFor } from "../../app/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
 import type { OptionValues } from "../../options/index.ts";
+import { sourceOf } from "../../output/index.ts";
 import { estimateOf } from "../../plan/index.ts";
 import { outlineOf, readRecipe } from "../../prepare/index.ts";
 import { openStores, placeOf } from "../../storage/index.ts";
@@ -25,13 +26,16 @@ export async function planCommand([recipePath = ""]: readonly string[], options:
     printWarnings(io, prepared.warnings, options.json);
     if (options.json) {
       const { memoryBytes, threads } = resources;
+      const sources = prepared.inputs.map(({ files }) => sourceOf(files) ?? null);
       io.stdout(
-        `${JSON.stringify({ digest, estimate: estimateOf(plan), usage: usageOf(plan), ...outlineOf(prepared), memoryBytes, threads, plan })}\n`,
+        `${JSON.stringify({ digest, estimate: estimateOf(plan), usage: usageOf(plan), ...outlineOf(prepared), sources, memoryBytes, threads, plan })}\n`,
       );
       return exitCodes.done;
     }
     const outline = outlineText(prepared, options.verbose ? Number.POSITIVE_INFINITY : undefined);
-    io.stdout(`${planSummary(plan, digest)}\n${outline}${planDetails(plan, resources.memoryBytes, options.verbose)}`);
+    io.stdout(
+      `${planSummary(plan, digest)}\n${outline}${planDetails(prepared, resources.memoryBytes, options.verbose)}`,
+    );
     return exitCodes.done;
   } catch (error) {
     return reportError(io, error, options.json);

@@ -19,6 +19,7 @@ import {
   type OutputText,
   outputDocuments,
   recordDocuments,
+  sourceOf,
 } from "../../output/index.ts";
 import type { Place, Source } from "../../storage/index.ts";
 import { type Epoch, type EpochJournal, lookAt, takeOver } from "../journal/index.ts";
@@ -493,6 +494,7 @@ async function stageRest(
     sliceSha256s: sealed.sliceSha256s,
     files,
     inputSha256s: options.hashInputs ? await hashInputs(options) : undefined,
+    inputSources: options.inputs.map((input) => sourceOf(input.files)),
   });
   const records = recordDocuments(manifest);
   // Another epoch may have begun, and this one stand still in the middle of a file: neither has a file that the other opens.

@@ -45,7 +45,7 @@ export async function takeOver(
 }
 
 /** A job's journal for those who only look, and do not lead: it reads what counts. Closing it closes `journal`. */
-export function lookAt(journal: Journal): Pick<Journal, "read" | "close"> {
+export function lookAt(journal: Pick<Journal, "read" | "close">): Pick<Journal, "read" | "close"> {
   return {
     async *read(after: Sequence = nothingYet): AsyncGenerator<JournalRecord> {
       const view = new EpochView();

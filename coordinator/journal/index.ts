@@ -15,3 +15,4 @@ export { type Entry, type Journal, type JournalRecord, nothingYet, type Sequence
 export { JournalTail } from "./journal-tail.ts";
 export type { NatsJournal, NatsJournalOptions } from "./nats-journal.ts";
 export { openNatsJournal } from "./open-nats-journal.ts";
+export { peekFileJournal } from "./peek-file-journal.ts";

@@ -1,5 +1,6 @@
 import { sha256Hex } from "../../checkpoint/index.ts";
 import { canonicalJson, type Json, type Plan, type PlanOptions } from "../../merge/work/index.ts";
+import { hubPlaceOf, maybePinnedHubPlace, type Place } from "../../storage/index.ts";
 import { PublishError } from "../errors.ts";
 import { headerSha256 } from "../seal/seal-work.ts";
 import { isSafeName, MANIFEST_NAME } from "./file-names.ts";
@@ -37,6 +38,8 @@ export interface Manifest {
 
 export interface ManifestInput {
   readonly label: string;
+  /** Where it was read, if that is a place of everybody's at which nothing changes: "hf://owner/name@COMMIT". */
+  readonly source?: string;
   readonly files: readonly ManifestInputFile[];
 }
 
@@ -75,10 +78,21 @@ export interface ManifestSources {
   readonly files: readonly OutputFile[];
   /** Per input, per file of plan.inputs; with --hash-inputs. */
   readonly inputSha256s?: readonly (readonly string[])[] | undefined;
+  /** Per input; see `ManifestInput`. */
+  readonly inputSources?: InputSources | undefined;
+}
+
+export type InputSources = readonly (string | undefined)[];
+
+/** A place of the Hub at a commit, that says nothing of this machine. `files`: of an input. */
+export function sourceOf(files: readonly { readonly path: Place }[]): string | undefined {
+  const [first] = files;
+  const pinned = first === undefined ? undefined : maybePinnedHubPlace(first.path);
+  return pinned === undefined ? undefined : hubPlaceOf({ ...pinned, path: "" });
 }
 
 export function buildManifest(sources: ManifestSources): Manifest {
-  const { plan, planDigest, toolVersion, sliceSha256s, files, inputSha256s } = sources;
+  const { plan, planDigest, toolVersion, sliceSha256s, files, inputSha256s, inputSources } = sources;
   const content: Omit<Manifest, "sha256"> = {
     format: RECORD_FORMAT,
     tool: toolVersion,
@@ -88,6 +102,7 @@ export function buildManifest(sources: ManifestSources): Manifest {
     recipe: plan.recipe,
     inputs: plan.inputs.map(({ label, files }, input) => ({
       label,
+      ...(inputSources?.[input] !== undefined && { source: inputSources[input] }),
       files: files.map(({ name, sizeBytes, headerSha256 }, file) => {
         const sha256 = inputSha256s?.[input]?.[file];
         return { name, sizeBytes, headerSha256, ...(sha256 === undefined ? {} : { sha256 }) };
@@ -152,7 +167,10 @@ function formFault(content: Record<string, unknown>): string | undefined {
   const lists = [inputs, files, shards, slices];
   if (!lists.every((list) => Array.isArray(list) && list.every(isRecord))) return "a list is missing";
   const isInput = (input: Record<string, unknown>) =>
-    isText(input.label) && Array.isArray(input.files) && input.files.every((file) => isRecord(file) && isFile(file));
+    isText(input.label) &&
+    (input.source === undefined || isText(input.source)) &&
+    Array.isArray(input.files) &&
+    input.files.every((file) => isRecord(file) && isFile(file));
   const isFile = (file: Record<string, unknown>) => isText(file.name) && isSize(file.sizeBytes);
   if (!recordsIn(inputs).every(isInput)) return "an input has no label, or a file of it no name or size";
   const names = new Set<unknown>();

@@ -2,7 +2,7 @@ import { sha256Hex } from "../../checkpoint/index.ts";
 import { canonicalJson, type PlanOptions } from "../../merge/work/index.ts";
 import { PublishError } from "../errors.ts";
 import { isSafeName, MANIFEST_NAME, SUMS_NAME } from "./file-names.ts";
-import { type Manifest, manifestText, RECORD_FORMAT } from "./manifest.ts";
+import { type InputSources, type Manifest, manifestText, RECORD_FORMAT } from "./manifest.ts";
 
 /** What SHA256SUMS holds: enough to make the manifest anew from the output, the recipe and the inputs. */
 export interface Sums {
@@ -12,6 +12,8 @@ export interface Sums {
   readonly options: PlanOptions;
   /** Whether the manifest has hashes of the input files. */
   readonly inputsHashed: boolean;
+  /** Where inputs were read; absent where the manifest says it of none. */
+  readonly sources?: InputSources | undefined;
   /** SHA-256 by name, all published files but SHA256SUMS. */
   readonly files: ReadonlyMap<string, string>;
 }
@@ -23,7 +25,8 @@ export function sumsOf(manifest: Manifest): Sums {
   const own = [MANIFEST_NAME, sha256Hex(Buffer.from(manifestText(manifest)))] as const;
   const files = new Map([...hashes, own].sort(([a], [b]) => (a < b ? -1 : 1)));
   const inputsHashed = inputs.some((input) => input.files.some((file) => file.sha256 !== undefined));
-  return { tool, plan, seed, options, inputsHashed, files };
+  const sources = inputs.some(({ source }) => source !== undefined) ? inputs.map(({ source }) => source) : undefined;
+  return { tool, plan, seed, options, inputsHashed, sources, files };
 }
 
 /** For `sha256sum -c`, which skips lines that begin with "#". The first line guards the others. */
@@ -34,6 +37,7 @@ export function sumsText(sums: Sums): string {
     `# seed ${sums.seed}`,
     `# options ${canonicalJson(sums.options)}`,
     `# inputs ${sums.inputsHashed ? "hashed" : "not hashed"}`,
+    ...(sums.sources === undefined ? [] : [`# sources ${canonicalJson(sums.sources.map((source) => source ?? null))}`]),
     ...[...sums.files].map(([name, sha256]) => `${sha256}  ${name}`),
     "",
   ].join("\n");
@@ -57,12 +61,24 @@ export function parseSums(bytes: Uint8Array): Sums {
     seed: fields.get("seed") ?? "",
     options: parseOptions(fields.get("options")),
     inputsHashed: fields.get("inputs") === "hashed",
+    sources: maybeSources(fields.get("sources")),
     files,
   };
   // Written again it must be the same: that compares the first line's hash, and finds what the parsing above lets pass.
   if (!Buffer.from(sumsText(sums)).equals(bytes)) throw damaged("its first line's hash is not that of the lines below");
   for (const name of files.keys()) if (!isSafeName(name)) throw damaged(`${JSON.stringify(name)} is no file inside`);
   return sums;
+}
+
+function maybeSources(text: string | undefined): InputSources | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (Array.isArray(parsed)) return parsed.map((source) => (typeof source === "string" ? source : undefined));
+  } catch (cause) {
+    throw damaged("its sources are no JSON", cause);
+  }
+  throw damaged("its sources are no list");
 }
 
 function parseOptions(text = ""): PlanOptions {

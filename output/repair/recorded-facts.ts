@@ -1,7 +1,7 @@
 import type { PlanOptions } from "../../merge/work/index.ts";
 import type { Place, Source } from "../../storage/index.ts";
 import { PublishError } from "../errors.ts";
-import type { Manifest } from "../records/manifest.ts";
+import type { InputSources, Manifest } from "../records/manifest.ts";
 import { readRecords } from "../records/records.ts";
 
 /** What a plan takes besides recipe and inputs. */
@@ -16,6 +16,8 @@ export interface Facts {
   readonly plan: string;
   readonly choices: RepairChoices;
   readonly inputsHashed: boolean;
+  /** Where inputs were read, in the plan's order, as far as the record says. */
+  readonly sources: InputSources;
   readonly sha256s: ReadonlyMap<string, string>;
   readonly manifest: Manifest | undefined;
 }
@@ -24,13 +26,21 @@ export interface Facts {
 export async function recordedFacts(store: Source, out: Place): Promise<Facts> {
   const { manifest, sums, faults } = await readRecords(store, out);
   if (manifest !== undefined) {
-    const { tool, plan, seed, options, files } = manifest;
+    const { tool, plan, seed, options, files, inputs } = manifest;
     const sha256s = new Map(files.map(({ name, sha256 }) => [name, sha256]));
-    return { tool, plan, choices: { seed, options }, inputsHashed: false, sha256s, manifest };
+    return {
+      tool,
+      plan,
+      choices: { seed, options },
+      inputsHashed: false,
+      sources: inputs.map(({ source }) => source),
+      sha256s,
+      manifest,
+    };
   }
   if (sums !== undefined) {
-    const { tool, plan, seed, options, inputsHashed, files } = sums;
-    return { tool, plan, choices: { seed, options }, inputsHashed, sha256s: files, manifest };
+    const { tool, plan, seed, options, inputsHashed, sources = [], files } = sums;
+    return { tool, plan, choices: { seed, options }, inputsHashed, sources, sha256s: files, manifest };
   }
   const reasons = faults.map(({ file, message }) => `${file}: ${message}`).join("; ");
   throw new PublishError("publish/unrecoverable", `${out} has lost both its records (${reasons})`, {

@@ -15,7 +15,7 @@ import {
   SUMS_NAME,
   WORK_DIRECTORY,
 } from "../records/file-names.ts";
-import { buildManifest, type Manifest, type OutputFile } from "../records/manifest.ts";
+import { buildManifest, type InputSources, type Manifest, type OutputFile } from "../records/manifest.ts";
 import { removeIfEmpty } from "../remove-if-empty.ts";
 import { hashRanges } from "../seal/read-back.ts";
 import { type Facts, type RepairChoices, recordedFacts } from "./recorded-facts.ts";
@@ -30,9 +30,10 @@ const MAX_TEXT_BYTES = 100_000_000;
 export interface RepairSource {
   /**
    * Finds and opens the models that the recipe names, in the order in which `planFor` makes them the plan's inputs.
-   * Headers only: they are compared with the manifest before anything else is done with them.
+   * Headers only: they are compared with the manifest before anything else is done with them. `sources`: where the merge read them, as far
+   * as the records of the output say.
    */
-  readonly openInputs: (recipeText: string) => Promise<readonly RepairInput[]>;
+  readonly openInputs: (recipeText: string, sources: InputSources) => Promise<readonly RepairInput[]>;
   /** The plan of the same merge, and what its output has about text. */
   readonly planFor: (
     recipeText: string,
@@ -169,8 +170,8 @@ class Repair {
   }
 
   async #origin(recipeText: string): Promise<Origin> {
-    const { manifest, choices, plan: recorded } = this.#facts;
-    const inputs = await this.#source.openInputs(recipeText);
+    const { manifest, choices, plan: recorded, sources } = this.#facts;
+    const inputs = await this.#source.openInputs(recipeText, sources);
     if (manifest !== undefined) await checkInputs(this.#store, manifest, inputs);
     const { plan, text } = await this.#source.planFor(recipeText, inputs, choices);
     const digest = planDigest(plan);
@@ -254,6 +255,7 @@ class Repair {
       sliceSha256s,
       files,
       inputSha256s: this.#facts.inputsHashed ? await hashInputs(this.#store, inputs) : undefined,
+      inputSources: this.#facts.sources,
     });
   }
 

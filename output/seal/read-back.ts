@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Place, Readable, Source, StoredFile } from "../../storage/index.ts";
+import { hashDiffers, type Place, type Readable, type Source, type StoredFile } from "../../storage/index.ts";
 
 /** Of one read. Two buffers of it are in use at a time. */
 export const READ_BACK_CHUNK_BYTES = 8 * 1024 * 1024;
@@ -14,11 +14,13 @@ export interface ByteRange {
   readonly sizeBytes: number;
 }
 
-/** SHA-256 of a whole file, opened afresh. */
+/** SHA-256 of a whole file, opened afresh. @throws StorageError `storage/hash` where its store says another */
 export async function hashFile(store: Source, path: Place): Promise<FileHash> {
   return withFile(store, path, async (file) => {
-    const { sizeBytes } = await file.identity();
-    return { sizeBytes, sha256: await hashRange(file, { offsetBytes: 0, sizeBytes }) };
+    const { sizeBytes, sha256: told } = await file.identity();
+    const sha256 = await hashRange(file, { offsetBytes: 0, sizeBytes });
+    if (told !== undefined && told !== sha256) throw hashDiffers(path, "SHA-256", sha256, told);
+    return { sizeBytes, sha256 };
   });
 }
 

@@ -14,7 +14,13 @@ function place(more: Partial<Surroundings> = {}): Surroundings & { readonly home
   const folder = temporaryFolder();
   const [cwd, recipeDirectory, home] = ["cwd", "recipe", "home"].map((name) => join(folder, name));
   for (const made of [cwd, recipeDirectory, home]) fs.mkdirSync(made!);
-  return { cwd: cwd!, recipeDirectory: recipeDirectory!, environment: { HOME: home }, home: home!, ...more };
+  return {
+    cwd: cwd!,
+    recipeDirectory: recipeDirectory!,
+    environment: { HOME: home, HF_HUB_OFFLINE: "1" },
+    home: home!,
+    ...more,
+  };
 }
 
 /** A folder with a model; returns it. */
@@ -172,7 +178,7 @@ describe("owner/name", () => {
 
   test.each([["main"], ["v1.0"], ["refs/pr/7"]])("is found at the revision %s, and by its commit", async (ref) => {
     const hub = temporaryFolder();
-    const at = place({ environment: { HF_HUB_CACHE: hub } });
+    const at = place({ environment: { HF_HUB_CACHE: hub, HF_HUB_OFFLINE: "1" } });
     const repository = cached(hub, "owner/name", ref);
     const expected = { root: join(repository, "snapshots", commit) };
     expect(await locateModel(store, { path: "owner/name", revision: ref }, at)).toMatchObject(expected);
@@ -181,7 +187,7 @@ describe("owner/name", () => {
 
   test("is the local folder where there is one", async () => {
     const hub = temporaryFolder();
-    const at = place({ environment: { HF_HUB_CACHE: hub } });
+    const at = place({ environment: { HF_HUB_CACHE: hub, HF_HUB_OFFLINE: "1" } });
     cached(hub, "owner/name");
     const folder = model(at.cwd, "owner", "name");
     expect(await locateModel(store, { path: "owner/name" }, at)).toEqual({ root: folder });
@@ -196,7 +202,9 @@ describe("owner/name", () => {
     const hub = temporaryFolder();
     cached(hub, "owner/name");
     const reference = revision === undefined ? { path } : { path, revision };
-    await expect(locateModel(store, reference, place({ environment: { HF_HUB_CACHE: hub } }))).rejects.toMatchObject({
+    await expect(
+      locateModel(store, reference, place({ environment: { HF_HUB_CACHE: hub, HF_HUB_OFFLINE: "1" } })),
+    ).rejects.toMatchObject({
       code: "checkpoint/not-in-cache",
       hint: expect.stringMatching(new RegExp(`${command}$`)),
     });
@@ -208,7 +216,7 @@ describe("owner/name", () => {
       const hub = temporaryFolder();
       const repository = cached(hub, "owner/name");
       fs.writeFileSync(join(repository, "..", "x"), commit);
-      const at = place({ environment: { HF_HUB_CACHE: hub } });
+      const at = place({ environment: { HF_HUB_CACHE: hub, HF_HUB_OFFLINE: "1" } });
       await expect(locateModel(store, { path: "owner/name", revision }, at)).rejects.toMatchObject({
         code: "checkpoint/not-in-cache",
         message: expect.stringContaining("is no name of a revision"),
@@ -218,7 +226,7 @@ describe("owner/name", () => {
 
   test("is refused where the cache leads elsewhere", async () => {
     const hub = temporaryFolder();
-    const at = place({ environment: { HF_HUB_CACHE: hub } });
+    const at = place({ environment: { HF_HUB_CACHE: hub, HF_HUB_OFFLINE: "1" } });
     const repository = cached(hub, "owner/name");
     const ref = join(repository, "refs", "main");
     fs.writeFileSync(ref, "../../../elsewhere");
@@ -236,7 +244,7 @@ describe("owner/name", () => {
 
   test("is followed into the blobs of its own repository only", async () => {
     const hub = temporaryFolder();
-    const at = place({ environment: { HF_HUB_CACHE: hub } });
+    const at = place({ environment: { HF_HUB_CACHE: hub, HF_HUB_OFFLINE: "1" } });
     const [repository, other] = [cached(hub, "owner/name"), cached(hub, "owner/other")];
     const link = join(repository, "snapshots", commit, "model.safetensors");
     fs.rmSync(link);

@@ -29,12 +29,18 @@ export interface Running {
   readonly ended: Promise<Ended>;
 }
 
+export interface StartOptions {
+  readonly cwd?: string;
+  /** Beside this process's. */
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly onEvent?: (event: CommandEvent, running: ChildProcess) => void;
+}
+
 /** `onEvent` is told of each line of stdout as soon as it comes. */
-export function start(
-  args: readonly string[],
-  options: { readonly cwd?: string; readonly onEvent?: (event: CommandEvent, running: ChildProcess) => void } = {},
-): Running {
-  const child = spawn(process.execPath, [MAIN, ...args], { cwd: options.cwd, stdio: ["ignore", "pipe", "pipe"] });
+export function start(args: readonly string[], options: StartOptions = {}): Running {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    ...{ cwd: options.cwd, env: { ...process.env, ...options.environment }, stdio: ["ignore", "pipe", "pipe"] },
+  });
   let stdout = "";
   let stderr = "";
   let told = 0;
