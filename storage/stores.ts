@@ -22,14 +22,15 @@ export interface StoresOptions extends FileStoreOptions {
 
 /** All stores of this program. `blocking`, `takeOver`: as of the file store. */
 export function openStores(options: StoresOptions = {}): Stores {
-  return new Stores(new FileStore(options), farStores(options));
+  const files = new FileStore(options);
+  return new Stores(files, farStores(files, options));
 }
 
 /** What opens the store of a scheme; asked once, when the first place of it is. */
 export type Openers = Readonly<Record<string, () => Promise<Source>>>;
 
 /** Stores of this program beside the files, each loaded where a place asks for it; they share their connections. */
-function farStores({ connectionsMax }: StoresOptions): Openers {
+function farStores(files: Source, { connectionsMax }: StoresOptions): Openers {
   let opened: Promise<HttpRanges> | undefined;
   const ranges = () => {
     opened ??= import("./http/http-ranges.ts").then(
@@ -44,7 +45,14 @@ function farStores({ connectionsMax }: StoresOptions): Openers {
       ...{ http: await ranges(), files: new FileStore(), environment: process.env, resolvesOnce: true },
     });
   };
-  return { https: web, http: web, hf: hub };
+  const s3 = async () => {
+    const [{ S3Source }, { readAwsSettings }] = await Promise.all([
+      import("./s3/s3-source.ts"),
+      import("./s3/aws-settings.ts"),
+    ]);
+    return new S3Source(await ranges(), () => readAwsSettings(files, process.env));
+  };
+  return { https: web, http: web, hf: hub, s3 };
 }
 
 /**

@@ -14,11 +14,10 @@ export interface SourceRig {
   readonly source: Source;
   readonly folder: Place;
   put(place: Place, bytes: Uint8Array): Promise<void>;
-  /**
-   * False of a store that cannot be asked what is in a folder, and knows one by a config.json in it: what is no file is not found there. It
-   * knows no links either, and looks for none.
-   */
+  /** False of a store that cannot be asked what is in a folder, and knows one by a config.json in it: what is no file is not found there. */
   readonly isListed?: boolean;
+  /** False of a store that knows no links, and looks for none. */
+  readonly hasLinks?: boolean;
 }
 
 /** What every store keeps to that is read from. */
@@ -74,10 +73,10 @@ export function sourceContract(name: string, begin: () => Promise<SourceRig>): v
     });
 
     test("nothing there, a folder and a file are told apart, by place", async () => {
-      const { source, folder, place, isListed = true } = await withFile(begin, "x", "sub/config.json");
+      const { source, folder, place, isListed = true, hasLinks = true } = await withFile(begin, "x", "sub/config.json");
       const none = join(folder, "none");
       const calls = [() => source.open(none), () => source.list(none), () => source.realPlace(none)];
-      for (const call of isListed ? calls : calls.slice(0, 2)) {
+      for (const call of hasLinks ? calls : calls.slice(0, 2)) {
         await expect(call()).rejects.toMatchObject({
           code: "storage/not-found",
           hint: expect.stringMatching(/./),

@@ -4,6 +4,7 @@ import { type HttpOptions, HttpRanges } from "../../../storage/http/http-ranges.
 import type { HttpAddress, HttpState, HttpTarget } from "../../../storage/http/target.ts";
 import { placeOf } from "../../../storage/index.ts";
 import { type Asked, giveFile, type RangeServer, rangeServer, refuse, times } from "../../support/range-server.ts";
+import { serverCertificate } from "../../support/server-certificate.ts";
 
 const LARGE = 3 * 2 ** 20 + 17;
 
@@ -64,6 +65,27 @@ test("ranges are read, whatever their size, several at once, into memory of WebA
   const expected = Buffer.concat(wanted.map(([offset, count]) => bytes.subarray(offset, offset + count)));
   expect(Buffer.from(memory.subarray(10, at)).equals(expected)).toBe(true);
   expect([memory[9], memory[at]]).toEqual([0, 0]);
+});
+
+test("over TLS it is the same, and a server that nobody vouches for is not read from", async () => {
+  const { ca, ...own } = await serverCertificate();
+  const server = await rangeServer(own);
+  const bytes = patterned(LARGE);
+  server.put("/model", bytes);
+  const target = targetAt(server, "/model");
+  const ranges = rangesWith({ ca });
+  const into = new Uint8Array(2_000_000);
+  await Promise.all([0, 500_000, 1_000_000].map((at) => ranges.read(target, at, into.subarray(at, at + 500_000))));
+  expect(Buffer.from(into.subarray(0, 1_500_000)).equals(bytes.subarray(0, 1_500_000))).toBe(true);
+  expect((await ranges.begin(target, 10)).bytes).toHaveLength(10);
+  server.faults.push(refuse(302, { location: `http://127.0.0.1:${server.port}/model` }));
+  await expect(ranges.read(target, 0, into)).rejects.toMatchObject({ code: "storage/denied" });
+  const untrusted = rangesWith().read(targetAt(server, "/model"), 0, into);
+  await expect(untrusted).rejects.toMatchObject({
+    code: "storage/network",
+    retryable: false,
+    hint: expect.stringContaining("NODE_EXTRA_CA_CERTS"),
+  });
 });
 
 test("connections are kept, and there are no more than are allowed", async () => {

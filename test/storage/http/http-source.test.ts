@@ -22,7 +22,13 @@ async function begin() {
 
 sourceContract("a web server", async () => {
   const { server, source, folder } = await begin();
-  return { source, folder, isListed: false, put: async (place, bytes) => server.put(pathOf(place), bytes) };
+  return {
+    source,
+    folder,
+    isListed: false,
+    hasLinks: false,
+    put: async (place, bytes) => server.put(pathOf(place), bytes),
+  };
 });
 
 sourceContract("a web server that knows the time of the last change alone", async () => {
@@ -32,7 +38,7 @@ sourceContract("a web server that knows the time of the last change alone", asyn
     const lastModified = new Date(1_700_000_000_000 + 1000 * seconds++).toUTCString();
     server.files.set(pathOf(place), { bytes, lastModified });
   };
-  return { source, folder, isListed: false, put };
+  return { source, folder, isListed: false, hasLinks: false, put };
 });
 
 function putModel(server: RangeServer, names: readonly string[]): void {

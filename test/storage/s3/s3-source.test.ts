@@ -1,0 +1,230 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join as joinPath } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { HttpRanges } from "../../../storage/http/http-ranges.ts";
+import { FileStore, join, placeOf } from "../../../storage/index.ts";
+import { type AwsSettings, readAwsSettings } from "../../../storage/s3/aws-settings.ts";
+import type { FindChain } from "../../../storage/s3/credentials.ts";
+import { S3Source } from "../../../storage/s3/s3-source.ts";
+import { encodeKey, signedHeaders } from "../../../storage/s3/sigv4.ts";
+import { refuse } from "../../support/range-server.ts";
+import { isList, refuseWith, s3Imitation } from "../../support/s3-imitation.ts";
+import { temporaryFolder } from "../../support/temporary-folder.ts";
+import { bytesOf, sourceContract } from "../source.contract.ts";
+
+const keys = { accessKeyId: "id", secretAccessKey: "canary" };
+
+async function begin(changes: Partial<AwsSettings> = {}, pageMax = 1000, chain: FindChain = async () => undefined) {
+  const server = await s3Imitation(pageMax);
+  const ranges = new HttpRanges({ firstPauseMs: 1, environment: {} });
+  onTestFinished(() => ranges.close());
+  const settings = {
+    ...{ profile: "default", region: undefined, endpoint: new URL(server.origin), addressing: undefined },
+    ...{ requesterPays: false, keys, otherWay: undefined, ...changes },
+  };
+  const source = new S3Source(ranges, async () => settings, chain);
+  const put = async (place: string, bytes: Uint8Array | string) =>
+    server.put(`/${encodeKey(place.slice("s3://".length))}`, bytes);
+  return { server, source, settings, put, folder: placeOf("s3://bucket/own") };
+}
+
+const withoutLinks = (pageMax?: number) => async () => ({ ...(await begin({}, pageMax)), hasLinks: false });
+sourceContract("an S3 store", withoutLinks());
+sourceContract("an S3 store whose pages hold two names", withoutLinks(2));
+
+interface Signatures {
+  readonly at: string;
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly cases: readonly {
+    readonly method: string;
+    readonly url: string;
+    readonly key: string;
+    readonly region: string;
+    readonly sessionToken: string | null;
+    readonly headers: Record<string, string>;
+    readonly authorization: string;
+  }[];
+}
+
+const signatures = JSON.parse(readFileSync(joinPath(import.meta.dirname, "signatures.json"), "utf8")) as Signatures;
+
+test.each(signatures.cases)("what is signed has botocore's signature: $method $url", (signed) => {
+  const { method, url, key, region, sessionToken, headers, authorization } = signed;
+  const { at, accessKeyId, secretAccessKey } = signatures;
+  const credentials = { accessKeyId, secretAccessKey, ...(sessionToken === null ? {} : { sessionToken }) };
+  const found = signedHeaders({ method, url: new URL(url), headers, region, credentials, at: new Date(at) });
+  expect(found.authorization).toBe(authorization);
+  expect(new URL(url).pathname.endsWith(encodeKey(key))).toBe(true);
+});
+
+test("ranges of an object are signed once, with its ETag as condition", async () => {
+  const { server, source, folder, put } = await begin();
+  await put(join(folder, "a"), new Uint8Array(100));
+  const file = await source.open(join(folder, "a"));
+  for (const at of [10, 20, 30]) await file.read(at, new Uint8Array(10));
+  const asked = server.asked.slice(1);
+  expect(new Set(asked.map(({ headers }) => headers.authorization)).size).toBe(1);
+  expect(asked[0]?.headers).toMatchObject({
+    "if-match": server.files.get("/bucket/own/a")?.etag,
+    range: "bytes=10-19",
+  });
+  expect(asked[0]?.headers.authorization).toContain(
+    "/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date,",
+  );
+});
+
+test("keys that are refused are read anew, once, and what was read goes on", async () => {
+  const { server, source, settings, folder, put } = await begin();
+  await put(join(folder, "a"), new Uint8Array(100));
+  const file = await source.open(join(folder, "a"));
+  server.faults.unshift(
+    (asked, response) =>
+      asked.headers.authorization?.includes("=id/") === true && refuseWith(response, 400, "ExpiredToken"),
+  );
+  await expect(file.read(1, new Uint8Array(10))).rejects.toMatchObject({ code: "storage/denied" });
+  Object.assign(settings, { keys: { accessKeyId: "rotated", secretAccessKey: "x" } });
+  await file.read(1, new Uint8Array(10));
+  expect(server.asked.at(-1)?.headers.authorization).toContain("=rotated/");
+});
+
+test("who has no keys asks without, and is told so where that is refused", async () => {
+  const { server, source, folder, put } = await begin({ keys: undefined });
+  await put(join(folder, "a"), "x");
+  await source.open(join(folder, "a"));
+  expect(server.asked.at(-1)?.headers.authorization).toBeUndefined();
+  server.faults.unshift((_, response) => refuseWith(response, 403, "AccessDenied"));
+  await expect(source.open(join(folder, "a"))).rejects.toMatchObject({
+    code: "storage/denied",
+    hint: expect.stringContaining("without keys"),
+  });
+});
+
+test("keys that need the chain of AWS are not taken for none where its package is missing", async () => {
+  const { source, folder } = await begin({ keys: undefined, otherWay: "sso_session" });
+  await expect(source.list(folder)).rejects.toMatchObject({
+    code: "storage/denied",
+    message: expect.stringContaining("sso_session"),
+    hint: expect.stringContaining("@aws-sdk/credential-provider-node"),
+  });
+});
+
+test("keys of the chain of AWS are had anew before they end", async () => {
+  let made = 0;
+  const chain: FindChain = async () => async (profile) => ({
+    accessKeyId: `${profile}${++made}`,
+    secretAccessKey: "x",
+    expiration: new Date(Date.now() + (made === 1 ? 60_000 : 3_600_000)),
+  });
+  const { server, source, folder, put } = await begin({ keys: undefined }, 1000, chain);
+  await put(join(folder, "a"), new Uint8Array(10));
+  const file = await source.open(join(folder, "a"));
+  for (const at of [1, 2]) await file.read(at, new Uint8Array(1));
+  const askers = server.asked.map(({ headers }) => /Credential=(\w+)/.exec(headers.authorization ?? "")?.[1]);
+  expect(askers).toEqual(["default1", "default2", "default2"]);
+});
+
+test("the requester pays where that is said", async () => {
+  const { server, source, folder, put } = await begin({ requesterPays: true });
+  await put(join(folder, "a"), "x");
+  await source.list(folder);
+  expect(server.asked.at(-1)?.headers).toMatchObject({ "x-amz-request-payer": "requester" });
+  expect(server.asked.at(-1)?.headers.authorization).toContain("x-amz-request-payer,");
+});
+
+test("a bucket is part of the host's name where the endpoint has it so", async () => {
+  const { server, source, folder } = await begin({
+    addressing: "virtual",
+    endpoint: new URL("http://s3.invalid:1/base"),
+  });
+  await expect(source.list(folder)).rejects.toThrow("bucket.s3.invalid:1");
+  expect(server.asked).toHaveLength(0);
+});
+
+test("what does not answer as S3 does is no bucket without objects", async () => {
+  const { server, source, folder } = await begin();
+  server.faults.unshift(
+    (asked, response) => isList(asked) && refuse(200, {}, "<html></html>")(asked, response, undefined),
+  );
+  await expect(source.list(folder)).rejects.toMatchObject({
+    code: "storage/network",
+    hint: expect.stringContaining("endpoint"),
+  });
+  server.faults.shift();
+  server.faults.unshift((asked, response) => isList(asked) && refuseWith(response, 404, "NoSuchBucket"));
+  await expect(source.list(folder)).rejects.toThrow(/NoSuchBucket/);
+});
+
+test.each(["s3://bucket/a/../b", "s3://bucket/a//b", "s3:///a", "s3://buck et/a"])(
+  "%s names no object",
+  async (text) => {
+    const { server, source } = await begin();
+    await expect(source.open(placeOf(text))).rejects.toMatchObject({ code: "storage/not-found" });
+    expect(server.asked).toHaveLength(0);
+  },
+);
+
+test("a folder's own marker is no entry", async () => {
+  const { source, folder, put } = await begin();
+  await put(`${folder}/`, "");
+  await put(join(folder, "a"), bytesOf("x"));
+  expect((await source.list(folder)).map(({ name }) => name)).toEqual(["a"]);
+});
+
+function settingsIn(files: Readonly<Record<string, string>>, environment: Record<string, string> = {}) {
+  const home = temporaryFolder();
+  mkdirSync(joinPath(home, ".aws"));
+  for (const [name, text] of Object.entries(files)) writeFileSync(joinPath(home, ".aws", name), text);
+  return readAwsSettings(new FileStore(), { HOME: home, ...environment });
+}
+
+const profiles = {
+  credentials:
+    "[default]\naws_access_key_id = d\naws_secret_access_key=ds\n\n[ other ]\naws_access_key_id=o\naws_secret_access_key=os\naws_session_token=ot\n",
+  config:
+    "# all\n[default]\nregion = eu-west-1\n[profile other]\nregion=eu-north-1 ; cold\nendpoint_url = https://minio.test:9000\ns3 =\n  addressing_style = path\n  max_concurrent_requests = 20\n[profile sso]\nsso_session = corp\n",
+};
+
+test("keys, region and endpoint are found as AWS's tools find them", async () => {
+  expect(await settingsIn({})).toMatchObject({
+    keys: undefined,
+    region: undefined,
+    endpoint: undefined,
+    otherWay: undefined,
+  });
+  expect(await settingsIn(profiles)).toMatchObject({
+    keys: { accessKeyId: "d", secretAccessKey: "ds" },
+    region: "eu-west-1",
+  });
+  expect(await settingsIn(profiles, { AWS_PROFILE: "other" })).toMatchObject({
+    keys: { accessKeyId: "o", secretAccessKey: "os", sessionToken: "ot" },
+    region: "eu-north-1",
+    endpoint: new URL("https://minio.test:9000"),
+    addressing: "path",
+  });
+  const environment = {
+    AWS_ACCESS_KEY_ID: "e",
+    AWS_SECRET_ACCESS_KEY: "es",
+    AWS_REGION: "r",
+    AWS_ENDPOINT_URL: "http://a",
+    AWS_ENDPOINT_URL_S3: "http://b",
+  };
+  expect(await settingsIn(profiles, environment)).toMatchObject({
+    keys: { accessKeyId: "e", secretAccessKey: "es" },
+    region: "r",
+    endpoint: new URL("http://b"),
+  });
+  expect((await settingsIn(profiles, { ...environment, AWS_PROFILE: "other" })).keys?.accessKeyId).toBe("e");
+  expect(await settingsIn(profiles, { AWS_PROFILE: "sso" })).toMatchObject({
+    keys: undefined,
+    otherWay: "sso_session",
+  });
+  expect((await settingsIn({}, { AWS_WEB_IDENTITY_TOKEN_FILE: "/t" })).otherWay).toBe("AWS_WEB_IDENTITY_TOKEN_FILE");
+});
+
+test("a profile that is not there, and an endpoint that is none, are said, without what they hold", async () => {
+  await expect(settingsIn(profiles, { AWS_PROFILE: "none" })).rejects.toMatchObject({ code: "storage/denied" });
+  const wrong = settingsIn({}, { AWS_ENDPOINT_URL: "https://me:canary@host" });
+  await expect(wrong).rejects.toMatchObject({ code: "storage/network" });
+  await expect(wrong).rejects.not.toThrow("canary");
+});
