@@ -26,6 +26,8 @@ type MergeObserver = MergeJobOptions["observer"];
 
 /** What a merge tells whoever started it. */
 export interface MergePorts {
+  /** A file of a model on the Hub is fetched into its cache: model, file, size. */
+  fetching?(model: string, path: string, sizeBytes: number): void;
   /** What will be made, before anything of it is written; gives back who is told how it goes. Kept documents come first. */
   planned(prepared: Prepared, out: Place): MergeObserver;
   /** An output has come to its end; nobody hears of one that throws. */
@@ -89,8 +91,8 @@ async function mergeText(
 ): Promise<MergeEnd> {
   const began = performance.now();
   const state = maybePlaceOf(settings.state);
-  const earlier = { store, out: wholePlace(out), state, settings };
-  const prepared = await prepareHere(store, text, recipePath, settings, earlier);
+  const run = { store, out: wholePlace(out), state, settings, fetching: ports.fetching };
+  const prepared = await prepareHere(store, text, recipePath, settings, run);
   const { digest } = prepared;
   const { threads, budget, memoryBytes, engineMaximumBytes } = resourcesFor(settings);
   const engines = engineThreads(chosen, threads, engineMaximumBytes);

@@ -1,5 +1,5 @@
 import type { OptionValues } from "../options/index.ts";
-import { type Prepared, readRecipe } from "../prepare/index.ts";
+import { type Fetching, type Prepared, readRecipe } from "../prepare/index.ts";
 import { checkFaults, type Fault, filledRecipe, parseSweep, type Sweep, type SweepPoint } from "../recipe/index.ts";
 import {
   type Files,
@@ -38,7 +38,7 @@ export interface PlannedSweep {
 }
 
 /** Plans every merge before any is begun: a fault in the last of them is told before bytes are computed. @throws RecipeError, InputsError */
-export async function planSweep(store: Files, settings: SweepSettings): Promise<PlannedSweep> {
+export async function planSweep(store: Files, settings: SweepSettings, fetching?: Fetching): Promise<PlannedSweep> {
   const path = placeOf(settings.sweep);
   const { sweep, faults, warnings } = parseSweep(await readRecipe(store, path), path);
   checkFaults(faults);
@@ -52,7 +52,8 @@ export async function planSweep(store: Files, settings: SweepSettings): Promise<
     const filled = filledRecipe(recipe.text, point.values);
     checkFaults(placeholderFaults(sweep, path, point, filled));
     const out = join(root, point.name);
-    const prepared = await prepareHere(store, filled.text, recipe.path, settings, { store, out, settings });
+    const run = { store, out, settings, fetching };
+    const prepared = await prepareHere(store, filled.text, recipe.path, settings, run);
     merges.push({ point, out, prepared });
   }
   const all = [...warnings, ...merges.flatMap(({ prepared }) => prepared.warnings)];

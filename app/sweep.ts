@@ -19,6 +19,8 @@ import { type Resources, resourcesFor, SWEEP_MERGE_BYTES, sweepWidth } from "./r
 
 /** What a sweep tells whoever started it. */
 export interface SweepPorts {
+  /** As of `MergePorts`. */
+  fetching?(model: string, path: string, sizeBytes: number): void;
   /** What the sweep and its recipes should be looked at for. */
   warned(faults: readonly Fault[]): void;
   /** What will be made, before anything is written, and how many of them at a time. */
@@ -54,7 +56,7 @@ export async function runSweep(settings: SweepSettings, ports: SweepPorts): Prom
   checkOptions("sweep", settings);
   const engines = await chooseEngines(settings.engine);
   const store = openStores({ takeOver: settings.takeOver });
-  const sweep = await planSweep(store, settings);
+  const sweep = await planSweep(store, settings, ports.fetching);
   const { merges } = sweep;
   ports.warned(sweep.warnings);
   await checkSpace(store, sweep);

@@ -70,7 +70,8 @@ export function blobsOf(root: Place): Place | undefined {
   return isSnapshot && nameOf(repository).startsWith("models--") ? join(repository, "blobs") : undefined;
 }
 
-function cacheFolder(environment: Readonly<Record<string, string | undefined>>): Place {
+/** Where the cache is: HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, or `hub` in the Hub's home. */
+export function cacheFolder(environment: Readonly<Record<string, string | undefined>>): Place {
   const home = placeOf(environment.HOME || homedir());
   const expand = (path: string) => (path === "~" || path.startsWith("~/") ? join(home, path.slice(1)) : placeOf(path));
   const direct = environment.HF_HUB_CACHE || environment.HUGGINGFACE_HUB_CACHE;

@@ -16,7 +16,7 @@ import {
 import { ggufError, isGgufName, isPickleName, pickleError } from "./conversion.ts";
 import { CheckpointError, quoted } from "./errors.ts";
 import { blobsOf } from "./hub-cache.ts";
-import { locateByHubPlace, locateById } from "./locate-on-hub.ts";
+import { type Fetching, locateByHubPlace, locateById } from "./locate-on-hub.ts";
 import type { ModelLocation } from "./model-location.ts";
 import { maybeMeant } from "./near-name.ts";
 
@@ -39,6 +39,8 @@ export interface Surroundings {
   readonly modelsRoot?: Place;
   /** HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME count, and HF_HUB_OFFLINE. */
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Models of the Hub are put into its cache, file by file, each of which is told, and read there. */
+  readonly fillHubCache?: Fetching;
 }
 
 /**
@@ -52,12 +54,12 @@ export async function locateModel(
   surroundings: Surroundings,
 ): Promise<ModelLocation> {
   const { path, revision, recorded } = reference;
-  const { environment } = surroundings;
+  const { environment, fillHubCache } = surroundings;
   const moved = await findUnder(store, surroundings.modelsRoot, path);
   if (moved !== undefined) return locationOf(store, moved, path);
   if (isHubPlace(placeOf(path))) {
     const place = placeOf(revision === undefined ? path : `${path}@${revision}`);
-    return locateByHubPlace(store, place, { environment, recorded });
+    return locateByHubPlace(store, place, { environment, recorded, fillHubCache });
   }
   if (isAddress(path)) return locationOfAddress(reference);
   const local = await findLocal(store, path, surroundings);
@@ -70,7 +72,7 @@ export async function locateModel(
     );
   }
   const near = await maybeNear(store, path, surroundings);
-  if (isHubId(path)) return locateById(store, path, revision, { environment, recorded, near });
+  if (isHubId(path)) return locateById(store, path, revision, { environment, recorded, fillHubCache, near });
   const { cwd, recipeDirectory } = surroundings;
   const isOnePlace = wholePlace(cwd) === wholePlace(recipeDirectory);
   const places = isWhole(path) ? "" : isOnePlace ? ` in ${cwd}` : `, neither in ${cwd} nor in ${recipeDirectory}`;

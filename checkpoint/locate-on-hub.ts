@@ -1,4 +1,5 @@
 import {
+  fillHubCache,
   hubPlaceOf,
   isHubOffline,
   join,
@@ -12,7 +13,7 @@ import {
   StorageError,
 } from "../storage/index.ts";
 import { CheckpointError } from "./errors.ts";
-import { type HubReference, lookInCache } from "./hub-cache.ts";
+import { cacheFolder, type HubReference, lookInCache } from "./hub-cache.ts";
 import type { ModelLocation } from "./model-location.ts";
 import { INDEX_NAME, MAX_INDEX_BYTES, parseShardIndex } from "./shard-index.ts";
 
@@ -24,7 +25,15 @@ export interface HubSearch {
   readonly recorded?: (() => Promise<Place | undefined>) | undefined;
   /** A local path that may have been meant. */
   readonly near?: string | undefined;
+  /** Told of each file that is fetched into the Hub's cache; absent: none is. */
+  readonly fillHubCache?: Fetching | undefined;
 }
+
+/** Called with a model, a file of it, and its size. */
+export type Fetching = (model: string, path: string, sizeBytes: number) => void;
+
+/** Weights in formats that are not read here, which lie beside those that are, and are as large. */
+const OTHER_WEIGHTS = /\.(?:bin|pt|pth|ckpt|h5|msgpack|onnx|onnx_data|gguf|ggml|tflite|ot|npz|pkl|mlmodel)$/i;
 
 /**
  * Finds a model that is named as the Hub names it, `owner/name`: in the Hub's cache, else on the Hub itself, at the commit that its revision
@@ -51,7 +60,7 @@ async function locate(
   store: Source,
   reference: HubReference,
   path: string,
-  { environment, recorded, near }: HubSearch,
+  { environment, recorded, near, fillHubCache: fetching }: HubSearch,
 ): Promise<ModelLocation> {
   const { id, revision, label } = reference;
   const isOffline = isHubOffline(environment);
@@ -69,7 +78,9 @@ async function locate(
   try {
     const { root, file } = locationOf(hubPlaceOf({ id, revision, path }), path);
     const real = await store.realPlace(root);
-    return file === undefined ? { root: real } : { root: real, file };
+    const located = file === undefined ? { root: real } : { root: real, file };
+    if (fetching === undefined) return located;
+    return (await inFilledCache(store, reference, located, path, { environment, fetching })) ?? located;
   } catch (error) {
     if (!(error instanceof StorageError)) throw error;
     // What is there of it in the cache tells better what it lacks than that the network does.
@@ -79,6 +90,26 @@ async function locate(
     const told = { hint: `${meant}${hint}`, retryable, cause: error };
     throw new StorageError(code, `${label}: no local path, and ${missing}; ${message}`, told);
   }
+}
+
+/** Puts a model into the cache, and finds it there. */
+async function inFilledCache(
+  store: Source,
+  reference: HubReference,
+  { root, file }: ModelLocation,
+  path: string,
+  { environment, fetching }: { readonly environment: Environment; readonly fetching: Fetching },
+): Promise<ModelLocation | undefined> {
+  const place = file === undefined ? root : join(root, file);
+  const model = maybePinnedHubPlace(place);
+  if (model === undefined) throw new Error(`${place} is no place of the Hub at a commit`);
+  await fillHubCache(store, place, {
+    ...{ cache: cacheFolder(environment), model, ref: reference.revision ?? "main" },
+    wants: (below) => !OTHER_WEIGHTS.test(below),
+    fetching: (below, sizeBytes) => fetching(model.id, below, sizeBytes),
+  });
+  const { location } = await lookInCache(store, { ...reference, revision: model.revision }, environment);
+  return location && inSnapshot(store, location, path);
 }
 
 /** The commit of this model that a place is of. */

@@ -4,6 +4,7 @@ import { estimateOf, largestTensorBytes } from "../plan/index.ts";
 import { outlineOf, type Prepared } from "../prepare/index.ts";
 import { percentText } from "../recipe/index.ts";
 import { counted, readableCount } from "./commands/text-table.ts";
+import { sizeText } from "./size-text.ts";
 
 /** Notes beyond this many are counted only, unless --verbose. */
 const NOTES_SHOWN = 20;
@@ -88,14 +89,4 @@ function usesText(plan: Plan, most = USES_SHOWN): string {
   });
   const more = usage.length - shown.length;
   return [...shown, ...(more > 0 ? [`${more} more`] : [])].join(", ");
-}
-
-/** "14.2 GiB" */
-function sizeText(bytes: number): string {
-  let size = bytes;
-  for (const unit of ["B", "KiB", "MiB", "GiB"]) {
-    if (size < 1024) return `${unit === "B" ? size : size.toFixed(1)} ${unit}`;
-    size /= 1024;
-  }
-  return `${size.toFixed(1)} TiB`;
 }

@@ -141,6 +141,14 @@ export const mergeOptions = {
     commands: ["merge", "sweep", "submit"],
     field: "hashInputs",
   },
+  fillHubCache: {
+    flag: "--fill-hub-cache",
+    type: "flag",
+    default: false,
+    about: "put models of the Hub into its cache first, as hf download does, and read them there",
+    inPlan: false,
+    commands: ["merge", "sweep"],
+  },
   auditShare: {
     flag: "--audit",
     value: "share",

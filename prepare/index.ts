@@ -1,3 +1,4 @@
+export type { Fetching } from "../checkpoint/index.ts";
 export { InputsError } from "./errors.ts";
 export { type Outline, type OutlineSources, outlineOf } from "./outline.ts";
 export {

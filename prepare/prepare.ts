@@ -2,6 +2,7 @@ import {
   type Checkpoint,
   CheckpointError,
   companionKind,
+  type Fetching,
   isQuantizerFile,
   locateModel,
   type ModelLocation,
@@ -87,6 +88,8 @@ export interface PrepareOptions extends PlanOptions {
    * elsewhere where it is not found otherwise. Asked for at most once, and only if it matters.
    */
   readonly recordedFolders?: (() => Promise<readonly Place[]>) | undefined;
+  /** See `Surroundings`. */
+  readonly fillHubCache?: Fetching | undefined;
 }
 
 /** Where a model is, by the name that a recipe gives it. @throws CheckpointError */
@@ -256,7 +259,10 @@ export function planOpened(
 }
 
 export interface OpenModelsOptions
-  extends Pick<PrepareOptions, "cwd" | "environment" | "modelsRoot" | "findModel" | "recordedFolders"> {}
+  extends Pick<
+    PrepareOptions,
+    "cwd" | "environment" | "modelsRoot" | "findModel" | "recordedFolders" | "fillHubCache"
+  > {}
 
 /** Models that were opened, what could not be, and what reads the files beside them: those that were read already are not read again. */
 export interface OpenedModels {
@@ -321,9 +327,18 @@ async function withSlowVocabularies(
   });
 }
 
-function surroundingsOf(recipePath: string, { cwd, environment, modelsRoot }: OpenModelsOptions): Surroundings {
+function surroundingsOf(
+  recipePath: string,
+  { cwd, environment, modelsRoot, fillHubCache }: OpenModelsOptions,
+): Surroundings {
   const recipeDirectory = parentOf(placeFrom(cwd, recipePath));
-  return { cwd, recipeDirectory, environment, ...(modelsRoot !== undefined && { modelsRoot }) };
+  return {
+    cwd,
+    recipeDirectory,
+    environment,
+    ...(modelsRoot !== undefined && { modelsRoot }),
+    ...(fillHubCache && { fillHubCache }),
+  };
 }
 
 async function adapterAt(store: Source, location: ModelLocation, label: string): Promise<OpenedFiles> {

@@ -7,6 +7,7 @@ import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { outlineText, planSummary } from "../plan-text.ts";
 import { printFailure } from "../print-failure.ts";
+import { printFetching } from "../print-fetching.ts";
 import { ProgressReport } from "../progress.ts";
 import { printWarnings, reportError } from "../report-error.ts";
 import { Signals } from "../signals.ts";
@@ -28,6 +29,7 @@ export async function mergeCommand(
   const signals = new Signals();
   let progress: ProgressReport | undefined;
   const ports: MergePorts = {
+    fetching: (...file) => printFetching(file, options, io),
     planned: (prepared) => {
       printPlanned(prepared, options, io);
       const terminal = process.stderr.isTTY === true;

@@ -3,6 +3,7 @@ import type { OptionValues } from "../../options/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { printFailure } from "../print-failure.ts";
+import { printFetching } from "../print-fetching.ts";
 import { printWarnings, reportError } from "../report-error.ts";
 import { Signals } from "../signals.ts";
 import { readableBytes, textTable } from "./text-table.ts";
@@ -24,6 +25,7 @@ export async function sweepCommand(
     const end = await runSweep(
       { ...options, sweep, out },
       {
+        fetching: (...file) => printFetching(file, options, io),
         warned: (faults) => {
           if (!quiet) printWarnings(io, faults, json);
         },

@@ -185,6 +185,22 @@ describe("a merge of models on the Hub", () => {
   });
 });
 
+test("with --fill-hub-cache models are fetched into the cache, told file by file, and read there, offline too", async () => {
+  const rig = await Rig.begin();
+  const filled = await rig.merge("out", "--fill-hub-cache");
+  expect(filled.code, filled.stderr).toBe(0);
+  const fetched = filled.events.filter(({ event }) => event === "fetching");
+  expect(fetched.map(({ model, path }) => `${model} ${path}`).sort()).toEqual(
+    NAMES.flatMap((name) => Object.keys(filesOf(name)).map((file) => `owner/${name} ${file}`)).sort(),
+  );
+  // Each file once: what was merged was read from the cache.
+  expect(rig.hub.requests.filter(({ origin }) => origin === "storage")).toHaveLength(NAMES.length * LAYERS);
+  rig.moveOn();
+  const offline = await rig.run(["merge", "recipe.yml", "again"], { HF_HUB_OFFLINE: "1", HF_TOKEN: "" });
+  expect(offline.code, offline.stderr).toBe(0);
+  expect(rig.hashes("again")).toEqual(rig.hashes("out"));
+});
+
 test("what of a model is in the cache without its weights does not stand for it", async () => {
   const rig = await Rig.begin();
   const [name = ""] = NAMES;
