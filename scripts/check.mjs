@@ -95,6 +95,7 @@ const buf = binary("@bufbuild/buf", "bin/buf");
 step("the wire contract is in order", runs(buf, "lint"));
 step("the wire contract breaks nobody", runs(buf, "breaking", "--against", "proto/baseline.binpb"));
 if (step("types, kernels and build", runs("scripts/build.mjs"))) {
+  step("types of the tests", runs(binary("typescript", "bin/tsc"), "-p", "test"));
   tests("plain", ["--exclude", `**/*${SYSTEM}`]);
   if (!values.all) step("1,000 seeds of simulated clusters", runs("scripts/simulate.mjs", "--seeds", String(SEEDS)));
   step("the packed package merges in an empty directory", runs("scripts/check-package.mjs"));

@@ -108,7 +108,7 @@ describe("docs/errors.md", () => {
   const given = new Set(sources.flatMap((file) => [...textOf(file).matchAll(pattern)].map(at1)));
 
   test("is what the rooms declare", async () => {
-    const page = await errorsPage((file) => import(/* @vite-ignore */ join(root, `${file}.ts`)));
+    const page = await errorsPage((file: string) => import(/* @vite-ignore */ join(root, `${file}.ts`)));
     expect(textOf("docs/errors.md"), "stale: npm run docs").toBe(page);
   });
 

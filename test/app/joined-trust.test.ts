@@ -7,7 +7,7 @@ import { openJoinedTrust } from "../../app/joined-trust.ts";
 import { type Enrollment, openEnrollment } from "../../app/open-enrollment.ts";
 import type { EnrollmentEvent } from "../../enrollment/index.ts";
 import { EnrollmentService } from "../../proto/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import {
   type Authority,
   CertificateStore,
@@ -53,7 +53,7 @@ async function startCoordinator({
     {
       listenAddress: "127.0.0.1:0",
       certificates,
-      tokensPath: join(folder, "tokens.json"),
+      tokensPath: placeOf(join(folder, "tokens.json")),
       onEvent: (event) => events.push(event),
     },
   );
@@ -75,7 +75,7 @@ async function startCoordinator({
 }
 
 async function newToken(): Promise<string> {
-  const tokens = await TokenFile.open(store, join(folder, "tokens.json"));
+  const tokens = await TokenFile.open(store, placeOf(join(folder, "tokens.json")));
   return (await tokens.create({ role: "worker", ttlMs: 600_000 }, Date.now())).reveal();
 }
 
@@ -200,7 +200,7 @@ describe("a coordinator", () => {
     return {
       listenAddress: "127.0.0.1:0",
       certificates,
-      tokensPath: join(folder, "tokens.json"),
+      tokensPath: placeOf(join(folder, "tokens.json")),
       onEvent: () => undefined,
     };
   };

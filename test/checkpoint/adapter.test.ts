@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { type Adapter, openAdapter, openModelOrAdapter, rankAndScale } from "../../checkpoint/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
@@ -14,7 +14,7 @@ function open(
   tensors: Readonly<Record<string, readonly number[]>> = modules,
   prefix = "base_model.model.",
 ): Promise<Adapter> {
-  const folder = temporaryFolder();
+  const folder = placeOf(temporaryFolder());
   const entries = Object.entries(tensors).map(([name, shape]) => {
     const bytes = new Uint8Array(4 * shape.reduce((product, size) => product * size, 1));
     return { name: prefix + name, dtype: "F32", shape, bytes };
@@ -51,7 +51,7 @@ test("a model that was saved with its adapter in it is neither a model nor an ad
     const root = temporaryFolder();
     const entries = names.map((name) => ({ name, dtype: "F32", shape: [1, 1], bytes: new Uint8Array(4) }));
     writeSafetensors(join(root, "model.safetensors"), entries);
-    return openModelOrAdapter(new FileStore(), { root }, "tuned");
+    return openModelOrAdapter(new FileStore(), { root: placeOf(root) }, "tuned");
   };
   const factors = ["h.0.q.lora_A.default.weight", "h.0.q.lora_B.default.weight"];
   await expect(files("h.0.q.base_layer.weight", ...factors, "norm.weight")).rejects.toMatchObject({

@@ -10,7 +10,7 @@ import {
   renumbered,
   splitLayer,
 } from "../../checkpoint/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 
 test.each([
   ["model.layers.12.mlp.up_proj.weight", { prefix: "model.layers", layer: 12, suffix: "mlp.up_proj.weight" }],
@@ -214,7 +214,7 @@ test.each([
 
 test("layerCount is what the config says, else one more than the highest layer", async () => {
   const store = new FileStore();
-  const base = await openCheckpoint(store, { root: "examples/models/tiny-base" }, "m");
+  const base = await openCheckpoint(store, { root: placeOf("examples/models/tiny-base") }, "m");
   expect(layerCount(base)).toBe(6);
   expect(layerCount({ ...base, config: undefined })).toBe(6);
   expect(layerCount({ tensors: new Map(), config: undefined })).toBe(0);

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { companionKind, openCheckpoint, readSidecar } from "../../checkpoint/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
@@ -23,7 +23,7 @@ function model(files: readonly string[] | Readonly<Record<string, unknown>>): st
 }
 
 async function judged(files: Parameters<typeof model>[0]) {
-  const { companions, leftBehind, missingCode } = await openCheckpoint(store, { root: model(files) }, "m");
+  const { companions, leftBehind, missingCode } = await openCheckpoint(store, { root: placeOf(model(files)) }, "m");
   return { companions, leftBehind, missingCode };
 }
 
@@ -54,7 +54,7 @@ describe("carried along", () => {
 
   test("params.json is named where it is the config of the weights, and passed over beside others", async () => {
     expect((await judged(["params.json", "tekken.json"])).leftBehind).toEqual([]);
-    const folder = model(["params.json", "tekken.json"]);
+    const folder = placeOf(model(["params.json", "tekken.json"]));
     fs.renameSync(join(folder, "model.safetensors"), join(folder, "consolidated.safetensors"));
     const { leftBehind } = await openCheckpoint(store, { root: folder }, "m");
     expect(leftBehind).toEqual(["params.json"]);
@@ -226,7 +226,7 @@ test("code that auto_map names and that is not there is named; that of another r
 });
 
 test("shards in a folder are weights, and no companions", async () => {
-  const folder = temporaryFolder();
+  const folder = placeOf(temporaryFolder());
   writeSafetensors(join(folder, "weights", "x.safetensors"), [
     { name: "a", dtype: "U8", shape: [4], bytes: new Uint8Array(4) },
   ]);
@@ -237,11 +237,13 @@ test("shards in a folder are weights, and no companions", async () => {
 test.each(["1_Pooling/config.json", "LICENSE", "modeling_x.py"])(
   "%s that is a link out of the folder is refused",
   async (name) => {
-    const folder = model({
-      "modules.json": pooling,
-      "config.json": { auto_map: { AutoModel: "modeling_x.X" } },
-      [name]: "x",
-    });
+    const folder = placeOf(
+      model({
+        "modules.json": pooling,
+        "config.json": { auto_map: { AutoModel: "modeling_x.X" } },
+        [name]: "x",
+      }),
+    );
     fs.rmSync(join(folder, name));
     fs.symlinkSync("/etc/hostname", join(folder, name));
     await expect(openCheckpoint(store, { root: folder }, "m")).rejects.toMatchObject({ code: "checkpoint/link-out" });
@@ -249,7 +251,7 @@ test.each(["1_Pooling/config.json", "LICENSE", "modeling_x.py"])(
 );
 
 test("a file beside the weights is read in the state in which it was found, or not at all", async () => {
-  const folder = model({ "config.json": {}, "vocab.txt": "a" });
+  const folder = placeOf(model({ "config.json": {}, "vocab.txt": "a" }));
   const checkpoint = await openCheckpoint(store, { root: folder }, "m");
   expect([...(checkpoint.sidecars?.keys() ?? [])].sort()).toEqual(["config.json", "vocab.txt"]);
   expect(Buffer.from(await readSidecar(store, checkpoint, "vocab.txt", 10)).toString()).toBe("a");

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { locateModel, openCheckpoint, type Surroundings } from "../../checkpoint/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
@@ -15,8 +15,8 @@ function place(more: Partial<Surroundings> = {}): Surroundings & { readonly home
   const [cwd, recipeDirectory, home] = ["cwd", "recipe", "home"].map((name) => join(folder, name));
   for (const made of [cwd, recipeDirectory, home]) fs.mkdirSync(made!);
   return {
-    cwd: cwd!,
-    recipeDirectory: recipeDirectory!,
+    cwd: placeOf(cwd!),
+    recipeDirectory: placeOf(recipeDirectory!),
     environment: { HOME: home, HF_HUB_OFFLINE: "1" },
     home: home!,
     ...more,
@@ -143,7 +143,7 @@ describe("a local path", () => {
 
   test("is looked for under modelsRoot first: as it stands, then by its last part", async () => {
     const modelsRoot = temporaryFolder();
-    const at = place({ modelsRoot });
+    const at = place({ modelsRoot: placeOf(modelsRoot) });
     const [last, whole] = [model(modelsRoot, "name"), model(modelsRoot, "owner", "name")];
     model(at.cwd, "owner", "name");
     expect(await locateModel(store, { path: "owner/name" }, at)).toEqual({ root: whole });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { locateModel, openCheckpoint } from "../../checkpoint/index.ts";
 import { originIn } from "../../checkpoint/model-card.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
@@ -49,7 +49,11 @@ test("a model in the Hub's cache is known by its name there; a card that cannot 
   symlinkSync("../../blobs/w", join(snapshot, "model.safetensors"));
   writeFileSync(join(snapshot, "README.md"), card("license: mit"));
   const store = new FileStore();
-  const surroundings = { cwd: temporaryFolder(), recipeDirectory: cache, environment: { HF_HUB_CACHE: cache } };
+  const surroundings = {
+    cwd: placeOf(temporaryFolder()),
+    recipeDirectory: placeOf(cache),
+    environment: { HF_HUB_CACHE: cache },
+  };
   const location = await locateModel(store, { path: "owner/name" }, surroundings);
   expect((await openCheckpoint(store, location, "name")).origin).toEqual({ hubId: "owner/name", license: "mit" });
   writeFileSync(join(snapshot, "README.md"), Buffer.alloc(5_000_000, " "));

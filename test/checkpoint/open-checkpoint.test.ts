@@ -4,13 +4,13 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type CheckpointError, openCheckpoint, readSafetensorsHeader } from "../../checkpoint/index.ts";
-import { FileStore, fileVersion } from "../../storage/index.ts";
+import { FileStore, fileVersion, placeOf } from "../../storage/index.ts";
 import { readCheckpoint } from "../support/read-safetensors.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { type WriteTensor, writeRawSafetensors, writeSafetensors, writeSharded } from "../support/write-safetensors.ts";
 
 const store = new FileStore();
-const open = (root: string) => openCheckpoint(store, { root }, "m");
+const open = (root: string) => openCheckpoint(store, { root: placeOf(root) }, "m");
 const tensor = (name: string, dtype = "U8"): WriteTensor => ({ name, dtype, shape: [4], bytes: new Uint8Array(4) });
 const [first, second] = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
 
@@ -80,7 +80,7 @@ describe("openCheckpoint", () => {
   });
 
   test("opens a single file by name, and a folder whose only weights have another name", async () => {
-    const folder = temporaryFolder();
+    const folder = placeOf(temporaryFolder());
     writeSafetensors(join(folder, "other.safetensors"), [tensor("a")]);
     expect((await open(folder)).files.map((file) => file.name)).toEqual(["other.safetensors"]);
     writeSafetensors(join(folder, "another.safetensors"), [tensor("b")]);
@@ -477,7 +477,7 @@ describe("openCheckpoint", () => {
     ["w.weight", "F8_E4M3", "w.scale_weight"],
     ["experts.down", "F8_E4M3", "experts.down_scale_inv"],
   ])("refuses %s (%s) with its scale %s, also from another shard", async (name, dtype, scale) => {
-    const folder = temporaryFolder();
+    const folder = placeOf(temporaryFolder());
     const scales = { name: scale, dtype: "F32", shape: [1], bytes: new Uint8Array(4) };
     writeSharded(folder, [[tensor(name, dtype)], [scales]]);
     await expect(open(folder)).rejects.toMatchObject({
@@ -511,8 +511,8 @@ function withConfig(text: string): string {
 test("readSafetensorsHeader gives the metadata and a StorageError where there is no file", async () => {
   const folder = temporaryFolder();
   writeSafetensors(join(folder, "x"), [tensor("a")], { by: "us" });
-  expect([...(await readSafetensorsHeader(store, join(folder, "x"), "x")).metadata]).toEqual([["by", "us"]]);
-  await expect(readSafetensorsHeader(store, join(folder, "y"), "y")).rejects.toMatchObject({
+  expect([...(await readSafetensorsHeader(store, placeOf(join(folder, "x")), "x")).metadata]).toEqual([["by", "us"]]);
+  await expect(readSafetensorsHeader(store, placeOf(join(folder, "y")), "y")).rejects.toMatchObject({
     code: "storage/not-found",
   });
 });

@@ -9,7 +9,7 @@ import {
   parsePythonJson,
   pythonJsonText,
 } from "../../checkpoint/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
@@ -78,7 +78,7 @@ describe("a model's files", () => {
     for (const [name, content] of Object.entries(files)) fs.writeFileSync(join(folder, name), content);
     return folder;
   }
-  const open = (folder: string) => openCheckpoint(new FileStore(), { root: folder }, "m");
+  const open = (folder: string) => openCheckpoint(new FileStore(), { root: placeOf(folder) }, "m");
 
   test("config.json is read as Python reads it", async () => {
     expect((await open(model({ "config.json": text }))).config).toMatchObject({

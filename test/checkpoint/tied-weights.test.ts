@@ -9,7 +9,7 @@ import {
   saysTied,
   tiedHeadName,
 } from "../../checkpoint/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
@@ -73,7 +73,7 @@ test("a head lies where the embedding's model does", () => {
 /** 40,000 rows of two: more than is compared whole. */
 const ROWS = 40_000;
 function headOf(change: (head: Float32Array) => void, dtype = "F32") {
-  const folder = temporaryFolder();
+  const folder = placeOf(temporaryFolder());
   const embedding = Float32Array.from({ length: 2 * ROWS }, (_, k) => k);
   const head = embedding.slice();
   change(head);

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parseTokenizer, TokenizerReader } from "../../checkpoint/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const parse = (json: unknown) =>
@@ -90,7 +90,7 @@ test.each([
 const tokenizer = JSON.stringify({ model: { type: "BPE", vocab: { a: 0 }, merges: [] } });
 
 function modelWith(files: Readonly<Record<string, string>>) {
-  const root = temporaryFolder();
+  const root = placeOf(temporaryFolder());
   mkdirSync(root, { recursive: true });
   for (const [name, text] of Object.entries(files)) writeFileSync(join(root, name), text);
   return { root, companions: Object.keys(files).sort() };
@@ -143,7 +143,10 @@ test("tokens that the files beside tokenizer.json add to it count, numbered from
     };
     const all = { "tokenizer.json": own, ...files };
     for (const [name, content] of Object.entries(all)) writeFileSync(join(root, name), JSON.stringify(content));
-    const found = await new TokenizerReader(new FileStore()).read({ root, companions: Object.keys(all) }, "m");
+    const found = await new TokenizerReader(new FileStore()).read(
+      { root: placeOf(root), companions: Object.keys(all) },
+      "m",
+    );
     return found?.tokenizer.added.map(({ content, id, special }) => [content, id, special]);
   };
   const decoder = { "9": { content: "<e>" }, "3": { content: "<d>", special: true }, "1": { content: "b" } };

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { certsInitCommand, certsIssueCommand, certsShowCommand } from "../../cli/commands/certs.ts";
 import { parseDays, parseDuration } from "../../cli/duration.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { loadCredentials } from "../../trust/index.ts";
 import { run } from "../e2e/cli-process.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -36,9 +36,9 @@ describe("deltaworks certs", () => {
     expect(readdirSync(folder).sort()).toEqual(["ca-key.pem", "ca.pem", "worker-w1-key.pem", "worker-w1.pem"]);
     for (const key of ["ca-key.pem", "worker-w1-key.pem"]) expect(statSync(join(folder, key)).mode & 0o777).toBe(0o600);
     const files = {
-      certificate: join(folder, "worker-w1.pem"),
-      key: join(folder, "worker-w1-key.pem"),
-      authority: join(folder, "ca.pem"),
+      certificate: placeOf(join(folder, "worker-w1.pem")),
+      key: placeOf(join(folder, "worker-w1-key.pem")),
+      authority: placeOf(join(folder, "ca.pem")),
     };
     const { identity } = await loadCredentials(new FileStore(), files, Date.now());
     expect(identity).toMatchObject({ role: "worker", name: "w1" });

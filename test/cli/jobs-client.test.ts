@@ -25,7 +25,8 @@ async function serve(port: number, answer: (request: SubmitRequest) => "lost" | 
   const server = new Server();
   const submit: JobsServer["submit"] = (call, callback) => {
     const said = answer(call.request);
-    const job = { ...JOB, ...{ cause: undefined, output: undefined, planSha256: Buffer.alloc(0), phase: "" } };
+    const nothing = { cause: undefined, output: undefined, stalled: undefined, coordinator: "", submitter: "" };
+    const job = { ...JOB, ...nothing, planSha256: Buffer.alloc(0), phase: "" };
     const counts = { bytesRead: 0n, bytesWritten: 0n, submittedAtMs: 0n, endedAtMs: 0n, counters: {}, warnings: [] };
     if (said === "taken") callback(null, { job: { ...job, ...counts }, warnings: [] });
     else callback({ code: said === "lost" ? status.UNAVAILABLE : status.FAILED_PRECONDITION, details: said });

@@ -4,7 +4,7 @@ import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { tokenCreateCommand } from "../../cli/commands/token.ts";
 import { enrollmentService } from "../../enrollment/index.ts";
 import { EnrollmentService } from "../../proto/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import {
   type Authority,
   CertificateStore,
@@ -26,7 +26,7 @@ let coordinator: string;
 beforeEach(async () => {
   const folder = temporaryFolder();
   authority = await makeAuthority();
-  tokens = await TokenFile.open(store, join(folder, "tokens.json"));
+  tokens = await TokenFile.open(store, placeOf(join(folder, "tokens.json")));
   const files = writeFiles(folder, "c", authority, await issueFor(authority, { role: "coordinator", name: "c" }));
   const certificates = await CertificateStore.open(store, files, { pollMs: HOUR_MS });
   const server = new Server();

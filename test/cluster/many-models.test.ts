@@ -12,7 +12,7 @@ import { coordinatorHandlers, RpcServer, WorkerHub } from "../../coordinator/lin
 import { parseSeed } from "../../merge/math/index.ts";
 import { FileOutput } from "../../output/index.ts";
 import { prepareText } from "../../prepare/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { coordinatorDefinition, PROTOCOL_VERSION } from "../../wire/index.ts";
 import { MountedRoots, RemoteWorker } from "../../worker/link/index.ts";
 import { runMerge } from "../support/run-merge.ts";
@@ -63,8 +63,8 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
     shardBytes: 2 ** 40,
     allowNonfinite: false,
     allowUnknownKeys: false,
-    modelsRoot: models,
-    cwd: models,
+    modelsRoot: placeOf(models),
+    cwd: placeOf(models),
     environment: {},
   });
   const { plan, digest, inputs } = prepared;
@@ -79,6 +79,9 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
       for (const worker of hub.workers) for (const id of hub.jobs.keys()) hub.setSlots(worker, id, 2);
     },
     log: () => {},
+    defect: (error) => {
+      throw error;
+    },
   });
   const handlers = coordinatorHandlers(hub, (_, claimed) => claimed);
   const server = new RpcServer({
@@ -120,8 +123,8 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
     inputCacheBytes: 2 ** 22,
     store,
     roots: new MountedRoots(store, [
-      { name: "models", path: models, writable: false },
-      { name: "out", path: out, writable: true },
+      { name: "models", path: placeOf(models), writable: false },
+      { name: "out", path: placeOf(out), writable: true },
     ]),
     log: (_, event, facts = {}) => {
       log.push({ event, facts });
@@ -135,8 +138,8 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
     const outcome = await runMergeJob({
       ...prepared,
       store,
-      output: new FileOutput(store, out),
-      home: fileHome(store, join(out, ".deltaworks")),
+      output: new FileOutput(store, placeOf(out)),
+      home: fileHome(store, placeOf(join(out, ".deltaworks"))),
       seed: parseSeed(plan.seed),
       overwrite: false,
       restart: false,

@@ -3,7 +3,7 @@ import { cpSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { readAuthority } from "../../cli/commands/certs.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { hashesOf, run } from "../e2e/cli-process.ts";
 import { HOUR_MS, issueFor, makeAuthority, writeFiles } from "../trust/made-certificates.ts";
 import { certificateArgs, Rig } from "./rig.ts";
@@ -102,7 +102,7 @@ describe("mutual TLS", () => {
 });
 
 test("a certificate that has run out: neither coordinator nor worker starts with it, and both say until when it was good", async () => {
-  const authority = await readAuthority(new FileStore(), certs);
+  const authority = await readAuthority(new FileStore(), placeOf(certs));
   for (const role of ["coordinator", "worker"] as const) {
     const old = { nowMs: Date.now() - 2 * HOUR_MS, ttlMs: HOUR_MS };
     const files = writeFiles(rig.folder, role, authority, await issueFor(authority, { role, name: "old" }, old));

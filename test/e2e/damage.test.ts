@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { repairSource } from "../../app/repair-source.ts";
 import { repairOutput, verifyOutput } from "../../output/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { runMerge } from "../support/run-merge.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { hashesOf, MODELS, run } from "./cli-process.ts";
@@ -21,9 +21,9 @@ dtype: float32
 const FLIPS = 100;
 const SEED = 11;
 
-const scratch = mkdtempSync(join(tmpdir(), "deltaworks-damage-"));
+const scratch = placeOf(mkdtempSync(join(tmpdir(), "deltaworks-damage-")));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-const out = join(scratch, "out");
+const out = placeOf(join(scratch, "out"));
 const store = new FileStore();
 let expected: Record<string, string>;
 let names: readonly string[];
@@ -40,7 +40,7 @@ beforeAll(async () => {
 const random = seededRandom(SEED);
 
 /** Every other time any byte of the output is as likely as any other; in between, any file, so that small ones get their share. */
-function placeOf(flip: number): { readonly name: string; readonly offsetBytes: number; readonly bit: number } {
+function bitOf(flip: number): { readonly name: string; readonly offsetBytes: number; readonly bit: number } {
   const bit = Math.floor(random() * 8);
   const sizes = names.map((name) => statSync(join(out, name)).size);
   const bytes = sizes.reduce((sum, size) => sum + size, 0);
@@ -55,20 +55,20 @@ function placeOf(flip: number): { readonly name: string; readonly offsetBytes: n
   return { name: names[file]!, offsetBytes, bit };
 }
 
-function flip({ name, offsetBytes, bit }: ReturnType<typeof placeOf>): void {
+function flip({ name, offsetBytes, bit }: ReturnType<typeof bitOf>): void {
   const bytes = readFileSync(join(out, name));
   bytes[offsetBytes]! ^= 1 << bit;
   writeFileSync(join(out, name), bytes);
 }
 
 function sourceOf() {
-  return repairSource({ store, out, modelsRoot: MODELS, cwd: scratch, environment: {} });
+  return repairSource({ store, out: placeOf(out), modelsRoot: placeOf(MODELS), cwd: scratch, environment: {} });
 }
 
 test(`${FLIPS} flipped bits: verify names the file each time, repair restores every byte`, async () => {
   const hit = new Map<string, number>();
   for (let k = 0; k < FLIPS; k++) {
-    const place = placeOf(k);
+    const place = bitOf(k);
     const text = `seed ${SEED}, flip ${k}: bit ${place.bit} of byte ${place.offsetBytes} of ${place.name}`;
     hit.set(place.name, (hit.get(place.name) ?? 0) + 1);
     flip(place);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { repairSource } from "../../app/repair-source.ts";
 import { repairOutput, verifyOutput } from "../../output/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { type MergeSettings, mergedTensors, runMerge } from "../support/run-merge.ts";
 import { hashesOf, MODELS } from "./cli-process.ts";
 
@@ -25,7 +25,7 @@ models: [{model: tiny-prose}, {model: tiny-json}, {model: tiny-c}]
 `;
 const embeddings = ["model.embed_tokens.weight", "lm_head.weight"];
 
-const scratch = mkdtempSync(join(tmpdir(), "deltaworks-vocabulary-"));
+const scratch = placeOf(mkdtempSync(join(tmpdir(), "deltaworks-vocabulary-")));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 async function merged(method: string, settings: Partial<MergeSettings> = {}) {
@@ -53,7 +53,7 @@ test.each(["task_arithmetic", "ties"])("%s: gathered rows have the same bits how
 });
 
 test("what is written for the tokenizer is verified, and repaired from the inputs", async () => {
-  const out = join(scratch, "repaired");
+  const out = placeOf(join(scratch, "repaired"));
   const { outcome } = await runMerge(recipe("task_arithmetic"), out, { models: MODELS, sliceBytes: 200_000 });
   expect(outcome.outcome).toBe("done");
   const expected = hashesOf(out);
@@ -73,7 +73,7 @@ test("what is written for the tokenizer is verified, and repaired from the input
   const { ok, findings } = await verifyOutput(store, out);
   expect(ok).toBe(false);
   expect(new Set(findings.map(({ file }) => file))).toEqual(new Set(damaged));
-  const source = repairSource({ store, out, modelsRoot: MODELS, cwd: scratch, environment: {} });
+  const source = repairSource({ store, out: placeOf(out), modelsRoot: placeOf(MODELS), cwd: scratch, environment: {} });
   expect((await repairOutput(store, out, source)).report.ok).toBe(true);
   expect(hashesOf(out)).toEqual(expected);
 });

@@ -7,6 +7,7 @@ import type { WorkerHub } from "../../coordinator/link/index.ts";
 import { openFileQueue } from "../../coordinator/queue/index.ts";
 import { linuxOnly } from "../../scripts/linux-only.mjs";
 import { InlinePlanner, JobCoordinator, Roots } from "../../service/index.ts";
+import { placeOf } from "../../storage/index.ts";
 import { TokenFile } from "../../trust/index.ts";
 import { Secret } from "../../trust/secrets/index.ts";
 import { Rig } from "../cluster/rig.ts";
@@ -26,7 +27,7 @@ describe.each(versions)("what version %s left", (version) => {
   }
 
   test("a queue: jobs are as they were, one that ran is due again, and requests are known", async () => {
-    const queue = await openFileQueue(store, copied("queue"));
+    const queue = await openFileQueue(store, placeOf(copied("queue")));
     onTestFinished(() => queue.close());
     const { done, running, paused, cancelled } = byName(await queue.list());
     expect(done).toMatchObject({ state: "ended", outcome: "done", wish: "none" });
@@ -40,12 +41,12 @@ describe.each(versions)("what version %s left", (version) => {
   });
 
   test("a job that waits: it is planned and run with the options that it was submitted with", async () => {
-    const out = temporaryFolder();
+    const out = placeOf(temporaryFolder());
     const roots = await Roots.open(store, [
-      { name: "models", path: resolve("examples/models") },
+      { name: "models", path: placeOf(resolve("examples/models")) },
       { name: "out", path: out },
     ]);
-    const queue = await openFileQueue(store, copied("queue"));
+    const queue = await openFileQueue(store, placeOf(copied("queue")));
     onTestFinished(() => queue.close());
     const begun: unknown[] = [];
     const hub = { workers: [], jobs: new Map(), source: () => async () => {}, closeJob: async () => {} };
@@ -67,7 +68,7 @@ describe.each(versions)("what version %s left", (version) => {
     const folder = copied("journals");
     const histories: Record<string, JobHistory> = {};
     for (const name of readdirSync(folder)) {
-      const journal = await openFileJournal(store, join(folder, name));
+      const journal = await openFileJournal(store, placeOf(join(folder, name)));
       histories[name] = await readHistory(lookAt(journal));
       expect([journal.tornBytes, journal.lostRecords]).toEqual([0, 0]);
       await journal.close();
@@ -153,7 +154,7 @@ describe.each(versions)("what version %s left", (version) => {
   });
 
   test("join tokens: one that is not used yet is good", async () => {
-    const path = join(temporaryFolder(), "tokens");
+    const path = placeOf(join(temporaryFolder(), "tokens"));
     cpSync(join(place, "tokens"), path);
     const tokens = await TokenFile.open(store, path);
     const token = new Secret("dw1.342dabe90dbc.ncHF7pfv2jY_cp9roNWF0pybsEDF3A_IHsluACuqB6E");

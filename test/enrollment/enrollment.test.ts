@@ -15,7 +15,7 @@ import {
   renewalWaitMs,
 } from "../../enrollment/index.ts";
 import { EnrollmentService } from "../../proto/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import {
   type Authority,
   CertificateStore,
@@ -48,7 +48,7 @@ beforeEach(async () => {
   folder = temporaryFolder();
   authority = await makeAuthority();
   authoritySha256 = fingerprintOf(authority.certificate);
-  tokens = await TokenFile.open(store, joinPath(folder, "tokens.json"));
+  tokens = await TokenFile.open(store, placeOf(joinPath(folder, "tokens.json")));
   events = [];
   nowMs = Date.now;
   const service = enrollmentService({ authority, tokens, now: () => nowMs(), onEvent: (event) => events.push(event) });
@@ -86,7 +86,7 @@ describe("a token", () => {
   test("is made by an admin, and turns into a certificate for a day", async () => {
     const made = await createToken(main, await as({ role: "admin", name: "anna" }), wish);
     expect(made.authoritySha256).toBe(authoritySha256);
-    const files = joinedFiles(folder);
+    const files = joinedFiles(placeOf(folder));
     await join(store, files, { address: joining, name: "gpu-1", ...made });
     const { identity } = await loadCredentials(store, files, Date.now());
     expect(identity.role).toBe("worker");
@@ -102,8 +102,8 @@ describe("a token", () => {
 
   test("with a name gives that name", async () => {
     const made = await createToken(main, await as({ role: "admin", name: "anna" }), { ...wish, name: "rack-7" });
-    await join(store, joinedFiles(folder), { address: joining, name: "gpu-1", ...made });
-    expect((await loadCredentials(store, joinedFiles(folder), Date.now())).identity.name).toBe("rack-7");
+    await join(store, joinedFiles(placeOf(folder)), { address: joining, name: "gpu-1", ...made });
+    expect((await loadCredentials(store, joinedFiles(placeOf(folder)), Date.now())).identity.name).toBe("rack-7");
   });
 
   test.each(["worker", "submitter", "coordinator"] as const)("is not made by a %s", async (role) => {
@@ -133,18 +133,20 @@ describe("a token", () => {
   test("is good for one worker, until it expires", async () => {
     const token = await tokens.create(wish, Date.now());
     const options = { address: joining, authoritySha256, token, name: "gpu-1" };
-    await join(store, joinedFiles(folder), options);
-    await expect(join(store, joinedFiles(folder), options)).rejects.toMatchObject({ code: "trust/token-used" });
+    await join(store, joinedFiles(placeOf(folder)), options);
+    await expect(join(store, joinedFiles(placeOf(folder)), options)).rejects.toMatchObject({
+      code: "trust/token-used",
+    });
     const late = await tokens.create(wish, Date.now());
     nowMs = () => Date.now() + wish.ttlMs;
-    await expect(join(store, joinedFiles(folder), { ...options, token: late })).rejects.toMatchObject({
+    await expect(join(store, joinedFiles(placeOf(folder)), { ...options, token: late })).rejects.toMatchObject({
       code: "trust/token-expired",
     });
   });
 
   test("that is wrong gives nothing, and stands in no error and no event", async () => {
     const token = new Secret(`dw1.0123456789ab.${"CANARY".repeat(7)}C`);
-    const failure = await join(store, joinedFiles(folder), {
+    const failure = await join(store, joinedFiles(placeOf(folder)), {
       address: joining,
       authoritySha256,
       token,
@@ -158,7 +160,12 @@ describe("a token", () => {
   test("is not sent to whom the fingerprint does not vouch for", async () => {
     const token = await tokens.create(wish, Date.now());
     const other = fingerprintOf((await makeAuthority()).certificate);
-    const wrong = join(store, joinedFiles(folder), { address: joining, authoritySha256: other, token, name: "gpu-1" });
+    const wrong = join(store, joinedFiles(placeOf(folder)), {
+      address: joining,
+      authoritySha256: other,
+      token,
+      name: "gpu-1",
+    });
     await expect(wrong).rejects.toMatchObject({ code: "trust/fingerprint" });
     expect(events).toEqual([]);
   });
@@ -166,10 +173,10 @@ describe("a token", () => {
   test("is not used up by a name that cannot be", async () => {
     const token = await tokens.create(wish, Date.now());
     const options = { address: joining, authoritySha256, token };
-    await expect(join(store, joinedFiles(folder), { ...options, name: "GPU 1" })).rejects.toMatchObject({
+    await expect(join(store, joinedFiles(placeOf(folder)), { ...options, name: "GPU 1" })).rejects.toMatchObject({
       code: "trust/option",
     });
-    await join(store, joinedFiles(folder), { ...options, name: "gpu-1" });
+    await join(store, joinedFiles(placeOf(folder)), { ...options, name: "gpu-1" });
   });
 
   function tokenCount(): number {
@@ -189,7 +196,7 @@ test("the name of whoever chose it is made unique by the key, and stays a name",
 describe("renewal", () => {
   test("gives the same role and name for a new key, and is taken into use", async () => {
     const token = await tokens.create(wish, Date.now());
-    const files = joinedFiles(folder);
+    const files = joinedFiles(placeOf(folder));
     await join(store, files, { address: joining, authoritySha256, token, name: "gpu-1" });
     const certificates = await opened(files);
     const before = certificates.current;
@@ -203,11 +210,13 @@ describe("renewal", () => {
   test("needs a certificate that is still good", async () => {
     const certificates = await storeFor({ role: "worker", name: "w1" });
     const credentials = channelCredentials(certificates, { role: "coordinator", host });
-    await expect(renew(store, joinedFiles(folder), joining, credentials)).rejects.toMatchObject({
+    await expect(renew(store, joinedFiles(placeOf(folder)), joining, credentials)).rejects.toMatchObject({
       code: "trust/no-certificate",
     });
     nowMs = () => Date.now() + 2 * HOUR_MS;
-    await expect(renew(store, joinedFiles(folder), main, credentials)).rejects.toMatchObject({ code: "trust/expired" });
+    await expect(renew(store, joinedFiles(placeOf(folder)), main, credentials)).rejects.toMatchObject({
+      code: "trust/expired",
+    });
   });
 
   test("comes after two thirds of a certificate's time, and the clock is looked at every ten minutes", () => {

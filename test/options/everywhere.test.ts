@@ -6,7 +6,7 @@ import { createProgram } from "../../cli/program.ts";
 import { mergeOptions, type OptionDeclaration, type OptionName, optionsOf } from "../../options/index.ts";
 import { type JobsServer, MergeOptions } from "../../proto/index.ts";
 import { type JobCoordinator, JobService, Roots } from "../../service/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { failuresOfCall, messageOfOptions, optionsOfMessage } from "../../wire/index.ts";
 import { MODELS, run } from "../e2e/cli-process.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -52,7 +52,7 @@ describe("a value that cannot be", () => {
   /** What a coordinator answers, before it looks at anything else. */
   async function answered(options: Partial<MergeOptions>) {
     const store = new FileStore();
-    const roots = await Roots.open(store, [{ name: "models", path: MODELS }]);
+    const roots = await Roots.open(store, [{ name: "models", path: placeOf(MODELS) }]);
     const nothing = {} as never;
     const coordinator = { onStop: () => {} } as unknown as JobCoordinator;
     const jobs = new JobService({ store, roots, coordinator, hub: nothing, defaults: {} });

@@ -21,7 +21,7 @@ async function configOf(config: string | object, change: Partial<Plan> = {}): Pr
   return (await documentsOf(fake, change)).get("config.json") ?? "";
 }
 
-function counted(layers: number, ...parents: string[]): Plan["configValues"] {
+function counted(layers: number, ...parents: string[]): NonNullable<Plan["configValues"]> {
   return [{ path: [...parents, "num_hidden_layers"], value: layers }];
 }
 

@@ -15,7 +15,7 @@ import {
   stageDocuments,
 } from "../../output/index.ts";
 import { layOutShards, layOutSlices, planDigest } from "../../plan/index.ts";
-import { FileStore, type Files } from "../../storage/index.ts";
+import { FileStore, type Files, type Place, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
@@ -97,8 +97,8 @@ export class FakeOutput {
   readonly store = new FileStore();
   readonly root = temporaryFolder();
   readonly model = join(this.root, "base");
-  readonly out = join(this.root, "out");
-  readonly stage = join(this.out, ".deltaworks", "stage");
+  readonly out = placeOf(join(this.root, "out"));
+  readonly stage = placeOf(join(this.out, ".deltaworks", "stage"));
   readonly choices: FakeChoices;
   /** Every slice that repair had computed. */
   readonly recomputed: number[] = [];
@@ -124,11 +124,11 @@ export class FakeOutput {
   }
 
   checkpoint() {
-    return openCheckpoint(this.store, { root: this.model }, "base");
+    return openCheckpoint(this.store, { root: placeOf(this.model) }, "base");
   }
 
   /** Shards, documents and records into the stage. */
-  async fill(stage = this.stage): Promise<readonly OutputFile[]> {
+  async fill(stage: Place = this.stage): Promise<readonly OutputFile[]> {
     const plan = await this.plan();
     const documents = await outputDocuments(plan, {
       store: this.store,

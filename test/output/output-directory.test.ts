@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { checkOutputDirectory } from "../../output/index.ts";
 import { planDigest } from "../../plan/index.ts";
+import { placeOf } from "../../storage/index.ts";
 import { FakeOutput, flipBit } from "./fake-output.ts";
 
 const claim = { planDigest: "f".repeat(64), overwrite: false };
@@ -12,7 +13,7 @@ describe("checkOutputDirectory", () => {
     const { store, out } = new FakeOutput();
     if (what !== "nothing")
       mkdirSync(what === "an empty directory" ? out : join(out, ".deltaworks"), { recursive: true });
-    expect(await checkOutputDirectory(store, out, claim)).toEqual({ state: "fresh", replaced: [] });
+    expect(await checkOutputDirectory(store, placeOf(out), claim)).toEqual({ state: "fresh", replaced: [] });
   });
 
   test("the same plan, published, is complete", async () => {
@@ -82,7 +83,7 @@ describe("checkOutputDirectory", () => {
     mkdirSync(out);
     writeFileSync(join(out, "deltaworks.manifest.json"), "{}");
     writeFileSync(join(out, "SHA256SUMS"), "");
-    await expect(checkOutputDirectory(store, out, { ...claim, overwrite: true })).rejects.toMatchObject({
+    await expect(checkOutputDirectory(store, placeOf(out), { ...claim, overwrite: true })).rejects.toMatchObject({
       code: "publish/foreign-file",
     });
   });
@@ -102,8 +103,8 @@ describe("checkOutputDirectory", () => {
     const { store, out } = new FakeOutput();
     mkdirSync(join(out, ".deltaworks"), { recursive: true });
     const other = { ...claim, journalledPlan: "0".repeat(64) };
-    await expect(checkOutputDirectory(store, out, other)).rejects.toMatchObject({ code: "publish/not-empty" });
-    expect(await checkOutputDirectory(store, out, { ...other, overwrite: true })).toEqual({
+    await expect(checkOutputDirectory(store, placeOf(out), other)).rejects.toMatchObject({ code: "publish/not-empty" });
+    expect(await checkOutputDirectory(store, placeOf(out), { ...other, overwrite: true })).toEqual({
       state: "fresh",
       replaced: [],
     });

@@ -42,7 +42,7 @@ export function outputContract(name: string, begin: () => Promise<OutputRig>): v
       const plan = planOf();
       const all = plan.shards.map((_, k) => k);
       expect(await rig.open().prepare(plan, "job 1")).toEqual(all);
-      const [slot = ""] = rig.open().slots(plan);
+      const slot = rig.open().slots(plan)[0]!;
       const { dataOffsetBytes } = plan.shards[0]!;
       await rig.write(slot, dataOffsetBytes, new Uint8Array([7]));
       const ranges = [{ offsetBytes: dataOffsetBytes, sizeBytes: 1 }];

@@ -67,7 +67,10 @@ describe("publish", () => {
       const files = await reference.fill();
       const oldContents = old.contents();
       const newContents = contentsOf(reference.stage);
-      const { replaced } = await checkOutputDirectory(old.store, old.out, { planDigest: "another", overwrite: true });
+      const { replaced } = await checkOutputDirectory(old.store, old.out, {
+        planDigest: "another",
+        overwrite: true,
+      });
       let crashes = 0;
       for (let operations = 0; ; operations++) {
         const fake = new FakeOutput(next);
@@ -158,7 +161,9 @@ describe("publish", () => {
     async (name) => {
       const fake = new FakeOutput();
       const publication = { stage: fake.stage, files: await fake.fill(), replaced: [name] };
-      await expect(publish(fake.store, fake.out, publication)).rejects.toMatchObject({ code: "publish/unsafe-name" });
+      await expect(publish(fake.store, fake.out, publication)).rejects.toMatchObject({
+        code: "publish/unsafe-name",
+      });
     },
   );
 });

@@ -12,6 +12,7 @@ import {
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { repairOutput, verifyOutput } from "../../output/index.ts";
+import { placeOf } from "../../storage/index.ts";
 import { Crash, crashingStore, FakeOutput, flipBit, pseudoRandom, RECIPE } from "./fake-output.ts";
 
 const THREE_SHARDS = { shardBytes: 250_000 };
@@ -22,7 +23,10 @@ describe("repairOutput", () => {
     const fake = await new FakeOutput().publish();
     const before = fake.contents();
     const source = { ...fake.source(), openInputs: () => Promise.reject(new Error("not needed")) };
-    expect(await repairOutput(fake.store, fake.out, source)).toMatchObject({ repaired: [], report: { ok: true } });
+    expect(await repairOutput(fake.store, fake.out, source)).toMatchObject({
+      repaired: [],
+      report: { ok: true },
+    });
     expect(fake.contents()).toEqual(before);
     expect(existsSync(join(fake.out, ".deltaworks"))).toBe(false);
   });
@@ -185,7 +189,9 @@ describe("repairOutput", () => {
     const fake = await new FakeOutput().publish();
     flipBit(join(fake.out, "config.json"), 100);
     const source = { ...fake.source(), planFor: async () => ({ plan: { ...(await fake.plan()), seed: "99" } }) };
-    await expect(repairOutput(fake.store, fake.out, source)).rejects.toMatchObject({ code: "publish/plan-differs" });
+    await expect(repairOutput(fake.store, fake.out, source)).rejects.toMatchObject({
+      code: "publish/plan-differs",
+    });
   });
 
   test("files that nobody published stay, and are still reported", async () => {
@@ -231,8 +237,10 @@ describe("repairOutput", () => {
     const fake = await new FakeOutput().publish();
     flipBit(join(fake.out, "config.json"), 100);
     mkdirSync(join(fake.out, ".deltaworks"));
-    const lock = await fake.store.lock(join(fake.out, ".deltaworks", "lock"));
-    await expect(repairOutput(fake.store, fake.out, fake.source())).rejects.toMatchObject({ code: "storage/locked" });
+    const lock = await fake.store.lock(placeOf(join(fake.out, ".deltaworks", "lock")));
+    await expect(repairOutput(fake.store, fake.out, fake.source())).rejects.toMatchObject({
+      code: "storage/locked",
+    });
     await lock.release();
     await repairOutput(fake.store, fake.out, fake.source());
     expect((await verifyOutput(fake.store, fake.out)).ok).toBe(true);

@@ -138,7 +138,11 @@ describe("verifyOutput", () => {
     const fake = await new FakeOutput().publish();
     flipBit(join(fake.out, "deltaworks.manifest.json"), 800);
     rmSync(join(fake.out, "SHA256SUMS"));
-    expect(await verifyOutput(fake.store, fake.out)).toMatchObject({ ok: false, measure: "nothing", files: 0 });
+    expect(await verifyOutput(fake.store, fake.out)).toMatchObject({
+      ok: false,
+      measure: "nothing",
+      files: 0,
+    });
   });
 
   test("a manifest and sums of two different merges do not pass for one", async () => {

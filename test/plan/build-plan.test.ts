@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { canonicalJson, type Plan } from "../../merge/work/index.ts";
 import { buildPlan, estimateOf, largestTensorBytes, PlanError, planDigest } from "../../plan/index.ts";
 import { type PrepareOptions, prepareText } from "../../prepare/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { type WriteTensor, writeSafetensors } from "../support/write-safetensors.ts";
 import { taskOf } from "./made-up-tasks.ts";
@@ -37,7 +37,7 @@ async function planOf(recipe: string, folder: string, changes: Partial<PrepareOp
   const prepared = await prepareText(new FileStore(), recipe, join(folder, "recipe.yml"), {
     ...options,
     allowUnknownKeys: false,
-    cwd: folder,
+    cwd: placeOf(folder),
     environment: {},
     ...changes,
   });
@@ -87,7 +87,9 @@ test("where the models lie is not in the plan: absolute paths, relative ones and
     .replace("model: one", `model: ${join(folder, "one")}`)
     .replace("model: two", `model: ${join(folder, "two")}`);
   expect(planDigest(await planOf(absolute, folder))).toBe(planDigest(plan));
-  expect(planDigest(await planOf(absolute, folder, { modelsRoot: makeModels(twoTensors) }))).toBe(planDigest(plan));
+  expect(planDigest(await planOf(absolute, folder, { modelsRoot: placeOf(makeModels(twoTensors)) }))).toBe(
+    planDigest(plan),
+  );
   expect(JSON.stringify(await planOf(absolute, folder))).not.toContain(folder);
 });
 

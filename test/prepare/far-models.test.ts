@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { prepare } from "../../prepare/index.ts";
-import { FileStore, type Readable, type ReadOptions, type Source } from "../../storage/index.ts";
+import { FileStore, type Place, placeOf, type Readable, type ReadOptions, type Source } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
@@ -52,8 +52,8 @@ class FarStore {
 
   /** Opening a file brings the first bytes that are asked for, and what the file is; where links lead is known. */
   asSource(): Source {
-    const open = async (path: string, options: ReadOptions = {}): Promise<Readable> => {
-      const file = await this.#far(() => this.#files.open(path, options));
+    const open = async (path: Place, options: ReadOptions = {}): Promise<Readable> => {
+      const file = await this.#far(() => this.#files.open(path));
       const isThere = (end: number) => end <= (options.firstBytes ?? 0);
       return {
         place: path,
@@ -64,9 +64,9 @@ class FarStore {
     };
     const store = {
       open,
-      identity: (path: string) => this.#far(() => this.#files.identity(path)),
-      list: (path: string) => this.#far(() => this.#files.list(path)),
-      realPlace: (path: string) => this.#files.realPlace(path),
+      identity: (path: Place) => this.#far(() => this.#files.identity(path)),
+      list: (path: Place) => this.#far(() => this.#files.list(path)),
+      realPlace: (path: Place) => this.#files.realPlace(path),
     };
     return store as unknown as Source;
   }
@@ -79,8 +79,8 @@ test("headers of many shards and models are read side by side, within a bound, o
   const models = names.map((name) => `  - { model: ${name}, parameters: { weight: 1 } }`).join("\n");
   writeFileSync(join(folder, "r.yml"), `merge_method: linear\nmodels:\n${models}\n`);
   const far = new FarStore();
-  const prepared = await prepare(far.asSource(), join(folder, "r.yml"), {
-    ...{ cwd: folder, environment: {}, seed: { low: 0, high: 0 }, sliceBytes: 2 ** 25, shardBytes: 5e9 },
+  const prepared = await prepare(far.asSource(), placeOf(join(folder, "r.yml")), {
+    ...{ cwd: placeOf(folder), environment: {}, seed: "0", sliceBytes: 2 ** 25, shardBytes: 5e9 },
     ...{ allowNonfinite: false, allowUnknownKeys: false },
   });
   expect(prepared.inputs.map(({ label }) => label)).toEqual(names);
@@ -98,8 +98,8 @@ test("of several models that cannot be opened each is told, in the recipe's orde
   for (const name of ["b", "d"]) mkdirSync(join(folder, name));
   const models = ["b", "a", "d", "c"].map((name) => `  - { model: ${name}, parameters: { weight: 1 } }`).join("\n");
   writeFileSync(join(folder, "r.yml"), `merge_method: linear\nmodels:\n${models}\n`);
-  const failed = await prepare(new FileStore(), join(folder, "r.yml"), {
-    ...{ cwd: folder, environment: {}, seed: { low: 0, high: 0 }, sliceBytes: 2 ** 25, shardBytes: 5e9 },
+  const failed = await prepare(new FileStore(), placeOf(join(folder, "r.yml")), {
+    ...{ cwd: placeOf(folder), environment: {}, seed: "0", sliceBytes: 2 ** 25, shardBytes: 5e9 },
     ...{ allowNonfinite: false, allowUnknownKeys: false },
   }).catch((error: unknown) => error);
   const { failures } = failed as { readonly failures: readonly { readonly message: string }[] };

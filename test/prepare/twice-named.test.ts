@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { twiceNamed } from "../../prepare/twice-named.ts";
 import { referencedModels } from "../../recipe/index.ts";
+import { placeOf } from "../../storage/index.ts";
 import { checkpointOf, tinyLlama } from "../recipe/checkpoints.ts";
 import { recipeOf } from "../recipe/parsing.ts";
 
@@ -9,7 +10,10 @@ function named(text: string, folders: Readonly<Record<string, string>>) {
   const recipe = recipeOf(text);
   const inputs = referencedModels(recipe).map((reference) => {
     const checkpoint = checkpointOf(tinyLlama(1));
-    const files = checkpoint.files.map((file) => ({ ...file, path: `${folders[reference.text]}/${file.name}` }));
+    const files = checkpoint.files.map((file) => ({
+      ...file,
+      path: placeOf(`${folders[reference.text]}/${file.name}`),
+    }));
     return { reference, checkpoint: { ...checkpoint, files } };
   });
   return twiceNamed(recipe, inputs).map(({ code, message, line }) => `${line} ${code} ${message}`);

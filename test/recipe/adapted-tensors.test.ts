@@ -11,6 +11,9 @@ const config: AdapterConfig = {
   alphaPattern: new Map(),
   rslora: false,
   fanInFanOut: false,
+  isDora: false,
+  keepsTies: false,
+  modulesToSave: [],
   tokenRows: new Map(),
 };
 
@@ -57,7 +60,11 @@ function bind(adapter: Adapter, text = recipe, model: readonly TensorShape[] = b
   const inputs = references.map((reference): RecipeInput => {
     const label = labels.get(reference.text)!;
     if (reference.isAdapter === true) return { reference, label, checkpoint: adapter.checkpoint, adapter };
-    return { reference, label, checkpoint: checkpointOf(model, modelType && { model_type: modelType }) };
+    return {
+      reference,
+      label,
+      checkpoint: checkpointOf(model, modelType === undefined ? undefined : { model_type: modelType }),
+    };
   });
   return bindRecipe(parsed, inputs, { methods });
 }

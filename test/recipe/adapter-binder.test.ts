@@ -22,7 +22,7 @@ function adapterOf({ rank, alpha, modules, saved = false, targets = ["q"] }: Mad
   const entry = (name: string) => checkpoint.tensors.get(name)!;
   const config: AdapterConfig = {
     ...{ rank, alpha, rslora: false, fanInFanOut: false, tokenRows: new Map() },
-    ...{ rankPattern: new Map(), alphaPattern: new Map() },
+    ...{ rankPattern: new Map(), alphaPattern: new Map(), isDora: false, keepsTies: false, modulesToSave: [] },
   };
   return {
     checkpoint,

@@ -1,8 +1,12 @@
 import { expect, test } from "vitest";
 import type { Checkpoint } from "../../checkpoint/index.ts";
+import type { StoredSource, TensorSource } from "../../merge/work/index.ts";
 import { type Binding, type BindOptions, bindRecipe, labelsFor, referencedModels } from "../../recipe/index.ts";
 import { checkpointOf, type TensorShape, tinyLlama } from "./checkpoints.ts";
 import { methods, parse, summaryOf } from "./parsing.ts";
+
+/** Which input of the plan it is stored in. */
+const inputOf = (source: TensorSource | undefined) => (source as StoredSource | undefined)?.input;
 
 /** Binds a recipe to made-up models, by the path that names them. Faults of the text count as well. */
 function bind(
@@ -154,7 +158,7 @@ slices:
   );
   expect(binding.faults).toEqual([]);
   expect(binding).toMatchObject({ layerCount: 4, definingInput: 0 });
-  const from = (name: string) => taskOf(binding, name)?.models.map(({ input, tensor }) => [input, tensor]);
+  const from = (name: string) => taskOf(binding, name)?.models.map((one) => [inputOf(one), one.tensor]);
   expect(from("model.layers.3.mlp.up_proj.weight")).toEqual([[1, "model.layers.2.mlp.up_proj.weight"]]);
   expect(from("model.embed_tokens.weight")).toEqual([[0, "model.embed_tokens.weight"]]);
   expect(from("lm_head.weight")).toEqual([[1, "lm_head.weight"]]);
@@ -173,8 +177,8 @@ slices:
 test("a delta method keeps the base apart, wherever it is listed, and counts models without it", () => {
   const binding = bind(taskArithmetic("a", "base", "b"), { base: tinyLlama(1), a: tinyLlama(1), b: tinyLlama(1) });
   const task = taskOf(binding, "model.norm.weight");
-  expect(task?.base?.input).toBe(0);
-  expect(task?.models.map(({ input, index }) => [input, index])).toEqual([
+  expect(inputOf(task?.base)).toBe(0);
+  expect(task?.models.map((one) => [inputOf(one), one.index])).toEqual([
     [1, 0],
     [2, 1],
   ]);
@@ -211,11 +215,7 @@ test("slerp has its base among the models and says which it is", () => {
     [["a"], [1, 0], 1],
   ] as const) {
     const task = taskOf(bind(slerp(...listed), models), "model.norm.weight");
-    expect([task?.models.map(({ input }) => input), task?.baseIndex, task?.base]).toEqual([
-      inputs,
-      baseIndex,
-      undefined,
-    ]);
+    expect([task?.models.map(inputOf), task?.baseIndex, task?.base]).toEqual([inputs, baseIndex, undefined]);
   }
 });
 
@@ -224,7 +224,7 @@ test("a model that lacks an optional tensor takes no part, and the others keep t
   const with_ = [...tinyLlama(1), bias];
   const binding = bind(taskArithmetic("a", "b"), { base: with_, a: tinyLlama(1), b: with_ });
   expect(binding.faults).toEqual([]);
-  expect(taskOf(binding, bias[0])?.models.map(({ input, index }) => [input, index])).toEqual([[2, 1]]);
+  expect(taskOf(binding, bias[0])?.models.map((one) => [inputOf(one), one.index])).toEqual([[2, 1]]);
   expect(binding.notes).toEqual([
     { tensor: bias[0], input: "a", reason: "takes no part: it lacks this optional tensor" },
   ]);
@@ -494,7 +494,7 @@ test("a base that takes no part in linear still gives the config", () => {
     b: tinyLlama(1),
   });
   expect(binding.definingInput).toBe(0);
-  expect(taskOf(binding, "model.norm.weight")?.models.map(({ input }) => input)).toEqual([1, 2]);
+  expect(taskOf(binding, "model.norm.weight")?.models.map(inputOf)).toEqual([1, 2]);
 });
 
 test("a tensor beyond the reach of random masks is refused by the methods that draw them", () => {

@@ -22,7 +22,9 @@ export function bindModels(
 }
 
 /** Layers `first` to `end - 1` of models, one range after another. */
-export function stackOf(...ranges: readonly (readonly [model: string, first: number, end: number])[]): string {
+export type StackRange = readonly [model: string, first: number, end: number];
+
+export function stackOf(...ranges: readonly StackRange[]): string {
   const slices = ranges.map(
     ([model, first, end]) => `  - sources: [{ model: ${model}, layer_range: [${first}, ${end}] }]\n`,
   );

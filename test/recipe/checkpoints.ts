@@ -8,6 +8,7 @@ import {
   type StoredDtype,
   type TensorEntry,
 } from "../../checkpoint/index.ts";
+import { placeOf } from "../../storage/index.ts";
 import { readCheckpoint } from "../support/read-safetensors.ts";
 
 export type TensorShape = readonly [name: string, shape: readonly number[], dtype?: StoredDtype];
@@ -24,12 +25,12 @@ export function checkpointOf(tensors: readonly TensorShape[], config?: Record<st
   }
   const file = {
     name: "model.safetensors",
-    path: "/nowhere/model.safetensors",
+    path: placeOf("/nowhere/model.safetensors"),
     sizeBytes: offsetBytes,
     version: "1",
     headerSha256: "",
   };
-  return { root: "/nowhere", files: [file], tensors: entries, config, companions: [] };
+  return { root: placeOf("/nowhere"), files: [file], tensors: entries, config, companions: [] };
 }
 
 /** Embedding, `layers` layers of two tensors, norm and head. */

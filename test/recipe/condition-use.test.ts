@@ -176,6 +176,9 @@ test("adapters of different models, and an adapter on another model than its own
         alphaPattern: new Map(),
         rslora: false,
         fanInFanOut: false,
+        isDora: false,
+        keepsTies: false,
+        modulesToSave: [],
         tokenRows: new Map(),
       };
       return {

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { openAdapter } from "../../checkpoint/index.ts";
 import { methodDeclarations } from "../../merge/methods/index.ts";
 import { bindRecipe, parseRecipe, referencedModels } from "../../recipe/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { checkpointFromDirectory } from "./checkpoints.ts";
 
 const cases = "test/golden/cases";
@@ -41,7 +41,7 @@ test.each(golden)(
       const label = basename(reference.path);
       const folder = join("examples/models", label);
       if (reference.isAdapter !== true) return { reference, label, checkpoint: checkpointFromDirectory(folder) };
-      const adapter = await openAdapter(new FileStore(), { root: join(process.cwd(), folder) }, label);
+      const adapter = await openAdapter(new FileStore(), { root: placeOf(join(process.cwd(), folder)) }, label);
       return { reference, label, checkpoint: adapter.checkpoint, adapter };
     });
     const inputs = await Promise.all(opened);

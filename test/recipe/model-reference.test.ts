@@ -31,7 +31,7 @@ test.each([
         },
       ] as const,
   ),
-])("%s names its path and revision", (yaml, expected) => {
+] as const)("%s names its path and revision", (yaml, expected) => {
   expect(modelOf(yaml)).toEqual(expected);
 });
 

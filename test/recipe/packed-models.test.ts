@@ -15,12 +15,12 @@ const weight =
   (dtype: StoredDtype, shape: readonly number[], ...others: TensorShape[]): Kind["tensors"] =>
   (module) => [
     [`${module}.weight`, shape, dtype],
-    ...others.map(([name, size, of]): TensorShape => [`${module}.${name}`, size, of]),
+    ...others.map(([name, ...rest]): TensorShape => [`${module}.${name}`, ...rest]),
   ];
 const parts =
   (...others: TensorShape[]): Kind["tensors"] =>
   (module) =>
-    others.map(([name, size, of]): TensorShape => [`${module}.${name}`, size, of]);
+    others.map(([name, ...rest]): TensorShape => [`${module}.${name}`, ...rest]);
 
 const bnb4 = weight(
   "U8",

@@ -96,7 +96,7 @@ const ofLayers = (...own: (readonly TensorShape[])[]): TensorShape[] => [
   ["model.norm.weight", [200], "BF16"],
 ];
 const plainBlock = (layer: number): TensorShape[] =>
-  plain.map(([name, shape, dtype]) => [name.replace("layers.0", `layers.${layer}`), shape, dtype]);
+  plain.map(([name, ...rest]) => [name.replace("layers.0", `layers.${layer}`), ...rest]);
 const rowwise = (layer: number): TensorShape[] => [
   ...block(layer).filter(([name]) => !name.endsWith("scale_inv")),
   [`model.layers.${layer}.up.weight_scale`, [300, 1], "BF16"],

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Checkpoint } from "../../checkpoint/index.ts";
 import type { Binding } from "../../recipe/index.ts";
-import { bindModels, stackOf } from "./binding.ts";
+import { bindModels, type StackRange, stackOf } from "./binding.ts";
 import { checkpointOf, type TensorShape } from "./checkpoints.ts";
 
 const said = (list: Binding["faults"]) => list.map(({ code, message }) => `${code} ${message}`);
@@ -340,7 +340,7 @@ describe("a head that is not there", () => {
       headless({}, ["unembedding.weight", [4, 10]]),
     ];
     for (const a of free) expect(bindModels(whole, { a, b: a }).faults).toEqual([]);
-    const stack = (...ranges: Parameters<typeof stackOf>) =>
+    const stack = (...ranges: readonly StackRange[]) =>
       bindModels(stackOf(...ranges), { a: llama(4, { config }), b: headless({}) }).faults;
     expect(stack(["a", 0, 2], ["b", 1, 3], ["a", 2, 4])).toEqual([]);
     expect(codes(stack(["a", 0, 2], ["b", 1, 3]))).toContain("recipe/missing-tensor");
@@ -953,7 +953,7 @@ describe("modules that a config of fp8 codes leaves as values", () => {
       });
     });
 
-    const refused = (models: Record<string, Checkpoint>, ...stack: Parameters<typeof stackOf>) =>
+    const refused = (models: Record<string, Checkpoint>, ...stack: readonly StackRange[]) =>
       said(bindModels(stackOf(...stack), models).faults);
 
     test("a pattern that is not understood, or of which no renumbering says the same, is refused", () => {
@@ -1020,7 +1020,7 @@ describe("modules that a config of fp8 codes leaves as values", () => {
   });
 
   describe("of several towers in one list", () => {
-    const towers = (names: readonly string[], files: Record<string, object> = {}) => {
+    const towers = (names: readonly string[], files: Record<string, Record<string, unknown>> = {}) => {
       const list = { modules_to_not_convert: names };
       const config = {
         ...{ model_type: "new", quantization_config: { quant_method: "fp8", ...list } },

@@ -17,11 +17,11 @@ import type { AttemptRef, WorkerId } from "../../merge/work/index.ts";
 import { InlinePlanner, JobCoordinator, type JobJournals, Roots, type Submission } from "../../service/index.ts";
 import { forgettable } from "../../service/job-coordinator.ts";
 import { viewOf } from "../../service/job-view.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
-const MODELS = resolve("examples/models");
+const MODELS = placeOf(resolve("examples/models"));
 const RECIPE = `merge_method: linear
 models:
   - {model: "models:tiny-base", parameters: {weight: 1}}
@@ -38,10 +38,10 @@ beforeEach(async () => {
   mkdirSync(join(folder, "out/inner"), { recursive: true });
   roots = await Roots.open(new FileStore(), [
     { name: "models", path: MODELS },
-    { name: "inner", path: join(folder, "out/inner") },
-    { name: "out", path: join(folder, "out") },
+    { name: "inner", path: placeOf(join(folder, "out/inner")) },
+    { name: "out", path: placeOf(join(folder, "out")) },
   ]);
-  queue = await openFileQueue(new FileStore(), join(folder, "queue"));
+  queue = await openFileQueue(new FileStore(), placeOf(join(folder, "queue")));
   onTestFinished(() => queue.close());
   logged = [];
 });
@@ -223,8 +223,8 @@ describe("what waits", () => {
 
   test("for an output that another process has locked says so, whoever is asked, and is tried again", async () => {
     const store = new FileStore();
-    await store.makeDirectory(join(folder, "out/x/.deltaworks"));
-    const lock = await store.lock(join(folder, "out/x/.deltaworks/lock"));
+    await store.makeDirectory(placeOf(join(folder, "out/x/.deltaworks")));
+    const lock = await store.lock(placeOf(join(folder, "out/x/.deltaworks/lock")));
     onTestFinished(() => lock.release());
     const [one, two] = [coordinator(1), coordinator()];
     await one.submit(submission());
@@ -305,7 +305,7 @@ describe("what became of a job", () => {
     await one.stop(10_000);
     expect((await queue.find("x"))?.state).toBe("claimed");
     await queue.close();
-    queue = await openFileQueue(new FileStore(), join(folder, "queue"));
+    queue = await openFileQueue(new FileStore(), placeOf(join(folder, "queue")));
     expect((await queue.find("x"))?.state).toBe("queued");
   });
 });
@@ -413,7 +413,7 @@ describe("what is said while no coordinator runs the job, or to another one", ()
   }
   /** As in NATS: outside the output, for whoever is asked. */
   const journals: JobJournals = {
-    open: (id) => openFileJournal(new FileStore(), join(folder, `${id}.journal`)),
+    open: (id) => openFileJournal(new FileStore(), placeOf(join(folder, `${id}.journal`))),
     leadershipMs: 1000,
     history: async function* () {},
   };

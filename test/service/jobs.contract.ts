@@ -16,7 +16,7 @@ import {
   type Jobs,
   Roots,
 } from "../../service/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 /** As somebody reaches the service. */
@@ -44,10 +44,10 @@ class World {
     const world = new World();
     mkdirSync(join(world.folder, "out"));
     const roots = await Roots.open(store, [
-      { name: "models", path: resolve("examples/models") },
-      { name: "out", path: join(world.folder, "out") },
+      { name: "models", path: placeOf(resolve("examples/models")) },
+      { name: "out", path: placeOf(join(world.folder, "out")) },
     ]);
-    world.queue = await openFileQueue(store, join(world.folder, "queue"));
+    world.queue = await openFileQueue(store, placeOf(join(world.folder, "queue")));
     const hub = {
       workers: [WORKER, { ...WORKER, id: "w2", attached: false }],
       jobs: new Map(),
@@ -81,7 +81,7 @@ class World {
   /** The journal of a job in its output, as its leader has it. */
   async journal(path: string): Promise<{ append(subject: string, body: Json): Promise<void>; close(): Promise<void> }> {
     mkdirSync(join(this.folder, "out", path, ".deltaworks"), { recursive: true });
-    const file = await openFileJournal(store, join(this.folder, "out", path, ".deltaworks/journal"));
+    const file = await openFileJournal(store, placeOf(join(this.folder, "out", path, ".deltaworks/journal")));
     const leader: EpochJournal = await takeOver(file, {}, "feedbeef");
     return {
       append: async (subject, body) => {
@@ -283,7 +283,7 @@ export function jobsContract(name: string, reach: (jobs: Jobs) => Promise<Reache
       const cursors = all.map(({ cursor }) => cursor ?? 0);
       expect(cursors).toEqual(cursors.toSorted((a, b) => a - b));
       for (const [k, { cursor }] of all.entries()) {
-        const rest = (await watched(world, "a", { after: cursor })).filter(({ cursor }) => cursor !== undefined);
+        const rest = (await watched(world, "a", { after: cursor! })).filter(({ cursor }) => cursor !== undefined);
         expect(rest).toEqual(all.slice(k + 1));
       }
       expect((await watched(world, "a", { after: "none" })).map(({ type }) => type)).toEqual(["progress"]);

@@ -5,7 +5,7 @@ import { pathToFileURL } from "node:url";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { defaultsOf } from "../../options/index.ts";
 import { InlinePlanner, type PlanningLimits, PlanningThreads, RefusedError, Roots } from "../../service/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const store = new FileStore();
@@ -15,7 +15,7 @@ const LIMITS: PlanningLimits = { timeMs: 60_000, memoryBytes: 2 ** 29, threads: 
 let roots: Roots;
 
 beforeAll(async () => {
-  roots = await Roots.open(store, [{ name: "models", path: resolve("examples/models") }]);
+  roots = await Roots.open(store, [{ name: "models", path: placeOf(resolve("examples/models")) }]);
 });
 
 function threads(limits: Partial<PlanningLimits> = {}, entry?: string): PlanningThreads {

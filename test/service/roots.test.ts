@@ -2,7 +2,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { parseRoot, Roots } from "../../service/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 let folder: string;
@@ -15,8 +15,8 @@ beforeEach(async () => {
   writeFileSync(at("models", "llama", "model.safetensors"), "");
   writeFileSync(at("secret", "model.safetensors"), "");
   roots = await Roots.open(new FileStore(), [
-    { name: "models", path: at("models") },
-    { name: "out", path: at("out") },
+    { name: "models", path: placeOf(at("models")) },
+    { name: "out", path: placeOf(at("out")) },
   ]);
 });
 
@@ -24,7 +24,7 @@ describe("roots", () => {
   test("a place is a root and a relative path, both ways", () => {
     const place = { root: "models", path: "llama/model.safetensors" };
     expect(roots.pathOf(place)).toBe(at("models", "llama", "model.safetensors"));
-    expect(roots.placeOf(at("models", "llama", "model.safetensors"))).toEqual(place);
+    expect(roots.placeOf(placeOf(at("models", "llama", "model.safetensors")))).toEqual(place);
   });
 
   test.each(["..", "a/../../x", "/etc/passwd", "a//b", "./a", ""])("%j is no place below a root", (path) => {
@@ -38,7 +38,7 @@ describe("roots", () => {
   test("what lies below no root is refused, a neighbour with the root's name at its beginning too", () => {
     mkdirSync(at("models-2"));
     for (const path of [at("secret", "model.safetensors"), at("models-2", "x"), at("models")]) {
-      expect(() => roots.placeOf(path)).toThrow(expect.objectContaining({ code: "service/outside-roots" }));
+      expect(() => roots.placeOf(placeOf(path))).toThrow(expect.objectContaining({ code: "service/outside-roots" }));
     }
   });
 
@@ -56,7 +56,7 @@ describe("roots", () => {
   test("a link that leads out of a root leads nowhere", async () => {
     symlinkSync(at("secret"), at("models", "inner"));
     const { root } = await roots.findModel({ path: "models:inner" });
-    expect(() => roots.placeOf(join(root, "model.safetensors"))).toThrow(
+    expect(() => roots.placeOf(placeOf(join(root, "model.safetensors")))).toThrow(
       expect.objectContaining({ code: "service/outside-roots" }),
     );
   });
@@ -94,11 +94,11 @@ describe("roots", () => {
   });
 
   test("roots are written NAME=DIRECTORY, and must be there", async () => {
-    expect(parseRoot("models=mnt/a=b", "/srv")).toEqual({ name: "models", path: "/srv/mnt/a=b" });
+    expect(parseRoot("models=mnt/a=b", placeOf("/srv"))).toEqual({ name: "models", path: "/srv/mnt/a=b" });
     for (const text of ["models", "=x", "Mo=x", "a="]) {
-      expect(() => parseRoot(text, "/")).toThrow(expect.objectContaining({ code: "service/root" }));
+      expect(() => parseRoot(text, placeOf("/"))).toThrow(expect.objectContaining({ code: "service/root" }));
     }
-    const missing = { name: "models", path: at("nothing") };
+    const missing = { name: "models", path: placeOf(at("nothing")) };
     await expect(Roots.open(new FileStore(), [missing])).rejects.toMatchObject({ code: "service/root" });
   });
 });

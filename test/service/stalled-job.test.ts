@@ -9,6 +9,7 @@ import type { JobRecord } from "../../coordinator/queue/index.ts";
 import type { WorkerId } from "../../merge/work/index.ts";
 import { viewOf } from "../../service/job-view.ts";
 import { ServedJob } from "../../service/served-job.ts";
+import { placeOf } from "../../storage/index.ts";
 import { plan } from "../coordinator/link/link-rig.ts";
 
 const options = { seed: "0", sliceBytes: 1, shardBytes: 1, recipeName: "r.yml", requestId: "", auditShare: 0 };
@@ -37,7 +38,7 @@ function held() {
   } as WorkerLink;
   const runner = new JobRunner(
     {
-      ...{ plan, shardPaths: ["/s"], surveyElements: 1, earlierWriters: [] },
+      ...{ plan, shardPaths: [placeOf("/s")], surveyElements: 1, earlierWriters: [] },
       limits: { ...remoteLimits({ slices: 2 }), attemptBase: 0, earlierGrantsMs: 0 },
     },
     NOTHING,

@@ -10,7 +10,7 @@ import type { WorkerHub } from "../../coordinator/link/index.ts";
 import { type JobQueue, openFileQueue } from "../../coordinator/queue/index.ts";
 import { type Job, JobState, JobsClient, JobsService, MergeOptions, type WatchResponse } from "../../proto/index.ts";
 import { InlinePlanner, JobCoordinator, JobService, Roots } from "../../service/index.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { CapturedIo } from "../cli/captured-io.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -26,10 +26,10 @@ beforeEach(async () => {
   folder = temporaryFolder();
   mkdirSync(join(folder, "out"));
   const roots = await Roots.open(store, [
-    { name: "models", path: resolve("examples/models") },
-    { name: "out", path: join(folder, "out") },
+    { name: "models", path: placeOf(resolve("examples/models")) },
+    { name: "out", path: placeOf(join(folder, "out")) },
   ]);
-  queue = await openFileQueue(store, join(folder, "queue"));
+  queue = await openFileQueue(store, placeOf(join(folder, "queue")));
   const hub = { workers: [], jobs: new Map() } as unknown as WorkerHub;
   coordinator = new JobCoordinator({
     ...{ store, roots, queue, hub, jobsMax: 0, slotsPerThread: 2, toolVersion: "0", leaseMs: 1000, ioTimeoutMs: 1000 },
@@ -154,7 +154,10 @@ describe("whoever watches a job", () => {
     await coordinator.wish("a", "cancel");
     await submit("b", "x");
     mkdirSync(join(folder, "out/x/.deltaworks"), { recursive: true });
-    const journal = await takeOver(await openFileJournal(store, join(folder, "out/x/.deltaworks/journal")), {});
+    const journal = await takeOver(
+      await openFileJournal(store, placeOf(join(folder, "out/x/.deltaworks/journal"))),
+      {},
+    );
     await journal.append({ subject: "job", body: { state: "begun", plan: "ab".repeat(32) } }, journal.epoch.number);
     await journal.close();
     const entries = async (job: string) =>

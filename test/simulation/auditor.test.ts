@@ -11,7 +11,7 @@ import { World } from "./world.ts";
 
 const merge = makeUpMerge(seededRandom(1));
 const slice = merge.plan.slices[0]!;
-const unit = slice.id as UnitId;
+const unit = slice.id as string as UnitId;
 const shard = merge.plan.shards[slice.shard]!;
 const path = `/out/.deltaworks/stage/${shard.name}`;
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { fenced as fencedFiles } from "../../storage/index.ts";
+import { fenced as fencedFiles, placeOf } from "../../storage/index.ts";
 import { SimulatedStore } from "../support/simulated-store.ts";
 
 /** A store whose coordinator leads until it is told otherwise. */
@@ -11,7 +11,7 @@ async function leading() {
     if (!leads) throw new Error("another leads");
   };
   const fenced = fencedFiles(store, confirm);
-  const file = await fenced.openForWriting("/out/a");
+  const file = await fenced.openForWriting(placeOf("/out/a"));
   return { store, fenced, file, lose: () => (leads = false) };
 }
 
@@ -22,11 +22,11 @@ test("a coordinator that leads no more changes nothing: no name, no byte", async
   const calls: (() => Promise<unknown>)[] = [
     () => file.write(0, new Uint8Array([4])),
     () => file.truncate(1),
-    () => fenced.openForWriting("/out/b"),
-    () => fenced.rename("/out/a", "/out/c"),
-    () => fenced.remove("/out/a"),
-    () => fenced.removeDirectory("/out"),
-    () => fenced.makeDirectory("/out/d"),
+    () => fenced.openForWriting(placeOf("/out/b")),
+    () => fenced.rename(placeOf("/out/a"), placeOf("/out/c")),
+    () => fenced.remove(placeOf("/out/a")),
+    () => fenced.removeDirectory(placeOf("/out")),
+    () => fenced.makeDirectory(placeOf("/out/d")),
   ];
   for (const call of calls) await expect(call()).rejects.toThrow("another leads");
   expect(store.paths("/")).toEqual(["/out/a"]);
@@ -37,8 +37,8 @@ test("it may look as before", async () => {
   const { fenced, lose } = await leading();
   lose();
   const bytes = new Uint8Array(2);
-  await (await fenced.open("/out/a")).read(0, bytes);
+  await (await fenced.open(placeOf("/out/a"))).read(0, bytes);
   expect([...bytes]).toEqual([1, 2]);
-  expect(await fenced.list("/out")).toHaveLength(1);
-  expect(await fenced.identity("/out/b")).toBeUndefined();
+  expect(await fenced.list(placeOf("/out"))).toHaveLength(1);
+  expect(await fenced.identity(placeOf("/out/b"))).toBeUndefined();
 });

@@ -3,7 +3,15 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { linuxOnly } from "../../scripts/linux-only.mjs";
-import { FileStore, type Files, fileVersion, readWhole, type StorageError, writeWhole } from "../../storage/index.ts";
+import {
+  FileStore,
+  type Files,
+  fileVersion,
+  placeOf,
+  readWhole,
+  type StorageError,
+  writeWhole,
+} from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const disk = vi.hoisted(() => ({ fails: false }));
@@ -21,7 +29,7 @@ describe.each([{ blocking: false }, { blocking: true }])("a file store with bloc
   const store = new FileStore({ blocking });
 
   test("writes and reads beyond 4 GiB, where an offset of 32 bits would wrap", async () => {
-    const file = await store.openForWriting(join(temporaryFolder(), "sparse"));
+    const file = await store.openForWriting(placeOf(join(temporaryFolder(), "sparse")));
     const far = 5 * 2 ** 32 + 3;
     await file.write(far, bytesOf("far"));
     const into = new Uint8Array(3);
@@ -34,7 +42,7 @@ describe.each([{ blocking: false }, { blocking: true }])("a file store with bloc
   });
 
   test("says where a file ends that is read past its end", async () => {
-    const path = join(temporaryFolder(), "a");
+    const path = placeOf(join(temporaryFolder(), "a"));
     fs.writeFileSync(path, "0123456789");
     const file = await store.open(path);
     await expect(file.read(6, new Uint8Array(8))).rejects.toMatchObject({
@@ -47,7 +55,7 @@ describe.each([{ blocking: false }, { blocking: true }])("a file store with bloc
 });
 
 test("continues after calls that move only part of the bytes, and after interruptions", async () => {
-  const path = join(temporaryFolder(), "a");
+  const path = placeOf(join(temporaryFolder(), "a"));
   const content = Buffer.from("the quick brown fox jumps over the lazy dog");
   const store = new FileStore({ blocking: true });
   const interrupted = () => Object.assign(new Error("interrupted"), { code: "EINTR" });
@@ -80,7 +88,7 @@ test.each([
   ["EIO", "storage/io", true],
 ])("a write that fails with %s is %s (retryable %s), with path and cause", async (errno, code, retryable) => {
   const store = new FileStore({ blocking: true });
-  const file = await store.openForWriting(join(temporaryFolder(), "a"));
+  const file = await store.openForWriting(placeOf(join(temporaryFolder(), "a")));
   const cause = Object.assign(new Error(`${errno}: so it is`), { code: errno });
   vi.spyOn(fs, "writeSync").mockImplementation(() => {
     throw cause;
@@ -98,7 +106,7 @@ test.each([
 
 test("a file that failed to sync stays failed: what the kernel dropped does not come back with the next sync", async () => {
   const store = new FileStore();
-  const path = join(temporaryFolder(), "a");
+  const path = placeOf(join(temporaryFolder(), "a"));
   const file = await store.openForWriting(path);
   await file.write(0, new Uint8Array(4));
   disk.fails = true;
@@ -115,7 +123,7 @@ test("a file that failed to sync stays failed: what the kernel dropped does not 
 
 test("a device that takes nothing is full", async () => {
   const store = new FileStore({ blocking: true });
-  const file = await store.openForWriting(join(temporaryFolder(), "a"));
+  const file = await store.openForWriting(placeOf(join(temporaryFolder(), "a")));
   vi.spyOn(fs, "writeSync").mockReturnValue(0);
   await expect(file.write(0, new Uint8Array(4))).rejects.toMatchObject({ code: "storage/full" });
   vi.restoreAllMocks();
@@ -126,25 +134,25 @@ describe("a file store", () => {
   const store = new FileStore();
 
   test("names what is not there, is no file, or is not allowed", async () => {
-    const folder = temporaryFolder();
-    await expect(store.open(join(folder, "none"))).rejects.toMatchObject({ code: "storage/not-found" });
+    const folder = placeOf(temporaryFolder());
+    await expect(store.open(placeOf(join(folder, "none")))).rejects.toMatchObject({ code: "storage/not-found" });
     await expect(store.open(folder)).rejects.toMatchObject({ code: "storage/not-a-file" });
     fs.writeFileSync(join(folder, "file"), "");
-    await expect(store.list(join(folder, "file"))).rejects.toMatchObject({ code: "storage/not-a-directory" });
-    await expect(store.list(join(folder, "none"))).rejects.toMatchObject({ code: "storage/not-found" });
-    await expect(store.realPlace(join(folder, "none"))).rejects.toMatchObject({ code: "storage/not-found" });
-    await expect(store.makeDirectory(join(folder, "file"))).rejects.toMatchObject({ code: "storage/exists" });
+    await expect(store.list(placeOf(join(folder, "file")))).rejects.toMatchObject({ code: "storage/not-a-directory" });
+    await expect(store.list(placeOf(join(folder, "none")))).rejects.toMatchObject({ code: "storage/not-found" });
+    await expect(store.realPlace(placeOf(join(folder, "none")))).rejects.toMatchObject({ code: "storage/not-found" });
+    await expect(store.makeDirectory(placeOf(join(folder, "file")))).rejects.toMatchObject({ code: "storage/exists" });
   });
 
   test("does not wait for a writer of a named pipe that stands where a file should", async () => {
-    const path = join(temporaryFolder(), "pipe");
+    const path = placeOf(join(temporaryFolder(), "pipe"));
     execFileSync("mkfifo", [path]);
     await expect(store.open(path)).rejects.toMatchObject({ code: "storage/not-a-file" });
   });
 
   test("tells states of a file apart by size, time in nanoseconds and inode, following links", async () => {
-    const folder = temporaryFolder();
-    const path = join(folder, "a");
+    const folder = placeOf(temporaryFolder());
+    const path = placeOf(join(folder, "a"));
     fs.writeFileSync(path, "0123");
     fs.symlinkSync("a", join(folder, "link"));
     const identity = await store.identity(path);
@@ -159,9 +167,9 @@ describe("a file store", () => {
     expect(identity?.version).toBe(version);
     expect(fileVersion({ inode: ino, mtimeNs: mtimeNs + 1n })).not.toBe(version);
     expect(fileVersion({ inode: 3n, mtimeNs: -1n })).toBe("inode 3, modified 1969-12-31T23:59:59.999999999Z");
-    expect(await store.identity(join(folder, "link"))).toEqual(identity);
-    expect(await store.identity(join(folder, "none"))).toBeUndefined();
-    expect(await store.identity(join(path, "below-a-file"))).toBeUndefined();
+    expect(await store.identity(placeOf(join(folder, "link")))).toEqual(identity);
+    expect(await store.identity(placeOf(join(folder, "none")))).toBeUndefined();
+    expect(await store.identity(placeOf(join(path, "below-a-file")))).toBeUndefined();
     expect((await store.identity(folder))?.kind).toBe("directory");
     fs.writeFileSync(join(folder, "b"), "4567");
     fs.renameSync(join(folder, "b"), path);
@@ -170,26 +178,32 @@ describe("a file store", () => {
 
   test("makes folders with those above them, and says why one cannot be made", async () => {
     const folder = temporaryFolder();
-    const path = join(folder, "a", "b", "c");
-    await Promise.all([store.makeDirectory(path), store.makeDirectory(join(path, "d")), store.makeDirectory(path)]);
+    const path = placeOf(join(folder, "a", "b", "c"));
+    await Promise.all([
+      store.makeDirectory(path),
+      store.makeDirectory(placeOf(join(path, "d"))),
+      store.makeDirectory(path),
+    ]);
     await store.makeDirectory(path);
     expect(await store.list(path)).toEqual([{ name: "d", kind: "directory" }]);
     fs.writeFileSync(join(folder, "file"), "");
-    await expect(store.makeDirectory(join(folder, "file"))).rejects.toMatchObject({ code: "storage/exists" });
-    await expect(store.makeDirectory(join(folder, "file", "x", "y"))).rejects.toMatchObject({
+    await expect(store.makeDirectory(placeOf(join(folder, "file")))).rejects.toMatchObject({ code: "storage/exists" });
+    await expect(store.makeDirectory(placeOf(join(folder, "file", "x", "y")))).rejects.toMatchObject({
       code: "storage/not-a-directory",
     });
     fs.symlinkSync("nowhere", join(folder, "dangling"));
-    await expect(store.makeDirectory(join(folder, "dangling", "x"))).rejects.toMatchObject({ code: "storage/exists" });
+    await expect(store.makeDirectory(placeOf(join(folder, "dangling", "x")))).rejects.toMatchObject({
+      code: "storage/exists",
+    });
   });
 
   test("does not go round for ever, as Node's recursive mkdir does, where the system makes nothing below a folder of its own", async () => {
     linuxOnly("Such a folder is /proc");
-    await expect(store.makeDirectory("/proc/none/x")).rejects.toMatchObject({ code: "storage/not-found" });
+    await expect(store.makeDirectory(placeOf("/proc/none/x"))).rejects.toMatchObject({ code: "storage/not-found" });
   });
 
   test("gives the identity of the open file, not of what took its name", async () => {
-    const path = join(temporaryFolder(), "a");
+    const path = placeOf(join(temporaryFolder(), "a"));
     fs.writeFileSync(path, "old");
     const file = await store.open(path);
     fs.writeFileSync(`${path}2`, "newer");
@@ -199,7 +213,7 @@ describe("a file store", () => {
   });
 
   test("lists a folder in the order of code units, with kinds", async () => {
-    const folder = temporaryFolder();
+    const folder = placeOf(temporaryFolder());
     for (const name of ["b", "a", "Z", "é", "a10", "a9"]) fs.writeFileSync(join(folder, name), "");
     fs.mkdirSync(join(folder, "folder"));
     fs.symlinkSync("a", join(folder, "link"));
@@ -219,12 +233,12 @@ describe("a file store", () => {
     const folder = temporaryFolder();
     fs.writeFileSync(join(folder, "a"), "");
     fs.symlinkSync("a", join(folder, "link"));
-    await store.remove(join(folder, "link"));
+    await store.remove(placeOf(join(folder, "link")));
     expect(fs.readdirSync(folder)).toEqual(["a"]);
   });
 
   test("one that stood still in the middle of a file changes nothing that another has put in place meanwhile", async () => {
-    const path = join(temporaryFolder(), "a");
+    const path = placeOf(join(temporaryFolder(), "a"));
     const truncated = async (truncate: () => Promise<void>) => {
       await writeWhole(store, path, bytesOf("second"), { by: "2" });
       await truncate();
@@ -236,7 +250,7 @@ describe("a file store", () => {
   });
 
   test("replaces whole files at once, also after a crash left a longer half-written one", async () => {
-    const path = join(temporaryFolder(), "a");
+    const path = placeOf(join(temporaryFolder(), "a"));
     fs.writeFileSync(`${path}.partial`, "much longer than what comes");
     await writeWhole(store, path, bytesOf("one"));
     expect(fs.readFileSync(path, "utf8")).toBe("one");

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { boundedSource, FileStore, inParallel, Turns } from "../../storage/index.ts";
+import { boundedSource, FileStore, inParallel, placeOf, Turns } from "../../storage/index.ts";
 
 test("as many as allowed are under way, and what came of them stands in the order of the items", async () => {
   let [inFlight, most] = [0, 0];
@@ -52,9 +52,9 @@ test("a bounded store counts calls on open files too", async () => {
     return call.finally(() => inFlight--);
   };
   const slow = {
-    identity: (path: string) => counted(files.identity(path)),
+    identity: (path: string) => counted(files.identity(placeOf(path))),
     open: async (path: string) => {
-      const file = await counted(files.open(path));
+      const file = await counted(files.open(placeOf(path)));
       return {
         ...file,
         path,
@@ -64,9 +64,9 @@ test("a bounded store counts calls on open files too", async () => {
     },
   };
   const store = boundedSource(slow as never, 2);
-  const file = await store.open(import.meta.filename);
+  const file = await store.open(placeOf(import.meta.filename));
   await Promise.all(
-    [0, 1, 2, 3].flatMap((at) => [file.read(at, new Uint8Array(1)), store.identity(import.meta.filename)]),
+    [0, 1, 2, 3].flatMap((at) => [file.read(at, new Uint8Array(1)), store.identity(placeOf(import.meta.filename))]),
   );
   await file.close();
   expect(most).toBe(2);

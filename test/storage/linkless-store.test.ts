@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { FileStore, type Files, linkless, writeWhole } from "../../storage/index.ts";
+import { FileStore, type Files, linkless, placeOf, writeWhole } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 let out: string;
@@ -24,28 +24,28 @@ function swap(): void {
 }
 
 test("without links it changes files as any other", async () => {
-  await store.makeDirectory(join(out, "job/a/b"));
-  await writeWhole(store, join(out, "job/a/b/file"), Buffer.from("x"));
-  await store.rename(join(out, "job/a/b/file"), join(out, "job/file"));
+  await store.makeDirectory(placeOf(join(out, "job/a/b")));
+  await writeWhole(store, placeOf(join(out, "job/a/b/file")), Buffer.from("x"));
+  await store.rename(placeOf(join(out, "job/a/b/file")), placeOf(join(out, "job/file")));
   expect(readFileSync(join(out, "job/file"), "latin1")).toBe("x");
-  await store.remove(join(out, "job/file"));
-  await store.removeDirectory(join(out, "job/a/b"));
-  const lock = await store.lock(join(out, "job/lock"));
+  await store.remove(placeOf(join(out, "job/file")));
+  await store.removeDirectory(placeOf(join(out, "job/a/b")));
+  const lock = await store.lock(placeOf(join(out, "job/lock")));
   await lock.release();
   expect(readdirSync(join(out, "job"))).toEqual(["a"]);
 });
 
 describe("through a folder that became a link", () => {
   test.each<[string, (path: string) => Promise<unknown>]>([
-    ["opens no file to write", (path) => store.openForWriting(join(path, "file"))],
-    ["makes no file", (path) => store.openForWriting(join(path, "new"))],
-    ["opens no file to rewrite", (path) => store.openForWriting(join(path, "file"), { mustExist: true })],
-    ["makes no folder", (path) => store.makeDirectory(join(path, "new"))],
-    ["renames nothing away", (path) => store.rename(join(path, "file"), join(out, "stolen"))],
-    ["renames nothing to there", (path) => store.rename(join(out, "own"), join(path, "file"))],
-    ["removes no file", (path) => store.remove(join(path, "file"))],
-    ["removes no folder", (path) => store.removeDirectory(join(path, "folder"))],
-    ["locks nothing", (path) => store.lock(join(path, "lock"))],
+    ["opens no file to write", (path) => store.openForWriting(placeOf(join(path, "file")))],
+    ["makes no file", (path) => store.openForWriting(placeOf(join(path, "new")))],
+    ["opens no file to rewrite", (path) => store.openForWriting(placeOf(join(path, "file")), { mustExist: true })],
+    ["makes no folder", (path) => store.makeDirectory(placeOf(join(path, "new")))],
+    ["renames nothing away", (path) => store.rename(placeOf(join(path, "file")), placeOf(join(out, "stolen")))],
+    ["renames nothing to there", (path) => store.rename(placeOf(join(out, "own")), placeOf(join(path, "file")))],
+    ["removes no file", (path) => store.remove(placeOf(join(path, "file")))],
+    ["removes no folder", (path) => store.removeDirectory(placeOf(join(path, "folder")))],
+    ["locks nothing", (path) => store.lock(placeOf(join(path, "lock")))],
   ])("it %s", async (_, act) => {
     mkdirSync(join(secret, "folder"));
     writeFileSync(join(out, "own"), "own");
@@ -57,11 +57,11 @@ describe("through a folder that became a link", () => {
 });
 
 test("a file that is itself a link is not written", async () => {
-  symlinkSync(join(secret, "file"), join(out, "job/file"));
+  symlinkSync(join(secret, "file"), placeOf(join(out, "job/file")));
   for (const mustExist of [false, true]) {
-    await expect(store.openForWriting(join(out, "job/file"), { mustExist })).rejects.toMatchObject(refused);
+    await expect(store.openForWriting(placeOf(join(out, "job/file")), { mustExist })).rejects.toMatchObject(refused);
   }
-  const plain = await new FileStore().openForWriting(join(out, "job/file"), { mustExist: true });
+  const plain = await new FileStore().openForWriting(placeOf(join(out, "job/file")), { mustExist: true });
   await plain.close();
 });
 
@@ -72,7 +72,7 @@ test("a folder that becomes a link just as a file is opened: nothing is written 
     swap();
     return open(path, options);
   };
-  await expect(linkless(racing).openForWriting(join(out, "job/file"))).rejects.toMatchObject(refused);
+  await expect(linkless(racing).openForWriting(placeOf(join(out, "job/file")))).rejects.toMatchObject(refused);
   expect(readFileSync(join(secret, "file"), "latin1")).toBe("secret");
   expect(existsSync(join(out, "moved/file"))).toBe(false);
 });

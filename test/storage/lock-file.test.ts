@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, test, vi } from "vitest";
 import { isKernelLocked } from "../../storage/file/lock-holder.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { compileInto } from "../support/compile.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -24,7 +24,7 @@ vi.mock("node:fs/promises", async (original) => {
 
 test("is exclusive while it is held, names the holder, and leaves nothing behind", async () => {
   const folder = temporaryFolder();
-  const path = join(folder, "lock");
+  const path = placeOf(join(folder, "lock"));
   const lock = await store.lock(path);
   await expect(store.lock(path)).rejects.toMatchObject({
     code: "storage/locked",
@@ -36,7 +36,7 @@ test("is exclusive while it is held, names the holder, and leaves nothing behind
 });
 
 test("does not remove the lock of another when it is released late", async () => {
-  const path = join(temporaryFolder(), "lock");
+  const path = placeOf(join(temporaryFolder(), "lock"));
   const lock = await store.lock(path);
   writeFileSync(path, "1-1x1-0123456789abcdef");
   await lock.release();
@@ -50,7 +50,7 @@ test.each([
   ["what no program of ours wrote", "../../x\0/ \n"],
 ])("is taken over when the file holds %s", async (_what, content) => {
   const folder = temporaryFolder();
-  const path = join(folder, "lock");
+  const path = placeOf(join(folder, "lock"));
   writeFileSync(path, content);
   const lock = await store.lock(path);
   expect(readFileSync(path, "latin1").startsWith(`${process.pid}-`)).toBe(true);
@@ -60,7 +60,7 @@ test.each([
 
 test("succeeds an heir that died before it was the holder, and sweeps what the dead left", async () => {
   const folder = temporaryFolder();
-  const path = join(folder, "lock");
+  const path = placeOf(join(folder, "lock"));
   const [holder, heir] = ["4999999-00000000x1-aaaaaaaaaaaaaaaa", "4999998-00000000x2-bbbbbbbbbbbbbbbb"];
   writeFileSync(path, holder);
   writeFileSync(`${path}.${holder}.heir`, heir);
@@ -72,7 +72,7 @@ test("succeeds an heir that died before it was the holder, and sweeps what the d
 });
 
 test("among many that find a dead holder's lock at once exactly one takes it over", async () => {
-  const path = join(temporaryFolder(), "lock");
+  const path = placeOf(join(temporaryFolder(), "lock"));
   for (let round = 0; round < 30; round++) {
     writeFileSync(path, `4999999-00000000x1-${String(round).padStart(16, "0")}`);
     const results = await Promise.allSettled(Array.from({ length: 8 }, () => store.lock(path)));
@@ -87,7 +87,7 @@ test("among many that find a dead holder's lock at once exactly one takes it ove
 
 test("steps back when another became the holder, and swept, between looking and succeeding", async () => {
   const folder = temporaryFolder();
-  const path = join(folder, "lock");
+  const path = placeOf(join(folder, "lock"));
   const other = await store.lock(path);
   const living = readFileSync(path, "latin1");
   writeFileSync(path, "4999999-00000000x1-aaaaaaaaaaaaaaaa");
@@ -104,7 +104,7 @@ test("steps back when another became the holder, and swept, between looking and 
 test("ends with the process that held it, however that ended", async () => {
   const folder = temporaryFolder();
   compileInto(folder, ["storage/index.ts"]);
-  const path = join(folder, "lock");
+  const path = placeOf(join(folder, "lock"));
   const script = `
     const { FileStore } = await import(${JSON.stringify(pathToFileURL(join(folder, "storage/index.js")).href)});
     await new FileStore().lock(${JSON.stringify(path)});

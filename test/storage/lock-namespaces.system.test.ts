@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { judge } from "../../storage/file/lock-holder.ts";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { inNamespaces } from "../support/namespaces.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -75,7 +75,7 @@ const BARE = { bare: "1" };
 
 describe("a lock that a process in another container holds", () => {
   test("is refused while that lives, standing still or not, and taken over when it was killed", async () => {
-    const path = join(temporaryFolder(), "lock");
+    const path = placeOf(join(temporaryFolder(), "lock"));
     const first = new Container(path);
     expect(await first.tried).toMatchObject({ held: true });
     expect(await new Container(path).tried).toMatchObject({ held: false, code: "storage/locked" });
@@ -99,7 +99,7 @@ describe("a lock that a process in another container holds", () => {
   });
 
   test("where its end cannot be proven it is refused, until somebody says by its name that it has ended", async () => {
-    const path = join(temporaryFolder(), "lock");
+    const path = placeOf(join(temporaryFolder(), "lock"));
     const first = new Container(path, BARE);
     expect(await first.tried).toMatchObject({ held: true });
     await first.killed();
@@ -121,7 +121,7 @@ describe("a lock that a process in another container holds", () => {
   });
 
   test("that is seen to run is taken over by nobody's word", async () => {
-    const path = join(temporaryFolder(), "lock");
+    const path = placeOf(join(temporaryFolder(), "lock"));
     const first = new Container(path);
     expect(await first.tried).toMatchObject({ held: true });
     const [ticket = "", host = ""] = readFileSync(path, "latin1").split("\n");
@@ -131,7 +131,7 @@ describe("a lock that a process in another container holds", () => {
   });
 
   test("is taken over for the same owner, and for no other", async () => {
-    const path = join(temporaryFolder(), "lock");
+    const path = placeOf(join(temporaryFolder(), "lock"));
     const first = new Container(path, { owner: "job 1" });
     expect(await first.tried).toMatchObject({ held: true });
     expect(await new Container(path, { owner: "job 2" }).tried).toMatchObject({ held: false });
@@ -145,7 +145,7 @@ describe("a lock that a process in another container holds", () => {
   });
 
   test("one of a version that did not say in which container it ran is refused in the boot that it was made in", async () => {
-    const path = join(temporaryFolder(), "lock");
+    const path = placeOf(join(temporaryFolder(), "lock"));
     const boot = readFileSync("/proc/sys/kernel/random/boot_id", "latin1").slice(0, 8);
     writeFileSync(path, `4999999-${boot}x12345-0123456789abcdef`);
     await expect(store.lock(path)).rejects.toMatchObject({ hint: expect.stringContaining("--take-over 4999999-") });

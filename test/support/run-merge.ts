@@ -19,7 +19,7 @@ import { FileOutput } from "../../output/index.ts";
 import { prepareText } from "../../prepare/index.ts";
 import type { Fault } from "../../recipe/index.ts";
 import type { WorkerBudget } from "../../runtime/index.ts";
-import { FileStore, type Files } from "../../storage/index.ts";
+import { FileStore, type Files, placeOf } from "../../storage/index.ts";
 import type { EngineChoice } from "../../worker/index.ts";
 // The door offers threads their messages; a session without a thread is for tests only.
 import { WorkerSession } from "../../worker/session.ts";
@@ -39,7 +39,7 @@ export interface MergeSettings {
   readonly sliceBytes: number;
   readonly shardBytes: number;
   readonly layout: "parts" | undefined;
-  readonly budget: WorkerBudget;
+  readonly budget: Omit<WorkerBudget, "openFilesMax">;
   /** Elements of a cut tensor that one worker surveys at once. */
   readonly surveyElements: number;
   /** Decimal. */
@@ -90,7 +90,7 @@ const defaults = {
   overwrite: false,
   restart: false,
   freeBytes: async () => undefined,
-  shared: {},
+  shared: {} as MergeSettings["shared"],
   leases: {},
   onStop: () => {},
   onReport: () => {},
@@ -98,6 +98,7 @@ const defaults = {
 } as const satisfies Partial<MergeSettings>;
 
 const ENGINE_MAXIMUM_BYTES = 2 ** 30;
+const OPEN_FILES_MAX = 64;
 const THE_JOB = "merge";
 /** As threads have. */
 const SLOTS = 2;
@@ -109,7 +110,8 @@ export async function runMerge(
   settings: Partial<MergeSettings> & Pick<MergeSettings, "models">,
 ): Promise<MergeRun> {
   const chosen = { ...defaults, store: new FileStore({ blocking: true }), ...settings };
-  const { store, sliceBytes, shardBytes, layout, allowNonfinite, budget } = chosen;
+  const { store, sliceBytes, shardBytes, layout, allowNonfinite } = chosen;
+  const budget = { ...chosen.budget, openFilesMax: OPEN_FILES_MAX };
   const prepared = await prepareText(store, recipe, "recipe.yml", {
     seed: chosen.seed,
     sliceBytes,
@@ -118,17 +120,17 @@ export async function runMerge(
     allowNonfinite,
     cutEmbeddings: chosen.cutEmbeddings,
     allowUnknownKeys: false,
-    modelsRoot: chosen.models,
-    cwd: chosen.models,
+    modelsRoot: placeOf(chosen.models),
+    cwd: placeOf(chosen.models),
     environment: {},
   });
   const { plan, digest, definingCheckpoint, text, inputs, recipeText } = prepared;
   const warnings: string[] = [];
   const counters = new Map<string, number>();
-  let begun: Begun = { state: "fresh", slicesDone: 0, tornBytes: 0 };
+  let begun: Begun = { state: "fresh", slicesDone: 0, tornBytes: 0, lostRecords: 0 };
   let last: Progress | undefined;
   const engine = { name: chosen.engine, maximumBytes: ENGINE_MAXIMUM_BYTES, arenas: 1 };
-  const output = new FileOutput(store, out);
+  const output = new FileOutput(store, placeOf(out));
   const beside = fileHome(store, output.journalFolder);
   const { home = beside, owner } = chosen.shared;
   const outcome = await runMergeJob({

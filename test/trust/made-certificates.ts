@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { placeOf } from "../../storage/index.ts";
 import type { Authority, Identity, Issued, TrustFiles } from "../../trust/index.ts";
 import { createAuthority, issue } from "../../trust/index.ts";
 import { crypto, makeKeys, SIGNING_ALGORITHM, x509 } from "../../trust/x509.ts";
@@ -22,9 +23,9 @@ export function issueFor(
 
 export function writeFiles(folder: string, name: string, authority: Authority, { chain, key }: Issued): TrustFiles {
   const files = {
-    certificate: join(folder, `${name}.pem`),
-    key: join(folder, `${name}-key.pem`),
-    authority: join(folder, `${name}-ca.pem`),
+    certificate: placeOf(join(folder, `${name}.pem`)),
+    key: placeOf(join(folder, `${name}-key.pem`)),
+    authority: placeOf(join(folder, `${name}-ca.pem`)),
   };
   writeFileSync(files.certificate, chain);
   writeFileSync(files.key, key.reveal());

@@ -1,7 +1,7 @@
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { FileStore } from "../../storage/index.ts";
+import { FileStore, placeOf } from "../../storage/index.ts";
 import { Secret, TokenBook, TokenFile, type TrustError } from "../../trust/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -96,7 +96,7 @@ describe("the book on disk", () => {
   const store = new FileStore();
 
   test("knows its tokens, and which are used, after a restart; only its owner may read it", async () => {
-    const path = join(temporaryFolder(), "tokens.json");
+    const path = placeOf(join(temporaryFolder(), "tokens.json"));
     const file = await TokenFile.open(store, path);
     const [used, unused] = [await file.create(wish, 0), await file.create({ ...wish, name: "w" }, 0)];
     await file.redeem(used, KEY, 1);
@@ -108,7 +108,7 @@ describe("the book on disk", () => {
   });
 
   test("a token that two keys want at once is given to one", async () => {
-    const file = await TokenFile.open(store, join(temporaryFolder(), "tokens.json"));
+    const file = await TokenFile.open(store, placeOf(join(temporaryFolder(), "tokens.json")));
     const token = await file.create(wish, 0);
     const answers = await Promise.allSettled([KEY, OTHER_KEY, "c".repeat(64)].map((key) => file.redeem(token, key, 1)));
     expect(answers.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected"]);
@@ -116,7 +116,7 @@ describe("the book on disk", () => {
 
   test("a use that could not be made durable gives nothing, and did not happen", async () => {
     const folder = temporaryFolder();
-    const file = await TokenFile.open(store, join(folder, "tokens.json"));
+    const file = await TokenFile.open(store, placeOf(join(folder, "tokens.json")));
     const token = await file.create(wish, 0);
     const { rename } = store;
     store.rename = () => Promise.reject(new Error("the disk is gone"));
@@ -134,7 +134,7 @@ describe("the book on disk", () => {
     '{"version":1,"tokens":[{"id":"000000000000","sha256":"00","role":"worker","expiresAtMs":1}]}',
     `{"version":1,"tokens":[{"id":"000000000000","sha256":"${KEY}","role":"worker","expiresAtMs":"1"}]}`,
   ])("%s is no book", async (text) => {
-    const path = join(temporaryFolder(), "tokens.json");
+    const path = placeOf(join(temporaryFolder(), "tokens.json"));
     writeFileSync(path, text);
     await expect(TokenFile.open(store, path)).rejects.toMatchObject({ code: "trust/token-book" });
   });

@@ -27,7 +27,7 @@ class Stream extends EventEmitter {
 function open(bytesMax?: number) {
   const stream = new Stream();
   const soon: (() => void)[] = [];
-  const writer = new BatchWriter(stream, {
+  const writer = new BatchWriter(stream as unknown as ConstructorParameters<typeof BatchWriter>[0], {
     join: (messages) => Buffer.from(messages.map((one) => Buffer.from(one).toString()).join("+")),
     soon: (act) => soon.push(act),
     ...(bytesMax === undefined ? {} : { bytesMax }),

@@ -1,12 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { PlainData } from "../../merge/work/index.ts";
 import { Data } from "../../proto/index.ts";
 import { DataIntake, dataBytes, messageOfData, packedData } from "../../wire/index.ts";
 import { piecesOf } from "../../worker/transfer/index.ts";
 
 /** Through a stream whose pieces are so long. */
 function throughPieces(value: unknown, pieceBytes: number): unknown {
-  const { structure, arrays, arrayBytes } = packedData(value);
+  const { structure, arrays, arrayBytes } = packedData(value as PlainData);
   const intake = new DataIntake(structure.length, arrayBytes);
   for (const piece of piecesOf([structure, ...arrays], pieceBytes)) {
     expect(piece.length).toBeLessThanOrEqual(pieceBytes);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Assignment, Plan, Report, UnitId } from "../../merge/work/index.ts";
 import { Assignment as AssignmentMessage, FailureReport, SliceReport } from "../../proto/index.ts";
+import { placeOf } from "../../storage/index.ts";
 import {
   assignmentOf,
   checkVersions,
@@ -34,8 +35,8 @@ const plan = {
     { id: "s000002", shard: 0, offsetBytes: 900, sizeBytes: 800, parts: [part(1, 2, 3)] },
   ],
 } as unknown as Plan;
-const ours = ["/ours/out/model.safetensors"];
-const theirs = indexPlan(plan, ["/theirs/out/model.safetensors"]);
+const ours = [placeOf("/ours/out/model.safetensors")];
+const theirs = indexPlan(plan, [placeOf("/theirs/out/model.safetensors")]);
 
 const sent = (assignment: Assignment) =>
   AssignmentMessage.decode(AssignmentMessage.encode(messageOfAssignment("job-1", assignment, 60_000, ours)).finish());
@@ -75,8 +76,14 @@ describe("assignments", () => {
   test("paths are those of the machine that receives", () => {
     const path = "/ours/out/model.safetensors";
     const ranges = [{ offsetBytes: 0, sizeBytes: 100 }];
-    const slices: Assignment = { unit: unit("seal-1-1"), attempt: 1, kind: "seal-slices", path, ranges };
-    const file: Assignment = { unit: unit("seal-1-0"), attempt: 1, kind: "seal-file", path, sizeBytes: 1700 };
+    const slices: Assignment = { unit: unit("seal-1-1"), attempt: 1, kind: "seal-slices", path: placeOf(path), ranges };
+    const file: Assignment = {
+      unit: unit("seal-1-0"),
+      attempt: 1,
+      kind: "seal-file",
+      path: placeOf(path),
+      sizeBytes: 1700,
+    };
     for (const assignment of [slices, file]) {
       const received = assignmentOf(sent(assignment), theirs).assignment;
       expect(received).toEqual({ ...assignment, path: "/theirs/out/model.safetensors" });

@@ -8,7 +8,7 @@ declare namespace WebAssembly {
     readonly exports: unknown;
   }
   class Memory {
-    constructor(limits: { readonly initial: number; readonly maximum: number });
+    constructor(limits: { readonly initial: number; readonly maximum?: number });
     readonly buffer: ArrayBuffer;
     /** By so many pages of 64 KiB. The old buffer is detached. @throws RangeError beyond the maximum */
     grow(pages: number): number;

@@ -1,4 +1,4 @@
-import { credentials, Metadata, Server, ServerCredentials, type ServiceError } from "@grpc/grpc-js";
+import { type CallOptions, credentials, Metadata, Server, ServerCredentials, type ServiceError } from "@grpc/grpc-js";
 import { eventOfMessage, jobOfMessage, jobsHandlers, workerOfMessage } from "../../../api/grpc/index.ts";
 import { FailuresError } from "../../../merge/work/index.ts";
 import { JobsClient, JobsService, SubmitRequest } from "../../../proto/index.ts";
@@ -67,12 +67,13 @@ class GrpcJobs implements Jobs {
     method: (
       request: Request,
       metadata: Metadata,
+      options: Partial<CallOptions>,
       callback: (error: ServiceError | null, response: Response) => void,
     ) => unknown,
     request: Request,
   ): Promise<Response> {
     return new Promise((resolve, reject) =>
-      method.call(this.#client, request, said(caller), (error, response) =>
+      method.call(this.#client, request, said(caller), {}, (error, response) =>
         error === null ? resolve(response) : reject(failed(error)),
       ),
     );

@@ -8,7 +8,7 @@ import { W1, W2 } from "./harness.ts";
 
 const units = (count: number) => Array.from({ length: count }, (_, k) => `u${k}` as UnitId);
 const never = () => false;
-const always = () => true;
+const always = (_: UnitId) => true;
 
 describe("slices", () => {
   function queueOf(count: number, runLength: number) {

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
+import type { Vote } from "../../../coordinator/core/index.ts";
 import type { UnitId, WorkerId } from "../../../merge/work/index.ts";
 import { A, B, C, Core, failure, LIMITS, only, publishingCore, SEAL, sealingCore, slice, W1, W2 } from "./harness.ts";
 
 /** Of W1, by attempt 2 and then attempt 1. */
-const VOTES = [
+const VOTES: readonly Vote[] = [
   { attempt: 2, worker: W1, sha256: "x", local: true },
   { attempt: 1, worker: W1, sha256: "y", local: true },
 ];

@@ -374,8 +374,8 @@ describe("audits and disputes", () => {
     expect(only(core.sealed(SEAL, 1, [A]), "journal-lost")).toEqual([]);
     const lost = core.sealed(SEAL, 2, [A]);
     expect(only(lost, "journal-lost")).toHaveLength(1);
-    const [{ attempt }] = only(lost, "assign") as [{ attempt: number }];
-    expect(only(finish(core, A, attempt), "assign")).toMatchObject([{ unit: A, audit: true }]);
+    const [assigned] = only(lost, "assign");
+    expect(only(finish(core, A, assigned!.attempt), "assign")).toMatchObject([{ unit: A, audit: true }]);
   });
 
   test("three hashes fail the job", () => {

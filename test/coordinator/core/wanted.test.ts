@@ -1,7 +1,7 @@
 /** Slots that a job needs at workers of whom it has none: else two jobs that have one worker each wait for one another's for ever. */
 import { describe, expect, test } from "vitest";
 import { workersWanted } from "../../../coordinator/core/index.ts";
-import type { UnitId, WorkerId } from "../../../merge/work/index.ts";
+import type { UnitId } from "../../../merge/work/index.ts";
 import { A, B, Core, LIMITS, only, slice, W1, W2 } from "./harness.ts";
 
 const S0 = "survey-0-1-0" as UnitId;
@@ -25,7 +25,7 @@ function surveying(): Core {
 }
 
 function surveyed(core: Core, answer: string) {
-  const [{ worker, number }] = core.state.units.get(S0)!.attempts as [{ worker: WorkerId; number: number }];
+  const { worker, number } = core.state.units.get(S0)!.attempts[0]!;
   return core.all({ type: "surveyed", unit: S0, worker, attempt: number, answer });
 }
 

@@ -5,6 +5,7 @@ import { type JobPorts, type JobRecords, JobRunner, remoteLimits } from "../../.
 import { JournalError } from "../../../coordinator/journal/index.ts";
 import type { WorkerLink } from "../../../coordinator/link/index.ts";
 import type { Plan, UnitId, WorkerId } from "../../../merge/work/index.ts";
+import { placeOf } from "../../../storage/index.ts";
 
 const plan = {
   tasks: [{ name: "t", kind: "copy", method: "", dtype: "F32", shape: [2], parameters: {}, models: [] }],
@@ -26,7 +27,7 @@ function runner(decide: (state: JobState, event: CoreEvent) => readonly Effect[]
   let ticking = false;
   const job = new JobRunner(
     {
-      ...{ plan, shardPaths: ["/m"], surveyElements: 1 },
+      ...{ plan, shardPaths: [placeOf("/m")], surveyElements: 1 },
       limits: { ...remoteLimits({ slices: 1 }), attemptBase: 0, earlierGrantsMs: 0 },
       seams: { decide },
     },

@@ -1,9 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { dataOfJson, jsonOfData } from "../../../coordinator/job/index.ts";
+import type { PlainData } from "../../../merge/work/index.ts";
 
 /** As a journal does it. */
-const throughJson = (value: unknown) => dataOfJson(JSON.parse(JSON.stringify(jsonOfData(value))), "verdict/7");
+const throughJson = (value: unknown) =>
+  dataOfJson(JSON.parse(JSON.stringify(jsonOfData(value as PlainData))), "verdict/7");
 
 describe("a verdict in a journal", () => {
   test.each([
@@ -34,7 +36,8 @@ describe("a verdict in a journal", () => {
   );
 
   test("that is no plain data is a defect of its method", () => {
-    for (const value of [new Map(), () => 1, Symbol("x"), undefined]) expect(() => jsonOfData(value)).toThrow();
+    for (const value of [new Map(), () => 1, Symbol("x"), undefined])
+      expect(() => jsonOfData(value as never)).toThrow();
   });
 });
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { JobRecords, readHistory } from "../../../coordinator/job/index.ts";
 import { type JournalRecord, nothingYet, openFileJournal, type Sequence } from "../../../coordinator/journal/index.ts";
 import type { Json, Plan, SliceId, UnitId, WorkerId } from "../../../merge/work/index.ts";
+import { placeOf } from "../../../storage/index.ts";
 import { SimulatedStore } from "../../support/simulated-store.ts";
 
 const A = "s000001" as UnitId;
@@ -12,10 +13,10 @@ const sliceOf = (unit: UnitId) => unit as string as SliceId;
 /** What a job that is begun again reads of what `write` noted. */
 async function historyAfter(write: (records: JobRecords) => Promise<void>) {
   const store = new SimulatedStore();
-  const journal = await openFileJournal(store, "/journal");
+  const journal = await openFileJournal(store, placeOf("/journal"));
   await write(new JobRecords(journal));
   await journal.close();
-  const reopened = await openFileJournal(store, "/journal");
+  const reopened = await openFileJournal(store, placeOf("/journal"));
   return new JobRecords(reopened).history();
 }
 
@@ -26,7 +27,7 @@ describe("the history of a job", () => {
   });
 
   test("gives back inputs to the nanosecond, and what was to be replaced", async () => {
-    const file = { path: "/m/x", sizeBytes: 12, version: "inode 7, at noon" };
+    const file = { path: placeOf("/m/x"), sizeBytes: 12, version: "inode 7, at noon" };
     const plan = { version: 1 } as Plan;
     const history = await historyAfter((records) => records.begun(plan, "digest", { a: 1 }, [[file]], ["old"]));
     expect(history).toMatchObject({ plan: "digest", planVersion: 1, facts: { a: 1 }, replaced: ["old"] });
@@ -34,12 +35,12 @@ describe("the history of a job", () => {
   });
 
   test("gives back the files beside the weights, by name; a journal of an earlier version does not tell of them", async () => {
-    const document = { name: "config.json", path: "/m/config.json", sizeBytes: 3, version: "3" };
+    const document = { name: "config.json", path: placeOf("/m/config.json"), sizeBytes: 3, version: "3" };
     const plan = { version: 1 } as Plan;
     const history = await historyAfter((records) => records.begun(plan, "digest", {}, [[]], [], [[document]]));
     expect(history.documents).toEqual([[document]]);
     const store = new SimulatedStore();
-    const journal = await openFileJournal(store, "/journal");
+    const journal = await openFileJournal(store, placeOf("/journal"));
     const body = { state: "begun", plan: "digest", planVersion: 1, facts: {}, inputs: [[]], replaced: [] };
     await journal.append({ subject: "job", body }, nothingYet);
     expect((await new JobRecords(journal).history()).documents).toBeUndefined();
@@ -101,8 +102,8 @@ describe("the history of a job", () => {
   });
 
   const begun = { state: "begun", plan: "digest", planVersion: 1, facts: {}, inputs: [], replaced: [] };
-  const file = { path: "/m/x", sizeBytes: 12, version: "1" };
-  const oldFile = { path: "/m/x", sizeBytes: 12, mtimeNs: "1700000000123456789", inode: "2" };
+  const file = { path: placeOf("/m/x"), sizeBytes: 12, version: "1" };
+  const oldFile = { path: placeOf("/m/x"), sizeBytes: 12, mtimeNs: "1700000000123456789", inode: "2" };
   const refused: readonly (readonly [subject: string, body: Json, said: RegExp])[] = [
     ["job", 7, /record job: 7 is no object/],
     ["job", { state: null }, /record job: state is null, not a text/],
@@ -139,7 +140,7 @@ describe("the history of a job", () => {
       ["job", { state: "take-over", holder: "5f", about: {} }],
     ]);
     const version = "inode 2, modified 2023-11-14T22:13:20.123456789Z";
-    expect(history).toMatchObject({ plan: "digest", replaced: [], inputs: [[{ path: "/m/x", version }]] });
+    expect(history).toMatchObject({ plan: "digest", replaced: [], inputs: [[{ path: placeOf("/m/x"), version }]] });
     expect(history.slices.get(sliceOf(A))).toMatchObject({ attempt: 4, doneSha256: "x" });
   });
 });

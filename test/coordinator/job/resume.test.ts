@@ -1,14 +1,15 @@
 /** What resuming costs grows with the number of slices, not with its square: visits of the plan's slices are counted. */
 import { describe, expect, test } from "vitest";
-import { fileHome, JobRecords, type Outcome, runMergeJob } from "../../../coordinator/job/index.ts";
+import { type Begun, fileHome, JobRecords, type Outcome, runMergeJob } from "../../../coordinator/job/index.ts";
 import { openFileJournal, takeOver } from "../../../coordinator/journal/index.ts";
 import { parseSeed } from "../../../merge/math/index.ts";
 import type { Plan, Slice, UnitId, WorkerId } from "../../../merge/work/index.ts";
 import { FileOutput } from "../../../output/index.ts";
+import { placeOf } from "../../../storage/index.ts";
 import { SimulatedStore } from "../../support/simulated-store.ts";
 
-const OUT = "/out";
-const JOURNAL = `${OUT}/.deltaworks/journal`;
+const OUT = placeOf("/out");
+const JOURNAL = placeOf(`${OUT}/.deltaworks/journal`);
 const STAGE = `${OUT}/.deltaworks/stage`;
 const PARTS = 4;
 
@@ -90,7 +91,7 @@ async function resumed(slices: number, isShardLost: boolean) {
   const outcome: Outcome = await runMergeJob({
     store,
     output: new FileOutput(store, OUT),
-    home: fileHome(store, `${OUT}/.deltaworks`),
+    home: fileHome(store, placeOf(`${OUT}/.deltaworks`)),
     plan,
     digest: "digest",
     inputs: [],
@@ -102,14 +103,14 @@ async function resumed(slices: number, isShardLost: boolean) {
     workers: () => async () => stop(),
     clock: { nowMs: () => 0 },
     observer: {
-      began: ({ slicesDone }) => {
+      began: ({ slicesDone }: Begun) => {
         kept = slicesDone;
       },
       progress: () => {},
       warning: () => {},
       counted: () => {},
     },
-    onStop: (given) => {
+    onStop: (given: () => void) => {
       stop = given;
     },
   } as unknown as Parameters<typeof runMergeJob>[0]);

@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { sharedHome } from "../../../coordinator/job/index.ts";
 import { openFileJournal } from "../../../coordinator/journal/index.ts";
+import { placeOf } from "../../../storage/index.ts";
 import { attempt, diskWithModels, filesOf, OUT } from "../../e2e/in-memory-merge.ts";
 import type { MergeSettings } from "../../support/run-merge.ts";
 import { SimulatedStore } from "../../support/simulated-store.ts";
@@ -23,7 +24,7 @@ function journals(ended: readonly string[] = []) {
   place.addFile("/journals/.keep", new Uint8Array());
   return (job: string): Partial<MergeSettings> => ({
     shared: {
-      home: sharedHome(() => openFileJournal(place, `/journals/${job}`)),
+      home: sharedHome(() => openFileJournal(place, placeOf(`/journals/${job}`))),
       owner: { name: job, hasEnded: async (id) => ended.includes(id) },
     },
   });

@@ -3,6 +3,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { remoteLimits, sharedHome } from "../../../coordinator/job/index.ts";
 import { openFileJournal } from "../../../coordinator/journal/index.ts";
+import { placeOf } from "../../../storage/index.ts";
 import { attempt, diskWithModels, filesOf, OUT } from "../../e2e/in-memory-merge.ts";
 import type { MergeSettings } from "../../support/run-merge.ts";
 import { SimulatedStore } from "../../support/simulated-store.ts";
@@ -45,7 +46,7 @@ const places: Readonly<Record<string, () => Partial<MergeSettings>>> = {
     const place = new SimulatedStore();
     place.addFile("/journals/.keep", new Uint8Array());
     const owner = { name: "one", hasEnded: async () => false };
-    return { shared: { home: sharedHome(() => openFileJournal(place, "/journals/one")), owner } };
+    return { shared: { home: sharedHome(() => openFileJournal(place, placeOf("/journals/one"))), owner } };
   },
 };
 

@@ -229,7 +229,14 @@ test("a summary of something else than was asked for is that worker's fault, and
 // ---- a job with one worker
 
 const WORKER = "w" as WorkerId;
-const history: JobHistory = { replaced: [], phase: "planned", files: [], slices: new Map(), verdicts: new Map() };
+const history: JobHistory = {
+  replaced: [],
+  phase: "planned",
+  files: [],
+  slices: new Map(),
+  verdicts: new Map(),
+  epochs: [],
+};
 
 function runnerOf(
   models: number,

@@ -2,16 +2,16 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type FileJournal, nothingYet, openFileJournal, type Sequence } from "../../../coordinator/journal/index.ts";
-import { FileStore, type Files } from "../../../storage/index.ts";
+import { FileStore, type Files, placeOf } from "../../../storage/index.ts";
 import { type Fault, SimulatedStore } from "../../support/simulated-store.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { epochContract } from "../epoch.contract.ts";
 import { entry, journalContract, recordsOf } from "../journal.contract.ts";
 
-const PATH = "/journal";
+const PATH = placeOf("/journal");
 
 journalContract("the file journal", async () => {
-  const path = join(temporaryFolder(), "journal");
+  const path = placeOf(join(temporaryFolder(), "journal"));
   return () => openFileJournal(new FileStore(), path);
 });
 journalContract("the file journal on the simulated store", async () => {
@@ -291,7 +291,7 @@ describe("a damaged file", () => {
 });
 
 test("a path that cannot be opened is the store's error", async () => {
-  await expect(openFileJournal(new SimulatedStore(), "/missing/journal")).rejects.toMatchObject({
+  await expect(openFileJournal(new SimulatedStore(), placeOf("/missing/journal"))).rejects.toMatchObject({
     code: "storage/not-found",
   });
 });

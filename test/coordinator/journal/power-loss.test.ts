@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type FileJournal, openFileJournal, type Sequence } from "../../../coordinator/journal/index.ts";
+import { placeOf } from "../../../storage/index.ts";
 import { type Fault, SimulatedStore } from "../../support/simulated-store.ts";
 import { entry, recordsOf } from "../journal.contract.ts";
 
-const PATH = "/journal";
+const PATH = placeOf("/journal");
 
 /** What happens to a journal from one opening to the next. */
 interface Life {

@@ -19,7 +19,7 @@ import {
   type Question,
 } from "../../../proto/index.ts";
 import type { Files } from "../../../storage/index.ts";
-import { FileStore } from "../../../storage/index.ts";
+import { FileStore, placeOf } from "../../../storage/index.ts";
 import { coordinatorDefinition, PROTOCOL_VERSION, responsesIn, WORKER_KEY } from "../../../wire/index.ts";
 
 export const JOB = "job-1";
@@ -106,13 +106,15 @@ export async function openRig({
   store = new FileStore(),
   readBack = async () => [],
 }: RigOptions = {}) {
-  const identity = inputPath === "" ? undefined : await store.identity(inputPath);
+  const identity = inputPath === "" ? undefined : await store.identity(placeOf(inputPath));
   const job: RemoteJob = {
     id: JOB,
     plan,
     planDigest: "cd".repeat(32),
-    inputs: [{ label: "base", files: [{ path: inputPath, ...{ sizeBytes: 100, version: "1" }, ...identity }] }],
-    shardPaths: [shardPath],
+    inputs: [
+      { label: "base", files: [{ path: placeOf(inputPath), ...{ sizeBytes: 100, version: "1" }, ...identity }] },
+    ],
+    shardPaths: [placeOf(shardPath)],
     inputPlaces: [[{ root: "models", path: "base/model.safetensors" }]],
     shardPlaces: [{ root: "out", path: "merged/.deltaworks/stage/model.safetensors" }],
     readBack,

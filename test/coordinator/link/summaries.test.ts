@@ -89,7 +89,7 @@ describe("a summary", () => {
     const decision = await sendSummary(client, { id, counts, data: packedData(summary) }, 60_000);
     expect(decision).toBe(ReportDecision.REPORT_DECISION_ACCEPTED);
     expect(reports).toMatchObject([{ unit: SURVEY, attempt: 5, kind: "survey", counts }]);
-    const [{ summary: got }] = reports as [{ summary: typeof summary }];
+    const [{ summary: got }] = reports as unknown as [{ summary: typeof summary }];
     expect(got.order.columns).toHaveLength(200);
     for (const [k, { total, below }] of got.order.columns.entries()) {
       const sent = summary.order.columns[k]!;

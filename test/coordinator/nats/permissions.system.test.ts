@@ -11,7 +11,7 @@ import {
   permissionsText,
 } from "../../../coordinator/nats/index.ts";
 import { openNatsQueue } from "../../../coordinator/queue/index.ts";
-import { FileStore } from "../../../storage/index.ts";
+import { FileStore, placeOf } from "../../../storage/index.ts";
 import { NatsServer, natsVersions } from "../../support/nats-server.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { entry, recordsOf } from "../journal.contract.ts";
@@ -96,7 +96,7 @@ describe.each(natsVersions)("on nats-server %s with users", (version) => {
     await run(natsInitCommand, { ...as("admin"), ...init });
     const nats = await connectNats(new FileStore(), {
       servers: [server.url],
-      credentials: { kind: "user", file: userFile("coordinator") },
+      credentials: { kind: "user", file: placeOf(userFile("coordinator")) },
     });
     onTestFinished(() => nats.close());
     const queue = openNatsQueue(nats);
@@ -137,7 +137,7 @@ describe.each(natsVersions)("on nats-server %s with users", (version) => {
     const admin = await connectNats(new FileStore(), {
       servers: [server.url],
       prefix: "other",
-      credentials: { kind: "user", file: userFile("admin") },
+      credentials: { kind: "user", file: placeOf(userFile("admin")) },
     });
     onTestFinished(() => admin.close());
     await run(natsInitCommand, { ...as("admin"), natsPrefix: "other", ...init });

@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { connectNats } from "../../../coordinator/nats/index.ts";
-import { FileStore } from "../../../storage/index.ts";
+import { FileStore, type Place } from "../../../storage/index.ts";
 import { NatsServer, natsVersions } from "../../support/nats-server.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { issueFor, makeAuthority, writeFiles } from "../../trust/made-certificates.ts";
@@ -19,7 +19,7 @@ describe.each(natsVersions)("nats-server %s that demands certificates", (version
     const other = writeFiles(folder, "other", stranger, await issueFor(stranger, { role: "coordinator", name: "x" }));
     const config = `tls { cert_file: "${own.certificate}", key_file: "${own.key}", ca_file: "${own.authority}", verify: true }`;
     const server = await NatsServer.start({ version, config });
-    const connectWith = (tls: { ca: string; cert?: string; key?: string }) =>
+    const connectWith = (tls: { ca: Place; cert?: Place; key?: Place }) =>
       connectNats(new FileStore(), { servers: [server.url.replace("nats:", "tls:")], tls });
 
     const nats = await connectWith({ ca: own.authority, cert: own.certificate, key: own.key });

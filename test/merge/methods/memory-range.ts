@@ -6,7 +6,7 @@ import {
   chunksOf,
   type RangeContext,
 } from "../../../merge/methods/index.ts";
-import type { ModelSource, TensorSource, TensorTask } from "../../../merge/work/index.ts";
+import type { ModelSource, StoredSource, TensorSource, TensorTask } from "../../../merge/work/index.ts";
 
 const MEMORY_MAX_BYTES = 2 ** 28;
 
@@ -144,7 +144,7 @@ class MemoryRange implements RangeContext {
     const { firstElement, elementCount } = chunk;
     const raw = this.buffer("raw", this.chunkCapacity * 4);
     const bytes = this.arena.staging(raw, elementCount * 4).bytes;
-    const model = this.#tensor.models[source.input - 1];
+    const model = this.#tensor.models[(source as StoredSource).input - 1];
     if (model === undefined) {
       const place = `${firstElement}/${elementCount}`;
       if (this.#tensor.held?.has(place) !== true) this.#tensor.baseReads++;

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { copyRange, hashFile, hashRanges, READ_BACK_CHUNK_BYTES } from "../../../output/index.ts";
-import { FileStore } from "../../../storage/index.ts";
+import { FileStore, placeOf } from "../../../storage/index.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 
 const store = new FileStore();
@@ -27,7 +27,7 @@ describe("reading back", () => {
     "hashes a file of %i bytes",
     async (sizeBytes) => {
       const bytes = bytesOf(sizeBytes);
-      expect(await hashFile(store, fileOf(bytes))).toEqual({ sizeBytes, sha256: sha256(bytes) });
+      expect(await hashFile(store, placeOf(fileOf(bytes)))).toEqual({ sizeBytes, sha256: sha256(bytes) });
     },
   );
 
@@ -41,19 +41,19 @@ describe("reading back", () => {
     const expected = ranges.map(({ offsetBytes, sizeBytes }) =>
       sha256(bytes.subarray(offsetBytes, offsetBytes + sizeBytes)),
     );
-    expect(await hashRanges(store, fileOf(bytes), ranges)).toEqual(expected);
+    expect(await hashRanges(store, placeOf(fileOf(bytes)), ranges)).toEqual(expected);
   });
 
   test("a range past the end is an error", async () => {
-    const path = fileOf(bytesOf(10));
+    const path = placeOf(fileOf(bytesOf(10)));
     const range = { offsetBytes: 5, sizeBytes: 6 };
     await expect(hashRanges(store, path, [range])).rejects.toMatchObject({ code: "storage/short-read" });
   });
 
   test("copies a range to its place in another file", async () => {
     const bytes = bytesOf(3 * READ_BACK_CHUNK_BYTES);
-    const path = fileOf(bytes);
-    const copy = fileOf(Buffer.alloc(bytes.length));
+    const path = placeOf(fileOf(bytes));
+    const copy = placeOf(fileOf(Buffer.alloc(bytes.length)));
     const [from, to] = [await store.open(path), await store.openForWriting(copy)];
     await copyRange(from, to, { offsetBytes: 3, sizeBytes: 2 * READ_BACK_CHUNK_BYTES + 9 });
     await Promise.all([from.close(), to.close()]);

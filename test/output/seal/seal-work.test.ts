@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Plan, Slice, SliceId } from "../../../merge/work/index.ts";
 import { damagedSlices, headerSha256, SEAL_GROUP_BYTES, sealWork } from "../../../output/index.ts";
+import { placeOf } from "../../../storage/index.ts";
 
 const SLICE = SEAL_GROUP_BYTES / 4;
 
@@ -34,7 +35,7 @@ function plan(): Plan {
 }
 
 describe("sealWork", () => {
-  const units = sealWork(plan(), ["/stage/one", "/stage/two"]);
+  const units = sealWork(plan(), [placeOf("/stage/one"), placeOf("/stage/two")]);
 
   test("hashes every file once, from front to back", () => {
     expect(units.map(({ work }) => work).filter(({ kind }) => kind === "seal-file")).toEqual([
@@ -55,7 +56,7 @@ describe("sealWork", () => {
 });
 
 describe("damagedSlices", () => {
-  const units = sealWork(plan(), ["/stage/one", "/stage/two"]);
+  const units = sealWork(plan(), [placeOf("/stage/one"), placeOf("/stage/two")]);
   const hashes = plan().slices.map(({ id }) => `hash of ${id}`);
   const first = units.find(({ slices }) => slices[0] === 0)!;
   const second = units.find(({ slices }) => slices[0] === 4)!;

@@ -7,7 +7,7 @@ import type { MergedSource, Slice, SliceId, TensorTask, UnitId } from "../../../
 import { geometryOfTask } from "../../../merge/work/index.ts";
 import { prepareText } from "../../../prepare/index.ts";
 import { SliceWorker } from "../../../runtime/index.ts";
-import { FileStore } from "../../../storage/index.ts";
+import { FileStore, placeOf } from "../../../storage/index.ts";
 import { AsynchronousDevice } from "../../support/asynchronous-device.ts";
 import { mergedTensors } from "../../support/run-merge.ts";
 import { type GeneratedTensor, writeModels } from "../generated-models.ts";
@@ -36,7 +36,7 @@ async function prepared(recipe: string) {
   const store = new FileStore({ blocking: true });
   return prepareText(store, recipe, "recipe.yml", {
     ...{ seed: "7", sliceBytes: 2 ** 30, shardBytes: 2 ** 40, allowNonfinite: false, allowUnknownKeys: false },
-    ...{ modelsRoot: models, cwd: models, environment: {} },
+    ...{ modelsRoot: placeOf(models), cwd: placeOf(models), environment: {} },
   });
 }
 
@@ -67,7 +67,7 @@ async function fused(inner: string, dtype: string, blocks: number, device: Devic
     seed: { low: 7, high: 0 },
     allowNonfinite: false,
     inputs: [...inners.inputs, ...outers.inputs],
-    shardPaths: [out],
+    shardPaths: [placeOf(out)],
   };
   const budget = {
     rangeElements: blocks * 66_000,
@@ -88,6 +88,7 @@ async function fused(inner: string, dtype: string, blocks: number, device: Devic
       slice,
       tasks: [task],
       verdicts: [undefined],
+      audit: false,
       unit: "s" as UnitId,
       attempt: 1,
     } as const;

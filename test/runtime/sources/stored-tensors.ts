@@ -8,7 +8,7 @@ import { FiniteWatch } from "../../../runtime/finite-watch.ts";
 import { InputFiles } from "../../../runtime/input-files.ts";
 import { LastProduct } from "../../../runtime/sources/product-source.ts";
 import { SourceReader } from "../../../runtime/sources/source-reader.ts";
-import { FileStore, fileVersion } from "../../../storage/index.ts";
+import { FileStore, fileVersion, placeOf } from "../../../storage/index.ts";
 import { codings } from "../../merge/engines/awkward-values.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { writeSafetensors } from "../../support/write-safetensors.ts";
@@ -48,7 +48,7 @@ export class StoredTensors {
       });
       offsetBytes += bytes.length;
     }
-    const file = { path, sizeBytes: Number(size), version: fileVersion({ inode: ino, mtimeNs }) };
+    const file = { path: placeOf(path), sizeBytes: Number(size), version: fileVersion({ inode: ino, mtimeNs }) };
     this.job = {
       seed: { low: 0, high: 0 },
       allowNonfinite: false,

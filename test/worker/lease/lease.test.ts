@@ -1,7 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { UnitId } from "../../../merge/work/index.ts";
+import type { AttemptKey, UnitId } from "../../../merge/work/index.ts";
 import {
-  type AttemptKey,
   heldKeys,
   initialLeases,
   type LeaseEvent,

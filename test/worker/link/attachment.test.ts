@@ -23,7 +23,7 @@ class Call extends Duplex {
   readonly messages: string[] = [];
   /** Answers what it hears; else it takes everything and says nothing. */
   answers = true;
-  closed = false;
+  override closed = false;
   times: Partial<Welcome> = {};
   renews: readonly AttemptId[] = [];
 

@@ -38,7 +38,7 @@ import {
   type SendResultRequest,
   type SendResultResponse,
 } from "../../../proto/index.ts";
-import { FileStore } from "../../../storage/index.ts";
+import { FileStore, placeOf } from "../../../storage/index.ts";
 import {
   attemptOf,
   bytesOfHex,
@@ -132,8 +132,8 @@ export class FakeCoordinator {
       shardBytes: 2 ** 40,
       allowNonfinite: false,
       allowUnknownKeys: false,
-      modelsRoot: options.models,
-      cwd: options.models,
+      modelsRoot: placeOf(options.models),
+      cwd: placeOf(options.models),
       environment: {},
     });
     const fake = new FakeCoordinator(options, prepared);

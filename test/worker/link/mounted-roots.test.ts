@@ -1,7 +1,7 @@
 import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { FileStore } from "../../../storage/index.ts";
+import { FileStore, placeOf } from "../../../storage/index.ts";
 import { checkMountedRoots, MountedRoots, parseMountedRoot } from "../../../worker/link/index.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 
@@ -14,7 +14,7 @@ function folder() {
   symlinkSync("../blobs/b", join(path, "root", "snapshots", "model"));
   symlinkSync("../root-beside/secret", join(path, "root", "out"));
   symlinkSync("../root-beside", join(path, "root", "way-out"));
-  const readOnly = { name: "r", path: join(path, "root"), writable: false };
+  const readOnly = { name: "r", path: placeOf(join(path, "root")), writable: false };
   return { path, roots: new MountedRoots(new FileStore(), [readOnly, { ...readOnly, name: "w", writable: true }]) };
 }
 

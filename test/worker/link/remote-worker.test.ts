@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { InputAccess, OutputAccess } from "../../../proto/index.ts";
-import { FileStore } from "../../../storage/index.ts";
+import { FileStore, placeOf } from "../../../storage/index.ts";
 import { PROTOCOL_VERSION } from "../../../wire/index.ts";
 import { MountedRoots, RemoteWorker, type RemoteWorkerOptions } from "../../../worker/link/index.ts";
 import { serveResults } from "../../../worker/transfer/index.ts";
@@ -50,7 +50,7 @@ interface Started {
 
 async function attach(
   fake: FakeCoordinator,
-  { roots, listen = false, ...more }: { roots?: string; listen?: boolean } & Partial<RemoteWorkerOptions> = {},
+  { outRoot, listen = false, ...more }: { outRoot?: string; listen?: boolean } & Partial<RemoteWorkerOptions> = {},
 ): Promise<Started> {
   const store = new FileStore();
   const log: { event: string; facts: Readonly<Record<string, unknown>> }[] = [];
@@ -60,8 +60,8 @@ async function attach(
     ? await serveResults({ store, address: "127.0.0.1:0", resultOf: (id) => worker?.resultOf(id) })
     : undefined;
   const own = [
-    { name: "models", path: MODELS, writable: false },
-    { name: "out", path: roots ?? join(fake.stage, "../.."), writable: true },
+    { name: "models", path: placeOf(MODELS), writable: false },
+    { name: "out", path: placeOf(outRoot ?? join(fake.stage, "../..")), writable: true },
   ];
   worker = new RemoteWorker({
     connection: { address: fake.address, workerName: "one" },
@@ -219,7 +219,7 @@ test("a link that leads out of a root is refused, and another worker may be aske
   mkdirSync(roots);
   const fake = await coordinator();
   symlinkSync(join(fake.stage, ".."), join(roots, ".deltaworks"));
-  await attach(fake, { roots });
+  await attach(fake, { outRoot: roots });
   await fake.finished;
   expect(fake.failures[0]?.code).toBe("worker/root");
   expect(fake.failures[0]?.message).toContain("outside of root out");
