@@ -123,7 +123,10 @@ export class HttpRanges {
     const wanted = Math.max(1, bytes);
     return this.#persist("open", target, async (address) => {
       const answer = await this.#ask("GET", address, { ...unpacked, range: `bytes=0-${wanted - 1}` });
-      return beginningOf(target, answer, wanted);
+      if (answer.status !== 416) return beginningOf(target, answer, wanted);
+      // Nothing has no first byte, and S3 does not say more of it: a question without a range does.
+      answer.body.destroy();
+      return beginningOf(target, await this.#ask("GET", address, unpacked), wanted);
     });
   }
 
@@ -401,11 +404,6 @@ async function withMessage(answer: ClientAnswer): Promise<HttpAnswer> {
 async function beginningOf(target: HttpTarget, answer: ClientAnswer, wanted: number): Promise<Outcome<HttpBeginning>> {
   const { status, headers } = answer;
   const state = { etag: headers.get("etag"), lastModified: headers.get("last-modified") };
-  // Of an empty file no range can be given.
-  if (status === 416 && headers.get("content-range") === "bytes */0") {
-    answer.body.destroy();
-    return { result: { state: { ...state, sizeBytes: 0 }, bytes: new Uint8Array(), hasRanges: true, headers } };
-  }
   if (status !== 200 && status !== 206) return { answer: await withMessage(answer) };
   try {
     checkCoding(target, answer);

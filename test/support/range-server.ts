@@ -109,7 +109,8 @@ export function giveFile(asked: Asked, response: http.ServerResponse, held: Held
   const from = Number(first);
   const to = Math.min(Number(last), bytes.length - 1);
   if (from > to) {
-    response.writeHead(416, { ...headers, "content-range": `bytes */${bytes.length}`, "content-length": 0 }).end();
+    // As S3 has it: neither what it is nor how long.
+    response.writeHead(416, { "content-length": 0 }).end();
     return;
   }
   const part = bytes.subarray(from, to + 1);
