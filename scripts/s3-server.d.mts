@@ -1,0 +1,2 @@
+export declare const s3ServerPath: string;
+export declare function makeS3Server(): void;

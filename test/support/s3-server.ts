@@ -1,0 +1,102 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import { makeS3Server, s3ServerPath } from "../../scripts/s3-server.mjs";
+import { encodeKey, signedHeaders } from "../../storage/s3/sigv4.ts";
+
+export const s3Keys = { accessKeyId: "tester", secretAccessKey: "not-a-secret" };
+const REGION = "us-east-1";
+
+/** A real S3 server (versitygw) in a process of its own, on loopback, with a folder of its own. It ends with the test. */
+export class S3Server {
+  readonly endpoint: string;
+  /** Through which objects are put: without TLS, whatever the endpoint has. */
+  readonly #plain: string;
+
+  private constructor(endpoint: string, plain: string) {
+    this.endpoint = endpoint;
+    this.#plain = plain;
+  }
+
+  /** `tls`: paths of PEM files. */
+  static async start(tls?: { readonly cert: string; readonly key: string }): Promise<S3Server> {
+    makeS3Server();
+    const folder = mkdtempSync(join(realpathSync(tmpdir()), "deltaworks-s3-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const store = join(folder, "store");
+    mkdirSync(store);
+    const plain = await run(store);
+    if (tls === undefined) return new S3Server(plain, plain);
+    const secure = await run(store, ["--cert", tls.cert, "--key", tls.key]);
+    return new S3Server(secure.replace("http:", "https:"), plain);
+  }
+
+  async makeBucket(name: string): Promise<void> {
+    await this.#put(`/${name}`, new Uint8Array());
+  }
+
+  /** `path`: "bucket/key", the key as it is. */
+  async put(path: string, bytes: Uint8Array): Promise<void> {
+    await this.#put(`/${encodeKey(path)}`, bytes);
+  }
+
+  async #put(path: string, bytes: Uint8Array): Promise<void> {
+    const url = new URL(`${this.#plain}${path}`);
+    const payloadSha256 = createHash("sha256").update(bytes).digest("hex");
+    const { host: _, ...headers } = signedHeaders({
+      ...{ method: "PUT", url, headers: {}, region: REGION, credentials: s3Keys, at: new Date(), payloadSha256 },
+    });
+    const answer = await fetch(url, { method: "PUT", headers, body: Buffer.from(bytes) });
+    if (!answer.ok) throw new Error(`PUT ${path}: ${answer.status} ${await answer.text()}`);
+  }
+}
+
+async function run(store: string, more: readonly string[] = []): Promise<string> {
+  const port = await freePort();
+  const child = spawn(
+    s3ServerPath,
+    [
+      ...["--access", s3Keys.accessKeyId, "--secret", s3Keys.secretAccessKey, "--region", REGION],
+      ...["--port", `127.0.0.1:${port}`, "--keep-alive", "--quiet", ...more, "posix", store],
+    ],
+    { stdio: "ignore" },
+  );
+  onTestFinished(() => ended(child));
+  await reachable(port, child);
+  return `http://127.0.0.1:${port}`;
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill("SIGKILL");
+  await once(child, "exit");
+}
+
+async function reachable(port: number, child: ChildProcess): Promise<void> {
+  for (;;) {
+    if (child.exitCode !== null) throw new Error(`versitygw ended with ${child.exitCode}`);
+    const socket = connect(port, "127.0.0.1");
+    const isThere = await new Promise<boolean>((resolve) => {
+      socket.once("connect", () => resolve(true));
+      socket.once("error", () => resolve(false));
+    });
+    socket.destroy();
+    if (isThere) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
