@@ -7,6 +7,7 @@ import type { Source } from "../port.ts";
 import { hubError, isUnclear, noHubError, offlineError } from "./hub-errors.ts";
 import { type HubPlace, isCommit, type PinnedPlace } from "./hub-place.ts";
 import { type Environment, type HubToken, hubEndpoint, isHubOffline, maybeHubToken } from "./hub-settings.ts";
+import { signedUntilMs } from "./signed-until.ts";
 
 /** A file or folder of a repository at a commit. */
 export interface HubEntry {
@@ -26,6 +27,8 @@ export interface HubFile {
   readonly sha256: string | undefined;
   /** Where its bytes are; the headers are for that address alone. */
   readonly address: HttpAddress;
+  /** Until when that is used, since the epoch: an address that is signed ends. */
+  readonly untilMs: number;
   /** With its quotes, where the address gives one that it will give again. */
   readonly etag: string | undefined;
   /** Its first bytes, where they came with the answer. */
@@ -119,7 +122,8 @@ export class HubApi {
     if (!isSafe || sha256 === undefined || !SHA256.test(sha256) || !/^\d{1,15}$/.test(size))
       throw noHubError(place, this.endpoint, `leads to ${url.host} and does not say what is there`);
     const address = { url, headers: {}, ledFrom: this.endpoint };
-    return { sizeBytes: Number(size), sha256, oid: undefined, address, etag: undefined, bytes: undefined };
+    const untilMs = signedUntilMs(url, Date.now());
+    return { sizeBytes: Number(size), sha256, oid: undefined, address, untilMs, etag: undefined, bytes: undefined };
   }
 
   /** Of a small file, or one that a mirror gives by itself: it came. */
@@ -135,6 +139,7 @@ export class HubApi {
     const isOid = OID.test(name);
     return {
       ...{ sizeBytes, oid: isOid ? name : undefined, sha256: isOid ? undefined : name },
+      untilMs: Number.POSITIVE_INFINITY,
       ...{ address: { url, headers: await this.#headers() }, etag, bytes: status === 416 ? new Uint8Array() : body },
     };
   }

@@ -7,7 +7,7 @@ import type { DirectoryEntry, FileIdentity, Readable, ReadOptions, Source, Versi
 import { HubApi, type HubEntry, type HubFile } from "./hub-api.ts";
 import { type HubPlace, hubPlaceOf, isCommit, type PinnedPlace, parseHubPlace } from "./hub-place.ts";
 import type { Environment } from "./hub-settings.ts";
-import { signedUntilMs } from "./signed-until.ts";
+import { maybeSharedAddress, shareAddress } from "./shared-addresses.ts";
 
 export interface HubOptions {
   readonly http: HttpRanges;
@@ -120,8 +120,12 @@ export class HubSource implements Source {
 
   async #newTarget(place: Place, pinned: PinnedPlace, firstBytes: number): Promise<HubTarget> {
     const find = (bytes: number) => this.#api.file(place, pinned, bytes);
+    const key = `${this.#api.endpoint.href} ${hubPlaceOf(pinned)}`;
     try {
-      return new HubTarget(place, await find(firstBytes), find);
+      const shared = maybeSharedAddress(key);
+      const file = shared ?? (await find(firstBytes));
+      if (shared === undefined) shareAddress(key, file);
+      return new HubTarget(place, file, find);
     } catch (error) {
       const isNothing = error instanceof StorageError && error.code === "storage/not-found";
       if (isNothing && (await this.#entry(place, pinned))?.kind === "directory") throw notAFile(place);
@@ -174,7 +178,7 @@ class HubTarget implements HttpTarget {
     this.#find = find;
     this.state = { sizeBytes: file.sizeBytes, etag: file.etag };
     this.#current = file.address;
-    this.#untilMs = untilMs(file);
+    this.#untilMs = file.untilMs;
   }
 
   /** One question, however many ranges wait for its answer. */
@@ -194,14 +198,9 @@ class HubTarget implements HttpTarget {
       });
     }
     this.#current = found.address;
-    this.#untilMs = untilMs(found);
+    this.#untilMs = found.untilMs;
     return found.address;
   }
-}
-
-/** An address of the Hub itself does not end. */
-function untilMs({ address }: HubFile): number {
-  return address.ledFrom === undefined ? Number.POSITIVE_INFINITY : signedUntilMs(address.url, Date.now());
 }
 
 class OpenHubFile implements Readable {

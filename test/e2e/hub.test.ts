@@ -122,6 +122,9 @@ describe("a merge of models on the Hub", () => {
     // Neither the token nor an address that is as good as one.
     expect(rig.everything("far", merged)).not.toMatch(/canary|X-Amz/);
     expect(rig.hub.requests.filter(({ origin, token }) => origin === "storage" && token !== undefined)).toEqual([]);
+    // Once in each of the two commands, however many threads read it.
+    const asked = rig.hub.requests.filter(({ path }) => path.includes("/resolve/") && path.endsWith(".safetensors"));
+    expect(asked).toHaveLength(2 * NAMES.length * LAYERS);
     expect((await rig.run(["verify", "far"])).code).toBe(0);
 
     rig.fillCache();
