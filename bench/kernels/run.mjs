@@ -73,6 +73,11 @@ function buffersOf(n) {
   const smoothBits = sortedBits(smooth);
   f.band = [deltaBits[Math.floor(n * 0.485)], deltaBits[Math.floor(n * 0.515)]];
   f.smoothBand = [smoothBits[Math.floor(n * 0.485)], smoothBits[Math.floor(n * 0.515)]];
+  const term = [...new Uint32Array(Float32Array.of(0.3, 0.3).buffer)];
+  const band = [f.band[0], 0, 1000, 0xffffffff, 0, 0xffffffff, ...term];
+  f.bands = put(Uint32Array.from(Array(COMBINED).fill(band).flat()));
+  f.ties = place(8 * COMBINED);
+  f.factors = put(Uint32Array.from(Array(COMBINED).fill(term).flat()));
   f.lanes = place(64);
   f.moreLanes = place(64);
   f.counts = place(64);
@@ -81,6 +86,19 @@ function buffersOf(n) {
   f.doubles = place(8 * n);
   f.spareLanes = place(64);
   return f;
+}
+
+/** A call over so many models that takes as long as each of them does for n elements: over a fifth of the elements. */
+const COMBINED = 5;
+
+function combinationOf({ base, model, mask, bands, ties, factors }, n, into, kernel) {
+  const elements = n / COMBINED - ((n / COMBINED) % 8);
+  const of = [...into, model, 0, "BF16", base];
+  if (kernel === "combineMasked") return () => kernels.combineMasked(...of, mask, 0, factors, COMBINED, elements);
+  return () => {
+    kernels.zero(ties, 8 * COMBINED);
+    kernels.combineBands(...of, bands, ties, COMBINED, elements);
+  };
 }
 
 /** name → a call on n elements. */
@@ -124,6 +142,10 @@ function flatKernels(f, n) {
     "magnitudes linf": () => kernels.magnitudes(lanes, moreLanes, delta, mask, "linf", n, n),
     "bracket, 3 % inside": bracketOf(smooth, f.smoothBand),
     "bracket, tied": bracketOf(delta, f.band),
+    "bracketDelta bf16, tied": () => {
+      kernels.zero(counts, 20);
+      kernels.bracketDelta(counts, collected, n, model, "BF16", base, ...f.band, n);
+    },
     "histogram, smooth": () => kernels.histogram(f.bins, smooth, 0, 15, 65_536, n),
     "histogram, tied": () => kernels.histogram(f.bins, delta, 0, 15, 65_536, n),
     select: () => {
@@ -137,6 +159,10 @@ function flatKernels(f, n) {
     "elect, 2 accumulators": () => kernels.elect(p, q, 0, 0, delta, mask, 0.3, 0.3, n),
     "elect, 4 accumulators": () => kernels.elect(p, q, wp, wq, delta, mask, 0.3, 0.3, n),
     "elect, 4, no mask": () => kernels.elect(p, q, wp, wq, delta, 0, 0.3, 0.3, n),
+    // Five times the same model; of an element of one of them.
+    "combineBands bf16, 4 accumulators": combinationOf(f, n, [p, q, wp, wq], "combineBands"),
+    "combineBands bf16, 1 accumulator": combinationOf(f, n, [p, 0, 0, 0], "combineBands"),
+    "combineMasked bf16, 2 accumulators": combinationOf(f, n, [p, q, 0, 0], "combineMasked"),
     finishElection: () => kernels.finishElection(out, base, p, q, wp, wq, 1, n),
     nearSwap: () => kernels.nearSwap(out, base, delta, 0.001, n),
     "dotColumns, 1024": () => kernels.dotColumns(f.doubles, delta, smooth, 0, 1024, n, n),

@@ -226,6 +226,18 @@ export interface Kernels {
    * |d|, in element order) at index counts[2] before the call and on, as long as there is room; counting goes on without.
    */
   bracket(counts: Address, collected: Address, capacity: number, d: Address, lo: number, hi: number, n: number): void;
+  /** As bracket of d = f32(model[k]) - base[k]. base: f32. */
+  bracketDelta(
+    counts: Address,
+    collected: Address,
+    capacity: number,
+    model: Address,
+    dtype: FloatDtype,
+    base: Address,
+    lo: number,
+    hi: number,
+    n: number,
+  ): void;
   /**
    * bins (u32[binCount + 2]): bins[0] += how many bits are below lo; bins[1 + j] += how many lie in
    * [lo + j * 2^shift, lo + (j + 1) * 2^shift); bins[binCount + 1] += how many are above all bins.
@@ -293,6 +305,42 @@ export interface Kernels {
     mask: Address,
     c: number,
     w: number,
+    n: number,
+  ): void;
+  /**
+   * Of `models` models (1 .. 16), one after another: d = f32(x_i[k]) - base[k], x_i at x + i * strideBytes; t = c_i * d where band i keeps it
+   * (maskBand). negative = 0: positive[k] += t. Else t goes to positive or negative, and w_i to its weight, as in elect. bands, for each model:
+   * u32[6] lo, loFrom, loTo, hi, hiFrom, hiTo, then f32[2] c, w. ties: u32[models, 2], seen so far; counted on while what stays of later
+   * equals may still change. base, positive, negative: f32, zeroed by the caller, as the weights.
+   */
+  combineBands(
+    positive: Address,
+    negative: Address,
+    positiveWeight: Address,
+    negativeWeight: Address,
+    x: Address,
+    strideBytes: number,
+    dtype: FloatDtype,
+    base: Address,
+    bands: Address,
+    ties: Address,
+    models: number,
+    n: number,
+  ): void;
+  /** The same with mask bits of model i at masks + i * maskStrideBytes. factors: f32[models, 2], c and w. */
+  combineMasked(
+    positive: Address,
+    negative: Address,
+    positiveWeight: Address,
+    negativeWeight: Address,
+    x: Address,
+    strideBytes: number,
+    dtype: FloatDtype,
+    base: Address,
+    masks: Address,
+    maskStrideBytes: number,
+    factors: Address,
+    models: number,
     n: number,
   ): void;
   /**

@@ -30,7 +30,7 @@ const ARENA_BYTES = 1024 * 1024;
 const N = 263;
 
 /** SHA-256 of all bits that `reference` leaves; so it need not be run each time. A test says what it is when a kernel or a case changes. */
-const RIGHT = "74a884f3417b9b6e9a9a403c788af07414492cf35e206fc733d5d1899ebf4bc0";
+const RIGHT = "b5765db0d2a689e5fb153ff711df9d4ed9c5ce1215962785aab8ad45b32296ca";
 
 /**
  * `openReference`: called where a device does not pass, to tell what is wrong.
@@ -182,6 +182,20 @@ const ROWS = 7;
 const CELLS = ROW * ROWS;
 const COLUMNS = 19;
 
+/** Magnitudes that many values have. */
+const lo = 0x3a800000;
+const hi = 0x3c000000;
+
+/** For combineBands: of two ends, of one, of all that there is. */
+function bands(): Uint32Array {
+  const factors = (c: number, w: number) => new Uint32Array(Float32Array.of(c, w).buffer);
+  return Uint32Array.of(
+    ...[lo, 3, 9, hi, 2, 0xffffffff, ...factors(-0.3, 0.2)],
+    ...[lo, 0, 5, lo, 0, 0, ...factors(0.7, 0.1)],
+    ...[0, 0, 0xffffffff, 0xffffffff, 0, 0xffffffff, ...factors(1 / 3, -0.4)],
+  );
+}
+
 function cases(): readonly Case[] {
   const made: Case[] = [];
   const add = (kernel: keyof Kernels, buffers: Case["buffers"], call: Case["call"], more: Partial<Case> = {}) =>
@@ -215,6 +229,29 @@ function cases(): readonly Case[] {
       const own = [p(at, "wp"), p(at, "wq"), p(at, "x"), dtype, p(at, "base"), p(at, "mask"), 0.3, N] as const;
       to.electWeighed(plus, minus, termsPlus, termsMinus, ...own);
     });
+    add("bracketDelta", { counts: new Uint32Array(5), collected: new Uint32Array(N), x, base }, (to, at) =>
+      to.bracketDelta(p(at, "counts"), p(at, "collected"), N, p(at, "x"), dtype, p(at, "base"), lo, hi, N),
+    );
+    const many = stored(k + 1, dtype, 3 * N);
+    const stride = N * many.BYTES_PER_ELEMENT;
+    const [from, masks] = [f32(60 + k, N, true), Uint8Array.of(...bits(1), ...bits(2), ...bits(3))];
+    for (const kind of ["plain", "signed", "weighed"]) {
+      const sums = { p: weights(1), q: weights(2), wp: weights(3), wq: weights(4) };
+      const into = (at: Places) => {
+        const isWeighed = kind === "weighed";
+        const [q, wp, wq] = [p(at, "q"), p(at, "wp"), p(at, "wq")];
+        return [p(at, "p"), kind === "plain" ? 0 : q, isWeighed ? wp : 0, isWeighed ? wq : 0] as const;
+      };
+      const ties = Uint32Array.of(1, 2, 0, 0, 3, 0);
+      add("combineBands", { ...sums, many, from, bands: bands(), ties }, (to, at) => {
+        const of = [p(at, "many"), stride, dtype, p(at, "from")] as const;
+        to.combineBands(...into(at), ...of, p(at, "bands"), p(at, "ties"), 3, N);
+      });
+      add("combineMasked", { ...sums, many, from, masks, factors: weights(5, 6) }, (to, at) => {
+        const of = [p(at, "many"), stride, dtype, p(at, "from")] as const;
+        to.combineMasked(...into(at), ...of, p(at, "masks"), masks.length / 3, p(at, "factors"), 3, N);
+      });
+    }
     add("agree", { votes: zeros(), x, base, total: weights(2) }, (to, at) =>
       to.agree(p(at, "votes"), p(at, "x"), dtype, p(at, "base"), p(at, "total"), 0.4, N),
     );
@@ -277,8 +314,6 @@ function cases(): readonly Case[] {
       to.magnitudes(p(at, "all"), p(at, "kept"), p(at, "d"), p(at, "mask"), kind, BLOCK, N),
     );
   }
-  const lo = 0x3a800000;
-  const hi = 0x3c000000;
   add("bracket", { counts: new Uint32Array(5), collected: new Uint32Array(N), d: f32(9) }, (to, at) =>
     to.bracket(p(at, "counts"), p(at, "collected"), N, p(at, "d"), lo, hi, N),
   );

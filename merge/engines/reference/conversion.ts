@@ -14,6 +14,12 @@ import type { Memory } from "./memory.ts";
 
 const NONE = 0xffffffff;
 
+/** A fresh array of f32(model[k]) - base[k]. */
+export function deltas(memory: Memory, model: Address, dtype: FloatDtype, base: Address, n: number): Float32Array {
+  const bases = memory.f32(base, n);
+  return widened(memory, model, dtype, n).map((value, k) => value - bases[k]!);
+}
+
 /** A fresh array of the n elements as f32: exact, but for F64, which rounds to nearest even. */
 export function widened(memory: Memory, src: Address, dtype: FloatDtype, n: number): Float32Array {
   switch (dtype) {
@@ -81,10 +87,7 @@ export function conversionKernels(
     },
 
     delta(d, model, dtype, base, n) {
-      const models = widened(memory, model, dtype, n);
-      const bases = memory.f32(base, n);
-      const deltas = memory.f32(d, n);
-      for (let k = 0; k < n; k++) deltas[k] = Math.fround(models[k]! - bases[k]!);
+      memory.f32(d, n).set(deltas(memory, model, dtype, base, n));
     },
 
     zero(at, sizeBytes) {

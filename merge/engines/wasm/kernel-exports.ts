@@ -49,6 +49,8 @@ export function kernelsOf(wasm: KernelExports): Kernels {
     magnitudes: (all, kept, d, mask, kind, blockElements, n) =>
       wasm.magnitudes(all, kept, d, mask, kinds[kind], blockElements, n),
     bracket: wasm.bracket,
+    bracketDelta: (counts, collected, capacity, model, dtype, base, lo, hi, n) =>
+      wasm.bracketDelta(counts, collected, capacity, model, formats[dtype], base, lo, hi, n),
     histogram: wasm.histogram,
     select: wasm.select,
     maskBand: wasm.maskBand,
@@ -72,6 +74,24 @@ export function kernelsOf(wasm: KernelExports): Kernels {
     scaleByRank: wasm.scaleByRank,
     accumulateMasked: wasm.accumulateMasked,
     elect: wasm.elect,
+    combineBands: (p, q, pw, qw, x, strideBytes, dtype, base, bands, ties, models, n) =>
+      wasm.combineBands(p, q, pw, qw, x, strideBytes, formats[dtype], base, bands, ties, models, n),
+    combineMasked: (p, q, pw, qw, x, strideBytes, dtype, base, masks, maskStrideBytes, factors, models, n) =>
+      wasm.combineMasked(
+        p,
+        q,
+        pw,
+        qw,
+        x,
+        strideBytes,
+        formats[dtype],
+        base,
+        masks,
+        maskStrideBytes,
+        factors,
+        models,
+        n,
+      ),
     finishElection: wasm.finishElection,
     nearSwap: wasm.nearSwap,
     dotColumns: wasm.dotColumns,

@@ -70,6 +70,29 @@ const lanesOf = (values: Values, n: number, block: number): Float64Array => f64O
 
 const magnitude = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0]! & 0x7fffffff;
 
+/** Two bounds of |d|: magnitudes that occur, their neighbours, or anything; often the same one twice, or no upper end. */
+const bounds = fc.record({
+  first: fc.nat(),
+  second: fc.nat(),
+  kind: fc.constantFrom("occurring", "equal", "beside", "open", "any"),
+});
+
+function boundsIn(
+  d: Float32Array,
+  { first, second, kind }: { first: number; second: number; kind: string },
+): [number, number] {
+  const at = (n: number): number => (d.length === 0 ? 5 : magnitude(d[n % d.length]!));
+  let pair = [at(first), at(second)];
+  if (kind === "equal") pair = [at(first), at(first)];
+  if (kind === "beside") pair = [Math.max(0, at(first) - 1), at(second) + 1];
+  if (kind === "open") pair = [at(first), 0xffffffff];
+  if (kind === "any") pair = [first, second];
+  return [Math.min(...pair), Math.max(...pair)];
+}
+
+/** Sums of terms of one sign: no negative zero, as accumulators start from zero. */
+const positiveOf = (values: Values, n: number): Float32Array => f32Of(values, n).map(Math.abs);
+
 describe.each(FLOAT_DTYPES)("%s", (dtype) => {
   test("widen", () =>
     sameBits({ n: elementCounts, shift: shifts, values: anyValues }, ({ n, shift, values }) => ({
@@ -243,6 +266,125 @@ describe.each(FLOAT_DTYPES)("%s", (dtype) => {
           ),
       }),
     ));
+
+  test("bracketDelta", () =>
+    sameBits(
+      {
+        n: elementCounts,
+        shift: shifts,
+        model: finiteValues,
+        base: finiteValues,
+        bounds,
+        capacity: elementCounts,
+        before: fc.nat({ max: 40 }),
+        isOfZeros: fc.boolean(),
+      },
+      ({ n, shift, model, base, bounds, capacity, before, isOfZeros }) => {
+        const [stored, of] = [storedOf(model, dtype, n), f32Of(base, n)];
+        // Where the base is nothing, bounds are values that there are.
+        if (isOfZeros) of.fill(0);
+        const [lo, hi] = boundsIn(f32Of(model, n), bounds);
+        return {
+          shift,
+          buffers: {
+            counts: Uint32Array.of(3, 1, before, 4, 1),
+            collected: new Uint32Array(capacity).fill(9),
+            model: stored,
+            base: of,
+          },
+          call: (kernels, at) =>
+            kernels.bracketDelta(at.counts!, at.collected!, capacity, at.model!, dtype, at.base!, lo, hi, n),
+        };
+      },
+    ));
+
+  describe.each(["plain", "signed", "weighed"])("combine, %s", (kind) => {
+    const drawn = {
+      n: fc.oneof(elementCounts, fc.constantFrom(2048, 3001)),
+      shift: shifts,
+      models: fc.integer({ min: 1, max: 16 }),
+      apart: fc.nat({ max: 9 }),
+      sums: finiteValues,
+      x: finiteValues,
+      base: finiteValues,
+      isOfZeros: fc.boolean(),
+      seed: fc.nat(),
+    };
+    type Drawn = { [K in keyof typeof drawn]: (typeof drawn)[K] extends fc.Arbitrary<infer T> ? T : never };
+    const buffersOf = ({ n, models, apart, sums, x, base, isOfZeros }: Drawn) => ({
+      positive: positiveOf(sums, n),
+      negative: positiveOf(sums, n).map((value) => 0 - value),
+      positiveWeight: positiveOf(x, n),
+      negativeWeight: positiveOf(base, n),
+      x: storedOf(x, dtype, models * (n + apart)),
+      base: isOfZeros ? new Float32Array(n) : f32Of(base, n),
+    });
+    const intoOf = (at: Readonly<Record<string, number>>) => {
+      const weights = kind === "weighed" ? [at.positiveWeight!, at.negativeWeight!] : [0, 0];
+      return [at.positive!, kind === "plain" ? 0 : at.negative!, ...weights] as [number, number, number, number];
+    };
+    const factor = (next: () => number) => Math.fround((next() / 2 ** 32 - 0.5) * 4);
+
+    test("combineBands", () =>
+      sameBits(
+        drawn,
+        (inputs) => {
+          const { n, shift, models, apart, x, seed } = inputs;
+          const next = randomSource(seed);
+          const values = f32Of(x, models * (n + apart) + 1);
+          const someBits = () => magnitude(values[next() % values.length]!);
+          const someEnd = () => [0, next() % 4, next() % 60, next() % 700, 0xffffffff][next() % 5]!;
+          const bands = Array.from({ length: models }, () => {
+            const [a, b] = [someBits(), someBits()];
+            const [lo, hi] = [Math.min(a, b), next() % 3 === 0 ? 0xffffffff : Math.max(a, b)];
+            const factors = new Uint32Array(Float32Array.of(factor(next), factor(next)).buffer);
+            return [next() % 7 === 0 ? 0 : lo, someEnd(), someEnd(), hi, someEnd(), someEnd(), ...factors];
+          });
+          const buffers = {
+            ...buffersOf(inputs),
+            bands: Uint32Array.from(bands.flat()),
+            ties: Uint32Array.from({ length: 2 * models }, () => (next() % 2 === 0 ? 0 : next() % 40)),
+          };
+          const stride = (n + apart) * buffers.x.BYTES_PER_ELEMENT;
+          return {
+            shift,
+            buffers,
+            call: (kernels, at) =>
+              kernels.combineBands(
+                ...intoOf(at),
+                ...([at.x!, stride, dtype, at.base!, at.bands!, at.ties!, models, n] as const),
+              ),
+          };
+        },
+        { numRuns: 60 },
+      ));
+
+    test("combineMasked", () =>
+      sameBits(
+        drawn,
+        (inputs) => {
+          const { n, shift, models, apart, seed } = inputs;
+          const next = randomSource(seed);
+          const maskStride = Math.ceil(n / 8) + (apart % 3);
+          const buffers = {
+            ...buffersOf(inputs),
+            masks: Uint8Array.from({ length: models * maskStride }, next),
+            factors: Float32Array.from({ length: 2 * models }, () => factor(next)),
+          };
+          const stride = (n + apart) * buffers.x.BYTES_PER_ELEMENT;
+          return {
+            shift,
+            buffers,
+            call: (kernels, at) =>
+              kernels.combineMasked(
+                ...intoOf(at),
+                ...([at.x!, stride, dtype, at.base!, at.masks!, maskStride, at.factors!, models, n] as const),
+              ),
+          };
+        },
+        { numRuns: 40 },
+      ));
+  });
 
   test("addToVariance", () =>
     sameBits(
@@ -733,26 +875,6 @@ describe("changes", () => {
 
 const maskAt = (mask: object | undefined, address: number): number => (mask === undefined ? EVERYTHING : address);
 
-/** Two bounds of |d|: magnitudes that occur, their neighbours, or anything; often the same one twice, or no upper end. */
-const bounds = fc.record({
-  first: fc.nat(),
-  second: fc.nat(),
-  kind: fc.constantFrom("occurring", "equal", "beside", "open", "any"),
-});
-
-function boundsIn(
-  d: Float32Array,
-  { first, second, kind }: { first: number; second: number; kind: string },
-): [number, number] {
-  const at = (n: number): number => (d.length === 0 ? 5 : magnitude(d[n % d.length]!));
-  let pair = [at(first), at(second)];
-  if (kind === "equal") pair = [at(first), at(first)];
-  if (kind === "beside") pair = [Math.max(0, at(first) - 1), at(second) + 1];
-  if (kind === "open") pair = [at(first), 0xffffffff];
-  if (kind === "any") pair = [first, second];
-  return [Math.min(...pair), Math.max(...pair)];
-}
-
 describe("order statistics", () => {
   test("bracket", () =>
     sameBits(
@@ -969,9 +1091,6 @@ describe("consensus", () => {
       }),
     ),
   );
-
-  /** Sums of terms of one sign: no negative zero, as accumulators start from zero. */
-  const positiveOf = (values: Values, n: number): Float32Array => f32Of(values, n).map(Math.abs);
 
   test.each([
     [false, false],
