@@ -1,4 +1,5 @@
 import { availableParallelism, totalmem } from "node:os";
+import { KEPT_INPUT_BYTES } from "../merge/methods/index.ts";
 import type { WorkerBudget } from "../runtime/index.ts";
 
 const MIB = 1024 * 1024;
@@ -83,12 +84,16 @@ export function resourcesFor(options: {
   const each = Math.max(BUDGET_MIN_BYTES, Math.floor((memoryBytes - PROCESS_BYTES) / threads) - THREAD_BYTES);
   const rangeElements = Math.max(1, Math.floor(each / SURVEY_BYTES_PER_ELEMENT));
   const spareBytes = Math.min(SPARE_MAX_BYTES, Math.floor(each / 4));
+  const keptBytes = Math.min(KEPT_INPUT_BYTES, Math.floor(each / 4));
   const openFilesMax = Math.max(OPEN_FILES_MIN, Math.floor(OPEN_FILES / threads));
   const connectionsMax = Math.max(CONNECTIONS_MIN, Math.floor(CONNECTIONS / threads));
   return {
     threads,
     memoryBytes,
-    budget: { rangeElements, spareBytes, heldBytes: each - spareBytes, openFilesMax, connectionsMax },
+    budget: {
+      ...{ rangeElements, spareBytes, keptBytes, openFilesMax, connectionsMax },
+      heldBytes: each - spareBytes - keptBytes,
+    },
     engineMaximumBytes: ENGINE_MAX_BYTES,
   };
 }

@@ -1,5 +1,12 @@
 import { dtypeBytes } from "../checkpoint/index.ts";
-import { type Cutting, methodNamed, type Reads } from "../merge/methods/index.ts";
+import {
+  type Cutting,
+  KEPT_INPUT_BYTES,
+  keepsInputs,
+  methodNamed,
+  type Reads,
+  readsOfKept,
+} from "../merge/methods/index.ts";
 import {
   beginsTensor,
   geometryOf,
@@ -19,8 +26,8 @@ export interface Estimate {
   /** Bytes of the tensors that go in, each counted once. */
   readonly inputBytes: number;
   /**
-   * Bytes that will be read from the inputs, all rounds together, for tensors that are not cut for want of memory, and where values are
-   * ordinary: that thresholds lie where samples say, and no delta is nothing.
+   * Bytes that will be read from the inputs, all rounds together, for tensors that are not cut for want of memory and inputs that are not
+   * forgotten for want of it, and where values are ordinary: that thresholds lie where samples say, and no delta is nothing.
    */
   readonly readBytes: number;
   readonly writeBytes: number;
@@ -32,15 +39,18 @@ export interface Estimate {
 /** Elements of a cut tensor that one worker of a cluster surveys at once: workers differ, the ranges must not depend on which comes. */
 export const SURVEY_ELEMENTS = 64 * 1024 * 1024;
 
-/** `surveyElements`: elements of a cut tensor that are surveyed at once. */
-export function estimateOf(plan: Plan, surveyElements = SURVEY_ELEMENTS): Estimate {
+/**
+ * `surveyElements`: elements of a cut tensor that are surveyed at once. `keptBytes`: of a thread's memory, for inputs that are kept from round
+ * to round.
+ */
+export function estimateOf(plan: Plan, surveyElements = SURVEY_ELEMENTS, keptBytes = KEPT_INPUT_BYTES): Estimate {
   let inputBytes = 0;
   let readBytes = 0;
   const cut = cuttings(plan, surveyElements);
   const again = computedAgain(plan);
   for (const [index, task] of plan.tasks.entries()) {
     const cutting = cut.get(index);
-    const bytes = taskBytes(task, cutting ?? UNCUT);
+    const bytes = taskBytes(task, cutting ?? UNCUT, cutting === undefined ? keptBytes : 0);
     const shareAgain = (again.get(index) ?? 0) / Math.max(1, geometryOf(task.shape).elementCount);
     inputBytes += bytes.input;
     // What is surveyed once for all slices is read again for its last round only.
@@ -84,11 +94,15 @@ function cuttings(plan: Plan, surveyElements: number): Map<number, Cutting> {
 }
 
 /** Of one task: bytes of the stored tensors that go into it, each counted once; bytes read in all of its rounds. */
-function taskBytes(task: TensorTask, cutting: Cutting): { readonly input: number; readonly read: number } {
+function taskBytes(
+  task: TensorTask,
+  cutting: Cutting,
+  keptBytes: number,
+): { readonly input: number; readonly read: number } {
   const { elementCount } = geometryOf(task.shape);
   const counted = new Map<string, number>();
   const reads = new Map<string, { bytes: number; most: number; sources: number }>();
-  const { sources, shared, ranges = cutting.parts } = partsOf(task, cutting);
+  const { sources, shared, ranges = cutting.parts } = partsOf(task, cutting, keptBytes);
   for (const [source, times] of sources) {
     for (const { stored, bytes, repeats, isKept } of storedBytes(source, elementCount)) {
       const key = `${stored.input}/${stored.file}/${stored.offsetBytes}`;
@@ -110,13 +124,16 @@ function taskBytes(task: TensorTask, cutting: Cutting): { readonly input: number
 function partsOf(
   task: TensorTask,
   cutting: Cutting,
+  keptBytes: number,
 ): Pick<Reads, "shared" | "ranges"> & { readonly sources: readonly (readonly [TensorSource, number])[] } {
   if (task.kind !== "merge") {
     const copied = task.base ?? task.models[0];
     // Codes are written once the largest magnitudes are known.
     return { sources: copied === undefined ? [] : [[copied, task.kind === "codes" ? 2 : 1]] };
   }
-  const { base, models, ...rest } = methodNamed(task.method).reads(task, cutting);
+  const method = methodNamed(task.method);
+  const reads = method.reads(task, cutting);
+  const { base, models, ...rest } = keepsInputs(task, method, keptBytes) ? readsOfKept(reads) : reads;
   const sources = task.models.map((model, i) => {
     return [model, typeof models === "number" ? models : (models[i] ?? 0)] as const;
   });
@@ -165,7 +182,7 @@ function storedBytes(source: TensorSource, elementCount: number): StoredBytes[] 
     case "product":
       return source.terms.flatMap(({ a, b, rank }) => [of(b, source.rows * rank), of(a, rank * source.columns)]);
     case "merged":
-      return partsOf(source.task, UNCUT).sources.flatMap(([inner, times]) =>
+      return partsOf(source.task, UNCUT, 0).sources.flatMap(([inner, times]) =>
         storedBytes(inner, geometryOf(source.task.shape).elementCount).map((bytes) => ({
           ...bytes,
           repeats: bytes.repeats * times,

@@ -1,10 +1,19 @@
 import { dtypeBytes, type FloatDtype, isFloatDtype } from "../checkpoint/index.ts";
 import type { Address, Arena } from "../merge/engines/index.ts";
-import { type Chunk, type ChunkSize, chunkBlocksOf, chunksOf, type RangeContext } from "../merge/methods/index.ts";
+import {
+  type Chunk,
+  type ChunkSize,
+  chunkBlocksOf,
+  chunksOf,
+  type ManyRead,
+  type RangeContext,
+} from "../merge/methods/index.ts";
 import { geometryOfTask, type Seed, sourcesOf, type TensorSource, type TensorTask } from "../merge/work/index.ts";
 import type { FiniteWatch } from "./finite-watch.ts";
 import type { InputFiles } from "./input-files.ts";
+import { KeptInputs, strideOf } from "./sources/kept-inputs.ts";
 import type { LastProduct } from "./sources/product-source.ts";
+import type { Wanted } from "./sources/reads-ahead.ts";
 import { type MergedBlocks, SourceReader } from "./sources/source-reader.ts";
 
 /** Where results go, in order. */
@@ -30,6 +39,8 @@ export interface RangeSpecification {
   readonly elementCount: number;
   readonly cuts: readonly number[];
   readonly part: number;
+  /** Whether all sources stay in memory once they are read: only what lies in files as it is wanted. */
+  readonly keepsInputs: boolean;
   readonly spareBytes: number;
   readonly heldBytes: number;
   readonly pieceElements: number;
@@ -61,6 +72,9 @@ export class RangeWork implements RangeContext {
   readonly #buffers = new Map<string, { readonly address: Address; readonly sizeBytes: number }>();
   readonly #watch: FiniteWatch;
   readonly #reader: SourceReader;
+  readonly #inputs: KeptInputs | undefined;
+  /** Where sources are read to that are read for a chunk together. */
+  readonly #slots = new Map<TensorSource, Address>();
   readonly #sink: Sink | undefined;
   readonly #pieceElements: number;
   /** The one after the chunk that was asked for last. */
@@ -99,9 +113,13 @@ export class RangeWork implements RangeContext {
     this.#allowNonfinite = specification.allowNonfinite;
     this.#isDerived = sourcesOf(specification.task).some(({ kind }) => kind !== undefined);
     this.check = !specification.allowNonfinite;
+    this.#inputs = specification.keepsInputs
+      ? new KeptInputs(this.arena, sourcesOf(specification.task), specification)
+      : undefined;
   }
 
   *chunks(size: ChunkSize, blocksMax?: number): Generator<Chunk> {
+    this.#slots.clear(); // another round may read in another way
     let chunk: Chunk | undefined;
     for (const next of chunksOf(this, this.#pieceElements, size, blocksMax)) {
       this.#nextChunk = next;
@@ -124,12 +142,40 @@ export class RangeWork implements RangeContext {
     return this.buffer(`f32/${name}`, this.chunkCapacity * 4);
   }
 
-  async read(source: TensorSource, chunk: Chunk): Promise<Address> {
-    const raw = this.buffer("raw", this.chunkCapacity * ELEMENT_BYTES_MAX);
+  read(source: TensorSource, chunk: Chunk): Promise<Address> {
+    return this.#readTo(source, chunk, () => this.buffer("raw", this.chunkCapacity * ELEMENT_BYTES_MAX));
+  }
+
+  async readMany(sources: readonly TensorSource[], chunk: Chunk): Promise<ManyRead> {
+    const [first] = sources;
+    if (first === undefined) throw new Error("no sources to be read");
+    const strideBytes = strideOf(this.chunkCapacity * dtypeBytes[first.dtype]);
+    const slot = (k: number) => this.buffer(`many/${first.dtype}`, sources.length * strideBytes) + k * strideBytes;
+    for (const [k, source] of sources.entries()) await this.#readTo(source, chunk, () => slot(k));
+    return this.#inputs === undefined
+      ? { address: slot(0), strideBytes }
+      : this.#inputs.manyOf(first, chunk.firstElement);
+  }
+
+  /** Where the elements are then: kept from before or from now on, or at the place that is given. */
+  async #readTo(source: TensorSource, chunk: Chunk, placeOf: () => Address): Promise<Address> {
+    const { firstElement, elementCount } = chunk;
+    const kept = this.#inputs?.placeOf(source, firstElement, elementCount);
+    if (kept !== undefined && kept.missing === undefined) return kept.address;
+    const { first, count, into } = kept?.missing ?? { first: firstElement, count: elementCount, into: placeOf() };
     this.#reader.check = this.check;
-    await this.#reader.read(source, this.rowLength, chunk.firstElement, chunk.elementCount, raw);
-    this.#reader.wasRead(source, this.rowLength, chunk, this.#nextChunk, raw);
-    return raw;
+    await this.#reader.read(source, this.rowLength, first, count, into);
+    if (kept === undefined) this.#slots.set(source, into);
+    else this.#inputs?.wasRead(source, { first, count });
+    this.#reader.wasRead(source, this.rowLength, chunk, this.#nextChunk, (wanted) => this.#placeOf(wanted));
+    return kept?.address ?? into;
+  }
+
+  /** Where what is read ahead will be wanted, as far as that is known. */
+  #placeOf({ source, first, count }: Wanted): Address | undefined {
+    const kept = this.#inputs?.placeOf(source, first, count);
+    if (kept === undefined) return this.#slots.get(source);
+    return kept.missing?.count === count ? kept.missing.into : undefined;
   }
 
   /** Elements by their positions in the source's own rows, widened to f32, wherever they lie. */

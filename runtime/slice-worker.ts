@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { dtypeBytes } from "../checkpoint/index.ts";
 import type { Arena, Scope } from "../merge/engines/index.ts";
-import { chunkBlocksOf, type MethodDefinition, methodNamed, Rounds } from "../merge/methods/index.ts";
+import { chunkBlocksOf, keepsInputs, type MethodDefinition, methodNamed, Rounds } from "../merge/methods/index.ts";
 import {
   type Assignment,
   geometryOfTask,
@@ -31,6 +31,8 @@ export interface WorkerBudget {
   readonly rangeElements: number;
   /** Optional working memory of one range. */
   readonly spareBytes: number;
+  /** What of the inputs of a tensor may be kept from its first round to its last. Absent: nothing. */
+  readonly keptBytes?: number;
   /** What of a base may be held so that it is not read anew for further models. */
   readonly heldBytes: number;
   /** In place of what the device wants: elements computed at once, a multiple of 8. */
@@ -283,8 +285,9 @@ export class SliceWorker {
     const ranges = this.#rangesOf(task);
     if (ranges.length > 1) this.#tensorsCut++;
     const [only] = ranges;
-    // A single range keeps its buffers from round to round.
-    const single = ranges.length === 1 && only !== undefined ? this.#range(task, only, sink, {}) : undefined;
+    // A single range keeps its buffers from round to round, and its inputs where they have room.
+    const keeps = keepsInputs(task, method, this.#budget.keptBytes ?? 0);
+    const single = ranges.length === 1 && only !== undefined ? this.#range(task, only, sink, { keeps }) : undefined;
     const inRange = async <T>(part: number, into: Sink | undefined, use: (context: RangeWork) => Promise<T>) => {
       const scope = this.#arena.scope();
       const range = ranges[part];
@@ -327,7 +330,7 @@ export class SliceWorker {
     task: TensorTask,
     [firstElement, elementCount]: readonly [number, number],
     sink: Sink | undefined,
-    { part = 0, cuts = [firstElement] }: { part?: number; cuts?: readonly number[] },
+    { part = 0, cuts = [firstElement], keeps = false }: { part?: number; cuts?: readonly number[]; keeps?: boolean },
   ): RangeWork {
     const { spareBytes } = this.#budget;
     const { seed, allowNonfinite } = this.#job;
@@ -339,6 +342,7 @@ export class SliceWorker {
       elementCount,
       cuts,
       part,
+      keepsInputs: keeps,
       spareBytes,
       heldBytes: this.#heldBytes,
       pieceElements: this.#pieceElements,

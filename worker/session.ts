@@ -215,12 +215,13 @@ export class WorkerSession {
 
   /** Of each lane; files are shared among jobs besides. */
   get #budget(): WorkerBudget {
-    const { rangeElements, spareBytes, heldBytes, openFilesMax, ...others } = this.#started.budget;
+    const { rangeElements, spareBytes, keptBytes = 0, heldBytes, openFilesMax, ...others } = this.#started.budget;
     const lanes = this.#lanes.length;
     return {
       ...others,
       rangeElements: Math.max(1, Math.floor(rangeElements / lanes)),
       spareBytes: Math.floor(spareBytes / lanes),
+      keptBytes: Math.floor(keptBytes / lanes),
       heldBytes: Math.floor(heldBytes / lanes),
       openFilesMax: Math.max(1, Math.floor(openFilesMax / lanes / this.#shares)),
     };

@@ -9,6 +9,7 @@ import {
   type OrderSummary,
   type Query,
   type RankedValues,
+  rankedChunk,
   readOrder,
   readsOfOrder,
   settleOrder,
@@ -81,6 +82,7 @@ export const arceeFusion = defineMethod<OrderRequest, OrderSummary, Verdict>({
     // Divergences are made anew in each range: of its own rows, or of the one that there is.
     const divergences = cutting.parts === 1 ? 1 : isOneRow(task) ? ranges : order.rounds + 1;
     const others = divergences + 1;
+    // Where inputs are kept, samples find what divergences were made of.
     return { base: order.base + others, models: order.models + others, shared: order.shared + others, ranges };
   },
 });
@@ -109,7 +111,7 @@ function importances(context: RangeContext, divergences: Address): RankedValues 
     const { importance } = await importanceOf(context, chunk, base, divergences);
     // Infinite ones would be ranked as equals.
     context.checkMade(importance, chunk, "the importance of the delta");
-    return async () => importance;
+    return rankedChunk(context, chunk, async () => importance);
   };
 }
 

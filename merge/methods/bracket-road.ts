@@ -107,13 +107,13 @@ async function bracketPass(
       part++;
       kernels.copy(counts + part * sizeBytes, counts, sizeBytes);
     }
-    const valuesOf = await values(chunk);
+    const ranked = await values(chunk);
     let at = counts;
     for (const { model, brackets } of models) {
-      const d = await valuesOf(model);
+      const count = await ranked.counted(model);
       for (const { countsZeros, collected, capacity, lo, hi } of brackets) {
-        kernels.bracket(at, collected, capacity, d, lo, hi, chunk.elementCount);
-        if (countsZeros) kernels.bracket(at + COUNTS_BYTES, collected, 0, d, 0, 0, chunk.elementCount);
+        count(at, collected, capacity, lo, hi);
+        if (countsZeros) count(at + COUNTS_BYTES, collected, 0, 0, 0);
         at += BRACKET_BYTES;
       }
     }
@@ -235,8 +235,8 @@ async function sampleFar(
   for (let run = 0; run < runs; run++) {
     const firstElement = Math.floor(((run + 0.5) / runs) * (context.elementCount - SAMPLE_RUN_ELEMENTS));
     const chunk = { firstElement, elementCount: SAMPLE_RUN_ELEMENTS, startsBlock: false, endsBlock: false };
-    const d = await (await ranked(chunk))(model);
-    context.arena.kernels.bracket(counts, values, size, d, 0, NO_LIMIT, SAMPLE_RUN_ELEMENTS);
+    const count = await (await ranked(chunk)).counted(model);
+    count(counts, values, size, 0, NO_LIMIT);
   }
   return size;
 }
@@ -251,7 +251,7 @@ async function sampleNear(
 ): Promise<number> {
   const [piece] = context.chunks("pieces");
   if (piece === undefined) return 0;
-  const d = await (await ranked(piece))(model);
+  const d = await (await ranked(piece)).values(model);
   const length = Math.min(NEAR_RUN_ELEMENTS, Math.floor(piece.elementCount / NEAR_RUNS));
   const size = NEAR_RUNS * length;
   for (let run = 0; run < NEAR_RUNS; run++) {

@@ -103,6 +103,8 @@ export interface Reads {
   readonly models: number | readonly number[];
   /** Of a stored tensor that several sources share; absent: as often as the source among them that is read most. */
   readonly shared?: number;
+  /** Of these, how much is read of places far apart before any pass: it is read even of sources that are kept from round to round. */
+  readonly samples?: number;
   /** In how many ranges, over all rounds, the sources are opened anew: what is kept for a range is read as often. Absent: as merged. */
   readonly ranges?: number;
 }

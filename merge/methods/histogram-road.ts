@@ -292,10 +292,10 @@ async function countGroup(context: RangeContext, counters: Counters, values: Ran
       await counters.endPart();
       part++;
     }
-    const valuesOf = await values(chunk);
+    const ranked = await values(chunk);
     let [model, d] = [-1, 0];
     for (const [k, column] of counters.columns.entries()) {
-      if (column.model !== model) [model, d] = [column.model, await valuesOf(column.model)];
+      if (column.model !== model) [model, d] = [column.model, await ranked.values(column.model)];
       const { bins, zeros } = counters.placeOf(k);
       // Nothing lies between equal bounds: no room is needed for it.
       if (column.zeros) kernels.bracket(zeros, zeros, 0, d, 0, 0, chunk.elementCount);

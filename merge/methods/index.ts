@@ -25,7 +25,8 @@ export type {
   Reads,
 } from "./definition.ts";
 export { type MethodCode, MethodError } from "./errors.ts";
-export type { RangeContext } from "./range.ts";
+export { KEPT_INPUT_BYTES, keepsInputs, readsOfKept } from "./kept-inputs.ts";
+export type { ManyRead, RangeContext } from "./range.ts";
 export { Rounds } from "./rounds.ts";
 export type { SurveyedRange } from "./summary-forms.ts";
 

@@ -22,11 +22,30 @@ export interface Statistic {
   readonly ties: readonly number[];
 }
 
-/**
- * What is ranked, chunk by chunk: first what all models share is made ready, then the f32 numbers of one model after another are
- * asked for. They are good until the next are.
- */
-export type RankedValues = (chunk: Chunk) => Promise<(model: number) => Promise<Address>>;
+/** What is ranked, chunk by chunk: first what all models share is made ready, then one model after another is asked for. */
+export type RankedValues = (chunk: Chunk) => Promise<RankedChunk>;
+
+export interface RankedChunk {
+  /** The f32 numbers of a model, good until the next are asked for. */
+  values(model: number): Promise<Address>;
+  /** What counts them against a bracket, good until the next are asked for. */
+  counted(model: number): Promise<Count>;
+}
+
+/** The kernel `bracket` over all numbers of a chunk. */
+export type Count = (counts: Address, collected: Address, capacity: number, lo: number, hi: number) => void;
+
+/** Numbers that lie in memory before they are counted. */
+export function rankedChunk({ arena }: RangeContext, chunk: Chunk, values: RankedChunk["values"]): RankedChunk {
+  return {
+    values,
+    counted: async (model) => {
+      const d = await values(model);
+      return (counts, collected, capacity, lo, hi) =>
+        arena.kernels.bracket(counts, collected, capacity, d, lo, hi, chunk.elementCount);
+    },
+  };
+}
 
 /** Bits that no magnitude has. */
 export const NO_LIMIT = 0xffffffff;

@@ -1,6 +1,6 @@
 import type { PlainData, TensorTask } from "../work/index.ts";
 import { bracketRoad, sampled } from "./bracket-road.ts";
-import type { Cutting } from "./definition.ts";
+import type { Cutting, Reads } from "./definition.ts";
 import {
   foldHistograms,
   HISTOGRAM_ROUNDS,
@@ -29,19 +29,29 @@ import { countOf, countsOf, fieldsOf, listOf, type SurveyedRange } from "./summa
 
 /** The deltas of the models. */
 export function rankedDeltas(context: RangeContext): RankedValues {
+  const { kernels } = context.arena;
   return async (chunk) => {
     const base = await context.readF32(baseOf(context.task), chunk, "base");
-    return async (index) => {
-      const model = modelOf(context.task, index);
-      const d = context.f32("delta");
-      context.arena.kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, chunk.elementCount);
-      return d;
+    return {
+      values: async (index) => {
+        const model = modelOf(context.task, index);
+        const d = context.f32("delta");
+        kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, chunk.elementCount);
+        return d;
+      },
+      counted: async (index) => {
+        const model = modelOf(context.task, index);
+        const x = await context.read(model, chunk);
+        return (counts, collected, capacity, lo, hi) =>
+          kernels.bracketDelta(counts, collected, capacity, x, floatDtype(model), base, lo, hi, chunk.elementCount);
+      },
     };
   };
 }
 
 export type { OrderRequest, OrderStep } from "./histogram-road.ts";
 export type { Position, Query, RankedValues, Statistic } from "./order-queries.ts";
+export { rankedChunk } from "./order-queries.ts";
 
 export type OrderSummary = { readonly road: "bracket"; readonly statistics: readonly Statistic[] } | HistogramSummary;
 
@@ -53,13 +63,13 @@ export function readsOfOrder(
   task: TensorTask,
   { ranges }: Cutting,
   models: number,
-): { readonly base: number; readonly models: number; readonly shared: number; readonly rounds: number } {
-  if (models === 0) return { base: 0, models: 0, shared: 0, rounds: 0 };
+): Required<Pick<Reads, "base" | "shared" | "samples">> & { readonly models: number; readonly rounds: number } {
+  if (models === 0) return { base: 0, models: 0, shared: 0, rounds: 0, samples: 0 };
   const rounds = HISTOGRAM_ROUNDS;
-  if (ranges > 1) return { base: rounds, models: rounds, shared: rounds, rounds };
+  if (ranges > 1) return { base: rounds, models: rounds, shared: rounds, rounds, samples: 0 };
   const { share, isAtHand } = sampled(task);
   const base = isAtHand ? 1 : 1 + share;
-  return { base, models: 1 + share, shared: base, rounds: 1 };
+  return { base, models: 1 + share, shared: base, rounds: 1, samples: isAtHand ? 0 : share };
 }
 
 export async function surveyOrder(

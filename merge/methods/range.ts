@@ -2,6 +2,14 @@ import type { Address, Arena } from "../engines/index.ts";
 import type { Seed, TensorSource, TensorTask } from "../work/index.ts";
 import type { Chunk, ChunkSize } from "./chunks.ts";
 
+/** Bytes of several sources. */
+export interface ManyRead {
+  /** Of the first. */
+  readonly address: Address;
+  /** From each to the next. */
+  readonly strideBytes: number;
+}
+
 /**
  * What a worker lends a method while it computes one range (whole blocks) of one tensor.
  * Buffers live until the range is done; asking again for a name gives the same buffer.
@@ -37,6 +45,11 @@ export interface RangeContext {
   f32(name: string): Address;
   /** Bytes of a source for a chunk, as stored; valid until the next read. Values are checked when bytes are seen first. */
   read(source: TensorSource, chunk: Chunk): Promise<Address>;
+  /**
+   * As `read` for several sources of one dtype: their bytes lie equally far apart, in order. Neighbours among the models of the task, and the
+   * same ones for each chunk.
+   */
+  readMany(sources: readonly TensorSource[], chunk: Chunk): Promise<ManyRead>;
   /**
    * From now on what is read of the base, and of stored tensors that several sources are made of, is kept as it was read, as far as there
    * is memory: whoever passes over the same chunks again reads no file for them. Ends with the call of what it returns.

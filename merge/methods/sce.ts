@@ -10,6 +10,7 @@ import {
   type OrderRequest,
   type OrderSummary,
   type RankedValues,
+  rankedChunk,
   readOrder,
   readsOfOrder,
   settleOrder,
@@ -122,6 +123,7 @@ export const sce = defineMethod<Request, Summary, Verdict>({
       models: order.models + 2 + merge,
       shared: order.shared + 2,
       ranges: rangesOf(cutting, order.rounds + 1),
+      samples: order.samples,
     };
   },
 });
@@ -141,7 +143,7 @@ function spreads(context: RangeContext): RankedValues {
     const spread = await spreadOf(context, chunk, base);
     // Infinite ones would be ranked as equals.
     context.checkMade(spread, chunk, "the variance of the models");
-    return async () => spread;
+    return rankedChunk(context, chunk, async () => spread);
   };
 }
 

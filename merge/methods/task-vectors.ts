@@ -1,3 +1,4 @@
+import { dtypeBytes, type FloatDtype } from "../../checkpoint/index.ts";
 import { type Address, EVERYTHING, put, type RandomStream, type SumKind } from "../engines/index.ts";
 import { fnv1a64, randomThreshold, rankedThresholds } from "../math/index.ts";
 import {
@@ -12,7 +13,7 @@ import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums
 import type { Chunk } from "./chunks.ts";
 import { type Cutting, type Reads, rangesOf } from "./definition.ts";
 import { divisorOf } from "./linear.ts";
-import { type Band, bandQueries, bandsFrom, type MaskPlan } from "./masks.ts";
+import { type Band, bandQueries, bandsFrom, type MaskPlan, TO_THE_END } from "./masks.ts";
 import {
   foldOrder,
   type OrderRequest,
@@ -174,7 +175,7 @@ async function surveySizes(context: RangeContext, masks: Masks): Promise<BlockSu
     for (const [i, masker] of maskers.entries()) {
       if (masker === undefined || !isMasked(masker.plan)) continue;
       const d = await deltaOf(context, masker.model, chunk, base);
-      const mask = await masker.mask(d, chunk);
+      const mask = await masker.mask(() => d, chunk);
       const [all, kept] = [sums.lanes(2 * i, chunk), sums.lanes(2 * i + 1, chunk)];
       kernels.magnitudes(all, kept, d, mask, kind, context.blockElements, chunk.elementCount);
     }
@@ -194,30 +195,169 @@ export async function mergeTaskVectors(
   const lambda = number(task.parameters, "lambda");
   const divisor = normalize && consensus === "none" ? divisorOf(task.models) : 1;
   const maskers = maskersOf(context, masks, "use");
-  const positive = context.f32("positive");
-  const negative = consensus === "sign" ? context.f32("negative") : 0;
-  const positiveWeight = consensus === "sign" && normalize ? context.f32("positive-weight") : 0;
-  const negativeWeight = consensus === "sign" && normalize ? context.f32("negative-weight") : 0;
-  const accumulators = [positive, negative, positiveWeight, negativeWeight].filter((address) => address !== 0);
+  const into: Accumulators = {
+    positive: context.f32("positive"),
+    negative: consensus === "sign" ? context.f32("negative") : 0,
+    positiveWeight: consensus === "sign" && normalize ? context.f32("positive-weight") : 0,
+    negativeWeight: consensus === "sign" && normalize ? context.f32("negative-weight") : 0,
+  };
+  const { positive, negative, positiveWeight, negativeWeight } = into;
+  const accumulators = Object.values(into).filter((address) => address !== 0);
+  const groups = groupsOf(context, masks, scales, maskers);
 
   for (const chunk of context.chunks(chunkSize(masks))) {
     const n = chunk.elementCount;
     const base = await context.readF32(baseOf(task), chunk, "base");
     for (const address of accumulators) kernels.zero(address, n * 4);
-    for (const [i, masker] of maskers.entries()) {
-      if (masker === undefined) continue;
-      const d = await deltaOf(context, masker.model, chunk, base);
-      const mask = await masker.mask(d, chunk);
-      const weight = number(masker.model.parameters, "weight");
-      const scaled = await masker.scaleRanks(d, chunk);
-      const [terms, factor] = scaled === undefined ? [d, weight * (scales[i] ?? 1)] : [scaled, 1];
-      if (consensus === "none") kernels.accumulateMasked(positive, terms, mask, factor, n);
-      else kernels.elect(positive, negative, positiveWeight, negativeWeight, terms, mask, factor, weight, n);
-    }
+    for (const add of groups) await add(chunk, base, into);
     if (consensus === "none") kernels.finishDelta(positive, base, positive, divisor, lambda, n);
     else kernels.finishElection(positive, base, positive, negative, positiveWeight, negativeWeight, lambda, n);
     await context.emit(chunk, positive);
   }
+}
+
+/** f32 of a chunk; 0: not kept. Without `negative` everything is added to `positive`. */
+interface Accumulators {
+  readonly positive: Address;
+  readonly negative: Address;
+  readonly positiveWeight: Address;
+  readonly negativeWeight: Address;
+}
+
+/** Adds the masked deltas of some models to the accumulators. */
+type AddGroup = (chunk: Chunk, base: Address, into: Accumulators) => Promise<void>;
+
+/** Models whose deltas are added up in one pass. */
+const GROUP_MODELS = 8;
+/** Of which the bytes of a chunk take no more than this. */
+const GROUP_BYTES = 4 * 1024 * 1024;
+/** Of one model in the table of combineBands. */
+const BAND_BYTES = 32;
+
+type MadeMasker = Masker & { readonly i: number };
+
+/** Neighbouring models of one dtype, with masks of one kind, go together; those whose ranks are scaled go by themselves. */
+function groupsOf(
+  context: RangeContext,
+  masks: Masks,
+  scales: readonly number[],
+  maskers: readonly (Masker | undefined)[],
+): AddGroup[] {
+  const groups: MadeMasker[][] = [];
+  for (const [i, masker] of maskers.entries()) {
+    if (masker === undefined) continue;
+    const last = groups.at(-1);
+    const [first] = last ?? [];
+    const most = Math.floor(GROUP_BYTES / (context.chunkCapacity * dtypeBytes[masker.model.dtype]));
+    const goesOn =
+      first !== undefined &&
+      last?.at(-1)?.i === i - 1 &&
+      last.length < Math.min(GROUP_MODELS, most) &&
+      first.model.dtype === masker.model.dtype &&
+      first.together === masker.together;
+    if (goesOn) last?.push({ ...masker, i });
+    else groups.push([{ ...masker, i }]);
+  }
+  return groups.map((models, k) => {
+    const factors = models.map(({ model, i }) => {
+      const weight = number(model.parameters, "weight");
+      return [weight * (scales[i] ?? 1), weight] as const;
+    });
+    const [first] = models;
+    if (first?.together === "bands") return addBands(context, masks, models, factors, k);
+    return first?.together === "bits" ? addMasked(context, models, factors, k) : addScaled(context, models);
+  });
+}
+
+type Factors = readonly (readonly [c: number, w: number])[];
+
+function addBands(
+  context: RangeContext,
+  masks: Masks,
+  models: readonly MadeMasker[],
+  factors: Factors,
+  group: number,
+): AddGroup {
+  const { kernels } = context.arena;
+  const bands = context.buffer(`bands/${group}`, models.length * BAND_BYTES);
+  const ties = context.buffer(`band-ties/${group}`, models.length * 8);
+  const words = models.flatMap(({ i }, k) => {
+    const { lo, loFrom, loTo, hi, hiFrom, hiTo } = masks.bands[i] ?? EVERY_ELEMENT;
+    return [lo, loFrom, loTo, hi, hiFrom, hiTo, ...new Uint32Array(Float32Array.from(factors[k] ?? []).buffer)];
+  });
+  put(context.arena, bands, Uint32Array.from(words));
+  put(context.arena, ties, Uint32Array.from(models.flatMap(({ i }) => tiesBefore(context, masks.bands[i]))));
+  const [dtype, sources] = sourcesOf(models);
+  return async (chunk, base, { positive, negative, positiveWeight, negativeWeight }) => {
+    const { address, strideBytes } = await context.readMany(sources, chunk);
+    kernels.combineBands(
+      ...([positive, negative, positiveWeight, negativeWeight, address, strideBytes] as const),
+      ...([dtype, base, bands, ties, models.length, chunk.elementCount] as const),
+    );
+  };
+}
+
+/** The band that keeps everything. */
+const EVERY_ELEMENT: Band = {
+  lo: 0,
+  loFrom: 0,
+  loTo: TO_THE_END,
+  hi: TO_THE_END,
+  hiFrom: 0,
+  hiTo: TO_THE_END,
+  tiesBefore: [],
+};
+
+function tiesBefore({ part }: RangeContext, band: Band | null | undefined): readonly [number, number] {
+  return band?.tiesBefore[part] ?? [0, 0];
+}
+
+function sourcesOf(models: readonly MadeMasker[]): readonly [FloatDtype, readonly ModelSource[]] {
+  const [first] = models;
+  if (first === undefined) throw new Error("a group of no models");
+  return [floatDtype(first.model), models.map(({ model }) => model)];
+}
+
+function addMasked(context: RangeContext, models: readonly MadeMasker[], factors: Factors, group: number): AddGroup {
+  const { kernels } = context.arena;
+  const table = context.buffer(`factors/${group}`, models.length * 8);
+  put(context.arena, table, Float32Array.from(factors.flat()));
+  const maskBytes = Math.ceil(context.chunkCapacity / 8) + 64;
+  const bits = context.buffer("masks", models.length * maskBytes);
+  const [dtype, sources] = sourcesOf(models);
+  return async (chunk, base, { positive, negative, positiveWeight, negativeWeight }) => {
+    const { address, strideBytes } = await context.readMany(sources, chunk);
+    for (const [k, masker] of models.entries()) {
+      const d = () => {
+        const values = context.f32("delta");
+        kernels.delta(values, address + k * strideBytes, dtype, base, chunk.elementCount);
+        return values;
+      };
+      const found = await masker.mask(d, chunk);
+      kernels.copy(bits + k * maskBytes, found, Math.ceil(chunk.elementCount / 8));
+    }
+    kernels.combineMasked(
+      ...([positive, negative, positiveWeight, negativeWeight, address, strideBytes] as const),
+      ...([dtype, base, bits, maskBytes, table, models.length, chunk.elementCount] as const),
+    );
+  };
+}
+
+/** One after another: DELLA with inverse_keep, where each element has a factor of its own. */
+function addScaled(context: RangeContext, models: readonly MadeMasker[]): AddGroup {
+  const { kernels } = context.arena;
+  return async (chunk, base, { positive, negative, positiveWeight, negativeWeight }) => {
+    const n = chunk.elementCount;
+    for (const masker of models) {
+      const d = await deltaOf(context, masker.model, chunk, base);
+      const mask = await masker.mask(() => d, chunk);
+      if (masker.scaleRanks === undefined) throw new Error("a model whose ranks are not scaled goes with others");
+      const scaled = await masker.scaleRanks(d, chunk);
+      const weight = number(masker.model.parameters, "weight");
+      if (negative === 0) kernels.accumulateMasked(positive, scaled, mask, 1, n);
+      else kernels.elect(positive, negative, positiveWeight, negativeWeight, scaled, mask, 1, weight, n);
+    }
+  };
 }
 
 export function readsOfTaskVectors(task: TensorTask, plans: readonly MaskPlan[], cutting: Cutting): Reads {
@@ -239,6 +379,7 @@ export function readsOfTaskVectors(task: TensorTask, plans: readonly MaskPlan[],
       return surveyed + (plan.kind === "none" ? 0 : 1) + (ofRow && plan.kind === "ranked" ? rows : 0);
     }),
     shared: order.shared + (hasSizes ? 1 : 0) + 1 + ranked * rows,
+    samples: order.samples,
     ranges,
   };
 }
@@ -258,10 +399,12 @@ async function deltaOf(context: RangeContext, model: ModelSource, chunk: Chunk, 
 interface Masker {
   readonly plan: MaskPlan;
   readonly model: ModelSource;
-  /** The bits for this chunk; EVERYTHING where nothing is masked. */
-  mask(d: Address, chunk: Chunk): Promise<Address>;
-  /** DELLA with inverse_keep: where d times weight / keep probability is; d itself may be overwritten. Else undefined. */
-  scaleRanks(d: Address, chunk: Chunk): Promise<Address | undefined>;
+  /** Which of them are added up in one pass where they are neighbours: those with bands, or everything, and those with bits. */
+  readonly together?: "bands" | "bits";
+  /** The bits for this chunk; EVERYTHING where nothing is masked. `d`: asked for where it is needed. */
+  mask(d: () => Address, chunk: Chunk): Promise<Address>;
+  /** DELLA with inverse_keep: where d times weight / keep probability is; d itself may be overwritten. */
+  readonly scaleRanks?: (d: Address, chunk: Chunk) => Promise<Address>;
 }
 
 /**
@@ -294,11 +437,11 @@ function maskersOf(context: RangeContext, masks: Masks, purpose: "make" | "use")
   return task.models.map((model, i) => {
     const plan = masks.plans[i] ?? { kind: "none" };
     if (plan.kind === "none") return undefined;
-    if (plan.kind === "all") return { plan, model, mask: async () => EVERYTHING, scaleRanks: unscaled };
+    if (plan.kind === "all") return { plan, model, together: "bands", mask: async () => EVERYTHING };
     if (plan.kind === "band") {
       const band = masks.bands[i];
       if (band === undefined || band === null) throw new Error(`${task.name}: the band of model ${i} was not settled`);
-      return { plan, model, mask: bandMasker(context, band, bits, ties + 8 * i), scaleRanks: unscaled };
+      return { plan, model, together: "bands", mask: bandMasker(context, band, bits, ties + 8 * i) };
     }
     const stream = {
       seedLow: context.seed.low,
@@ -311,29 +454,26 @@ function maskersOf(context: RangeContext, masks: Masks, purpose: "make" | "use")
       plan.kind === "random" ? randomMasker(context, plan, stream) : rankedMasker(context, plan, stream, scratch);
     const ofRow = plan.kind === "ranked" && context.rowLength > context.blockElements;
     const mask = ofRow ? rowKeeper(context, model, i, draw) : keeper(keepRoom(i), purpose, bits, draw);
-    const scaleRanks = plan.kind === "ranked" && inverseKeep ? rankScaler(context, plan, model, scratch, i) : unscaled;
-    return { plan, model, mask, scaleRanks };
+    if (plan.kind !== "ranked" || !inverseKeep) return { plan, model, together: "bits", mask };
+    return { plan, model, mask, scaleRanks: rankScaler(context, plan, model, scratch, i) };
   });
 }
 
-const unscaled: Masker["scaleRanks"] = async () => undefined;
-
 function bandMasker(context: RangeContext, band: Band, bits: Address, ties: Address): Masker["mask"] {
-  const [atLo = 0, atHi = 0] = band.tiesBefore[context.part] ?? [];
-  put(context.arena, ties, Uint32Array.of(atLo, atHi));
+  put(context.arena, ties, Uint32Array.from(tiesBefore(context, band)));
   return async (d, chunk) => {
     const { lo, loFrom, loTo, hi, hiFrom, hiTo } = band;
-    context.arena.kernels.maskBand(bits, ties, d, lo, loFrom, loTo, hi, hiFrom, hiTo, chunk.elementCount);
+    context.arena.kernels.maskBand(bits, ties, d(), lo, loFrom, loTo, hi, hiFrom, hiTo, chunk.elementCount);
     return bits;
   };
 }
 
-type Draw = (into: Address, d: Address, chunk: Chunk) => void;
+type Draw = (into: Address, d: () => Address, chunk: Chunk) => void;
 
 function randomMasker(context: RangeContext, plan: MaskPlan & { kind: "random" }, stream: RandomStream): Draw {
   const threshold = randomThreshold(plan.density);
   const before = elementsBefore(context.task);
-  return (into, _d, { firstElement, elementCount }) =>
+  return (into, _, { firstElement, elementCount }) =>
     context.arena.kernels.maskRandom(into, stream, before + firstElement, threshold, elementCount);
 }
 
@@ -351,7 +491,7 @@ function rankedMasker(
   return (into, d, chunk) => {
     const rows = chunk.elementCount / rowLength;
     const first = before + chunk.firstElement;
-    context.arena.kernels.maskRanked(into, d, thresholds, scratch, stream, first, rows, rowLength);
+    context.arena.kernels.maskRanked(into, d(), thresholds, scratch, stream, first, rows, rowLength);
   };
 }
 
@@ -378,7 +518,7 @@ function rowKeeper(context: RangeContext, model: ModelSource, i: number, draw: D
     if (bits === undefined) {
       bits = context.buffer(key, Math.ceil(rowLength / 8));
       const row = await deltaOfRow(context, model);
-      draw(bits, row, { firstElement: 0, elementCount: rowLength, startsBlock: true, endsBlock: true });
+      draw(bits, () => row, { firstElement: 0, elementCount: rowLength, startsBlock: true, endsBlock: true });
       context.kept.set(key, bits);
     }
     return bits + chunk.firstElement / 8;
@@ -406,7 +546,7 @@ function rankScaler(
   model: ModelSource,
   scratch: Address,
   i: number,
-): Masker["scaleRanks"] {
+): NonNullable<Masker["scaleRanks"]> {
   const { rowLength, blockElements } = context;
   const { kernels } = context.arena;
   const weight = number(model.parameters, "weight");

@@ -58,8 +58,8 @@ export class SourceReader {
   /** What readers of one kind of source keep for the range, by source. */
   readonly kept = new WeakMap<object, unknown>();
   keptBytes = 0;
-  /** Where what is read ahead will go. */
-  #place: Address = 0;
+  /** Where what is read ahead will be wanted. */
+  #placeOf: (wanted: Wanted) => Address | undefined = () => undefined;
   readonly #shared: SharedReads;
   /** Where the device computes by itself, so that the next read is under way while this one's elements are computed with. */
   readonly #ahead: ReadsAhead<Reading> | undefined;
@@ -79,18 +79,29 @@ export class SourceReader {
       base === undefined ? [] : heldOf(base),
     );
     const { asynchronous } = arena.device.limits;
-    this.#ahead = asynchronous ? new ReadsAhead(sources, (wanted) => this.#begin(wanted, this.#place)) : undefined;
+    this.#ahead = asynchronous
+      ? new ReadsAhead(sources, (wanted) => this.#begin(wanted, this.#placeOf(wanted) ?? 0))
+      : undefined;
   }
 
-  /** A task's source was read for a chunk into `place`, as `next` will be. */
-  wasRead(source: TensorSource, rowLength: number, chunk: Chunk, next: Chunk | undefined, place: Address): void {
-    this.#place = place;
-    this.#ahead?.wasRead(
+  /** A task's source was read for a chunk, as `next` will be. `placeOf`: where what comes next will be wanted; undefined: nowhere yet. */
+  wasRead(
+    source: TensorSource,
+    rowLength: number,
+    chunk: Chunk,
+    next: Chunk | undefined,
+    placeOf: (wanted: Wanted) => Address | undefined,
+  ): void {
+    if (this.#ahead === undefined) return;
+    this.#placeOf = placeOf;
+    this.#ahead.wasRead(
       source,
       stretchOf(chunk),
       next === undefined ? undefined : stretchOf(next),
-      ({ source: expected, first, count }) =>
-        expected.storedRowLength === rowLength && this.#shared.find(expected, first, count) === undefined,
+      (wanted) =>
+        wanted.source.storedRowLength === rowLength &&
+        placeOf(wanted) !== undefined &&
+        this.#shared.find(wanted.source, wanted.first, wanted.count) === undefined,
     );
   }
 

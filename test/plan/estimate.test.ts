@@ -93,7 +93,26 @@ test("gathered rows count the rows that are taken from each part", () => {
 test("a task within a task is read as often as its method reads, for each time that it is read itself", () => {
   const inner = taskOf("slerp", [stored(0, 0), stored(1, 0)]);
   const merged: TensorSource = { kind: "merged", tensor: "w", dtype: "F32", storedRowLength: 20, task: inner };
-  const alone = bytesOf(inner).readBytes;
-  expect(alone).toBe(2 * 2 * BASE);
-  expect(bytesOf(taskOf("linear", [merged])).readBytes).toBe(alone);
+  expect(bytesOf(taskOf("linear", [merged])).readBytes).toBe(2 * 2 * BASE);
+});
+
+test.each([
+  ["fit the memory for them are read once for all rounds", 2 * BASE, 2 * BASE],
+  ["do not fit are read once a round", 2 * BASE - 1, 2 * 2 * BASE],
+])("inputs that %s", (_, keptBytes, read) => {
+  const tasks = [taskOf("slerp", [stored(0, 0), stored(1, 0)])];
+  const plan = { tasks, slices: [], shards: [] } as unknown as Plan;
+  expect(estimateOf(plan, undefined, keptBytes).readBytes).toBe(read);
+});
+
+test("of more than 16 models no input is kept", () => {
+  const readOf = (models: number) =>
+    bytesOf(
+      taskOf(
+        "karcher",
+        Array.from({ length: models }, (_, k) => stored(k, 0)),
+      ),
+    ).readBytes;
+  expect(readOf(16)).toBe(16 * BASE);
+  expect(readOf(17)).toBeGreaterThan(17 * BASE);
 });

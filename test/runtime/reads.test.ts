@@ -58,7 +58,7 @@ let merges = 0;
 /** What was read, and what the plan says. */
 async function readsOf(recipe: string, settings: Partial<MergeSettings>) {
   const { run } = await mergedTensors(recipe, join(scratch, `${merges++}`), { models, ...settings });
-  const { readBytes } = estimateOf(run.plan, settings.surveyElements ?? 2 ** 32);
+  const { readBytes } = estimateOf(run.plan, settings.surveyElements ?? 2 ** 32, settings.budget?.keptBytes);
   return { read: run.progress?.bytesRead ?? 0, stated: readBytes };
 }
 
@@ -73,6 +73,21 @@ test.each(cases)(
   async ({ variant, cutting }) => {
     const { read, stated } = await readsOf(recipeOf(variant, "float32"), cuttings[cutting] ?? {});
     expect(read).toBe(stated);
+  },
+);
+
+const noRoom = { rangeElements: 2 ** 32, spareBytes: 2 ** 25, keptBytes: 0, heldBytes: 2 ** 28 };
+const readAgain = variants.filter(({ title }) =>
+  /^(model_stock|karcher|arcee_fusion|ties, rescale l1|breadcrumbs_ties, rescale off|della, rescale l1)/.test(title),
+);
+
+test.each(readAgain.map((variant) => ({ variant, title: variant.title })))(
+  "inputs for which there is no room are read anew in each round, as the plan states: $title",
+  async ({ variant }) => {
+    const recipe = recipeOf(variant, "float32");
+    const anew = await readsOf(recipe, { budget: noRoom });
+    expect(anew.read).toBe(anew.stated);
+    expect(anew.read).toBeGreaterThan((await readsOf(recipe, {})).read);
   },
 );
 

@@ -1,4 +1,5 @@
 /** Whole merges in this process: recipe to published checkpoint, with worker sessions in place of threads. */
+
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -14,6 +15,7 @@ import {
 import type { WorkerLink, WorkerListener, WorkerSource } from "../../coordinator/link/index.ts";
 import type { Device } from "../../merge/engines/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
+import { KEPT_INPUT_BYTES } from "../../merge/methods/index.ts";
 import { failureFrom, type JobDescription, type Plan, type Report, type WorkerId } from "../../merge/work/index.ts";
 import { FileOutput } from "../../output/index.ts";
 import { prepareText } from "../../prepare/index.ts";
@@ -82,7 +84,7 @@ const defaults = {
   shardBytes: 2 ** 40,
   layout: undefined,
   device: undefined,
-  budget: { rangeElements: 2 ** 32, spareBytes: 2 ** 25, heldBytes: 2 ** 28 },
+  budget: { rangeElements: 2 ** 32, spareBytes: 2 ** 25, keptBytes: KEPT_INPUT_BYTES, heldBytes: 2 ** 28 },
   surveyElements: 2 ** 32,
   seed: "0",
   allowNonfinite: false,

@@ -157,6 +157,10 @@ class MemoryRange implements RangeContext {
     return raw;
   }
 
+  async readMany(): Promise<never> {
+    throw new Error("nothing is merged here");
+  }
+
   hold(): () => void {
     this.#tensor.held = new Set();
     return () => {
