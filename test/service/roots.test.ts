@@ -50,6 +50,8 @@ describe("roots", () => {
     mkdirSync(at("out", "llama"));
     await expect(roots.findModel({ path: "llama" })).rejects.toMatchObject({ code: "service/root" });
     await expect(roots.findModel({ path: at("secret") })).rejects.toMatchObject({ code: "service/outside-roots" });
+    for (const path of ["https://models.test/a", "s3://bucket/a"])
+      await expect(roots.findModel({ path })).rejects.toMatchObject({ code: "service/outside-roots" });
     await expect(roots.findModel({ path: "../secret" })).rejects.toMatchObject({ code: "service/root" });
   });
 

@@ -1,3 +1,5 @@
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
 import { gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import { type HttpOptions, HttpRanges } from "../../../storage/http/http-ranges.ts";
@@ -87,6 +89,47 @@ test("over TLS it is the same, and a server that nobody vouches for is not read 
     hint: expect.stringContaining("NODE_EXTRA_CA_CERTS"),
   });
 });
+
+test.each(["http", "https"])(
+  "by a proxy %s ranges are read all the same, and what is excepted goes past it",
+  async (scheme) => {
+    const { ca, ...own } = await serverCertificate();
+    const server = await rangeServer(scheme === "https" ? own : undefined);
+    const bytes = patterned(LARGE);
+    server.put("/model", bytes);
+    const proxy = await connectProxy();
+    const environment = { HTTP_PROXY: proxy.url, HTTPS_PROXY: proxy.url };
+    const target = targetAt(server, "/model", stateOf(server));
+    const into = new Uint8Array(100_000);
+    await rangesWith({ ca, environment }).read(target, 1000, into);
+    expect(Buffer.from(into).equals(bytes.subarray(1000, 101_000))).toBe(true);
+    expect(proxy.connected).toEqual([`127.0.0.1:${server.port}`]);
+    await rangesWith({ ca, environment: { ...environment, NO_PROXY: "127.0.0.1" } }).read(target, 0, into);
+    expect(proxy.connected).toHaveLength(1);
+  },
+);
+
+/** Tunnels, as proxies of companies do, and notes where they lead. */
+async function connectProxy() {
+  const connected: string[] = [];
+  const server = createServer().on("connect", (request, socket, head) => {
+    connected.push(request.url ?? "");
+    const [host = "", port = ""] = (request.url ?? "").split(":");
+    const through = connect(Number(port), host, () => {
+      socket.write("HTTP/1.1 200 Connection established\r\n\r\n");
+      through.write(head);
+      through.pipe(socket).pipe(through);
+    });
+    for (const end of [socket, through]) end.on("error", () => through.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, connected };
+}
 
 test("connections are kept, and there are no more than are allowed", async () => {
   const { server, ranges, target } = await begin({ connectionsMax: 3 });
