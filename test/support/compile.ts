@@ -16,7 +16,9 @@ export function compileInto(folder: string, files: readonly string[]): void {
       declaration: false,
       typeRoots: [resolve("node_modules/@types")],
     },
-    include: [],
+    // What stands in for types of others.
+    include: [resolve("**/*.d.ts")],
+    exclude: ["node_modules", "dist", "build", ".bench"].map((name) => resolve(name)),
     files: files.map((file) => resolve(file)),
   });
   writeFileSync(join(folder, "tsconfig.json"), settings);
