@@ -2,6 +2,7 @@ import { StorageError } from "../errors.ts";
 import { inParallel } from "../in-parallel.ts";
 import { join, type Place } from "../place.ts";
 import type { DirectoryEntry, FileIdentity, Readable, ReadOptions, Source } from "../port.ts";
+import { readIfShort } from "../whole.ts";
 import { identityOf, openHttpFile } from "./http-file.ts";
 import type { HttpBeginning, HttpRanges } from "./http-ranges.ts";
 import { knownNames } from "./known-names.ts";
@@ -88,11 +89,7 @@ export class HttpSource implements Source {
   }
 
   async #textOf(place: Place): Promise<string> {
-    const file = await this.open(place, { firstBytes: 2 ** 20 });
-    const { sizeBytes } = await file.identity();
-    if (sizeBytes > LISTING_MAX_BYTES) return "";
-    const bytes = new Uint8Array(sizeBytes);
-    await file.read(0, bytes);
+    const { bytes = new Uint8Array() } = await readIfShort(this, place, LISTING_MAX_BYTES);
     return Buffer.from(bytes).toString("utf8");
   }
 
