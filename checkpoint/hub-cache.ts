@@ -1,5 +1,6 @@
 import { homedir } from "node:os";
 import {
+  isCommit,
   isHubRevision,
   join,
   nameOf,
@@ -15,7 +16,6 @@ import type { ModelLocation } from "./model-location.ts";
 
 /** A branch's file holds a commit: 40 digits and perhaps a line feed. */
 const MAX_REF_BYTES = 1000;
-const commitPattern = /^[0-9a-f]{40}$/;
 
 /** A model as the Hub has it, and how errors call it. */
 export interface HubReference {
@@ -66,7 +66,7 @@ export async function lookInCache(
 export function blobsOf(root: Place): Place | undefined {
   const snapshots = parentOf(root);
   const repository = parentOf(snapshots);
-  const isSnapshot = commitPattern.test(nameOf(root)) && nameOf(snapshots) === "snapshots";
+  const isSnapshot = isCommit(nameOf(root)) && nameOf(snapshots) === "snapshots";
   return isSnapshot && nameOf(repository).startsWith("models--") ? join(repository, "blobs") : undefined;
 }
 
@@ -95,11 +95,11 @@ async function commitOf(
   revision: string,
   { label, command }: { readonly label: string; readonly command: string },
 ): Promise<string | undefined> {
-  if (commitPattern.test(revision)) return revision;
+  if (isCommit(revision)) return revision;
   const ref = join(repository, "refs", revision);
   if ((await store.identity(ref))?.kind !== "file") return undefined;
   const text = new TextDecoder().decode(await readWhole(store, ref, MAX_REF_BYTES)).trim();
-  if (commitPattern.test(text)) return text;
+  if (isCommit(text)) return text;
   throw damaged(label, `${ref} holds ${quoted(text)}, no commit`, command);
 }
 

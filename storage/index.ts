@@ -9,6 +9,7 @@ export { linkless } from "./file/linkless-store.ts";
 export { type CacheFilling, fillHubCache } from "./hub/fill-hub-cache.ts";
 export {
   hubPlaceOf,
+  isCommit,
   isHubId,
   isHubPlace,
   isHubRevision,
