@@ -6,6 +6,7 @@ export { FileStore } from "./file/file-store.ts";
 export { fileVersion } from "./file/file-version.ts";
 export { freeBytes } from "./file/free-bytes.ts";
 export { linkless } from "./file/linkless-store.ts";
+export { foundOnce } from "./found-once.ts";
 export { type CacheFilling, fillHubCache } from "./hub/fill-hub-cache.ts";
 export {
   hubPlaceOf,

@@ -1,5 +1,6 @@
 import { StorageError } from "./errors.ts";
 import { FileStore, type FileStoreOptions } from "./file/file-store.ts";
+import { foundOnce } from "./found-once.ts";
 import type { HttpRanges } from "./http/http-ranges.ts";
 import { type Place, schemeOf } from "./place.ts";
 import type {
@@ -132,9 +133,6 @@ export class Stores implements Files {
         hint: `Give ${["a path of this machine", ...known].join(", or ")}.`,
       });
     }
-    const opening = this.#open.get(scheme) ?? opener();
-    this.#open.set(scheme, opening);
-    opening.catch(() => this.#open.delete(scheme)); // the next one tries again
-    return opening;
+    return foundOnce(this.#open, scheme, opener);
   }
 }

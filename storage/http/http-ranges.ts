@@ -1,5 +1,6 @@
 import * as tls from "node:tls";
 import { StorageError } from "../errors.ts";
+import { foundOnce } from "../found-once.ts";
 import { bytesOf, type ClientAnswer, HttpClient } from "./client.ts";
 import { ConnectionPool } from "./connection-pool.ts";
 import {
@@ -328,10 +329,7 @@ export class HttpRanges {
   async #reachOf({ ledFrom }: HttpAddress): Promise<Reach> {
     if (ledFrom === undefined) return "private";
     if (this.#proxyFor(ledFrom) !== undefined) return "public";
-    const known = this.#reaches.get(ledFrom.host) ?? reachFrom(ledFrom);
-    this.#reaches.set(ledFrom.host, known);
-    known.catch(() => this.#reaches.delete(ledFrom.host));
-    return known;
+    return foundOnce(this.#reaches, ledFrom.host, () => reachFrom(ledFrom));
   }
 
   async #patience({ host }: URL): Promise<void> {

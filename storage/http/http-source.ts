@@ -1,4 +1,5 @@
 import { StorageError } from "../errors.ts";
+import { foundOnce } from "../found-once.ts";
 import { inParallel } from "../in-parallel.ts";
 import { join, type Place } from "../place.ts";
 import type { DirectoryEntry, FileIdentity, Readable, ReadOptions, Source } from "../port.ts";
@@ -111,10 +112,7 @@ export class HttpSource implements Source {
 
   /** Weights that anybody on the way may exchange are no weights: without TLS in networks of one's own alone. */
   #checkUnencrypted(action: string, place: Place, url: URL): Promise<void> {
-    const known = this.#allowed.get(url.host) ?? checkPrivate(action, place, url);
-    this.#allowed.set(url.host, known);
-    known.catch(() => this.#allowed.delete(url.host));
-    return known;
+    return foundOnce(this.#allowed, url.host, () => checkPrivate(action, place, url));
   }
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { hashDiffers, StorageError } from "../errors.ts";
+import { foundOnce } from "../found-once.ts";
 import type { HttpRanges } from "../http/http-ranges.ts";
 import type { HttpAddress, HttpTarget } from "../http/target.ts";
 import type { Place } from "../place.ts";
@@ -90,11 +91,8 @@ export class HubSource implements Source {
   }
 
   #commitOf(place: Place, { id, revision = "main" }: HubPlace): Promise<string> {
-    const key = `${id}@${revision}`;
-    const known = this.#commits?.get(key) ?? this.#api.commitOf(place, { id, revision });
-    this.#commits?.set(key, known);
-    known.catch(() => this.#commits?.delete(key));
-    return known;
+    const find = () => this.#api.commitOf(place, { id, revision });
+    return this.#commits === undefined ? find() : foundOnce(this.#commits, `${id}@${revision}`, find);
   }
 
   /** One for all who read it, now and later: of a small file with what it holds. */
@@ -134,11 +132,7 @@ export class HubSource implements Source {
   }
 
   #tree(place: Place, { id, revision }: PinnedPlace): Promise<Tree> {
-    const key = `${id}@${revision}`;
-    const known = this.#trees.get(key) ?? this.#api.tree(place, id, revision);
-    this.#trees.set(key, known);
-    known.catch(() => this.#trees.delete(key)); // the next one tries again
-    return known;
+    return foundOnce(this.#trees, `${id}@${revision}`, () => this.#api.tree(place, id, revision));
   }
 
   async #entry(place: Place, pinned: PinnedPlace): Promise<HubEntry | undefined> {

@@ -1,4 +1,5 @@
 import { StorageError } from "../errors.ts";
+import { foundOnce } from "../found-once.ts";
 import { answerError } from "../http/http-errors.ts";
 import { identityOf, openHttpFile } from "../http/http-file.ts";
 import type { HttpRanges } from "../http/http-ranges.ts";
@@ -231,10 +232,7 @@ export class S3Source implements Source {
   }
 
   #bucket(place: Place, name: string): Promise<Bucket> {
-    const known = this.#buckets.get(name) ?? this.#found(place, name);
-    this.#buckets.set(name, known);
-    known.catch(() => this.#buckets.delete(name));
-    return known;
+    return foundOnce(this.#buckets, name, () => this.#found(place, name));
   }
 
   async #found(place: Place, name: string): Promise<Bucket> {

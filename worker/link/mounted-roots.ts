@@ -1,5 +1,5 @@
 import type { RootedPath } from "../../merge/work/index.ts";
-import { isBelow, join, type Place, placeOf, type Source, wholePlace } from "../../storage/index.ts";
+import { foundOnce, isBelow, join, type Place, placeOf, type Source, wholePlace } from "../../storage/index.ts";
 import { isPathBelow, isRootName, ROOT_NAME_RULE } from "../../wire/index.ts";
 import { WorkerError } from "../index.ts";
 
@@ -80,12 +80,7 @@ export class MountedRoots {
   }
 
   #realPathOf({ name, path }: MountedRoot): Promise<Place> {
-    const known = this.#realPaths.get(name);
-    if (known !== undefined) return known;
-    const found = this.#store.realPlace(path);
-    this.#realPaths.set(name, found);
-    found.catch(() => this.#realPaths.delete(name));
-    return found;
+    return foundOnce(this.#realPaths, name, () => this.#store.realPlace(path));
   }
 }
 
