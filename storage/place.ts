@@ -74,6 +74,11 @@ export function parentOf(place: Place): Place {
   return `${store}${syntaxOf(store).dirname(inside)}` as Place;
 }
 
+/** A folder's name may end with "/" where people write it. */
+export function withoutLastSlash(place: Place): Place {
+  return place.replace(/(?<=[^/])\/+$/, "") as Place;
+}
+
 /** The last part. */
 export function nameOf(place: Place): string {
   const [store, inside] = partsOf(place);

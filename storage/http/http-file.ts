@@ -2,18 +2,21 @@ import { StorageError } from "../errors.ts";
 import type { Place } from "../place.ts";
 import type { FileIdentity, Readable, Version } from "../port.ts";
 import { noRangesError } from "./http-errors.ts";
-import type { HttpRanges } from "./http-ranges.ts";
+import type { HttpBeginning, HttpRanges } from "./http-ranges.ts";
 import type { HttpState, HttpTarget } from "./target.ts";
 
-/** A file that is open: its state is known, and its first bytes, which are not asked for again. */
+/** A file that is open: what it is is known, and its first bytes may be, which are not asked for again. */
 export interface OpenedFile {
   readonly ranges: HttpRanges;
   readonly place: Place;
   /** With the state that was found. */
-  readonly target: HttpTarget & { readonly state: HttpState };
-  readonly first: Uint8Array;
+  readonly target: HttpTarget;
+  readonly identity: FileIdentity;
+  readonly first?: Uint8Array | undefined;
   /** False: there is nothing but `first`. */
   readonly hasRanges: boolean;
+  /** Looks at all of it, where all of it was read at once. @throws StorageError */
+  readonly checkWhole?: (bytes: Uint8Array) => void;
 }
 
 /** A file behind HTTP, whatever store has it. Nothing is held open but what was brought. */
@@ -30,22 +33,30 @@ export class HttpFile implements Readable {
   }
 
   async identity(): Promise<FileIdentity> {
-    this.#check();
-    return identityOf(this.#opened.target.state);
+    this.#checkOpen("examine");
+    return this.#opened.identity;
   }
 
   async read(offsetBytes: number, into: Uint8Array): Promise<void> {
-    this.#check();
-    const { ranges, place, target, first, hasRanges } = this.#opened;
-    const { sizeBytes } = target.state;
-    const end = offsetBytes + into.length;
-    if (end > sizeBytes) {
+    this.#checkOpen("read");
+    const { sizeBytes } = this.#opened.identity;
+    if (offsetBytes + into.length > sizeBytes) {
       throw new StorageError(
         "storage/short-read",
-        `cannot read ${place}: ${into.length} bytes from byte ${offsetBytes} on, and it has ${sizeBytes}`,
+        `cannot read ${this.place}: ${into.length} bytes from byte ${offsetBytes} on, and it has ${sizeBytes}`,
         { hint: "It is shorter than it should be." },
       );
     }
+    await this.#fill(offsetBytes, into);
+    if (offsetBytes === 0 && into.length === sizeBytes) this.#opened.checkWhole?.(into);
+  }
+
+  async close(): Promise<void> {
+    this.#isOpen = false;
+  }
+
+  async #fill(offsetBytes: number, into: Uint8Array): Promise<void> {
+    const { ranges, target, first = new Uint8Array(), hasRanges } = this.#opened;
     const known = Math.max(0, Math.min(into.length, first.length - offsetBytes));
     if (known > 0) into.set(first.subarray(offsetBytes, offsetBytes + known));
     if (known === into.length) return;
@@ -53,14 +64,11 @@ export class HttpFile implements Readable {
     await ranges.read(target, offsetBytes + known, into.subarray(known));
   }
 
-  async close(): Promise<void> {
-    this.#isOpen = false;
-  }
-
-  #check(): void {
+  /** As for a file of this machine. */
+  #checkOpen(action: string): void {
     if (this.#isOpen) return;
-    throw new StorageError("storage/io", `cannot read ${this.place}: it was closed before`, {
-      hint: "Please report it.",
+    throw new StorageError("storage/io", `cannot ${action} ${this.place}: it was closed before`, {
+      hint: "This is a defect of the program: please report it.",
     });
   }
 }
@@ -77,5 +85,19 @@ function versionOf({ etag, lastModified, sizeBytes }: HttpState): Version {
 /** Opens what a target is: one request, which brings the first `firstBytes` as well. */
 export async function openHttpFile(ranges: HttpRanges, target: HttpTarget, firstBytes: number): Promise<HttpFile> {
   const { state, bytes, hasRanges } = await ranges.begin(target, firstBytes);
-  return new HttpFile({ ranges, place: target.place, target: { ...target, state }, first: bytes, hasRanges });
+  const found = { ...target, state };
+  return new HttpFile({
+    ...{ ranges, place: target.place, target: found, identity: identityOf(state) },
+    ...{ first: bytes, hasRanges },
+  });
+}
+
+/** What a target is; undefined where nothing is there. */
+export async function maybeBeginning(ranges: HttpRanges, target: HttpTarget): Promise<HttpBeginning | undefined> {
+  try {
+    return await ranges.begin(target, 0);
+  } catch (error) {
+    if (error instanceof StorageError && error.code === "storage/not-found") return undefined;
+    throw error;
+  }
 }

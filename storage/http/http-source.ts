@@ -1,10 +1,10 @@
 import { StorageError } from "../errors.ts";
 import { foundOnce } from "../found-once.ts";
 import { inParallel } from "../in-parallel.ts";
-import { join, type Place } from "../place.ts";
+import { join, type Place, withoutLastSlash } from "../place.ts";
 import type { DirectoryEntry, FileIdentity, Readable, ReadOptions, Source } from "../port.ts";
 import { readIfShort } from "../whole.ts";
-import { identityOf, openHttpFile } from "./http-file.ts";
+import { identityOf, maybeBeginning, openHttpFile } from "./http-file.ts";
 import type { HttpBeginning, HttpRanges } from "./http-ranges.ts";
 import { knownNames } from "./known-names.ts";
 import { reachFrom } from "./reachable.ts";
@@ -36,7 +36,7 @@ export class HttpSource implements Source {
   }
 
   async identity(place: Place): Promise<FileIdentity | undefined> {
-    const found = await this.#maybeBeginning(place, 0);
+    const found = await this.#maybeBeginning(place);
     if (found !== undefined) return identityOf(found.state);
     const names = await this.#namesIn(place, ["config.json", INDEX_NAME, "adapter_config.json", "model.safetensors"]);
     return names.length === 0 ? undefined : { kind: "directory", sizeBytes: 0, version: "" };
@@ -60,13 +60,13 @@ export class HttpSource implements Source {
 
   /** There are no links. Nothing is asked: whoever opens it is told whether it is there. */
   async realPlace(place: Place): Promise<Place> {
-    return place.replace(/(?<=[^/])\/+$/, "") as Place;
+    return withoutLastSlash(place);
   }
 
   /** Which of some names are there, in their order. */
   async #namesIn(folder: Place, names: readonly string[]): Promise<string[]> {
     const found = await inParallel(names, LOOKS_AT_ONCE, async (name) => {
-      const beginning = await this.#maybeBeginning(join(folder, name), 0);
+      const beginning = await this.#maybeBeginning(join(folder, name));
       return beginning !== undefined && !isPage(beginning);
     });
     return names.filter((_, k) => found[k]);
@@ -94,13 +94,8 @@ export class HttpSource implements Source {
     return Buffer.from(bytes).toString("utf8");
   }
 
-  async #maybeBeginning(place: Place, bytes: number): Promise<HttpBeginning | undefined> {
-    try {
-      return await this.#ranges.begin(await this.#target("examine", place), bytes);
-    } catch (error) {
-      if (error instanceof StorageError && error.code === "storage/not-found") return undefined;
-      throw error;
-    }
+  async #maybeBeginning(place: Place): Promise<HttpBeginning | undefined> {
+    return maybeBeginning(this.#ranges, await this.#target("examine", place));
   }
 
   async #target(action: string, place: Place): Promise<HttpTarget> {

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { hashDiffers, StorageError } from "../errors.ts";
 import { foundOnce } from "../found-once.ts";
+import { HttpFile } from "../http/http-file.ts";
 import type { HttpRanges } from "../http/http-ranges.ts";
 import type { HttpAddress, HttpTarget } from "../http/target.ts";
 import type { Place } from "../place.ts";
@@ -47,7 +48,12 @@ export class HubSource implements Source {
   async open(place: Place, { firstBytes = 0 }: ReadOptions = {}): Promise<Readable> {
     const pinned = await this.#pinned(place);
     if (pinned.path === "") throw notAFile(place);
-    return new OpenHubFile(place, await this.#target(place, pinned, firstBytes), this.#http);
+    const target = await this.#target(place, pinned, firstBytes);
+    const { file } = target;
+    return new HttpFile({
+      ...{ ranges: this.#http, place, target, identity: identityOf(file), first: file.bytes, hasRanges: true },
+      checkWhole: (bytes) => checkWhole(place, file, bytes),
+    });
   }
 
   async identity(place: Place): Promise<FileIdentity | undefined> {
@@ -197,61 +203,14 @@ class HubTarget implements HttpTarget {
   }
 }
 
-class OpenHubFile implements Readable {
-  readonly place: Place;
-  readonly #target: HubTarget;
-  readonly #http: HttpRanges;
-  #isOpen = true;
-
-  constructor(place: Place, target: HubTarget, http: HttpRanges) {
-    this.place = place;
-    this.#target = target;
-    this.#http = http;
-  }
-
-  async identity(): Promise<FileIdentity> {
-    this.#checkOpen("examine");
-    return identityOf(this.#target.file);
-  }
-
-  async read(offsetBytes: number, into: Uint8Array): Promise<void> {
-    this.#checkOpen("read");
-    const { sizeBytes, bytes } = this.#target.file;
-    const end = offsetBytes + into.length;
-    if (end > sizeBytes) {
-      throw new StorageError(
-        "storage/short-read",
-        `cannot read ${this.place}: the file ends at byte ${sizeBytes}, ${into.length} bytes from byte ${offsetBytes} on were wanted`,
-        { hint: "The file is shorter than it should be: check it." },
-      );
-    }
-    if (bytes !== undefined && end <= bytes.length) into.set(bytes.subarray(offsetBytes, end));
-    else await this.#http.read(this.#target, offsetBytes, into);
-    if (offsetBytes === 0 && into.length === sizeBytes) this.#checkWhole(into);
-  }
-
-  async close(): Promise<void> {
-    this.#isOpen = false;
-  }
-
-  /** Whole files are what their names say: that costs less than to fetch them. */
-  #checkWhole(bytes: Uint8Array): void {
-    const { sha256, oid } = this.#target.file;
-    const found =
-      sha256 === undefined
-        ? createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex")
-        : createHash("sha256").update(bytes).digest("hex");
-    if (found === (sha256 ?? oid)) return;
-    throw hashDiffers(this.place, sha256 === undefined ? "the git object id" : "SHA-256", found, sha256 ?? oid ?? "");
-  }
-
-  /** As for a file of this machine. */
-  #checkOpen(action: string): void {
-    if (this.#isOpen) return;
-    throw new StorageError("storage/io", `cannot ${action} ${this.place}: it was closed before`, {
-      hint: "This is a defect of the program: please report it.",
-    });
-  }
+/** Whole files are what their names say: that costs less than to fetch them. */
+function checkWhole(place: Place, { sha256, oid }: HubFile, bytes: Uint8Array): void {
+  const found =
+    sha256 === undefined
+      ? createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex")
+      : createHash("sha256").update(bytes).digest("hex");
+  if (found === (sha256 ?? oid)) return;
+  throw hashDiffers(place, sha256 === undefined ? "the git object id" : "SHA-256", found, sha256 ?? oid ?? "");
 }
 
 function identityOf(file: Pick<HubEntry, "sizeBytes" | "sha256"> & { readonly oid: string | undefined }): FileIdentity {

@@ -1,10 +1,10 @@
 import { StorageError } from "../errors.ts";
 import { foundOnce } from "../found-once.ts";
 import { answerError } from "../http/http-errors.ts";
-import { identityOf, openHttpFile } from "../http/http-file.ts";
+import { identityOf, maybeBeginning, openHttpFile } from "../http/http-file.ts";
 import type { HttpRanges } from "../http/http-ranges.ts";
 import type { AnswerMeaning, HttpAddress, HttpTarget } from "../http/target.ts";
-import type { Place } from "../place.ts";
+import { type Place, withoutLastSlash } from "../place.ts";
 import type { DirectoryEntry, FileIdentity, Readable, ReadOptions, Source } from "../port.ts";
 import { type AwsSettings, regionOf } from "./aws-settings.ts";
 import { Credentials, type FindChain, maybeChain } from "./credentials.ts";
@@ -97,10 +97,7 @@ export class S3Source implements Source {
     const { bucket, key } = this.#parsed("examine", place);
     if (key !== "") {
       const target = await this.#target("GET", place, bucket, encodeKey(key));
-      const found = await this.#ranges.begin(target, 0).catch((error: unknown) => {
-        if (isNotFound(error)) return undefined;
-        throw error;
-      });
+      const found = await maybeBeginning(this.#ranges, target);
       if (found !== undefined) return identityOf(found.state);
     }
     const isFolder = await this.#isFolder(place, bucket, key);
@@ -133,7 +130,7 @@ export class S3Source implements Source {
 
   /** There are no links. */
   async realPlace(place: Place): Promise<Place> {
-    return place.replace(/(?<=[^/])\/+$/, "") as Place;
+    return withoutLastSlash(place);
   }
 
   async *#pages(place: Place, bucket: string, prefix: string) {
