@@ -45,20 +45,7 @@ export function combineBands(
   models: i32,
   n: i32,
 ): void {
-  switch (dtype) {
-    case Format.F64:
-      return runs<F64>(positive, negative, positiveWeight, negativeWeight, x, stride, base, bands, ties, models, n);
-    case Format.F32:
-      return runs<F32>(positive, negative, positiveWeight, negativeWeight, x, stride, base, bands, ties, models, n);
-    case Format.F16:
-      return runs<F16>(positive, negative, positiveWeight, negativeWeight, x, stride, base, bands, ties, models, n);
-    case Format.BF16:
-      return runs<BF16>(positive, negative, positiveWeight, negativeWeight, x, stride, base, bands, ties, models, n);
-    case Format.E4M3:
-      return runs<E4M3>(positive, negative, positiveWeight, negativeWeight, x, stride, base, bands, ties, models, n);
-    default:
-      return runs<E5M2>(positive, negative, positiveWeight, negativeWeight, x, stride, base, bands, ties, models, n);
-  }
+  combine<Bands>(dtype, positive, negative, positiveWeight, negativeWeight, x, stride, base, bands, 0, ties, models, n);
 }
 
 /** The same with mask bits of model i at masks + i * maskStride; factors: f32[models, 2], coefficient and weight. */
@@ -80,92 +67,71 @@ export function combineMasked(
   for (let i = 0; i < models; i++) {
     store<u64>(terms + <usize>i * TERM_BYTES, load<u64>(factors + ((<usize>i) << 3)), 8);
   }
+  combine<Bits>(
+    dtype,
+    positive,
+    negative,
+    positiveWeight,
+    negativeWeight,
+    x,
+    stride,
+    base,
+    masks,
+    maskStride,
+    0,
+    models,
+    n,
+  );
+}
+
+/** p, q, pw, qw: positive, negative and their weights. masks: of bits, or the bands. */
+function combine<M>(
+  dtype: Format,
+  p: usize,
+  q: usize,
+  pw: usize,
+  qw: usize,
+  x: usize,
+  stride: u32,
+  base: usize,
+  masks: usize,
+  maskStride: u32,
+  ties: usize,
+  models: i32,
+  n: i32,
+): void {
   switch (dtype) {
     case Format.F64:
-      return sum<F64, Bits>(
-        positive,
-        negative,
-        positiveWeight,
-        negativeWeight,
-        x,
-        stride,
-        base,
-        masks,
-        maskStride,
-        models,
-        n,
-      );
+      return ofFormat<F64, M>(p, q, pw, qw, x, stride, base, masks, maskStride, ties, models, n);
     case Format.F32:
-      return sum<F32, Bits>(
-        positive,
-        negative,
-        positiveWeight,
-        negativeWeight,
-        x,
-        stride,
-        base,
-        masks,
-        maskStride,
-        models,
-        n,
-      );
+      return ofFormat<F32, M>(p, q, pw, qw, x, stride, base, masks, maskStride, ties, models, n);
     case Format.F16:
-      return sum<F16, Bits>(
-        positive,
-        negative,
-        positiveWeight,
-        negativeWeight,
-        x,
-        stride,
-        base,
-        masks,
-        maskStride,
-        models,
-        n,
-      );
+      return ofFormat<F16, M>(p, q, pw, qw, x, stride, base, masks, maskStride, ties, models, n);
     case Format.BF16:
-      return sum<BF16, Bits>(
-        positive,
-        negative,
-        positiveWeight,
-        negativeWeight,
-        x,
-        stride,
-        base,
-        masks,
-        maskStride,
-        models,
-        n,
-      );
+      return ofFormat<BF16, M>(p, q, pw, qw, x, stride, base, masks, maskStride, ties, models, n);
     case Format.E4M3:
-      return sum<E4M3, Bits>(
-        positive,
-        negative,
-        positiveWeight,
-        negativeWeight,
-        x,
-        stride,
-        base,
-        masks,
-        maskStride,
-        models,
-        n,
-      );
+      return ofFormat<E4M3, M>(p, q, pw, qw, x, stride, base, masks, maskStride, ties, models, n);
     default:
-      return sum<E5M2, Bits>(
-        positive,
-        negative,
-        positiveWeight,
-        negativeWeight,
-        x,
-        stride,
-        base,
-        masks,
-        maskStride,
-        models,
-        n,
-      );
+      return ofFormat<E5M2, M>(p, q, pw, qw, x, stride, base, masks, maskStride, ties, models, n);
   }
+}
+
+function ofFormat<T, M>(
+  p: usize,
+  q: usize,
+  pw: usize,
+  qw: usize,
+  x: usize,
+  stride: u32,
+  base: usize,
+  masks: usize,
+  maskStride: u32,
+  ties: usize,
+  models: i32,
+  n: i32,
+): void {
+  if (isFloat<M>()) runs<T>(p, q, pw, qw, x, stride, base, masks, ties, models, n);
+  else sum<T, M>(p, q, pw, qw, x, stride, base, masks, maskStride, models, n);
 }
 
 /**
@@ -173,10 +139,10 @@ export function combineMasked(
  * model, so that nothing in the loop depends on ties.
  */
 function runs<T>(
-  positive: usize,
-  negative: usize,
-  positiveWeight: usize,
-  negativeWeight: usize,
+  p: usize,
+  q: usize,
+  pw: usize,
+  qw: usize,
   x: usize,
   stride: u32,
   base: usize,
@@ -215,10 +181,10 @@ function runs<T>(
       store<u32>(seen, load<u32>(seen, 4) + load<u32>(equals, 4), 4);
     }
     sum<T, Bands>(
-      positive + at,
-      negative ? negative + at : 0,
-      positiveWeight ? positiveWeight + at : 0,
-      negativeWeight ? negativeWeight + at : 0,
+      p + at,
+      q ? q + at : 0,
+      pw ? pw + at : 0,
+      qw ? qw + at : 0,
       from,
       stride,
       base + at,
@@ -317,10 +283,10 @@ function magnitudeAt<T>(model: usize, base: usize, k: i32): u32 {
 }
 
 function sum<T, M>(
-  positive: usize,
-  negative: usize,
-  positiveWeight: usize,
-  negativeWeight: usize,
+  p: usize,
+  q: usize,
+  pw: usize,
+  qw: usize,
   x: usize,
   stride: u32,
   base: usize,
@@ -329,22 +295,9 @@ function sum<T, M>(
   models: i32,
   n: i32,
 ): void {
-  if (!negative) add<T, M, Plain>(positive, 0, 0, 0, x, stride, base, masks, maskStride, models, n);
-  else if (!positiveWeight) add<T, M, Signed>(positive, negative, 0, 0, x, stride, base, masks, maskStride, models, n);
-  else
-    add<T, M, Weighed>(
-      positive,
-      negative,
-      positiveWeight,
-      negativeWeight,
-      x,
-      stride,
-      base,
-      masks,
-      maskStride,
-      models,
-      n,
-    );
+  if (!q) add<T, M, Plain>(p, 0, 0, 0, x, stride, base, masks, maskStride, models, n);
+  else if (!pw) add<T, M, Signed>(p, q, 0, 0, x, stride, base, masks, maskStride, models, n);
+  else add<T, M, Weighed>(p, q, pw, qw, x, stride, base, masks, maskStride, models, n);
 }
 
 function add<T, M, S>(
