@@ -167,16 +167,16 @@ export class RangeWork implements RangeContext {
     await this.#reader.read(source, this.rowLength, first, count, into);
     if (kept === undefined) this.#slots.set(source, into);
     else this.#inputs?.wasRead(source, { first, count });
-    this.#reader.wasRead(source, this.rowLength, chunk, this.#nextChunk, (wanted) => this.#placeOf(wanted));
+    this.#reader.wasRead(source, this.rowLength, chunk, this.#nextChunk, this.#placeOf);
     return kept?.address ?? into;
   }
 
   /** Where what is read ahead will be wanted, as far as that is known. */
-  #placeOf({ source, first, count }: Wanted): Address | undefined {
+  readonly #placeOf = ({ source, first, count }: Wanted): Address | undefined => {
     const kept = this.#inputs?.placeOf(source, first, count);
     if (kept === undefined) return this.#slots.get(source);
     return kept.missing?.count === count ? kept.missing.into : undefined;
-  }
+  };
 
   /** Elements by their positions in the source's own rows, widened to f32, wherever they lie. */
   async readElements(source: TensorSource, first: number, count: number, into: Address): Promise<void> {

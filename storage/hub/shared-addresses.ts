@@ -19,7 +19,7 @@ const KEY = "deltaworks: signed addresses of the Hub";
 export function shareAddress(key: string, { sizeBytes, sha256, address, untilMs }: HubFile): void {
   const { url, ledFrom } = address;
   if (!isMainThread || sha256 === undefined || ledFrom === undefined) return;
-  const shared = new Map(addresses());
+  const shared = addresses();
   shared.set(key, { sizeBytes, sha256, url: url.href, ledFrom: ledFrom.href, untilMs });
   setEnvironmentData(KEY, shared);
 }
@@ -33,7 +33,7 @@ export function maybeSharedAddress(key: string): HubFile | undefined {
   return { ...file, address, oid: undefined, etag: undefined, bytes: undefined };
 }
 
-function addresses(): ReadonlyMap<string, SharedAddress> {
+function addresses(): Map<string, SharedAddress> {
   const shared: unknown = getEnvironmentData(KEY);
-  return shared instanceof Map ? (shared as ReadonlyMap<string, SharedAddress>) : new Map();
+  return shared instanceof Map ? (shared as Map<string, SharedAddress>) : new Map();
 }
