@@ -115,6 +115,12 @@ export function hashesOf(out: string): Record<string, string> {
   return Object.fromEntries(names.sort().map((name) => [name, sha256(readFileSync(join(out, name)))]));
 }
 
+/** Of all files but those that name the models by where they are. */
+export function hashesButOfNames(out: string): Record<string, string> {
+  const named = new Set(["SHA256SUMS", "deltaworks.manifest.json", "mergekit_config.yml", "README.md"]);
+  return Object.fromEntries(Object.entries(hashesOf(out)).filter(([name]) => !named.has(name)));
+}
+
 export function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }

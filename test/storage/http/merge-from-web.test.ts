@@ -6,7 +6,7 @@ import type { runMerge as RunMerge } from "../../../app/index.ts";
 import { openPath } from "../../../cli/commands/open-path.ts";
 import { defaultsOf } from "../../../options/index.ts";
 import { openStores, placeOf } from "../../../storage/index.ts";
-import { hashesOf, MODELS } from "../../e2e/cli-process.ts";
+import { hashesButOfNames, MODELS } from "../../e2e/cli-process.ts";
 import { type RangeServer, rangeServer } from "../../support/range-server.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 
@@ -63,17 +63,7 @@ async function merge(recipe: string, out: string, planned = () => {}) {
   );
 }
 
-/** All but what names the models by their addresses. */
-function weightsOf(out: string): Record<string, string> {
-  const {
-    SHA256SUMS: _,
-    "deltaworks.manifest.json": __,
-    "mergekit_config.yml": ___,
-    "README.md": ____,
-    ...rest
-  } = hashesOf(join(folder, out));
-  return rest;
-}
+const weightsOf = (out: string) => hashesButOfNames(join(folder, out));
 
 test.each(Object.entries(recipes))(
   "%s of models on a server has the bytes of the same models here",
