@@ -4,6 +4,8 @@ import { CodedError } from "../../errors/index.ts";
 
 const FIRST_WAIT_MS = 50;
 const WAIT_MAX_MS = 2000;
+/** The server's number for "no suitable peers for placement". It says 400, yet a leader so new has not heard from all yet. */
+const NO_PEERS = 10_005;
 
 export interface OutageOptions {
   /** What was to be done, for the message: "append to job". */
@@ -50,7 +52,7 @@ export class Outage {
 /** Whether it may pass by itself: no answer, no leader, nobody there. What the server refused, it refuses again. */
 function isPassing(error: unknown): boolean {
   if (error instanceof TypeError || error instanceof ReferenceError) return false; // a fault in the program
-  if (error instanceof JetStreamApiError) return error.status === 503 && !isFull(error);
+  if (error instanceof JetStreamApiError) return (error.status === 503 || error.code === NO_PEERS) && !isFull(error);
   return !isDenied(error);
 }
 
@@ -62,9 +64,9 @@ export function isDenied(error: unknown): boolean {
   return false;
 }
 
-/** The server says 503 of a full stream or disk, too. */
+/** The server says the same of a full stream or disk, too. */
 function isFull(error: JetStreamApiError): boolean {
-  return /maximum|exceeded|resources/i.test(error.message);
+  return /maximum|exceeded|resources|storage/i.test(error.message);
 }
 
 function pause(ms: number, ended: AbortSignal | undefined): Promise<void> {
