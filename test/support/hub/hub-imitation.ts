@@ -1,12 +1,16 @@
 /**
- * An imitation of the Hugging Face Hub, as far as models are read from it. `hub-imitation.test.ts` holds it to `@huggingface/hub`, and
- * `hub-imitation.system.test.ts` to Python's huggingface_hub: what they understand is what the Hub says.
+ * An imitation of the Hugging Face Hub, as far as models are read from it and put there. `hub-imitation.test.ts` and
+ * `hub-writing.test.ts` hold it to `@huggingface/hub`, those that end in `.system.test.ts` to Python's huggingface_hub: what they understand
+ * is what the Hub says.
  */
-import { createHash, createHmac, randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
+import { type Asked, refuse, send, sendRange } from "./hub-answers.ts";
+import { type Commit, type HubFile, HubRepository, type HubRepositoryOptions, hash } from "./hub-repository.ts";
+import { type HubUser, HubWriting } from "./hub-writing.ts";
 
 export interface HubOptions {
   /** Entries of a page of the tree. */
@@ -19,15 +23,28 @@ export interface HubOptions {
   readonly xet?: boolean;
   /** Files of more bytes are large, as all are that hold weights. */
   readonly largeBytes?: number;
+  /** Large files with more bytes are sent in parts of so many. */
+  readonly partBytes?: number;
+  /** Who has sent a large file is to ask whether it came whole. */
+  readonly verifies?: boolean;
 }
 
-export interface HubRepositoryOptions {
-  readonly private?: boolean;
-  /** Its files may be read only by `members`; what it is and which files it has is shown to everybody. */
-  readonly gated?: boolean;
-  /** Tokens that may see it. */
-  readonly members?: readonly string[];
+/** What goes wrong with requests whose method and path match. */
+export interface HubFault {
+  readonly at: RegExp;
+  /** How many of them; all, if it is not said. */
+  readonly times?: number;
+  /** How many before them go well. */
+  readonly after?: number;
+  /** refuse: in place of what was asked. lose: it is done, and the answer is lost. hang: it is not done, and never answered. */
+  readonly does: "refuse" | "lose" | "hang";
+  readonly status?: number;
+  readonly code?: string;
+  readonly message?: string;
 }
+
+/** Of each entry in the tree of a large file: what is in git in its place. */
+const POINTER_BYTES = 134;
 
 /** A request that was made, without anything of the token but whether there was one. */
 export interface HubRequest {
@@ -40,64 +57,8 @@ export interface HubRequest {
   readonly status: number;
 }
 
-interface HubFile {
-  readonly bytes: Buffer;
-  /** What git calls it; of a large file its pointer. */
-  readonly oid: string;
-  /** Of a large file. */
-  readonly sha256?: string;
-}
-
-interface Commit {
-  readonly sha: string;
-  readonly files: ReadonlyMap<string, HubFile>;
-}
-
 /** What the Hub counts apart. */
 export type HubResource = "api" | "resolvers";
-
-const POINTER_BYTES = 134;
-
-export class HubRepository {
-  readonly id: string;
-  readonly private: boolean;
-  readonly gated: boolean;
-  readonly #members: readonly string[];
-  readonly #largeBytes: number;
-  readonly #refs = new Map<string, Commit>();
-  readonly #commits = new Map<string, Commit>();
-
-  constructor(id: string, options: HubRepositoryOptions, largeBytes: number) {
-    this.id = id;
-    this.#largeBytes = largeBytes;
-    this.private = options.private ?? false;
-    this.gated = options.gated ?? false;
-    this.#members = options.members ?? [];
-  }
-
-  /** Puts files on a branch or tag, beside those that are there; undefined takes one away. Gives the commit. */
-  commit(files: Readonly<Record<string, Uint8Array | string | undefined>>, ref = "main"): string {
-    const all = new Map(this.#refs.get(ref)?.files);
-    for (const [path, content] of Object.entries(files)) {
-      if (content === undefined) all.delete(path);
-      else all.set(path, fileOf(path, Buffer.from(content), this.#largeBytes));
-    }
-    const text = [...all].map(([path, { oid, sha256 }]) => `${path} ${oid} ${sha256}`).join("\n");
-    const sha = hash("sha1", `${this.id} ${this.#commits.size}\n${text}`);
-    const commit = { sha, files: all };
-    this.#commits.set(sha, commit);
-    this.#refs.set(ref, commit);
-    return sha;
-  }
-
-  at(revision: string): Commit | undefined {
-    return this.#refs.get(revision === "HEAD" ? "main" : revision) ?? this.#commits.get(revision);
-  }
-
-  admits(token: string | undefined): boolean {
-    return token !== undefined && this.#members.includes(token);
-  }
-}
 
 export class HubImitation {
   readonly #options: Required<HubOptions>;
@@ -110,8 +71,10 @@ export class HubImitation {
   readonly requests: HubRequest[] = [];
   readonly #repositories = new Map<string, HubRepository>();
   readonly #renamed = new Map<string, string>();
-  readonly #users = new Set<string>();
+  readonly #users = new Map<string, HubUser>();
   readonly #objects = new Map<string, Buffer>();
+  readonly #writing: HubWriting;
+  #faults: { readonly fault: HubFault; left: number; before: number }[] = [];
   readonly #limits = new Map<HubResource, number>();
   #failing = { left: 0, status: 503 };
   readonly #damaged = new Set<HubRequest["origin"]>();
@@ -124,12 +87,19 @@ export class HubImitation {
       signedSeconds: 3600,
       resolveCache: true,
       xet: true,
+      partBytes: 5 * 2 ** 20,
+      verifies: true,
       ...options,
     };
     this.#hub = hub;
     this.#storage = storage;
     this.url = `http://127.0.0.1:${(hub.address() as AddressInfo).port}`;
     this.storageUrl = `http://localhost:${(storage.address() as AddressInfo).port}`;
+    this.#writing = new HubWriting({
+      ...{ url: this.url, repositories: this.#repositories, users: this.#users, options: this.#options },
+      create: (id, given) => this.repository(id, given),
+      signed: (origin, path) => this.#signed(path, origin === "hub" ? this.url : this.storageUrl),
+    });
   }
 
   /** It ends with the test. */
@@ -165,9 +135,18 @@ export class HubImitation {
     return found;
   }
 
-  /** A token that the Hub knows. */
-  user(token: string): void {
-    this.#users.add(token);
+  /** A token that the Hub knows: it may write below `namespaces`, unless it is one to read with alone. */
+  user(token: string, { name = "tester", role = "write", namespaces = [name, "owner"] }: Partial<HubUser> = {}): void {
+    this.#users.set(token, { name, role, namespaces });
+  }
+
+  /** From now on, until it is over. */
+  break(fault: HubFault): void {
+    this.#faults.push({ fault, left: fault.times ?? Number.POSITIVE_INFINITY, before: fault.after ?? 0 });
+  }
+
+  mend(): void {
+    this.#faults = [];
   }
 
   /** Whoever asks for the old name is sent to the new one. */
@@ -207,10 +186,31 @@ export class HubImitation {
     const body: Buffer[] = [];
     request.on("data", (chunk: Buffer) => body.push(chunk));
     request.once("end", () => {
-      const asked = { request, response, url, path, token, body: Buffer.concat(body).toString("utf8") };
+      const asked = { request, response, url, path, token, body: Buffer.concat(body) };
+      const fault = this.#faultOf(`${method} ${path}`);
+      if (fault?.does === "hang") return;
+      if (fault?.does === "refuse") {
+        return refuse(asked, fault.status ?? 500, fault.code ?? "", fault.message ?? "Internal Error");
+      }
+      if (fault?.does === "lose") {
+        response.end = () => {
+          request.socket.destroy();
+          return response;
+        };
+      }
       if (origin === "storage") this.#serveObject(asked);
       else this.#serveHub(asked);
     });
+  }
+
+  #faultOf(question: string): HubFault | undefined {
+    for (const each of this.#faults) {
+      if (each.left === 0 || !each.fault.at.test(question)) continue;
+      if (each.before-- > 0) continue;
+      each.left--;
+      return each.fault;
+    }
+    return undefined;
   }
 
   #serveHub(asked: Asked): void {
@@ -231,9 +231,15 @@ export class HubImitation {
       return refuse(asked, 401, "", "Invalid credentials in Authorization header");
     }
     if (path === "/api/whoami-v2") {
-      if (token === undefined) return refuse(asked, 401, "", "Invalid username or password.");
-      return send(asked, 200, JSON.stringify({ type: "user", name: "tester", fullname: "T", orgs: [], auth: {} }));
+      const user = this.#users.get(token ?? "");
+      if (user === undefined) return refuse(asked, 401, "", "Invalid username or password.");
+      const auth = { type: "access_token", accessToken: { displayName: "test", role: user.role } };
+      return send(asked, 200, JSON.stringify({ type: "user", name: user.name, fullname: "T", orgs: [], auth }));
     }
+    if (path.startsWith("/api/complete_multipart/") && !this.#isSigned(asked.url)) {
+      return refuse(asked, 403, "", "Invalid signature");
+    }
+    if (this.#writing.serve(asked)) return;
     const api = /^\/api\/models\/((?:[^/]+\/)?[^/]+?)(?:\/(revision|tree|paths-info)\/([^/]+)(?:\/(.+))?)?$/.exec(
       asked.url.pathname,
     );
@@ -334,22 +340,25 @@ export class HubImitation {
     send(asked, 302, "Found. Redirecting to elsewhere");
   }
 
-  #signed(path: string): string {
+  #signed(path: string, origin = this.storageUrl): string {
     const signedAt = Math.floor(Date.now() / 1000);
     const query = `X-Amz-Date=${amzDate(signedAt)}&X-Amz-Expires=${this.#options.signedSeconds}`;
-    return `${this.storageUrl}${path}?${query}&X-Amz-Signature=${this.#signature(path, query)}`;
+    return `${origin}${path}?${query}&X-Amz-Signature=${this.#signature(path, query)}`;
   }
 
   #signature(path: string, query: string): string {
     return createHmac("sha256", this.#key).update(`${path}?${query}`).digest("hex");
   }
 
+  #isSigned({ search, pathname, searchParams }: URL): boolean {
+    const [query = "", signature] = search.slice(1).split("&X-Amz-Signature=");
+    const expiresAt = secondsOf(searchParams.get("X-Amz-Date") ?? "") + Number(searchParams.get("X-Amz-Expires"));
+    return signature === this.#signature(decodeURIComponent(pathname), query) && Date.now() / 1000 < expiresAt;
+  }
+
   #serveObject(asked: Asked): void {
-    const { url, path, token } = asked;
-    const [query = "", signature] = url.search.slice(1).split("&X-Amz-Signature=");
-    const expiresAt =
-      secondsOf(url.searchParams.get("X-Amz-Date") ?? "") + Number(url.searchParams.get("X-Amz-Expires"));
-    if (signature !== this.#signature(path, query) || !(Date.now() / 1000 < expiresAt)) {
+    const { url, path, token, request } = asked;
+    if (!this.#isSigned(url)) {
       return send(asked, 403, "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>");
     }
     if (token !== undefined)
@@ -358,68 +367,12 @@ export class HubImitation {
         400,
         "<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>",
       );
+    if (request.method === "PUT") return this.#writing.put(asked);
     const bytes = this.#objects.get(path.slice("/objects/".length));
     if (bytes === undefined) return send(asked, 404, "<Error><Code>NoSuchKey</Code></Error>");
     asked.response.setHeader("ETag", `"${hash("md5", bytes)}"`);
     sendRange(asked, bytes, this.#damaged.has("storage"));
   }
-}
-
-interface Asked {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-  readonly url: URL;
-  readonly path: string;
-  readonly token: string | undefined;
-  readonly body: string;
-}
-
-function send({ request, response }: Asked, status: number, body: string | Buffer): void {
-  if (!response.hasHeader("Content-Type")) {
-    response.setHeader(
-      "Content-Type",
-      typeof body === "string" && /^[[{]/.test(body) ? "application/json" : "text/plain",
-    );
-  }
-  response.writeHead(status, { "Content-Length": Buffer.byteLength(body) });
-  response.end(request.method === "HEAD" ? undefined : body);
-}
-
-/** As the Hub says what is wrong: in two headers, and in JSON. */
-function refuse(asked: Asked, status: number, code: string, message: string): void {
-  if (code !== "") asked.response.setHeader("X-Error-Code", code);
-  asked.response.setHeader("X-Error-Message", message);
-  send(asked, status, JSON.stringify({ error: message }));
-}
-
-function sendRange(asked: Asked, whole: Buffer, isDamaged: boolean): void {
-  const bytes = isDamaged ? damagedCopy(whole) : whole;
-  const { request, response } = asked;
-  const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [];
-  response.setHeader("Accept-Ranges", "bytes");
-  if (first === undefined) return send(asked, 200, bytes);
-  const from = Number(first);
-  const to = Math.min(last ? Number(last) : Number.POSITIVE_INFINITY, bytes.length - 1);
-  if (from > to) {
-    response.setHeader("Content-Range", `bytes */${bytes.length}`);
-    return send(asked, 416, "");
-  }
-  response.setHeader("Content-Range", `bytes ${from}-${to}/${bytes.length}`);
-  send(asked, 206, bytes.subarray(from, to + 1));
-}
-
-function damagedCopy(bytes: Buffer): Buffer {
-  const copy = Buffer.from(bytes);
-  copy[copy.length - 1] = (copy.at(-1) ?? 0) ^ 1;
-  return copy;
-}
-
-function fileOf(path: string, bytes: Buffer, largeBytes: number): HubFile {
-  const isLarge = path.endsWith(".safetensors") || bytes.length > largeBytes;
-  if (!isLarge) return { bytes, oid: gitOid(bytes) };
-  const sha256 = hash("sha256", bytes);
-  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256}\nsize ${bytes.length}\n`;
-  return { bytes, oid: gitOid(Buffer.from(pointer)), sha256 };
 }
 
 function infoOf({ id, private: isPrivate, gated }: HubRepository, { sha, files }: Commit): object {
@@ -467,7 +420,9 @@ function entryOf(path: string, file: HubFile, xet: boolean): object {
 /** JavaScript's client asks with JSON, Python's with a form. */
 function pathsInfo(asked: Asked, commit: Commit, xet: boolean): void {
   const isJson = asked.request.headers["content-type"]?.startsWith("application/json") === true;
-  const paths: string[] = isJson ? JSON.parse(asked.body).paths : new URLSearchParams(asked.body).getAll("paths");
+  const paths: string[] = isJson
+    ? JSON.parse(asked.body.toString()).paths
+    : new URLSearchParams(asked.body.toString()).getAll("paths");
   const found = paths.flatMap((path) => {
     const file = commit.files.get(path);
     return file === undefined ? [] : [entryOf(path, file, xet)];
@@ -475,16 +430,8 @@ function pathsInfo(asked: Asked, commit: Commit, xet: boolean): void {
   send(asked, 200, JSON.stringify(found));
 }
 
-function gitOid(bytes: Buffer): string {
-  return createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
-}
-
 function xetHashOf({ sha256 = "" }: HubFile): string {
   return hash("sha256", `xet ${sha256}`);
-}
-
-function hash(algorithm: string, content: string | Buffer): string {
-  return createHash(algorithm).update(content).digest("hex");
 }
 
 /** "20260101T000000Z" */
