@@ -35,6 +35,8 @@ export {
   wholePlace,
 } from "./place.ts";
 export type {
+  BegunUpload,
+  CopiedRange,
   DirectoryEntry,
   FileIdentity,
   Files,

@@ -136,10 +136,13 @@ export interface Objects extends Source {
   beginUpload(place: Place): Promise<UploadId>;
   /**
    * Parts have numbers from 1, with or without gaps, and come in any order; one that comes again takes the place of the one before.
-   * All but the one with the highest number have at least `PART_MIN_BYTES`.
-   * @throws `storage/not-found` where there is no such upload (any more)
+   * All but the one with the highest number have at least `PART_MIN_BYTES`. `sha256`: of the bytes, hex, where it is known: other bytes are
+   * refused.
+   * @throws `storage/not-found` where there is no such upload (any more); `storage/hash`
    */
-  putPart(place: Place, upload: UploadId, number: number, bytes: Uint8Array): Promise<UploadPart>;
+  putPart(place: Place, upload: UploadId, number: number, bytes: Uint8Array, sha256?: string): Promise<UploadPart>;
+  /** A part that is a range of an object of the same store, in a version of it: its bytes do not come by here. @throws as `putPart`, `storage/changed` */
+  copyPart(place: Place, upload: UploadId, number: number, from: CopiedRange): Promise<UploadPart>;
   /** What is there, by numbers. @throws `storage/not-found` */
   listParts(place: Place, upload: UploadId): Promise<readonly UploadPart[]>;
   /**
@@ -154,6 +157,22 @@ export interface Objects extends Source {
   ): Promise<Version>;
   /** Nothing of it is left. No such upload is no error. */
   abortUpload(place: Place, upload: UploadId): Promise<void>;
+  /** Uploads below a folder that were begun and neither completed nor given up, whoever began them; sorted by place. */
+  listUploads(folder: Place): Promise<readonly BegunUpload[]>;
+}
+
+export interface CopiedRange {
+  readonly place: Place;
+  readonly version: Version;
+  readonly offsetBytes: number;
+  readonly sizeBytes: number;
+}
+
+export interface BegunUpload {
+  readonly place: Place;
+  readonly upload: UploadId;
+  /** Since the epoch. */
+  readonly begunMs: number;
 }
 
 export type PutCondition = { readonly ifAbsent: true } | { readonly ifVersion: Version };
@@ -163,8 +182,8 @@ export type UploadId = string;
 export interface UploadPart {
   readonly number: number;
   readonly sizeBytes: number;
-  /** Of its bytes, hex. */
-  readonly sha256: string;
+  /** Of its bytes, hex, as the store says it; undefined of a store that does not. */
+  readonly sha256: string | undefined;
   /** What the store knows it by. */
   readonly version: Version;
 }

@@ -9,6 +9,7 @@ import type {
   Files,
   Lock,
   LockOptions,
+  Objects,
   Readable,
   ReadOptions,
   Source,
@@ -47,11 +48,12 @@ function farStores(files: Source, { connectionsMax }: StoresOptions): Openers {
     });
   };
   const s3 = async () => {
-    const [{ S3Source }, { readAwsSettings }] = await Promise.all([
-      import("./s3/s3-source.ts"),
+    const [{ S3Buckets }, { S3Objects }, { readAwsSettings }] = await Promise.all([
+      import("./s3/s3-buckets.ts"),
+      import("./s3/s3-objects.ts"),
       import("./s3/aws-settings.ts"),
     ]);
-    return new S3Source(await ranges(), () => readAwsSettings(files, process.env));
+    return new S3Objects(new S3Buckets(await ranges(), () => readAwsSettings(files, process.env)));
   };
   return { https: web, http: web, hf: hub, s3 };
 }
@@ -115,6 +117,15 @@ export class Stores implements Files {
     return this.#filesAt("lock", place).lock(place, options);
   }
 
+  /** The object store of a place. @throws StorageError `storage/scheme` where what has it is none */
+  async objects(place: Place): Promise<Objects> {
+    const source = await this.#sourceOf("write", place);
+    if (isObjects(source)) return source;
+    throw new StorageError("storage/scheme", `cannot write ${place}: ${schemeOf(place)}:// is no object store`, {
+      hint: "Give s3://bucket/prefix.",
+    });
+  }
+
   #filesAt(action: string, place: Place): Files {
     const scheme = schemeOf(place);
     if (scheme === "file") return this.#files;
@@ -135,4 +146,8 @@ export class Stores implements Files {
     }
     return foundOnce(this.#open, scheme, opener);
   }
+}
+
+function isObjects(source: Source): source is Objects {
+  return "beginUpload" in source;
 }

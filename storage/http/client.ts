@@ -1,3 +1,4 @@
+import { Readable } from "node:stream";
 import { Agent, type Dispatcher, ProxyAgent, request } from "undici";
 import type { Deadlines } from "./range-connection.ts";
 import { checkLiteral, hostOf, lookupWithin, type Reach } from "./reachable.ts";
@@ -7,6 +8,8 @@ export interface ClientQuestion {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | string | undefined;
+  /** How long the answer may keep silent, where that is longer than usual. */
+  readonly patienceMs?: number | undefined;
   readonly reach: Reach;
   /** Undefined: no proxy. */
   readonly proxy: string | undefined;
@@ -33,12 +36,14 @@ export class HttpClient {
   }
 
   /** Redirects are not followed. @throws what undici throws, Unreachable */
-  async ask({ method, url, headers, body, reach, proxy }: ClientQuestion): Promise<ClientAnswer> {
+  async ask({ method, url, headers, body, patienceMs, reach, proxy }: ClientQuestion): Promise<ClientAnswer> {
     checkLiteral(hostOf(url), reach);
+    const isLong = typeof body === "object" && body.length > PIECE_BYTES;
     const answer = await request(url, {
       method: method as Dispatcher.HttpMethod,
-      headers: { ...headers },
-      body: body ?? null,
+      headers: isLong ? { ...headers, "content-length": String(body.length) } : { ...headers },
+      body: isLong ? Readable.from(piecesOf(body), { objectMode: false, highWaterMark: PIECE_BYTES }) : (body ?? null),
+      ...(patienceMs === undefined ? {} : { headersTimeout: patienceMs, bodyTimeout: patienceMs }),
       dispatcher: this.#dispatcherFor(reach, proxy),
     });
     answer.body.on("error", () => {}); // of a body that is not read to its end; whoever reads it is told besides
@@ -67,6 +72,16 @@ export class HttpClient {
     this.#dispatchers.set(key, made);
     return made;
   }
+}
+
+/**
+ * A long body is sent piece by piece, as fast as the server takes it: TLS would encrypt all of one piece at once, and hold that (measured,
+ * 32 MiB: 3.2 s of processor a GB and 228 MB, against 1.7 s and 73 MB).
+ */
+const PIECE_BYTES = 256 * 2 ** 10;
+
+function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
 }
 
 /** The bytes of a body, at most `mostBytes` of them; what is behind these is not read, and its connection given up. */

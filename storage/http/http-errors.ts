@@ -67,7 +67,7 @@ export function answerError(target: HttpTarget, action: string, url: URL, answer
   if (status === 404 || status === 410)
     return new StorageError("storage/not-found", message, { hint: "Check the address." });
   if (meaning === "refused")
-    return new StorageError("storage/denied", message, { hint: "Check who may read it, and with which key or token." });
+    return new StorageError("storage/denied", message, { hint: "Check who may do that, and with which key or token." });
   if (status === 412) return changedError(target, action, "the server refuses the condition that it is still the same");
   if (status === 416)
     return new StorageError("storage/short-read", message, { hint: "It ends before that: it is not the file it was." });

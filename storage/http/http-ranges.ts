@@ -42,6 +42,15 @@ export interface HttpQuestion {
   readonly redirects?: "follow" | "give";
   /** A verb, for errors: "list". */
   readonly action?: string;
+  /** How long the server may keep silent over it, where that is longer than usual. */
+  readonly patienceMs?: number;
+  /** What an answer means that says otherwise within than by its status; throws of one that is not whole. */
+  readonly meant?: (answer: HttpAnswer) => HttpAnswer;
+}
+
+export interface GivenAnswer extends HttpAnswer {
+  /** It was asked before, and what became of that is not known: it may have been done. */
+  readonly isRepeated: boolean;
 }
 
 /** What the beginning of a file tells about all of it. */
@@ -135,20 +144,27 @@ export class HttpRanges {
    * A small question. Gives the last answer whatever its status: 404 and 403 are the caller's to understand (`answerError`).
    * @throws StorageError of what may pass (429, 503, 500 and so on) and did not
    */
-  async request(target: HttpTarget, question: HttpQuestion): Promise<HttpAnswer> {
-    const { method, body, limitBytes, redirects = "follow", action = "read" } = question;
+  async request(target: HttpTarget, question: HttpQuestion): Promise<GivenAnswer> {
+    const { method, body, limitBytes, redirects = "follow", action = "read", patienceMs, meant } = question;
     const mayFollow = redirects === "follow" && (method === "GET" || method === "HEAD");
+    let isRepeated = false;
     return this.#persist(
       action,
       target,
       async (address) => {
-        const answer = await this.#ask(method, address, unpacked, body);
+        const mayHaveBeenDone = isRepeated;
+        isRepeated = true;
+        const answer = await this.#ask(method, address, unpacked, body, patienceMs);
         const { bytes, isWhole } = await bytesOf(answer.body, limitBytes);
         if (!isWhole) throw tooLarge(target, action, limitBytes);
-        const given = { status: answer.status, headers: answer.headers, body: bytes };
-        return isFinal(target, given, mayFollow) ? { result: given } : { answer: given };
+        const plain = { status: answer.status, headers: answer.headers, body: bytes };
+        const given = { ...(meant?.(plain) ?? plain), isRepeated: mayHaveBeenDone };
+        if (isFinal(target, given, mayFollow)) return { result: given };
+        // Who was refused, sent elsewhere or told to wait knows that nothing was done.
+        isRepeated = mayHaveBeenDone || (given.status >= 500 && given.status !== 503);
+        return { answer: given };
       },
-      { otherwise: (answer) => answer, mayFollow },
+      { otherwise: (answer): GivenAnswer => ({ ...answer, isRepeated }), mayFollow },
     );
   }
 
@@ -309,6 +325,7 @@ export class HttpRanges {
     address: HttpAddress,
     headers: Readonly<Record<string, string>>,
     body?: Uint8Array | string,
+    patienceMs?: number,
   ): Promise<ClientAnswer> {
     const { url } = address;
     return this.#client.ask({
@@ -316,6 +333,7 @@ export class HttpRanges {
       url,
       headers: { ...headers, ...address.headers },
       body,
+      patienceMs,
       reach: await this.#reachOf(address),
       proxy: this.#proxyFor(url),
     });

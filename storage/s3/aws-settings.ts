@@ -17,10 +17,18 @@ export interface AwsSettings {
   /** Whether the bucket is part of the host's name; undefined: as the endpoint has it. */
   readonly addressing: "path" | "virtual" | undefined;
   readonly requesterPays: boolean;
+  /** How what is written is encrypted, where that is not as the bucket has it. */
+  readonly encryption: S3Encryption | undefined;
   /** Keys that stand there; undefined: none do. */
   readonly keys: AwsCredentials | undefined;
   /** Of other ways to keys that are set up, which the SDK's chain of credentials goes. */
   readonly otherWay: string | undefined;
+}
+
+export interface S3Encryption {
+  readonly algorithm: "AES256" | "aws:kms" | "aws:kms:dsse";
+  /** Of KMS; absent: the one of the account. */
+  readonly keyId?: string;
 }
 
 const FILE_MAX_BYTES = 2 ** 20;
@@ -59,6 +67,7 @@ export async function readAwsSettings(files: Source, environment: Environment): 
     endpoint: endpoint === undefined ? undefined : endpointOf(endpoint),
     addressing: addressing === "path" || addressing === "virtual" ? addressing : undefined,
     requesterPays: set("DELTAWORKS_S3_REQUEST_PAYER") === "requester",
+    encryption: encryptionOf(set("DELTAWORKS_S3_SSE"), set("DELTAWORKS_S3_SSE_KMS_KEY_ID")),
     keys: keysIn(environment) ?? keysOf(told),
     otherWay: otherWayIn(told, environment),
   };
@@ -85,6 +94,18 @@ function keysFrom(id: string | undefined, secret: string | undefined, token: str
     secretAccessKey: secret,
     ...(token === undefined || token === "" ? {} : { sessionToken: token }),
   };
+}
+
+function encryptionOf(algorithm: string | undefined, keyId: string | undefined): S3Encryption | undefined {
+  if (algorithm === undefined && keyId === undefined) return undefined;
+  const chosen = algorithm ?? "aws:kms";
+  const isKms = chosen === "aws:kms" || chosen === "aws:kms:dsse";
+  if ((isKms || chosen === "AES256") && (isKms || keyId === undefined))
+    return { algorithm: chosen, ...(keyId === undefined ? {} : { keyId }) };
+  const what = isKms || chosen === "AES256" ? "has no key of KMS" : "is no way to encrypt";
+  throw new StorageError("storage/denied", `DELTAWORKS_S3_SSE=${chosen} ${what}`, {
+    hint: "Set it to AES256, aws:kms or aws:kms:dsse; DELTAWORKS_S3_SSE_KMS_KEY_ID is for the latter two.",
+  });
 }
 
 function otherWayIn(told: ReadonlyMap<string, string>, environment: Environment): string | undefined {

@@ -7,13 +7,14 @@ export interface ObjectsRig {
   readonly objects: Objects;
   /** Of its own, without objects. */
   readonly folder: Place;
+  readonly hasLinks?: boolean;
 }
 
 /** What every object store keeps to: that of a source, and what is put. */
 export function objectsContract(name: string, begin: () => Promise<ObjectsRig>): void {
   sourceContract(name, async () => {
-    const { objects, folder } = await begin();
-    return { source: objects, folder, put: async (place, bytes) => void (await objects.put(place, bytes)) };
+    const { objects, folder, hasLinks = true } = await begin();
+    return { source: objects, folder, hasLinks, put: async (place, bytes) => void (await objects.put(place, bytes)) };
   });
 
   describe(`${name} keeps the contract of objects`, () => {
@@ -74,6 +75,59 @@ export function objectsContract(name: string, begin: () => Promise<ObjectsRig>):
       const whole = Buffer.concat([large(1), large(2), bytesOf("end")]);
       expect(await objects.identity(place)).toMatchObject({ sizeBytes: whole.length, version });
       expect(sha256Of(await readWhole(objects, place, whole.length))).toBe(sha256Of(whole));
+    });
+
+    test("parts are copied from a version of another object, and from no other", async () => {
+      const { objects, folder, place } = await withPlace(begin);
+      const from = join(folder, "b c+d");
+      const bytes = Uint8Array.from({ length: PART_MIN_BYTES + 100 }, (_, k) => k % 251);
+      const version = await objects.put(from, bytes);
+      const upload = await objects.beginUpload(place);
+      const range = { place: from, version, offsetBytes: 10, sizeBytes: PART_MIN_BYTES };
+      await objects.copyPart(place, upload, 1, range);
+      await objects.copyPart(place, upload, 2, { ...range, offsetBytes: PART_MIN_BYTES + 10, sizeBytes: 90 });
+      await objects.put(
+        from,
+        bytes.map((byte) => 255 - byte),
+      );
+      await expect(objects.copyPart(place, upload, 3, range)).rejects.toMatchObject({ code: "storage/changed" });
+      await objects.completeUpload(place, upload, await objects.listParts(place, upload), { ifAbsent: true });
+      expect(sha256Of(await readWhole(objects, place, bytes.length))).toBe(sha256Of(bytes.subarray(10)));
+    });
+
+    test("a part that is not what it is said to be is refused", async () => {
+      const { objects, place } = await withPlace(begin);
+      const upload = await objects.beginUpload(place);
+      const other = sha256Of(bytesOf("other"));
+      await expect(objects.putPart(place, upload, 1, bytesOf("x"), other)).rejects.toMatchObject({
+        code: "storage/hash",
+      });
+      expect(await objects.listParts(place, upload)).toEqual([]);
+      expect((await objects.putPart(place, upload, 1, bytesOf("other"), other)).sha256).toBe(other);
+    });
+
+    test("uploads that were begun are found below their folder, until they are completed or given up", async () => {
+      const { objects, folder } = await begin();
+      const places = ["b", "a/x", "a/y"].map((name) => join(folder, name));
+      const [b = "", x = "", y = ""] = await Promise.all(places.map((place) => objects.beginUpload(place)));
+      const found = async (at: Place) =>
+        (await objects.listUploads(at)).map(({ place, upload, begunMs }) => {
+          expect(begunMs).toBeGreaterThan(Date.now() - 3_600_000);
+          return [place, upload];
+        });
+      expect(await found(folder)).toEqual([
+        [places[1], x],
+        [places[2], y],
+        [places[0], b],
+      ]);
+      expect(await found(join(folder, "a"))).toEqual([
+        [places[1], x],
+        [places[2], y],
+      ]);
+      await objects.abortUpload(places[1] as Place, x);
+      const part = await objects.putPart(places[2] as Place, y, 1, bytesOf("y"));
+      await objects.completeUpload(places[2] as Place, y, [part]);
+      expect(await found(folder)).toEqual([[places[0], b]]);
     });
 
     test("an upload is not completed of parts that are not there as they are said to be, or over what it must not replace", async () => {

@@ -4,32 +4,38 @@ import { join as joinPath } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { HttpRanges } from "../../storage/http/http-ranges.ts";
 import { join, placeOf } from "../../storage/index.ts";
-import { S3Source } from "../../storage/s3/s3-source.ts";
+import { S3Buckets } from "../../storage/s3/s3-buckets.ts";
+import { S3Objects } from "../../storage/s3/s3-objects.ts";
 import { hashesButOfNames, MODELS, start } from "../e2e/cli-process.ts";
 import { S3Server, s3Keys } from "../support/s3-server.ts";
 import { serverCertificateIn } from "../support/server-certificate.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { objectsContract } from "./objects.contract.ts";
 import { sourceContract } from "./source.contract.ts";
 
-async function begin() {
-  const server = await S3Server.start();
+async function begin(isSecure = false) {
+  const tls = isSecure ? await serverCertificateIn(temporaryFolder()) : undefined;
+  const server = await S3Server.start(tls);
   await server.makeBucket("bucket");
-  const ranges = new HttpRanges({ firstPauseMs: 1, environment: {} });
+  const put = (place: string, bytes: Uint8Array) => server.put(place.slice("s3://".length), bytes);
+  const objects = objectsOf(server.endpoint, tls?.ca);
+  return { source: objects, objects, put, folder: placeOf("s3://bucket/own"), hasLinks: false };
+}
+
+function objectsOf(endpoint: string, ca?: string, keys = s3Keys): S3Objects {
+  const authority = ca === undefined ? {} : { ca: readFileSync(ca, "utf8") };
+  const ranges = new HttpRanges({ firstPauseMs: 1, environment: {}, ...authority });
   onTestFinished(() => ranges.close());
   const settings = {
-    ...{ profile: "default", region: undefined, endpoint: new URL(server.endpoint), addressing: undefined },
-    ...{ requesterPays: false, keys: s3Keys, otherWay: undefined },
+    ...{ profile: "default", region: undefined, endpoint: new URL(endpoint), addressing: undefined },
+    ...{ requesterPays: false, encryption: undefined, keys, otherWay: undefined },
   };
-  const put = (place: string, bytes: Uint8Array) => server.put(place.slice("s3://".length), bytes);
-  return {
-    source: new S3Source(ranges, async () => settings),
-    put,
-    folder: placeOf("s3://bucket/own"),
-    hasLinks: false,
-  };
+  return new S3Objects(new S3Buckets(ranges, async () => settings));
 }
 
 sourceContract("versitygw", begin);
+objectsContract("versitygw", begin);
+objectsContract("versitygw over TLS", () => begin(true));
 
 test("an object that is replaced while it is read is refused by its condition", async () => {
   const { source, folder, put } = await begin();
@@ -49,13 +55,7 @@ test("a wrong key is told from a bucket that is not there", async () => {
   const server = await S3Server.start();
   await server.makeBucket("bucket");
   await server.put("bucket/a", new Uint8Array(1));
-  const ranges = new HttpRanges({ firstPauseMs: 1, environment: {} });
-  onTestFinished(() => ranges.close());
-  const sourceWith = (secretAccessKey: string) =>
-    new S3Source(ranges, async () => ({
-      ...{ profile: "default", region: undefined, endpoint: new URL(server.endpoint), addressing: undefined },
-      ...{ requesterPays: false, keys: { ...s3Keys, secretAccessKey }, otherWay: undefined },
-    }));
+  const sourceWith = (secretAccessKey: string) => objectsOf(server.endpoint, undefined, { ...s3Keys, secretAccessKey });
   await expect(sourceWith("canary").open(placeOf("s3://bucket/a"))).rejects.toMatchObject({
     code: "storage/denied",
     message: expect.stringMatching(/SignatureDoesNotMatch(?!.*canary)/s),

@@ -39,3 +39,11 @@ test("what is written elsewhere than to files is refused, before anything is", a
   for (const call of calls)
     await expect(call()).rejects.toMatchObject({ code: "storage/scheme", hint: "Give a path of this machine." });
 });
+
+test("objects are put through the store of their scheme, where that is an object store", async () => {
+  const objects = new MemoryObjects();
+  const some = new Stores(new FileStore(), { mem: async () => objects, plain: async () => new FileStore() });
+  expect(await some.objects(placeOf("mem://bucket/a"))).toBe(objects);
+  for (const text of ["/a", "plain://a"])
+    await expect(some.objects(placeOf(text))).rejects.toMatchObject({ code: "storage/scheme" });
+});

@@ -1,7 +1,11 @@
 import { createHash } from "node:crypto";
 import {
+  type BegunUpload,
+  type CopiedRange,
   type DirectoryEntry,
   type FileIdentity,
+  hashDiffers,
+  isBelow,
   nameOf,
   namesBelow,
   type Objects,
@@ -23,6 +27,7 @@ interface Stored {
 
 interface Upload {
   readonly place: Place;
+  readonly begunMs: number;
   readonly parts: Map<number, UploadPart & { readonly bytes: Uint8Array }>;
   /** Once it is complete: what became of it. */
   completed?: Version;
@@ -98,16 +103,30 @@ export class MemoryObjects implements Objects {
 
   async beginUpload(place: Place): Promise<UploadId> {
     const id = `upload-${++this.#changes}`;
-    this.#uploads.set(id, { place, parts: new Map() });
+    this.#uploads.set(id, { place, begunMs: Date.now(), parts: new Map() });
     return id;
   }
 
-  async putPart(place: Place, id: UploadId, number: number, bytes: Uint8Array): Promise<UploadPart> {
+  async putPart(place: Place, id: UploadId, number: number, bytes: Uint8Array, known?: string): Promise<UploadPart> {
     const { parts } = this.#upload(place, id);
     const sha256 = createHash("sha256").update(bytes).digest("hex");
+    if (known !== undefined && known !== sha256) throw hashDiffers(place, "SHA-256", sha256, known);
     const part = { number, sizeBytes: bytes.length, sha256, version: this.#newVersion(bytes) };
     parts.set(number, { ...part, bytes: bytes.slice() });
     return part;
+  }
+
+  async copyPart(place: Place, id: UploadId, number: number, from: CopiedRange): Promise<UploadPart> {
+    const { bytes, version } = this.#found("copy", from.place);
+    if (version !== from.version) throw changed(from.place);
+    return this.putPart(place, id, number, bytes.subarray(from.offsetBytes, from.offsetBytes + from.sizeBytes));
+  }
+
+  async listUploads(folder: Place): Promise<readonly BegunUpload[]> {
+    return [...this.#uploads]
+      .filter(([, { place, completed }]) => completed === undefined && isBelow(folder, place))
+      .map(([upload, { place, begunMs }]) => ({ place, upload, begunMs }))
+      .sort((a, b) => (a.place < b.place ? -1 : 1));
   }
 
   async listParts(place: Place, id: UploadId): Promise<readonly UploadPart[]> {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import * as http from "node:http";
 import * as https from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { buffer } from "node:stream/consumers";
 import { onTestFinished } from "vitest";
 
 export interface Asked {
@@ -10,6 +11,8 @@ export interface Asked {
   readonly path: string;
   readonly range: string | undefined;
   readonly headers: http.IncomingHttpHeaders;
+  /** What was sent with it. */
+  readonly body: Buffer;
   /** Of which connection it came, counted from 0. */
   readonly connection: number;
 }
@@ -18,6 +21,8 @@ export interface Held {
   bytes: Uint8Array;
   etag?: string | undefined;
   lastModified?: string | undefined;
+  /** As S3 tells it to who asks for it. */
+  sha256?: string | undefined;
 }
 
 /** Answers in another way than a good server would. Returns whether it did; else the next one is asked, and at last the good server. */
@@ -44,8 +49,10 @@ export async function rangeServer(tls?: { readonly key: string; readonly cert: s
   const sockets = new Set<Socket>();
   const numbers = new WeakMap<object, number>();
   let connections = 0;
-  const answer = (request: http.IncomingMessage, response: http.ServerResponse) => {
+  const answer = async (request: http.IncomingMessage, response: http.ServerResponse) => {
+    const hasBody = request.method !== "GET" && request.method !== "HEAD";
     const entry: Asked = {
+      body: hasBody ? await buffer(request).catch(() => Buffer.alloc(0)) : Buffer.alloc(0),
       method: request.method ?? "",
       path: request.url ?? "",
       range: request.headers.range,
@@ -90,7 +97,9 @@ export function giveFile(asked: Asked, response: http.ServerResponse, held: Held
     return;
   }
   const { bytes, etag, lastModified } = held;
+  const sha256 = asked.headers["x-amz-checksum-mode"] === undefined ? undefined : held.sha256;
   const headers: Record<string, string | number> = {
+    ...(sha256 === undefined ? {} : { "x-amz-checksum-sha256": sha256 }),
     ...(etag === undefined ? {} : { etag }),
     ...(lastModified === undefined ? {} : { "last-modified": lastModified }),
     "accept-ranges": "bytes",

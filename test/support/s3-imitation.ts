@@ -1,26 +1,26 @@
 import type { ServerResponse } from "node:http";
 import { type Asked, type RangeServer, rangeServer } from "./range-server.ts";
+import { answerXml, escaped, ImitatedUploads, refuseWith } from "./s3-uploads-imitation.ts";
 
-/** Buckets behind HTTP as S3 lists them, by path: `/bucket/key`. It verifies no signature; a page holds as many names as are asked for. */
+/**
+ * Buckets behind HTTP as S3 has them, by path: `/bucket/key`. It verifies no signature; a page holds as many names as are asked for. Of
+ * what is put conditions and SHA-256 are looked at.
+ */
 export async function s3Imitation(pageMax = 1000): Promise<RangeServer> {
   const server = await rangeServer();
+  const uploads = new ImitatedUploads(server);
   server.faults.push((asked, response) => {
     const { pathname, searchParams } = new URL(asked.path, "http://s3");
     const [, bucket = "", key = ""] = /^\/([^/]+)\/?(.*)$/.exec(pathname) ?? [];
     if (searchParams.get("list-type") === "2" && key === "")
       return list(server, bucket, searchParams, response, pageMax);
+    if (asked.method !== "GET" && asked.method !== "HEAD") return uploads.write(asked, response);
+    if (searchParams.has("uploads")) return uploads.list(asked, response);
+    if (searchParams.has("uploadId")) return uploads.listParts(asked, response, pageMax);
     if (server.files.has(pathname)) return false;
     return refuseWith(response, 404, "NoSuchKey");
   });
   return server;
-}
-
-export function refuseWith(response: ServerResponse, status: number, code: string): true {
-  const body = `<?xml version="1.0"?>\n<Error><Code>${code}</Code><Message>It is so.</Message><RequestId>1</RequestId></Error>`;
-  response
-    .writeHead(status, { "content-type": "application/xml", "content-length": Buffer.byteLength(body) })
-    .end(body);
-  return true;
 }
 
 export const isList = ({ path }: Asked) => path.includes("list-type=2");
@@ -62,15 +62,5 @@ function list(
     ),
     "</ListBucketResult>\n",
   ].join("");
-  response.writeHead(200, { "content-type": "application/xml", "content-length": Buffer.byteLength(body) }).end(body);
-  return true;
-}
-
-function escaped(text: string): string {
-  return text
-    .replaceAll("&", "&amp;")
-    .replaceAll("<", "&lt;")
-    .replaceAll(">", "&gt;")
-    .replaceAll('"', "&#34;")
-    .replaceAll("'", "&#x27;");
+  return answerXml(response, 200, body);
 }

@@ -5,10 +5,12 @@ import { HttpRanges } from "../../../storage/http/http-ranges.ts";
 import { FileStore, join, placeOf } from "../../../storage/index.ts";
 import { type AwsSettings, readAwsSettings } from "../../../storage/s3/aws-settings.ts";
 import type { FindChain } from "../../../storage/s3/credentials.ts";
+import { S3Buckets } from "../../../storage/s3/s3-buckets.ts";
 import { S3Source } from "../../../storage/s3/s3-source.ts";
 import { encodeKey, signedHeaders } from "../../../storage/s3/sigv4.ts";
 import { refuse } from "../../support/range-server.ts";
-import { isList, refuseWith, s3Imitation } from "../../support/s3-imitation.ts";
+import { isList, s3Imitation } from "../../support/s3-imitation.ts";
+import { refuseWith } from "../../support/s3-uploads-imitation.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { bytesOf, sourceContract } from "../source.contract.ts";
 
@@ -20,9 +22,9 @@ async function begin(changes: Partial<AwsSettings> = {}, pageMax = 1000, chain: 
   onTestFinished(() => ranges.close());
   const settings = {
     ...{ profile: "default", region: undefined, endpoint: new URL(server.origin), addressing: undefined },
-    ...{ requesterPays: false, keys, otherWay: undefined, ...changes },
+    ...{ requesterPays: false, encryption: undefined, keys, otherWay: undefined, ...changes },
   };
-  const source = new S3Source(ranges, async () => settings, chain);
+  const source = new S3Source(new S3Buckets(ranges, async () => settings, chain));
   const put = async (place: string, bytes: Uint8Array | string) =>
     server.put(`/${encodeKey(place.slice("s3://".length))}`, bytes);
   return { server, source, settings, put, folder: placeOf("s3://bucket/own") };
@@ -227,4 +229,17 @@ test("a profile that is not there, and an endpoint that is none, are said, witho
   const wrong = settingsIn({}, { AWS_ENDPOINT_URL: "https://me:canary@host" });
   await expect(wrong).rejects.toMatchObject({ code: "storage/network" });
   await expect(wrong).rejects.not.toThrow("canary");
+});
+
+test("how what is written is encrypted is set by what deltaworks reads, and by nothing that makes no sense", async () => {
+  expect((await settingsIn({})).encryption).toBeUndefined();
+  expect((await settingsIn({}, { DELTAWORKS_S3_SSE: "AES256" })).encryption).toEqual({ algorithm: "AES256" });
+  expect((await settingsIn({}, { DELTAWORKS_S3_SSE_KMS_KEY_ID: "key" })).encryption).toEqual({
+    ...{ algorithm: "aws:kms", keyId: "key" },
+  });
+  for (const wrong of [
+    { DELTAWORKS_S3_SSE: "rot13" },
+    { DELTAWORKS_S3_SSE: "AES256", DELTAWORKS_S3_SSE_KMS_KEY_ID: "key" },
+  ])
+    await expect(settingsIn({}, wrong)).rejects.toMatchObject({ code: "storage/denied" });
 });
