@@ -20,4 +20,5 @@ export type {
   WorkerSettings,
 } from "./settings.ts";
 export { runSweep, type SweepEnd, type SweepPorts, type SweptMerge } from "./sweep.ts";
+export { type Transfer, transferOf } from "./transfer.ts";
 export { type RunningWorker, startWorker, type WorkerPorts } from "./worker.ts";
