@@ -9,6 +9,7 @@ export { natsOptions } from "./open-nats.ts";
 export { type Dialed, openDial } from "./open-peer.ts";
 export type { PlannedMerge, SweepSettings } from "./plan-sweep.ts";
 export { prepareHere } from "./prepare-here.ts";
+export { type PublishEnd, type PublishPorts, type PublishSettings, runPublish } from "./publish.ts";
 export { repairSource } from "./repair-source.ts";
 export { resourcesFor } from "./resources.ts";
 export type {
@@ -20,5 +21,4 @@ export type {
   WorkerSettings,
 } from "./settings.ts";
 export { runSweep, type SweepEnd, type SweepPorts, type SweptMerge } from "./sweep.ts";
-export { type Transfer, transferOf } from "./transfer.ts";
 export { type RunningWorker, startWorker, type WorkerPorts } from "./worker.ts";

@@ -10,6 +10,7 @@ import * as methods from "./register/methods.ts";
 import * as migrate from "./register/migrate.ts";
 import * as nats from "./register/nats.ts";
 import * as plan from "./register/plan.ts";
+import * as publish from "./register/publish.ts";
 import * as repair from "./register/repair.ts";
 import * as submit from "./register/submit.ts";
 import * as sweep from "./register/sweep.ts";
@@ -20,7 +21,23 @@ import type { Register, Runs } from "./runs.ts";
 
 /** In the order of help. */
 const commands: readonly { readonly register: Register }[] = [
-  ...[merge, sweep, coordinator, worker, submit, jobs, nats, plan, migrate, verify, repair, inspect, diff, methods],
+  ...[
+    merge,
+    sweep,
+    coordinator,
+    worker,
+    submit,
+    jobs,
+    nats,
+    plan,
+    migrate,
+    verify,
+    repair,
+    publish,
+    inspect,
+    diff,
+    methods,
+  ],
   ...[certs, token],
 ];
 

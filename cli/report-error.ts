@@ -31,6 +31,7 @@ function isUsage(code: string): boolean {
     "coordinator/other-job",
     "publish/not-empty",
     "publish/foreign-file",
+    "publish/target",
     "publish/output-is-input",
     "publish/layer-count",
     "options/value",

@@ -4,8 +4,8 @@ import { CodedError, type Explanations } from "../errors/index.ts";
 export const publishCodes = {
   // Whether an output directory may be used
   "publish/not-empty": {
-    means: "The output directory holds something else.",
-    advice: "Choose another, or `--overwrite`.",
+    means: "The output directory, or the branch on the Hub, holds something else.",
+    advice: "Choose another, or `--overwrite`; on the Hub `--pull-request` asks its owner.",
   },
   "publish/output-is-input": {
     means: "The output directory holds files that the merge reads; they would be written over.",
@@ -18,6 +18,10 @@ export const publishCodes = {
   "publish/unsafe-name": {
     means: "A record names a file outside of the output.",
     advice: "deltaworks did not write this record.",
+  },
+  "publish/target": {
+    means: "An output cannot be published to that place.",
+    advice: "`hf://owner/name` or `hf://owner/name@branch`; the message says what is wrong with another.",
   },
   // Making and placing the files
   "publish/layer-count": {

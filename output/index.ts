@@ -10,6 +10,12 @@ export type { OutputDocument } from "./documents/output-document.ts";
 export { copiedFiles, type OutputText, type OutputTokenizer } from "./documents/output-text.ts";
 export { type PublishCode, PublishError } from "./errors.ts";
 export { FileOutput } from "./file-output.ts";
+export {
+  HubPublication,
+  type HubPublicationOptions,
+  type HubPublicationPorts,
+  type HubPublished,
+} from "./hub/hub-publication.ts";
 export { checkOutputDirectory, type OutputClaim, type OutputState } from "./output-directory.ts";
 export { checkOutputIsNoInput } from "./output-is-input.ts";
 export type { NamedInput, Output } from "./port.ts";
@@ -35,6 +41,7 @@ export {
   parseManifest,
   sourceOf,
 } from "./records/manifest.ts";
+export { maybeOutputFiles } from "./records/output-files.ts";
 export type { RepairChoices } from "./repair/recorded-facts.ts";
 export {
   type RepairedFile,

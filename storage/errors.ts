@@ -107,6 +107,15 @@ export const storageCodes = {
     means: "The model has no such branch, tag or commit.",
     advice: "Take one that its page shows; a commit is written with all of its 40 digits.",
   },
+  "storage/hub-write": {
+    means: "The account or the token may not write there: a token to read with, or somebody else's repository.",
+    advice:
+      "Take a token that may write (of a fine-grained one, to the repositories of that owner), publish below your own name, or open a pull request with `--pull-request`.",
+  },
+  "storage/hub-refused": {
+    means: "The Hub does not take what was sent, and says why: the front matter of the card, the name of a file.",
+    advice: "Correct what it says. Nothing of it is in the repository.",
+  },
   "storage/scheme": {
     means:
       "The place names a store that is not there, or one that cannot do what was asked: files alone can be written and locked.",

@@ -8,6 +8,7 @@ export { freeBytes } from "./file/free-bytes.ts";
 export { linkless } from "./file/linkless-store.ts";
 export { foundOnce } from "./found-once.ts";
 export { type CacheFilling, fillHubCache } from "./hub/fill-hub-cache.ts";
+export type { HubEntry } from "./hub/hub-api.ts";
 export {
   hubPlaceOf,
   isCommit,
@@ -17,7 +18,10 @@ export {
   maybePinnedHubPlace,
   parseHubPlace,
 } from "./hub/hub-place.ts";
+export type { HubCandidate, HubCommit, HubCommitted, HubRepository, ReadPieces } from "./hub/hub-repository.ts";
 export { isHubOffline } from "./hub/hub-settings.ts";
+export type { LargeFile } from "./hub/lfs.ts";
+export { openHubRepository } from "./hub/open-hub-repository.ts";
 export { inParallel } from "./in-parallel.ts";
 export {
   isBelow,

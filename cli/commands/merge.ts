@@ -1,4 +1,4 @@
-import { type MergeEnd, type MergePorts, resourcesFor, runMerge, transferOf } from "../../app/index.ts";
+import { type MergeEnd, type MergePorts, runMerge } from "../../app/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
 import type { OptionValues } from "../../options/index.ts";
 import { estimateOf } from "../../plan/index.ts";
@@ -59,15 +59,13 @@ export async function mergeCommand(
   }
 }
 
-function printPlanned(prepared: Prepared, options: MergeOptions, io: Io): void {
-  const { json, quiet } = options;
-  const { plan, digest, warnings, inputs } = prepared;
-  const transfer = transferOf(plan, inputs, resourcesFor(options));
+function printPlanned(prepared: Prepared, { json, quiet }: MergeOptions, io: Io): void {
+  const { plan, digest, warnings } = prepared;
   if (!quiet) printWarnings(io, warnings, json);
   if (json) {
-    const planned = { event: "planned", plan: digest, estimate: estimateOf(plan), usage: usageOf(plan), transfer };
+    const planned = { event: "planned", plan: digest, estimate: estimateOf(plan), usage: usageOf(plan) };
     io.stdout(`${JSON.stringify({ ...planned, ...outlineOf(prepared) })}\n`);
-  } else if (!quiet) io.stderr(`${planSummary(plan, digest)}\n${outlineText(prepared, transfer)}`);
+  } else if (!quiet) io.stderr(`${planSummary(plan, digest)}\n${outlineText(prepared)}`);
 }
 
 function printDone({ out, digest, seconds, last }: MergeEnd, { json, quiet }: MergeOptions, io: Io): void {

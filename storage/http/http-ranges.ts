@@ -1,7 +1,7 @@
 import * as tls from "node:tls";
 import { StorageError } from "../errors.ts";
 import { foundOnce } from "../found-once.ts";
-import { bytesOf, type ClientAnswer, HttpClient } from "./client.ts";
+import { bytesOf, type ClientAnswer, type HttpBody, HttpClient } from "./client.ts";
 import { ConnectionPool } from "./connection-pool.ts";
 import {
   answerError,
@@ -35,7 +35,7 @@ export interface HttpOptions {
 /** A question that is no range. */
 export interface HttpQuestion {
   readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
-  readonly body?: Uint8Array | string;
+  readonly body?: HttpBody;
   /** Of the answer's body. @throws `storage/too-large` where it is longer */
   readonly limitBytes: number;
   /** "give": an answer 3xx is given as it is. Else redirects of GET and HEAD are followed. */
@@ -46,6 +46,8 @@ export interface HttpQuestion {
   readonly patienceMs?: number;
   /** What an answer means that says otherwise within than by its status; throws of one that is not whole. */
   readonly meant?: (answer: HttpAnswer) => HttpAnswer;
+  /** Of what must not be done twice: an answer that did not come, or that says nothing of it, is thrown and not asked for again. */
+  readonly isOnce?: boolean;
 }
 
 export interface GivenAnswer extends HttpAnswer {
@@ -145,7 +147,8 @@ export class HttpRanges {
    * @throws StorageError of what may pass (429, 503, 500 and so on) and did not
    */
   async request(target: HttpTarget, question: HttpQuestion): Promise<GivenAnswer> {
-    const { method, body, limitBytes, redirects = "follow", action = "read", patienceMs, meant } = question;
+    const { method, body, limitBytes, redirects = "follow", action = "read", isOnce = false } = question;
+    const { patienceMs, meant } = question;
     const mayFollow = redirects === "follow" && (method === "GET" || method === "HEAD");
     let isRepeated = false;
     return this.#persist(
@@ -164,7 +167,10 @@ export class HttpRanges {
         isRepeated = mayHaveBeenDone || (given.status >= 500 && given.status !== 503);
         return { answer: given };
       },
-      { otherwise: (answer): GivenAnswer => ({ ...answer, isRepeated }), mayFollow },
+      {
+        otherwise: (answer): GivenAnswer => ({ ...answer, isRepeated }),
+        ...{ mayFollow, passingTries: isOnce ? 1 : TRIES },
+      },
     );
   }
 
@@ -178,7 +184,11 @@ export class HttpRanges {
     action: string,
     target: HttpTarget,
     ask: (address: HttpAddress) => Promise<Outcome<R>>,
-    { otherwise, mayFollow = true }: { otherwise?: (answer: HttpAnswer) => R; mayFollow?: boolean } = {},
+    {
+      otherwise,
+      mayFollow = true,
+      passingTries = TRIES,
+    }: { otherwise?: (answer: HttpAnswer) => R; mayFollow?: boolean; passingTries?: number } = {},
   ): Promise<R> {
     let refused: HttpAddress | undefined;
     let redirects = 0;
@@ -191,7 +201,7 @@ export class HttpRanges {
       try {
         outcome = await ask(address);
       } catch (error) {
-        if (!isPassing(error) || tries++ >= TRIES) throw networkError(target, action, url, error);
+        if (!isPassing(error) || tries++ >= passingTries) throw networkError(target, action, url, error);
         await pause(backoffMs(this.#firstPauseMs, tries - 1));
         continue;
       }
@@ -211,7 +221,7 @@ export class HttpRanges {
         refused = address;
         if ((await target.address(refused)) !== address) continue;
       }
-      const most = meaning === "throttled" ? THROTTLED_TRIES : TRIES;
+      const most = meaning === "throttled" ? THROTTLED_TRIES : passingTries;
       const waitMs = askedWaitMs(answer.headers);
       if ((meaning === "throttled" || meaning === "passing") && waitMs !== undefined && tries++ < most) {
         await this.#pauseAsAsked(url, waitMs, tries - 1, meaning === "throttled");
@@ -324,7 +334,7 @@ export class HttpRanges {
     method: string,
     address: HttpAddress,
     headers: Readonly<Record<string, string>>,
-    body?: Uint8Array | string,
+    body?: HttpBody,
     patienceMs?: number,
   ): Promise<ClientAnswer> {
     const { url } = address;

@@ -1,12 +1,9 @@
-import type { StorageError } from "../errors.ts";
 import type { HttpAnswer } from "../http/http-errors.ts";
-import type { HttpRanges } from "../http/http-ranges.ts";
-import type { HttpAddress, HttpTarget } from "../http/target.ts";
+import type { HttpAddress } from "../http/target.ts";
 import type { Place } from "../place.ts";
-import type { Source } from "../port.ts";
-import { hubError, isUnclear, noHubError, offlineError } from "./hub-errors.ts";
+import type { HubClient } from "./hub-client.ts";
+import { noHubError } from "./hub-errors.ts";
 import { type HubPlace, isCommit, type PinnedPlace } from "./hub-place.ts";
-import { type Environment, type HubToken, hubEndpoint, isHubOffline, maybeHubToken } from "./hub-settings.ts";
 import { signedUntilMs } from "./signed-until.ts";
 
 /** A file or folder of a repository at a commit. */
@@ -35,37 +32,28 @@ export interface HubFile {
   readonly bytes: Uint8Array | undefined;
 }
 
-/** Answers about a repository; a page of a thousand entries has some 300 KB. */
-const ANSWER_MAX_BYTES = 32 * 2 ** 20;
 /** A repository of more files is no model. */
 const PAGES_MAX = 200;
 const REDIRECTS_MAX = 5;
 const OID = /^[0-9a-f]{40}$/;
 const SHA256 = /^[0-9a-f]{64}$/;
 
-/**
- * What is asked of the Hub, with the token where there is one. The token goes to the Hub's own origin and nowhere else; it stands in no
- * error. `place`: as it was asked for, for errors. Everything throws StorageError: `storage/hub-…` where the Hub refuses, and what `HttpRanges` throws.
- */
+/** What is asked of the Hub about models. `place`: as it was asked for, for errors. Everything throws what `HubClient` throws. */
 export class HubApi {
-  readonly #http: HttpRanges;
-  readonly #files: Source;
-  readonly #environment: Environment;
-  readonly endpoint: URL;
-  #token: Promise<HubToken | undefined> | undefined;
+  readonly #client: HubClient;
 
-  /** `files`: where the token may lie. @throws StorageError `storage/hub-settings` */
-  constructor(http: HttpRanges, files: Source, environment: Environment) {
-    this.#http = http;
-    this.#files = files;
-    this.#environment = environment;
-    this.endpoint = hubEndpoint(environment);
+  constructor(client: HubClient) {
+    this.#client = client;
+  }
+
+  get endpoint(): URL {
+    return this.#client.endpoint;
   }
 
   /** The commit that a revision is now; undefined: the Hub's own choice, `main`. */
   async commitOf(place: Place, { id, revision }: Pick<HubPlace, "id" | "revision">): Promise<string> {
     const path = `/api/models/${id}/revision/${encodeURIComponent(revision ?? "main")}?expand=sha`;
-    const found = this.#json(place, await this.#given("resolve", { id, revision, place }, path));
+    const found = this.#client.json(place, await this.#client.given("resolve", { id, revision, place }, path));
     const sha = typeof found === "object" && found !== null && "sha" in found ? found.sha : undefined;
     if (typeof sha === "string" && isCommit(sha)) return sha;
     throw noHubError(place, this.endpoint, "names no commit");
@@ -77,14 +65,14 @@ export class HubApi {
     let path: string | undefined = `/api/models/${id}/tree/${commit}?recursive=true`;
     for (let pages = 0; path !== undefined; pages++) {
       if (pages >= PAGES_MAX) throw noHubError(place, this.endpoint, `gives more than ${PAGES_MAX} pages of files`);
-      const answer = await this.#given("list", { id, revision: commit, place }, path);
-      const page = this.#json(place, answer);
+      const answer = await this.#client.given("list", { id, revision: commit, place }, path);
+      const page = this.#client.json(place, answer);
       if (!Array.isArray(page)) throw noHubError(place, this.endpoint, "gives no list of files");
       for (const entry of page) {
         const [name, found] = entryIn(entry) ?? [];
         if (name !== undefined && found !== undefined) entries.set(name, found);
       }
-      path = this.#nextPage(place, answer);
+      path = this.#client.maybeNextPage(place, answer);
     }
     return entries;
   }
@@ -93,11 +81,11 @@ export class HubApi {
   async file(place: Place, { id, revision: commit, path }: PinnedPlace, firstBytes: number): Promise<HubFile> {
     const encoded = path.split("/").map(encodeURIComponent).join("/");
     const asked = { id, revision: commit, place };
-    let url = this.#url(`/${id}/resolve/${commit}/${encoded}`);
+    let url = this.#client.url(`/${id}/resolve/${commit}/${encoded}`);
     let linked: HttpAnswer["headers"] = new Map();
     for (let redirects = 0; ; redirects++) {
       const range = `bytes=0-${Math.max(1, firstBytes) - 1}`;
-      const answer = await this.#ask("open", place, url, { range });
+      const answer = await this.#client.ask("open", place, url, { headers: { range } });
       const { status, headers } = answer;
       if (headers.has("x-linked-etag")) linked = headers;
       if (status >= 300 && status < 400 && headers.has("location")) {
@@ -109,7 +97,7 @@ export class HubApi {
         url = next;
         continue;
       }
-      if (status !== 200 && status !== 206 && status !== 416) throw await this.#refused("open", asked, answer);
+      if (status !== 200 && status !== 206 && status !== 416) throw await this.#client.refused("open", asked, answer);
       return this.#here(place, url, linked, answer);
     }
   }
@@ -140,79 +128,13 @@ export class HubApi {
     return {
       ...{ sizeBytes, oid: isOid ? name : undefined, sha256: isOid ? undefined : name },
       untilMs: Number.POSITIVE_INFINITY,
-      ...{ address: { url, headers: await this.#headers() }, etag, bytes: status === 416 ? new Uint8Array() : body },
+      ...{
+        address: { url, headers: await this.#client.headers() },
+        etag,
+        bytes: status === 416 ? new Uint8Array() : body,
+      },
     };
   }
-
-  async #given(action: string, asked: Asked, path: string): Promise<HttpAnswer> {
-    let url = this.#url(path);
-    for (let redirects = 0; ; redirects++) {
-      const answer = await this.#ask(action, asked.place, url, {});
-      const { status, headers } = answer;
-      if (status === 200) return answer;
-      const location = headers.get("location");
-      if (status < 300 || status >= 400 || location === undefined) throw await this.#refused(action, asked, answer);
-      // Of a model that was renamed; whoever sends elsewhere is no Hub.
-      const next = URL.canParse(location, url.href) ? new URL(location, url) : undefined;
-      if (next?.origin !== this.endpoint.origin || redirects >= REDIRECTS_MAX)
-        throw noHubError(asked.place, this.endpoint, "leads elsewhere");
-      url = next;
-    }
-  }
-
-  async #ask(action: string, place: Place, url: URL, more: Readonly<Record<string, string>>): Promise<HttpAnswer> {
-    if (isHubOffline(this.#environment)) throw offlineError(action, place);
-    const address = { url, headers: { ...(await this.#headers()), ...more } };
-    const target: HttpTarget = { place, address: () => address };
-    return this.#http.request(target, { method: "GET", limitBytes: ANSWER_MAX_BYTES, redirects: "give", action });
-  }
-
-  async #refused(action: string, asked: Asked, answer: HttpAnswer): Promise<StorageError> {
-    const token = await this.#foundToken();
-    const refusal = { action, ...asked, endpoint: this.endpoint, token, answer };
-    if (!isUnclear(refusal)) return hubError(refusal);
-    const who = await this.#ask(action, asked.place, this.#url("/api/whoami-v2"), {});
-    return hubError({ ...refusal, knowsToken: who.status === 200 });
-  }
-
-  async #headers(): Promise<Record<string, string>> {
-    const token = await this.#foundToken();
-    return token === undefined ? {} : { authorization: `Bearer ${token.secret.reveal()}` };
-  }
-
-  #foundToken(): Promise<HubToken | undefined> {
-    this.#token ??= maybeHubToken(this.#files, this.#environment);
-    return this.#token;
-  }
-
-  #json(place: Place, { body }: HttpAnswer): unknown {
-    try {
-      return JSON.parse(new TextDecoder().decode(body));
-    } catch {
-      throw noHubError(place, this.endpoint, "answers with something that is no JSON");
-    }
-  }
-
-  /** By `Link: <address>; rel="next"`; the token goes with it, so it must be the Hub's. */
-  #nextPage(place: Place, { headers }: HttpAnswer): string | undefined {
-    const next = /<([^>]*)>\s*;\s*rel="?next"?/.exec(headers.get("link") ?? "")?.[1];
-    if (next === undefined) return undefined;
-    const url = URL.canParse(next, this.endpoint.href) ? new URL(next, this.endpoint) : undefined;
-    if (url?.origin === this.endpoint.origin) return `${url.pathname}${url.search}`;
-    throw noHubError(place, this.endpoint, "has its next page elsewhere");
-  }
-
-  /** `path` begins with "/"; what stands behind the host in HF_ENDPOINT is kept before it. */
-  #url(path: string): URL {
-    const prefix = this.endpoint.pathname.replace(/\/+$/, "");
-    return new URL(path.startsWith(`${prefix}/`) ? path : prefix + path, this.endpoint);
-  }
-}
-
-interface Asked {
-  readonly id: string;
-  readonly revision: string | undefined;
-  readonly place: Place;
 }
 
 function entryIn(entry: unknown): readonly [path: string, entry: HubEntry] | undefined {

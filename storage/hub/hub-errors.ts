@@ -12,6 +12,8 @@ export interface Refusal {
   readonly endpoint: URL;
   readonly token: HubToken | undefined;
   readonly answer: HttpAnswer;
+  /** Of what is put there, and not read. */
+  readonly isWriting?: boolean;
   /** Whether the Hub knows whose the token is; undefined where there is none, or it was not asked. */
   readonly knowsToken?: boolean | undefined;
 }
@@ -36,7 +38,7 @@ export function hubError(refusal: Refusal): StorageError {
   const cannot = `cannot ${action} ${place}`;
   if (token !== undefined && (isOfToken(answer) || refusal.knowsToken === false)) {
     return new StorageError("storage/hub-token", `${cannot}: the Hub does not know the token of ${token.from}`, {
-      hint: "It is mistyped, or has ended. Get another one with hf auth login, or take it away to read public models.",
+      hint: `It is mistyped, or has ended. Get another one with hf auth login${refusal.isWriting === true ? "" : ", or take it away to read public models"}.`,
     });
   }
   if (code === "GatedRepo") {
@@ -72,6 +74,10 @@ export function hubError(refusal: Refusal): StorageError {
       { hint: "Check the name, and whether the token is one of an account that the model is shared with." },
     );
   }
+  if (refusal.isWriting === true) {
+    const found = writeError(refusal, cannot, said);
+    if (found !== undefined) return found;
+  }
   if (status === 403) {
     const who = token === undefined ? "without a token" : `with the token of ${token.from}`;
     return new StorageError("storage/denied", `${cannot}: the Hub refuses it ${who}${said === "" ? "" : `: ${said}`}`, {
@@ -83,6 +89,36 @@ export function hubError(refusal: Refusal): StorageError {
     `${cannot}: ${endpoint.host} answers ${status}${said === "" ? "" : `, ${said}`}, which no Hub does`,
     { hint: "Check HF_ENDPOINT, and what stands between this machine and the Hub." },
   );
+}
+
+/** What the Hub says where there is no more room: of private repositories, of an account, of one file. */
+const NO_ROOM = /\b(?:storage|size) (?:limit|quota)|\bquota\b|too large|exceed/i;
+
+function writeError({ endpoint, token, answer, id }: Refusal, cannot: string, said: string): StorageError | undefined {
+  const { status } = answer;
+  const told = said === "" ? "" : `: ${said}`;
+  if (status === 402 || status === 413 || status === 507 || (status === 403 && NO_ROOM.test(said))) {
+    return new StorageError("storage/over-limit", `${cannot}: ${endpoint.host} has no room for it${told}`, {
+      hint: `Free some of it, or take a larger plan: ${endpoint.origin}/settings/billing. The same command sends the rest then.`,
+    });
+  }
+  if (status === 403) {
+    const owner = id.includes("/") ? ` of ${id.split("/")[0]}` : "";
+    return new StorageError("storage/hub-write", `${cannot}: the token of ${token?.from} may not write there${told}`, {
+      hint: `Take a token that may write to repositories${owner}; publish below your own name; or, of a repository that is there, open a pull request (--pull-request).`,
+    });
+  }
+  if (status === 412) {
+    return new StorageError("storage/changed", `${cannot}: somebody committed to it meanwhile`, {
+      hint: `See ${endpoint.origin}/${id}/commits. Nothing was changed; what was sent is kept, and the same command looks anew.`,
+    });
+  }
+  if (status === 400 || status === 422) {
+    return new StorageError("storage/hub-refused", `${cannot}: the Hub refuses it (${status})${told}`, {
+      hint: "Nothing was committed. Correct what the Hub says.",
+    });
+  }
+  return undefined;
 }
 
 /** Of an answer that is none of the Hub's: another server's, or a page that a network puts before itself. */
@@ -97,7 +133,7 @@ export function offlineError(action: string, place: Place): StorageError {
     "storage/hub-offline",
     `cannot ${action} ${place}: the Hub may not be asked (HF_HUB_OFFLINE)`,
     {
-      hint: "Unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, or get the model into the Hub's cache first.",
+      hint: "Unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE; a model that is read may be got into the Hub's cache first.",
     },
   );
 }
@@ -112,7 +148,11 @@ function isOfToken(answer: HttpAnswer): boolean {
 
 /** The Hub's own words, without control characters and addresses' queries. */
 function saidBy({ headers }: HttpAnswer): string {
-  const said = headers.get("x-error-message") ?? "";
+  return shownOf(headers.get("x-error-message") ?? "");
+}
+
+/** What the Hub says, as far as it may be shown. */
+export function shownOf(said: string): string {
   return said
     .replaceAll(/\?[^\s"'<>]*/g, "?…")
     .replaceAll(/[\p{Cc}\s]+/gu, " ")

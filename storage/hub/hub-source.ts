@@ -7,6 +7,7 @@ import type { HttpAddress, HttpTarget } from "../http/target.ts";
 import type { Place } from "../place.ts";
 import type { DirectoryEntry, FileIdentity, Readable, ReadOptions, Source, Version } from "../port.ts";
 import { HubApi, type HubEntry, type HubFile } from "./hub-api.ts";
+import { HubClient } from "./hub-client.ts";
 import { type HubPlace, hubPlaceOf, isCommit, type PinnedPlace, parseHubPlace } from "./hub-place.ts";
 import type { Environment } from "./hub-settings.ts";
 import { maybeSharedAddress, shareAddress } from "./shared-addresses.ts";
@@ -42,7 +43,7 @@ export class HubSource implements Source {
   constructor({ http, files, environment, resolvesOnce = false }: HubOptions) {
     this.#http = http;
     this.#commits = resolvesOnce ? new Map() : undefined;
-    this.#api = new HubApi(http, files, environment);
+    this.#api = new HubApi(new HubClient(http, files, environment));
   }
 
   async open(place: Place, { firstBytes = 0 }: ReadOptions = {}): Promise<Readable> {

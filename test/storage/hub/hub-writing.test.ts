@@ -1,6 +1,11 @@
-/** What the imitation of the Hub says to who writes is what `@huggingface/hub` understands. */
+/** What the imitation of the Hub says to who writes is what `@huggingface/hub` understands; and what is ours. */
+import { createHash } from "node:crypto";
 import { commit, createBranch, createRepo, HubApiError } from "@huggingface/hub";
 import { expect, test } from "vitest";
+import { HttpRanges } from "../../../storage/http/http-ranges.ts";
+import { HubClient } from "../../../storage/hub/hub-client.ts";
+import { HubRepository } from "../../../storage/hub/hub-repository.ts";
+import { FileStore, placeOf, StorageError } from "../../../storage/index.ts";
 import { HubImitation } from "../../support/hub/hub-imitation.ts";
 import { type HubRefusal, hubWritingContract } from "./hub-writing.contract.ts";
 
@@ -45,6 +50,62 @@ hubWritingContract("@huggingface/hub", (hubUrl, accessToken) => ({
     return { commit: given.commit.oid, pullRequest: given.pullRequestUrl };
   },
 }));
+
+const ownRefusals: Readonly<Record<string, HubRefusal>> = {
+  ...{ "storage/hub-token": "token", "storage/hub-write": "denied", "storage/hub-model": "missing" },
+  ...{ "storage/hub-revision": "missing", "storage/changed": "stale" },
+};
+
+async function ownRefusalOf<R>(act: () => Promise<R>): Promise<R | HubRefusal> {
+  try {
+    return await act();
+  } catch (error) {
+    if (error instanceof StorageError) return ownRefusals[error.code] ?? "other";
+    throw error;
+  }
+}
+
+hubWritingContract("deltaworks", (hubUrl, token, home) => {
+  const http = new HttpRanges({ firstPauseMs: 1, environment: {} });
+  const client = new HubClient(http, new FileStore(), { HF_ENDPOINT: hubUrl, HF_TOKEN: token, HOME: home });
+  const repositoryOf = (id: string) => new HubRepository(client, http, placeOf(`hf://${id}`), id);
+  return {
+    create: (id, isPrivate) =>
+      ownRefusalOf(async () => {
+        if (!(await repositoryOf(id).create())) return "exists";
+        if (!isPrivate) await repositoryOf(id).makePublic();
+        return undefined;
+      }),
+    branch: (id, name, from = "main") =>
+      ownRefusalOf(async () => ((await repositoryOf(id).makeBranch(name, from)) ? undefined : "exists")),
+    write: ({ id, title, files, deleted = [], branch = "main", parentCommit, isPullRequest = false }) =>
+      ownRefusalOf(async () => {
+        const repository = repositoryOf(id);
+        const bytes = new Map(Object.entries(files).map(([path, text]) => [path, Buffer.from(text)]));
+        const candidates = [...bytes].map(([path, each]) => {
+          return { path, sizeBytes: each.length, sample: each.subarray(0, 512) };
+        });
+        const large = await repository.largePaths(candidates, branch, isPullRequest);
+        const head = await repository.head(branch);
+        if (typeof head === "string") return "missing";
+        const largeFiles = new Map(
+          [...bytes].flatMap(([path, each]) => {
+            const sha256 = createHash("sha256").update(each).digest("hex");
+            return large.has(path) ? [[path, { sha256, sizeBytes: each.length }] as const] : [];
+          }),
+        );
+        const ref = isPullRequest ? undefined : branch;
+        for (const [path, file] of largeFiles) {
+          await repository.send(file, ref, async function* (offsetBytes, sizeBytes) {
+            yield bytes.get(path)!.subarray(offsetBytes, offsetBytes + sizeBytes);
+          });
+        }
+        const smallFiles = new Map([...bytes].filter(([path]) => !large.has(path)));
+        const commit = { title, branch, parent: parentCommit ?? head.commit, deletedPaths: deleted, isPullRequest };
+        return repository.commit({ ...commit, smallFiles, largeFiles });
+      }),
+  };
+});
 
 /** Asks as a client would that has a fault of its own. */
 async function ask(hub: HubImitation, method: string, url: string, body: string | object) {

@@ -129,6 +129,10 @@ export class HubImitation {
     return made;
   }
 
+  has(id: string): boolean {
+    return this.#repositories.has(id);
+  }
+
   repositoryOf(id: string): HubRepository {
     const found = this.#repositories.get(id);
     if (found === undefined) throw new Error(`there is no repository ${id}`);

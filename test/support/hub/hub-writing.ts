@@ -35,6 +35,7 @@ interface Upload {
   readonly oid: string;
   readonly sizeBytes: number;
   readonly parts: Map<number, Buffer>;
+  isComplete: boolean;
 }
 
 type Handler = (asked: Asked, ...parts: string[]) => void;
@@ -154,7 +155,7 @@ export class HubWriting {
     };
     const told = objects.map(({ oid, size }) => {
       if (repository.objects.has(oid)) return { oid, size };
-      const number = this.#uploads.push({ repository, oid, sizeBytes: size, parts: new Map() }) - 1;
+      const number = this.#uploads.push({ repository, oid, sizeBytes: size, parts: new Map(), isComplete: false }) - 1;
       const upload = size > partBytes && transfers.includes("multipart") ? this.#inParts(number) : this.#whole(number);
       const verify = { href: `${this.#state.url}/${repository.id}.git/info/lfs/objects/verify` };
       return { oid, size, actions: this.#state.options.verifies ? { upload, verify } : { upload } };
@@ -182,7 +183,7 @@ export class HubWriting {
   /** Its address is signed: the token does not come. */
   #complete(asked: Asked, number: number): void {
     const upload = this.#uploads[number];
-    if (upload === undefined) return refuse(asked, 404, "", "no such upload");
+    if (upload === undefined || upload.isComplete) return refuse(asked, 404, "", "NoSuchUpload");
     const { oid, parts } = JSON.parse(asked.body.toString()) as {
       oid: string;
       parts: { partNumber: number; etag: string }[];
@@ -193,6 +194,7 @@ export class HubWriting {
     });
     if (oid !== upload.oid || bytes.includes(undefined)) return refuse(asked, 400, "", "InvalidPart");
     if (!this.#keep(upload, Buffer.concat(bytes as Buffer[]))) return refuse(asked, 400, "", "SHA-256 does not match");
+    upload.isComplete = true;
     send(asked, 200, "{}");
   }
 
