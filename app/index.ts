@@ -3,6 +3,7 @@ export {
   type RunningCoordinator,
   startCoordinator,
 } from "./coordinator.ts";
+export { hubMergeFolder } from "./hub-merge-folder.ts";
 export { keepHeapSmall } from "./keep-heap-small.ts";
 export { type MergeEnd, type MergePorts, type MergeSettings, runMerge } from "./merge.ts";
 export { natsOptions } from "./open-nats.ts";

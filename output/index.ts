@@ -11,6 +11,7 @@ export { copiedFiles, type OutputText, type OutputTokenizer } from "./documents/
 export { type PublishCode, PublishError } from "./errors.ts";
 export { FileOutput } from "./file-output.ts";
 export {
+  checkHubTarget,
   HubPublication,
   type HubPublicationOptions,
   type HubPublicationPorts,

@@ -1,8 +1,9 @@
-import { type MergeEnd, type MergePorts, runMerge } from "../../app/index.ts";
+import { hubMergeFolder, type MergeEnd, type MergePorts, runMerge } from "../../app/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
 import type { OptionValues } from "../../options/index.ts";
 import { estimateOf } from "../../plan/index.ts";
 import { outlineOf, type Prepared } from "../../prepare/index.ts";
+import { isHubPlace, placeOf } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { outlineText, planSummary } from "../plan-text.ts";
@@ -11,6 +12,7 @@ import { printFetching } from "../print-fetching.ts";
 import { ProgressReport } from "../progress.ts";
 import { printWarnings, reportError } from "../report-error.ts";
 import { Signals } from "../signals.ts";
+import { publishCommand } from "./publish.ts";
 
 export interface MergeOptions extends OptionValues<"merge"> {
   readonly state?: string | undefined;
@@ -19,12 +21,26 @@ export interface MergeOptions extends OptionValues<"merge"> {
   readonly logLevel: string;
 }
 
-/** `deltaworks merge RECIPE OUT` */
+/** `deltaworks merge RECIPE OUT`. To the Hub: into a folder below the state's, and from there. */
 export async function mergeCommand(
   [recipe = "", out = ""]: readonly string[],
   options: MergeOptions,
   io: Io,
 ): Promise<number> {
+  if (!isHubPlace(placeOf(out))) return merge([recipe, out], options, io);
+  const { json, quiet, overwrite } = options;
+  let folder: string;
+  try {
+    folder = await hubMergeFolder({ ...options, out });
+  } catch (error) {
+    return reportError(io, error, json);
+  }
+  const code = await merge([recipe, folder], { ...options, state: undefined }, io);
+  if (code !== exitCodes.done) return code;
+  return publishCommand([folder, out], { json, quiet, overwrite }, io);
+}
+
+async function merge([recipe = "", out = ""]: readonly string[], options: MergeOptions, io: Io): Promise<number> {
   const { json, quiet, logLevel } = options;
   const signals = new Signals();
   let progress: ProgressReport | undefined;

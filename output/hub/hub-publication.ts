@@ -16,7 +16,7 @@ import {
   type Version,
 } from "../../storage/index.ts";
 import { PublishError } from "../errors.ts";
-import { CARD_NAME, MANIFEST_NAME } from "../records/file-names.ts";
+import { CARD_NAME, MANIFEST_NAME, RECIPE_NAME } from "../records/file-names.ts";
 import type { OutputFile } from "../records/manifest.ts";
 import { readRecords } from "../records/records.ts";
 import { type HubChanges, hubChanges } from "./hub-changes.ts";
@@ -282,6 +282,21 @@ export class HubPublication {
     const page = this.#branch === MAIN ? url : `${url}/tree/${encodeURIComponent(this.#branch)}`;
     return { url: pullRequest ?? page, commit, wasThere, isPrivate };
   }
+}
+
+/**
+ * Whether an output that is not made yet could be published there, as far as that is known. `overwrite`: what is there may be replaced.
+ * @throws PublishError `publish/target`, `publish/not-empty`; StorageError of the Hub
+ */
+export async function checkHubTarget(repository: HubRepository, to: Place, overwrite: boolean): Promise<void> {
+  const branch = branchOf(to);
+  await repository.checkToken();
+  const head = await repository.head(branch);
+  if (typeof head === "string" || overwrite) return;
+  const there = await repository.tree(head.commit);
+  const { deleted } = hubChanges(there, [], new Set(), new Set());
+  const replaced = [...deleted, ...[CARD_NAME, RECIPE_NAME].filter((name) => there.has(name))];
+  if (replaced.length > 0) throw notEmpty(to, replaced);
 }
 
 function isNothing({ added, deleted }: HubChanges): boolean {

@@ -48,7 +48,7 @@ async function rig() {
   };
   const publish = (args: readonly string[] = [], other: Readonly<Record<string, string>> = {}) =>
     start(["publish", out, "hf://owner/merged", ...args], { environment: { ...environment, ...other } });
-  return { folder, out, hub, publish };
+  return { folder, out, hub, environment, publish };
 }
 
 function outputIn(out: string): Record<string, string> {
@@ -108,6 +108,40 @@ test("a process that was killed while it sent leaves nothing that is seen, and t
   expect(before).toBeGreaterThan(0);
   expect(contentsOf(hub)).toEqual(outputIn(out));
   expect(hub.repositoryOf("owner/merged").commits).toBe(2);
+});
+
+test("a merge to the Hub is made in a folder of the state, and published from there; again it goes on with either", async () => {
+  const { folder, hub, environment } = await rig();
+  const state = { XDG_STATE_HOME: join(folder, "state") };
+  const merge = (to: string, ...args: readonly string[]) =>
+    start(["merge", join(merged, "recipe.yml"), to, "--json", "--shard-size", "1MiB", ...args], {
+      environment: { ...environment, ...state },
+    });
+  hub.repository("owner/taken").commit({ "model.safetensors": "old" });
+  const refused = await merge("hf://owner/taken").ended;
+  expect([refused.code, errorOf(refused)?.code]).toEqual([2, "publish/not-empty"]);
+  expect(refused.events.map(({ event }) => event)).toEqual(["error"]);
+
+  hub.break({ at: /^PUT \/uploads/, after: ANSWERED, does: "hang" });
+  const killed = merge("hf://owner/merged");
+  await vi.waitFor(() => expect(puts(hub).length).toBe(ANSWERED), { timeout: 20_000 });
+  killed.process.kill("SIGKILL");
+  await killed.ended;
+  hub.mend();
+  const again = await merge("hf://owner/merged").ended;
+  expect(again.code, again.stderr).toBe(0);
+  const done = again.events.find(({ event }) => event === "done");
+  expect(again.events.at(-1)).toMatchObject({ event: "published", url: `${hub.url}/owner/merged`, wasThere: false });
+  // Nothing was left to be computed.
+  expect(done).toMatchObject({ slicesComputed: 0, out: expect.stringContaining(state.XDG_STATE_HOME) });
+  expect(contentsOf(hub)).toEqual(outputIn(join(merged, "out")));
+  expect(hub.repositoryOf("owner/merged").commits).toBe(2);
+
+  const elsewhere = join(folder, "elsewhere");
+  const other = await merge("hf://owner/merged@second", "--state", elsewhere).ended;
+  expect(other.code, other.stderr).toBe(0);
+  expect(other.events.find(({ event }) => event === "done")?.out).toContain(elsewhere);
+  expect(contentsOf(hub, "second")).toEqual(outputIn(join(merged, "out")));
 });
 
 test("what cannot be sent is told, with the repository that was made for it", async () => {
