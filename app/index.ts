@@ -1,17 +1,21 @@
-export {
-  type CoordinatorPorts,
-  type RunningCoordinator,
-  startCoordinator,
-} from "./coordinator.ts";
+export type { CoordinatorPorts, RunningCoordinator } from "./coordinator.ts";
 export { hubMergeFolder } from "./hub-merge-folder.ts";
 export { keepHeapSmall } from "./keep-heap-small.ts";
-export { type MergeEnd, type MergePorts, type MergeSettings, runMerge } from "./merge.ts";
-export { natsOptions } from "./open-nats.ts";
-export { type Dialed, openDial } from "./open-peer.ts";
+export type { MergeEnd, MergePorts, MergeSettings } from "./merge.ts";
+export {
+  natsOptions,
+  openDial,
+  repairSource,
+  runMerge,
+  runPublish,
+  runSweep,
+  startCoordinator,
+  startWorker,
+} from "./on-demand.ts";
+export type { Dialed } from "./open-peer.ts";
 export type { PlannedMerge, SweepSettings } from "./plan-sweep.ts";
 export { prepareHere } from "./prepare-here.ts";
-export { type PublishEnd, type PublishPorts, type PublishSettings, runPublish } from "./publish.ts";
-export { repairSource } from "./repair-source.ts";
+export type { PublishEnd, PublishPorts, PublishSettings } from "./publish.ts";
 export { resourcesFor } from "./resources.ts";
 export type {
   CoordinatorSettings,
@@ -21,5 +25,5 @@ export type {
   TrustSettings,
   WorkerSettings,
 } from "./settings.ts";
-export { runSweep, type SweepEnd, type SweepPorts, type SweptMerge } from "./sweep.ts";
-export { type RunningWorker, startWorker, type WorkerPorts } from "./worker.ts";
+export type { SweepEnd, SweepPorts, SweptMerge } from "./sweep.ts";
+export type { RunningWorker, WorkerPorts } from "./worker.ts";

@@ -1,10 +1,10 @@
+import { sha256Hex } from "../checkpoint/index.ts";
 import { fileHome, type MergeJobOptions, ownerIn } from "../coordinator/job/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import type { OptionValues } from "../options/index.ts";
 import { FileOutput } from "../output/index.ts";
 import type { Prepared } from "../prepare/index.ts";
 import { type Files, freeBytes, join, nameOf, type Place } from "../storage/index.ts";
-import { sha256Of } from "../trust/index.ts";
 import { toolVersion } from "../version/index.ts";
 import { stateFolder } from "./state-folder.ts";
 
@@ -41,5 +41,5 @@ export function journalFolder(store: Files, out: Place, state?: Place): Place {
 function ownFolder(out: Place, state: Place | undefined): Place | undefined {
   const kept = stateFolder(out, state, process.env, process.platform);
   if (kept === undefined) return undefined;
-  return join(kept, `${nameOf(out)}-${sha256Of(out).toString("hex").slice(0, 12)}`);
+  return join(kept, `${nameOf(out)}-${sha256Hex(Buffer.from(out)).slice(0, 12)}`);
 }

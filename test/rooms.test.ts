@@ -23,7 +23,7 @@ interface Import {
 }
 
 const sources = [...new Set([...rooms.keys()].flatMap((room) => sourcesIn(room)))];
-const imports = sources.flatMap(importsOf);
+const imports = sources.flatMap((file) => importsOf(file));
 
 function sourcesIn(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
@@ -36,13 +36,12 @@ function textOf(file: string): string {
 }
 
 /** Static imports and exports (types too), bare imports, dynamic imports. */
-function importsOf(from: string): Import[] {
+function importsOf(from: string, text = textOf(from)): Import[] {
   const patterns = [
     /^(?:import|export)\b[^;"']*?\bfrom\s*["']([^"']+)["']/gm,
     /^import\s*["']([^"']+)["']/gm,
     /\bimport\(\s*["']([^"']+)["']\s*\)/g,
   ];
-  const text = textOf(from);
   return patterns
     .flatMap((pattern) => [...text.matchAll(pattern)].map(([, specifier = ""]) => specifier))
     .map((specifier) => {
@@ -172,6 +171,12 @@ describe("what a room must not touch", () => {
     expect(knowing.filter((file) => roomOf(file) !== "storage")).toEqual([]);
   });
 
+  test("who merges on this machine loads nothing that joins machines", () => {
+    const commands = ["merge", "plan", "repair", "sweep", "verify"].map((name) => `cli/commands/${name}.ts`);
+    const begins = [...commands, "app/merge.ts", "app/sweep.ts", "app/repair-source.ts", "worker/pool/thread.ts"];
+    expect(packagesLoadedBy(begins)).toEqual(["fastest-levenshtein", "pino", "yaml"]);
+  });
+
   test("arithmetic takes no function from V8 that another version may round differently", () => {
     const inexact =
       /\bMath\s*\.\s*(?:sin|cos|tan|a?sinh?|a?cosh?|a?tanh?|atan2|exp|expm1|log|log1p|log2|log10|pow|hypot|cbrt)\b/;
@@ -179,6 +184,25 @@ describe("what a room must not touch", () => {
     expect(arithmetic.filter((file) => inexact.test(withoutComments(textOf(file))))).toEqual([]);
   });
 });
+
+/** What these files import as they are loaded, they and what they load, without what is types alone or loaded later. */
+function packagesLoadedBy(begins: readonly string[]): string[] {
+  const loaded = new Set(begins);
+  const packages = new Set<string>();
+  for (const file of loaded) {
+    for (const { target } of importsOf(file, withoutTypes(textOf(file)).replaceAll(/\bimport\(/g, ""))) {
+      if (sources.includes(target)) loaded.add(target);
+      else if (!target.startsWith("node:")) packages.add(packageOf(target));
+    }
+  }
+  return [...packages].toSorted();
+}
+
+function withoutTypes(text: string): string {
+  return text
+    .replaceAll(/^(?:import|export) type\b[^;]*;/gm, "")
+    .replaceAll(/^(?:import|export) \{(?:\s*type [\w ]+,?)+\s*\} from [^;]*;/gm, "");
+}
 
 /** Good enough for a search: no string of these sources holds a comment's beginning. */
 function withoutComments(text: string): string {

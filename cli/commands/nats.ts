@@ -62,7 +62,7 @@ export async function natsPurgeCommand(names: readonly string[], options: NatsSe
 
 async function withConnection(options: NatsSettings, io: Io, act: (nats: Nats) => Promise<void>): Promise<number> {
   try {
-    const nats = await connectNats(openStores(), natsOptions(options, "deltaworks nats"));
+    const nats = await connectNats(openStores(), await natsOptions(options, "deltaworks nats"));
     try {
       for (const warning of nats.warnings) io.stderr(`warning  ${warning}\n`);
       await act(nats);

@@ -14,19 +14,21 @@ export interface RepairCommandOptions extends OptionValues<"repair"> {
   readonly quiet?: boolean;
 }
 
-/** `deltaworks repair OUT`. `source` finds the models and computes. */
+/** `deltaworks repair OUT`. `source` finds the models and computes, if not what is here. */
 export async function repairCommand(
   [out = ""]: readonly string[],
   { json, quiet = false, takeOver, modelsRoot }: RepairCommandOptions,
   io: Io,
-  source: RepairSource = sourceFor(placeOf(out), modelsRoot),
+  source?: RepairSource,
 ): Promise<number> {
   const onRepaired = (item: RepairedFile) => {
     if (!quiet)
       io.stdout(json ? `${JSON.stringify({ event: "repaired", ...item })}\n` : `repaired ${itemText(item)}\n`);
   };
   try {
-    const { report } = await repairOutput(openStores({ takeOver }), placeOf(out), source, { onRepaired });
+    const place = placeOf(out);
+    const computing = source ?? (await sourceFor(place, modelsRoot));
+    const { report } = await repairOutput(openStores({ takeOver }), place, computing, { onRepaired });
     if (!quiet || !report.ok) io.stdout(json ? reportLines(report) : reportText(report));
     if (report.ok) return exitCodes.done;
     if (!json) io.stderr("  hint  What is left was not published, and repair removes nothing. Move it away.\n");
@@ -36,7 +38,7 @@ export async function repairCommand(
   }
 }
 
-function sourceFor(out: Place, modelsRoot: string | undefined): RepairSource {
+function sourceFor(out: Place, modelsRoot: string | undefined): Promise<RepairSource> {
   const here = { cwd: placeOf(process.cwd()), environment: process.env };
   return repairSource({ store: openStores(), out, modelsRoot: maybePlaceOf(modelsRoot), ...here });
 }
