@@ -1,4 +1,4 @@
-import { expOfTwo, logOfTwo } from "./elementary";
+import { expEach, logEach } from "./elementary";
 import { addToLane, foldBlock, two } from "./lanes";
 
 /** f64 of lanes for the row at hand. */
@@ -67,36 +67,47 @@ function exponentials(exponentials: usize, v: usize, n: i32): f64 {
   const largest = f64x2.splat(<f64>largestOf(v, n));
   let k = 0;
   for (; k < (n & ~1); k += 2) {
-    v128.store(exponentials + ((<usize>k) << 3), expOfTwo(f64x2.sub(two(v + ((<usize>k) << 2)), largest)));
+    v128.store(exponentials + ((<usize>k) << 3), f64x2.sub(two(v + ((<usize>k) << 2)), largest));
   }
   if (k < n) {
     const last = f64x2.splat(<f64>load<f32>(v + ((<usize>k) << 2)));
-    v128.store64_lane(exponentials + ((<usize>k) << 3), expOfTwo(f64x2.sub(last, largest)), 0);
+    v128.store64_lane(exponentials + ((<usize>k) << 3), f64x2.sub(last, largest), 0);
   }
+  expEach(exponentials, n);
   return sumOf(exponentials, n);
 }
 
-/** Overwrites p's exponentials with the terms. */
+/** Overwrites both: p's exponentials with the terms, q's with their logarithms. */
 function divergenceOf(p: usize, sumOfP: f64, q: usize, sumOfQ: f64, n: i32): f64 {
   const sumsOfP = f64x2.splat(sumOfP);
   const sumsOfQ = f64x2.splat(sumOfQ);
   let k = 0;
   for (; k < (n & ~1); k += 2) {
     const at = (<usize>k) << 3;
-    v128.store(p + at, termOf(v128.load(p + at), sumsOfP, v128.load(q + at), sumsOfQ));
+    const share = shareOf(v128.load(p + at), sumsOfP);
+    v128.store(p + at, share);
+    v128.store(q + at, f64x2.div(share, shareOf(v128.load(q + at), sumsOfQ)));
   }
   if (k < n) {
     const at = (<usize>k) << 3;
-    const term = termOf(v128.load64_splat(p + at), sumsOfP, v128.load64_splat(q + at), sumsOfQ);
-    v128.store64_lane(p + at, term, 0);
+    const share = shareOf(v128.load64_splat(p + at), sumsOfP);
+    v128.store64_lane(p + at, share, 0);
+    v128.store64_lane(q + at, f64x2.div(share, shareOf(v128.load64_splat(q + at), sumsOfQ)), 0);
+  }
+  logEach(q, n);
+  for (k = 0; k < (n & ~1); k += 2) {
+    const at = (<usize>k) << 3;
+    v128.store(p + at, f64x2.mul(v128.load(p + at), v128.load(q + at)));
+  }
+  if (k < n) {
+    const at = (<usize>k) << 3;
+    store<f64>(p + at, load<f64>(p + at) * load<f64>(q + at));
   }
   return sumOf(p, n);
 }
 
-function termOf(p: v128, sumsOfP: v128, q: v128, sumsOfQ: v128): v128 {
-  const share = f64x2.add(f64x2.div(p, sumsOfP), f64x2.splat(FLOOR));
-  const other = f64x2.add(f64x2.div(q, sumsOfQ), f64x2.splat(FLOOR));
-  return f64x2.mul(share, logOfTwo(f64x2.div(share, other)));
+function shareOf(exponentials: v128, sums: v128): v128 {
+  return f64x2.add(f64x2.div(exponentials, sums), f64x2.splat(FLOOR));
 }
 
 function sumOf(values: usize, n: i32): f64 {
