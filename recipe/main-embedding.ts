@@ -4,10 +4,25 @@ import { type Checkpoint, isAfterLayers, isEmbeddingLike, isTiedHead, vocabulary
  * The embedding of a model's text: of several (a talker's, those of each layer) the one with the rows that the config counts, else
  * the one with the most. Where only the head that is tied to it is stored, that. Undefined where none is recognised by name.
  */
-export function mainEmbedding({
-  config,
-  tensors,
-}: Pick<Checkpoint, "config" | "tensors">): { readonly name: string; readonly rows: number } | undefined {
+export function mainEmbedding(checkpoint: WithTensors): Embedding | undefined {
+  const known = found.get(checkpoint);
+  if (known !== undefined) return known.embedding;
+  const embedding = findIn(checkpoint);
+  found.set(checkpoint, { embedding });
+  return embedding;
+}
+
+type WithTensors = Pick<Checkpoint, "config" | "tensors">;
+
+interface Embedding {
+  readonly name: string;
+  readonly rows: number;
+}
+
+/** Every name is looked at to find one, and every pair of models asks. */
+const found = new WeakMap<WithTensors, { readonly embedding: Embedding | undefined }>();
+
+function findIn({ config, tensors }: WithTensors): Embedding | undefined {
   const counted = config && vocabularySize(config);
   let main: { name: string; rows: number } | undefined;
   for (const [name, { shape }] of tensors) {

@@ -80,9 +80,9 @@ export class VocabularyCheck {
       const input = this.#inputs[inputIndex];
       if (input === undefined) continue;
       this.#reportUnread(input, source);
-      const comparable = this.#firstComparable(before, input);
+      const comparable = hasTokens(input) ? this.#firstComparable(before, input) : undefined;
       if (comparable === undefined) this.#reportUncompared(before, input, source);
-      before.push(input);
+      if (hasTokens(input)) before.push(input);
       if (comparable === undefined) continue;
       const { first, pairs } = comparable;
       const mismatches = pairs.map(([a, b]) => mismatchOf(a, b, rows));
@@ -317,6 +317,11 @@ export class VocabularyCheck {
     const severity = this.cutsRows ? "warning" : "fault";
     this.#findings.repeated(severity, model.label, "recipe/vocabulary-size", place, message, hint);
   }
+}
+
+/** Whether any file of a model tells of tokens: those of the others are compared with nothing. */
+function hasTokens({ tokenizer, slowVocabularies }: RecipeInput): boolean {
+  return tokenizer !== undefined || (slowVocabularies?.size ?? 0) > 0;
 }
 
 interface Sized {
