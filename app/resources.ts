@@ -78,6 +78,7 @@ export function threadsDefault(): number {
 export function resourcesFor(options: {
   readonly threads?: number | undefined;
   readonly memoryBytes?: number | undefined;
+  readonly bandwidthBytes?: number | undefined;
 }): Resources {
   const threads = options.threads ?? threadsDefault();
   const memoryBytes = options.memoryBytes ?? Math.min(MEMORY_DEFAULT_BYTES, Math.floor(totalmem() / 2));
@@ -87,10 +88,12 @@ export function resourcesFor(options: {
   const keptBytes = Math.min(KEPT_INPUT_BYTES, Math.floor(each / 4));
   const openFilesMax = Math.max(OPEN_FILES_MIN, Math.floor(OPEN_FILES / threads));
   const connectionsMax = Math.max(CONNECTIONS_MIN, Math.floor(CONNECTIONS / threads));
+  const { bandwidthBytes } = options;
   return {
     threads,
     memoryBytes,
     budget: {
+      ...(bandwidthBytes === undefined ? {} : { bandwidthBytes: Math.max(1, Math.floor(bandwidthBytes / threads)) }),
       ...{ rangeElements, spareBytes, keptBytes, openFilesMax, connectionsMax },
       heldBytes: each - spareBytes - keptBytes,
     },

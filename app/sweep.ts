@@ -92,10 +92,13 @@ async function runBatch(
 ): Promise<{ readonly made: readonly SweptMerge[]; readonly bytesRead: number }> {
   const { threads, memoryBytes, engineMaximumBytes } = resources;
   const inThreads = threads * merges.length;
-  const { budget } = resourcesFor({
-    threads: inThreads,
-    memoryBytes: Math.max(memoryBytes, inThreads * SWEEP_MERGE_BYTES),
-  });
+  const each = resourcesFor({ threads: inThreads, memoryBytes: Math.max(memoryBytes, inThreads * SWEEP_MERGE_BYTES) });
+  const { connectionsMax, bandwidthBytes } = resources.budget;
+  // The merges of a thread share its connections.
+  const budget = {
+    ...{ ...each.budget, ...(connectionsMax === undefined ? {} : { connectionsMax }) },
+    ...(bandwidthBytes === undefined ? {} : { bandwidthBytes }),
+  };
   const engines = engineThreads(chosen, threads, engineMaximumBytes);
   const replaced = ({ message }: Failure) => ports.warning(message);
   const own = await OwnThreads.start({ engines, budget, replaced, inStep: true });

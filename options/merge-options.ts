@@ -96,6 +96,15 @@ export const mergeOptions = {
     inPlan: false,
     commands: ["merge", "sweep", "plan", "worker"],
   },
+  bandwidthBytes: {
+    flag: "--bandwidth",
+    value: "bytes",
+    type: "bytes",
+    otherwise: "as fast as it comes",
+    about: "most bytes a second of weights from buckets, servers and the Hub; threads have equal shares",
+    inPlan: false,
+    commands: ["merge", "sweep"],
+  },
   engine: {
     flag: "--engine",
     value: "name",

@@ -41,6 +41,8 @@ export interface WorkerBudget {
   readonly openFilesMax: number;
   /** To stores that are far; as many as these want where nothing is said. */
   readonly connectionsMax?: number;
+  /** From stores that are far, a second; as many as come where nothing is said. */
+  readonly bandwidthBytes?: number;
 }
 
 /** What a worker lets its surroundings do while it computes. */

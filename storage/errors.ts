@@ -63,6 +63,10 @@ export const storageCodes = {
     advice:
       "Check the address, the network and the proxy (HTTPS_PROXY, NO_PROXY); for certificates of an authority of your own, NODE_EXTRA_CA_CERTS. What may pass was tried again several times: run the same command again.",
   },
+  "storage/authorities": {
+    means: "AWS_CA_BUNDLE or SSL_CERT_FILE names a file that holds no certificates, or cannot be read.",
+    advice: "Give a file of certificates in PEM, or unset the variable.",
+  },
   "storage/no-ranges": {
     means:
       "A server gives the whole file, or something else, where a range of it was asked for, or packs what it gives.",

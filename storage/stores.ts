@@ -20,6 +20,8 @@ import type {
 export interface StoresOptions extends FileStoreOptions {
   /** To stores that are far, of all hosts together. */
   readonly connectionsMax?: number;
+  /** Most bytes a second from stores that are far. */
+  readonly bandwidthBytes?: number;
 }
 
 /** All stores of this program. `blocking`, `takeOver`: as of the file store. */
@@ -32,12 +34,21 @@ export function openStores(options: StoresOptions = {}): Stores {
 export type Openers = Readonly<Record<string, () => Promise<Source>>>;
 
 /** Stores of this program beside the files, each loaded where a place asks for it; they share their connections. */
-function farStores(files: Source, { connectionsMax }: StoresOptions): Openers {
+function farStores(files: Source, { connectionsMax, bandwidthBytes }: StoresOptions): Openers {
   let opened: Promise<HttpRanges> | undefined;
+  const openRanges = async () => {
+    const [{ HttpRanges }, { readAuthorities }] = await Promise.all([
+      import("./http/http-ranges.ts"),
+      import("./http/authorities.ts"),
+    ]);
+    const ca = await readAuthorities(files, process.env);
+    return new HttpRanges({
+      ...{ ...(connectionsMax === undefined ? {} : { connectionsMax }), ...(ca === undefined ? {} : { ca }) },
+      bandwidthBytes,
+    });
+  };
   const ranges = () => {
-    opened ??= import("./http/http-ranges.ts").then(
-      ({ HttpRanges }) => new HttpRanges(connectionsMax === undefined ? {} : { connectionsMax }),
-    );
+    opened ??= openRanges();
     return opened;
   };
   const web = async () => new (await import("./http/http-source.ts")).HttpSource(await ranges());

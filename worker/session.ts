@@ -25,10 +25,19 @@ export interface SessionStore extends Pick<Files, "open" | "openForWriting"> {
 }
 
 /** What a store is opened with in a thread. */
-export interface ThreadMeans extends Pick<DeviceLimits, "asynchronous">, Pick<WorkerBudget, "connectionsMax"> {}
+export interface ThreadMeans
+  extends Pick<DeviceLimits, "asynchronous">,
+    Pick<WorkerBudget, "connectionsMax" | "bandwidthBytes"> {}
 
-export function threadMeans({ asynchronous }: DeviceLimits, { connectionsMax }: WorkerBudget): ThreadMeans {
-  return { asynchronous, ...(connectionsMax === undefined ? {} : { connectionsMax }) };
+export function threadMeans(
+  { asynchronous }: DeviceLimits,
+  { connectionsMax, bandwidthBytes }: WorkerBudget,
+): ThreadMeans {
+  return {
+    asynchronous,
+    ...(connectionsMax === undefined ? {} : { connectionsMax }),
+    ...(bandwidthBytes === undefined ? {} : { bandwidthBytes }),
+  };
 }
 
 /** What the session runs on. */

@@ -34,10 +34,11 @@ export interface ClientAnswer {
 export class HttpClient {
   readonly #deadlines: Deadlines;
   readonly #connectionsMax: number;
-  readonly #ca: string | undefined;
+  readonly #ca: string[] | undefined;
   readonly #dispatchers = new Map<string, Dispatcher>();
 
-  constructor(deadlines: Deadlines, connectionsMax: number, ca: string | undefined) {
+  /** `ca`: in place of the authorities that Node knows. */
+  constructor(deadlines: Deadlines, connectionsMax: number, ca: string[] | undefined) {
     this.#deadlines = deadlines;
     this.#connectionsMax = connectionsMax;
     this.#ca = ca;
@@ -101,10 +102,14 @@ function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
 }
 
-/** The bytes of a body, at most `mostBytes` of them; what is behind these is not read, and its connection given up. */
+/**
+ * The bytes of a body, at most `mostBytes` of them; what is behind these is not read, and its connection given up. `came`: told of each
+ * piece, and waited for before the next.
+ */
 export async function bytesOf(
   body: ClientAnswer["body"],
   mostBytes: number,
+  came?: (sizeBytes: number) => Promise<void>,
 ): Promise<{ readonly bytes: Uint8Array; readonly isWhole: boolean }> {
   const pieces: Uint8Array[] = [];
   let left = mostBytes;
@@ -112,6 +117,7 @@ export async function bytesOf(
     pieces.push(piece.subarray(0, left));
     left -= piece.length;
     if (left < 0) break; // which destroys it
+    await came?.(piece.length);
   }
   return { bytes: Buffer.concat(pieces), isWhole: left >= 0 };
 }

@@ -1,8 +1,8 @@
 import * as tls from "node:tls";
 import { StorageError } from "../errors.ts";
 import { foundOnce } from "../found-once.ts";
+import { Bandwidth } from "./bandwidth.ts";
 import { bytesOf, type ClientAnswer, type HttpBody, HttpClient } from "./client.ts";
-import { ConnectionPool } from "./connection-pool.ts";
 import {
   answerError,
   changedError,
@@ -13,8 +13,10 @@ import {
   noRangesError,
   saidIn,
 } from "./http-errors.ts";
+import { Pace, type PaceLimits } from "./pace.ts";
 import { maybeProxyFor } from "./proxies.ts";
-import { type Deadlines, Overdue, RangeConnection } from "./range-connection.ts";
+import { RacedReads } from "./raced-reads.ts";
+import { type Deadlines, RangeConnection } from "./range-connection.ts";
 import { checkLiteral, hostOf, lookupWithin, type Reach, reachFrom } from "./reachable.ts";
 import { isPlainCoding, maybeContentLength, maybeContentRange, type ResponseHead } from "./response-head.ts";
 import { askedWaitMs, backoffMs } from "./retry-pauses.ts";
@@ -24,6 +26,10 @@ export interface HttpOptions {
   /** Of all hosts together, and as many again for small questions of each. */
   readonly connectionsMax?: number;
   readonly deadlines?: Partial<Deadlines>;
+  /** From when on a range is read by a second connection too. */
+  readonly pace?: Partial<PaceLimits>;
+  /** Most bytes of ranges a second, of all hosts together. Ranges are not raced then. */
+  readonly bandwidthBytes?: number | undefined;
   /** The pause before the first repetition is drawn from 0 to this, and from 0 to twice as much before each next one. */
   readonly firstPauseMs?: number;
   /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY count. */
@@ -86,6 +92,8 @@ type Outcome<R> = { readonly result: R } | { readonly answer: HttpAnswer };
  *   16 by default; what these do not understand, and everything behind a proxy, by undici.
  * - An answer counts if it is 206 and holds just the range that was asked for, unpacked, of the state that is meant (If-Match, and the
  *   answer's own ETag, Last-Modified and size). Of small files a whole one (200) does too.
+ * - A range that takes three times as long as others did, and two seconds at least, is asked for once more on a new connection beside the
+ *   slow one: whichever is done first is taken. By a proxy it is not.
  * - What may pass is asked again on a new connection, 4 times in all with growing, drawn pauses: broken connections, deadlines, 408, 421,
  *   425, 500, 502, 504. After 429 and 503 up to 8 times; Retry-After and RateLimit are kept to, by all questions to that host.
  * - Redirects are followed (5 at most), without the address's headers where they lead to another host, never from https to http, never to
@@ -100,7 +108,8 @@ export class HttpRanges {
   readonly #environment: Readonly<Record<string, string | undefined>>;
   readonly #deadlines: Deadlines;
   readonly #firstPauseMs: number;
-  readonly #pool: ConnectionPool;
+  readonly #reads: RacedReads;
+  readonly #bandwidth: Bandwidth | undefined;
   readonly #client: HttpClient;
   readonly #secureContext: tls.SecureContext;
   /** Where ranges of a target are, if that is not where it says. */
@@ -112,13 +121,15 @@ export class HttpRanges {
   readonly #notBefore = new Map<string, number>();
 
   constructor(options: HttpOptions = {}) {
-    const { connectionsMax = CONNECTIONS_MAX, ca } = options;
+    const { connectionsMax = CONNECTIONS_MAX, bandwidthBytes } = options;
+    const ca = options.ca === undefined ? undefined : [...tls.rootCertificates, options.ca];
     this.#environment = options.environment ?? process.env;
     this.#deadlines = { ...DEADLINES, ...options.deadlines };
     this.#firstPauseMs = options.firstPauseMs ?? FIRST_PAUSE_MS;
-    this.#pool = new ConnectionPool(connectionsMax);
+    this.#reads = new RacedReads(connectionsMax, bandwidthBytes === undefined ? new Pace(options.pace) : undefined);
+    this.#bandwidth = bandwidthBytes === undefined ? undefined : new Bandwidth(bandwidthBytes);
     this.#client = new HttpClient(this.#deadlines, connectionsMax, ca);
-    this.#secureContext = tls.createSecureContext(ca === undefined ? {} : { ca: [...tls.rootCertificates, ca] });
+    this.#secureContext = tls.createSecureContext(ca === undefined ? {} : { ca });
   }
 
   /**
@@ -175,7 +186,7 @@ export class HttpRanges {
   }
 
   close(): void {
-    this.#pool.close();
+    this.#reads.close();
     this.#client.close();
   }
 
@@ -250,12 +261,10 @@ export class HttpRanges {
     return { answer: { status, headers, body: message ?? new Uint8Array() } };
   }
 
-  /** A connection that the server closed while it was idle is no failure: that is seen when it is used again, and costs no try. */
   async #readByConnection(target: HttpTarget, address: HttpAddress, offsetBytes: number, into: Uint8Array) {
     const { url } = address;
     const reach = await this.#reachOf(address);
     checkLiteral(hostOf(url), reach);
-    const key = `${url.protocol}//${url.host} ${reach}`;
     const question = {
       path: `${url.pathname}${url.search}`,
       headers: { host: url.host, ...unpacked, ...conditionsFor(target.state), ...address.headers },
@@ -266,24 +275,7 @@ export class HttpRanges {
         checkState(target, head.headers, total);
       },
     };
-    let wasIdle = false;
-    const ask = async (connection: RangeConnection) => {
-      const isReused = connection.served > 0;
-      try {
-        return await connection.read(question);
-      } catch (error) {
-        wasIdle = isReused && !connection.hasAnswered && !(error instanceof Overdue);
-        throw error;
-      }
-    };
-    const make = () => this.#connect(url, reach);
-    try {
-      return await this.#pool.use(key, make, ask);
-    } catch (error) {
-      if (!wasIdle) throw error;
-      this.#pool.forget(key);
-      return this.#pool.use(key, make, ask, { fresh: true });
-    }
+    return this.#reads.read(`${url.protocol}//${url.host} ${reach}`, () => this.#connect(url, reach), question);
   }
 
   #connect(url: URL, reach: Reach): RangeConnection {
@@ -294,6 +286,7 @@ export class HttpRanges {
       secureContext: isSecure ? this.#secureContext : undefined,
       lookup: lookupWithin(reach),
       deadlines: this.#deadlines,
+      bandwidth: this.#bandwidth,
     });
   }
 
@@ -324,7 +317,10 @@ export class HttpRanges {
       throw error;
     }
     const wantedBytes = skip + into.length;
-    const { bytes } = await bytesOf(answer.body, wantedBytes);
+    const { bytes } = await bytesOf(answer.body, wantedBytes, async (came) => {
+      const waitMs = this.#bandwidth?.take(came) ?? 0;
+      if (waitMs > 0) await pause(waitMs);
+    });
     if (bytes.length < wantedBytes) throw new Error(`the answer ends after ${bytes.length} of ${wantedBytes} bytes`);
     into.set(bytes.subarray(skip));
     return { result: undefined };

@@ -1,5 +1,6 @@
 import * as net from "node:net";
 import * as tls from "node:tls";
+import type { Bandwidth } from "./bandwidth.ts";
 import {
   isPlainCoding,
   MalformedAnswer,
@@ -16,6 +17,8 @@ const MESSAGE_MAX_BYTES = 64 * 2 ** 10;
 const WINDOW_BYTES = 2 ** 20;
 /** TLS gives one record at a time. */
 const TLS_WINDOW_BYTES = 64 * 2 ** 10;
+/** What is slowed down comes in small pieces, so that no pause is long. */
+const SLOWED_WINDOW_BYTES = 64 * 2 ** 10;
 
 export interface ConnectionOptions {
   readonly host: string;
@@ -24,6 +27,8 @@ export interface ConnectionOptions {
   readonly secureContext?: tls.SecureContext | undefined;
   readonly lookup: net.LookupFunction;
   readonly deadlines: Deadlines;
+  /** Undefined: as fast as bytes come. */
+  readonly bandwidth?: Bandwidth | undefined;
 }
 
 export interface Deadlines {
@@ -85,20 +90,27 @@ export class RangeConnection {
   #body: Uint8Array | undefined;
   #received = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** Nothing is taken from the socket for a while, so that it does not come too fast. */
+  #isPaused = false;
   /** Grows with every byte: a deadline looks whether it stood still. */
   #signs = 0;
   /** Answers that were read to their end. */
   served = 0;
   isClosed = false;
 
-  constructor({ host, port, secureContext, lookup, deadlines }: ConnectionOptions) {
+  constructor({ host, port, secureContext, lookup, deadlines, bandwidth }: ConnectionOptions) {
     this.#deadlines = deadlines;
-    this.#window = Buffer.allocUnsafeSlow(secureContext === undefined ? WINDOW_BYTES : TLS_WINDOW_BYTES);
+    const windowBytes = secureContext === undefined ? WINDOW_BYTES : TLS_WINDOW_BYTES;
+    this.#window = Buffer.allocUnsafeSlow(
+      bandwidth === undefined ? windowBytes : Math.min(windowBytes, SLOWED_WINDOW_BYTES),
+    );
     const onread = {
       buffer: this.#window,
       callback: (bytes: number) => {
         this.#take(this.#window.subarray(0, bytes));
-        return true;
+        const waitMs = bandwidth?.take(bytes) ?? 0;
+        if (waitMs > 0) this.#pause(waitMs);
+        return waitMs === 0;
       },
     };
     const servername = net.isIP(host) === 0 ? host : "";
@@ -246,6 +258,14 @@ export class RangeConnection {
     this.#socket.destroy();
   }
 
+  #pause(ms: number): void {
+    this.#isPaused = true;
+    setTimeout(() => {
+      this.#isPaused = false;
+      this.#socket.resume();
+    }, ms);
+  }
+
   #quiet(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -261,7 +281,8 @@ export class RangeConnection {
     const timer = setTimeout(() => {
       setImmediate(() => {
         if (this.#timer !== timer) return;
-        if (this.#signs === seen) return this.#fail(new Overdue(`no ${what} came within ${withinMs / 1000} s`));
+        if (this.#signs === seen && !this.#isPaused)
+          return this.#fail(new Overdue(`no ${what} came within ${withinMs / 1000} s`));
         seen = this.#signs;
         timer.refresh();
       });

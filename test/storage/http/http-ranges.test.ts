@@ -3,9 +3,18 @@ import { type AddressInfo, connect } from "node:net";
 import { gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import { type HttpOptions, HttpRanges } from "../../../storage/http/http-ranges.ts";
+import { Pace } from "../../../storage/http/pace.ts";
 import type { HttpAddress, HttpState, HttpTarget } from "../../../storage/http/target.ts";
 import { placeOf } from "../../../storage/index.ts";
-import { type Asked, giveFile, type RangeServer, rangeServer, refuse, times } from "../../support/range-server.ts";
+import {
+  type Asked,
+  type Fault,
+  giveFile,
+  type RangeServer,
+  rangeServer,
+  refuse,
+  times,
+} from "../../support/range-server.ts";
 import { serverCertificate } from "../../support/server-certificate.ts";
 
 const LARGE = 3 * 2 ** 20 + 17;
@@ -363,6 +372,81 @@ test("a server that says nothing is given up in time: no answer, no next bytes",
     retryable: true,
     message: expect.stringContaining("no answer came within 0.05 s"),
   });
+});
+
+/** Gives the beginning of a range, and then nothing more until it is let. */
+function stuck(): { readonly fault: Fault; readonly letGo: () => void } {
+  const waiting: (() => void)[] = [];
+  return {
+    letGo: () => {
+      for (const go of waiting) go();
+    },
+    fault: (asked, response, held) => {
+      const [, first = "", last = ""] = /^bytes=(\d+)-(\d+)$/.exec(asked.range ?? "") ?? [];
+      const bytes = held?.bytes.subarray(Number(first), Number(last) + 1) ?? new Uint8Array();
+      response.writeHead(206, {
+        "content-range": `bytes ${first}-${last}/${held?.bytes.length}`,
+        "content-length": bytes.length,
+      });
+      // Other bytes than those that are right: whatever of them is left in the memory shows.
+      response.write(Buffer.alloc(10, 255));
+      waiting.push(() => response.end(bytes.subarray(10)));
+      return true;
+    },
+  };
+}
+
+test("a range that is slow is read by a new connection beside the slow one, which is closed", async () => {
+  const { server, bytes, ranges, target } = await begin({ pace: { leastMs: 20, unknownMs: 20 } });
+  server.faults.push(times(1, stuck().fault));
+  const into = new Uint8Array(100_000);
+  await ranges.read(target, 1000, into);
+  expect(Buffer.from(into).equals(bytes.subarray(1000, 101_000))).toBe(true);
+  expect(server.asked.map(({ connection }) => connection)).toEqual([0, 1]);
+  await expect.poll(() => server.sockets.size).toBe(1);
+  await ranges.read(target, 0, into);
+  expect(Buffer.from(into).equals(bytes.subarray(0, 100_000))).toBe(true);
+});
+
+test("where the second connection is refused, or as slow, the first one's range is taken", async () => {
+  const { server, bytes, ranges, target } = await begin({ pace: { leastMs: 20, unknownMs: 20 } });
+  const slow = stuck();
+  server.faults.push(times(1, slow.fault));
+  server.faults.push(
+    times(1, (...question) => {
+      setTimeout(slow.letGo, 30);
+      return refuse(503, {}, "<Error><Code>SlowDown</Code></Error>")(...question);
+    }),
+  );
+  const into = new Uint8Array(100_000);
+  await ranges.read(target, 1000, into);
+  expect(Buffer.from(into.subarray(10)).equals(bytes.subarray(1010, 101_000))).toBe(true);
+  expect(server.asked).toHaveLength(2);
+  const [one, two] = [stuck(), stuck()];
+  server.faults.push(
+    times(1, one.fault),
+    times(1, (...question) => {
+      setTimeout(one.letGo, 30);
+      return two.fault(...question);
+    }),
+  );
+  await ranges.read(target, 1000, into);
+  expect(Buffer.from(into.subarray(10)).equals(bytes.subarray(1010, 101_000))).toBe(true);
+  expect(server.asked).toHaveLength(4);
+});
+
+test("slow is three times what is usual of as many bytes, once that is known", () => {
+  const pace = new Pace({ leastMs: 100, unknownMs: 5000 });
+  const MIB = 2 ** 20;
+  expect(pace.slowAfterMs(MIB)).toBe(5000);
+  for (let k = 0; k < 20; k++) pace.note(1000, 3); // a header says nothing
+  expect(pace.slowAfterMs(MIB)).toBe(5000);
+  for (const ms of [200, 210, 220, 5000, 190, 200, 205, 195, 200]) pace.note(MIB, ms);
+  expect(pace.slowAfterMs(MIB)).toBe(600);
+  expect(pace.slowAfterMs(8 * MIB)).toBe(4800);
+  expect(pace.slowAfterMs(1000)).toBe(600);
+  for (let k = 0; k < 40; k++) pace.note(MIB, 1);
+  expect(pace.slowAfterMs(MIB)).toBe(100);
 });
 
 test("a redirect is followed once for all ranges, without credentials on another host, and anew when it has expired", async () => {
