@@ -1,5 +1,6 @@
 import { OptionError } from "../options/index.ts";
 import {
+  FinishedOutput,
   HubPublication,
   type HubPublicationPorts,
   type HubPublished,
@@ -56,7 +57,8 @@ export async function runPublish(settings: PublishSettings, ports: PublishPorts 
     return verifyOutput(store, out);
   };
   if (files === undefined) return { outcome: "damaged", report: await verify() };
-  const options = { out, files, to, title, isPullRequest: pullRequest, isPublic, overwrite };
+  const output = await FinishedOutput.open(store, out, files);
+  const options = { output, to, title, isPullRequest: pullRequest, isPublic, overwrite };
   // What is refused there is told before the output is read.
   const publication = await HubPublication.begin(store, await openHubRepository(to), options);
   if (!publication.isThere) {

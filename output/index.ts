@@ -10,6 +10,7 @@ export type { OutputDocument } from "./documents/output-document.ts";
 export { copiedFiles, type OutputText, type OutputTokenizer } from "./documents/output-text.ts";
 export { type PublishCode, PublishError } from "./errors.ts";
 export { FileOutput } from "./file-output.ts";
+export { FinishedOutput } from "./finished-output.ts";
 export {
   checkHubTarget,
   HubPublication,

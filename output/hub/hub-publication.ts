@@ -6,25 +6,21 @@ import {
   hubPlaceOf,
   inParallel,
   isCommit,
-  join,
   type LargeFile,
   type Place,
   parseHubPlace,
-  readWhole,
   type Source,
   StorageError,
-  type Version,
 } from "../../storage/index.ts";
 import { PublishError } from "../errors.ts";
+import type { FinishedOutput } from "../finished-output.ts";
 import { CARD_NAME, MANIFEST_NAME, RECIPE_NAME } from "../records/file-names.ts";
 import type { OutputFile } from "../records/manifest.ts";
 import { readRecords } from "../records/records.ts";
 import { type HubChanges, hubChanges } from "./hub-changes.ts";
 
 export interface HubPublicationOptions {
-  /** The output, and all its files: manifest and SHA256SUMS too. */
-  readonly out: Place;
-  readonly files: readonly OutputFile[];
+  readonly output: FinishedOutput;
   /** `hf://owner/name`, with `@branch` or without. */
   readonly to: Place;
   /** Of the commit; of a pull request it is the title, too. */
@@ -66,7 +62,6 @@ const MAIN = "main";
 /** What is kept in git, and goes with the commit: the Hub keeps no larger ones there. */
 const SMALL_MAX_BYTES = 64 * 2 ** 20;
 const SAMPLE_BYTES = 512;
-const PIECE_BYTES = 2 ** 18;
 const FILES_AT_ONCE = 3;
 
 /**
@@ -81,26 +76,20 @@ export class HubPublication {
   readonly #store: Source;
   readonly #repository: HubRepository;
   readonly #options: HubPublicationOptions;
+  readonly #output: FinishedOutput;
   readonly #branch: string;
-  readonly #versions: ReadonlyMap<string, Version>;
-  #found: Found;
+  #found: Found = { kind: "no-repository" };
 
-  private constructor(
-    store: Source,
-    repository: HubRepository,
-    options: HubPublicationOptions,
-    { branch, versions, found }: { branch: string; versions: ReadonlyMap<string, Version>; found: Found },
-  ) {
+  private constructor(store: Source, repository: HubRepository, options: HubPublicationOptions) {
     this.#store = store;
     this.#repository = repository;
     this.#options = options;
-    this.#branch = branch;
-    this.#versions = versions;
-    this.#found = found;
+    this.#output = options.output;
+    this.#branch = branchOf(options.to);
   }
 
   /**
-   * Looks at what is there; nothing is changed. To be called before the output is verified: files that change later are noticed.
+   * Looks at what is there; nothing is changed.
    * @throws PublishError `publish/target`, `publish/not-empty`; StorageError of the Hub
    */
   static async begin(
@@ -108,15 +97,8 @@ export class HubPublication {
     repository: HubRepository,
     options: HubPublicationOptions,
   ): Promise<HubPublication> {
-    const branch = branchOf(options.to);
+    const publication = new HubPublication(store, repository, options);
     await repository.checkToken();
-    const versions = new Map<string, Version>();
-    for (const { name } of options.files) {
-      const identity = await store.identity(join(options.out, name));
-      if (identity !== undefined) versions.set(name, identity.version);
-    }
-    const found: Found = { kind: "no-repository" };
-    const publication = new HubPublication(store, repository, options, { branch, versions, found });
     publication.#found = await publication.#look();
     return publication;
   }
@@ -143,7 +125,8 @@ export class HubPublication {
     const large = added.filter(({ name }) => largePaths.has(name));
     await this.#sendLarge(large, isPullRequest || !found.hasBranch ? undefined : ref, ports);
     const smallFiles = new Map<string, Uint8Array>();
-    for (const file of added) if (!largePaths.has(file.name)) smallFiles.set(file.name, await this.#bytesOf(file));
+    for (const file of added)
+      if (!largePaths.has(file.name)) smallFiles.set(file.name, await this.#output.bytesOf(file));
     const largeFiles = new Map(large.map((file) => [file.name, file]));
     const commit = { title, parent: found.base, smallFiles, largeFiles, deletedPaths: deleted, isPullRequest };
     if (!found.hasBranch) await this.#repository.makeBranch(this.#branch, found.base);
@@ -175,7 +158,7 @@ export class HubPublication {
     }
     const base = begins.commit;
     const there = await this.#repository.tree(base);
-    const changes = hubChanges(there, this.#options.files, await this.#same(there), await this.#recorded(base, there));
+    const changes = hubChanges(there, this.#output.files, await this.#same(there), await this.#recorded(base, there));
     const hasBranch = head !== "no-branch";
     // A new branch and a pull request take nothing away from what is there.
     if (hasBranch && !isPullRequest && !overwrite && changes.replaced.length > 0) throw notEmpty(to, changes.replaced);
@@ -184,12 +167,12 @@ export class HubPublication {
 
   async #same(there: ReadonlyMap<string, HubEntry>): Promise<ReadonlySet<string>> {
     const same = new Set<string>();
-    for (const file of this.#options.files) {
+    for (const file of this.#output.files) {
       const entry = there.get(file.name);
       if (entry?.kind !== "file" || entry.sizeBytes !== file.sizeBytes) continue;
       const isSame =
         entry.sha256 === undefined
-          ? file.sizeBytes <= SMALL_MAX_BYTES && gitOidOf(await this.#bytesOf(file)) === entry.oid
+          ? file.sizeBytes <= SMALL_MAX_BYTES && gitOidOf(await this.#output.bytesOf(file)) === entry.oid
           : entry.sha256 === file.sha256;
       if (isSame) same.add(file.name);
     }
@@ -205,14 +188,15 @@ export class HubPublication {
   }
 
   async #checkCard(): Promise<void> {
-    const card = this.#options.files.find(({ name }) => name === CARD_NAME);
-    if (card !== undefined) await this.#repository.checkCard(Buffer.from(await this.#bytesOf(card)).toString("utf8"));
+    const card = this.#output.files.find(({ name }) => name === CARD_NAME);
+    if (card !== undefined)
+      await this.#repository.checkCard(Buffer.from(await this.#output.bytesOf(card)).toString("utf8"));
   }
 
   /** Its first heading: "Merge of a and b". */
   async #titleOfCard(): Promise<string> {
-    const card = this.#options.files.find(({ name }) => name === CARD_NAME);
-    const text = card === undefined ? "" : Buffer.from(await this.#bytesOf(card)).toString("utf8");
+    const card = this.#output.files.find(({ name }) => name === CARD_NAME);
+    const text = card === undefined ? "" : Buffer.from(await this.#output.bytesOf(card)).toString("utf8");
     return /^# (.+)$/m.exec(text)?.[1]?.replaceAll("`", "") ?? "A merge by deltaworks";
   }
 
@@ -220,7 +204,7 @@ export class HubPublication {
     const candidates: HubCandidate[] = [];
     for (const { name, sizeBytes } of files) {
       const sample = new Uint8Array(Math.min(SAMPLE_BYTES, sizeBytes));
-      for await (const piece of this.#pieces(name, 0, sample.length)) sample.set(piece);
+      await this.#output.read(name, 0, sample);
       candidates.push({ path: name, sizeBytes, sample });
     }
     return candidates;
@@ -235,36 +219,8 @@ export class HubPublication {
     const bytes = missing.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     sending?.({ files: missing.length, ofFiles: files.length, bytes });
     await inParallel(missing, FILES_AT_ONCE, (file) =>
-      this.#repository.send(file, ref, (offset, size) => this.#pieces(file.name, offset, size), sent),
+      this.#repository.send(file, ref, (offset, size) => this.#output.pieces(file.name, offset, size), sent),
     );
-  }
-
-  /** Of a small file, as it was published. */
-  async #bytesOf({ name, sha256 }: OutputFile): Promise<Uint8Array> {
-    const bytes = await readWhole(this.#store, join(this.#options.out, name), SMALL_MAX_BYTES);
-    if (createHash("sha256").update(bytes).digest("hex") === sha256) return bytes;
-    throw changed(join(this.#options.out, name));
-  }
-
-  /** Bytes of a file that was verified: that they are the same is seen by its version, before and after. */
-  async *#pieces(name: string, offsetBytes: number, sizeBytes: number): AsyncGenerator<Uint8Array> {
-    const place = join(this.#options.out, name);
-    const file = await this.#store.open(place);
-    const check = async () => {
-      if ((await file.identity()).version !== this.#versions.get(name)) throw changed(place);
-    };
-    try {
-      await check();
-      const end = offsetBytes + sizeBytes;
-      for (let at = offsetBytes; at < end; at += PIECE_BYTES) {
-        const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, end - at));
-        await file.read(at, piece);
-        if (at + piece.length === end) await check();
-        yield piece;
-      }
-    } finally {
-      await file.close();
-    }
   }
 
   async #end(
@@ -327,11 +283,5 @@ function notEmpty(to: Place, replaced: readonly string[]): PublishError {
   const names = replaced.slice(0, 5).join(", ");
   return new PublishError("publish/not-empty", `${to} holds something else: ${names}${more}`, {
     hint: "Choose another branch (hf://owner/name@branch) or repository, open a pull request with --pull-request, or replace it with --overwrite: its history keeps what was there.",
-  });
-}
-
-function changed(place: Place): StorageError {
-  return new StorageError("storage/changed", `cannot publish ${place}: it changed meanwhile`, {
-    hint: "Nothing was committed. Run the same command again once nobody writes to the output.",
   });
 }

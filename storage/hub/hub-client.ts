@@ -5,7 +5,14 @@ import type { HttpTarget } from "../http/target.ts";
 import type { Place } from "../place.ts";
 import type { Source } from "../port.ts";
 import { hubError, isUnclear, noHubError, offlineError } from "./hub-errors.ts";
-import { type Environment, type HubToken, hubEndpoint, isHubOffline, maybeHubToken } from "./hub-settings.ts";
+import {
+  DEFAULT_ENDPOINT,
+  type Environment,
+  type HubToken,
+  hubEndpoint,
+  isHubOffline,
+  maybeHubToken,
+} from "./hub-settings.ts";
 
 /** Who is asked about, for errors. */
 export interface HubAsked {
@@ -115,6 +122,11 @@ export class HubClient {
     const url = URL.canParse(next, this.endpoint.href) ? new URL(next, this.endpoint) : undefined;
     if (url?.origin === this.endpoint.origin) return `${url.pathname}${url.search}`;
     throw noHubError(place, this.endpoint, "has its next page elsewhere");
+  }
+
+  /** An address that the Hub gave of itself. A mirror that passes answers on gives the public Hub's, which is asked at the mirror. */
+  own(url: URL): URL {
+    return url.origin === DEFAULT_ENDPOINT ? this.url(url.pathname + url.search) : url;
   }
 
   /** `path` begins with "/"; what stands behind the host in HF_ENDPOINT is kept before it. */

@@ -252,7 +252,7 @@ export class HubRepository {
       const headers = { accept: LFS_TYPE, "content-type": LFS_TYPE };
       const answer = await this.#signed(
         "POST",
-        complete,
+        this.#client.own(complete),
         JSON.stringify({ oid: file.sha256, parts: numbered }),
         headers,
       );
@@ -261,11 +261,12 @@ export class HubRepository {
       if (answer.status !== 200 && !(await isThere())) throw await this.#refused(answer);
     }
     if (verify !== undefined) {
-      if (verify.origin !== this.#client.endpoint.origin)
+      const { origin, pathname, search } = this.#client.own(verify);
+      if (origin !== this.#client.endpoint.origin)
         throw noHubError(this.place, this.#client.endpoint, "has its check of large files elsewhere");
       const body = JSON.stringify({ oid: file.sha256, size: file.sizeBytes });
       const question = { method: "POST", headers: { ...JSON_HEADERS, accept: LFS_TYPE }, body } as const;
-      await this.#ask(`${verify.pathname}${verify.search}`, question);
+      await this.#ask(`${pathname}${search}`, question);
     }
   }
 

@@ -13,7 +13,7 @@ export interface HubToken {
   readonly from: string;
 }
 
-const DEFAULT_ENDPOINT = "https://huggingface.co";
+export const DEFAULT_ENDPOINT = "https://huggingface.co";
 /** Tokens have some 40 characters; those of a browser's login some hundreds. */
 const MAX_TOKEN_BYTES = 64 * 1024;
 

@@ -2,7 +2,12 @@ import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { HubPublication, type HubPublicationOptions, type HubPublicationPorts } from "../../../output/index.ts";
+import {
+  FinishedOutput,
+  HubPublication,
+  type HubPublicationOptions,
+  type HubPublicationPorts,
+} from "../../../output/index.ts";
 import { sumsText } from "../../../output/records/sums.ts";
 import { HttpRanges } from "../../../storage/http/http-ranges.ts";
 import { HubClient } from "../../../storage/hub/hub-client.ts";
@@ -58,12 +63,12 @@ class Rig {
     const http = new HttpRanges({ firstPauseMs: 1, environment: {} });
     const [files, { id }] = [new FileStore(), parseHubPlace(to)];
     const store = new Stores(files, { hf: async () => new HubSource({ http, files, environment }) });
+    const outputFiles = Object.entries(this.output).map(([name, text]) => {
+      return { name, sizeBytes: Buffer.byteLength(text), sha256: sha256(text) };
+    });
+    const output = await FinishedOutput.open(store, placeOf(this.folder), outputFiles);
     return HubPublication.begin(store, new HubRepository(new HubClient(http, files, environment), http, to, id), {
-      ...{ out: placeOf(this.folder), to, isPullRequest: false, isPublic: false, overwrite: false },
-      files: Object.entries(this.output).map(([name, text]) => {
-        return { name, sizeBytes: Buffer.byteLength(text), sha256: sha256(text) };
-      }),
-      ...more,
+      ...{ output, to, isPullRequest: false, isPublic: false, overwrite: false, ...more },
     });
   }
 
@@ -186,6 +191,14 @@ test("a part that fails is sent again, alone; of addresses that have ended new o
   expect([rig.contents(), bytes, rig.sent()]).toEqual([OUTPUT, 3600, 5]);
   const other = await Rig.begin({ signedSeconds: 0 });
   expect(await failureOf(() => other.publish())).toMatch(/^storage\/denied: .*answers 403 to a part of \d+ bytes/);
+});
+
+test("a mirror is asked where it passes on the public Hub's addresses; addresses of anybody else's are not trusted", async () => {
+  const rig = await Rig.begin({ calledOrigin: "https://huggingface.co" });
+  await rig.publish();
+  expect(rig.contents()).toEqual(OUTPUT);
+  const other = await Rig.begin({ calledOrigin: "https://elsewhere.example", partBytes: 10_000 });
+  expect(await failureOf(() => other.publish())).toMatch(/^storage\/network: .*has its check of large files elsewhere/);
 });
 
 test("a limit of requests is waited for", async () => {

@@ -27,6 +27,8 @@ export interface HubOptions {
   readonly partBytes?: number;
   /** Who has sent a large file is to ask whether it came whole. */
   readonly verifies?: boolean;
+  /** Of a mirror that passes answers on: the origin in addresses that the Hub gives of itself. */
+  readonly calledOrigin?: string;
 }
 
 /** What goes wrong with requests whose method and path match. */
@@ -61,7 +63,7 @@ export interface HubRequest {
 export type HubResource = "api" | "resolvers";
 
 export class HubImitation {
-  readonly #options: Required<HubOptions>;
+  readonly #options: Required<Omit<HubOptions, "calledOrigin">> & HubOptions;
   readonly #hub: Server;
   readonly #storage: Server;
   /** Of the Hub itself: what HF_ENDPOINT is set to. */
@@ -98,7 +100,9 @@ export class HubImitation {
     this.#writing = new HubWriting({
       ...{ url: this.url, repositories: this.#repositories, users: this.#users, options: this.#options },
       create: (id, given) => this.repository(id, given),
-      signed: (origin, path) => this.#signed(path, origin === "hub" ? this.url : this.storageUrl),
+      signed: (origin, path) => {
+        return this.#signed(path, origin === "hub" ? (options.calledOrigin ?? this.url) : this.storageUrl);
+      },
     });
   }
 

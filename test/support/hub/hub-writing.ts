@@ -24,7 +24,12 @@ interface HubState {
   readonly url: string;
   readonly repositories: ReadonlyMap<string, HubRepository>;
   readonly users: ReadonlyMap<string, HubUser>;
-  readonly options: { readonly largeBytes: number; readonly partBytes: number; readonly verifies: boolean };
+  readonly options: {
+    readonly largeBytes: number;
+    readonly partBytes: number;
+    readonly verifies: boolean;
+    readonly calledOrigin?: string;
+  };
   readonly create: (id: string, options: HubRepositoryOptions) => HubRepository;
   readonly signed: (origin: "hub" | "storage", path: string) => string;
 }
@@ -157,7 +162,8 @@ export class HubWriting {
       if (repository.objects.has(oid)) return { oid, size };
       const number = this.#uploads.push({ repository, oid, sizeBytes: size, parts: new Map(), isComplete: false }) - 1;
       const upload = size > partBytes && transfers.includes("multipart") ? this.#inParts(number) : this.#whole(number);
-      const verify = { href: `${this.#state.url}/${repository.id}.git/info/lfs/objects/verify` };
+      const origin = this.#state.options.calledOrigin ?? this.#state.url;
+      const verify = { href: `${origin}/${repository.id}.git/info/lfs/objects/verify` };
       return { oid, size, actions: this.#state.options.verifies ? { upload, verify } : { upload } };
     });
     const transfer = transfers.includes("multipart") ? "multipart" : "basic";
