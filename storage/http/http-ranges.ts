@@ -212,6 +212,10 @@ export class HttpRanges {
       try {
         outcome = await ask(address);
       } catch (error) {
+        if (led !== undefined) {
+          this.#redirected.delete(target); // perhaps to a host that has gone
+          redirects = 0;
+        }
         if (!isPassing(error) || tries++ >= passingTries) throw networkError(target, action, url, error);
         await pause(backoffMs(this.#firstPauseMs, tries - 1));
         continue;

@@ -13,6 +13,7 @@ import {
 /** Of an answer's head, and of a message that explains a refusal. Signed addresses in `Location` have 2 KiB. */
 const HEAD_MAX_BYTES = 64 * 2 ** 10;
 const MESSAGE_MAX_BYTES = 64 * 2 ** 10;
+const INTERIMS_MAX = 16;
 /** What the kernel hands over at once: more saves nothing (650 to 900 KiB a call came of windows of 8 MiB). */
 const WINDOW_BYTES = 2 ** 20;
 /** TLS gives one record at a time. */
@@ -86,6 +87,8 @@ export class RangeConnection {
   /** Of the head, as far as it came; kept apart from the window, which the next read overwrites. */
   #headBytes: Buffer = Buffer.alloc(0);
   #head: ResponseHead | undefined;
+  /** Answers 1xx before it. */
+  #interims = 0;
   /** Where the body goes, and how much of it is there. */
   #body: Uint8Array | undefined;
   #received = 0;
@@ -142,6 +145,7 @@ export class RangeConnection {
       this.#asked = { question, resolve, reject };
       this.#headBytes = Buffer.alloc(0);
       this.#head = undefined;
+      this.#interims = 0;
       this.#socket.ref();
       void this.#ask(question);
     });
@@ -193,6 +197,7 @@ export class RangeConnection {
     const head = parseResponseHead(all.toString("latin1", 0, end));
     const rest = all.subarray(end + 4);
     if (head.status < 200) {
+      if (++this.#interims > INTERIMS_MAX) throw new MalformedAnswer(`more than ${INTERIMS_MAX} interim answers came`);
       this.#headBytes = Buffer.alloc(0);
       if (rest.length > 0) this.#takeHead(rest);
       return;

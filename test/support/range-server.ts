@@ -41,8 +41,35 @@ export interface RangeServer {
   readonly sockets: Set<Socket>;
 }
 
+/** How a question is answered that no fault takes. */
+type Answer = (
+  asked: Asked,
+  response: http.ServerResponse,
+  held: Held | undefined,
+  request: http.IncomingMessage,
+) => void;
+
+/** A proxy of ours before a real server, as `rangeServer`: faults are asked first, else the server answers. Without TLS on either side. */
+export function faultProxy(endpoint: string): Promise<RangeServer> {
+  const { hostname, port } = new URL(endpoint);
+  return rangeServer(undefined, (asked, response, _, request) => {
+    // The name of the host is as it was: signatures hold it.
+    const onward = http.request({ hostname, port, method: asked.method, path: asked.path, headers: request.headers });
+    onward.on("response", (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    });
+    onward.on("error", () => response.destroy());
+    response.on("close", () => onward.destroy());
+    request.pipe(onward);
+  });
+}
+
 /** Closed with the test. */
-export async function rangeServer(tls?: { readonly key: string; readonly cert: string }): Promise<RangeServer> {
+export async function rangeServer(
+  tls?: { readonly key: string; readonly cert: string },
+  otherwise: Answer = giveFile,
+): Promise<RangeServer> {
   const asked: Asked[] = [];
   const faults: Fault[] = [];
   const files = new Map<string, Held>();
@@ -62,7 +89,7 @@ export async function rangeServer(tls?: { readonly key: string; readonly cert: s
     asked.push(entry);
     const held = files.get(entry.path.split("?", 1)[0] ?? "");
     for (const fault of [...faults]) if (fault(entry, response, held)) return;
-    giveFile(entry, response, held);
+    otherwise(entry, response, held, request);
   };
   const server = tls === undefined ? http.createServer(answer) : https.createServer(tls, answer);
   server.on(tls === undefined ? "connection" : "secureConnection", (socket: Socket) => {
