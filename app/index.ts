@@ -3,6 +3,7 @@ export { hubMergeFolder } from "./hub-merge-folder.ts";
 export { keepHeapSmall } from "./keep-heap-small.ts";
 export type { MergeEnd, MergePorts, MergeSettings } from "./merge.ts";
 export {
+  loadTransferOf,
   natsOptions,
   openDial,
   repairSource,
@@ -26,4 +27,5 @@ export type {
   WorkerSettings,
 } from "./settings.ts";
 export type { SweepEnd, SweepPorts, SweptMerge } from "./sweep.ts";
+export type { Transfer } from "./transfer.ts";
 export type { RunningWorker, WorkerPorts } from "./worker.ts";

@@ -5,6 +5,9 @@
 export const runMerge: typeof import("./merge.ts").runMerge = async (...all) =>
   (await import("./merge.ts")).runMerge(...all);
 
+/** The function itself: whoever prints what is planned waits for nothing. */
+export const loadTransferOf = async () => (await import("./transfer.ts")).transferOf;
+
 export const runPublish: typeof import("./publish.ts").runPublish = async (...all) =>
   (await import("./publish.ts")).runPublish(...all);
 

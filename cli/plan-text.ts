@@ -1,3 +1,4 @@
+import type { Transfer } from "../app/index.ts";
 import { beginsTensor, type Plan, usageOf } from "../merge/work/index.ts";
 import { sourceOf } from "../output/index.ts";
 import { estimateOf, largestTensorBytes } from "../plan/index.ts";
@@ -27,7 +28,7 @@ function methodOf(plan: Plan): string {
 }
 
 /** What goes in, what comes out and what was decided: what `plan` and `merge` say before all else. */
-export function outlineText(prepared: Prepared, mostModels = USES_SHOWN): string {
+export function outlineText(prepared: Prepared, transfer: Transfer | undefined, mostModels = USES_SHOWN): string {
   const { output, decisions } = outlineOf(prepared);
   const { architecture, modelType, elements, dtypes, vocabulary, stacks, experts } = output;
   const { shards } = prepared.plan;
@@ -44,9 +45,20 @@ export function outlineText(prepared: Prepared, mostModels = USES_SHOWN): string
   const rows: [string, string][] = [
     ["uses", usesText(prepared.plan, mostModels)],
     ["makes", made.join(", ")],
+    ...(transfer === undefined ? [] : [["brings", transferText(transfer)] satisfies [string, string]]),
     ...(decisions.length > 0 ? [["decided", decisions.join("; ")] satisfies [string, string]] : []),
   ];
   return rowsText(rows);
+}
+
+/** 20.0 GiB by about 3,412 requests: 8.00 GiB once, 6.00 GiB twice */
+function transferText({ bytes, requests, times }: Transfer): string {
+  const often = times.map(({ times, bytes }) => `${sizeText(bytes)} ${timesText(times)}`);
+  return `${sizeText(bytes)} by about ${counted(requests, "request")}: ${often.join(", ")}`;
+}
+
+function timesText(times: number): string {
+  return times === 1 ? "once" : times === 2 ? "twice" : `${times} times`;
 }
 
 export function planDetails({ plan, inputs }: Prepared, memoryBytes: number, verbose: boolean): string {

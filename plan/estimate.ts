@@ -50,7 +50,7 @@ export function estimateOf(plan: Plan, surveyElements = SURVEY_ELEMENTS, keptByt
   const again = computedAgain(plan);
   for (const [index, task] of plan.tasks.entries()) {
     const cutting = cut.get(index);
-    const bytes = taskBytes(task, cutting ?? UNCUT, cutting === undefined ? keptBytes : 0);
+    const bytes = taskBytes(task, cutting, keptBytes);
     const shareAgain = (again.get(index) ?? 0) / Math.max(1, geometryOf(task.shape).elementCount);
     inputBytes += bytes.input;
     // What is surveyed once for all slices is read again for its last round only.
@@ -67,6 +67,27 @@ export function estimateOf(plan: Plan, surveyElements = SURVEY_ELEMENTS, keptByt
     copiedTensors: plan.tasks.filter((task) => beginsTensor(task) && task.kind === "copy").length,
     cutTensors: cut.size,
   };
+}
+
+/** Of a task: bytes of the stored tensors that go into it, each counted once; bytes read in all of its rounds, and whether slices share it. */
+export interface TaskReads {
+  readonly inputBytes: number;
+  readonly readBytes: number;
+  readonly isCut: boolean;
+}
+
+/** As `estimateOf`, by task, of those stored tensors alone that `counts` says. */
+export function readsOfTasks(
+  plan: Plan,
+  surveyElements: number,
+  keptBytes: number,
+  counts: (stored: StoredSource) => boolean,
+): readonly TaskReads[] {
+  const cut = cuttings(plan, surveyElements);
+  return plan.tasks.map((task, index) => {
+    const { input, read } = taskBytes(task, cut.get(index), keptBytes, counts);
+    return { inputBytes: input, readBytes: read, isCut: cut.has(index) };
+  });
 }
 
 /** By task: elements of blocks that more than one slice computes, but for the first time. */
@@ -93,18 +114,24 @@ function cuttings(plan: Plan, surveyElements: number): Map<number, Cutting> {
   return cut;
 }
 
-/** Of one task: bytes of the stored tensors that go into it, each counted once; bytes read in all of its rounds. */
+/**
+ * Of one task: bytes of the stored tensors that go into it, each counted once; bytes read in all of its rounds. `cutting`: where slices
+ * share it; nothing is kept from round to round then.
+ */
 function taskBytes(
   task: TensorTask,
-  cutting: Cutting,
+  cutting: Cutting | undefined,
   keptBytes: number,
+  counts: (stored: StoredSource) => boolean = () => true,
 ): { readonly input: number; readonly read: number } {
   const { elementCount } = geometryOf(task.shape);
   const counted = new Map<string, number>();
   const reads = new Map<string, { bytes: number; most: number; sources: number }>();
-  const { sources, shared, ranges = cutting.parts } = partsOf(task, cutting, keptBytes);
+  const { parts } = cutting ?? UNCUT;
+  const { sources, shared, ranges = parts } = partsOf(task, cutting ?? UNCUT, cutting === undefined ? keptBytes : 0);
   for (const [source, times] of sources) {
     for (const { stored, bytes, repeats, isKept } of storedBytes(source, elementCount)) {
+      if (!counts(stored)) continue;
       const key = `${stored.input}/${stored.file}/${stored.offsetBytes}`;
       counted.set(key, Math.max(counted.get(key) ?? 0, bytes));
       const known = reads.get(key) ?? { bytes: 0, most: 0, sources: 0 };

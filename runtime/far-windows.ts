@@ -1,7 +1,6 @@
 import type { Extent } from "./wanted-extents.ts";
+import { layOutWindows, WINDOW_GOOD_BYTES, windowCount } from "./window-layout.ts";
 
-export const WINDOW_MAX_BYTES = 8 * 2 ** 20;
-const WINDOW_MIN_BYTES = 2 ** 20;
 /** Beyond the window that is read, of each extent. */
 const AHEAD = 2;
 
@@ -10,6 +9,10 @@ export type Fetch = (input: number, file: number, offsetBytes: number, into: Uin
 
 interface Window {
   readonly key: string;
+  /** Undefined of what no assignment told of. */
+  readonly track: Track | undefined;
+  /** Asked for, and not read yet. */
+  isAhead: boolean;
   readonly fromByte: number;
   /** As long as the window; the buffer behind it may be longer. */
   readonly bytes: Uint8Array;
@@ -22,26 +25,39 @@ interface Window {
   readers: number;
 }
 
+/** See `WindowGroup`. */
+interface Group {
+  readonly number: number;
+  readonly isKept: boolean;
+  readonly windowCount: number;
+  readonly tracks: Track[];
+}
+
 interface Track extends Extent {
   readonly key: string;
+  readonly group: Group;
   readonly windowCount: number;
   /** The window behind the one that was read last. */
   next: number;
+  /** Windows that were asked for and are not read yet. */
+  ahead: number;
   /** Where the last read ended. */
   readTo: number;
 }
 
 /**
  * Inputs that are far, where each request costs tens of milliseconds: read in windows, of what an assignment needs and nothing else, some
- * ahead of who computes. Windows stay for the assignment's further rounds as far as there is room; where there is not, those go first that
- * were read to their end, longest ago. The memory is allocated once and used again.
+ * ahead of who computes. Where all that a tensor is made of has room, windows stay for its further rounds; where it has not, those go that
+ * were read to their end, longest ago, and each round reads anew (`layOutWindows`). What finds no room at all is read as it is asked for.
+ * The memory is allocated once and used again.
  */
 export class FarWindows {
   readonly #capacityBytes: number;
   readonly #fetch: Fetch;
-  #windowBytes = WINDOW_MAX_BYTES;
-  #tracks: readonly Track[] = [];
-  #totalBytes = 0;
+  #windowBytes = WINDOW_GOOD_BYTES;
+  #groups: readonly Group[] = [];
+  /** The one that is read. */
+  #current = 0;
   /** In the order of their last use. */
   readonly #windows = new Map<string, Window>();
   /** Of what no assignment told of, the last window of each file. */
@@ -49,7 +65,7 @@ export class FarWindows {
   #free: ArrayBuffer[] = [];
   #usedBytes = 0;
 
-  /** `capacityBytes`: of windows together; one for every file that is read at a time is taken in any case. */
+  /** `capacityBytes`: of windows together, never exceeded. */
   constructor(capacityBytes: number, fetch: Fetch) {
     this.#capacityBytes = capacityBytes;
     this.#fetch = fetch;
@@ -60,50 +76,86 @@ export class FarWindows {
     return this.#usedBytes + this.#free.reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
 
-  /** What is read from now on, until it is said again; the first of it is asked for at once. Nothing may be being read. */
-  expect(extents: readonly Extent[]): void {
-    this.#windowBytes = windowFor(this.#capacityBytes, extents);
+  /**
+   * What is read from now on, until it is said again, of parts that are read one after the other; the first of it is asked for at once.
+   * Nothing may be being read.
+   */
+  expect(parts: readonly (readonly Extent[])[]): void {
+    const { windowBytes, groups } = layOutWindows(this.#capacityBytes, parts);
+    this.#windowBytes = windowBytes;
     this.#forgetAll();
-    const windowBytes = this.#windowBytes;
-    this.#tracks = extents.map((extent, k) => ({
-      ...extent,
-      key: `${k}`,
-      windowCount: Math.ceil((extent.toByte - extent.fromByte) / windowBytes),
-      next: 0,
-      readTo: extent.fromByte,
-    }));
-    this.#totalBytes = extents.reduce((sum, { fromByte, toByte }) => sum + toByte - fromByte, 0);
-    this.#fill(0);
+    this.#current = 0;
+    this.#groups = groups.map(({ extents, isKept }, number) => {
+      const group: Group = { number, isKept, windowCount: this.#countOf(extents), tracks: [] };
+      for (const [k, extent] of extents.entries())
+        group.tracks.push({
+          ...{ ...extent, key: `${number}/${k}`, group, windowCount: this.#countOf([extent]) },
+          ...{ next: 0, ahead: 0, readTo: extent.fromByte },
+        });
+      return group;
+    });
+    const [first] = this.#groups[0]?.tracks ?? [];
+    if (first !== undefined) this.#fill(first);
   }
 
   async read(input: number, file: number, fileBytes: number, offsetBytes: number, into: Uint8Array): Promise<void> {
     const end = offsetBytes + into.length;
-    const at = this.#tracks.findIndex(
-      (track) => track.input === input && track.file === file && track.fromByte <= offsetBytes && end <= track.toByte,
-    );
-    const track = this.#tracks[at];
+    const windowBytes = this.#windowBytes;
+    const track = this.#trackOf(input, file, offsetBytes, end);
     if (track === undefined) return this.#readLoose(input, file, fileBytes, offsetBytes, into);
+    this.#enter(track.group);
+    if (windowBytes === 0) return this.#fetch(input, file, offsetBytes, into);
     // A sample here and there of what will not be kept is not worth its window.
     const isSequel = offsetBytes === track.readTo || offsetBytes === track.fromByte;
-    if (!isSequel && this.#totalBytes > this.#capacityBytes && !this.#isHeld(track, offsetBytes))
+    if (!isSequel && !track.group.isKept && !this.#isHeld(track, offsetBytes))
       return this.#fetch(input, file, offsetBytes, into);
+    if (offsetBytes === track.fromByte && track.readTo === track.toByte) beginRound(track.group);
     for (let done = 0; done < into.length; ) {
-      const index = Math.floor((offsetBytes + done - track.fromByte) / this.#windowBytes);
+      const index = Math.floor((offsetBytes + done - track.fromByte) / windowBytes);
       const window = this.#windowOf(track, index);
       if (track.next !== index + 1) {
         track.next = index + 1;
-        this.#fill(at);
+        this.#fill(track);
       }
-      done += await this.#copy(window, offsetBytes + done, into.subarray(done));
+      if (window === undefined) {
+        const behind = track.fromByte + (index + 1) * windowBytes;
+        const part = into.subarray(done, behind - offsetBytes);
+        await this.#fetch(input, file, offsetBytes + done, part);
+        done += part.length;
+      } else done += await this.#copy(window, offsetBytes + done, into.subarray(done));
     }
     track.readTo = end;
   }
 
   /** Gives all memory back. Nothing may be being read. */
   close(): void {
-    this.#tracks = [];
+    this.#groups = [];
     this.#forgetAll();
     this.#free = [];
+  }
+
+  #countOf(extents: readonly Extent[]): number {
+    return this.#windowBytes === 0 ? 0 : windowCount(this.#windowBytes, extents);
+  }
+
+  /** Of the group that is read, else of one behind it, else of any. */
+  #trackOf(input: number, file: number, fromByte: number, toByte: number): Track | undefined {
+    const order = [...this.#groups.slice(this.#current), ...this.#groups.slice(0, this.#current)];
+    for (const { tracks } of order) {
+      const found = tracks.find(
+        (track) => track.input === input && track.file === file && track.fromByte <= fromByte && toByte <= track.toByte,
+      );
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  /** Of groups before it nothing is wanted any more. */
+  #enter({ number }: Group): void {
+    if (number === this.#current) return;
+    this.#current = number;
+    for (const window of [...this.#windows.values()])
+      if ((window.track?.group.number ?? number) < number) this.#forget(this.#windows, window);
   }
 
   /** What a window has of the bytes from `offsetBytes` on; returns how many. */
@@ -126,42 +178,63 @@ export class FarWindows {
     return this.#windows.has(keyOf(track, Math.floor((offsetBytes - track.fromByte) / this.#windowBytes)));
   }
 
-  #windowOf(track: Track, index: number): Window {
-    const known = this.#windows.get(keyOf(track, index));
-    if (known === undefined) {
-      this.#makeRoom(this.#windowBytes);
-      return this.#begin(track, index);
+  /** Undefined: there is no room for it. */
+  #windowOf(track: Track, index: number): Window | undefined {
+    const known = this.#windows.get(keyOf(track, index)) ?? this.#begun(track, index);
+    if (known === undefined) return undefined;
+    if (known.isAhead) {
+      known.isAhead = false;
+      track.ahead--;
     }
     this.#windows.delete(known.key);
     this.#windows.set(known.key, known);
     return known;
   }
 
-  /** Asks for what comes next: of the extent that is read, then of the others in their order, as far as there is room. */
-  #fill(current: number): void {
-    const order = [...this.#tracks.slice(current), ...this.#tracks.slice(0, current)];
+  /** Asks for what comes next: of the extent that is read, then of the others in their order, then of the next group, as far as there is room. */
+  #fill(track: Track): void {
+    if (this.#windowBytes === 0) return;
+    const { group } = track;
+    const slots = Math.floor(this.#capacityBytes / this.#windowBytes);
+    const at = group.tracks.indexOf(track);
+    const order = [...group.tracks.slice(at), ...group.tracks.slice(0, at)];
+    if (!group.isKept) {
+      // Each extent keeps room for the window that it is at: what is ahead takes none of that.
+      const reserved = group.tracks.filter(({ next, readTo, toByte }) => next > 0 && readTo < toByte).length;
+      this.#ask(order, slots - reserved - aheadOf(group));
+      return;
+    }
+    this.#ask(order, slots);
+    const next = this.#groups[group.number + 1];
+    if (next !== undefined) this.#ask(next.tracks, slots - group.windowCount - aheadOf(next));
+  }
+
+  /** For the next windows of some extents, `most` at most. */
+  #ask(tracks: readonly Track[], most: number): void {
+    let left = most;
     for (let depth = 0; depth < AHEAD; depth++) {
-      for (const track of order) {
+      for (const track of tracks) {
         const index = track.next + depth;
         if (index >= track.windowCount || this.#windows.has(keyOf(track, index))) continue;
-        if (!this.#makeRoom(this.#windowBytes)) return;
-        this.#begin(track, index);
+        if (left-- <= 0 || this.#begun(track, index) === undefined) return;
       }
     }
   }
 
-  #begin(track: Track, index: number): Window {
-    const fromByte = track.fromByte + index * this.#windowBytes;
-    const sizeBytes = Math.min(this.#windowBytes, track.toByte - fromByte);
-    return this.#fetched(this.#windows, keyOf(track, index), track.input, track.file, fromByte, sizeBytes);
+  #begun(track: Track, index: number): Window | undefined {
+    const windowBytes = this.#windowBytes;
+    if (!this.#makeRoom(windowBytes)) return undefined;
+    const fromByte = track.fromByte + index * windowBytes;
+    const sizeBytes = Math.min(windowBytes, track.toByte - fromByte);
+    track.ahead++;
+    return this.#fetched(this.#windows, { key: keyOf(track, index), track }, track, fromByte, sizeBytes);
   }
 
   /** What fails is forgotten: who waits for it is told, and whoever comes next asks anew. */
   #fetched(
     windows: Map<string, Window>,
-    key: string,
-    input: number,
-    file: number,
+    { key, track }: Pick<Window, "key" | "track">,
+    { input, file }: Pick<Extent, "input" | "file">,
     fromByte: number,
     sizeBytes: number,
   ): Window {
@@ -169,6 +242,8 @@ export class FarWindows {
     const ready = this.#fetch(input, file, fromByte, bytes);
     const window: Window = {
       key,
+      track,
+      isAhead: track !== undefined,
       fromByte,
       bytes,
       ready,
@@ -184,7 +259,7 @@ export class FarWindows {
         if (window.isForgotten && window.readers === 0) this.#giveBack(window);
       },
       () => {
-        if (windows.get(key) === window) windows.delete(key);
+        if (windows.get(key) === window) this.#forget(windows, window);
         this.#giveBack(window);
       },
     );
@@ -199,7 +274,8 @@ export class FarWindows {
     offsetBytes: number,
     into: Uint8Array,
   ): Promise<void> {
-    if (into.length >= WINDOW_MIN_BYTES) return this.#fetch(input, file, offsetBytes, into);
+    const sizeBytes = Math.min(WINDOW_GOOD_BYTES, this.#windowBytes, fileBytes - offsetBytes);
+    if (into.length >= sizeBytes) return this.#fetch(input, file, offsetBytes, into);
     const key = `${input}/${file}`;
     const known = this.#loose.get(key);
     const isIn = (window: Window) =>
@@ -209,17 +285,21 @@ export class FarWindows {
       return;
     }
     if (known !== undefined) this.#forget(this.#loose, known);
-    this.#makeRoom(this.#windowBytes);
-    const sizeBytes = Math.min(WINDOW_MIN_BYTES, this.#windowBytes, fileBytes - offsetBytes);
-    if (sizeBytes < into.length) return this.#fetch(input, file, offsetBytes, into);
-    await this.#copy(this.#fetched(this.#loose, key, input, file, offsetBytes, sizeBytes), offsetBytes, into);
+    if (!this.#makeRoom(this.#windowBytes)) return this.#fetch(input, file, offsetBytes, into);
+    const window = this.#fetched(this.#loose, { key, track: undefined }, { input, file }, offsetBytes, sizeBytes);
+    await this.#copy(window, offsetBytes, into);
   }
 
   /** Whether so many bytes more stay within what is allowed, once what was read to its end has gone. */
   #makeRoom(sizeBytes: number): boolean {
     for (const window of this.#windows.values()) {
       if (this.#usedBytes + sizeBytes <= this.#capacityBytes) return true;
-      if (window.isDone && window.readers === 0) this.#forget(this.#windows, window);
+      if (window.isDone && window.readers === 0 && window.track?.group.isKept === false)
+        this.#forget(this.#windows, window);
+    }
+    for (const window of this.#loose.values()) {
+      if (this.#usedBytes + sizeBytes <= this.#capacityBytes) return true;
+      if (window.isReady && window.readers === 0) this.#forget(this.#loose, window);
     }
     return this.#usedBytes + sizeBytes <= this.#capacityBytes;
   }
@@ -232,6 +312,8 @@ export class FarWindows {
 
   #forget(windows: Map<string, Window>, window: Window): void {
     windows.delete(window.key);
+    if (window.isAhead && window.track !== undefined) window.track.ahead--;
+    window.isAhead = false;
     window.isForgotten = true;
     if (window.isReady && window.readers === 0) this.#giveBack(window);
   }
@@ -252,11 +334,15 @@ function keyOf(track: Track, index: number): string {
   return `${track.key}@${index}`;
 }
 
-/** Every extent is read in turns, so that all have what is read and what is ahead at once; none is longer than the longest of them. */
-function windowFor(capacityBytes: number, extents: readonly Extent[]): number {
-  const share = capacityBytes / ((1 + AHEAD) * Math.max(1, extents.length));
-  const longest = extents.reduce((most, { fromByte, toByte }) => Math.max(most, toByte - fromByte), 0);
-  let windowBytes = WINDOW_MAX_BYTES;
-  while (windowBytes > WINDOW_MIN_BYTES && (windowBytes > share || windowBytes / 2 >= longest)) windowBytes /= 2;
-  return windowBytes;
+function aheadOf({ tracks }: Group): number {
+  return tracks.reduce((sum, { ahead }) => sum + ahead, 0);
+}
+
+/** What was read to its end is read once more, and so is the rest. */
+function beginRound({ tracks }: Group): void {
+  for (const track of tracks) {
+    if (track.readTo < track.toByte) continue;
+    track.next = 0;
+    track.readTo = track.fromByte;
+  }
 }

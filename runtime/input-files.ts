@@ -1,7 +1,7 @@
 import { checkSameState, type InputFile, type JobDescription } from "../merge/work/index.ts";
 import { type Readable, type Source, schemeOf } from "../storage/index.ts";
 import { FarWindows } from "./far-windows.ts";
-import { type Extent, joinedExtents } from "./wanted-extents.ts";
+import type { Extent } from "./wanted-extents.ts";
 
 /** Told of every read; a promise is waited for before the next one. */
 export type Moved = (bytes: number) => Promise<void> | undefined;
@@ -49,10 +49,13 @@ export class InputFiles {
     return inputs.some(({ files }) => files.some(isFar));
   }
 
-  /** What the next assignment reads, as far as it is known: of files that are far nothing else is read ahead. Between assignments only. */
-  expect(extents: readonly Extent[]): void {
-    const far = extents.filter(({ input, file }) => isFar(this.#description(input, file)));
-    this.#far.expect(joinedExtents(far));
+  /**
+   * What the parts of the next assignment read, one after the other, as far as it is known: of files that are far nothing else is read ahead.
+   * Between assignments only.
+   */
+  expect(parts: readonly (readonly Extent[])[]): void {
+    const isWanted = ({ input, file }: Extent) => isFar(this.#description(input, file));
+    this.#far.expect(parts.map((extents) => extents.filter(isWanted)).filter(({ length }) => length > 0));
   }
 
   /** From now on no more than `openMax` files are open: another job needs some too. Between assignments only. */
@@ -174,6 +177,7 @@ export class InputFiles {
 /** Schemes of what is read as it is asked for: files, and what the coordinator reads for this machine, which has windows of its own. */
 const NEAR: ReadonlySet<string> = new Set(["file", "input"]);
 
-function isFar({ path }: Pick<InputFile, "path">): boolean {
+/** Whether each read of it is a request. */
+export function isFar({ path }: Pick<InputFile, "path">): boolean {
   return !NEAR.has(schemeOf(path));
 }

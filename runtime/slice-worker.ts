@@ -69,6 +69,12 @@ interface Output {
 
 /** Of what a base may be held in: for windows of inputs that are far. */
 const FAR_SHARE = 0.5;
+
+/** Memory for windows of inputs that are far, if any is. */
+export function farBytesOf({ heldBytes }: Pick<WorkerBudget, "heldBytes">): number {
+  return Math.floor(heldBytes * FAR_SHARE);
+}
+
 const SEAL_BUFFER_BYTES = 4 * 1024 * 1024;
 
 /** Executes assignments of one job, one after another, on one arena. */
@@ -100,7 +106,7 @@ export class SliceWorker {
     this.#job = job;
     this.#budget = budget;
     this.#hooks = hooks;
-    const farBytes = InputFiles.areFar(job) ? Math.floor(budget.heldBytes * FAR_SHARE) : 0;
+    const farBytes = InputFiles.areFar(job) ? farBytesOf(budget) : 0;
     this.#heldBytes = budget.heldBytes - farBytes;
     this.#files = new InputFiles(store, job, budget.openFilesMax, hooks.moved, farBytes);
     this.#merged = new MergedTasks({
@@ -196,7 +202,7 @@ export class SliceWorker {
   async #filled(work: SliceWork, output: SliceOutput): Promise<Omit<Computed, "buffer">> {
     const { slice } = work;
     this.#files.expect(
-      slice.parts.flatMap(({ firstElement, elementCount }, k) => {
+      slice.parts.map(({ firstElement, elementCount }, k) => {
         const task = work.tasks[k];
         return task === undefined ? [] : extentsOfRange(task, firstElement, elementCount);
       }),
@@ -359,7 +365,7 @@ export class SliceWorker {
     const [first] = parts;
     if (first === undefined) throw new Error(`survey ${unit} has no parts`);
     const elementCount = parts.reduce((sum, part) => sum + part.elementCount, 0);
-    this.#files.expect(extentsOfRange(task, first.firstElement, elementCount));
+    this.#files.expect([extentsOfRange(task, first.firstElement, elementCount)]);
     const range = this.#range(task, [first.firstElement, elementCount], undefined, {
       part: first.part,
       cuts: parts.map((part) => part.firstElement),

@@ -1,4 +1,12 @@
-import { hubMergeFolder, type MergeEnd, type MergePorts, runMerge } from "../../app/index.ts";
+import {
+  hubMergeFolder,
+  loadTransferOf,
+  type MergeEnd,
+  type MergePorts,
+  resourcesFor,
+  runMerge,
+  type Transfer,
+} from "../../app/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
 import type { OptionValues } from "../../options/index.ts";
 import { estimateOf } from "../../plan/index.ts";
@@ -42,12 +50,13 @@ export async function mergeCommand(
 
 async function merge([recipe = "", out = ""]: readonly string[], options: MergeOptions, io: Io): Promise<number> {
   const { json, quiet, logLevel } = options;
+  const transferOf = await loadTransferOf();
   const signals = new Signals();
   let progress: ProgressReport | undefined;
   const ports: MergePorts = {
     fetching: (...file) => printFetching(file, options, io),
     planned: (prepared) => {
-      printPlanned(prepared, options, io);
+      printPlanned(prepared, transferOf(prepared.plan, prepared.inputs, resourcesFor(options)), options, io);
       const terminal = process.stderr.isTTY === true;
       progress = new ProgressReport({ io, terminal, json, quiet, nowMs: () => performance.now() });
       return progress;
@@ -75,13 +84,13 @@ async function merge([recipe = "", out = ""]: readonly string[], options: MergeO
   }
 }
 
-function printPlanned(prepared: Prepared, { json, quiet }: MergeOptions, io: Io): void {
+function printPlanned(prepared: Prepared, transfer: Transfer | undefined, { json, quiet }: MergeOptions, io: Io): void {
   const { plan, digest, warnings } = prepared;
   if (!quiet) printWarnings(io, warnings, json);
   if (json) {
-    const planned = { event: "planned", plan: digest, estimate: estimateOf(plan), usage: usageOf(plan) };
+    const planned = { event: "planned", plan: digest, estimate: estimateOf(plan), usage: usageOf(plan), transfer };
     io.stdout(`${JSON.stringify({ ...planned, ...outlineOf(prepared) })}\n`);
-  } else if (!quiet) io.stderr(`${planSummary(plan, digest)}\n${outlineText(prepared)}`);
+  } else if (!quiet) io.stderr(`${planSummary(plan, digest)}\n${outlineText(prepared, transfer)}`);
 }
 
 function printDone({ out, digest, seconds, last }: MergeEnd, { json, quiet }: MergeOptions, io: Io): void {

@@ -1,4 +1,4 @@
-import { prepareHere, resourcesFor } from "../../app/index.ts";
+import { loadTransferOf, prepareHere, resourcesFor } from "../../app/index.ts";
 import { usageOf } from "../../merge/work/index.ts";
 import type { OptionValues } from "../../options/index.ts";
 import { sourceOf } from "../../output/index.ts";
@@ -23,16 +23,17 @@ export async function planCommand([recipePath = ""]: readonly string[], options:
     const prepared = await prepareHere(store, await readRecipe(store, path), path, options);
     const { plan, digest } = prepared;
     const resources = resourcesFor(options);
+    const transfer = (await loadTransferOf())(plan, prepared.inputs, resources);
     printWarnings(io, prepared.warnings, options.json);
     if (options.json) {
       const { memoryBytes, threads } = resources;
       const sources = prepared.inputs.map(({ files }) => sourceOf(files) ?? null);
       io.stdout(
-        `${JSON.stringify({ digest, estimate: estimateOf(plan), usage: usageOf(plan), ...outlineOf(prepared), sources, memoryBytes, threads, plan })}\n`,
+        `${JSON.stringify({ digest, estimate: estimateOf(plan), usage: usageOf(plan), transfer, ...outlineOf(prepared), sources, memoryBytes, threads, plan })}\n`,
       );
       return exitCodes.done;
     }
-    const outline = outlineText(prepared, options.verbose ? Number.POSITIVE_INFINITY : undefined);
+    const outline = outlineText(prepared, transfer, options.verbose ? Number.POSITIVE_INFINITY : undefined);
     io.stdout(
       `${planSummary(plan, digest)}\n${outline}${planDetails(prepared, resources.memoryBytes, options.verbose)}`,
     );

@@ -38,7 +38,7 @@ const extent = (input: number, fromMib: number, toMib: number): Extent => ({
 
 test("of what is expected each byte is asked for once, in windows, however it is read, and for all rounds", async () => {
   const far = new Far(100 * MIB);
-  far.windows.expect([extent(0, 3, 23), extent(1, 50, 51)]);
+  far.windows.expect([[extent(0, 3, 23), extent(1, 50, 51)]]);
   for (let round = 0; round < 2; round++) {
     for (let at = 3 * MIB; at < 23 * MIB; at += 1.5 * MIB) {
       await far.read(0, at, Math.min(1.5 * MIB, 23 * MIB - at));
@@ -50,7 +50,7 @@ test("of what is expected each byte is asked for once, in windows, however it is
 
 test("the first windows of all are asked for at once, and further ones before they are read", async () => {
   const far = new Far(100 * MIB);
-  far.windows.expect([extent(0, 0, 32), extent(1, 0, 32)]);
+  far.windows.expect([[extent(0, 0, 32), extent(1, 0, 32)]]);
   expect(far.asked).toEqual(["0/0 0+8", "1/0 0+8", "0/0 8+8", "1/0 8+8"]);
   await far.read(0, 0, 1000);
   expect(far.asked.slice(4)).toEqual(["0/0 16+8"]);
@@ -58,7 +58,7 @@ test("the first windows of all are asked for at once, and further ones before th
 
 test("memory is bounded: what was read to its end makes room, windows shrink, and what was given up is asked for again", async () => {
   const far = new Far(12 * MIB);
-  far.windows.expect([extent(0, 0, 16), extent(1, 0, 16)]);
+  far.windows.expect([[extent(0, 0, 16), extent(1, 0, 16)]]);
   let most = 0;
   for (let round = 0; round < 2; round++) {
     for (let at = 0; at < 16 * MIB; at += MIB / 2) {
@@ -72,9 +72,45 @@ test("memory is bounded: what was read to its end makes room, windows shrink, an
   expect(far.bytes).toBeLessThanOrEqual(64 * MIB);
 });
 
+test("a part that has room is brought once for all its rounds, where the parts together have none, in whatever order they lie", async () => {
+  const far = new Far(12 * MIB);
+  const parts = [20, 10, 0].map((at) => [extent(0, at, at + 5), extent(1, at, at + 5)]);
+  far.windows.expect(parts);
+  for (const [first] of parts) {
+    const from = first?.fromByte ?? 0;
+    for (let round = 0; round < 3; round++)
+      for (let at = 0; at < 5 * MIB; at += MIB / 2)
+        for (const input of [0, 1]) await far.read(input, from + at, MIB / 2);
+    expect(far.windows.heldBytes).toBeLessThanOrEqual(12 * MIB);
+  }
+  expect(far.bytes).toBe(3 * 2 * 5 * MIB);
+});
+
+test.each([
+  [110, 0.25],
+  [26, 0.125],
+  [8, 0],
+])(
+  "of 200 models %i MiB hold windows of %d MiB, and each byte is asked for once a round",
+  async (capacityMib, windowMib) => {
+    const far = new Far(capacityMib * MIB);
+    const models = Array.from({ length: 200 }, (_, k) => k);
+    far.windows.expect([models.map((input) => extent(input, 0, 1))]);
+    let most = 0;
+    for (let at = 0; at < MIB; at += MIB / 16) {
+      for (const input of models) await far.read(input, at, MIB / 16);
+      most = Math.max(most, far.windows.heldBytes);
+    }
+    expect(far.bytes).toBe(200 * MIB);
+    expect(most).toBeLessThanOrEqual(capacityMib * MIB);
+    const sizes = new Set(far.asked.map((text) => Number(text.split("+")[1])));
+    expect([...sizes]).toEqual([windowMib === 0 ? 1 / 16 : windowMib]);
+  },
+);
+
 test("a sample here and there of what will not be kept is no window", async () => {
   const far = new Far(3 * MIB);
-  far.windows.expect([extent(0, 0, 64)]);
+  far.windows.expect([[extent(0, 0, 64)]]);
   far.asked.length = 0;
   for (const at of [40, 10, 50]) await far.read(0, at * MIB + 5, 1024);
   expect(far.asked).toEqual(["40", "10", "50"].map((at) => `0/0 ${Number(at) + 5 / MIB}+${1024 / MIB}`));
@@ -82,7 +118,7 @@ test("a sample here and there of what will not be kept is no window", async () =
 
 test("what was not expected is read a little ahead, and large pieces as they are", async () => {
   const far = new Far(100 * MIB);
-  far.windows.expect([extent(0, 0, 8)]);
+  far.windows.expect([[extent(0, 0, 8)]]);
   far.asked.length = 0;
   for (let k = 0; k < 100; k++) await far.read(0, 20 * MIB + k * 1000, 1000);
   await far.read(0, 30 * MIB, 2 * MIB);
@@ -92,7 +128,7 @@ test("what was not expected is read a little ahead, and large pieces as they are
 test("what fails is told to who reads it, and asked for anew", async () => {
   const far = new Far(100 * MIB);
   far.fails = true;
-  far.windows.expect([extent(0, 0, 32)]);
+  far.windows.expect([[extent(0, 0, 32)]]);
   await expect(far.read(0, 0, 1000)).rejects.toThrow("far away");
   far.fails = false;
   for (let at = 0; at < 32 * MIB; at += 2 * MIB) await far.read(0, at, 2 * MIB);
@@ -102,7 +138,7 @@ test("what fails is told to who reads it, and asked for anew", async () => {
 test("memory is used again from assignment to assignment", async () => {
   const far = new Far(48 * MIB);
   for (let assignment = 0; assignment < 5; assignment++) {
-    far.windows.expect([extent(0, assignment * 32, assignment * 32 + 32)]);
+    far.windows.expect([[extent(0, assignment * 32, assignment * 32 + 32)]]);
     for (let at = 0; at < 32; at += 4) await far.read(0, (assignment * 32 + at) * MIB, 4 * MIB);
     expect(far.windows.heldBytes).toBeLessThanOrEqual(56 * MIB);
   }

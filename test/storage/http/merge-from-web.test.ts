@@ -2,9 +2,12 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
-import type { runMerge as RunMerge } from "../../../app/index.ts";
+import { type runMerge as RunMerge, resourcesFor } from "../../../app/index.ts";
+import { transferOf } from "../../../app/transfer.ts";
 import { openPath } from "../../../cli/commands/open-path.ts";
+import { planCommand } from "../../../cli/commands/plan.ts";
 import { defaultsOf } from "../../../options/index.ts";
+import type { Prepared } from "../../../prepare/index.ts";
 import { openStores, placeOf } from "../../../storage/index.ts";
 import { hashesButOfNames, MODELS } from "../../e2e/cli-process.ts";
 import { type RangeServer, rangeServer } from "../../support/range-server.ts";
@@ -47,14 +50,14 @@ beforeEach(async () => {
 
 const address = (name: string) => `${server.origin}/models/a%20b/${name}/`;
 
-async function merge(recipe: string, out: string, planned = () => {}) {
+async function merge(recipe: string, out: string, planned: (prepared: Prepared) => void = () => {}) {
   writeFileSync(join(folder, "r.yml"), recipe);
   const settings = { ...defaultsOf("merge"), cutEmbeddings: true, threads: 2, recipe: join(folder, "r.yml") };
   return runMerge(
     { ...settings, out: join(folder, out) },
     {
-      planned: () => {
-        planned();
+      planned: (prepared) => {
+        planned(prepared);
         return { began: () => {}, progress: () => {}, warning: () => {}, counted: () => {} };
       },
       ended: () => {},
@@ -92,6 +95,28 @@ test("a model's weights are read by a request for each file and thread, and one 
   // Headers first, and what is stored twice is looked at; then each byte once.
   expect(asked).toBeLessThan(1.05 * bytes + 3 * 2 * 65_536);
   expect(ranges.filter(({ headers }) => headers["if-match"] !== undefined).length).toBeLessThanOrEqual(20);
+});
+
+test("what the plan says is brought is what the server gives after it", async () => {
+  let stated: ReturnType<typeof transferOf>;
+  let planned = 0;
+  await merge(ties(address), "out", ({ plan, inputs }) => {
+    stated = transferOf(plan, inputs, resourcesFor({ threads: 2 }));
+    planned = server.asked.length;
+  });
+  const after = server.asked.slice(planned).filter(({ path }) => path.endsWith(".safetensors"));
+  const bytes = after.reduce((sum, { range }) => {
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(range ?? "") ?? [];
+    return sum + Number(last) - Number(first) + 1;
+  }, 0);
+  expect(bytes / (stated?.bytes ?? 0)).toBeCloseTo(1, 2);
+  // Threads that find no work open no file.
+  expect(after.length).toBeLessThanOrEqual(stated?.requests ?? 0);
+  const printed: string[] = [];
+  const io = { stdout: (text: string) => printed.push(text), stderr: () => {} };
+  const options = { ...defaultsOf("plan"), cutEmbeddings: true, threads: 2, json: false, verbose: false };
+  expect(await planCommand([join(folder, "r.yml")], options, io)).toBe(0);
+  expect(printed.join("")).toMatch(/^brings {2}9\.3 MiB by about 15 requests: 9\.3 MiB once$/m);
 });
 
 test("a model that is replaced in mid merge stops it, by name", async () => {

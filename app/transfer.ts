@@ -1,0 +1,130 @@
+import {
+  geometryOf,
+  type InputFile,
+  type Plan,
+  partsOfTensors,
+  type SlicePart,
+  surveyRanges,
+} from "../merge/work/index.ts";
+import { readsOfTasks } from "../plan/index.ts";
+import {
+  type Extent,
+  extentsOfRange,
+  farBytesOf,
+  isFar,
+  layOutWindows,
+  type WorkerBudget,
+  windowCount,
+} from "../runtime/index.ts";
+
+/** What a merge will bring from stores that are far, once it is planned: weights, and no headers or tokenizers. */
+export interface Transfer {
+  readonly bytes: number;
+  /** About so many. */
+  readonly requests: number;
+  /** Bytes of the inputs, by how often each of them is brought; seldomest first. */
+  readonly times: readonly { readonly times: number; readonly bytes: number }[];
+}
+
+export interface TransferMeans {
+  readonly threads: number;
+  /** Of one thread. */
+  readonly budget: Pick<WorkerBudget, "heldBytes" | "keptBytes" | "rangeElements">;
+  /** Elements of a cut tensor that are surveyed at once; as many as a range has where nothing is said. */
+  readonly surveyElements?: number;
+}
+
+/** Where an extent is not read by windows, so much is asked for at once: about a chunk of a method. */
+const PIECE_BYTES = 64 * 2 ** 10;
+
+/** Undefined where nothing is far. `inputs`: places of the plan's inputs. */
+export function transferOf(
+  plan: Plan,
+  inputs: readonly { readonly files: readonly Pick<InputFile, "path">[] }[],
+  { threads, budget, surveyElements = budget.rangeElements }: TransferMeans,
+): Transfer | undefined {
+  const far = inputs.map(({ files }) => files.map(isFar));
+  const isCounted = ({ input, file }: Pick<Extent, "input" | "file">) => far[input]?.[file] === true;
+  const fileCount = far.flat().filter(Boolean).length;
+  if (fileCount === 0) return undefined;
+  const reads = readsOfTasks(plan, surveyElements, budget.keptBytes ?? 0, isCounted);
+  const capacityBytes = farBytesOf(budget);
+  const inputOf = ({ task, elementCount }: Pick<SlicePart, "task" | "elementCount">) =>
+    ((reads[task]?.inputBytes ?? 0) * elementCount) / geometryOf(plan.tasks[task]?.shape ?? []).elementCount;
+  const timesOf = ({ task }: Pick<SlicePart, "task">) => {
+    const { inputBytes = 0, readBytes = 0 } = reads[task] ?? {};
+    return readBytes / inputBytes;
+  };
+  const byTimes = new Map<number, number>();
+  let bytes = 0;
+  // Each thread opens each file.
+  let requests = fileCount * threads;
+  for (const slice of plan.slices) {
+    const parts = slice.parts.filter((part) => inputOf(part) > 0);
+    const named = parts.map((part) => ({ part, extents: namedIn(plan, part).filter(isCounted) }));
+    const [wanted, scattered] = [
+      named.filter(({ extents }) => extents.length > 0),
+      named.filter(({ extents }) => extents.length === 0),
+    ];
+    const { windowBytes, groups } = layOutWindows(
+      capacityBytes,
+      wanted.map(({ extents }) => extents),
+    );
+    const count = (part: SlicePart, isKept: boolean) => {
+      const times = isKept && reads[part.task]?.isCut === false ? 1 : timesOf(part);
+      const whole = Math.max(1, Math.round(times));
+      byTimes.set(whole, (byTimes.get(whole) ?? 0) + inputOf(part));
+      return times * inputOf(part);
+    };
+    for (const { part } of scattered) {
+      bytes += count(part, false);
+      requests += (timesOf(part) * inputOf(part)) / PIECE_BYTES;
+    }
+    for (const { extents, isKept, parts: size } of groups) {
+      const members = wanted.splice(0, size).map(({ part }) => part);
+      const inputBytes = members.reduce((sum, part) => sum + inputOf(part), 0);
+      const brought = members.reduce((sum, part) => sum + count(part, isKept), 0);
+      // What lies between two tensors comes with them.
+      bytes += brought * Math.max(1, lengthOf(extents) / inputBytes);
+      const surveyed = members.reduce(
+        (sum, part) => sum + (reads[part.task]?.isCut === true ? (timesOf(part) - 1) * inputOf(part) : 0),
+        0,
+      );
+      requests += requestsOf(windowBytes, extents, (brought - surveyed) / inputBytes);
+    }
+  }
+  // The surveys of a cut tensor are assignments of their own, which find nothing of each other.
+  for (const [task, parts] of partsOfTensors(plan)) {
+    if (reads[task]?.isCut !== true || reads[task].inputBytes === 0) continue;
+    for (const [first, ...others] of surveyRanges(parts, surveyElements)) {
+      if (first === undefined) continue;
+      const elementCount = [first, ...others].reduce((sum, part) => sum + part.elementCount, 0);
+      const extents = namedIn(plan, { task, firstElement: first.firstElement, elementCount }).filter(isCounted);
+      const { windowBytes } = layOutWindows(capacityBytes, [extents]);
+      requests += requestsOf(windowBytes, extents, timesOf({ task }) - 1);
+    }
+  }
+  return {
+    bytes: Math.round(bytes),
+    requests: Math.ceil(requests),
+    times: [...byTimes].sort(([a], [b]) => a - b).map(([times, ofThem]) => ({ times, bytes: Math.round(ofThem) })),
+  };
+}
+
+/** What is known of where a part reads. */
+function namedIn(
+  plan: Plan,
+  { task, firstElement, elementCount }: Pick<SlicePart, "task" | "firstElement" | "elementCount">,
+): readonly Extent[] {
+  const found = plan.tasks[task];
+  return found === undefined ? [] : extentsOfRange(found, firstElement, elementCount);
+}
+
+/** Of what is read so often. */
+function requestsOf(windowBytes: number, extents: readonly Extent[], times: number): number {
+  return times * (windowBytes === 0 ? lengthOf(extents) / PIECE_BYTES : windowCount(windowBytes, extents));
+}
+
+function lengthOf(extents: readonly Extent[]): number {
+  return extents.reduce((sum, { fromByte, toByte }) => sum + toByte - fromByte, 0);
+}
