@@ -1,4 +1,4 @@
-import type { Files, StoredFile } from "./port.ts";
+import type { Files, Objects, StoredFile } from "./port.ts";
 
 /**
  * The store of a coordinator that may not be the only one: before each call that changes anything it asks whether it still leads. One
@@ -36,5 +36,28 @@ function fencedFile(file: StoredFile, confirmed: <T>(call: () => Promise<T>) => 
     truncate: (sizeBytes) => confirmed(() => file.truncate(sizeBytes)),
     sync: () => file.sync(),
     close: () => file.close(),
+  };
+}
+
+/** The same of an object store. */
+export function fencedObjects(objects: Objects, confirm: () => Promise<void>): Objects {
+  const confirmed = async <T>(call: () => Promise<T>): Promise<T> => {
+    await confirm();
+    return call();
+  };
+  return {
+    open: (place, options) => objects.open(place, options),
+    identity: (place) => objects.identity(place),
+    list: (folder) => objects.list(folder),
+    realPlace: (place) => objects.realPlace(place),
+    listParts: (place, upload) => objects.listParts(place, upload),
+    listUploads: (folder) => objects.listUploads(folder),
+    put: (place, bytes, condition) => confirmed(() => objects.put(place, bytes, condition)),
+    remove: (place, condition) => confirmed(() => objects.remove(place, condition)),
+    beginUpload: (place, parts) => confirmed(() => objects.beginUpload(place, parts)),
+    putPart: (...args) => confirmed(() => objects.putPart(...args)),
+    copyPart: (...args) => confirmed(() => objects.copyPart(...args)),
+    completeUpload: (...args) => confirmed(() => objects.completeUpload(...args)),
+    abortUpload: (place, upload) => confirmed(() => objects.abortUpload(place, upload)),
   };
 }

@@ -1,7 +1,7 @@
 export { boundedSource } from "./bounded-source.ts";
 export { makeDurableDirectory } from "./durable-directory.ts";
 export { hashDiffers, type StorageCode, StorageError } from "./errors.ts";
-export { fenced } from "./fenced.ts";
+export { fenced, fencedObjects } from "./fenced.ts";
 export { FileStore } from "./file/file-store.ts";
 export { fileVersion } from "./file/file-version.ts";
 export { freeBytes } from "./file/free-bytes.ts";
@@ -37,6 +37,7 @@ export {
   placeOf,
   schemeOf,
   wholePlace,
+  withoutLastSlash,
 } from "./place.ts";
 export type {
   BegunUpload,
@@ -60,4 +61,5 @@ export type {
 export { PART_MIN_BYTES } from "./port.ts";
 export { type Openers, openStores, Stores } from "./stores.ts";
 export { Turns } from "./turns.ts";
+export { maybeSlotOf, type SlotShape, UploadSlots } from "./upload-slots.ts";
 export { readIfShort, readWhole, readWithVersion, writeWhole } from "./whole.ts";

@@ -132,8 +132,11 @@ export interface Objects extends Source {
   put(place: Place, bytes: Uint8Array, condition?: PutCondition): Promise<Version>;
   /** Nothing there is no error. @throws `storage/changed` where another version is there */
   remove(place: Place, condition?: { readonly ifVersion?: Version }): Promise<void>;
-  /** Begins an object that comes in parts; nobody sees it before it is complete. Returns what names the upload. */
-  beginUpload(place: Place): Promise<UploadId>;
+  /**
+   * Begins an object that comes in parts; nobody sees it before it is complete. Returns what names the upload. `parts`: whether they are put,
+   * and the store keeps their hashes, or copied, of which not every store knows any. Absent: put.
+   */
+  beginUpload(place: Place, parts?: "put" | "copied"): Promise<UploadId>;
   /**
    * Parts have numbers from 1, with or without gaps, and come in any order; one that comes again takes the place of the one before.
    * All but the one with the highest number have at least `PART_MIN_BYTES`. `sha256`: of the bytes, hex, where it is known: other bytes are

@@ -14,8 +14,10 @@ import type {
   ReadOptions,
   Source,
   StoredFile,
+  UploadPart,
   WriteOptions,
 } from "./port.ts";
+import { UploadSlots } from "./upload-slots.ts";
 
 export interface StoresOptions extends FileStoreOptions {
   /** To stores that are far, of all hosts together. */
@@ -77,6 +79,7 @@ export class Stores implements Files {
   readonly #files: Files;
   readonly #openers: Openers;
   readonly #open = new Map<string, Promise<Source>>();
+  readonly #slots = new Map<string, Promise<UploadSlots>>();
 
   constructor(files: Files, others: Openers) {
     this.#files = files;
@@ -135,6 +138,12 @@ export class Stores implements Files {
     throw new StorageError("storage/scheme", `cannot write ${place}: ${schemeOf(place)}:// is no object store`, {
       hint: "Give s3://bucket/prefix.",
     });
+  }
+
+  /** Puts a part into a slot of an object store: see UploadSlots. */
+  async putPart(slot: Place, offsetBytes: number, bytes: Uint8Array, sha256: string): Promise<UploadPart> {
+    const slots = await foundOnce(this.#slots, schemeOf(slot), async () => new UploadSlots(await this.objects(slot)));
+    return slots.put(slot, offsetBytes, bytes, sha256);
   }
 
   #filesAt(action: string, place: Place): Files {

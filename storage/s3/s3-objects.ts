@@ -108,11 +108,11 @@ export class S3Objects implements Objects {
     throw await this.#refused(target, answer, "remove", undefined);
   }
 
-  async beginUpload(place: Place): Promise<UploadId> {
+  async beginUpload(place: Place, parts: "put" | "copied" = "put"): Promise<UploadId> {
     const headers = {
       ...(await this.#encryption()),
       "content-type": "application/octet-stream",
-      "x-amz-checksum-algorithm": "SHA256",
+      ...(parts === "put" ? { "x-amz-checksum-algorithm": "SHA256" } : {}),
     };
     const asked = { method: "POST", query: { uploads: "" }, headers, action: "begin the upload of" } as const;
     const { target, answer } = await this.#ask(place, asked);

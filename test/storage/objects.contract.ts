@@ -81,8 +81,8 @@ export function objectsContract(name: string, begin: () => Promise<ObjectsRig>):
       const { objects, folder, place } = await withPlace(begin);
       const from = join(folder, "b c+d");
       const bytes = Uint8Array.from({ length: PART_MIN_BYTES + 100 }, (_, k) => k % 251);
-      const version = await objects.put(from, bytes);
-      const upload = await objects.beginUpload(place);
+      const version = await putInParts(objects, from, bytes);
+      const upload = await objects.beginUpload(place, "copied");
       const range = { place: from, version, offsetBytes: 10, sizeBytes: PART_MIN_BYTES };
       await objects.copyPart(place, upload, 1, range);
       await objects.copyPart(place, upload, 2, { ...range, offsetBytes: PART_MIN_BYTES + 10, sizeBytes: 90 });
@@ -162,6 +162,13 @@ export function objectsContract(name: string, begin: () => Promise<ObjectsRig>):
 async function withPlace(begin: () => Promise<ObjectsRig>) {
   const { objects, folder } = await begin();
   return { objects, folder, place: join(folder, "a") };
+}
+
+async function putInParts(objects: Objects, place: Place, bytes: Uint8Array) {
+  const upload = await objects.beginUpload(place);
+  const parts = [bytes.subarray(0, PART_MIN_BYTES), bytes.subarray(PART_MIN_BYTES)];
+  const put = await Promise.all(parts.map((part, k) => objects.putPart(place, upload, k + 1, part)));
+  return objects.completeUpload(place, upload, put);
 }
 
 function sha256Of(bytes: Uint8Array): string {
