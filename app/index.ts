@@ -14,6 +14,7 @@ export {
   startWorker,
 } from "./on-demand.ts";
 export type { Dialed } from "./open-peer.ts";
+export { outPlaceOf } from "./out-place.ts";
 export type { PlannedMerge, SweepSettings } from "./plan-sweep.ts";
 export { prepareHere } from "./prepare-here.ts";
 export type { PublishEnd, PublishPorts, PublishSettings } from "./publish.ts";

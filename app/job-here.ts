@@ -1,12 +1,30 @@
 import { sha256Hex } from "../checkpoint/index.ts";
-import { fileHome, type MergeJobOptions, ownerIn } from "../coordinator/job/index.ts";
+import {
+  fileHome,
+  type JobHome,
+  lockedHome,
+  type MergeJobOptions,
+  type OutputOwner,
+  ownerIn,
+  ownerOfMachine,
+} from "../coordinator/job/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import type { OptionValues } from "../options/index.ts";
-import { FileOutput } from "../output/index.ts";
+import { FileOutput, ObjectOutput, type Output } from "../output/index.ts";
 import type { Prepared } from "../prepare/index.ts";
-import { type Files, freeBytes, join, nameOf, type Place } from "../storage/index.ts";
+import { type Files, freeBytes, join, nameOf, type Place, type Stores, schemeOf } from "../storage/index.ts";
 import { toolVersion } from "../version/index.ts";
 import { stateFolder } from "./state-folder.ts";
+
+type JobHere = Omit<MergeJobOptions, "surveyElements" | "observer" | "onStop"> & { readonly folder: Place };
+
+/** Where a merge goes, and where its journal and log are kept. */
+interface Surroundings {
+  readonly output: Output;
+  readonly home: JobHome;
+  readonly folder: Place;
+  readonly owner?: OutputOwner;
+}
 
 /**
  * What is the same of every merge that this machine makes alone, into a folder: the journal lies beside the output, or in a folder below
@@ -14,20 +32,46 @@ import { stateFolder } from "./state-folder.ts";
  */
 export function jobHere(
   store: Files,
-  { plan, digest, recipeText, definingCheckpoint, text, inputs }: Prepared,
+  prepared: Prepared,
   out: Place,
-  { overwrite, restart, hashInputs }: OptionValues<"sweep">,
+  options: OptionValues<"sweep">,
   state?: Place,
-): Omit<MergeJobOptions, "surveyElements" | "observer" | "onStop"> & { readonly folder: Place } {
+): JobHere {
   const output = new FileOutput(store, out);
   const beside = fileHome(store, output.journalFolder);
   const own = ownFolder(out, state);
-  const home = own === undefined ? beside : fileHome(store, own);
+  const where =
+    own === undefined
+      ? { output, home: beside, folder: output.journalFolder }
+      : { output, home: fileHome(store, own), folder: own, owner: ownerIn(own, beside) };
+  return { ...jobIn(store, prepared, options, where), freeBytes };
+}
+
+/** The same into a folder or a bucket: of that journal, log and the lock of this machine are always in a folder of their own. */
+export async function jobAnywhere(
+  store: Stores,
+  prepared: Prepared,
+  out: Place,
+  options: OptionValues<"merge">,
+  state?: Place,
+): Promise<JobHere> {
+  if (schemeOf(out) === "file") return jobHere(store, prepared, out, options, state);
+  const output = new ObjectOutput(await store.objects(out), out, { takeOver: options.takeOver });
+  const folder = journalFolder(store, out, state);
+  const [home, owner] = [lockedHome(store, folder), await ownerOfMachine(store, folder)];
+  return jobIn(store, prepared, options, { output, home, folder, owner });
+}
+
+function jobIn(
+  store: Files,
+  { plan, digest, recipeText, definingCheckpoint, text, inputs }: Prepared,
+  { overwrite, restart, hashInputs }: OptionValues<"sweep">,
+  where: Surroundings,
+): JobHere {
   return {
-    ...{ store, output, home, folder: own ?? output.journalFolder },
-    ...(own === undefined ? {} : { owner: ownerIn(own, beside) }),
+    ...{ store, ...where },
     ...{ plan, digest, recipeText, definingCheckpoint, text, inputs, seed: parseSeed(plan.seed) },
-    ...{ overwrite, restart, hashInputs, toolVersion, freeBytes },
+    ...{ overwrite, restart, hashInputs, toolVersion },
     clock: { nowMs: () => performance.now() },
   };
 }

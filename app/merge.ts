@@ -4,10 +4,21 @@ import type { Failure } from "../merge/work/index.ts";
 import { checkOptions, OptionError, type OptionValues } from "../options/index.ts";
 import { type Prepared, readRecipe } from "../prepare/index.ts";
 import { recipeTextUpTo } from "../recipe/index.ts";
-import { type Files, join, maybePlaceOf, openStores, type Place, placeOf, wholePlace } from "../storage/index.ts";
+import { UPLOADS_MAX } from "../runtime/index.ts";
+import {
+  join,
+  maybePlaceOf,
+  openStores,
+  type Place,
+  placeOf,
+  type Stores,
+  schemeOf,
+  wholePlace,
+} from "../storage/index.ts";
 import { engineText, engineThreads } from "./engine-threads.ts";
-import { jobHere } from "./job-here.ts";
+import { jobAnywhere } from "./job-here.ts";
 import { type JobLog, openJobLog } from "./job-log.ts";
+import { checkForPlace, outPlaceOf } from "./out-place.ts";
 import { workerThreads } from "./own-threads.ts";
 import { prepareHere } from "./prepare-here.ts";
 import { resourcesFor } from "./resources.ts";
@@ -16,7 +27,7 @@ import { resourcesFor } from "./resources.ts";
 export interface MergeSettings extends OptionValues<"merge"> {
   /** Path of the recipe. */
   readonly recipe: string;
-  /** Output directory. */
+  /** Output directory, or a prefix of a bucket: `s3://bucket/prefix`. */
   readonly out: string;
   /** Folder below which journal and log are kept, and not beside the output: the same one each time that the merge is run. */
   readonly state?: string | undefined;
@@ -63,7 +74,7 @@ export async function runMerge(settings: MergeSettings, ports: MergePorts): Prom
     const end = await mergeText(store, upTo, recipePath, out, engines, settings, ports);
     if (end.outcome !== "done") return end;
   }
-  return mergeText(store, text, recipePath, placeOf(settings.out), engines, settings, ports);
+  return mergeText(store, text, recipePath, outPlaceOf(settings.out), engines, settings, ports);
 }
 
 /** NAME=DIR; NAME alone goes beside the output. */
@@ -77,11 +88,11 @@ function keptDocument(keep: string, text: string, settings: MergeSettings) {
     });
   }
   const out = equals < 0 ? `${settings.out.replace(/[/\\]+$/, "")}-${keep}` : keep.slice(equals + 1);
-  return { upTo, out: placeOf(out) };
+  return { upTo, out: outPlaceOf(out) };
 }
 
 async function mergeText(
-  store: Files,
+  store: Stores,
   text: string,
   recipePath: Place,
   out: Place,
@@ -91,15 +102,19 @@ async function mergeText(
 ): Promise<MergeEnd> {
   const began = performance.now();
   const state = maybePlaceOf(settings.state);
+  checkForPlace(out, settings);
   const run = { store, out: wholePlace(out), state, settings, fetching: ports.fetching };
   const prepared = await prepareHere(store, text, recipePath, settings, run);
   const { digest } = prepared;
-  const { threads, budget, memoryBytes, engineMaximumBytes } = resourcesFor(settings);
+  const { threads, budget, memoryBytes, engineMaximumBytes } = resourcesFor({
+    ...settings,
+    uploadBytes: schemeOf(out) === "file" ? 0 : UPLOADS_MAX * settings.sliceBytes,
+  });
   const engines = engineThreads(chosen, threads, engineMaximumBytes);
   const told = new Remembered(ports.planned(prepared, out));
   let log: JobLog | undefined;
   try {
-    const { folder, ...local } = jobHere(store, prepared, wholePlace(out), settings, state);
+    const { folder, ...local } = await jobAnywhere(store, prepared, wholePlace(out), settings, state);
     const outcome = await runMergeJob({
       ...local,
       surveyElements: budget.rangeElements,

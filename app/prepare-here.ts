@@ -1,6 +1,6 @@
 import type { OptionValues } from "../options/index.ts";
 import { type Fetching, type Prepared, prepareText } from "../prepare/index.ts";
-import { type Files, maybePlaceOf, type Place, placeOf, type Source } from "../storage/index.ts";
+import { type Files, maybePlaceOf, type Place, placeOf, type Source, schemeOf } from "../storage/index.ts";
 import { journalFolder } from "./job-here.ts";
 import { recordedFolders } from "./recorded-folders.ts";
 
@@ -27,6 +27,7 @@ export function prepareHere(
     modelsRoot: maybePlaceOf(settings.modelsRoot),
     cwd: placeOf(process.cwd()),
     environment: process.env,
+    layout: run !== undefined && schemeOf(run.out) !== "file" ? "parts" : undefined,
     recordedFolders: run && (() => foldersOf(run)),
     fillHubCache: run?.settings.fillHubCache === true ? (run.fetching ?? (() => {})) : undefined,
   });

@@ -79,10 +79,14 @@ export function resourcesFor(options: {
   readonly threads?: number | undefined;
   readonly memoryBytes?: number | undefined;
   readonly bandwidthBytes?: number | undefined;
+  /** Of each thread, for what waits to be uploaded. */
+  readonly uploadBytes?: number;
 }): Resources {
-  const threads = options.threads ?? threadsDefault();
-  const memoryBytes = options.memoryBytes ?? Math.min(MEMORY_DEFAULT_BYTES, Math.floor(totalmem() / 2));
-  const each = Math.max(BUDGET_MIN_BYTES, Math.floor((memoryBytes - PROCESS_BYTES) / threads) - THREAD_BYTES);
+  const { threads = threadsDefault(), uploadBytes = 0 } = options;
+  const wanted = MEMORY_DEFAULT_BYTES + threads * uploadBytes;
+  const memoryBytes = options.memoryBytes ?? Math.min(wanted, Math.floor(totalmem() / 2));
+  const own = THREAD_BYTES + uploadBytes;
+  const each = Math.max(BUDGET_MIN_BYTES, Math.floor((memoryBytes - PROCESS_BYTES) / threads) - own);
   const rangeElements = Math.max(1, Math.floor(each / SURVEY_BYTES_PER_ELEMENT));
   const spareBytes = Math.min(SPARE_MAX_BYTES, Math.floor(each / 4));
   const keptBytes = Math.min(KEPT_INPUT_BYTES, Math.floor(each / 4));

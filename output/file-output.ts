@@ -15,14 +15,17 @@ import { checkOutputDirectory, type OutputClaim, type OutputState } from "./outp
 import { checkOutputIsNoInput } from "./output-is-input.ts";
 import type { NamedInput, Output } from "./port.ts";
 import { publish } from "./publish.ts";
-import { JOURNAL_PATH, LOCK_PATH, STAGE_PATH, WORK_DIRECTORY } from "./records/file-names.ts";
+import {
+  JOURNAL_PATH,
+  LOCK_PATH,
+  OWNER_BYTES_MAX,
+  OWNER_NAME,
+  STAGE_PATH,
+  WORK_DIRECTORY,
+} from "./records/file-names.ts";
 import type { OutputFile } from "./records/manifest.ts";
 import { type VerifyReport, verifyOutput } from "./repair/verify.ts";
 import { type ByteRange, hashRanges } from "./seal/read-back.ts";
-
-/** In the stage, so that it goes with it. */
-const OWNER_NAME = ".owner";
-const OWNER_BYTES_MAX = 1024;
 
 /** A folder: the stage lies in it, on its file system, and publishing is renaming. */
 export class FileOutput implements Output {
@@ -67,11 +70,11 @@ export class FileOutput implements Output {
 
   async prepare(plan: Plan, owner?: string): Promise<readonly number[]> {
     await makeDurableDirectory(this.#files, this.#stage);
-    const made: number[] = [];
+    const made = new Set<number>();
     for (const [index, shard] of plan.shards.entries()) {
       const path = join(this.#stage, shard.name);
       const there = await this.#files.identity(path);
-      if (there?.sizeBytes !== shard.sizeBytes) made.push(index);
+      if (there?.sizeBytes !== shard.sizeBytes) made.add(index);
       const file = await this.#files.openForWriting(path);
       try {
         await file.write(0, shardPreamble(shard.header));
@@ -83,12 +86,15 @@ export class FileOutput implements Output {
     }
     await this.#files.syncDirectory(this.#stage);
     if (owner !== undefined) await writeWhole(this.#files, join(this.#stage, OWNER_NAME), Buffer.from(owner));
-    return made;
+    return [...plan.slices.keys()].filter((index) => made.has(plan.slices[index]?.shard ?? -1));
   }
 
   slots({ shards }: Plan): readonly Place[] {
     return shards.map(({ name }) => join(this.#stage, name));
   }
+
+  /** A file is read as it is written. */
+  async closeSlots(): Promise<void> {}
 
   readBack(slot: Place, ranges: readonly ByteRange[]): Promise<readonly string[]> {
     return hashRanges(this.#files, slot, ranges);

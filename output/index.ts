@@ -18,6 +18,7 @@ export {
   type HubPublicationPorts,
   type HubPublished,
 } from "./hub/hub-publication.ts";
+export { ObjectOutput, type ObjectOutputOptions } from "./object-output.ts";
 export { checkOutputDirectory, type OutputClaim, type OutputState } from "./output-directory.ts";
 export { checkOutputIsNoInput } from "./output-is-input.ts";
 export type { NamedInput, Output } from "./port.ts";

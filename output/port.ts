@@ -26,12 +26,15 @@ export interface Output {
   /** Removes the stage, and the journal of another job that was kept beside it, if that is asked for. Makes way for `prepare`. */
   makeAnew(journalToo: boolean): Promise<void>;
   /**
-   * Makes all ready that slices are written into: every shard, of its full size, with its header. What is there stays.
-   * Returns the shards that had to be made: no slice of theirs is there any more.
+   * Makes all ready that slices are written into: every shard, of its full size. What is there stays. `done`: SHA-256 of the slices that
+   * were written before, by their names in the plan. Returns the slices that are not there, or not so, as indices into plan.slices: all of a
+   * shard that had to be made.
    */
-  prepare(plan: Plan, owner?: string): Promise<readonly number[]>;
+  prepare(plan: Plan, owner?: string, done?: ReadonlyMap<string, string>): Promise<readonly number[]>;
   /** Where each shard's slices are written, and read back, until it is published. */
   slots(plan: Plan): readonly Place[];
+  /** All slices are written, and can be read from their slots once it resolves. `sliceSha256s`: in the order of plan.slices. Safe to repeat. */
+  closeSlots(plan: Plan, sliceSha256s: readonly string[]): Promise<void>;
   /** SHA-256 of each range of what was written to a slot, read afresh. @throws StorageError `storage/short-read` */
   readBack(slot: Place, ranges: readonly ByteRange[]): Promise<readonly string[]>;
   /** Puts files beside the shards. `by`: unlike that of any other who may do so at the same time. */

@@ -61,16 +61,21 @@ async function withdraw(store: Files, out: Place, publication: Publication): Pro
   const coming = new Set(files.map(({ name }) => name));
   // A file that is not in the stage any more is the new one, placed before a crash.
   const isOld = async (name: string) => !coming.has(name) || (await store.identity(join(stage, name))) !== undefined;
-  const heralds = replaced.filter((name) => isWayIn(name) || name === MANIFEST_NAME || name === SUMS_NAME);
-  // The last to be published is the first to go.
-  for (const name of heralds.toSorted((a, b) => publishRank(b) - publishRank(a)))
-    if (await isOld(name)) await remove(name);
+  const heralds = heraldsIn(replaced);
+  for (const name of heralds) if (await isOld(name)) await remove(name);
   if (heralds.length > 0) await store.syncDirectory(out);
   for (const name of replaced) {
     if (coming.has(name) || heralds.includes(name)) continue;
     await remove(name);
     if (name.includes("/")) await removeIfEmpty(store, parentOf(join(out, name)));
   }
+}
+
+/** What leads readers to a checkpoint and says that it is whole; the last to be published is the first to go. */
+export function heraldsIn(names: readonly string[]): readonly string[] {
+  return names
+    .filter((name) => isWayIn(name) || name === MANIFEST_NAME || name === SUMS_NAME)
+    .sort((a, b) => publishRank(b) - publishRank(a));
 }
 
 /** Whether the file was moved now; false if an earlier call did it. */
@@ -87,25 +92,33 @@ async function place(
   const there = await store.identity(to);
   if (staged === undefined) {
     if (there !== undefined && (await isTheFile(store, to, file))) return false;
-    throw new PublishError(
-      "publish/stage-missing",
-      `${file.name} is neither in ${stage} nor, as it should be, in ${out}: somebody removed or changed it`,
-      { hint: "Run the same command again with --restart." },
-    );
+    throw stageMissing(file.name, stage, out);
   }
   if (there !== undefined && !replaced.includes(file.name) && !(await isTheFile(store, to, file))) {
-    throw new PublishError("publish/foreign-file", `${to} appeared while the merge ran; it is not written over`, {
-      hint: "Move that file away and run the same command again.",
-    });
+    throw foreignFile(to);
   }
   await store.rename(from, to);
   return true;
 }
 
-async function isTheFile(store: Source, path: Place, file: OutputFile): Promise<boolean> {
+export async function isTheFile(store: Source, path: Place, file: OutputFile): Promise<boolean> {
   const identity = await store.identity(path);
   if (identity?.kind !== "file" || identity.sizeBytes !== file.sizeBytes) return false;
   return (await hashFile(store, path)).sha256 === file.sha256;
+}
+
+export function stageMissing(name: string, stage: Place, out: Place): PublishError {
+  return new PublishError(
+    "publish/stage-missing",
+    `${name} is neither in ${stage} nor, as it should be, in ${out}: somebody removed or changed it`,
+    { hint: "Run the same command again with --restart." },
+  );
+}
+
+export function foreignFile(to: Place): PublishError {
+  return new PublishError("publish/foreign-file", `${to} appeared while the merge ran; it is not written over`, {
+    hint: "Move that file away and run the same command again.",
+  });
 }
 
 async function syncAll(store: Files, folders: ReadonlySet<Place>, stage: Place): Promise<void> {
@@ -113,7 +126,8 @@ async function syncAll(store: Files, folders: ReadonlySet<Place>, stage: Place):
   if ((await store.identity(stage)) !== undefined) await store.syncDirectory(stage);
 }
 
-function checkName(name: string): void {
+/** @throws PublishError `publish/unsafe-name` */
+export function checkName(name: string): void {
   if (isSafeName(name)) return;
   throw new PublishError("publish/unsafe-name", `${JSON.stringify(name)} is no name of a file inside the output`, {
     hint: "The record that lists it is not one that deltaworks wrote.",

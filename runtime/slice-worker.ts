@@ -8,6 +8,7 @@ import {
   type JobDescription,
   type PlainData,
   type Report,
+  type SealRange,
   type SealWork,
   type SlicePart,
   type SliceWork,
@@ -15,14 +16,17 @@ import {
   sealRanges,
   type TensorTask,
 } from "../merge/work/index.ts";
-import type { Files, Place, StoredFile } from "../storage/index.ts";
+import { type Files, type Place, type Readable, type StoredFile, schemeOf } from "../storage/index.ts";
 import type { Computed } from "./computed.ts";
 import { FiniteWatch, watched } from "./finite-watch.ts";
 import { InputFiles, type Moved } from "./input-files.ts";
 import { MergedTasks } from "./merged-tasks.ts";
 import { LastBands, quantiseRange } from "./quantise-range.ts";
+import { RangeHashes } from "./range-hashes.ts";
 import { type RangeMeans, RangeWork, type Sink } from "./range-work.ts";
+import { readAhead } from "./read-ahead.ts";
 import { heldIn, nowhere, SliceOutput } from "./slice-output.ts";
+import { SliceUploads, whileSigning } from "./slice-uploads.ts";
 import { LastProduct } from "./sources/product-source.ts";
 import { extentsOfRange } from "./wanted-extents.ts";
 
@@ -55,6 +59,12 @@ export interface WorkerHooks {
   readonly moved?: Moved;
 }
 
+/** What a worker reads from, and writes to. */
+export interface WorkerStore extends Pick<Files, "open" | "openForWriting"> {
+  /** Where shards are objects that come in parts: puts the part that begins there. Durable once it resolves. */
+  putPart?(slot: Place, offsetBytes: number, bytes: Uint8Array, sha256: string): Promise<unknown>;
+}
+
 /** A finished slice, but for its durability: `durable` settles once its bytes survive a power loss. */
 export interface Written {
   readonly report: Report;
@@ -76,17 +86,21 @@ export function farBytesOf({ heldBytes }: Pick<WorkerBudget, "heldBytes">): numb
 }
 
 const SEAL_BUFFER_BYTES = 4 * 1024 * 1024;
+/** Of what is far: a window a connection. */
+const SEAL_WINDOW_BYTES = 8 * 1024 * 1024;
+const SEAL_WINDOWS_AHEAD = 4;
 
 /** Executes assignments of one job, one after another, on one arena. */
 export class SliceWorker {
   readonly #arena: Arena;
-  readonly #store: Pick<Files, "open" | "openForWriting">;
+  readonly #store: WorkerStore;
   readonly #job: JobDescription;
   readonly #budget: WorkerBudget;
   readonly #hooks: WorkerHooks;
   readonly #files: InputFiles;
   readonly #heldBytes: number;
   readonly #outputs = new Map<string, Output>();
+  readonly #uploads = new SliceUploads();
   /** Of the assignment under way. */
   #means: RangeMeans | undefined;
   readonly #merged: MergedTasks;
@@ -94,13 +108,7 @@ export class SliceWorker {
   readonly #products = new LastProduct();
   #tensorsCut = 0;
 
-  constructor(
-    arena: Arena,
-    store: Pick<Files, "open" | "openForWriting">,
-    job: JobDescription,
-    budget: WorkerBudget,
-    hooks: WorkerHooks,
-  ) {
+  constructor(arena: Arena, store: WorkerStore, job: JobDescription, budget: WorkerBudget, hooks: WorkerHooks) {
     this.#arena = arena;
     this.#store = store;
     this.#job = job;
@@ -175,6 +183,7 @@ export class SliceWorker {
 
   async close(): Promise<void> {
     await this.#files.close();
+    await this.#uploads.over();
     for (const { file } of this.#outputs.values()) await file.close();
     this.#outputs.clear();
   }
@@ -184,10 +193,29 @@ export class SliceWorker {
     if (!(await this.#hooks.grant(unit, attempt))) return undefined;
     const place = this.#job.shardPaths[slice.shard];
     if (place === undefined) throw new Error(`the job has no shard ${slice.shard}`);
+    if (schemeOf(place) !== "file") return this.#uploaded(work, place);
     const shard = await this.#output(place);
     const output = new SliceOutput(this.#current.arena, shard.file, slice.offsetBytes, this.#hooks.pause);
     const { sha256, warnings, counts } = await this.#fill(work, output);
     return { report: { unit, attempt, kind: "slice", sha256, warnings, counts }, durable: this.#sync(shard) };
+  }
+
+  /** A part goes up as a whole, while the next slice is computed: its SHA-256 goes before it, by which the store compares it. */
+  async #uploaded(work: Assignment & SliceWork, slot: Place): Promise<Written> {
+    const { unit, attempt, slice } = work;
+    if (this.#store.putPart === undefined) throw new Error(`there is nothing here that puts parts into ${slot}`);
+    const buffer = await this.#uploads.buffer(slice.sizeBytes, () => this.#hooks.moved?.(0));
+    let isSent = false;
+    try {
+      const bytes = buffer.subarray(0, slice.sizeBytes);
+      const output = new SliceOutput(this.#current.arena, heldIn(bytes), 0, this.#hooks.pause);
+      const { sha256, warnings, counts } = await this.#fill(work, output);
+      isSent = true;
+      const durable = this.#uploads.send(buffer, this.#store.putPart(slot, slice.offsetBytes, bytes, sha256));
+      return { report: { unit, attempt, kind: "slice", sha256, warnings, counts }, durable };
+    } finally {
+      if (!isSent) this.#uploads.giveBack(buffer);
+    }
   }
 
   /** However it ends, nothing of it is being written any more. */
@@ -387,6 +415,8 @@ export class SliceWorker {
   async #seal(work: SealWork): Promise<string[]> {
     const file = await this.#store.open(work.path);
     try {
+      if (work.kind === "seal-file" && work.ranges !== undefined)
+        return await this.#sealAtOnce(file, work.sizeBytes, work.ranges);
       const buffer = new Uint8Array(SEAL_BUFFER_BYTES);
       const hashes: string[] = [];
       for (const { offsetBytes, sizeBytes } of sealRanges(work)) {
@@ -403,6 +433,24 @@ export class SliceWorker {
       return hashes;
     } finally {
       await file.close();
+    }
+  }
+
+  /** All of a file and its ranges by one reading. It is far: several windows are on their way while one is hashed. */
+  async #sealAtOnce(file: Readable, sizeBytes: number, ranges: readonly SealRange[]): Promise<string[]> {
+    const hashes = new RangeHashes(ranges);
+    const whole = createHash("sha256");
+    const windows = readAhead(file, sizeBytes, { windowBytes: SEAL_WINDOW_BYTES, ahead: SEAL_WINDOWS_AHEAD });
+    try {
+      for (;;) {
+        const { done, value } = await whileSigning(windows.next(), () => this.#hooks.moved?.(0));
+        if (done === true) return [whole.digest("hex"), ...hashes.digests()];
+        whole.update(value);
+        hashes.update(value);
+        await this.#hooks.pause();
+      }
+    } finally {
+      await windows.return(undefined);
     }
   }
 

@@ -122,8 +122,8 @@ export const storageCodes = {
   },
   "storage/scheme": {
     means:
-      "The place names a store that is not there, or one that cannot do what was asked: files alone can be written and locked.",
-    advice: "Give a path of this machine.",
+      "The place names a store that is not there, or one that cannot do what was asked: files alone can be locked, and web servers and the Hub are only read.",
+    advice: "Give a path of this machine; for the output of a merge, `s3://bucket/prefix` will do too.",
   },
   "storage/io": {
     means: "Reading or writing failed in another way.",

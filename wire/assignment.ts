@@ -4,11 +4,12 @@ import {
   type Plan,
   partsOfTensors,
   preambleIn,
+  type SealRange,
   type Slice,
   type SlicePart,
   type TensorTask,
 } from "../merge/work/index.ts";
-import type { Assignment as AssignmentMessage } from "../proto/index.ts";
+import type { Assignment as AssignmentMessage, ByteRange as ByteRangeMessage } from "../proto/index.ts";
 import type { Place } from "../storage/index.ts";
 import { attemptOf, messageOfAttempt } from "./attempt-id.ts";
 import { dataOf, messageOfData } from "./data.ts";
@@ -57,17 +58,36 @@ function workOf(assignment: Assignment, shardPaths: readonly Place[]): NonNullab
       return { $case: "survey", value: { ...value, request: messageOfData(request), firstRound } };
     }
     case "seal-slices": {
-      const ranges = assignment.ranges.map(({ offsetBytes, sizeBytes }) => ({
-        offsetBytes: BigInt(offsetBytes),
-        sizeBytes: BigInt(sizeBytes),
-      }));
-      return { $case: "sealSlices", value: { shard: shardOf(assignment.path, shardPaths), ranges } };
+      const { ranges } = assignment;
+      const shard = shardOf(assignment.path, shardPaths);
+      return { $case: "sealSlices", value: { shard, ranges: messagesOfRanges(ranges) } };
     }
     case "seal-file": {
       const shard = shardOf(assignment.path, shardPaths);
-      return { $case: "sealFile", value: { shard, sizeBytes: BigInt(assignment.sizeBytes) } };
+      const { sizeBytes, ranges = [] } = assignment;
+      return {
+        $case: "sealFile",
+        value: { shard, sizeBytes: BigInt(sizeBytes), ranges: messagesOfRanges(ranges) },
+      };
     }
   }
+}
+
+function messagesOfRanges(ranges: readonly SealRange[]): ByteRangeMessage[] {
+  return ranges.map(({ offsetBytes, sizeBytes }) => ({
+    offsetBytes: BigInt(offsetBytes),
+    sizeBytes: BigInt(sizeBytes),
+  }));
+}
+
+/** @throws WireError where one ends behind the file */
+function rangesFrom(ranges: readonly ByteRangeMessage[], fileBytes: number): SealRange[] {
+  return ranges.map((range) => {
+    const offset = numberOf(range.offsetBytes, "an offset");
+    const size = numberOf(range.sizeBytes, "a size");
+    if (offset + size > fileBytes) throw malformed(`a range that ends at byte ${offset + size} of ${fileBytes}`);
+    return { offsetBytes: offset, sizeBytes: size };
+  });
 }
 
 function shardOf(path: Place, shardPaths: readonly Place[]): number {
@@ -119,19 +139,14 @@ function workFrom({ work }: AssignmentMessage, index: PlanIndex): Work {
     case "sealSlices": {
       const { shard, ranges } = work.value;
       const { path, sizeBytes } = shardAt(index, shard);
-      const checked = ranges.map((range) => {
-        const offset = numberOf(range.offsetBytes, "an offset");
-        const size = numberOf(range.sizeBytes, "a size");
-        if (offset + size > sizeBytes) throw malformed(`a range that ends at byte ${offset + size} of ${sizeBytes}`);
-        return { offsetBytes: offset, sizeBytes: size };
-      });
-      return { kind: "seal-slices", path, ranges: checked };
+      return { kind: "seal-slices", path, ranges: rangesFrom(ranges, sizeBytes) };
     }
     case "sealFile": {
       const { path, sizeBytes } = shardAt(index, work.value.shard);
       if (work.value.sizeBytes !== BigInt(sizeBytes))
         throw malformed(`a size of ${work.value.sizeBytes}, not ${sizeBytes}`);
-      return { kind: "seal-file", path, sizeBytes };
+      const ranges = rangesFrom(work.value.ranges, sizeBytes);
+      return { kind: "seal-file", path, sizeBytes, ...(ranges.length === 0 ? {} : { ranges }) };
     }
     case undefined:
       throw malformed("an assignment of a kind that is unknown here");

@@ -8,8 +8,7 @@ import {
   type TensorTask,
   textOfAttempt,
 } from "../merge/work/index.ts";
-import { SliceWorker, type WorkerBudget } from "../runtime/index.ts";
-import type { Files } from "../storage/index.ts";
+import { SliceWorker, type WorkerBudget, type WorkerStore } from "../runtime/index.ts";
 import { endThread } from "./end-thread.ts";
 import type { FromWorker, JobToBegin, ToWorker } from "./messages.ts";
 import { SignsOfLife } from "./signs-of-life.ts";
@@ -19,7 +18,7 @@ const TURN_MS = 5;
 
 type Order = ToWorker & { readonly type: "assign" };
 
-export interface SessionStore extends Pick<Files, "open" | "openForWriting"> {
+export interface SessionStore extends WorkerStore {
   /** Called when the job has finished. */
   close?(): void;
 }

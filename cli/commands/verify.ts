@@ -1,5 +1,6 @@
+import { outPlaceOf } from "../../app/index.ts";
 import { type Finding, type VerifyReport, verifyOutput } from "../../output/index.ts";
-import { openStores, placeOf } from "../../storage/index.ts";
+import { openStores } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { reportError } from "../report-error.ts";
@@ -15,7 +16,7 @@ export interface VerifyOptions {
 export async function verifyCommand([out = ""]: readonly string[], options: VerifyOptions, io: Io): Promise<number> {
   const { json, quiet = false } = options;
   try {
-    const report = await verifyOutput(openStores(), placeOf(out));
+    const report = await verifyOutput(openStores(), outPlaceOf(out));
     if (quiet && report.ok) return exitCodes.done;
     io.stdout(json ? reportLines(report) : reportText(report));
     if (report.ok) return exitCodes.done;

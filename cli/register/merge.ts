@@ -7,7 +7,10 @@ export const register: Register = (program, runs) => {
   withJson(withMergeOptions(program.command("merge"), "merge"))
     .description("merge models; after a crash the same command goes on where it ended")
     .argument("<recipe>", "mergekit recipe, YAML")
-    .argument("<out>", "output directory; or hf://owner/name, to be published on the Hub once it is made")
+    .argument(
+      "<out>",
+      "output directory, or s3://bucket/prefix; or hf://owner/name, to be published on the Hub once it is made",
+    )
     .option(
       "--state <dir>",
       "where journal and log are kept, if not beside the output, and what goes to the Hub is made; the same each time",

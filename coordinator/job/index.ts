@@ -3,7 +3,7 @@ export { type JobCode, JobError } from "./errors.ts";
 export { bytesToWrite, spaceWarning } from "./free-space.ts";
 export type { JobControls } from "./job-controls.ts";
 export { factIn, type JobFact } from "./job-facts.ts";
-export { fileHome, type JobHome, type OpenJournal, sharedHome } from "./job-home.ts";
+export { fileHome, type JobHome, lockedHome, type OpenJournal, sharedHome } from "./job-home.ts";
 export {
   type JobObserver,
   type JobPorts,
@@ -22,7 +22,7 @@ export {
   type RunningJob,
   runMergeJob,
 } from "./merge-job.ts";
-export { type OutputOwner, ownerIn } from "./output-owner.ts";
+export { type OutputOwner, ownerIn, ownerOfMachine } from "./output-owner.ts";
 export type { PublishedFile } from "./record-fields.ts";
 export { type JobHistory, JobRecords, readHistory } from "./records.ts";
 export type { SealedShards } from "./seal-pass.ts";

@@ -1,5 +1,5 @@
 import { JOURNAL_NAME } from "../../output/index.ts";
-import { type Files, join, makeDurableDirectory, type Place } from "../../storage/index.ts";
+import { type Files, join, type Lock, makeDurableDirectory, type Place } from "../../storage/index.ts";
 import { type FileJournal, type Journal, openFileJournal } from "../journal/index.ts";
 
 /** A journal, and what it lost: see FileJournal. */
@@ -19,9 +19,16 @@ export interface JobHome {
   exists(): Promise<boolean>;
   /** Made where there is none. @throws JournalError, StorageError */
   open(): Promise<OpenJournal>;
+  /**
+   * Of a home that lies apart from its output: holds off other processes for as long as this one runs, which a claim of an output elsewhere
+   * cannot. Absent: the output's lock does. @throws `storage/locked`
+   */
+  lock?(): Promise<Lock>;
   /** Removes the journal: another one is begun. */
   discard(): Promise<void>;
 }
+
+const LOCK_NAME = "lock";
 
 /** A folder of files, beside the output or elsewhere. */
 export function fileHome(files: Files, folder: Place): JobHome {
@@ -36,6 +43,17 @@ export function fileHome(files: Files, folder: Place): JobHome {
     discard: async () => {
       await files.remove(path);
       await files.syncDirectory(folder);
+    },
+  };
+}
+
+/** The same of an output that is no folder: the home has the lock that ends with its process. */
+export function lockedHome(files: Files, folder: Place): JobHome {
+  return {
+    ...fileHome(files, folder),
+    lock: async () => {
+      await makeDurableDirectory(files, folder);
+      return files.lock(join(folder, LOCK_NAME));
     },
   };
 }

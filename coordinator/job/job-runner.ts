@@ -52,6 +52,8 @@ export interface JobPorts {
   readonly ticks?: (tick: () => void) => () => void;
   /** Where several coordinators may believe that they lead. Absent: a lock sees to it that there is one. */
   readonly leadership?: Leadership;
+  /** Makes what was written readable, of all slices with their SHA-256s; safe to repeat. Absent: it is as soon as it is written. */
+  closeSlots?(sliceSha256s: readonly string[]): Promise<void>;
   /** Makes documents, manifest and the published checkpoint of the sealed shards; safe to repeat. */
   publish(sealed: SealedShards): Promise<void>;
   /** Removes what was staged, of a job that was cancelled; safe to repeat. */
@@ -729,9 +731,15 @@ export class JobRunner implements WorkerListener, JobControls {
   // ---- seal
 
   #beginSeal(): void {
-    this.#sealPasses++;
-    this.#seal = new SealPass(this.#options.plan, this.#options.shardPaths, this.#sealPasses);
-    this.#post({ type: "seal-begun", units: this.#seal.units(), nowMs: this.#now() });
+    const { closeSlots } = this.#ports;
+    const { plan, shardPaths } = this.#options;
+    const begun = (nowMs: number): CoreEvent => {
+      this.#sealPasses++;
+      this.#seal = new SealPass(plan, shardPaths, this.#sealPasses);
+      return { type: "seal-begun", units: this.#seal.units(), nowMs };
+    };
+    if (closeSlots === undefined) return this.#post(begun(this.#now()));
+    this.#durably(closeSlots(plan.slices.map((slice) => this.#sliceSha256(slice))), begun);
   }
 
   #takeSeal(unit: UnitId, found: readonly string[]): void {

@@ -119,13 +119,19 @@ export async function runMergeJob(options: MergeJobOptions): Promise<Outcome> {
   const { output, home, digest: planDigest, overwrite } = options;
   await output.checkIsNoInput(options.inputs);
   if (home.isShared) return withJournal(options, (journal) => runShared(options, journal));
-  // Nothing is written into a directory that is not ours.
-  if (!(await home.exists())) await output.claim({ planDigest, overwrite });
-  const lock = await output.lock();
+  const held = await home.lock?.();
   try {
-    return await withJournal(options, (journal) => runAlone(options, journal));
+    // Nothing is written into a directory that is not ours.
+    if (!(await home.exists())) await output.claim({ planDigest, overwrite });
+    // Where the home holds other processes off, a claim of our name is one that an earlier process left.
+    const lock = await output.lock(held === undefined ? undefined : options.owner?.name);
+    try {
+      return await withJournal(options, (journal) => runAlone(options, journal));
+    } finally {
+      await lock.release();
+    }
   } finally {
-    await lock.release();
+    await held?.release();
   }
 }
 
@@ -317,8 +323,8 @@ async function resume(
   // Before the shards are made: not every file system leaves their space to be taken later.
   const free = await options.freeBytes?.(output.place);
   if (history.slices.size === 0) reportSpace(options, free, history);
-  const lost = new Set(await output.prepare(plan, options.owner?.name));
-  const kept = lost.size === 0 ? history : { ...history, slices: slicesOutside(lost, plan, history) };
+  const lost = await output.prepare(plan, options.owner?.name, doneIn(history));
+  const kept = lost.length === 0 ? history : { ...history, slices: slicesWithout(lost, plan, history) };
   if (history.slices.size > 0) reportSpace(options, free, kept);
   const done = [...kept.slices.values()].filter(({ doneSha256 }) => doneSha256 !== undefined).length;
   began(history.slices.size > 0 ? "resumed" : "fresh", done);
@@ -356,6 +362,9 @@ async function resume(
       ...(othersTurn === undefined ? {} : { othersTurn }),
       ...(leadershipMs === undefined ? {} : { leadership: { confirm: () => leader.confirm(), limitMs: leadershipMs } }),
       observer: options.observer,
+      ...(plan.options.layout === "parts"
+        ? { closeSlots: (sliceSha256s: readonly string[]) => output.closeSlots(plan, sliceSha256s) }
+        : {}),
       publish: async (sealed) => {
         await checkInputsInPlace(options);
         const files = await stageRest(options, sealed, leader.epoch);
@@ -581,9 +590,17 @@ function checkSameDocuments(
 
 const noInput: JobInput = { label: "an input", files: [] };
 
-/** What the journal tells of slices whose shards are as they were left. */
-function slicesOutside(lost: ReadonlySet<number>, plan: Plan, { slices }: JobHistory): JobHistory["slices"] {
+/** SHA-256 of the slices that are done. */
+function doneIn({ slices }: JobHistory): ReadonlyMap<string, string> {
+  return new Map([...slices].flatMap(([id, { doneSha256 }]) => (doneSha256 === undefined ? [] : [[id, doneSha256]])));
+}
+
+/** What the journal tells of slices that are as they were left. `lost`: indices into plan.slices. */
+function slicesWithout(lost: readonly number[], plan: Plan, { slices }: JobHistory): JobHistory["slices"] {
   const kept = new Map(slices);
-  for (const { id, shard } of plan.slices) if (lost.has(shard)) kept.delete(id);
+  for (const index of lost) {
+    const slice = plan.slices[index];
+    if (slice !== undefined) kept.delete(slice.id);
+  }
   return kept;
 }

@@ -1,5 +1,6 @@
+import { randomUUID } from "node:crypto";
 import type { Output } from "../../output/index.ts";
-import type { Place } from "../../storage/index.ts";
+import { type Files, join, makeDurableDirectory, type Place, readWhole, writeWhole } from "../../storage/index.ts";
 import { lookAt } from "../journal/index.ts";
 import { JobError } from "./errors.ts";
 import type { JobHome } from "./job-home.ts";
@@ -45,10 +46,29 @@ export async function checkNoOwner(output: Output): Promise<void> {
 /** How a merge of one machine is called whose journal lies in a folder of its own. */
 const STATE = "--state ";
 
-/** The owner that a merge of one machine is, whose journal lies in `folder`. Nobody but itself knows whether it has ended. */
-export function ownerIn(folder: Place, beside: JobHome): OutputOwner {
-  return { name: `${STATE}${folder}`, hasEnded: async () => false, beside };
+/**
+ * The owner that a merge of one machine is, whose journal lies in `folder`. Nobody but itself knows whether it has ended. `beside`: where a
+ * merge into the same output would have it otherwise, if it could.
+ */
+export function ownerIn(folder: Place, beside?: JobHome): OutputOwner {
+  return { name: `${STATE}${folder}`, hasEnded: async () => false, ...(beside === undefined ? {} : { beside }) };
 }
+
+/** Of an output that other machines reach too: there a folder of theirs may have the same name. Its first call notes another name in it. */
+export async function ownerOfMachine(files: Files, folder: Place): Promise<OutputOwner> {
+  const at = join(folder, OWNER_NAME);
+  if ((await files.identity(at)) === undefined) {
+    await makeDurableDirectory(files, folder);
+    await writeWhole(files, at, Buffer.from(randomUUID()));
+  }
+  const id = Buffer.from(await readWhole(files, at, OWNER_BYTES_MAX))
+    .toString("utf8")
+    .trim();
+  return { name: `${STATE}${folder} (${id})`, hasEnded: async () => false };
+}
+
+const OWNER_NAME = "owner";
+const OWNER_BYTES_MAX = 1024;
 
 function otherJob({ place }: Output, other: string): JobError {
   if (other.startsWith(STATE)) {

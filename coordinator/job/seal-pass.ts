@@ -1,4 +1,4 @@
-import type { Plan, SealWork, Slice, UnitId } from "../../merge/work/index.ts";
+import { type Plan, type SealWork, type Slice, sealRanges, type UnitId } from "../../merge/work/index.ts";
 import { damagedSlices, type SealUnit, sealWork } from "../../output/index.ts";
 import type { Place } from "../../storage/index.ts";
 import { unitOf } from "./specification.ts";
@@ -46,7 +46,7 @@ export class SealPass {
   /** Whether an answer has a hash for each range that was asked for: one that is missing would be published as empty. */
   fits(unit: UnitId, found: readonly string[]): boolean {
     const work = this.work(unit);
-    return work === undefined || found.length === (work.kind === "seal-file" ? 1 : work.ranges.length);
+    return work === undefined || found.length === sealRanges(work).length;
   }
 
   /** What an answer says: slices that are damaged, and the path of a shard whose header is. */
@@ -56,7 +56,7 @@ export class SealPass {
     sha256Of: (slice: Slice) => string,
   ): { readonly slices: readonly UnitId[]; readonly header?: string } {
     const seal = this.#units.get(unit);
-    if (seal === undefined || seal.work.kind === "seal-file") return { slices: [] };
+    if (seal === undefined || seal.slices.length === 0) return { slices: [] };
     const hashes: string[] = [];
     for (const index of seal.slices) {
       const slice = this.#plan.slices[index];

@@ -77,10 +77,18 @@ export interface SurveyWork {
   readonly firstRound: boolean;
 }
 
-/** Read back what was written, through a fresh handle. */
+/**
+ * Read back what was written, through a fresh handle. `ranges` of a file: which of it are asked for beside all of it, in the one reading; they
+ * follow each other.
+ */
 export type SealWork =
   | { readonly kind: "seal-slices"; readonly path: Place; readonly ranges: readonly SealRange[] }
-  | { readonly kind: "seal-file"; readonly path: Place; readonly sizeBytes: number };
+  | {
+      readonly kind: "seal-file";
+      readonly path: Place;
+      readonly sizeBytes: number;
+      readonly ranges?: readonly SealRange[];
+    };
 
 export interface SealRange {
   readonly offsetBytes: number;

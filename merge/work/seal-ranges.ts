@@ -1,6 +1,7 @@
 import type { SealRange, SealWork } from "./assignment.ts";
 
-/** What a part of the seal reads back of its file. */
+/** Of what a part of the seal gives hashes, in their order. */
 export function sealRanges(work: SealWork): readonly SealRange[] {
-  return work.kind === "seal-slices" ? work.ranges : [{ offsetBytes: 0, sizeBytes: work.sizeBytes }];
+  if (work.kind === "seal-slices") return work.ranges;
+  return [{ offsetBytes: 0, sizeBytes: work.sizeBytes }, ...(work.ranges ?? [])];
 }

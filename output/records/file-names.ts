@@ -13,10 +13,16 @@ export const JOURNAL_NAME = "journal";
 export const JOURNAL_PATH = `${WORK_DIRECTORY}/${JOURNAL_NAME}`;
 /** Where shards are put together until they are published. */
 export const STAGE_PATH = `${WORK_DIRECTORY}/stage`;
+/** In the stage, so that it goes with it: whose it is. */
+export const OWNER_NAME = ".owner";
+export const OWNER_BYTES_MAX = 1024;
 /** Where repair builds a shard before it takes the damaged one's place. */
 export const REPAIR_DIRECTORY = `${WORK_DIRECTORY}/repair`;
 /** Held by whoever writes to an output. */
 export const LOCK_PATH = `${WORK_DIRECTORY}/lock`;
+
+/** The same of an output in a bucket, where nothing can be locked: an object that one has put. */
+export const CLAIM_PATH = `${WORK_DIRECTORY}/claim.json`;
 
 /**
  * Place of a file in the order of publishing. What makes a reader believe in a checkpoint comes after what it then

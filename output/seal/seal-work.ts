@@ -10,7 +10,7 @@ export interface SealUnit {
   readonly work: SealWork;
   /** Index into plan.shards. */
   readonly shard: number;
-  /** Indices into plan.slices, in the order of the ranges of "seal-slices"; empty for "seal-file". */
+  /** Indices into plan.slices, in the order of the ranges; empty for "seal-file" without ranges. */
   readonly slices: readonly number[];
   /** Whether the first range is not a slice but the header of the shard. */
   readonly coversHeader: boolean;
@@ -18,7 +18,8 @@ export interface SealUnit {
 
 /**
  * All that must be read back: per shard one hash of the file, which must be made from front to back, and its header and
- * slices in groups, which may be read at the same time. Shard by shard, so that its bytes are still in the page cache.
+ * slices in groups, which may be read at the same time. Shard by shard, so that its bytes are still in the page cache. Of shards that were
+ * uploaded in parts, all at once: they are far, and come once.
  */
 export function sealWork(plan: Plan, shardPaths: readonly Place[]): readonly SealUnit[] {
   const slicesOf: number[][] = plan.shards.map(() => []);
@@ -26,8 +27,14 @@ export function sealWork(plan: Plan, shardPaths: readonly Place[]): readonly Sea
   return plan.shards.flatMap((shard, index): SealUnit[] => {
     const path = shardPaths[index];
     if (path === undefined) throw new Error(`no path for shard ${shard.name}`);
+    const { sizeBytes } = shard;
+    if (plan.options.layout === "parts") {
+      const slices = slicesOf[index] ?? [];
+      const ranges = slices.map((slice) => rangeOf(plan, slice));
+      return [{ work: { kind: "seal-file", path, sizeBytes, ranges }, shard: index, slices, coversHeader: false }];
+    }
     const file: SealUnit = {
-      work: { kind: "seal-file", path, sizeBytes: shard.sizeBytes },
+      work: { kind: "seal-file", path, sizeBytes },
       shard: index,
       slices: [],
       coversHeader: false,
@@ -67,7 +74,7 @@ export interface SealDamage {
 }
 
 /**
- * What of a "seal-slices" unit is not in storage as it was written.
+ * What of a unit with ranges is not in storage as it was written.
  * `sliceSha256s`: of all slices of the plan, as computed. `found`: the unit's report, a hash per range.
  */
 export function damagedSlices(
@@ -76,7 +83,7 @@ export function damagedSlices(
   sliceSha256s: readonly string[],
   found: readonly string[],
 ): SealDamage {
-  const first = unit.coversHeader ? 1 : 0;
+  const first = unit.coversHeader || unit.work.kind === "seal-file" ? 1 : 0;
   return {
     slices: unit.slices.filter((slice, k) => found[first + k] !== sliceSha256s[slice]),
     header: unit.coversHeader && found[0] !== headerSha256(plan, unit.shard),

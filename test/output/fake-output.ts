@@ -14,8 +14,8 @@ import {
   recordDocuments,
   stageDocuments,
 } from "../../output/index.ts";
-import { layOutShards, layOutSlices, planDigest } from "../../plan/index.ts";
-import { FileStore, type Files, type Place, placeOf } from "../../storage/index.ts";
+import { layOutParts, layOutShards, layOutSlices, planDigest } from "../../plan/index.ts";
+import { FileStore, type Files, type Objects, PART_MIN_BYTES, type Place, placeOf } from "../../storage/index.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeSafetensors } from "../support/write-safetensors.ts";
 
@@ -37,10 +37,11 @@ export interface FakeChoices {
   readonly shardBytes?: number;
   readonly salt?: number;
   readonly hashInputs?: boolean;
+  readonly layout?: "parts";
 }
 
 /** Four tensors; `b` is cut into four slices, the others are bundled. 550,000 bytes of data. */
-export function fakePlan({ shardBytes = 10_000_000, salt = 0 }: FakeChoices = {}): Plan {
+export function fakePlan({ shardBytes = 10_000_000, salt = 0, layout }: FakeChoices = {}): Plan {
   const tasks = [
     task("a.weight", [32, 8]),
     task("layers.0.b.weight", [512, 512]),
@@ -48,7 +49,9 @@ export function fakePlan({ shardBytes = 10_000_000, salt = 0 }: FakeChoices = {}
     task("norm.weight", [8]),
   ];
   const shards = layOutShards(tasks, shardBytes);
-  const options = { sliceBytes: 1 << 17, shardBytes, allowNonfinite: false };
+  const isInParts = layout === "parts";
+  const sliceBytes = isInParts ? PART_MIN_BYTES : 1 << 17;
+  const options = { sliceBytes, shardBytes, allowNonfinite: false, ...(isInParts && { layout }) };
   const headerSha256 = "0".repeat(64);
   return {
     version: PLAN_VERSION,
@@ -61,7 +64,7 @@ export function fakePlan({ shardBytes = 10_000_000, salt = 0 }: FakeChoices = {}
     embeddingRows: 32,
     tasks,
     shards,
-    slices: layOutSlices(tasks, shards, options.sliceBytes),
+    slices: (isInParts ? layOutParts : layOutSlices)(tasks, shards, options.sliceBytes),
     notes: [],
   };
 }
@@ -185,7 +188,7 @@ export class FakeOutput {
   }
 }
 
-function sliceBytes(plan: Plan, slice: Plan["slices"][number]): Buffer {
+export function sliceBytes(plan: Plan, slice: Plan["slices"][number]): Buffer {
   return shardBytes(plan, slice.shard).subarray(slice.offsetBytes, slice.offsetBytes + slice.sizeBytes);
 }
 
@@ -212,6 +215,21 @@ export function watchedStore(store: Files, tell: (operation: string, path: strin
       const method = target[key] as (...args: unknown[]) => Promise<unknown>;
       return async (...args: unknown[]) => {
         if (changing.has(key)) tell(key, String(args[0]));
+        return method.apply(target, args);
+      };
+    },
+  });
+}
+
+/** An object store that does so many changes and then fails as if the process had been killed. */
+export function crashingObjects(objects: Objects, operations: number): Objects {
+  const changing = new Set(["put", "remove", "beginUpload", "putPart", "copyPart", "completeUpload", "abortUpload"]);
+  let left = operations;
+  return new Proxy(objects, {
+    get(target, key: keyof Objects) {
+      const method = target[key] as (...args: unknown[]) => Promise<unknown>;
+      return async (...args: unknown[]) => {
+        if (changing.has(key) && left-- <= 0) throw new Crash();
         return method.apply(target, args);
       };
     },

@@ -3,14 +3,17 @@ import { describe, expect, test } from "vitest";
 import type { Plan } from "../../merge/work/index.ts";
 import { buildManifest, fileOfDocument, type Output, type OutputFile, recordDocuments } from "../../output/index.ts";
 import { planDigest } from "../../plan/index.ts";
-import { fakePlan, shardBytes } from "./fake-output.ts";
+import type { Place } from "../../storage/index.ts";
+import { fakePlan, shardBytes, sliceBytes } from "./fake-output.ts";
 
 /** An output, and what the world does to it. */
 export interface OutputRig {
   /** The output again, as another process sees it. */
   open(): Output;
-  /** Writes to a slot, durably. */
-  write(slot: string, offsetBytes: number, bytes: Uint8Array): Promise<void>;
+  /** As plans for it have it. */
+  readonly layout?: "parts";
+  /** Writes a slice to a slot, durably. */
+  write(slot: Place, offsetBytes: number, bytes: Uint8Array): Promise<void>;
   /** What a reader finds, by names; nothing that is still staged. */
   published(): Promise<Readonly<Record<string, Uint8Array>>>;
   /** Does what it is given with an output that fails for good at its n-th change of anything; false if it made fewer. */
@@ -37,31 +40,47 @@ export function outputContract(name: string, begin: () => Promise<OutputRig>): v
       expect(await output.verify()).toMatchObject({ ok: true });
     });
 
-    test("what was prepared stays, and who prepares again is told which shards had to be made", async () => {
+    test("what was prepared stays, and who prepares again is told what had to be made, or is not there", async () => {
       const rig = await begin();
-      const plan = planOf();
-      const all = plan.shards.map((_, k) => k);
+      const plan = planOf(rig);
+      const all = [...plan.slices.keys()];
       expect(await rig.open().prepare(plan, "job 1")).toEqual(all);
-      const slot = rig.open().slots(plan)[0]!;
-      const { dataOffsetBytes } = plan.shards[0]!;
-      await rig.write(slot, dataOffsetBytes, new Uint8Array([7]));
-      const ranges = [{ offsetBytes: dataOffsetBytes, sizeBytes: 1 }];
-      const written = createHash("sha256")
-        .update(new Uint8Array([7]))
-        .digest("hex");
-      expect(await rig.open().readBack(slot, ranges)).toEqual([written]);
+      const written = plan.slices.filter(({ shard }) => shard === 0);
+      const done = new Map<string, string>();
+      for (const slice of written) {
+        await rig.write(rig.open().slots(plan)[0]!, slice.offsetBytes, sliceBytes(plan, slice));
+        done.set(slice.id, sha256Of(sliceBytes(plan, slice)));
+      }
       expect(await rig.open().staged()).toEqual({ owner: "job 1" });
-      expect(await rig.open().prepare(plan, "job 1")).toEqual([]);
+      expect(await rig.open().prepare(plan, "job 1", done)).toEqual([]);
       await rig.open().discard();
       await rig.open().discard();
       expect(await rig.open().staged()).toBeUndefined();
-      expect(await rig.open().prepare(plan)).toEqual(all);
+      expect(await rig.open().prepare(plan, undefined, done)).toEqual(all);
+    });
+
+    test("what was written is read back once slots are closed, and what is written then too", async () => {
+      const rig = await begin();
+      const plan = planOf(rig);
+      await filled(rig, rig.open(), plan);
+      const hashes = plan.slices.map((slice) => sha256Of(sliceBytes(plan, slice)));
+      await rig.open().closeSlots(plan, hashes);
+      await rig.open().closeSlots(plan, hashes);
+      const [slot] = rig.open().slots(plan);
+      const ranges = plan.slices.filter(({ shard }) => shard === 0);
+      const expected = hashes.slice(0, ranges.length);
+      expect(await rig.open().readBack(slot!, ranges)).toEqual(expected);
+      expect(await rig.open().prepare(plan, undefined, new Map([[plan.slices[0]!.id, hashes[0]!]]))).toEqual([]);
+      const other = sliceBytes(plan, plan.slices[0]!).map((byte) => 255 - byte);
+      await rig.write(slot!, ranges[0]!.offsetBytes, other);
+      await rig.open().closeSlots(plan, [sha256Of(other), ...hashes.slice(1)]);
+      expect(await rig.open().readBack(slot!, ranges)).toEqual([sha256Of(other), ...expected.slice(1)]);
     });
 
     test("an output is claimed by who may have it: fresh, complete, another's", async () => {
       const rig = await begin();
       const output = rig.open();
-      const claim = { planDigest: planDigest(planOf()), overwrite: false };
+      const claim = { planDigest: planDigest(planOf(rig)), overwrite: false };
       expect(await output.claim(claim)).toEqual({ state: "fresh", replaced: [] });
       await output.publish(await staged(rig, output), []);
       expect(await output.claim(claim)).toEqual({ state: "complete", replaced: [] });
@@ -93,7 +112,7 @@ export function outputContract(name: string, begin: () => Promise<OutputRig>): v
       const changes = [
         () => lost.publish(files, []),
         () => lost.discard(),
-        () => lost.prepare(planOf()),
+        () => lost.prepare(planOf(rig)),
         () => lost.stage([document], BY),
         () => lost.makeAnew(true),
       ];
@@ -134,21 +153,24 @@ export function outputContract(name: string, begin: () => Promise<OutputRig>): v
   });
 }
 
-function planOf(salt = 1): Plan {
-  return fakePlan({ shardBytes: 300_000, salt });
+function planOf({ layout }: OutputRig, salt = 1): Plan {
+  return fakePlan({ shardBytes: 300_000, salt, ...(layout && { layout }) });
+}
+
+/** Every slice in its slot; of a shard what is in no slice, its header, besides. */
+async function filled(rig: OutputRig, output: Output, plan: Plan): Promise<void> {
+  await output.prepare(plan);
+  const slots = output.slots(plan);
+  for (const slice of plan.slices) await rig.write(slots[slice.shard]!, slice.offsetBytes, sliceBytes(plan, slice));
 }
 
 /** Shards, a document and the records in the stage: all files of the output. */
 export async function staged(rig: OutputRig, output: Output, salt = 1): Promise<readonly OutputFile[]> {
-  const plan = planOf(salt);
-  await output.prepare(plan);
-  const slots = output.slots(plan);
-  const shards: OutputFile[] = [];
-  for (const [k, { name }] of plan.shards.entries()) {
-    const bytes = shardBytes(plan, k);
-    await rig.write(slots[k] ?? "", 0, bytes);
-    shards.push(fileOfDocument({ name, bytes }));
-  }
+  const plan = planOf(rig, salt);
+  await filled(rig, output, plan);
+  const sliceSha256s = plan.slices.map((slice) => sha256Of(sliceBytes(plan, slice)));
+  await output.closeSlots(plan, sliceSha256s);
+  const shards = plan.shards.map(({ name }, k) => fileOfDocument({ name, bytes: shardBytes(plan, k) }));
   const documents = [
     { name: "config.json", bytes: Buffer.from(`{"salt": ${salt}}`) },
     { name: "model.safetensors.index.json", bytes: Buffer.from(`{"weight_map": {}, "salt": ${salt}}`) },
@@ -159,9 +181,7 @@ export async function staged(rig: OutputRig, output: Output, salt = 1): Promise<
     plan,
     planDigest: planDigest(plan),
     toolVersion: "0.0.1",
-    sliceSha256s: plan.slices.map(({ shard, offsetBytes, sizeBytes }) =>
-      sha256Of(shardBytes(plan, shard).subarray(offsetBytes, offsetBytes + sizeBytes)),
-    ),
+    sliceSha256s,
     files: [...shards, ...documents.map(fileOfDocument)],
     inputSha256s: undefined,
   });

@@ -1,13 +1,10 @@
 /** A real S3 server, plain and over TLS: its objects are read as the contract says, and merged where they are. */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join as joinPath } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
-import { HttpRanges } from "../../storage/http/http-ranges.ts";
+import { expect, test } from "vitest";
 import { join, placeOf } from "../../storage/index.ts";
-import { S3Buckets } from "../../storage/s3/s3-buckets.ts";
-import { S3Objects } from "../../storage/s3/s3-objects.ts";
 import { hashesButOfNames, MODELS, start } from "../e2e/cli-process.ts";
-import { S3Server, s3Keys } from "../support/s3-server.ts";
+import { S3Server, s3Keys, s3ObjectsOf } from "../support/s3-server.ts";
 import { serverCertificateIn } from "../support/server-certificate.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { objectsContract } from "./objects.contract.ts";
@@ -18,19 +15,8 @@ async function begin(isSecure = false) {
   const server = await S3Server.start(tls);
   await server.makeBucket("bucket");
   const put = (place: string, bytes: Uint8Array) => server.put(place.slice("s3://".length), bytes);
-  const objects = objectsOf(server.endpoint, tls?.ca);
+  const objects = s3ObjectsOf(server.endpoint, tls?.ca);
   return { source: objects, objects, put, folder: placeOf("s3://bucket/own"), hasLinks: false };
-}
-
-function objectsOf(endpoint: string, ca?: string, keys = s3Keys): S3Objects {
-  const authority = ca === undefined ? {} : { ca: readFileSync(ca, "utf8") };
-  const ranges = new HttpRanges({ firstPauseMs: 1, environment: {}, ...authority });
-  onTestFinished(() => ranges.close());
-  const settings = {
-    ...{ profile: "default", region: undefined, endpoint: new URL(endpoint), addressing: undefined },
-    ...{ requesterPays: false, encryption: undefined, keys, otherWay: undefined },
-  };
-  return new S3Objects(new S3Buckets(ranges, async () => settings));
 }
 
 sourceContract("versitygw", begin);
@@ -55,7 +41,8 @@ test("a wrong key is told from a bucket that is not there", async () => {
   const server = await S3Server.start();
   await server.makeBucket("bucket");
   await server.put("bucket/a", new Uint8Array(1));
-  const sourceWith = (secretAccessKey: string) => objectsOf(server.endpoint, undefined, { ...s3Keys, secretAccessKey });
+  const sourceWith = (secretAccessKey: string) =>
+    s3ObjectsOf(server.endpoint, undefined, { ...s3Keys, secretAccessKey });
   await expect(sourceWith("canary").open(placeOf("s3://bucket/a"))).rejects.toMatchObject({
     code: "storage/denied",
     message: expect.stringMatching(/SignatureDoesNotMatch(?!.*canary)/s),

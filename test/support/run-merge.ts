@@ -17,11 +17,11 @@ import type { Device } from "../../merge/engines/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { KEPT_INPUT_BYTES } from "../../merge/methods/index.ts";
 import { failureFrom, type JobDescription, type Plan, type Report, type WorkerId } from "../../merge/work/index.ts";
-import { FileOutput } from "../../output/index.ts";
+import { FileOutput, ObjectOutput } from "../../output/index.ts";
 import { prepareText } from "../../prepare/index.ts";
 import type { Fault } from "../../recipe/index.ts";
 import type { WorkerBudget } from "../../runtime/index.ts";
-import { FileStore, type Files, placeOf } from "../../storage/index.ts";
+import { FileStore, type Files, type Objects, type Place, placeOf } from "../../storage/index.ts";
 import type { EngineChoice } from "../../worker/index.ts";
 // The door offers threads their messages; a session without a thread is for tests only.
 import { WorkerSession } from "../../worker/session.ts";
@@ -49,6 +49,8 @@ export interface MergeSettings {
   readonly allowNonfinite: boolean;
   readonly cutEmbeddings: boolean;
   readonly store: Files;
+  /** In place of a folder: the journal lies in the folder that is given as output then. */
+  readonly bucket?: { readonly objects: Objects; readonly place: Place };
   readonly overwrite: boolean;
   readonly restart: boolean;
   readonly submission?: MergeJobOptions["submission"];
@@ -132,8 +134,10 @@ export async function runMerge(
   let begun: Begun = { state: "fresh", slicesDone: 0, tornBytes: 0, lostRecords: 0 };
   let last: Progress | undefined;
   const engine = { name: chosen.engine, maximumBytes: ENGINE_MAXIMUM_BYTES, arenas: 1 };
-  const output = new FileOutput(store, placeOf(out));
-  const beside = fileHome(store, output.journalFolder);
+  const { bucket } = chosen;
+  const output =
+    bucket === undefined ? new FileOutput(store, placeOf(out)) : new ObjectOutput(bucket.objects, bucket.place);
+  const beside = fileHome(store, output.journalFolder ?? placeOf(out));
   const { home = beside, owner } = chosen.shared;
   const outcome = await runMergeJob({
     store,

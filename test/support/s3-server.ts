@@ -1,12 +1,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { makeS3Server, s3ServerPath } from "../../scripts/s3-server.mjs";
+import { HttpRanges } from "../../storage/http/http-ranges.ts";
+import { S3Buckets } from "../../storage/s3/s3-buckets.ts";
+import { S3Objects } from "../../storage/s3/s3-objects.ts";
 import { encodeKey, signedHeaders } from "../../storage/s3/sigv4.ts";
 
 export const s3Keys = { accessKeyId: "tester", secretAccessKey: "not-a-secret" };
@@ -54,6 +57,18 @@ export class S3Server {
     const answer = await fetch(url, { method: "PUT", headers, body: Buffer.from(bytes) });
     if (!answer.ok) throw new Error(`PUT ${path}: ${answer.status} ${await answer.text()}`);
   }
+}
+
+/** What reads and writes a server's objects in this process, until the test ends. `ca`: path of a PEM file. */
+export function s3ObjectsOf(endpoint: string, ca?: string, keys = s3Keys): S3Objects {
+  const authority = ca === undefined ? {} : { ca: readFileSync(ca, "utf8") };
+  const ranges = new HttpRanges({ firstPauseMs: 1, environment: {}, ...authority });
+  onTestFinished(() => ranges.close());
+  const settings = {
+    ...{ profile: "default", region: undefined, endpoint: new URL(endpoint), addressing: undefined },
+    ...{ requesterPays: false, encryption: undefined, keys, otherWay: undefined },
+  };
+  return new S3Objects(new S3Buckets(ranges, async () => settings));
 }
 
 async function run(store: string, more: readonly string[] = []): Promise<string> {

@@ -84,7 +84,8 @@ describe("assignments", () => {
       path: placeOf(path),
       sizeBytes: 1700,
     };
-    for (const assignment of [slices, file]) {
+    const both: Assignment = { ...file, ranges: [...ranges, { offsetBytes: 100, sizeBytes: 1600 }] };
+    for (const assignment of [slices, file, both]) {
       const received = assignmentOf(sent(assignment), theirs).assignment;
       expect(received).toEqual({ ...assignment, path: "/theirs/out/model.safetensors" });
     }
@@ -98,6 +99,10 @@ describe("assignments", () => {
     [
       "a range beyond the file",
       { $case: "sealSlices", value: { shard: 0, ranges: [{ offsetBytes: 1600n, sizeBytes: 101n }] } },
+    ],
+    [
+      "a range beyond the file that is read whole",
+      { $case: "sealFile", value: { shard: 0, sizeBytes: 1700n, ranges: [{ offsetBytes: 1700n, sizeBytes: 1n }] } },
     ],
     ["a kind that is unknown", undefined],
   ])("one that names %s is refused", (_, work) => {

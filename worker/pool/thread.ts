@@ -32,6 +32,7 @@ function storeFor(job: JobToBegin, { asynchronous, ...connections }: ThreadMeans
   return {
     open: async (place) => (isInputPath(place) ? await inputs : files).open(place),
     openForWriting: (place, options) => files.openForWriting(place, options),
+    putPart: (...part) => files.putPart(...part),
     close: () => {
       inputs.then(
         (remote) => remote.close(),

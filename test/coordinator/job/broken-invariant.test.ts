@@ -10,6 +10,7 @@ import { placeOf } from "../../../storage/index.ts";
 const plan = {
   tasks: [{ name: "t", kind: "copy", method: "", dtype: "F32", shape: [2], parameters: {}, models: [] }],
   inputs: [],
+  options: {},
   shards: [{ name: "m", sizeBytes: 8 }],
   slices: [
     {

@@ -55,6 +55,27 @@ describe("sealWork", () => {
   });
 });
 
+describe("of shards that were uploaded in parts", () => {
+  const parts: Plan = { ...plan(), options: { ...plan().options, layout: "parts" } };
+  const units = sealWork(parts, [placeOf("s3://b/one"), placeOf("s3://b/two")]);
+  const hashes = parts.slices.map(({ id }) => `hash of ${id}`);
+
+  test("each is read once, for all hashes", () => {
+    expect(units.map(({ slices }) => slices)).toEqual([[0, 1, 2, 3, 4, 5, 6, 7, 8], [9]]);
+    const ranges = parts.slices.slice(0, 9).map(({ offsetBytes, sizeBytes }) => ({ offsetBytes, sizeBytes }));
+    expect(units[0]?.work).toEqual({ kind: "seal-file", path: "s3://b/one", sizeBytes: 16 + 9 * SLICE, ranges });
+  });
+
+  test("the hash of the whole comes before those of slices, and header is part of one", () => {
+    expect(damagedSlices(parts, units[0]!, hashes, ["whole", ...hashes.slice(0, 9)])).toEqual({
+      ...{ slices: [], header: false },
+    });
+    expect(damagedSlices(parts, units[0]!, hashes, ["whole", "x", ...hashes.slice(1, 8), "y"])).toEqual({
+      ...{ slices: [0, 8], header: false },
+    });
+  });
+});
+
 describe("damagedSlices", () => {
   const units = sealWork(plan(), [placeOf("/stage/one"), placeOf("/stage/two")]);
   const hashes = plan().slices.map(({ id }) => `hash of ${id}`);

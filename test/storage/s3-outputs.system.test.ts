@@ -1,0 +1,301 @@
+/** Merges from bucket to bucket, against a real S3 server: bytes as on disk, whatever happens on the way. */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join as joinPath } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { runMerge } from "../../app/index.ts";
+import { defaultsOf } from "../../options/index.ts";
+import { join, type Objects, type Place, placeOf, readWhole } from "../../storage/index.ts";
+import { type CommandEvent, MODELS, start } from "../e2e/cli-process.ts";
+import { contentsOf, sha256 } from "../output/fake-output.ts";
+import { runMerge as runMergeHere } from "../support/run-merge.ts";
+import { S3Server, s3Keys, s3ObjectsOf } from "../support/s3-server.ts";
+import { serverCertificateIn } from "../support/server-certificate.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { writeSafetensors } from "../support/write-safetensors.ts";
+
+const RECIPES = joinPath(MODELS, "../recipes");
+const MIB = 2 ** 20;
+
+interface Rig {
+  readonly folder: string;
+  readonly server: S3Server;
+  readonly objects: Objects;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+async function begin({ isSecure = false }: { readonly isSecure?: boolean } = {}): Promise<Rig> {
+  const folder = temporaryFolder();
+  const tls = isSecure ? await serverCertificateIn(folder) : undefined;
+  const server = await S3Server.start(tls);
+  for (const bucket of ["models", "out"]) await server.makeBucket(bucket);
+  const environment = {
+    AWS_ACCESS_KEY_ID: s3Keys.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: s3Keys.secretAccessKey,
+    AWS_ENDPOINT_URL_S3: server.endpoint,
+    XDG_STATE_HOME: joinPath(folder, "state"),
+    ...(tls === undefined ? {} : { NODE_EXTRA_CA_CERTS: tls.ca }),
+  };
+  return { folder, server, objects: s3ObjectsOf(server.endpoint, tls?.ca), environment };
+}
+
+/** SHA-256 of all objects below a place, by their names: what was published, and nothing else. */
+async function objectsBelow(objects: Objects, place: Place, prefix = ""): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const { name, kind } of await objects.list(join(place, prefix))) {
+    const path = prefix === "" ? name : `${prefix}/${name}`;
+    if (kind === "directory") Object.assign(found, await objectsBelow(objects, place, path));
+    else found[path] = sha256(await readWhole(objects, join(place, path), 1e9));
+  }
+  return found;
+}
+
+async function command({ environment }: Rig, ...args: string[]) {
+  const ended = await start(args, { environment }).ended;
+  return ended;
+}
+
+async function succeeded(rig: Rig, ...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await command(rig, ...args);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.anything() });
+  return stdout + stderr;
+}
+
+/** A model of 24 MiB and one of another value, so that a slice of 5 MiB is one of several parts. */
+function largeModels(folder: string): readonly string[] {
+  return [1, 2].map((salt) => {
+    const model = joinPath(folder, `large-${salt}`);
+    mkdirSync(model);
+    const rows = 2048;
+    const tensors = ["a", "b", "c"].map((name, t) => {
+      const values = Float32Array.from({ length: rows * 1024 }, (_, k) => Math.sin(k * (t + 1) + salt) / 8);
+      return { name: `${name}.weight`, dtype: "F32", shape: [rows, 1024], bytes: Buffer.from(values.buffer) };
+    });
+    writeSafetensors(joinPath(model, "model.safetensors"), tensors);
+    writeFileSync(joinPath(model, "config.json"), '{"architectures": ["X"], "model_type": "x"}');
+    return model;
+  });
+}
+
+function largeRecipe(folder: string): string {
+  const [base = "", other = ""] = largeModels(folder);
+  const path = joinPath(folder, "large.yml");
+  const models = `  - {model: "${other}", parameters: {weight: 0.5, density: 0.5}}\n`;
+  writeFileSync(path, `merge_method: ties\nbase_model: "${base}"\nmodels:\n${models}dtype: float32\n`);
+  return path;
+}
+
+const LARGE = ["--slice-size", `${5 * MIB}`, "--shard-size", `${13 * MIB}`, "--threads", "2", "--quiet"];
+
+/** But for the manifest, and what SHA256SUMS says of it. */
+function comparable(hashes: Record<string, string>): Record<string, string> {
+  const { SHA256SUMS: _sums, "deltaworks.manifest.json": _manifest, ...others } = hashes;
+  return others;
+}
+
+test.each(["plain", "TLS"])(
+  "shards of several parts are those that the same merge writes to a folder: %s",
+  async (how) => {
+    const rig = await begin({ isSecure: how === "TLS" });
+    const recipe = largeRecipe(rig.folder);
+    const [here, there] = [joinPath(rig.folder, "here"), placeOf("s3://out/a b/x+y")];
+    await succeeded(rig, "merge", recipe, "s3://out/a%20b/x%2By/", ...LARGE);
+    await succeeded(rig, "merge", recipe, here, ...LARGE);
+    const found = await objectsBelow(rig.objects, there);
+    const expected = contentsOf(here);
+    expect(Object.keys(found).sort()).toEqual(Object.keys(expected).sort());
+    expect(Object.keys(found).filter((name) => name.endsWith(".safetensors"))).toHaveLength(3);
+    expect(comparable(found)).toEqual(comparable(expected));
+    const sums = async (bytes: Uint8Array) =>
+      Buffer.from(bytes)
+        .toString()
+        .split("\n")
+        .filter((line) => !line.startsWith("#") && !line.includes("manifest"));
+    expect(await sums(await readWhole(rig.objects, join(there, "SHA256SUMS"), 1e6))).toEqual(
+      await sums(readFileSync(joinPath(here, "SHA256SUMS"))),
+    );
+    expect(await rig.objects.listUploads(placeOf("s3://out"))).toEqual([]);
+    expect(await succeeded(rig, "verify", "s3://out/a%20b/x%2By")).toContain("ok ");
+    expect(await succeeded(rig, "merge", recipe, "s3://out/a%20b/x%2By", ...LARGE.slice(0, -1))).toContain("already");
+  },
+);
+
+const OUT = placeOf("s3://out/merged");
+
+/** The same merge, whole, on disk. */
+async function expectedOf(rig: Rig, recipe: string, ...options: string[]): Promise<Record<string, string>> {
+  const here = joinPath(temporaryFolder(), "here");
+  await succeeded(rig, "merge", recipe, here, ...LARGE, ...options);
+  return comparable(contentsOf(here));
+}
+
+async function expectPublished(rig: Rig, expected: Record<string, string>): Promise<void> {
+  const found = await objectsBelow(rig.objects, OUT);
+  expect(comparable(found)).toEqual(expected);
+  expect(Object.keys(found)).toContain("SHA256SUMS");
+  expect(await rig.objects.listUploads(placeOf("s3://out"))).toEqual([]);
+}
+
+/** Merges until something is told, and is killed then. */
+async function killedWhen(rig: Rig, recipe: string, when: (event: CommandEvent) => boolean, signal = "SIGKILL") {
+  const events: CommandEvent[] = [];
+  let isKilled = false;
+  const { ended } = start(["merge", recipe, OUT, ...LARGE, "--json"], {
+    environment: rig.environment,
+    onEvent: (event, child) => {
+      events.push(event);
+      if (isKilled || !when(event)) return;
+      isKilled = true;
+      child.kill(signal as NodeJS.Signals);
+    },
+  });
+  return { ...(await ended), events };
+}
+
+test("a merge that is killed at any moment goes on where it was, with what had gone up", async () => {
+  const rig = await begin();
+  const recipe = largeRecipe(rig.folder);
+  const expected = await expectedOf(rig, recipe);
+  let done = 0;
+  const moments: readonly ((event: CommandEvent) => boolean)[] = [
+    ({ slicesDone }) => Number(slicesDone) >= 1,
+    ({ slicesDone }) => Number(slicesDone) >= 3,
+    ({ phase }) => phase === "sealing",
+    ({ phase }) => phase === "publishing",
+  ];
+  for (const when of moments) {
+    const { signal, events, stderr } = await killedWhen(rig, recipe, when);
+    expect({ signal, stderr }).toMatchObject({ signal: "SIGKILL" });
+    expect(events.find(({ event }) => event === "began")?.slicesDone).toBeGreaterThanOrEqual(done);
+    done = Math.max(done, ...events.map(({ slicesDone }) => Number(slicesDone ?? 0)));
+    expect(await rig.objects.identity(join(OUT, "model.safetensors.index.json"))).toBeUndefined();
+  }
+  await succeeded(rig, "merge", recipe, OUT, ...LARGE);
+  await expectPublished(rig, expected);
+});
+
+test("what was lost of an upload meanwhile is computed anew, and nothing else", async () => {
+  const rig = await begin();
+  const recipe = largeRecipe(rig.folder);
+  const expected = await expectedOf(rig, recipe);
+  await killedWhen(rig, recipe, ({ phase }) => phase === "sealing");
+  const stage = join(OUT, ".deltaworks/stage");
+  const shards = (await rig.objects.list(stage)).filter(({ name }) => name.endsWith(".upload"));
+  expect(shards.length).toBe(3);
+  const slot = placeOf(`${join(stage, shards[0]?.name ?? "")}`.replace(/\.upload$/, ""));
+  for (const { place, upload } of await rig.objects.listUploads(stage))
+    if (place === slot) await rig.objects.abortUpload(place, upload);
+  await rig.objects.remove(slot);
+  const { code, events, stderr } = await command(rig, "merge", recipe, OUT, ...LARGE, "--json");
+  expect({ code, stderr }).toMatchObject({ code: 0 });
+  expect(events.find(({ event }) => event === "began")).toMatchObject({ state: "resumed", slicesDone: 4 });
+  await expectPublished(rig, expected);
+});
+
+test("connections that break while parts go up cost nothing but time", async () => {
+  const rig = await begin();
+  const recipe = largeRecipe(rig.folder);
+  const expected = await expectedOf(rig, recipe);
+  const proxy = await TcpProxy.listen({ port: Number(new URL(rig.server.endpoint).port) });
+  onTestFinished(() => proxy.close());
+  for (const mib of [2, 7, 9, 16, 21]) proxy.at("up", mib * MIB, () => proxy.reset());
+  const environment = { ...rig.environment, AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${proxy.port}` };
+  await succeeded({ ...rig, environment }, "merge", recipe, OUT, ...LARGE);
+  expect(proxy.passed("up")).toBeGreaterThan(24 * MIB);
+  await expectPublished(rig, expected);
+});
+
+test("a merge that is stopped can be gone on with, and with --restart nothing is left of it", async () => {
+  const rig = await begin();
+  const recipe = largeRecipe(rig.folder);
+  const { code } = await killedWhen(rig, recipe, ({ slicesDone }) => Number(slicesDone) >= 1, "SIGINT");
+  expect(code).toBe(130);
+  expect((await rig.objects.listUploads(OUT)).length).toBe(3);
+  const state = { ...rig, environment: { ...rig.environment, XDG_STATE_HOME: joinPath(rig.folder, "other") } };
+  const refused = await command(state, "merge", recipe, OUT, ...LARGE);
+  expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining("coordinator/other-job") });
+  const expected = await expectedOf(rig, recipe, "--random-seed", "1");
+  await succeeded(rig, "merge", recipe, OUT, ...LARGE, "--restart", "--random-seed", "1");
+  await expectPublished(rig, expected);
+});
+
+test("a claim that a killed process of another machine left is taken over only if somebody says so", async () => {
+  const rig = await begin();
+  const recipe = largeRecipe(rig.folder);
+  await killedWhen(rig, recipe, ({ slicesDone }) => Number(slicesDone) >= 1);
+  const state = { ...rig, environment: { ...rig.environment, XDG_STATE_HOME: joinPath(rig.folder, "other") } };
+  const { code, stderr } = await command(state, "merge", recipe, OUT, ...LARGE, "--restart");
+  expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining("storage/locked") });
+  const [, holder = ""] = /--take-over (\S+)/.exec(stderr) ?? [];
+  await succeeded(state, "merge", recipe, OUT, ...LARGE, "--restart", "--take-over", holder);
+  await expectPublished(rig, await expectedOf(rig, recipe));
+});
+
+test("what is there is not written over, but by --overwrite; files of others never", async () => {
+  const rig = await begin();
+  const recipe = largeRecipe(rig.folder);
+  await succeeded(rig, "merge", recipe, OUT, ...LARGE);
+  const other = ["--random-seed", "2", "--shard-size", "100MB"];
+  const refused = await command(rig, "merge", recipe, OUT, ...LARGE, ...other);
+  expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining("publish/not-empty") });
+  await rig.objects.put(join(OUT, "notes.md"), Buffer.from("mine"));
+  const foreign = await command(rig, "merge", recipe, OUT, ...LARGE, ...other, "--overwrite");
+  expect(foreign).toMatchObject({ code: 2, stderr: expect.stringContaining("publish/foreign-file") });
+  await rig.objects.remove(join(OUT, "notes.md"));
+  await succeeded(rig, "merge", recipe, OUT, ...LARGE, ...other, "--overwrite");
+  await expectPublished(rig, await expectedOf(rig, recipe, ...other));
+});
+
+test.each([
+  ["s3://out/merged?X-Amz-Signature=canary", [], "options/value"],
+  ["s3://nobucket/merged", [], "storage/not-found"],
+  ["https://host/merged", [], "storage/scheme"],
+  ["s3://out/merged", ["--slice-size", "1MiB"], "options/value"],
+] as const)("%s %s is refused with %s", async (out, options, code) => {
+  const rig = await begin();
+  const recipe = largeRecipe(rig.folder);
+  const { stderr, stdout } = await command(rig, "merge", recipe, out, "--quiet", ...options);
+  expect(stderr).toContain(code);
+  expect(stderr + stdout).not.toContain("canary");
+  expect(await rig.objects.identity(OUT)).toBeUndefined();
+});
+
+test("every example is merged from bucket to bucket with the bytes of the same merge here", async () => {
+  const rig = await begin();
+  for (const model of readdirSync(MODELS, { withFileTypes: true }).filter((entry) => entry.isDirectory()))
+    for (const name of readdirSync(joinPath(MODELS, model.name)))
+      await rig.objects.put(
+        placeOf(`s3://models/${model.name}/${name}`),
+        readFileSync(joinPath(MODELS, model.name, name)),
+      );
+  const names = readdirSync(RECIPES).filter((name) => name.endsWith(".yml"));
+  const recipes = joinPath(rig.folder, "recipes");
+  mkdirSync(recipes);
+  useEnvironment(rig.environment);
+  for (const name of names) {
+    const text = readFileSync(joinPath(RECIPES, name), "utf8");
+    const recipe = joinPath(recipes, name);
+    writeFileSync(recipe, text.replaceAll("../models/", "s3://models/"));
+    const out = placeOf(`s3://out/${name}`);
+    const settings = { ...defaultsOf("merge"), threads: 1, recipe, out };
+    const end = await runMerge(settings, { planned: () => quiet, ended: () => {}, onStop: () => {} });
+    expect(end.outcome, name).toBe("done");
+    const here = joinPath(rig.folder, name);
+    expect((await runMergeHere(text, here, { models: RECIPES })).outcome.outcome).toBe("done");
+    const found = await objectsBelow(rig.objects, out);
+    // These name the models by where they are.
+    const named = ({ "mergekit_config.yml": _recipe, "README.md": _card, ...others }: Record<string, string>) => others;
+    expect(named(comparable(found)), name).toEqual(named(comparable(contentsOf(here))));
+  }
+});
+
+const quiet = { began: () => {}, progress: () => {}, warning: () => {}, counted: () => {} };
+
+/** Of this process, in which threads have it too. */
+function useEnvironment(environment: Readonly<Record<string, string>>): void {
+  const before = { ...process.env };
+  Object.assign(process.env, environment);
+  onTestFinished(() => {
+    process.env = before;
+  });
+}
