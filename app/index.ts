@@ -17,7 +17,7 @@ export type { Dialed } from "./open-peer.ts";
 export { outPlaceOf } from "./out-place.ts";
 export type { PlannedMerge, SweepSettings } from "./plan-sweep.ts";
 export { prepareHere } from "./prepare-here.ts";
-export type { PublishEnd, PublishPorts, PublishSettings } from "./publish.ts";
+export type { PublishEnd, Published, PublishPorts, PublishSettings } from "./publish.ts";
 export { resourcesFor } from "./resources.ts";
 export type {
   CoordinatorSettings,

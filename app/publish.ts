@@ -1,25 +1,29 @@
 import { OptionError } from "../options/index.ts";
 import {
+  BucketPublication,
   FinishedOutput,
   HubPublication,
   type HubPublicationPorts,
-  type HubPublished,
   maybeOutputFiles,
   PublishError,
   type VerifyReport,
   verifyOutput,
 } from "../output/index.ts";
-import { isHubPlace, openHubRepository, openStores, placeOf } from "../storage/index.ts";
+import { isHubPlace, openHubRepository, openStores, placeOf, type Stores, schemeOf } from "../storage/index.ts";
+import { outPlaceOf } from "./out-place.ts";
 
 export interface PublishSettings {
   /** The folder of an output that is finished. */
   readonly out: string;
-  /** `hf://owner/name`, or `hf://owner/name@branch`. */
+  /** `hf://owner/name`, `hf://owner/name@branch`, or `s3://bucket/prefix`. */
   readonly to: string;
+  readonly overwrite?: boolean;
+  /** Of the Hub alone. */
   readonly title?: string | undefined;
   readonly pullRequest?: boolean;
   readonly public?: boolean;
-  readonly overwrite?: boolean;
+  /** Of buckets alone: a holder of a claim of whom somebody is certain that it has ended. */
+  readonly takeOver?: string | undefined;
 }
 
 /** What whoever started it is told. */
@@ -28,43 +32,78 @@ export interface PublishPorts extends HubPublicationPorts {
   readonly verifying?: (bytes: number) => void;
 }
 
+export interface Published {
+  /** Where it is to be seen. */
+  readonly url: string;
+  /** Nothing had to be sent: all of it was there. */
+  readonly wasThere: boolean;
+  /** Of the Hub. */
+  readonly commit?: string;
+  readonly isPrivate?: boolean;
+}
+
 /** `damaged`: the output is not as its records say, and nothing was sent. */
 export type PublishEnd =
   | { readonly outcome: "damaged"; readonly report: VerifyReport }
-  | { readonly outcome: "done"; readonly published: HubPublished; readonly seconds: number };
+  | { readonly outcome: "done"; readonly published: Published; readonly seconds: number };
+
+/** An output on its way, wherever that leads. */
+interface Publication {
+  readonly isThere: boolean;
+  send(ports: PublishPorts): Promise<Published>;
+}
 
 /**
- * Puts an output that is finished in a folder on the Hub: looks at what is there, verifies the output, and sends what is missing. Begun
- * again it goes on. @throws OptionError, PublishError, StorageError
+ * Puts an output that is finished in a folder on the Hub or into a bucket: looks at what is there, verifies the output, and sends what is
+ * missing. Begun again it goes on. @throws OptionError, PublishError, StorageError
  */
 export async function runPublish(settings: PublishSettings, ports: PublishPorts = {}): Promise<PublishEnd> {
-  const { title, pullRequest = false, public: isPublic = false, overwrite = false } = settings;
-  if (pullRequest && isPublic) {
-    throw new OptionError("options/value", "--public is of a repository of one's own, --pull-request asks its owner", {
-      hint: "Give one of the two.",
-    });
-  }
+  const begin = publicationOf(settings);
   const began = performance.now();
-  const [store, out, to] = [openStores(), placeOf(settings.out), placeOf(settings.to)];
-  if (!isHubPlace(to)) {
-    throw new PublishError("publish/target", `cannot publish to ${to}: outputs are published on the Hub`, {
-      hint: "Write hf://owner/name, or hf://owner/name@branch.",
-    });
-  }
+  const [store, out] = [openStores(), placeOf(settings.out)];
   const files = await maybeOutputFiles(store, out);
   const verify = async () => {
     ports.verifying?.(files?.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) ?? 0);
     return verifyOutput(store, out);
   };
   if (files === undefined) return { outcome: "damaged", report: await verify() };
-  const output = await FinishedOutput.open(store, out, files);
-  const options = { output, to, title, isPullRequest: pullRequest, isPublic, overwrite };
   // What is refused there is told before the output is read.
-  const publication = await HubPublication.begin(store, await openHubRepository(to), options);
+  const publication = await begin(store, await FinishedOutput.open(store, out, files));
   if (!publication.isThere) {
     const report = await verify();
     if (!report.ok) return { outcome: "damaged", report };
   }
   const published = await publication.send(ports);
   return { outcome: "done", published, seconds: (performance.now() - began) / 1000 };
+}
+
+type BeginPublication = (store: Stores, output: FinishedOutput) => Promise<Publication>;
+
+/** @throws OptionError of settings that exclude each other; PublishError of a place that is neither */
+function publicationOf(settings: PublishSettings): BeginPublication {
+  const { title, pullRequest = false, public: isPublic = false, overwrite = false, takeOver } = settings;
+  const isHub = isHubPlace(placeOf(settings.to));
+  if (isHub) {
+    if (pullRequest && isPublic)
+      throw excluded("--public is of a repository of one's own, --pull-request asks its owner");
+    if (takeOver !== undefined) throw excluded("--take-over is of a bucket: on the Hub nobody holds anything");
+    const to = placeOf(settings.to);
+    return async (store, output) =>
+      HubPublication.begin(store, await openHubRepository(to), {
+        ...{ output, to, title, isPullRequest: pullRequest, isPublic, overwrite },
+      });
+  }
+  if (pullRequest || isPublic || title !== undefined)
+    throw excluded("--public, --pull-request and --title are of the Hub, and that is no place of it");
+  const to = outPlaceOf(settings.to);
+  if (schemeOf(to) === "s3")
+    return async (store, output) =>
+      BucketPublication.begin(await store.objects(to), { output, to, overwrite, takeOver });
+  throw new PublishError("publish/target", `cannot publish to ${to}: outputs are published on the Hub and in buckets`, {
+    hint: "Write hf://owner/name, hf://owner/name@branch, or s3://bucket/prefix.",
+  });
+}
+
+function excluded(message: string): OptionError {
+  return new OptionError("options/value", message, { hint: "Leave one of the two away." });
 }

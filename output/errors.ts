@@ -21,7 +21,7 @@ export const publishCodes = {
   },
   "publish/target": {
     means: "An output cannot be published to that place.",
-    advice: "`hf://owner/name` or `hf://owner/name@branch`; the message says what is wrong with another.",
+    advice: "`hf://owner/name`, `hf://owner/name@branch` or `s3://bucket/prefix`; the message says what is wrong.",
   },
   // Making and placing the files
   "publish/layer-count": {

@@ -1,5 +1,4 @@
-import { type PublishPorts, type PublishSettings, runPublish } from "../../app/index.ts";
-import type { HubPublished } from "../../output/index.ts";
+import { type Published, type PublishPorts, type PublishSettings, runPublish } from "../../app/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { LINE_EVERY_MS, ProgressLine } from "../progress-line.ts";
@@ -103,20 +102,18 @@ class Told {
 
 const TERMINAL_MS = 200;
 
-function printDone(published: HubPublished, seconds: number, options: PublishOptions, io: Io): void {
+function printDone(published: Published, seconds: number, options: PublishOptions, io: Io): void {
   const { url, commit, wasThere, isPrivate } = published;
   if (options.json) {
-    io.stdout(`${JSON.stringify({ event: "published", url, commit, wasThere, isPrivate, seconds })}\n`);
+    io.stdout(`${JSON.stringify({ event: "published", ...published, seconds })}\n`);
     return;
   }
   if (options.quiet) return;
-  if (options.public === true && isPrivate) {
+  if (options.public === true && isPrivate === true) {
     io.stderr(`note     it stays private, as it held something else before: ${url}/settings makes it public\n`);
   }
-  const facts = `${isPrivate ? "private" : "public"}, commit ${commit.slice(0, 12)}`;
-  io.stdout(
-    wasThere
-      ? `done  ${url}  holds this output already (${facts})\n`
-      : `done  ${url}  ${facts}  ${seconds.toFixed(1)} s\n`,
-  );
+  const visible = isPrivate === undefined ? [] : [isPrivate ? "private" : "public"];
+  const facts = [...visible, ...(commit === undefined ? [] : [`commit ${commit.slice(0, 12)}`])].join(", ");
+  const end = wasThere ? `holds this output already${facts === "" ? "" : ` (${facts})`}` : `${seconds.toFixed(1)} s`;
+  io.stdout(`done  ${url}  ${wasThere || facts === "" ? "" : `${facts}  `}${end}\n`);
 }
