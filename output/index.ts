@@ -52,6 +52,7 @@ export {
   type RepairOptions,
   type RepairReport,
   type RepairSource,
+  repairBucket,
   repairOutput,
 } from "./repair/repair.ts";
 export type { RepairInput } from "./repair/repair-inputs.ts";

@@ -1,5 +1,4 @@
-import type { Plan, PlanShard } from "../merge/work/index.ts";
-import { partBytesOf } from "../plan/index.ts";
+import type { Plan } from "../merge/work/index.ts";
 import {
   fencedObjects,
   inParallel,
@@ -9,7 +8,6 @@ import {
   type Objects,
   type Place,
   readWhole,
-  type SlotShape,
   StorageError,
   UploadSlots,
 } from "../storage/index.ts";
@@ -23,6 +21,7 @@ import { OWNER_BYTES_MAX, OWNER_NAME, STAGE_PATH } from "./records/file-names.ts
 import type { OutputFile } from "./records/manifest.ts";
 import { type VerifyReport, verifyOutput } from "./repair/verify.ts";
 import { type ByteRange, hashRanges } from "./seal/read-back.ts";
+import { slotShapeOf } from "./slot-shape.ts";
 
 export interface ObjectOutputOptions {
   /** Holder of a claim of whom somebody is certain that it has ended. */
@@ -85,7 +84,7 @@ export class ObjectOutput implements Output {
     // First of all: whoever finds anything here knows whose it is.
     await this.#objects.put(join(this.#stage, OWNER_NAME), Buffer.from(owner));
     const held = await inParallel(plan.shards, CALLS_AT_ONCE, (shard) =>
-      this.#slots.begin(join(this.#stage, shard.name), shapeOf(plan, shard)),
+      this.#slots.begin(join(this.#stage, shard.name), slotShapeOf(plan, shard)),
     );
     return [...plan.slices.keys()].filter((index) => !isHeld(plan, index, held, done));
   }
@@ -147,11 +146,6 @@ export class ObjectOutput implements Output {
   }
 }
 
-function shapeOf({ options }: Plan, { sizeBytes }: PlanShard): SlotShape {
-  if (options.layout !== "parts") throw new Error("an output in a bucket needs a plan whose slices are parts");
-  return { sizeBytes, partBytes: partBytesOf(sizeBytes, options.sliceBytes) };
-}
-
 /** Whether a slice needs no other look: it is in its slot, or nobody said that it would be. */
 function isHeld(plan: Plan, index: number, held: readonly Held[], done: ReadonlyMap<string, string>): boolean {
   const { id, shard, offsetBytes, sizeBytes } = plan.slices[index] ?? {};
@@ -160,7 +154,7 @@ function isHeld(plan: Plan, index: number, held: readonly Held[], done: Readonly
   const sha256 = done.get(id ?? "");
   // What was closed had all its parts; the seal says what is not so any more.
   if (sha256 === undefined || parts === "closed") return true;
-  const part = parts.get((offsetBytes ?? 0) / shapeOf(plan, layout).partBytes + 1);
+  const part = parts.get((offsetBytes ?? 0) / slotShapeOf(plan, layout).partBytes + 1);
   return part?.sizeBytes === sizeBytes && (part?.sha256 ?? sha256) === sha256;
 }
 

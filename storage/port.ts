@@ -140,10 +140,17 @@ export interface Objects extends Source {
   /**
    * Parts have numbers from 1, with or without gaps, and come in any order; one that comes again takes the place of the one before.
    * All but the one with the highest number have at least `PART_MIN_BYTES`. `sha256`: of the bytes, hex, where it is known: other bytes are
-   * refused.
+   * refused. `parts`: as the upload was begun.
    * @throws `storage/not-found` where there is no such upload (any more); `storage/hash`
    */
-  putPart(place: Place, upload: UploadId, number: number, bytes: Uint8Array, sha256?: string): Promise<UploadPart>;
+  putPart(
+    place: Place,
+    upload: UploadId,
+    number: number,
+    bytes: Uint8Array,
+    sha256?: string,
+    parts?: "put" | "copied",
+  ): Promise<UploadPart>;
   /** A part that is a range of an object of the same store, in a version of it: its bytes do not come by here. @throws as `putPart`, `storage/changed` */
   copyPart(place: Place, upload: UploadId, number: number, from: CopiedRange): Promise<UploadPart>;
   /** What is there, by numbers. @throws `storage/not-found` */

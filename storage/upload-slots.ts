@@ -2,7 +2,7 @@ import { StorageError } from "./errors.ts";
 import { foundOnce } from "./found-once.ts";
 import { inParallel } from "./in-parallel.ts";
 import { type Place, placeOf } from "./place.ts";
-import type { Objects, PutCondition, UploadId, UploadPart, Version } from "./port.ts";
+import type { CopiedRange, Objects, PutCondition, UploadId, UploadPart, Version } from "./port.ts";
 import { readWithVersion } from "./whole.ts";
 
 /** An object that comes in parts of one size, but for the last. */
@@ -13,6 +13,8 @@ export interface SlotShape {
 
 interface SlotRecord extends SlotShape {
   readonly upload: UploadId;
+  /** Most of its parts are copied: the store keeps no hashes of any. */
+  readonly isCopied?: true;
   /** The upload by which it is copied elsewhere. */
   readonly placing?: { readonly place: Place; readonly upload: UploadId };
 }
@@ -42,7 +44,11 @@ export class UploadSlots {
    * Makes a slot that parts can be put into; one of that shape that is there stays. Resolves to the parts that are in it, by number.
    * Undefined: it was made.
    */
-  async begin(slot: Place, shape: SlotShape): Promise<ReadonlyMap<number, UploadPart> | "closed" | undefined> {
+  async begin(
+    slot: Place,
+    shape: SlotShape,
+    parts: "put" | "copied" = "put",
+  ): Promise<ReadonlyMap<number, UploadPart> | "closed" | undefined> {
     this.#records.delete(slot);
     const found = await this.#maybeRecord(slot);
     if (found !== undefined && isOfShape(found.record, shape)) {
@@ -50,20 +56,29 @@ export class UploadSlots {
       if (parts !== undefined) return new Map(parts.map((part) => [part.number, part]));
       if ((await this.#objects.identity(slot))?.sizeBytes === shape.sizeBytes) return "closed";
     }
-    const upload = await this.#objects.beginUpload(slot);
-    await this.#write(slot, { ...shape, upload }, found?.version);
+    const upload = await this.#objects.beginUpload(slot, parts);
+    const kind = parts === "copied" ? { isCopied: true as const } : {};
+    await this.#write(slot, { ...shape, upload, ...kind }, found?.version);
     return undefined;
+  }
+
+  /** Puts a part that is the same bytes of another object of the store: they do not come by here. */
+  async copyIn(slot: Place, offsetBytes: number, from: Pick<CopiedRange, "place" | "version">): Promise<void> {
+    const { upload, partBytes, sizeBytes } = (await this.#record(slot)).record;
+    const range = { ...from, offsetBytes, sizeBytes: Math.min(partBytes, sizeBytes - offsetBytes) };
+    await this.#objects.copyPart(slot, upload, offsetBytes / partBytes + 1, range);
   }
 
   /** Puts the part that begins at `offsetBytes`; `sha256`: of its bytes. Durable once it resolves; again, it replaces what was put before. */
   async put(slot: Place, offsetBytes: number, bytes: Uint8Array, sha256: string): Promise<UploadPart> {
     for (let tries = 1; ; tries++) {
       const found = await this.#record(slot);
-      const { upload, partBytes, sizeBytes } = found.record;
+      const { upload, partBytes, sizeBytes, isCopied } = found.record;
+      const kind = isCopied === true ? "copied" : "put";
       if (offsetBytes % partBytes !== 0 || bytes.length !== Math.min(partBytes, sizeBytes - offsetBytes))
         throw new Error(`${bytes.length} bytes at ${offsetBytes} are no part of ${slot}: parts have ${partBytes}`);
       try {
-        return await this.#objects.putPart(slot, upload, offsetBytes / partBytes + 1, bytes, sha256);
+        return await this.#objects.putPart(slot, upload, offsetBytes / partBytes + 1, bytes, sha256, kind);
       } catch (error) {
         if (!isNotFound(error) || tries > 3) throw error;
         this.#records.delete(slot);
@@ -234,6 +249,7 @@ function parseRecord(slot: Place, bytes: Uint8Array): SlotRecord {
     if (typeof upload === "string" && Number.isSafeInteger(sizeBytes) && Number.isSafeInteger(partBytes))
       return {
         ...{ upload, sizeBytes: Number(sizeBytes), partBytes: Number(partBytes) },
+        ...(record.isCopied === true ? { isCopied: true as const } : {}),
         ...(isPlacing ? { placing: { place: placeOf(placing.place), upload: placing.upload } } : {}),
       };
   } catch {

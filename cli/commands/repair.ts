@@ -1,7 +1,7 @@
-import { repairSource } from "../../app/index.ts";
+import { outPlaceOf, repairSource } from "../../app/index.ts";
 import type { OptionValues } from "../../options/index.ts";
-import { type RepairedFile, type RepairSource, repairOutput } from "../../output/index.ts";
-import { maybePlaceOf, openStores, type Place, placeOf } from "../../storage/index.ts";
+import { type RepairedFile, type RepairSource, repairBucket, repairOutput } from "../../output/index.ts";
+import { maybePlaceOf, openStores, type Place, placeOf, schemeOf } from "../../storage/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { reportError } from "../report-error.ts";
@@ -26,9 +26,13 @@ export async function repairCommand(
       io.stdout(json ? `${JSON.stringify({ event: "repaired", ...item })}\n` : `repaired ${itemText(item)}\n`);
   };
   try {
-    const place = placeOf(out);
+    const place = outPlaceOf(out);
     const computing = source ?? (await sourceFor(place, modelsRoot));
-    const { report } = await repairOutput(openStores({ takeOver }), place, computing, { onRepaired });
+    const store = openStores({ takeOver });
+    const { report } =
+      schemeOf(place) === "file"
+        ? await repairOutput(store, place, computing, { onRepaired })
+        : await repairBucket(store, await store.objects(place), place, computing, { onRepaired, gone: takeOver });
     if (!quiet || !report.ok) io.stdout(json ? reportLines(report) : reportText(report));
     if (report.ok) return exitCodes.done;
     if (!json) io.stderr("  hint  What is left was not published, and repair removes nothing. Move it away.\n");

@@ -1,7 +1,8 @@
-import { type Plan, shardPreamble } from "../../merge/work/index.ts";
-import { type Files, join, type Place, type Readable } from "../../storage/index.ts";
+import type { Plan } from "../../merge/work/index.ts";
+import type { Place } from "../../storage/index.ts";
 import { PublishError } from "../errors.ts";
-import { copyRange, hashFile } from "../seal/read-back.ts";
+import { hashFile } from "../seal/read-back.ts";
+import type { RepairTarget } from "./repair-target.ts";
 
 /**
  * Computes slices again and writes each to its place in `shardPaths[slice.shard]`, a file that has its final size.
@@ -15,9 +16,6 @@ export type RecomputeSlices = (
 
 export interface ShardRebuild {
   readonly plan: Plan;
-  readonly out: Place;
-  /** Folder for the rebuilt shards. */
-  readonly aside: Place;
   readonly shards: readonly DamagedShard[];
   /** Of all slices of the plan, where the manifest is sound. */
   readonly sliceSha256s: readonly string[] | undefined;
@@ -35,45 +33,44 @@ export interface DamagedShard {
   readonly slices: readonly number[];
 }
 
-/** Makes each shard anew under `aside`, durable and with the SHA-256 it was published with. */
-export async function rebuildShards(store: Files, rebuild: ShardRebuild): Promise<void> {
-  const { plan, aside, shards, sliceSha256s, recompute, tool } = rebuild;
-  const shardPaths = plan.shards.map(({ name }) => join(aside, name));
-  for (const shard of shards) await copySound(store, rebuild, shard);
+/** Makes each shard anew aside, durable and with the SHA-256 it was published with. */
+export async function rebuildShards(target: RepairTarget, rebuild: ShardRebuild): Promise<void> {
+  const { plan, shards, sliceSha256s, recompute, tool } = rebuild;
+  const shardPaths = target.asides(plan);
+  for (const { shard, slices } of shards) {
+    const computed = new Set(slices);
+    const own = slicesOf(plan, shard);
+    await target.beginShard(
+      plan,
+      shard,
+      own.filter((index) => !computed.has(index)),
+    );
+  }
   const slices = shards.flatMap((shard) => shard.slices);
   const found = slices.length === 0 ? [] : await recompute(plan, slices, shardPaths);
-  for (const [k, slice] of slices.entries()) {
-    const expected = sliceSha256s?.[slice] ?? found[k];
+  const made = new Map(slices.map((slice, k) => [slice, found[k]]));
+  for (const [slice, sha256] of made) {
+    const expected = sliceSha256s?.[slice] ?? sha256;
     const { id, shard } = plan.slices[slice] ?? {};
     const name = `slice ${id} of ${plan.shards[shard ?? 0]?.name}`;
-    if (found[k] === undefined || found[k] !== expected)
-      throw notReproduced(name, expected ?? "", found[k] ?? "", tool);
+    if (sha256 === undefined || sha256 !== expected) throw notReproduced(name, expected ?? "", sha256 ?? "", tool);
   }
   for (const { shard, sha256 } of shards) {
     const path = shardPaths[shard];
     if (path === undefined) throw new Error(`the plan has no shard ${shard}`);
-    await using(store.openForWriting(path), (file) => file.sync());
-    const found = (await hashFile(store, path)).sha256;
-    if (found !== sha256) throw notReproduced(plan.shards[shard]?.name ?? "", sha256, found, tool);
+    await target.endShard(
+      plan,
+      shard,
+      slicesOf(plan, shard).map((slice) => made.get(slice) ?? sliceSha256s?.[slice] ?? ""),
+    );
+    const whole = (await hashFile(target.source, path)).sha256;
+    if (whole !== sha256) throw notReproduced(plan.shards[shard]?.name ?? "", sha256, whole, tool);
   }
 }
 
-/** Header from the plan, sound slices from the damaged file, holes where slices will be computed. */
-async function copySound(store: Files, rebuild: ShardRebuild, { shard, slices }: DamagedShard): Promise<void> {
-  const { plan, out, aside } = rebuild;
-  const layout = plan.shards[shard];
-  if (layout === undefined) throw new Error(`the plan has no shard ${shard}`);
-  const computed = new Set(slices);
-  const sound = plan.slices.filter((slice, index) => slice.shard === shard && !computed.has(index));
-  await using(store.openForWriting(join(aside, layout.name)), async (file) => {
-    await file.truncate(0);
-    await file.truncate(layout.sizeBytes);
-    await file.write(0, shardPreamble(layout.header));
-    if (sound.length === 0) return;
-    await using(store.open(join(out, layout.name)), async (damaged) => {
-      for (const slice of sound) await copyRange(damaged, file, slice);
-    });
-  });
+/** Indices into plan.slices. */
+function slicesOf({ slices }: Plan, shard: number): readonly number[] {
+  return [...slices.keys()].filter((index) => slices[index]?.shard === shard);
 }
 
 /** The same inputs and the same program give the same bytes; so one of them is not the same. */
@@ -85,13 +82,4 @@ export function notReproduced(what: string, expected: string, found: string, too
       hint: `An input has changed since (its header has not), or this version makes other bytes than deltaworks ${tool}, which made the output. The output is as it was.`,
     },
   );
-}
-
-async function using<F extends Readable, T>(opened: Promise<F>, use: (file: F) => Promise<T>): Promise<T> {
-  const file = await opened;
-  try {
-    return await use(file);
-  } finally {
-    await file.close();
-  }
 }

@@ -1,26 +1,28 @@
 import { sha256Hex } from "../../checkpoint/index.ts";
 import type { Plan } from "../../merge/work/index.ts";
 import { planDigest } from "../../plan/index.ts";
-import { type Files, join, type Place, parentOf, readWhole, StorageError, writeWhole } from "../../storage/index.ts";
+import {
+  type Files,
+  join,
+  type Objects,
+  type Place,
+  readWhole,
+  type Source,
+  StorageError,
+} from "../../storage/index.ts";
 import { outputDocuments, recordDocuments } from "../documents/documents.ts";
 import { recipeInCard } from "../documents/model-card.ts";
 import type { OutputText } from "../documents/output-text.ts";
 import { PublishError } from "../errors.ts";
-import {
-  CARD_NAME,
-  LOCK_PATH,
-  MANIFEST_NAME,
-  RECIPE_NAME,
-  REPAIR_DIRECTORY,
-  SUMS_NAME,
-  WORK_DIRECTORY,
-} from "../records/file-names.ts";
+import { CARD_NAME, MANIFEST_NAME, RECIPE_NAME, SUMS_NAME } from "../records/file-names.ts";
 import { buildManifest, type InputSources, type Manifest, type OutputFile } from "../records/manifest.ts";
-import { removeIfEmpty } from "../remove-if-empty.ts";
 import { hashRanges } from "../seal/read-back.ts";
+import { FileRepairTarget } from "./file-repair-target.ts";
+import { ObjectRepairTarget } from "./object-repair-target.ts";
 import { type Facts, type RepairChoices, recordedFacts } from "./recorded-facts.ts";
 import { checkInputs, hashInputs, type RepairInput } from "./repair-inputs.ts";
 import { notReproduced, type RecomputeSlices, rebuildShards } from "./repair-shards.ts";
+import type { RepairTarget } from "./repair-target.ts";
 import { type VerifyReport, verifyOutput } from "./verify.ts";
 
 /** Recipes are a few kB, and a card holds one. */
@@ -69,37 +71,54 @@ export interface RepairReport {
  * @throws PublishError `publish/unrecoverable`, `publish/recipe-lost`, `publish/input-differs`, `publish/plan-differs`,
  * `publish/not-reproduced`; StorageError `storage/locked` while another process writes to the output
  */
-export async function repairOutput(
+export function repairOutput(
   store: Files,
   out: Place,
   source: RepairSource,
   options: RepairOptions = {},
 ): Promise<RepairReport> {
-  await store.list(out); // no work directory is made where nothing is
-  await store.makeDirectory(join(out, REPAIR_DIRECTORY));
-  const lock = await store.lock(join(out, LOCK_PATH));
+  return repairIn(new FileRepairTarget(store, out), out, source, options);
+}
+
+/** The same of an output in a bucket. `store`: reads the inputs, too. `gone`: see `ObjectRepairTarget`. */
+export function repairBucket(
+  store: Source,
+  objects: Objects,
+  out: Place,
+  source: RepairSource,
+  { gone, ...options }: RepairOptions & { readonly gone?: string | undefined } = {},
+): Promise<RepairReport> {
+  return repairIn(new ObjectRepairTarget(store, objects, out, gone), out, source, options);
+}
+
+async function repairIn(
+  target: RepairTarget,
+  out: Place,
+  source: RepairSource,
+  options: RepairOptions,
+): Promise<RepairReport> {
+  const lock = await target.begin();
   try {
-    return await repairLocked(store, out, source, options);
+    return await repairLocked(target, out, source, options);
   } finally {
     await lock.release();
-    await removeIfEmpty(store, join(out, WORK_DIRECTORY));
   }
 }
 
 async function repairLocked(
-  store: Files,
+  target: RepairTarget,
   out: Place,
   source: RepairSource,
   options: RepairOptions,
 ): Promise<RepairReport> {
   try {
-    const before = await verifyOutput(store, out);
+    const before = await verifyOutput(target.source, out);
     if (before.ok) return { repaired: [], report: before };
-    const repair = new Repair(store, out, source, options, await recordedFacts(store, out), before);
+    const repair = new Repair(target, out, source, options, await recordedFacts(target.source, out), before);
     const repaired = await repair.run();
-    return { repaired, report: await verifyOutput(store, out) };
+    return { repaired, report: await verifyOutput(target.source, out) };
   } finally {
-    await tidy(store, join(out, REPAIR_DIRECTORY));
+    await target.tidy();
   }
 }
 
@@ -111,7 +130,8 @@ interface Origin {
 }
 
 class Repair {
-  readonly #store: Files;
+  readonly #target: RepairTarget;
+  readonly #store: Source;
   readonly #out: Place;
   readonly #source: RepairSource;
   readonly #options: RepairOptions;
@@ -120,14 +140,15 @@ class Repair {
   readonly #repaired: RepairedFile[] = [];
 
   constructor(
-    store: Files,
+    target: RepairTarget,
     out: Place,
     source: RepairSource,
     options: RepairOptions,
     facts: Facts,
     before: VerifyReport,
   ) {
-    this.#store = store;
+    this.#target = target;
+    this.#store = target.source;
     this.#out = out;
     this.#source = source;
     this.#options = options;
@@ -193,12 +214,11 @@ class Repair {
     if (shards.length === 0) return;
     const recompute = this.#source.recomputeSlices;
     const sliceSha256s = this.#facts.manifest?.slices.map(({ sha256 }) => sha256);
-    const aside = join(this.#out, REPAIR_DIRECTORY);
     const tool = this.#facts.tool;
-    await rebuildShards(this.#store, { plan, out: this.#out, aside, shards, sliceSha256s, recompute, tool });
+    await rebuildShards(this.#target, { plan, shards, sliceSha256s, recompute, tool });
     for (const { shard, slices } of shards) {
       const file = plan.shards[shard]?.name ?? "";
-      await this.#putInPlace(file);
+      await this.#target.placeShard(file);
       this.#tell({ file, slices: slices.map((slice) => plan.slices[slice]?.id ?? "") });
     }
   }
@@ -264,18 +284,8 @@ class Repair {
     if (name !== SUMS_NAME && !this.#isRecorded(name, bytes)) {
       throw notReproduced(name, this.#recorded(name), sha256Hex(bytes), this.#facts.tool);
     }
-    const path = join(this.#out, REPAIR_DIRECTORY, name);
-    await this.#store.makeDirectory(parentOf(path));
-    await writeWhole(this.#store, path, bytes);
-    await this.#putInPlace(name);
+    await this.#target.place(name, bytes);
     this.#tell({ file: name });
-  }
-
-  async #putInPlace(name: string): Promise<void> {
-    const to = join(this.#out, name);
-    await this.#store.makeDirectory(parentOf(to));
-    await this.#store.rename(join(this.#out, REPAIR_DIRECTORY, name), to);
-    await this.#store.syncDirectory(parentOf(to));
   }
 
   #tell(item: RepairedFile): void {
@@ -302,14 +312,4 @@ class Repair {
       throw error;
     }
   }
-}
-
-/** Removes what a repair, this or one that crashed, left aside. */
-async function tidy(store: Files, directory: Place): Promise<void> {
-  for (const { name, kind } of await store.list(directory)) {
-    const path = join(directory, name);
-    if (kind === "directory") await tidy(store, path);
-    else await store.remove(path);
-  }
-  await store.removeDirectory(directory);
 }

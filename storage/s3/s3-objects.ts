@@ -126,18 +126,21 @@ export class S3Objects implements Objects {
     number: number,
     bytes: Uint8Array,
     known?: string,
+    parts: "put" | "copied" = "put",
   ): Promise<UploadPart> {
     const sha256 = known ?? sha256Of(bytes);
     const action = `put part ${number} of`;
     const asked = {
       ...{ method: "PUT", query: { partNumber: String(number), uploadId: upload } },
-      ...{ headers: { "x-amz-checksum-sha256": base64FromHex(sha256) }, body: bytes, payloadSha256: sha256, action },
+      // Of an upload without hashes the signature alone has it, which the store compares as well.
+      ...{ headers: parts === "put" ? { "x-amz-checksum-sha256": base64FromHex(sha256) } : {} },
+      ...{ body: bytes, payloadSha256: sha256, action },
     } as const;
     try {
       const { target, answer } = await this.#ask(place, asked);
       const etag = answer.headers.get("etag");
       if (answer.status === 200 && etag !== undefined)
-        return { number, sizeBytes: bytes.length, sha256, version: etag };
+        return { number, sizeBytes: bytes.length, sha256: parts === "put" ? sha256 : undefined, version: etag };
       throw await this.#refused(target, answer, action, undefined);
     } catch (error) {
       // The store refuses bytes that are not those of their hash, each time again.

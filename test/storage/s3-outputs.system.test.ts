@@ -246,6 +246,24 @@ test("what is there is not written over, but by --overwrite; files of others nev
   await expectPublished(rig, await expectedOf(rig, recipe, ...other));
 });
 
+test("what is damaged in a bucket is computed again, and the rest of it is copied by the store", async () => {
+  const rig = await begin();
+  const recipe = largeRecipe(rig.folder);
+  await succeeded(rig, "merge", recipe, OUT, ...LARGE);
+  const before = await objectsBelow(rig.objects, OUT);
+  const shard = join(OUT, "model-00001-of-00003.safetensors");
+  const bytes = await readWhole(rig.objects, shard, 1e9);
+  bytes[6 * MIB] = (bytes[6 * MIB] ?? 0) ^ 1;
+  await rig.objects.put(shard, bytes);
+  await rig.objects.remove(join(OUT, "README.md"));
+  expect((await command(rig, "verify", OUT)).code).toBe(3);
+  expect(await succeeded(rig, "repair", OUT)).toContain(
+    "repaired model-00001-of-00003.safetensors, 1 slice computed again",
+  );
+  expect(await objectsBelow(rig.objects, OUT)).toEqual(before);
+  expect(await rig.objects.listUploads(placeOf("s3://out"))).toEqual([]);
+});
+
 test.each([
   ["s3://out/merged?X-Amz-Signature=canary", [], "options/value"],
   ["s3://nobucket/merged", [], "storage/not-found"],
@@ -287,7 +305,7 @@ test("every example is merged from bucket to bucket with the bytes of the same m
     const named = ({ "mergekit_config.yml": _recipe, "README.md": _card, ...others }: Record<string, string>) => others;
     expect(named(comparable(found)), name).toEqual(named(comparable(contentsOf(here))));
   }
-});
+}, 400_000);
 
 const quiet = { began: () => {}, progress: () => {}, warning: () => {}, counted: () => {} };
 
