@@ -9,8 +9,9 @@ import { printFailure } from "./print-failure.ts";
 import { createProgram } from "./program.ts";
 import { runsWith } from "./runs.ts";
 
-// Planning makes many small objects and keeps few: V8's default would let 48 MB of them gather before it looks.
+// Planning makes many small objects and keeps few: V8's default would let 48 MB of them gather before it looks, and then as much as lives.
 setFlagsFromString("--semi-space-growth-factor=1");
+setFlagsFromString("--heap-growing-percent=20");
 
 const io: Io = {
   stdout: (text) => process.stdout.write(text),

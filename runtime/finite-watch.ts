@@ -4,8 +4,8 @@ import { MergeError } from "../merge/work/index.ts";
 
 const NOTHING = 0xffffffff;
 const NOTE_BYTES = 12;
-/** After so many looks the note should be looked at: what is known of each is kept on the host. */
-const LOOKS_MAX = 2 ** 16;
+/** After so many looks the note should be looked at: what is known of each is kept on the host, and few are forgotten while young. */
+const LOOKS_MAX = 2 ** 12;
 
 const atInputs = "Check that model, or let such values through with --allow-nonfinite. Finished slices are kept.";
 const atResults =

@@ -9,18 +9,32 @@ export type Moved = (bytes: number) => Promise<void> | undefined;
 /** While one request is under way, so often it is shown that the thread lives. */
 const SIGN_OF_LIFE_MS = 5_000;
 
+/** A file of an input. */
+interface File {
+  readonly input: number;
+  readonly description: InputFile;
+  readonly isFar: boolean;
+  /** While it is open. */
+  stored: Readable | undefined;
+  opening: Promise<Readable> | undefined;
+  /** Reads that are under way: it is not closed meanwhile. */
+  readers: number;
+  /** Read since `checkUnchanged`. */
+  isTouched: boolean;
+}
+
 /** The input files of a job, opened when first read and held to the state that the plan was made for. */
 export class InputFiles {
   readonly #store: Pick<Source, "open">;
   readonly #job: JobDescription;
   readonly #moved: Moved;
+  readonly #files: readonly (readonly File[])[];
   #openMax: number;
   /** In the order in which they were opened. */
-  readonly #open = new Map<string, Readable>();
-  /** Reads that are under way, and of which file: it is not closed meanwhile. */
-  readonly #reading = new Map<Promise<void>, string>();
-  readonly #opening = new Map<string, Promise<Readable>>();
-  readonly #touched = new Map<string, { readonly input: number; readonly file: number }>();
+  readonly #open = new Set<File>();
+  #readers = 0;
+  /** Called when no read is under way. */
+  #idle: (() => void)[] = [];
   readonly #far: FarWindows;
   bytesRead = 0;
 
@@ -39,8 +53,9 @@ export class InputFiles {
     this.#job = job;
     this.#openMax = openMax;
     this.#moved = moved;
+    this.#files = job.inputs.map(({ files }, input) => files.map((description) => fileOf(input, description)));
     this.#far = new FarWindows(farBytes, (input, file, offsetBytes, into) =>
-      this.#fetch(input, file, offsetBytes, into),
+      this.#fetch(this.#file(input, file), offsetBytes, into),
     );
   }
 
@@ -54,18 +69,15 @@ export class InputFiles {
    * Between assignments only.
    */
   expect(parts: readonly (readonly Extent[])[]): void {
-    const isWanted = ({ input, file }: Extent) => isFar(this.#description(input, file));
+    const isWanted = ({ input, file }: Extent) => this.#file(input, file).isFar;
     this.#far.expect(parts.map((extents) => extents.filter(isWanted)).filter(({ length }) => length > 0));
   }
 
   /** From now on no more than `openMax` files are open: another job needs some too. Between assignments only. */
   async limit(openMax: number): Promise<void> {
     this.#openMax = openMax;
-    await Promise.allSettled(this.#reading.keys());
-    for (const [key, stored] of [...this.#open].slice(openMax)) {
-      this.#open.delete(key);
-      await stored.close();
-    }
+    await this.#untilIdle();
+    for (const file of [...this.#open].slice(openMax)) await this.#close(file);
   }
 
   label(input: number): string {
@@ -73,105 +85,119 @@ export class InputFiles {
   }
 
   /** Fills `into` from a file of an input. @throws MergeError merge/input-changed; StorageError */
-  async read(input: number, file: number, offsetBytes: number, into: Uint8Array): Promise<void> {
-    const read = this.#read(`${input}/${file}`, input, file, offsetBytes, into);
-    this.#reading.set(read, `${input}/${file}`);
+  async read(input: number, fileIndex: number, offsetBytes: number, into: Uint8Array): Promise<void> {
+    const file = this.#file(input, fileIndex);
+    this.#begins(file);
     try {
-      await read;
+      await (file.isFar
+        ? this.#far.read(input, fileIndex, file.description.sizeBytes, offsetBytes, into)
+        : this.#readStored(file, offsetBytes, into));
+      this.bytesRead += into.length;
     } finally {
-      this.#reading.delete(read);
+      this.#ends(file);
     }
-    await this.#moved(into.length);
+    const moved = this.#moved(into.length);
+    if (moved !== undefined) await moved;
   }
 
   /** After the last read of an assignment: every file it read is still what it was. */
   async checkUnchanged(): Promise<void> {
-    for (const [key, { input, file }] of this.#touched) {
-      const stored = this.#open.get(key);
-      if (stored !== undefined) await this.#check(stored, input, file);
+    for (const file of this.#open) {
+      if (file.isTouched && file.stored !== undefined) await this.#check(file, file.stored);
+      file.isTouched = false;
     }
-    this.#touched.clear();
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled(this.#reading.keys());
+    await this.#untilIdle();
     this.#far.close();
-    for (const file of this.#open.values()) await file.close();
-    this.#open.clear();
-  }
-
-  async #read(key: string, input: number, file: number, offsetBytes: number, into: Uint8Array): Promise<void> {
-    const description = this.#description(input, file);
-    if (isFar(description)) {
-      await this.#far.read(input, file, description.sizeBytes, offsetBytes, into);
-      this.bytesRead += into.length;
-      return;
-    }
-    const stored = await this.#openedFor(key, input, file);
-    this.bytesRead += into.length;
-    await stored.read(offsetBytes, into);
+    for (const file of this.#open) await this.#close(file);
   }
 
   /** One request to a store that is far. */
-  async #fetch(input: number, file: number, offsetBytes: number, into: Uint8Array): Promise<void> {
-    const key = `${input}/${file}`;
-    const fetch = this.#openedFor(key, input, file).then((stored) => stored.read(offsetBytes, into));
-    this.#reading.set(fetch, key);
+  async #fetch(file: File, offsetBytes: number, into: Uint8Array): Promise<void> {
+    this.#begins(file);
     // What that throws, the next read says as well.
     const signs = setInterval(() => void this.#moved(0)?.catch(() => undefined), SIGN_OF_LIFE_MS);
     try {
-      await fetch;
+      await this.#readStored(file, offsetBytes, into);
     } finally {
       clearInterval(signs);
-      this.#reading.delete(fetch);
+      this.#ends(file);
     }
   }
 
-  async #openedFor(key: string, input: number, file: number): Promise<Readable> {
-    const known = this.#open.get(key);
-    if (known !== undefined && !this.#touched.has(key)) this.#touched.set(key, { input, file });
-    return known ?? this.#openedOnce(key, input, file);
+  #readStored(file: File, offsetBytes: number, into: Uint8Array): Promise<void> {
+    file.isTouched = true;
+    if (file.stored !== undefined) return file.stored.read(offsetBytes, into);
+    return this.#opened(file).then((stored) => stored.read(offsetBytes, into));
   }
 
   /** Of two reads that find the file closed one opens it. */
-  async #openedOnce(key: string, input: number, file: number): Promise<Readable> {
-    const opening = this.#opening.get(key) ?? this.#opened(key, input, file);
-    this.#opening.set(key, opening);
-    return opening.finally(() => this.#opening.delete(key));
+  #opened(file: File): Promise<Readable> {
+    file.opening ??= this.#openOne(file).finally(() => {
+      file.opening = undefined;
+    });
+    return file.opening;
   }
 
-  async #opened(key: string, input: number, file: number): Promise<Readable> {
+  async #openOne(file: File): Promise<Readable> {
     await this.#makeRoom();
-    const stored = await this.#store.open(this.#description(input, file).path);
-    this.#open.set(key, stored);
-    this.#touched.set(key, { input, file });
-    await this.#check(stored, input, file);
+    const stored = await this.#store.open(file.description.path);
+    file.stored = stored;
+    file.isTouched = true;
+    this.#open.add(file);
+    await this.#check(file, stored);
     return stored;
   }
 
   /** Models come round and round: of more files than may be open, the newest is the one that is needed again last. */
   async #makeRoom(): Promise<void> {
-    const read = new Set(this.#reading.values());
-    const newest = [...this.#open].findLast(([key]) => !read.has(key));
-    if (this.#open.size < this.#openMax || newest === undefined) return;
-    const [key, stored] = newest;
-    const touched = this.#touched.get(key);
-    if (touched !== undefined) await this.#check(stored, touched.input, touched.file);
-    this.#touched.delete(key);
-    this.#open.delete(key);
-    await stored.close();
+    if (this.#open.size < this.#openMax) return;
+    const newest = [...this.#open].findLast(({ readers }) => readers === 0);
+    if (newest?.stored === undefined) return;
+    if (newest.isTouched) await this.#check(newest, newest.stored);
+    if (newest.readers === 0) await this.#close(newest);
   }
 
-  async #check(stored: Readable, input: number, file: number): Promise<void> {
-    const expected = this.#description(input, file);
-    checkSameState(this.label(input), expected, await stored.identity());
+  async #close(file: File): Promise<void> {
+    const { stored } = file;
+    file.stored = undefined;
+    file.isTouched = false;
+    this.#open.delete(file);
+    await stored?.close();
   }
 
-  #description(input: number, file: number): InputFile {
-    const description = this.#job.inputs[input]?.files[file];
-    if (description === undefined) throw new Error(`the job has no file ${file} of input ${input}`);
-    return description;
+  async #check({ input, description }: File, stored: Readable): Promise<void> {
+    checkSameState(this.label(input), description, await stored.identity());
   }
+
+  #begins(file: File): void {
+    file.readers++;
+    this.#readers++;
+  }
+
+  #ends(file: File): void {
+    file.readers--;
+    this.#readers--;
+    if (this.#readers > 0) return;
+    for (const done of this.#idle.splice(0)) done();
+  }
+
+  async #untilIdle(): Promise<void> {
+    if (this.#readers > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  #file(input: number, file: number): File {
+    const found = this.#files[input]?.[file];
+    if (found === undefined) throw new Error(`the job has no file ${file} of input ${input}`);
+    return found;
+  }
+}
+
+function fileOf(input: number, description: InputFile): File {
+  const closed = { stored: undefined, opening: undefined, readers: 0, isTouched: false };
+  return { input, description, isFar: isFar(description), ...closed };
 }
 
 /** Schemes of what is read as it is asked for: files, and what the coordinator reads for this machine, which has windows of its own. */

@@ -114,9 +114,13 @@ export class SourceReader {
    * Elements of a task's tensor whose rows are `rowLength` long: into[k] = element firstElement + k, of the source's dtype.
    * @throws MergeError merge/nonfinite, merge/input-changed; StorageError
    */
-  async read(source: TensorSource, rowLength: number, firstElement: number, count: number, into: Address) {
+  read(source: TensorSource, rowLength: number, firstElement: number, count: number, into: Address): Promise<void> {
     if (source.storedRowLength === rowLength) return this.elements(source, firstElement, count, into);
-    // Columns are cut: one read for each (part of a) row.
+    return this.#rows(source, rowLength, firstElement, count, into);
+  }
+
+  /** Of a source whose columns are cut: one read for each (part of a) row. */
+  async #rows(source: TensorSource, rowLength: number, firstElement: number, count: number, into: Address) {
     const elementBytes = dtypeBytes[source.dtype];
     for (let done = 0; done < count; ) {
       const element = firstElement + done;
@@ -129,27 +133,22 @@ export class SourceReader {
   }
 
   /** As `read`, by positions in the source's own rows. */
-  async elements(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
+  elements(source: TensorSource, first: number, count: number, into: Address): Promise<void> {
     switch (source.kind) {
-      case undefined:
-        return this.#once(source, first, count, into, (keep) => this.#stored(source, first, count, into, keep));
       case "adapter":
-        await readAdapter(this, source, first, count, into);
-        return this.#checkMade(source, first, count, into);
+        return this.#checked(readAdapter(this, source, first, count, into), source, first, count, into);
       case "normed":
-        await readNormed(this, source, first, count, into);
-        return this.#checkMade(source, first, count, into);
+        return this.#checked(readNormed(this, source, first, count, into), source, first, count, into);
       case "scaled":
-        await readScaled(this, source, first, count, into);
-        return this.#checkMade(source, first, count, into);
+        return this.#checked(readScaled(this, source, first, count, into), source, first, count, into);
       case "rows":
         return readRows(this, source, first, count, into);
       case "columns":
         return readColumns(this, source, first, count, into);
       case "product":
         return readProduct(this, source, first, count, into);
-      case "merged":
-        return this.#once(source, first, count, into, (keep) => readMerged(this, source, first, count, into, keep));
+      default:
+        return this.#elementsOf(source, first, count, into);
     }
   }
 
@@ -176,33 +175,29 @@ export class SourceReader {
   }
 
   /** Finite factors, or codes and scales, may have a product beyond float32. */
-  #checkMade(source: TensorSource, first: number, count: number, into: Address): void {
+  async #checked(made: Promise<void>, source: TensorSource, first: number, count: number, into: Address) {
+    await made;
     if (!this.check) return;
     const [stored] = storedIn(source);
     const label = stored === undefined ? "the output" : this.files.label(stored.input);
     this.watch.read(source, label, first, count, into);
   }
 
-  /** What is kept of it; else what `read` puts there, whose bytes are kept where they are wanted again. */
-  async #once(
-    source: StoredSource | MergedSource,
-    first: number,
-    count: number,
-    into: Address,
-    read: (keep: Keep) => Promise<void>,
-  ): Promise<void> {
+  /** What is kept of it; else it is read, and kept where it is wanted again. */
+  async #elementsOf(source: StoredSource | MergedSource, first: number, count: number, into: Address): Promise<void> {
     if (this.watch.isFull) await this.watch.check();
     const known = this.#shared.find(source, first, count);
     if (known !== undefined) put(this.arena, into, known);
-    else await read((bytes) => this.#shared.keep(source, first, count, bytes));
+    else if (source.kind === undefined) await this.#stored(source, first, count, into);
+    else await readMerged(this, source, first, count, into, (bytes) => this.#shared.keep(source, first, count, bytes));
   }
 
-  async #stored(source: StoredSource, first: number, count: number, into: Address, keep: Keep): Promise<void> {
+  async #stored(source: StoredSource, first: number, count: number, into: Address): Promise<void> {
     const wanted = { source, first, count };
     const ahead = this.#ahead?.take(wanted);
     const { place, staging, read } = ahead?.place === into ? ahead : this.#begin(wanted, into);
     await read;
-    keep(staging.bytes);
+    this.#shared.keep(source, first, count, staging.bytes);
     staging.send();
     if (this.check) this.watch.read(source, this.files.label(source.input), first, count, place);
   }

@@ -37,6 +37,7 @@ export class DescriptorFile implements StoredFile {
   }
 
   async read(offsetBytes: number, into: Uint8Array): Promise<void> {
+    if (this.#blocking && this.#readAtOnce(offsetBytes, into)) return;
     const descriptor = this.#descriptor;
     const done = await this.#transfer("read", into.length, offsetBytes, (from, length, position) =>
       this.#blocking
@@ -50,6 +51,16 @@ export class DescriptorFile implements StoredFile {
         `${into.length} bytes from byte ${offsetBytes} on were wanted`,
       { hint: "The file is shorter than it should be, or was cut meanwhile: check it, or get it again." },
     );
+  }
+
+  /** In one call, as nearly always; what it did not do is done, and told of, by others. */
+  #readAtOnce(offsetBytes: number, into: Uint8Array): boolean {
+    if (this.#closed || into.length > MAX_TRANSFER_BYTES) return false;
+    try {
+      return fs.readSync(this.#descriptor, into, 0, into.length, offsetBytes) === into.length;
+    } catch {
+      return false;
+    }
   }
 
   async write(offsetBytes: number, bytes: Uint8Array): Promise<void> {
