@@ -1,3 +1,4 @@
+export type { Cleaned, CleanSettings } from "./clean.ts";
 export type { CoordinatorPorts, RunningCoordinator } from "./coordinator.ts";
 export { hubMergeFolder } from "./hub-merge-folder.ts";
 export { keepHeapSmall } from "./keep-heap-small.ts";
@@ -7,6 +8,7 @@ export {
   natsOptions,
   openDial,
   repairSource,
+  runClean,
   runMerge,
   runPublish,
   runSweep,

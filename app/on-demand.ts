@@ -8,6 +8,9 @@ export const runMerge: typeof import("./merge.ts").runMerge = async (...all) =>
 /** The function itself: whoever prints what is planned waits for nothing. */
 export const loadTransferOf = async () => (await import("./transfer.ts")).transferOf;
 
+export const runClean: typeof import("./clean.ts").runClean = async (...all) =>
+  (await import("./clean.ts")).runClean(...all);
+
 export const runPublish: typeof import("./publish.ts").runPublish = async (...all) =>
   (await import("./publish.ts")).runPublish(...all);
 

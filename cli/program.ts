@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { toolVersion } from "../version/index.ts";
 import * as certs from "./register/certs.ts";
+import * as clean from "./register/clean.ts";
 import * as coordinator from "./register/coordinator.ts";
 import * as diff from "./register/diff.ts";
 import * as inspect from "./register/inspect.ts";
@@ -34,6 +35,7 @@ const commands: readonly { readonly register: Register }[] = [
     verify,
     repair,
     publish,
+    clean,
     inspect,
     diff,
     methods,

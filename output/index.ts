@@ -1,3 +1,4 @@
+export { findLeftovers, type Leftover, removeLeftover } from "./bucket-leftovers.ts";
 export { BucketPublication, type BucketPublicationOptions } from "./bucket-publication.ts";
 export { checkLayerCount } from "./documents/config/layer-count.ts";
 export {

@@ -57,6 +57,11 @@ export async function claimPrefix(
   }
 }
 
+/** The process that has a prefix, or had it when it ended; undefined: none. */
+export async function claimHolder(objects: Objects, place: Place): Promise<string | undefined> {
+  return (await maybeClaim(objects, join(place, CLAIM_PATH)))?.claim.holder;
+}
+
 async function released(objects: Objects, at: Place, version: Version): Promise<void> {
   try {
     await objects.remove(at, { ifVersion: version });

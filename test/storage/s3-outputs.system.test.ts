@@ -219,6 +219,25 @@ test("a merge that is stopped can be gone on with, and with --restart nothing is
   await expectPublished(rig, expected);
 });
 
+test("what a merge left that nobody goes on with is found, and removed if that is said", async () => {
+  const rig = await begin();
+  const recipe = largeRecipe(rig.folder);
+  await killedWhen(rig, recipe, ({ slicesDone }) => Number(slicesDone) >= 1);
+  const found = await succeeded(rig, "clean", "s3://out");
+  expect(found).toMatch(/^found +s3:\/\/out\/merged: 3 uploads, the last begun .* ago, of --state .*, held by (\S+)$/m);
+  const [, holder = ""] = /held by (\S+)$/m.exec(found) ?? [];
+  expect(await succeeded(rig, "clean", "s3://out", "--remove")).toMatch(/^young /m);
+  expect(await succeeded(rig, "clean", "s3://out", "--remove", "--older-than", "0")).toMatch(/^held /m);
+  expect((await rig.objects.listUploads(placeOf("s3://out"))).length).toBe(3);
+  const args = ["clean", "s3://out", "--remove", "--older-than", "0", "--take-over", holder];
+  expect(await succeeded(rig, ...args)).toMatch(/^removed /m);
+  expect(await rig.objects.listUploads(placeOf("s3://out"))).toEqual([]);
+  expect(await rig.objects.identity(OUT)).toBeUndefined();
+  expect(await succeeded(rig, "clean", "s3://out")).toContain("nothing");
+  const again = await command(rig, "merge", recipe, OUT, ...LARGE);
+  expect(again).toMatchObject({ code: 0 });
+});
+
 test("a claim that a killed process of another machine left is taken over only if somebody says so", async () => {
   const rig = await begin();
   const recipe = largeRecipe(rig.folder);
