@@ -73,6 +73,9 @@ class Told {
       sent: (bytes) => {
         this.#sent += bytes;
       },
+      committed: () => {
+        this.#made = undefined;
+      },
     };
   }
 
@@ -110,7 +113,9 @@ function printDone(published: Published, seconds: number, options: PublishOption
   }
   if (options.quiet) return;
   if (options.public === true && isPrivate === true) {
-    io.stderr(`note     it stays private, as it held something else before: ${url}/settings makes it public\n`);
+    io.stderr(
+      `note     it stays private, as it held something else before, or the token may not change that: ${url}/settings does\n`,
+    );
   }
   const visible = isPrivate === undefined ? [] : [isPrivate ? "private" : "public"];
   const facts = [...visible, ...(commit === undefined ? [] : [`commit ${commit.slice(0, 12)}`])].join(", ");

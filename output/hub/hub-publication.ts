@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import {
   type HubCandidate,
+  type HubCommit,
+  type HubCommitted,
   type HubEntry,
   type HubRepository,
   hubPlaceOf,
@@ -41,6 +43,8 @@ export interface HubPublicationPorts {
   readonly sending?: (missing: { readonly files: number; readonly ofFiles: number; readonly bytes: number }) => void;
   /** More bytes are on their way; fewer, where a part is sent again. */
   readonly sent?: (bytes: number) => void;
+  /** The commit is made: whatever comes, the output is there. */
+  readonly committed?: (commit: string) => void;
 }
 
 export interface HubPublished {
@@ -130,14 +134,20 @@ export class HubPublication {
     const largeFiles = new Map(large.map((file) => [file.name, file]));
     const commit = { title, parent: found.base, smallFiles, largeFiles, deletedPaths: deleted, isPullRequest };
     if (!found.hasBranch) await this.#repository.makeBranch(this.#branch, found.base);
+    const made = await this.#commit({ ...commit, branch: this.#branch });
+    ports.committed?.(made.commit);
+    return this.#end(made, found.changes, false);
+  }
+
+  async #commit(commit: HubCommit): Promise<HubCommitted> {
     try {
-      return await this.#end(await this.#repository.commit({ ...commit, branch: this.#branch }), found.changes, false);
+      return await this.#repository.commit(commit);
     } catch (error) {
-      if (!(error instanceof StorageError) || error.code !== "storage/changed" || isPullRequest) throw error;
+      if (!(error instanceof StorageError) || error.code !== "storage/changed" || commit.isPullRequest) throw error;
       // Whether it was this commit, whose answer was lost, or somebody else's, is seen by what is there.
       const now = await this.#look().catch(() => undefined);
       if (now?.kind !== "found" || !now.hasBranch || !isNothing(now.changes)) throw error;
-      return this.#end({ commit: now.base, pullRequest: undefined }, found.changes, false);
+      return { commit: now.base, pullRequest: undefined };
     }
   }
 
@@ -223,17 +233,26 @@ export class HubPublication {
     );
   }
 
+  /** Whether it was done: a token that may write need not be one that may do that. */
+  async #makePublic(): Promise<boolean> {
+    try {
+      await this.#repository.makePublic();
+      return true;
+    } catch (error) {
+      if (error instanceof StorageError && error.code === "storage/hub-write") return false;
+      throw error;
+    }
+  }
+
   async #end(
     { commit, pullRequest }: { readonly commit: string; readonly pullRequest: string | undefined },
     { isOwn }: HubChanges,
     wasThere: boolean,
   ): Promise<HubPublished> {
     const { isPublic, isPullRequest } = this.#options;
-    let isPrivate = await this.#repository.isPrivate();
-    if (isPublic && isPrivate && isOwn && !isPullRequest) {
-      await this.#repository.makePublic();
-      isPrivate = false;
-    }
+    const wasPrivate = await this.#repository.isPrivate();
+    const isShown = isPublic && wasPrivate && isOwn && !isPullRequest && (await this.#makePublic());
+    const isPrivate = wasPrivate && !isShown;
     const { url } = this.#repository;
     const page = this.#branch === MAIN ? url : `${url}/tree/${encodeURIComponent(this.#branch)}`;
     return { url: pullRequest ?? page, commit, wasThere, isPrivate };

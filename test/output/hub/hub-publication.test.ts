@@ -302,6 +302,15 @@ describe("everybody", () => {
     expect([wasPrivate, rig.hub.repositoryOf("owner/name").private]).toEqual([true, false]);
   });
 
+  test("does not see one whose visibility the token may not change, and the output is in it all the same", async () => {
+    const rig = await Rig.begin();
+    rig.hub.break({ at: /\/settings$/, does: "refuse", status: 403 });
+    const commits: string[] = [];
+    const committed = (commit: string) => commits.push(commit);
+    const published = await rig.publish({ isPublic: true }, { committed });
+    expect([published.isPrivate, rig.contents(), commits]).toEqual([true, OUTPUT, [published.commit]]);
+  });
+
   test("does not see a private repository that held something else", async () => {
     const rig = await Rig.begin();
     rig.hub.repository("owner/name", { private: true, members: [TOKEN] }).commit({ "diary.txt": "secret" });
