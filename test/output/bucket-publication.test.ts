@@ -128,14 +128,24 @@ test("files that nobody's records list are not replaced", async () => {
   expect(await codeOf(() => publish(fake, { overwrite: true }))).toBe("publish/foreign-file");
 });
 
-test("what another job has not finished is given up if that is asked for", async () => {
-  const { fake, other, objects, publish, here } = await rig();
-  expect(await crashing(objects, (through) => publish(other, { through }), 6)).toBe(true);
-  // Its claim went with its process, or not; here it went.
-  await objects.remove(join(TO, ".deltaworks", "claim.json"));
+test("an output of the same files and sizes is another one", async () => {
+  const { fake, publish } = await rig();
+  await publish(await new FakeOutput({ shardBytes: 300_000, salt: 2 }).publish());
   expect(await codeOf(() => publish(fake))).toBe("publish/not-empty");
-  await publish(fake, { overwrite: true });
-  expect(await there(objects)).toEqual(here);
+});
+
+test("what another job has not finished is given up if that is asked for, and nothing of it is taken", async () => {
+  const { fake, publish, here } = await rig();
+  const alike = await new FakeOutput({ shardBytes: 300_000, salt: 2 }).publish();
+  for (const after of [3, 8, 12, 16, 20]) {
+    const objects = new MemoryObjects();
+    expect(await crashing(objects, (through) => publish(alike, { through }), after)).toBe(true);
+    // Its claim went with its process, or not; here it went.
+    await objects.remove(join(TO, ".deltaworks", "claim.json"));
+    expect(await codeOf(() => publish(fake, { through: objects }))).toBe("publish/not-empty");
+    await publish(fake, { through: objects, overwrite: true });
+    expect(await there(objects)).toEqual(here);
+  }
 });
 
 test("of two that write to one prefix the second waits, unless somebody knows that the first has ended", async () => {
@@ -183,7 +193,8 @@ test("parts that are there are not sent again, but for those whose bytes are oth
   // One of those that came is another one now.
   const [upload] = await objects.listUploads(TO);
   expect(nameOf(upload!.place)).toBe("model.safetensors");
-  await objects.putPart(upload!.place, upload!.upload, put[0]!, Buffer.alloc(PART_MIN_BYTES));
+  const damaged = put.slice(0, 3).find((number) => number <= 3)!; // one that is not the last, and short
+  await objects.putPart(upload!.place, upload!.upload, damaged, Buffer.alloc(PART_MIN_BYTES));
   told.length = 0;
   const before = [...put];
   const sent: number[] = [];
@@ -197,7 +208,7 @@ test("parts that are there are not sent again, but for those whose bytes are oth
         },
     }),
   );
-  expect(sent.toSorted()).toEqual([before[0], before[3]].toSorted());
+  expect(sent.toSorted()).toEqual([damaged, before[3]].toSorted());
   expect(told[0]).toMatchObject({ files: 1, ofFiles: 1 });
   expect(sha256(await readWhole(objects, join(TO, "model.safetensors"), 1e8))).toBe(sha256(shard));
 });
