@@ -4,6 +4,7 @@ import type { OutputFile } from "./records/manifest.ts";
 
 /** Of a piece that is sent: TLS encrypts each at once. */
 const PIECE_BYTES = 2 ** 18;
+const READ_BYTES = 2 ** 22;
 
 /**
  * An output that is finished in a folder, on its way elsewhere. Its files are hashed when it is verified, and not again on their way: that they
@@ -54,11 +55,11 @@ export class FinishedOutput {
     try {
       await check();
       const end = offsetBytes + sizeBytes;
-      for (let at = offsetBytes; at < end; at += PIECE_BYTES) {
-        const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, end - at));
-        await file.read(at, piece);
-        if (at + piece.length === end) await check();
-        yield piece;
+      for (let at = offsetBytes; at < end; at += READ_BYTES) {
+        const read = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
+        await file.read(at, read);
+        if (at + read.length === end) await check();
+        for (let from = 0; from < read.length; from += PIECE_BYTES) yield read.subarray(from, from + PIECE_BYTES);
       }
     } finally {
       await file.close();

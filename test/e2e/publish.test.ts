@@ -63,6 +63,13 @@ function contentsOf(hub: HubImitation, revision = "main"): Record<string, string
 
 const puts = (hub: HubImitation) => hub.requests.filter(({ method, status }) => method === "PUT" && status === 200);
 
+/** All that lies in files there, journals and logs too. */
+function textBelow(folder: string): string {
+  const names = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  expect(names.map(({ name }) => name)).toContain("job.log");
+  return names.map(({ parentPath, name }) => readFileSync(join(parentPath, name), "latin1")).join("\n");
+}
+
 function expectNoSecret({ stdout, stderr }: Ended): void {
   expect(stdout + stderr).not.toMatch(/canary|X-Amz|Signature/);
 }
@@ -142,6 +149,8 @@ test("a merge to the Hub is made in a folder of the state, and published from th
   expect(other.code, other.stderr).toBe(0);
   expect(other.events.find(({ event }) => event === "done")?.out).toContain(elsewhere);
   expect(contentsOf(hub, "second")).toEqual(outputIn(join(merged, "out")));
+  for (const each of [refused, again, other]) expectNoSecret(each);
+  for (const kept of [state.XDG_STATE_HOME, elsewhere]) expect(textBelow(kept)).not.toMatch(/canary|X-Amz|Signature/);
 });
 
 test("what cannot be sent is told, with the repository that was made for it", async () => {
