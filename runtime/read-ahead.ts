@@ -12,7 +12,7 @@ export async function* readAhead(
   sizeBytes: number,
   { windowBytes, ahead }: ReadAhead,
 ): AsyncGenerator<Uint8Array> {
-  const buffers = Array.from({ length: ahead + 1 }, () => new Uint8Array(Math.min(windowBytes, sizeBytes)));
+  const buffers = Array.from({ length: ahead }, () => new Uint8Array(Math.min(windowBytes, sizeBytes)));
   const asked: Promise<Uint8Array>[] = [];
   const ask = (index: number) => {
     const at = index * windowBytes;

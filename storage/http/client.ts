@@ -87,8 +87,9 @@ export class HttpClient {
 }
 
 /**
- * A long body is sent piece by piece, as fast as the server takes it: TLS would encrypt all of one piece at once, and hold that (measured,
- * 32 MiB: 3.2 s of processor a GB and 228 MB, against 1.7 s and 73 MB).
+ * A long body is sent piece by piece, as fast as the server takes it: each that goes shows that it lives, where one large piece on a slow line
+ * would look like silence. TLS, besides, encrypts all of one piece at once, and holds that (measured, parts of 32 MiB, two at once: 1.1 s of
+ * processor a GB and 147 MB by pieces, 1.7 s and 241 MB as a whole; plain 0.5 s and 0.3 s).
  */
 const PIECE_BYTES = 256 * 2 ** 10;
 

@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
 import { ObjectOutput } from "../../output/index.ts";
-import { join, placeOf, readWhole } from "../../storage/index.ts";
+import { join, type Place, placeOf, readWhole, UploadSlots } from "../../storage/index.ts";
 import { MemoryObjects } from "../support/memory-objects.ts";
 import { bucketRig } from "./bucket-rig.ts";
+import { fakePlan, sha256, sliceBytes } from "./fake-output.ts";
 import { outputContract, staged } from "./output.contract.ts";
 
 const place = placeOf("mem://bucket/models/out");
@@ -51,4 +52,68 @@ test("a file that somebody put there meanwhile is not written over, nor one that
   await objects.remove(join(place, name));
   await rig.open().publish(files, []);
   expect(await rig.open().verify()).toMatchObject({ ok: true });
+});
+
+test("of what the journal has as done, what is not in the bucket, or not so, is to be computed again", async () => {
+  const objects = new MemoryObjects();
+  const plan = fakePlan({ shardBytes: 300_000, layout: "parts" });
+  const output = new ObjectOutput(objects, place);
+  await output.prepare(plan);
+  const [first, second] = plan.slices;
+  const bytes = sliceBytes(plan, first!);
+  const slots = new UploadSlots(objects);
+  await slots.put(output.slots(plan)[first!.shard]!, first!.offsetBytes, bytes, sha256(bytes));
+  const done = (...entries: [string, string][]) => output.prepare(plan, undefined, new Map(entries));
+  expect(await done([first!.id, sha256(bytes)])).toEqual([]);
+  expect(await done([first!.id, sha256(Buffer.from("another"))])).toEqual([0]);
+  expect(await done([first!.id, sha256(bytes)], [second!.id, sha256(bytes)])).toEqual([1]);
+});
+
+test("what is to be replaced is replaced as it was seen: another one that came meanwhile is not removed", async () => {
+  const objects = new MemoryObjects();
+  const rig = bucketRig(objects, place);
+  await rig.open().publish(await staged(rig, rig.open(), 1), []);
+  const { replaced } = await rig.open().claim({ planDigest: "new", overwrite: true });
+  const files = await staged(rig, rig.open(), 2);
+  const { remove } = objects;
+  const way = join(place, "model.safetensors.index.json");
+  objects.remove = async (at, condition) => {
+    if (at === way) await objects.put(way, Buffer.from("theirs"));
+    return remove.call(objects, at, condition);
+  };
+  await expect(rig.open().publish(files, replaced)).rejects.toMatchObject({ code: "storage/changed" });
+  expect(Buffer.from(await readWhole(objects, way, 100)).toString()).toBe("theirs");
+});
+
+test("what comes between the look at a place and the last step stays: the step itself has the condition", async () => {
+  const objects = new MemoryObjects();
+  const rig = bucketRig(objects, place);
+  const files = await staged(rig, rig.open());
+  const { completeUpload, put } = objects;
+  let theirs: Place | undefined;
+  objects.completeUpload = async (at, ...rest) => {
+    if (!at.includes(".deltaworks") && theirs === undefined) {
+      theirs = at;
+      await put.call(objects, at, Buffer.from("theirs"));
+    }
+    return completeUpload.call(objects, at, ...rest);
+  };
+  await expect(rig.open().publish(files, [])).rejects.toMatchObject({ code: "publish/foreign-file" });
+  expect(Buffer.from(await readWhole(objects, theirs!, 100)).toString()).toBe("theirs");
+  await objects.remove(theirs!);
+  objects.put = async (at, ...rest) => {
+    if (at === join(place, "config.json")) await put.call(objects, at, Buffer.from("theirs"));
+    return put.call(objects, at, ...rest);
+  };
+  await expect(rig.open().publish(files, [])).rejects.toMatchObject({ code: "publish/foreign-file" });
+  expect(Buffer.from(await readWhole(objects, join(place, "config.json"), 100)).toString()).toBe("theirs");
+});
+
+test("an upload that was begun and not noted any more before a crash is given up with the stage", async () => {
+  const objects = new MemoryObjects();
+  const rig = bucketRig(objects, place);
+  await staged(rig, rig.open());
+  await objects.beginUpload(join(place, ".deltaworks/stage/model.safetensors"));
+  await rig.open().discard();
+  expect(await objects.listUploads(placeOf("mem://bucket"))).toEqual([]);
 });

@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { runMerge } from "../../app/index.ts";
 import { defaultsOf } from "../../options/index.ts";
 import { join, type Objects, type Place, placeOf, readWhole } from "../../storage/index.ts";
-import { type CommandEvent, MODELS, start } from "../e2e/cli-process.ts";
+import { type CommandEvent, type Ended, errorOf, MODELS, start } from "../e2e/cli-process.ts";
 import { contentsOf, sha256 } from "../output/fake-output.ts";
 import { runMerge as runMergeHere } from "../support/run-merge.ts";
 import { S3Server, s3Keys, s3ObjectsOf } from "../support/s3-server.ts";
@@ -217,6 +217,24 @@ test("a merge that is stopped can be gone on with, and with --restart nothing is
   const expected = await expectedOf(rig, recipe, "--random-seed", "1");
   await succeeded(rig, "merge", recipe, OUT, ...LARGE, "--restart", "--random-seed", "1");
   await expectPublished(rig, expected);
+});
+
+test("of two that make the same merge at once one is refused, and the other's is whole", async () => {
+  const rig = await begin();
+  const recipe = largeRecipe(rig.folder);
+  let second: ReturnType<typeof command> | undefined;
+  const { ended } = start(["merge", recipe, OUT, ...LARGE, "--json"], {
+    environment: rig.environment,
+    onEvent: ({ slicesDone }, child) => {
+      if (second !== undefined || !(Number(slicesDone) >= 1)) return;
+      child.kill("SIGSTOP");
+      second = command(rig, "merge", recipe, OUT, ...LARGE, "--json").finally(() => child.kill("SIGCONT"));
+    },
+  });
+  const { code, stderr } = await ended;
+  expect({ code, stderr }).toMatchObject({ code: 0 });
+  expect(errorOf((await second) as Ended)).toMatchObject({ code: "storage/locked" });
+  await expectPublished(rig, await expectedOf(rig, recipe));
 });
 
 test("what a merge left that nobody goes on with is found, and removed if that is said", async () => {
