@@ -350,6 +350,11 @@ describe("what is refused:", () => {
     rig.hub.break({ at: /objects\/batch/, does: "refuse", status: 403, message });
     expect(await failureOf(() => rig.publish())).toMatch(/^storage\/over-limit: .*storage limit reached/);
     expect(rig.contents()).toEqual({});
+    const other = await Rig.begin({ mostBytes: 3000 });
+    expect(await failureOf(() => other.publish())).toMatch(
+      /^storage\/over-limit: .*3100 bytes are more than may be stored/,
+    );
+    expect([other.contents(), other.sent()]).toEqual([{}, 0]);
   });
 
   test("files that a .gitignore there leaves out", async () => {

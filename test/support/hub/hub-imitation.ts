@@ -25,6 +25,8 @@ export interface HubOptions {
   readonly largeBytes?: number;
   /** Large files with more bytes are sent in parts of so many. */
   readonly partBytes?: number;
+  /** Of larger files than that the Hub says, one by one, that it does not take them. */
+  readonly mostBytes?: number;
   /** Who has sent a large file is to ask whether it came whole. */
   readonly verifies?: boolean;
   /** Of a mirror that passes answers on: the origin in addresses that the Hub gives of itself. */
@@ -90,6 +92,7 @@ export class HubImitation {
       resolveCache: true,
       xet: true,
       partBytes: 5 * 2 ** 20,
+      mostBytes: 50_000_000_000,
       verifies: true,
       ...options,
     };

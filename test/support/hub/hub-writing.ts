@@ -27,6 +27,7 @@ interface HubState {
   readonly options: {
     readonly largeBytes: number;
     readonly partBytes: number;
+    readonly mostBytes: number;
     readonly verifies: boolean;
     readonly calledOrigin?: string;
   };
@@ -153,12 +154,14 @@ export class HubWriting {
     // Whoever may open a pull request may send what is in it.
     const repository = this.#visible(asked, id);
     if (repository === undefined) return;
-    const { partBytes } = this.#state.options;
+    const { partBytes, mostBytes } = this.#state.options;
     const { objects, transfers } = JSON.parse(asked.body.toString()) as {
       objects: { oid: string; size: number }[];
       transfers: string[];
     };
     const told = objects.map(({ oid, size }) => {
+      if (size > mostBytes)
+        return { oid, size, error: { code: 413, message: `${size} bytes are more than may be stored` } };
       if (repository.objects.has(oid)) return { oid, size };
       const number = this.#uploads.push({ repository, oid, sizeBytes: size, parts: new Map(), isComplete: false }) - 1;
       const upload = size > partBytes && transfers.includes("multipart") ? this.#inParts(number) : this.#whole(number);
