@@ -18,7 +18,7 @@ export {
   maybePinnedHubPlace,
   parseHubPlace,
 } from "./hub/hub-place.ts";
-export type { HubCandidate, HubCommit, HubCommitted, HubRepository, ReadPieces } from "./hub/hub-repository.ts";
+export type { HubCandidate, HubCommit, HubCommitted, HubRepository } from "./hub/hub-repository.ts";
 export { isHubOffline } from "./hub/hub-settings.ts";
 export type { LargeFile } from "./hub/lfs.ts";
 export { openHubRepository } from "./hub/open-hub-repository.ts";

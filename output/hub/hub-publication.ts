@@ -225,11 +225,11 @@ export class HubPublication {
     ref: string | undefined,
     { sending, sent }: HubPublicationPorts,
   ): Promise<void> {
-    const missing = await this.#repository.missing(files, ref);
+    const missing = await this.#repository.large.missing(files, ref);
     const bytes = missing.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     sending?.({ files: missing.length, ofFiles: files.length, bytes });
     await inParallel(missing, FILES_AT_ONCE, (file) =>
-      this.#repository.send(file, ref, (offset, size) => this.#output.pieces(file.name, offset, size), sent),
+      this.#repository.large.send(file, ref, (offset, size) => this.#output.pieces(file.name, offset, size), sent),
     );
   }
 

@@ -96,7 +96,7 @@ hubWritingContract("deltaworks", (hubUrl, token, home) => {
         );
         const ref = isPullRequest ? undefined : branch;
         for (const [path, file] of largeFiles) {
-          await repository.send(file, ref, async function* (offsetBytes, sizeBytes) {
+          await repository.large.send(file, ref, async function* (offsetBytes, sizeBytes) {
             yield bytes.get(path)!.subarray(offsetBytes, offsetBytes + sizeBytes);
           });
         }
