@@ -13,7 +13,7 @@ import { isHubPlace, openHubRepository, openStores, placeOf, type Stores, scheme
 import { outPlaceOf } from "./out-place.ts";
 
 export interface PublishSettings {
-  /** The folder of an output that is finished. */
+  /** An output that is finished: a folder, or a prefix of a bucket. */
   readonly out: string;
   /** `hf://owner/name`, `hf://owner/name@branch`, or `s3://bucket/prefix`. */
   readonly to: string;
@@ -54,13 +54,13 @@ interface Publication {
 }
 
 /**
- * Puts an output that is finished in a folder on the Hub or into a bucket: looks at what is there, verifies the output, and sends what is
+ * Puts an output that is finished on the Hub or into a bucket: looks at what is there, verifies the output, and sends what is
  * missing. Begun again it goes on. @throws OptionError, PublishError, StorageError
  */
 export async function runPublish(settings: PublishSettings, ports: PublishPorts = {}): Promise<PublishEnd> {
   const begin = publicationOf(settings);
   const began = performance.now();
-  const [store, out] = [openStores(), placeOf(settings.out)];
+  const [store, out] = [openStores(), outPlaceOf(settings.out)];
   const files = await maybeOutputFiles(store, out);
   const verify = async () => {
     ports.verifying?.(files?.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) ?? 0);

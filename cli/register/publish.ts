@@ -6,7 +6,7 @@ export const register: Register = (program, runs) => {
     .description(
       "put a finished output on the Hugging Face Hub or into a bucket; after a failure the same command sends the rest",
     )
-    .argument("<out>", "output directory")
+    .argument("<out>", "output directory, or s3://bucket/prefix")
     .argument(
       "<to>",
       "hf://owner/name or hf://owner/name@branch, made private if it is not there; or s3://bucket/prefix",

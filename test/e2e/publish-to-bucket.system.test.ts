@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { placeOf, readWhole } from "../../storage/index.ts";
 import { contentsOf, sha256 } from "../output/fake-output.ts";
+import { HubImitation } from "../support/hub/hub-imitation.ts";
 import { S3Server, s3Keys, s3ObjectsOf } from "../support/s3-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { errorOf, MODELS, start } from "./cli-process.ts";
@@ -15,7 +16,7 @@ models:
   - { model: ${join(MODELS, "tiny-python")}, parameters: { weight: WEIGHT } }
 `;
 
-test("a merge is published into a bucket, and again, and another in its place if that is asked for", async () => {
+test("a merge is published into a bucket, and again, and another in its place if that is asked for, and from there on the Hub", async () => {
   const folder = temporaryFolder();
   const server = await S3Server.start();
   await server.makeBucket("models");
@@ -63,6 +64,16 @@ test("a merge is published into a bucket, and again, and another in its place if
     notes: [],
   });
   expect(await objects.listUploads(placeOf("s3://models/a/b"))).toEqual([]);
+
+  // From there it goes to the Hub, without a folder between them.
+  const hub = await HubImitation.start({ partBytes: 200_000 });
+  hub.user("hf_x");
+  const ofHub = { ...environment, HF_ENDPOINT: hub.url, HF_TOKEN: "hf_x", HF_HOME: folder, HF_HUB_OFFLINE: "" };
+  const onHub = await start(["publish", "s3://models/a/b", "hf://owner/merged"], { environment: ofHub }).ended;
+  expect(onHub.code, onHub.stderr).toBe(0);
+  const { ".gitattributes": _, ...published } = hub.repositoryOf("owner/merged").contents();
+  const hashes = Object.entries(published).map(([name, text]) => [name, sha256(Buffer.from(text, "latin1"))]);
+  expect(Object.fromEntries(hashes)).toEqual(contentsOf(two));
 
   const shard = readdirSync(one).find((name) => name.endsWith(".safetensors")) ?? "";
   const bytes = readFileSync(join(one, shard));
