@@ -1,5 +1,14 @@
 /** Where an option may be said: commands; what `submit` says stands in the submission, and in the job's record. */
-export type OptionCommand = "merge" | "sweep" | "plan" | "submit" | "coordinator" | "worker" | "repair";
+export type OptionCommand =
+  | "merge"
+  | "sweep"
+  | "plan"
+  | "submit"
+  | "coordinator"
+  | "worker"
+  | "repair"
+  | "publish"
+  | "clean";
 
 /**
  * What a value is. `seed`: 64 bits as decimal text. `bytes`: a whole number of them, 1 or more; as text with a unit. `count`: a whole

@@ -101,7 +101,8 @@ export const mergeOptions = {
     value: "bytes",
     type: "bytes",
     otherwise: "as fast as it comes",
-    about: "most bytes a second of weights from buckets, servers and the Hub; threads have equal shares",
+    about:
+      "most bytes a second of weights from buckets, servers and the Hub, and as many into buckets; threads have equal shares",
     inPlan: false,
     commands: ["merge", "sweep"],
   },
@@ -119,9 +120,9 @@ export const mergeOptions = {
     flag: "--overwrite",
     type: "flag",
     default: false,
-    about: "replace the checkpoint that is in an output directory",
+    about: "replace the checkpoint that is where the output goes",
     inPlan: false,
-    commands: ["merge", "sweep", "submit"],
+    commands: ["merge", "sweep", "submit", "publish"],
     field: "overwrite",
   },
   restart: {
@@ -139,7 +140,7 @@ export const mergeOptions = {
     type: "text",
     about: "take the locks of this holder, as storage/locked names it: you are certain that it has ended",
     inPlan: false,
-    commands: ["merge", "sweep", "coordinator", "repair"],
+    commands: ["merge", "sweep", "coordinator", "repair", "publish", "clean"],
   },
   hashInputs: {
     flag: "--hash-inputs",

@@ -1,8 +1,9 @@
 import { withJson } from "../json-option.ts";
+import { withMergeOptions } from "../merge-options.ts";
 import type { Register } from "../runs.ts";
 
 export const register: Register = (program, runs) => {
-  withJson(program.command("publish"))
+  withJson(withMergeOptions(program.command("publish"), "publish"))
     .description(
       "put a finished output on the Hugging Face Hub or into a bucket; after a failure the same command sends the rest",
     )
@@ -16,11 +17,6 @@ export const register: Register = (program, runs) => {
     .option(
       "--title <text>",
       "on the Hub: of the commit, or of the pull request (default: what the model card is called)",
-    )
-    .option("--overwrite", "replace what is there", false)
-    .option(
-      "--take-over <holder>",
-      "in a bucket: who holds it, by the name that the refusal gives, has certainly ended",
     )
     .option("--quiet", "print errors only", false)
     .action(runs(async () => (await import("../commands/publish.ts")).publishCommand));
