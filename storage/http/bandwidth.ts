@@ -1,3 +1,5 @@
+import { setTimeout } from "node:timers/promises";
+
 /** Shorter waits are made up for by the next one. */
 const WAIT_MIN_MS = 5;
 
@@ -16,5 +18,18 @@ export class Bandwidth {
     this.#freeAtMs = Math.max(this.#freeAtMs, nowMs) + sizeBytes / this.#bytesPerMs;
     const waitMs = this.#freeAtMs - nowMs;
     return waitMs < WAIT_MIN_MS ? 0 : waitMs;
+  }
+}
+
+/** The same pieces, each given when it may go. `pause`: of milliseconds. */
+export async function* slowed(
+  pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  bandwidth: Bandwidth,
+  pause: (ms: number) => Promise<unknown> = setTimeout,
+): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    const waitMs = bandwidth.take(piece.length);
+    if (waitMs > 0) await pause(waitMs);
+    yield piece;
   }
 }

@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import { Agent, type Dispatcher, ProxyAgent, request } from "undici";
+import { type Bandwidth, slowed } from "./bandwidth.ts";
 import type { Deadlines } from "./range-connection.ts";
 import { checkLiteral, hostOf, lookupWithin, type Reach } from "./reachable.ts";
 
@@ -35,26 +36,29 @@ export class HttpClient {
   readonly #deadlines: Deadlines;
   readonly #connectionsMax: number;
   readonly #ca: string[] | undefined;
+  readonly #sending: Bandwidth | undefined;
   readonly #dispatchers = new Map<string, Dispatcher>();
 
-  /** `ca`: in place of the authorities that Node knows. */
-  constructor(deadlines: Deadlines, connectionsMax: number, ca: string[] | undefined) {
+  /** `ca`: in place of the authorities that Node knows. `sending`: what long bodies take. */
+  constructor(deadlines: Deadlines, connectionsMax: number, ca: string[] | undefined, sending?: Bandwidth) {
     this.#deadlines = deadlines;
     this.#connectionsMax = connectionsMax;
     this.#ca = ca;
+    this.#sending = sending;
   }
 
   /** Redirects are not followed. @throws what undici throws, Unreachable */
   async ask({ method, url, headers, body, patienceMs, reach, proxy }: ClientQuestion): Promise<ClientAnswer> {
     checkLiteral(hostOf(url), reach);
     const long = longBody(body);
+    const pieces = long && (this.#sending === undefined ? long.pieces() : slowed(long.pieces(), this.#sending));
     const answer = await request(url, {
       method: method as Dispatcher.HttpMethod,
       headers: long === undefined ? { ...headers } : { ...headers, "content-length": String(long.sizeBytes) },
       body:
-        long === undefined
+        pieces === undefined
           ? ((body as Uint8Array | string | undefined) ?? null)
-          : Readable.from(long.pieces(), { objectMode: false, highWaterMark: PIECE_BYTES }),
+          : Readable.from(pieces, { objectMode: false, highWaterMark: PIECE_BYTES }),
       ...(patienceMs === undefined ? {} : { headersTimeout: patienceMs, bodyTimeout: patienceMs }),
       dispatcher: this.#dispatcherFor(reach, proxy),
     });

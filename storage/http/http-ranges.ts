@@ -128,7 +128,8 @@ export class HttpRanges {
     this.#firstPauseMs = options.firstPauseMs ?? FIRST_PAUSE_MS;
     this.#reads = new RacedReads(connectionsMax, bandwidthBytes === undefined ? new Pace(options.pace) : undefined);
     this.#bandwidth = bandwidthBytes === undefined ? undefined : new Bandwidth(bandwidthBytes);
-    this.#client = new HttpClient(this.#deadlines, connectionsMax, ca);
+    const sending = bandwidthBytes === undefined ? undefined : new Bandwidth(bandwidthBytes);
+    this.#client = new HttpClient(this.#deadlines, connectionsMax, ca, sending);
     this.#secureContext = tls.createSecureContext(ca === undefined ? {} : { ca });
   }
 

@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from "vitest";
-import { Bandwidth } from "../../../storage/http/bandwidth.ts";
+import { Bandwidth, slowed } from "../../../storage/http/bandwidth.ts";
 import { HttpRanges } from "../../../storage/http/http-ranges.ts";
 import { placeOf } from "../../../storage/index.ts";
 import { rangeServer } from "../../support/range-server.ts";
@@ -47,3 +47,18 @@ test.each(["http", "https", "by a proxy's client"])(
     expect(server.asked.length).toBeLessThanOrEqual(2);
   },
 );
+
+test("what is sent goes piece by piece, each when its time has come", async () => {
+  const waits: number[] = [];
+  const pieces = [100_000, 50_000, 0, 100_000].map((length) => new Uint8Array(length));
+  const sent: Uint8Array[] = [];
+  const pause = async (ms: number) => void waits.push(ms);
+  for await (const piece of slowed(pieces, new Bandwidth(100_000), pause)) sent.push(piece);
+  expect(sent).toEqual(pieces);
+  // Nobody waited in truth, so each waits for all before it as well, but for the time that passed.
+  expect(waits).toHaveLength(4);
+  for (const [k, ms] of [1000, 1500, 1500, 2500].entries()) {
+    expect(waits[k]).toBeLessThanOrEqual(ms + 1);
+    expect(waits[k]).toBeGreaterThan(ms - 500);
+  }
+});
