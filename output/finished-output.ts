@@ -7,8 +7,8 @@ const PIECE_BYTES = 2 ** 18;
 const READ_BYTES = 2 ** 22;
 
 /**
- * An output that is finished, in a folder or a bucket, on its way elsewhere. Its files are hashed when it is verified, and not again on their way: that they
- * are still the same is seen by their versions, which are noted when it is opened, so before. All methods throw StorageError
+ * An output that is finished, in a folder or a bucket, on its way elsewhere. Its files are hashed when it is verified, and not again on their
+ * way: that they are still the same is seen by their versions, which are noted when it is opened, so before. All methods throw StorageError
  * `storage/changed` of a file that is another one by then.
  */
 export class FinishedOutput {

@@ -31,6 +31,7 @@ export interface HubQuestion {
   readonly body?: string;
   /** As of `HttpQuestion`. */
   readonly isOnce?: boolean;
+  readonly patienceMs?: number;
 }
 
 /** Answers about a repository; a page of a thousand entries has some 300 KB. */

@@ -6,7 +6,7 @@ import type { HubClient } from "./hub-client.ts";
 import { shownOf } from "./hub-errors.ts";
 import { LargeFiles } from "./large-files.ts";
 import type { LargeFile } from "./lfs.ts";
-import { groupsOf, RepositoryClient } from "./repository-client.ts";
+import { groupsOf, LONG_MS, RepositoryClient } from "./repository-client.ts";
 
 /** A file that is to be put on the Hub, of which the Hub says whether it is kept in git or beside it. */
 export interface HubCandidate {
@@ -223,7 +223,12 @@ export class HubRepository {
     const answer = await this.#client.ask(
       `/api/models/${this.id}/commit/${encodeURIComponent(branch)}${isPullRequest ? "?create_pr=1" : ""}`,
       {
-        ...{ method: "POST", headers: { "content-type": "application/x-ndjson" }, isOnce: isPullRequest },
+        ...{
+          method: "POST",
+          headers: { "content-type": "application/x-ndjson" },
+          isOnce: isPullRequest,
+          patienceMs: LONG_MS,
+        },
         body: lines.map((line) => JSON.stringify(line)).join("\n"),
       },
     );

@@ -5,7 +5,7 @@ import type { HttpRanges } from "../http/http-ranges.ts";
 import type { HttpTarget } from "../http/target.ts";
 import { inParallel } from "../in-parallel.ts";
 import { type LargeFile, type LfsAnswer, type LfsPart, type LfsUpload, maybeLfsAnswers } from "./lfs.ts";
-import { groupsOf, type RepositoryClient, WRITING_ACTION } from "./repository-client.ts";
+import { groupsOf, LONG_MS, type RepositoryClient, WRITING_ACTION } from "./repository-client.ts";
 
 /** Where bytes of a large file are read, for as often as they are sent. */
 export type ReadPieces = (offsetBytes: number, sizeBytes: number) => AsyncIterable<Uint8Array>;
@@ -15,6 +15,8 @@ const PARTS_AT_ONCE = 4;
 const ADDRESSES_MAX = 3;
 const LFS_TYPE = "application/vnd.git-lfs+json";
 const LFS_HEADERS = { accept: LFS_TYPE, "content-type": LFS_TYPE };
+/** What the system has taken of a part may take its time to go, by a slow line. */
+const SENDING_MS = 2 * 60_000;
 /** Answers about a part, or about what was sent. */
 const ANSWER_MAX_BYTES = 2 ** 20;
 
@@ -142,11 +144,8 @@ export class LargeFiles {
     const address = { url, headers, ledFrom: endpoint };
     const target: HttpTarget = { place: this.#client.place, address: () => address };
     return this.#http.request(target, {
-      method,
-      body,
-      limitBytes: ANSWER_MAX_BYTES,
-      redirects: "give",
-      action: WRITING_ACTION,
+      ...{ method, body, limitBytes: ANSWER_MAX_BYTES, redirects: "give", action: WRITING_ACTION },
+      patienceMs: method === "PUT" ? SENDING_MS : LONG_MS,
     });
   }
 

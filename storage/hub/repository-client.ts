@@ -7,6 +7,8 @@ import type { HubToken } from "./hub-settings.ts";
 
 export const WRITING_ACTION = "publish to";
 const ASKED_AT_ONCE = 100;
+/** Of what the Hub does with many bytes before it answers: large files put together of their parts, commits. */
+export const LONG_MS = 10 * 60_000;
 
 /** Asks the Hub about one repository that is written to; what it refuses is told as that of one. */
 export class RepositoryClient {

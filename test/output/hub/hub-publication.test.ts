@@ -43,6 +43,8 @@ const sha256 = (text: string) => createHash("sha256").update(text).digest("hex")
 class Rig {
   readonly hub: HubImitation;
   readonly folder = temporaryFolder();
+  /** How long an answer may be waited for that takes no longer than others. */
+  headMs = 30_000;
   readonly output: Readonly<Record<string, string>>;
 
   private constructor(hub: HubImitation, output: Readonly<Record<string, string>>) {
@@ -60,7 +62,7 @@ class Rig {
     const { to: text = "hf://owner/name", token = TOKEN, ...more } = options;
     const to = placeOf(text);
     const environment = { HF_ENDPOINT: this.hub.url, HOME: temporaryFolder(), ...(token && { HF_TOKEN: token }) };
-    const http = new HttpRanges({ firstPauseMs: 1, environment: {} });
+    const http = new HttpRanges({ firstPauseMs: 1, environment: {}, deadlines: { headMs: this.headMs } });
     const [files, { id }] = [new FileStore(), parseHubPlace(to)];
     const store = new Stores(files, { hf: async () => new HubSource({ http, files, environment }) });
     const outputFiles = Object.entries(this.output).map(([name, text]) => {
@@ -199,6 +201,16 @@ test("a mirror is asked where it passes on the public Hub's addresses; addresses
   expect(rig.contents()).toEqual(OUTPUT);
   const other = await Rig.begin({ calledOrigin: "https://elsewhere.example", partBytes: 10_000 });
   expect(await failureOf(() => other.publish())).toMatch(/^storage\/network: .*has its check of large files elsewhere/);
+});
+
+test("the Hub takes its time to put parts together and to commit, and is not asked twice", async () => {
+  const rig = await Rig.begin();
+  rig.headMs = 1000;
+  const slow = /complete_multipart|\/commit\/|^PUT \/uploads\/whole/;
+  rig.hub.break({ at: slow, does: "delay", delayMs: 2500 });
+  await rig.publish();
+  expect(rig.hub.requests.filter(({ method, path }) => slow.test(`${method} ${path}`))).toHaveLength(3);
+  expect(rig.contents()).toEqual(OUTPUT);
 });
 
 test("a limit of requests is waited for", async () => {

@@ -40,8 +40,12 @@ export interface HubFault {
   readonly times?: number;
   /** How many before them go well. */
   readonly after?: number;
-  /** refuse: in place of what was asked. lose: it is done, and the answer is lost. hang: it is not done, and never answered. */
-  readonly does: "refuse" | "lose" | "hang";
+  /**
+   * refuse: in place of what was asked. lose: it is done, and the answer is lost. hang: it is not done, and never answered. delay: it is
+   * done after `delayMs`.
+   */
+  readonly does: "refuse" | "lose" | "hang" | "delay";
+  readonly delayMs?: number;
   readonly status?: number;
   readonly code?: string;
   readonly message?: string;
@@ -209,8 +213,9 @@ export class HubImitation {
           return response;
         };
       }
-      if (origin === "storage") this.#serveObject(asked);
-      else this.#serveHub(asked);
+      const serve = () => (origin === "storage" ? this.#serveObject(asked) : this.#serveHub(asked));
+      if (fault?.does === "delay") setTimeout(serve, fault.delayMs);
+      else serve();
     });
   }
 
