@@ -161,9 +161,9 @@ export class HubPublication {
       });
     }
     const begins = head === "no-branch" ? await this.#repository.head(MAIN) : head;
-    if (typeof begins === "string" || (head === "no-branch" && (isPullRequest || this.#branch.includes("/")))) {
+    if (typeof begins === "string" || (head === "no-branch" && (isPullRequest || this.#branch.startsWith("refs/")))) {
       throw target(to, `${this.#repository.id} has no branch ${JSON.stringify(this.#branch)}`, {
-        hint: `Its branches are at ${this.#repository.url}/branches/all. A new one begins from main, and has no "/" in its name.`,
+        hint: `Its branches are at ${this.#repository.url}/branches/all. A new one begins from main.`,
       });
     }
     const base = begins.commit;

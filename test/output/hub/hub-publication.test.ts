@@ -244,13 +244,13 @@ describe("a branch that holds something else", () => {
     const rig = await Rig.begin();
     const repository = rig.hub.repository("owner/name", { members: [TOKEN] });
     const before = repository.commit(OLD);
-    const branch = await rig.publish({ to: "hf://owner/name@merged" });
-    expect(branch.url).toBe(`${rig.hub.url}/owner/name/tree/merged`);
-    expect(repository.at("merged")?.parent).toBe(before);
+    const branch = await rig.publish({ to: "hf://owner/name@my%2Fmerge" });
+    expect(branch.url).toBe(`${rig.hub.url}/owner/name/tree/my%2Fmerge`);
+    expect(repository.at("my/merge")?.parent).toBe(before);
     const request = await rig.publish({ isPullRequest: true, title: "Please take it" });
     expect(request.url).toBe(`${rig.hub.url}/owner/name/discussions/1`);
     expect(repository.at("refs/pr/1")).toMatchObject({ title: "Please take it", parent: before });
-    for (const ref of ["merged", "refs/pr/1"]) {
+    for (const ref of ["my/merge", "refs/pr/1"]) {
       expect(Object.keys(rig.contents(ref))).not.toContain("pytorch_model.bin");
       expect(rig.contents(ref)).toMatchObject(OUTPUT);
     }
