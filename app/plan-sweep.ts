@@ -1,4 +1,4 @@
-import type { OptionValues } from "../options/index.ts";
+import { OptionError, type OptionValues } from "../options/index.ts";
 import { type Fetching, type Prepared, readRecipe } from "../prepare/index.ts";
 import { checkFaults, type Fault, filledRecipe, parseSweep, type Sweep, type SweepPoint } from "../recipe/index.ts";
 import {
@@ -10,6 +10,7 @@ import {
   placeFrom,
   placeOf,
   type Source,
+  schemeOf,
   wholePlace,
 } from "../storage/index.ts";
 import { prepareHere } from "./prepare-here.ts";
@@ -37,13 +38,18 @@ export interface PlannedSweep {
   readonly warnings: readonly Fault[];
 }
 
-/** Plans every merge before any is begun: a fault in the last of them is told before bytes are computed. @throws RecipeError, InputsError */
+/** Plans every merge before any is begun: a fault in the last of them is told before bytes are computed. @throws RecipeError, InputsError, OptionError */
 export async function planSweep(store: Files, settings: SweepSettings, fetching?: Fetching): Promise<PlannedSweep> {
   const path = placeOf(settings.sweep);
   const { sweep, faults, warnings } = parseSweep(await readRecipe(store, path), path);
   checkFaults(faults);
   if (sweep === undefined) throw new Error("a sweep without faults should have been read");
   const root = wholePlace(placeOf(settings.out ?? sweep.out ?? nameOf(path).replace(/\.ya?ml$/i, "")));
+  if (schemeOf(root) !== "file") {
+    throw new OptionError("options/value", `${root}: a sweep writes into folders of this machine`, {
+      hint: "Give a folder; what is worth it goes elsewhere with `deltaworks publish`.",
+    });
+  }
   const recipes = await recipesOf(store, sweep, path);
   const merges: PlannedMerge[] = [];
   for (const point of sweep.points) {

@@ -189,3 +189,17 @@ test("a sweep is run in this process, each merge with the bytes of the merge alo
   await merge(new Told());
   expect(hashesOf(join(folder, "runs", "weight=0.5"))).toEqual(hashesOf(join(folder, "out")));
 });
+
+test.each(["s3://bucket/runs", "hf://owner/name"])(
+  "a sweep into %s is refused before anything is asked of it",
+  async (out) => {
+    writeFileSync(join(folder, "ties.yml"), RECIPE);
+    writeFileSync(join(folder, "sweep.yml"), "recipe: ties.yml\ngrid: {weight: [0.5, 1]}\n");
+    const settings = { ...defaultsOf("sweep"), ...more, sweep: join(folder, "sweep.yml"), out };
+    const ports = { warned: () => {}, warning: () => {}, planned: () => {}, onStop: () => {} };
+    await expect(runSweep(settings, ports)).rejects.toMatchObject({
+      code: "options/value",
+      message: expect.stringContaining(out),
+    });
+  },
+);
