@@ -63,7 +63,7 @@ export async function runPublish(settings: PublishSettings, ports: PublishPorts 
   const [store, out] = [openStores(), outPlaceOf(settings.out)];
   const files = await maybeOutputFiles(store, out);
   const verify = async () => {
-    ports.verifying?.(files?.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) ?? 0);
+    if (files !== undefined) ports.verifying?.(files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
     return verifyOutput(store, out);
   };
   if (files === undefined) return { outcome: "damaged", report: await verify() };

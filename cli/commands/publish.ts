@@ -5,7 +5,7 @@ import { LINE_EVERY_MS, ProgressLine } from "../progress-line.ts";
 import { reportError } from "../report-error.ts";
 import { sizeText } from "../size-text.ts";
 import { counted } from "./text-table.ts";
-import { reportLines, reportText } from "./verify.ts";
+import { reportLines, reportText, verifyHint } from "./verify.ts";
 
 export interface PublishOptions extends Omit<PublishSettings, "out" | "to"> {
   readonly json: boolean;
@@ -28,7 +28,7 @@ export async function publishCommand(
       return exitCodes.done;
     }
     io.stdout(json ? reportLines(end.report) : reportText(end.report));
-    if (!json) io.stderr("  hint  Nothing was sent. `deltaworks repair` computes again what is damaged.\n");
+    if (!json) io.stderr(`  hint  Nothing was sent. ${verifyHint(end.report)}\n`);
     return exitCodes.damaged;
   } catch (error) {
     told.end();

@@ -20,7 +20,7 @@ export async function verifyCommand([out = ""]: readonly string[], options: Veri
     if (quiet && report.ok) return exitCodes.done;
     io.stdout(json ? reportLines(report) : reportText(report));
     if (report.ok) return exitCodes.done;
-    if (!json) io.stderr(`  hint  ${hint(report)}\n`);
+    if (!json) io.stderr(`  hint  ${verifyHint(report)}\n`);
     return exitCodes.damaged;
   } catch (error) {
     return reportError(io, error, json);
@@ -72,7 +72,8 @@ function namesOf(tensors: readonly string[]): string {
   return tensors.slice(0, 3).join(", ") + more;
 }
 
-function hint(report: VerifyReport): string {
+/** What to do about an output that is not as it was published. */
+export function verifyHint(report: VerifyReport): string {
   if (report.measure === "nothing") return "Merge again with --overwrite: nothing says any more what the bytes were.";
   if (report.findings.every(({ kind }) => kind === "unexpected")) return "Move away the files that were not published.";
   return "`deltaworks repair` computes again what is damaged.";

@@ -181,6 +181,13 @@ test("an output that is damaged is not sent", async () => {
   expect([damaged.code, damaged.stdout]).toEqual([3, expect.stringContaining(`slice    ${shard}`)]);
   writeFileSync(join(out, "deltaworks.manifest.json"), "{}");
   expect((await publish().ended).code).toBe(3);
+  rmSync(join(out, "deltaworks.manifest.json"));
+  rmSync(join(out, "SHA256SUMS"));
+  const unknown = await publish().ended;
+  expect([unknown.code, unknown.stderr]).toEqual([
+    3,
+    expect.stringMatching(/^ {2}hint {2}Nothing was sent\. Merge again/),
+  ]);
   expect(hub.requests.filter(({ method }) => method !== "GET")).toEqual([]);
 });
 
