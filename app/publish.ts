@@ -18,6 +18,8 @@ export interface PublishSettings {
   /** `hf://owner/name`, `hf://owner/name@branch`, or `s3://bucket/prefix`. */
   readonly to: string;
   readonly overwrite?: boolean;
+  /** Most bytes a second. */
+  readonly bandwidthBytes?: number | undefined;
   /** Of the Hub alone. */
   readonly title?: string | undefined;
   readonly pullRequest?: boolean;
@@ -60,7 +62,8 @@ interface Publication {
 export async function runPublish(settings: PublishSettings, ports: PublishPorts = {}): Promise<PublishEnd> {
   const begin = publicationOf(settings);
   const began = performance.now();
-  const [store, out] = [openStores(), outPlaceOf(settings.out)];
+  const { bandwidthBytes } = settings;
+  const [store, out] = [openStores(bandwidthBytes === undefined ? {} : { bandwidthBytes }), outPlaceOf(settings.out)];
   const files = await maybeOutputFiles(store, out);
   const verify = async () => {
     if (files !== undefined) ports.verifying?.(files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
@@ -82,6 +85,7 @@ type BeginPublication = (store: Stores, output: FinishedOutput) => Promise<Publi
 /** @throws OptionError of settings that exclude each other; PublishError of a place that is neither */
 function publicationOf(settings: PublishSettings): BeginPublication {
   const { title, pullRequest = false, public: isPublic = false, overwrite = false, takeOver } = settings;
+  const { bandwidthBytes } = settings;
   const isHub = isHubPlace(placeOf(settings.to));
   if (isHub) {
     if (pullRequest && isPublic)
@@ -89,7 +93,7 @@ function publicationOf(settings: PublishSettings): BeginPublication {
     if (takeOver !== undefined) throw excluded("--take-over is of a bucket: on the Hub nobody holds anything");
     const to = placeOf(settings.to);
     return async (store, output) =>
-      HubPublication.begin(store, await openHubRepository(to), {
+      HubPublication.begin(store, await openHubRepository(to, { bandwidthBytes }), {
         ...{ output, to, title, isPullRequest: pullRequest, isPublic, overwrite },
       });
   }

@@ -102,9 +102,9 @@ export const mergeOptions = {
     type: "bytes",
     otherwise: "as fast as it comes",
     about:
-      "most bytes a second of weights from buckets, servers and the Hub, and as many into buckets; threads have equal shares",
+      "most bytes a second of weights from buckets, servers and the Hub, and as many into buckets and to the Hub; threads have equal shares",
     inPlan: false,
-    commands: ["merge", "sweep"],
+    commands: ["merge", "sweep", "publish"],
   },
   engine: {
     flag: "--engine",

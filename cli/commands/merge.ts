@@ -36,7 +36,7 @@ export async function mergeCommand(
   io: Io,
 ): Promise<number> {
   if (!isHubPlace(placeOf(out))) return merge([recipe, out], options, io);
-  const { json, quiet, overwrite } = options;
+  const { json, quiet, overwrite, bandwidthBytes } = options;
   let folder: string;
   try {
     folder = await hubMergeFolder({ ...options, out });
@@ -45,7 +45,7 @@ export async function mergeCommand(
   }
   const code = await merge([recipe, folder], { ...options, state: undefined }, io);
   if (code !== exitCodes.done) return code;
-  return publishCommand([folder, out], { json, quiet, overwrite }, io);
+  return publishCommand([folder, out], { json, quiet, overwrite, bandwidthBytes }, io);
 }
 
 async function merge([recipe = "", out = ""]: readonly string[], options: MergeOptions, io: Io): Promise<number> {
