@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../checkpoint/index.ts";
 import { partBytesOf } from "../plan/index.ts";
 import {
   inParallel,
@@ -137,7 +137,7 @@ export class BucketPublication {
   async #isThere(): Promise<boolean> {
     const { to, output } = this.#options;
     const sums = await this.#maybeRead(join(to, SUMS_NAME));
-    if (sums === undefined || sha256Of(sums) !== sumsOf(output.files)) return false;
+    if (sums === undefined || sha256Hex(sums) !== sumsOf(output.files)) return false;
     const sizes = await inParallel(output.files, PARTS_AT_ONCE, async ({ name, sizeBytes }) => {
       return (await this.#objects.identity(join(to, name)))?.sizeBytes === sizeBytes;
     });
@@ -195,7 +195,7 @@ export class BucketPublication {
     sent: BucketPublicationPorts["sent"],
   ): Promise<string> {
     await this.#options.output.read(file.name, offsetBytes, bytes);
-    const sha256 = sha256Of(bytes);
+    const sha256 = sha256Hex(bytes);
     if (isHeld && held !== "closed" && held.get(number)?.sha256 === sha256) return sha256;
     await this.#slots.put(slot, offsetBytes, bytes, sha256);
     if (!isHeld) sent?.(bytes.length);
@@ -239,8 +239,4 @@ function partsOf({ file, partBytes, held }: Shard): readonly Part[] {
 
 function sumsOf(files: readonly OutputFile[]): string {
   return files.find(({ name }) => name === SUMS_NAME)?.sha256 ?? "";
-}
-
-function sha256Of(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../checkpoint/index.ts";
 import { join, type Place, readWhole, type Source, StorageError, type Version } from "../storage/index.ts";
 import type { OutputFile } from "./records/manifest.ts";
 
@@ -42,7 +42,7 @@ export class FinishedOutput {
   /** All bytes of a small file. */
   async bytesOf({ name, sizeBytes, sha256 }: OutputFile): Promise<Uint8Array> {
     const bytes = await readWhole(this.#store, join(this.place, name), sizeBytes);
-    if (createHash("sha256").update(bytes).digest("hex") === sha256) return bytes;
+    if (sha256Hex(bytes) === sha256) return bytes;
     throw this.#changed(name);
   }
 
