@@ -16,50 +16,46 @@ const SMALLEST_NORMAL: f64 = 2.2250738585072014e-308;
 const FRACTION: u64 = 0x000fffffffffffff;
 const ONE: u64 = 0x3ff0000000000000;
 
+/** Which function, a constant to asc. */
+type Exp = f64;
+type Log = i32;
+
 /** x[k] = e^x[k]. x: f64[n]. */
 export function expEach(x: usize, n: i32): void {
-  let at = x;
-  for (const end = x + ((<usize>(n & ~7)) << 3); at < end; at += 64) {
-    const x0 = v128.load(at);
-    const x1 = v128.load(at, 16);
-    const x2 = v128.load(at, 32);
-    const x3 = v128.load(at, 48);
-    const plain = v128.and(v128.and(isPlainExp(x0), isPlainExp(x1)), v128.and(isPlainExp(x2), isPlainExp(x3)));
-    if (i64x2.all_true(plain)) expOfEight(at, x0, x1, x2, x3);
-    else expOneByOne(at, 8);
-  }
-  expOneByOne(at, n & 7);
+  each<Exp>(x, n);
 }
 
 /** x[k] = ln x[k]. x: f64[n]. */
 export function logEach(x: usize, n: i32): void {
+  each<Log>(x, n);
+}
+
+function each<F>(x: usize, n: i32): void {
   let at = x;
   for (const end = x + ((<usize>(n & ~7)) << 3); at < end; at += 64) {
     const x0 = v128.load(at);
     const x1 = v128.load(at, 16);
     const x2 = v128.load(at, 32);
     const x3 = v128.load(at, 48);
-    const plain = v128.and(v128.and(isPlainLog(x0), isPlainLog(x1)), v128.and(isPlainLog(x2), isPlainLog(x3)));
-    if (i64x2.all_true(plain)) logOfEight(at, x0, x1, x2, x3);
-    else logOneByOne(at, 8);
+    const plain = v128.and(v128.and(isPlain<F>(x0), isPlain<F>(x1)), v128.and(isPlain<F>(x2), isPlain<F>(x3)));
+    if (!i64x2.all_true(plain)) oneByOne<F>(at, 8);
+    else if (isFloat<F>()) expOfEight(at, x0, x1, x2, x3);
+    else logOfEight(at, x0, x1, x2, x3);
   }
-  logOneByOne(at, n & 7);
+  oneByOne<F>(at, n & 7);
 }
 
-function isPlainExp(x: v128): v128 {
-  return v128.and(f64x2.ge(x, f64x2.splat(EXP_PLAIN_MIN)), f64x2.le(x, f64x2.splat(EXP_PLAIN_MAX)));
+function isPlain<F>(x: v128): v128 {
+  const least = isFloat<F>() ? EXP_PLAIN_MIN : SMALLEST_NORMAL;
+  const most = isFloat<F>() ? EXP_PLAIN_MAX : f64.MAX_VALUE;
+  return v128.and(f64x2.ge(x, f64x2.splat(least)), f64x2.le(x, f64x2.splat(most)));
 }
 
-function isPlainLog(x: v128): v128 {
-  return v128.and(f64x2.ge(x, f64x2.splat(SMALLEST_NORMAL)), f64x2.lt(x, f64x2.splat(Infinity)));
-}
-
-function expOneByOne(x: usize, n: i32): void {
-  for (const end = x + ((<usize>n) << 3); x < end; x += 8) store<f64>(x, exp(load<f64>(x)));
-}
-
-function logOneByOne(x: usize, n: i32): void {
-  for (const end = x + ((<usize>n) << 3); x < end; x += 8) store<f64>(x, log(load<f64>(x)));
+function oneByOne<F>(x: usize, n: i32): void {
+  for (const end = x + ((<usize>n) << 3); x < end; x += 8) {
+    const value = load<f64>(x);
+    store<f64>(x, isFloat<F>() ? exp(value) : log(value));
+  }
 }
 
 function exp(x: f64): f64 {
