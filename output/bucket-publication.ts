@@ -1,12 +1,12 @@
 import { sha256Hex } from "../checkpoint/index.ts";
 import { partBytesOf } from "../plan/index.ts";
 import {
+  ifThere,
   inParallel,
   join,
   type Objects,
   type Place,
   readWhole,
-  StorageError,
   type UploadPart,
   UploadSlots,
 } from "../storage/index.ts";
@@ -210,13 +210,8 @@ export class BucketPublication {
     }
   }
 
-  async #maybeRead(place: Place): Promise<Uint8Array | undefined> {
-    try {
-      return await readWhole(this.#objects, place, RECORD_BYTES_MAX);
-    } catch (error) {
-      if (error instanceof StorageError && error.code === "storage/not-found") return undefined;
-      throw error;
-    }
+  #maybeRead(place: Place): Promise<Uint8Array | undefined> {
+    return ifThere(() => readWhole(this.#objects, place, RECORD_BYTES_MAX));
   }
 }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import {
+  ifThere,
   join,
   type Lock,
   type Objects,
@@ -75,13 +76,8 @@ function mayTake({ owner: has, holder }: Claim, owner: string | undefined, gone:
 }
 
 async function maybeClaim(objects: Objects, at: Place): Promise<FoundClaim | undefined> {
-  try {
-    const { bytes, version } = await readWithVersion(objects, at, CLAIM_BYTES_MAX);
-    return { claim: parseClaim(bytes), version };
-  } catch (error) {
-    if (error instanceof StorageError && error.code === "storage/not-found") return undefined;
-    throw error;
-  }
+  const found = await ifThere(() => readWithVersion(objects, at, CLAIM_BYTES_MAX));
+  return found && { claim: parseClaim(found.bytes), version: found.version };
 }
 
 /** What is no claim is somebody's all the same. */

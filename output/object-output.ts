@@ -1,6 +1,7 @@
 import type { Plan } from "../merge/work/index.ts";
 import {
   fencedObjects,
+  ifThere,
   inParallel,
   join,
   type Lock,
@@ -8,7 +9,6 @@ import {
   type Objects,
   type Place,
   readWhole,
-  StorageError,
   UploadSlots,
 } from "../storage/index.ts";
 import type { OutputDocument } from "./documents/output-document.ts";
@@ -66,13 +66,8 @@ export class ObjectOutput implements Output {
 
   async staged(): Promise<{ readonly owner: string | undefined } | undefined> {
     if ((await this.#objects.identity(this.#stage)) === undefined) return undefined;
-    try {
-      const bytes = await readWhole(this.#objects, join(this.#stage, OWNER_NAME), OWNER_BYTES_MAX);
-      return { owner: bytes.length === 0 ? undefined : Buffer.from(bytes).toString() };
-    } catch (error) {
-      if (isNotFound(error)) return { owner: undefined };
-      throw error;
-    }
+    const bytes = await ifThere(() => readWhole(this.#objects, join(this.#stage, OWNER_NAME), OWNER_BYTES_MAX));
+    return { owner: bytes === undefined || bytes.length === 0 ? undefined : Buffer.from(bytes).toString() };
   }
 
   /** No journal is kept here. */
@@ -159,7 +154,3 @@ function isHeld(plan: Plan, index: number, held: readonly Held[], done: Readonly
 }
 
 type Held = Awaited<ReturnType<UploadSlots["begin"]>>;
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof StorageError && error.code === "storage/not-found";
-}

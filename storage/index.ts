@@ -22,6 +22,7 @@ export type { HubCandidate, HubCommit, HubCommitted, HubRepository } from "./hub
 export { isHubOffline } from "./hub/hub-settings.ts";
 export type { LargeFile } from "./hub/lfs.ts";
 export { openHubRepository } from "./hub/open-hub-repository.ts";
+export { ifThere, isNotFound } from "./if-there.ts";
 export { inParallel } from "./in-parallel.ts";
 export {
   isBelow,

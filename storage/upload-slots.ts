@@ -1,5 +1,6 @@
 import { StorageError } from "./errors.ts";
 import { foundOnce } from "./found-once.ts";
+import { ifThere, isNotFound } from "./if-there.ts";
 import { inParallel } from "./in-parallel.ts";
 import { type Place, placeOf } from "./place.ts";
 import type { CopiedRange, Objects, PutCondition, UploadId, UploadPart, Version } from "./port.ts";
@@ -190,13 +191,8 @@ export class UploadSlots {
     });
   }
 
-  async #maybeRecord(slot: Place): Promise<FoundRecord | undefined> {
-    try {
-      return await this.#record(slot);
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
+  #maybeRecord(slot: Place): Promise<FoundRecord | undefined> {
+    return ifThere(() => this.#record(slot));
   }
 
   /** What was copied of it; undefined where there is no such upload, or none any more. */
@@ -204,16 +200,8 @@ export class UploadSlots {
     return placing === undefined ? undefined : this.#maybeParts(placing.place, placing);
   }
 
-  async #maybeParts(
-    place: Place,
-    { upload }: { readonly upload: UploadId },
-  ): Promise<readonly UploadPart[] | undefined> {
-    try {
-      return await this.#objects.listParts(place, upload);
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
+  #maybeParts(place: Place, { upload }: { readonly upload: UploadId }): Promise<readonly UploadPart[] | undefined> {
+    return ifThere(() => this.#objects.listParts(place, upload));
   }
 }
 
@@ -262,8 +250,4 @@ function lostPart(slot: Place, what: string): StorageError {
   return new StorageError("storage/changed", `${slot} is not as it was written: ${what}`, {
     hint: "Somebody else writes there, or a rule of the bucket ends uploads. Run the same command again: what is lost is computed anew.",
   });
-}
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof StorageError && error.code === "storage/not-found";
 }

@@ -1,4 +1,4 @@
-import { join, type Place, readWhole, type Source, StorageError } from "../../storage/index.ts";
+import { isNotFound, join, type Place, readWhole, type Source, StorageError } from "../../storage/index.ts";
 import { PublishError } from "../errors.ts";
 import { MANIFEST_NAME, SUMS_NAME } from "./file-names.ts";
 import { type Manifest, parseManifest } from "./manifest.ts";
@@ -29,8 +29,7 @@ export async function readRecords(store: Source, out: Place): Promise<OutputReco
       return parse(await readWhole(store, join(out, file), MAX_RECORD_BYTES));
     } catch (error) {
       if (error instanceof PublishError) faults.push({ file, kind: "damaged", message: error.message });
-      else if (error instanceof StorageError && error.code === "storage/not-found")
-        faults.push({ file, kind: "missing", message: "it is not there" });
+      else if (isNotFound(error)) faults.push({ file, kind: "missing", message: "it is not there" });
       else if (error instanceof StorageError) faults.push({ file, kind: "damaged", message: error.message });
       else throw error;
       return undefined;

@@ -1,4 +1,5 @@
 import { StorageError } from "../errors.ts";
+import { ifThere } from "../if-there.ts";
 import type { Place } from "../place.ts";
 import type { FileIdentity, Readable, Version } from "../port.ts";
 import { noRangesError } from "./http-errors.ts";
@@ -93,11 +94,6 @@ export async function openHttpFile(ranges: HttpRanges, target: HttpTarget, first
 }
 
 /** What a target is; undefined where nothing is there. */
-export async function maybeBeginning(ranges: HttpRanges, target: HttpTarget): Promise<HttpBeginning | undefined> {
-  try {
-    return await ranges.begin(target, 0);
-  } catch (error) {
-    if (error instanceof StorageError && error.code === "storage/not-found") return undefined;
-    throw error;
-  }
+export function maybeBeginning(ranges: HttpRanges, target: HttpTarget): Promise<HttpBeginning | undefined> {
+  return ifThere(() => ranges.begin(target, 0));
 }

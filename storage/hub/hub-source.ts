@@ -4,6 +4,7 @@ import { foundOnce } from "../found-once.ts";
 import { HttpFile } from "../http/http-file.ts";
 import type { HttpRanges } from "../http/http-ranges.ts";
 import type { HttpAddress, HttpTarget } from "../http/target.ts";
+import { isNotFound } from "../if-there.ts";
 import type { Place } from "../place.ts";
 import type { DirectoryEntry, FileIdentity, Readable, ReadOptions, Source, Version } from "../port.ts";
 import { HubApi, type HubEntry, type HubFile } from "./hub-api.ts";
@@ -132,8 +133,7 @@ export class HubSource implements Source {
       if (shared === undefined) shareAddress(key, file);
       return new HubTarget(place, file, find);
     } catch (error) {
-      const isNothing = error instanceof StorageError && error.code === "storage/not-found";
-      if (isNothing && (await this.#entry(place, pinned))?.kind === "directory") throw notAFile(place);
+      if (isNotFound(error) && (await this.#entry(place, pinned))?.kind === "directory") throw notAFile(place);
       throw error;
     }
   }

@@ -3,6 +3,7 @@ import { StorageError } from "../errors.ts";
 import { answerError, type HttpAnswer } from "../http/http-errors.ts";
 import type { GivenAnswer, HttpQuestion } from "../http/http-ranges.ts";
 import type { HttpTarget } from "../http/target.ts";
+import { isNotFound } from "../if-there.ts";
 import { type Place, placeOf } from "../place.ts";
 import type {
   BegunUpload,
@@ -20,7 +21,7 @@ import type {
 import type { AwsSettings } from "./aws-settings.ts";
 import { parseS3Place, type S3Buckets, type S3Question } from "./s3-buckets.ts";
 import { S3Source } from "./s3-source.ts";
-import { encodeKey, encodeName } from "./sigv4.ts";
+import { encodeKey, encodeName, sha256Hex } from "./sigv4.ts";
 import {
   completeText,
   hexFromBase64,
@@ -80,7 +81,7 @@ export class S3Objects implements Objects {
   }
 
   async put(place: Place, bytes: Uint8Array, condition?: PutCondition): Promise<Version> {
-    const sha256 = sha256Of(bytes);
+    const sha256 = sha256Hex(bytes);
     const headers = {
       ...(await this.#encryption()),
       ...conditionHeaders(condition),
@@ -128,7 +129,7 @@ export class S3Objects implements Objects {
     known?: string,
     parts: "put" | "copied" = "put",
   ): Promise<UploadPart> {
-    const sha256 = known ?? sha256Of(bytes);
+    const sha256 = known ?? sha256Hex(bytes);
     const action = `put part ${number} of`;
     const asked = {
       ...{ method: "PUT", query: { partNumber: String(number), uploadId: upload } },
@@ -144,7 +145,7 @@ export class S3Objects implements Objects {
       throw await this.#refused(target, answer, action, undefined);
     } catch (error) {
       // The store refuses bytes that are not those of their hash, each time again.
-      const found = known === undefined || !(error instanceof StorageError) ? sha256 : sha256Of(bytes);
+      const found = known === undefined || !(error instanceof StorageError) ? sha256 : sha256Hex(bytes);
       if (found === sha256) throw error;
       throw new StorageError(
         "storage/hash",
@@ -204,7 +205,7 @@ export class S3Objects implements Objects {
     const expected = expectedOf(parts);
     const action = "complete the upload of";
     const asked = {
-      ...{ method: "POST", query: { uploadId: upload }, body, payloadSha256: sha256Of(body), action },
+      ...{ method: "POST", query: { uploadId: upload }, body, payloadSha256: sha256Hex(body), action },
       headers: { ...conditionHeaders(condition), "content-type": "application/xml" },
       ...{ patienceMs: LONG_MS, meant: meantBy("CompleteMultipartUploadResult") },
     } as const;
@@ -428,14 +429,6 @@ function notS3({ place }: HttpTarget, action: string): never {
   throw new StorageError("storage/network", `cannot ${action} ${place}: the server does not answer as S3 does`, {
     hint: "Check the endpoint: AWS_ENDPOINT_URL_S3.",
   });
-}
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof StorageError && error.code === "storage/not-found";
-}
-
-function sha256Of(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }
 
 function base64FromHex(hex: string): string {

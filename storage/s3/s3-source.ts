@@ -3,6 +3,7 @@ import { answerError } from "../http/http-errors.ts";
 import { identityOf, maybeBeginning, openHttpFile } from "../http/http-file.ts";
 import type { HttpRanges } from "../http/http-ranges.ts";
 import type { HttpTarget } from "../http/target.ts";
+import { isNotFound } from "../if-there.ts";
 import { type Place, withoutLastSlash } from "../place.ts";
 import type { DirectoryEntry, FileIdentity, Readable, ReadOptions, Source } from "../port.ts";
 import { maybeListPage } from "./list-answer.ts";
@@ -154,10 +155,6 @@ export class S3Source implements Source {
   ): Promise<HttpTarget> {
     return this.#buckets.target({ method: "GET", place, bucket, key, query });
   }
-}
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof StorageError && error.code === "storage/not-found";
 }
 
 function notAFile(action: string, place: Place): StorageError {

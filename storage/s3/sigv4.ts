@@ -48,7 +48,7 @@ export function signedHeaders(question: SignedQuestion): Record<string, string> 
     names.join(";"),
     payloadSha256,
   ].join("\n");
-  const text = `AWS4-HMAC-SHA256\n${time}\n${scope}\n${sha256(canonical)}`;
+  const text = `AWS4-HMAC-SHA256\n${time}\n${scope}\n${sha256Hex(canonical)}`;
   const key = [day, region, SERVICE, "aws4_request"].reduce<string | Buffer>(
     hmac,
     `AWS4${credentials.secretAccessKey}`,
@@ -80,8 +80,9 @@ function canonicalQuery({ search }: URL): string {
   return pairs.sort().join("&");
 }
 
-function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
+/** In lowercase hex, as requests are signed with. */
+export function sha256Hex(data: string | Uint8Array): string {
+  return createHash("sha256").update(data).digest("hex");
 }
 
 function hmac(key: string | Buffer, text: string): Buffer {
