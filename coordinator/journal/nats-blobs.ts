@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
-import type { Nats, Outage } from "../nats/index.ts";
+import { lastMessage, type Nats, type Outage, writeMark } from "../nats/index.ts";
 import { JournalError } from "./errors.ts";
 import type { BlobReference, EntrySubjects } from "./nats-entries.ts";
 
@@ -65,17 +65,14 @@ export class NatsBlobs {
   }
 
   async #getChunk(subject: string, outage: Outage): Promise<Uint8Array> {
-    for (;;) {
-      try {
-        const found = await this.#nats.manager.streams.getMessage(this.#nats.names.journalStream, {
-          last_by_subj: subject,
-        });
-        if (found === null) throw damaged(subject, "is missing");
-        return found.data;
-      } catch (error) {
-        await outage.passing(error);
-      }
+    const find = () => lastMessage(this.#nats, this.#nats.names.journalStream, subject, outage);
+    let found = await find();
+    if (found === null) {
+      await writeMark(this.#nats, this.#subjects.chunk("mark", 0), outage);
+      found = await find();
     }
+    if (found === null) throw damaged(subject, "is missing");
+    return found.data;
   }
 }
 

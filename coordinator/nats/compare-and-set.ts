@@ -79,6 +79,21 @@ export async function lastMessage(
   }
 }
 
+/**
+ * Writes an empty message, and gives its sequence. From then on whoever asks the stream's leader reads all that was acknowledged
+ * before: one that was elected a moment ago answers before it has taken over everything, but it writes in order. For whoever would
+ * else take something for gone. Throws what `outage` throws.
+ */
+export async function writeMark(nats: Nats, subject: string, outage: Outage): Promise<bigint> {
+  for (;;) {
+    try {
+      return BigInt((await nats.client.publish(subject, "")).seq);
+    } catch (error) {
+      await outage.passing(error);
+    }
+  }
+}
+
 /** That of the stream, whatever its subject; 0n for none. */
 export async function lastSequence(nats: Nats, stream: string, outage: Outage): Promise<bigint> {
   for (;;) {

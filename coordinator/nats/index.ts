@@ -7,6 +7,7 @@ export {
   type NotStored,
   type Stored,
   WRITER_HEADER,
+  writeMark,
 } from "./compare-and-set.ts";
 export { connectNats, type Nats, type NatsOptions, serverOf } from "./connect.ts";
 export { type NatsCode, NatsError } from "./errors.ts";

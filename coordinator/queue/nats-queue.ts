@@ -147,7 +147,12 @@ class NatsQueue implements JobQueue {
   }
 
   async find(idOrName: string): Promise<JobRecord | undefined> {
-    return (await this.#findById(idOrName)) ?? (await this.#records.find(idOrName)).job;
+    const find = async () => (await this.#findById(idOrName)) ?? (await this.#records.find(idOrName)).job;
+    const found = await find();
+    if (found !== undefined) return found;
+    // Whoever hears that there is no such job believes that it has ended.
+    await this.#records.catchUp(`look for ${idOrName}`);
+    return find();
   }
 
   async list(): Promise<readonly JobRecord[]> {
@@ -246,7 +251,7 @@ class NatsQueue implements JobQueue {
         return undefined;
       }
       if (job?.id !== token.id) {
-        if (token.ageMs < ORPHAN_MS || (await this.#isPlanned(token.id))) await token.giveBack(NOT_DUE_MS);
+        if (token.ageMs < ORPHAN_MS || (await this.#isThere(token))) await token.giveBack(NOT_DUE_MS);
         else await token.drop();
         return undefined;
       }
@@ -337,9 +342,12 @@ class NatsQueue implements JobQueue {
     else await delay(LOOK_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
   }
 
-  async #isPlanned(id: string): Promise<boolean> {
-    const { planned } = await this.#records.readAll("look for a job");
-    return planned.some((planning) => planning.id === id);
+  /** Whether there is a job or a submission of a token that seems to have none. */
+  async #isThere({ id, name }: QueueToken): Promise<boolean> {
+    const what = `look for ${name}`;
+    await this.#records.catchUp(what);
+    const { found, planned } = await this.#records.readAll(what);
+    return found.get(name)?.job?.id === id || planned.some((planning) => planning.id === id);
   }
 
   /** Takes away what coordinators that are gone were planning. */

@@ -11,6 +11,7 @@ import {
   textOf,
   tokenOf,
   WRITER_HEADER,
+  writeMark,
 } from "../nats/index.ts";
 import type { JobId, JobRecord } from "./job-queue.ts";
 import type { Planning } from "./reserve.ts";
@@ -65,9 +66,16 @@ type Message = Pick<JsMsg, "data" | "seq" | "subject">;
 const PLANNING = "=p";
 /** Nor so: with its id, a job that has ended and whose name another one has by now. */
 const PAST = "=e";
+/** What is written so that all that was written before it can be read; a past job of no id, for versions that know of none. */
+const MARK = `${PAST}mark`;
 const PASSED_OVER_MAX = 10_000;
+/** A key takes some 100 bytes. */
+const KNOWN_MAX = 10_000;
 
-/** The stream of records: jobs by name, and submissions that are being planned. */
+/**
+ * The stream of records: jobs by name, and submissions that are being planned. A leader that was elected a moment ago answers
+ * before it has taken over all that was acknowledged: what is older than this process knows is read again, behind a mark.
+ */
 export class NatsRecords {
   readonly #nats: Nats;
   readonly #outage: (what: string) => Outage;
@@ -76,6 +84,10 @@ export class NatsRecords {
   #count = 0;
   /** Revisions of records that were passed over, and said so. */
   readonly #passedOver = new Set<bigint>();
+  /** The last revision of a key that was read or written here. */
+  readonly #known = new Map<string, bigint>();
+  /** That of the stream. */
+  #highest = 0n;
 
   constructor(nats: Nats, outage: (what: string) => Outage, log: Log = () => {}) {
     this.#nats = nats;
@@ -93,31 +105,36 @@ export class NatsRecords {
   }
 
   async find(name: string): Promise<Found> {
-    const last = await lastMessage(
-      this.#nats,
-      this.stream,
-      this.#subjectOf(tokenOf(name)),
-      this.#outage(`look for ${name}`),
-    );
+    const last = await this.#last(tokenOf(name), `look for ${name}`);
     return last === null ? { job: undefined, revision: 0n } : this.#foundIn(last);
   }
 
   /** One that has ended, and whose name another one has by now. */
   async findPast(id: JobId): Promise<Found> {
-    const last = await lastMessage(this.#nats, this.stream, this.#subjectOf(PAST + id), this.#outage(`look for ${id}`));
+    const last = await this.#last(PAST + id, `look for ${id}`);
     return last === null ? { job: undefined, revision: 0n } : this.#foundIn(last);
   }
 
   /** The submission that a key holds now; undefined for none. */
   async findPlanning(key: string, what: string): Promise<FoundPlanning | undefined> {
-    const last = await lastMessage(this.#nats, this.stream, this.#subjectOf(key), this.#outage(what));
+    const last = await this.#last(key, what);
     return last === null ? undefined : this.#planningIn(last);
+  }
+
+  /** Before something is believed to be gone: what is read after this has all that was acknowledged before the call. */
+  async catchUp(what: string): Promise<void> {
+    // A server that lost its newest messages is believed.
+    this.#highest = await writeMark(this.#nats, this.#subjectOf(MARK), this.#outage(what));
   }
 
   async readAll(what: string): Promise<AllRecords> {
     const { stream, subjects } = this;
     const outage = () => this.#outage(what);
-    const streamRevision = await this.lastSequence(what);
+    let streamRevision = await this.lastSequence(what);
+    if (streamRevision < this.#highest) {
+      await this.catchUp(what);
+      streamRevision = await this.lastSequence(what);
+    }
     const end = BigInt((await lastMessage(this.#nats, stream, subjects, outage()))?.seq ?? 0);
     const found = new Map<string, Found>();
     const past = new Map<string, JobRecord | undefined>();
@@ -149,6 +166,7 @@ export class NatsRecords {
   /** What a message of a watch tells: a job, or a key and the submission in it, if any; neither for what is passed over. */
   hear(message: Message): { readonly job?: JobRecord; readonly key?: string; readonly planning?: FoundPlanning } {
     const key = this.#keyOf(message);
+    this.#know(key, BigInt(message.seq));
     if (key.startsWith(PAST)) return {}; // nothing happened to it
     if (key.startsWith(PLANNING)) {
       const planning = this.#planningIn(message);
@@ -190,7 +208,29 @@ export class NatsRecords {
     const place = { stream: this.stream, subject: this.#subjectOf(key) };
     const message = { ...place, payload: Buffer.from(text), headers: own, ...expected };
     const outcome = await compareAndSet(this.#nats, message, this.#outage(`change ${textOf(key)}`));
-    return outcome.stored ? outcome.sequence : undefined;
+    if (!outcome.stored) return undefined;
+    this.#know(key, outcome.sequence);
+    return outcome.sequence;
+  }
+
+  async #last(key: string, what: string): Promise<StoredMsg | null> {
+    const known = this.#known.get(key) ?? 0n;
+    const read = () => lastMessage(this.#nats, this.stream, this.#subjectOf(key), this.#outage(what));
+    let last = await read();
+    if (BigInt(last?.seq ?? 0) < known) {
+      await this.catchUp(what);
+      this.#known.delete(key);
+      last = await read();
+    }
+    if (last !== null) this.#know(key, BigInt(last.seq));
+    return last;
+  }
+
+  #know(key: string, revision: bigint): void {
+    if (revision > this.#highest) this.#highest = revision;
+    if (revision <= (this.#known.get(key) ?? 0n)) return;
+    if (this.#known.size >= KNOWN_MAX) this.#known.clear();
+    this.#known.set(key, revision);
   }
 
   #foundIn(message: Message | StoredMsg): Found {

@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { openNatsJournal } from "../../../coordinator/journal/index.ts";
+import { nothingYet, openNatsJournal } from "../../../coordinator/journal/index.ts";
 import { connectNats, createStreams, type Nats } from "../../../coordinator/nats/index.ts";
 import { FileStore } from "../../../storage/index.ts";
+import { lagBehind } from "../../support/lagging-leader.ts";
 import { NatsServer, natsVersions } from "../../support/nats-server.ts";
 import { epochContract } from "../epoch.contract.ts";
 import { journalContract } from "../journal.contract.ts";
@@ -32,6 +33,22 @@ describe.each(natsVersions)("nats-server %s", (version) => {
   epochContract("the JetStream journal", async () => {
     const job = randomBytes(4).toString("hex");
     return [await openNatsJournal(one, job), await openNatsJournal(two, job)];
+  });
+
+  test("asks a leader again that has not taken over a long body yet; one that is nowhere is told", async () => {
+    const job = randomBytes(4).toString("hex");
+    const journal = await openNatsJournal(one, job);
+    const body = { text: "x".repeat(3_000_000) };
+    await journal.append({ subject: "job", body }, nothingYet);
+    const read = async () => {
+      const bodies = [];
+      for await (const { entry } of (await openNatsJournal(two, job)).read()) bodies.push(entry.body);
+      return bodies;
+    };
+    lagBehind(two, "b");
+    expect(await read()).toEqual([body]);
+    onTestFinished(lagBehind(two, "b", false));
+    await expect(read()).rejects.toMatchObject({ code: "journal/corrupt" });
   });
 
   test("is kept by this run of the server, for all who have it open; started again it may have forgotten something", async () => {

@@ -1,7 +1,8 @@
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { connectNats, createStreams, type Nats } from "../../../coordinator/nats/index.ts";
 import { type JobReservation, type NatsQueueOptions, openNatsQueue } from "../../../coordinator/queue/index.ts";
 import { FileStore } from "../../../storage/index.ts";
+import { lagBehind } from "../../support/lagging-leader.ts";
 import { NatsServer, natsVersions } from "../../support/nats-server.ts";
 import { claimOf, jobNamed, queueContract, reservationIn } from "../queue.contract.ts";
 
@@ -131,6 +132,34 @@ describe.each(natsVersions)("nats-server %s", (version) => {
     while (others === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
     const { id } = await (others as JobReservation).confirm({});
     expect(await submitted).toMatchObject({ state: "output-taken", job: { id } });
+  });
+
+  test("a leader that has not taken over all yet is asked again: no job is told to be gone, or taken for gone", async () => {
+    const { one, queues } = await twoQueues();
+    const [lagging, other] = queues;
+    const { id } = await other.submit(jobNamed("a"));
+    lagBehind(one, "r");
+    expect(await lagging.find("a")).toMatchObject({ id });
+    lagBehind(one, "r");
+    expect(await lagging.find(id)).toMatchObject({ id });
+    lagBehind(one, "r");
+    expect(await lagging.find(id), "one that was found before").toMatchObject({ id });
+    const reservation = reservationIn(await lagging.reserve(jobNamed("b"), "c1"));
+    lagBehind(one, "r");
+    expect(await reservation.confirm({}), "what it wrote itself").toMatchObject({ name: "b" });
+    lagBehind(one, "r");
+    expect(await lagging.list()).toHaveLength(2);
+    // Its token is as old as that of a submitter who died before he wrote the record.
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 3_600_000 });
+    onTestFinished(() => void vi.useRealTimers());
+    const third = await connectTo(server, one.names.prefix);
+    lagBehind(third, "r");
+    const claims = await openNatsQueue(third)
+      .claim("c3")
+      .then((claim) => (claim === undefined ? [] : [claim]));
+    vi.useRealTimers();
+    while (claims.length < 2) claims.push(...[(await other.claim("c2")) ?? []].flat());
+    expect(claims.map(({ job }) => job.name).sort()).toEqual(["a", "b"]);
   });
 
   test("what a coordinator was planning that is gone is free after a while, and its late word does not count", async () => {
