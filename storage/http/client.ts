@@ -28,11 +28,18 @@ export interface ClientAnswer {
   readonly status: number;
   readonly headers: ReadonlyMap<string, string>;
   /** To be read to its end, or destroyed. */
-  readonly body: Dispatcher.ResponseData["body"];
+  readonly body: AsyncIterable<Uint8Array> & { destroy(): unknown };
+}
+
+/** What asks, and is answered. */
+export interface AskingClient {
+  /** Redirects are not followed. @throws what its connections throw, Unreachable */
+  ask(question: ClientQuestion): Promise<ClientAnswer>;
+  close(): void;
 }
 
 /** Any question, by undici: slower by a factor of five than `RangeConnection`, and at home with all that servers and proxies do. */
-export class HttpClient {
+export class HttpClient implements AskingClient {
   readonly #deadlines: Deadlines;
   readonly #connectionsMax: number;
   readonly #ca: string[] | undefined;
@@ -47,7 +54,6 @@ export class HttpClient {
     this.#sending = sending;
   }
 
-  /** Redirects are not followed. @throws what undici throws, Unreachable */
   async ask({ method, url, headers, body, patienceMs, reach, proxy }: ClientQuestion): Promise<ClientAnswer> {
     checkLiteral(hostOf(url), reach);
     const long = longBody(body);
@@ -118,7 +124,7 @@ export async function bytesOf(
 ): Promise<{ readonly bytes: Uint8Array; readonly isWhole: boolean }> {
   const pieces: Uint8Array[] = [];
   let left = mostBytes;
-  for await (const piece of body as AsyncIterable<Uint8Array>) {
+  for await (const piece of body) {
     pieces.push(piece.subarray(0, left));
     left -= piece.length;
     if (left < 0) break; // which destroys it

@@ -2,7 +2,7 @@ import * as tls from "node:tls";
 import { StorageError } from "../errors.ts";
 import { foundOnce } from "../found-once.ts";
 import { Bandwidth } from "./bandwidth.ts";
-import { bytesOf, type ClientAnswer, type HttpBody, HttpClient } from "./client.ts";
+import { type AskingClient, bytesOf, type ClientAnswer, type HttpBody, HttpClient } from "./client.ts";
 import {
   answerError,
   changedError,
@@ -36,6 +36,15 @@ export interface HttpOptions {
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Authorities beside those of Node, as PEM. NODE_EXTRA_CA_CERTS counts by itself. */
   readonly ca?: string;
+  /** For simulations. */
+  readonly seams?: HttpSeams;
+}
+
+/** The world, in the place of which a simulation may put another one. */
+export interface HttpSeams {
+  /** Everything goes by it, ranges too. */
+  readonly client: AskingClient;
+  readonly pause: (ms: number) => Promise<void>;
 }
 
 /** A question that is no range. */
@@ -110,7 +119,10 @@ export class HttpRanges {
   readonly #firstPauseMs: number;
   readonly #reads: RacedReads;
   readonly #bandwidth: Bandwidth | undefined;
-  readonly #client: HttpClient;
+  readonly #client: AskingClient;
+  readonly #pause: (ms: number) => Promise<void>;
+  /** No ranges go by connections of our own. */
+  readonly #isByClient: boolean;
   readonly #secureContext: tls.SecureContext;
   /** Where ranges of a target are, if that is not where it says. */
   readonly #redirected = new WeakMap<HttpTarget, HttpAddress>();
@@ -129,7 +141,9 @@ export class HttpRanges {
     this.#reads = new RacedReads(connectionsMax, bandwidthBytes === undefined ? new Pace(options.pace) : undefined);
     this.#bandwidth = bandwidthBytes === undefined ? undefined : new Bandwidth(bandwidthBytes);
     const sending = bandwidthBytes === undefined ? undefined : new Bandwidth(bandwidthBytes);
-    this.#client = new HttpClient(this.#deadlines, connectionsMax, ca, sending);
+    this.#client = options.seams?.client ?? new HttpClient(this.#deadlines, connectionsMax, ca, sending);
+    this.#pause = options.seams?.pause ?? pause;
+    this.#isByClient = options.seams !== undefined;
     this.#secureContext = tls.createSecureContext(ca === undefined ? {} : { ca });
   }
 
@@ -218,7 +232,7 @@ export class HttpRanges {
           redirects = 0;
         }
         if (!isPassing(error) || tries++ >= passingTries) throw networkError(target, action, url, error);
-        await pause(backoffMs(this.#firstPauseMs, tries - 1));
+        await this.#pause(backoffMs(this.#firstPauseMs, tries - 1));
         continue;
       }
       if ("result" in outcome) return outcome.result;
@@ -255,7 +269,7 @@ export class HttpRanges {
     into: Uint8Array,
   ): Promise<Outcome<void>> {
     const { url } = address;
-    if (this.#unusual.has(url.host) || this.#proxyFor(url) !== undefined)
+    if (this.#isByClient || this.#unusual.has(url.host) || this.#proxyFor(url) !== undefined)
       return this.#readByClient(target, address, offsetBytes, into);
     const { head, isFilled, message } = await this.#readByConnection(target, address, offsetBytes, into);
     if (isFilled) return { result: undefined };
@@ -324,7 +338,7 @@ export class HttpRanges {
     const wantedBytes = skip + into.length;
     const { bytes } = await bytesOf(answer.body, wantedBytes, async (came) => {
       const waitMs = this.#bandwidth?.take(came) ?? 0;
-      if (waitMs > 0) await pause(waitMs);
+      if (waitMs > 0) await this.#pause(waitMs);
     });
     if (bytes.length < wantedBytes) throw new Error(`the answer ends after ${bytes.length} of ${wantedBytes} bytes`);
     into.set(bytes.subarray(skip));
@@ -363,12 +377,12 @@ export class HttpRanges {
 
   async #patience({ host }: URL): Promise<void> {
     const leftMs = (this.#notBefore.get(host) ?? 0) - performance.now();
-    if (leftMs > 0) await pause(leftMs);
+    if (leftMs > 0) await this.#pause(leftMs);
   }
 
   async #pauseAsAsked({ host }: URL, askedMs: number, tries: number, isThrottled: boolean): Promise<void> {
     if (askedMs > 0) this.#notBefore.set(host, performance.now() + askedMs);
-    await pause(askedMs + backoffMs(isThrottled ? 5 * this.#firstPauseMs : this.#firstPauseMs, tries));
+    await this.#pause(askedMs + backoffMs(isThrottled ? 5 * this.#firstPauseMs : this.#firstPauseMs, tries));
   }
 }
 

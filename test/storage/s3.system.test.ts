@@ -8,6 +8,7 @@ import { S3Server, s3Keys, s3ObjectsOf } from "../support/s3-server.ts";
 import { serverCertificateIn } from "../support/server-certificate.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { objectsContract } from "./objects.contract.ts";
+import { s3ServiceContract } from "./s3/s3-service.contract.ts";
 import { sourceContract } from "./source.contract.ts";
 
 async function begin(isSecure = false) {
@@ -22,6 +23,16 @@ async function begin(isSecure = false) {
 sourceContract("versitygw", begin);
 objectsContract("versitygw", begin);
 objectsContract("versitygw over TLS", () => begin(true));
+
+s3ServiceContract("versitygw", async () => {
+  const server = await S3Server.start();
+  await server.makeBucket("bucket");
+  return async ({ method, path, headers, body }) => {
+    const answer = await server.ask(method, `/bucket${path}`, body, headers);
+    const { status } = answer;
+    return { status, headers: new Map(answer.headers), body: new Uint8Array(await answer.arrayBuffer()) };
+  };
+});
 
 test("an object that is replaced while it is read is refused by its condition", async () => {
   const { source, folder, put } = await begin();

@@ -48,13 +48,24 @@ export class S3Server {
     await this.#put(`/${encodeKey(path)}`, bytes);
   }
 
-  async #put(path: string, bytes: Uint8Array): Promise<void> {
+  /** What it answers to a question as it is, signed. `path`: with its query, encoded. */
+  async ask(
+    method: string,
+    path: string,
+    bytes: Uint8Array = new Uint8Array(),
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<Response> {
     const url = new URL(`${this.#plain}${path}`);
     const payloadSha256 = createHash("sha256").update(bytes).digest("hex");
     const { host: _, ...headers } = signedHeaders({
-      ...{ method: "PUT", url, headers: {}, region: REGION, credentials: s3Keys, at: new Date(), payloadSha256 },
+      ...{ method, url, headers: more, region: REGION, credentials: s3Keys, at: new Date(), payloadSha256 },
     });
-    const answer = await fetch(url, { method: "PUT", headers, body: Buffer.from(bytes) });
+    const hasBody = method === "PUT" || method === "POST";
+    return fetch(url, { method, headers, ...(hasBody ? { body: Buffer.from(bytes) } : {}) });
+  }
+
+  async #put(path: string, bytes: Uint8Array): Promise<void> {
+    const answer = await this.ask("PUT", path, bytes);
     if (!answer.ok) throw new Error(`PUT ${path}: ${answer.status} ${await answer.text()}`);
   }
 }

@@ -7,8 +7,7 @@ import { S3Buckets } from "../../../storage/s3/s3-buckets.ts";
 import { S3Objects } from "../../../storage/s3/s3-objects.ts";
 import { encodeKey } from "../../../storage/s3/sigv4.ts";
 import { type Asked, type Fault, refuse, times } from "../../support/range-server.ts";
-import { s3Imitation } from "../../support/s3-imitation.ts";
-import { refuseWith } from "../../support/s3-uploads-imitation.ts";
+import { refuseWith, s3Imitation } from "../../support/s3-imitation.ts";
 import { objectsContract } from "../objects.contract.ts";
 import { bytesOf } from "../source.contract.ts";
 

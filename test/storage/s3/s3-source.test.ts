@@ -9,8 +9,7 @@ import { S3Buckets } from "../../../storage/s3/s3-buckets.ts";
 import { S3Source } from "../../../storage/s3/s3-source.ts";
 import { encodeKey, signedHeaders } from "../../../storage/s3/sigv4.ts";
 import { refuse } from "../../support/range-server.ts";
-import { isList, s3Imitation } from "../../support/s3-imitation.ts";
-import { refuseWith } from "../../support/s3-uploads-imitation.ts";
+import { isList, refuseWith, s3Imitation } from "../../support/s3-imitation.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { bytesOf, sourceContract } from "../source.contract.ts";
 
