@@ -24,6 +24,7 @@ import {
   type JobJournals,
   JobService,
   PlanningThreads,
+  parsePlace,
   parseRoot,
   Roots,
 } from "../service/index.ts";
@@ -104,10 +105,10 @@ export async function startCoordinator(
     open.push(() => lock.release());
     const startNumber = await countStart(store, join(state, "starts"));
     const name = { state: await stateName(store, join(state, "name")), start: startNumber };
-    const roots = await Roots.open(
-      store,
-      settings.root.map((text) => parseRoot(text, placeOf(process.cwd()))),
-    );
+    const roots = await Roots.open(store, [
+      ...settings.root.map((text) => parseRoot(text, placeOf(process.cwd()))),
+      ...settings.place.map(parsePlace),
+    ]);
     const listened = await openListen(store, settings.listen, ["coordinator"], settings, {
       onChange: ({ identity }) => say("certificates changed", { until: new Date(identity.notAfterMs).toISOString() }),
       onRejected: (error) => log.warn(failureFrom(error), "certificate files cannot be used; the old ones stay in use"),

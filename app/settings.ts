@@ -55,6 +55,8 @@ export interface CoordinatorSettings
   readonly state: string;
   /** NAME=FOLDER each: what jobs may read from and write to. */
   readonly root: readonly string[];
+  /** NAME=s3://bucket/prefix or NAME=s3://bucket/prefix:ro each: the same of buckets. */
+  readonly place: readonly string[];
   /** Milliseconds. */
   readonly lease: number;
   readonly ioTimeout: number;
@@ -79,6 +81,8 @@ export interface WorkerSettings extends OptionValues<"worker">, TrustSettings, J
   readonly name?: string | undefined;
   /** NAME=FOLDER or NAME=FOLDER:ro each: what the coordinator may name. */
   readonly root: readonly string[];
+  /** NAME=s3://bucket/prefix or NAME=s3://bucket/prefix:ro each: buckets that the worker reaches with keys of its own. */
+  readonly place: readonly string[];
   /** Milliseconds that it has to finish what has begun, once it is told to end. */
   readonly grace: number;
   /** HOST:PORT where the coordinator fetches results. */

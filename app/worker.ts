@@ -17,7 +17,9 @@ import { toolVersion } from "../version/index.ts";
 import { PROTOCOL_VERSION } from "../wire/index.ts";
 import {
   checkMountedRoots,
+  checkPlaces,
   MountedRoots,
+  parseMountedPlace,
   parseMountedRoot,
   RemoteWorker,
   type WorkerLog,
@@ -69,8 +71,9 @@ export async function startWorker(settings: WorkerSettings, ports: WorkerPorts):
     closing.push(() => joined?.close());
     const trust = joined?.files ?? trustFiles(settings);
     checkListenAddress(settings.coordinator, { tls: trust !== undefined, insecure: settings.insecure }, "connect to");
-    const roots = settings.root.map(parseMountedRoot);
+    const roots = [...settings.root.map(parseMountedRoot), ...settings.place.map(parseMountedPlace)];
     checkMountedRoots(roots);
+    await checkPlaces(store, roots);
     const name = await ownName(store, settings, trust);
     const resources = workerResourcesFor(settings);
     const engines = engineThreads(chosen, resources.threads, resources.engineMaximumBytes);

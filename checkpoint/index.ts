@@ -47,7 +47,7 @@ export {
   type StackPlace,
 } from "./layer-counts.ts";
 export { aheadIn } from "./layers-ahead.ts";
-export { locateModel, type ModelReference, type Surroundings } from "./locate-model.ts";
+export { locateAt, locateModel, type ModelReference, type Surroundings } from "./locate-model.ts";
 export type { Fetching } from "./locate-on-hub.ts";
 export type { ModelOrigin } from "./model-card.ts";
 export { type ExpertFacts, type ModelFacts, modelFacts, type StackFacts, type VocabularyFacts } from "./model-facts.ts";

@@ -102,6 +102,14 @@ function locationOfAddress({ path, revision }: ModelReference): ModelLocation {
       hint: 'Write scheme://host/path/, with "%3F" for "?", "%23" for "#", "%25" for "%"; without query and password: these are secrets, which have no place in a recipe.',
     });
   }
+  return locateAt(place, { path, revision });
+}
+
+/** A model at a place that is no path of this machine. `revision`: as it was said, which such a place has none of. @throws CheckpointError */
+export function locateAt(
+  place: Place,
+  { path, revision }: { readonly path: string; readonly revision?: string | undefined },
+): ModelLocation {
   if (revision !== undefined) {
     throw new CheckpointError("checkpoint/address", `${path}@${revision}: what is at an address has no revisions`, {
       hint: 'Leave the revision out. If "@" belongs to the address, write "%40".',

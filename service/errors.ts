@@ -3,12 +3,13 @@ import { CodedError, type Explanations } from "../errors/index.ts";
 /** Every code of the room. docs/errors.md is made of this. */
 export const serviceCodes = {
   "service/root": {
-    means: "A root, or a place below one, that is not there or cannot be meant.",
-    advice: "The message names the roots that the coordinator has.",
+    means: "A root or a place, or something below one, that is not there, cannot be meant, or is only read.",
+    advice: "The message names the roots and places that the coordinator has.",
   },
   "service/outside-roots": {
-    means: "A model lies below none of the coordinator's roots, or an output leads out of its root through a link.",
-    advice: "Give its folder with `--root`; links may not lead out of roots.",
+    means:
+      "A model lies below none of the coordinator's roots and places, or an output leads out of its root through a link.",
+    advice: "Give its folder with `--root`, its bucket with `--place`; links may not lead out of roots.",
   },
   "service/unknown-job": {
     means: "There is no job of that name or id, or it ended so long ago that it was forgotten (`--keep-ended`).",

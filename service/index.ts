@@ -8,5 +8,5 @@ export type { JobStateName, JobView } from "./job-view.ts";
 export { type JobRequest, JobService, type JobServiceOptions, type Jobs, type WorkerView } from "./jobs.ts";
 export { InlinePlanner, type Planner, RefusedError } from "./planner.ts";
 export { type PlanningLimits, PlanningThreads } from "./planning-threads.ts";
-export { parseRoot, type Root, Roots } from "./roots.ts";
+export { parsePlace, parseRoot, type Root, Roots } from "./roots.ts";
 export type { JobJournals, ServedJobSurroundings } from "./served-job.ts";

@@ -154,7 +154,7 @@ export class JobService implements Jobs {
   #outputOf({ output: { root, path } }: JobRequest): RootedPath {
     const { roots } = this.#options;
     const out = root === "" ? roots.placeOfText(path) : { root, path };
-    roots.pathOf(out);
+    roots.checkWritable(out);
     return out;
   }
 

@@ -1,4 +1,5 @@
 export { boundedSource } from "./bounded-source.ts";
+export { checkFolder } from "./check-folder.ts";
 export { makeDurableDirectory } from "./durable-directory.ts";
 export { hashDiffers, type StorageCode, StorageError } from "./errors.ts";
 export { fenced, fencedObjects } from "./fenced.ts";

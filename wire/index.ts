@@ -27,6 +27,7 @@ export { malformed, tooLarge, WireError } from "./errors.ts";
 export { countsOf, failureOf, messageOfCounts, messageOfFailure } from "./failure.ts";
 export { heartbeatFor, ioTimeoutMax, leaseMin } from "./lease-times.ts";
 export { messageOfOptions, optionsOfMessage } from "./merge-options.ts";
+export { maybeNamedPlace, NAMED_PLACE_RULE, type NamedPlace, shownPlace } from "./named-place.ts";
 export { bytesOfHex, hexOf, numberOf } from "./numbers.ts";
 export { PlanPieces, planTextOf } from "./plan-pieces.ts";
 export { failedOf, messageOfFailed, messageOfReport, reportOf } from "./report.ts";

@@ -1,7 +1,8 @@
 /** What roots are called, and how places below them are written, on every side of the wire. */
 
 const ROOT_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
-const PLACE = /^([a-z0-9][a-z0-9._-]{0,62}):(.+)$/s;
+/** An address ("s3://bucket/x") names no root. */
+const PLACE = /^([a-z0-9][a-z0-9._-]{0,62}):(?!\/\/)(.+)$/s;
 
 /** For messages that refuse another one. */
 export const ROOT_NAME_RULE = 'small letters, digits, "-", "_" and ".", a letter or digit first, at most 63';

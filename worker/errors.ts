@@ -3,8 +3,8 @@ import { CodedError, type Explanations } from "../errors/index.ts";
 /** Every code of a worker's rooms. docs/errors.md is made of this. */
 export const workerCodes = {
   "worker/option": {
-    means: "A `--root` that cannot be one, or a name given twice.",
-    advice: "Write `NAME=PATH`, or `NAME=PATH:ro` for a folder that is only read.",
+    means: "A `--root` or `--place` that cannot be one, or a name given twice.",
+    advice: "Write `NAME=PATH` or `NAME=s3://bucket/prefix`, with `:ro` behind it for what is only read.",
   },
   "worker/unreachable": {
     means: "The coordinator said nothing for too long, or ended the connection.",
@@ -16,12 +16,14 @@ export const workerCodes = {
     advice: "The message says what; the worker has ended.",
   },
   "worker/root": {
-    means: "A job names a place outside of the worker's roots, or a root that it does not have, or may only read.",
-    advice: "Start the worker with the root; a link that leads out of a root is not followed.",
+    means:
+      "A job names a place outside of the worker's roots and places, or one that it does not have, or may only read.",
+    advice: "Start the worker with the root or place; a link that leads out of a root is not followed.",
   },
   "worker/input-differs": {
-    means: "A model behind the worker's root has another size or header than the plan says.",
-    advice: "Bring the folders of the machines into line.",
+    means: "A model behind the worker's root or place has another size, header or version than the plan says.",
+    advice:
+      "Bring the folders of the machines into line; an object in a bucket was replaced since the job was planned.",
   },
   "worker/damaged-transfer": {
     means: "Fewer or other bytes came than were asked for.",

@@ -16,6 +16,12 @@ export const register: Register = (program, runs) => {
     .option("--listen <host:port>", "where workers and people connect", "127.0.0.1:7410")
     .requiredOption("--state <dir>", "where the queue of jobs is kept")
     .option("--root <name=path>", "a folder that jobs may name; may be given again", gather, [])
+    .option(
+      "--place <name=address>",
+      "a prefix of a bucket that jobs may name: NAME=s3://bucket/prefix, with :ro behind it if only read; may be given again",
+      gather,
+      [],
+    )
     .addOption(durationOption("--lease <time>", "how long work is lent without a sign of life", lease))
     .addOption(durationOption("--io-timeout <time>", "how long one I/O call of a worker may take", ioTimeout))
     .addOption(durationOption("--grace <time>", "after SIGTERM, time for slices in flight", grace))

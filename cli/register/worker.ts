@@ -18,6 +18,12 @@ export const register: Register = (program, runs) => {
       gather,
       [],
     )
+    .option(
+      "--place <name=address>",
+      "a prefix of a bucket that jobs may name, reached with keys of this worker: NAME=s3://bucket/prefix[:ro]; may be given again",
+      gather,
+      [],
+    )
     .addOption(
       durationOption(
         "--grace <time>",

@@ -34,6 +34,7 @@ test("are started with typed settings, merge a job and are stopped", { timeout: 
       coordinator: coordinator.address,
       name: "w1",
       root: [],
+      place: [],
       threads: 1,
       engine: "wasm",
       grace: 5000,

@@ -21,6 +21,7 @@ const COORDINATOR: CoordinatorSettings = {
     listen: "127.0.0.1:7410",
     state: "/s",
     root: [],
+    place: [],
     auditShare: 0,
     lease: 30 * S,
     ioTimeout: 20 * S,
@@ -37,7 +38,7 @@ const COORDINATOR: CoordinatorSettings = {
   natsPrefix: "deltaworks",
 };
 const WORKER: WorkerSettings = {
-  ...{ coordinator: "c:7410", root: [], grace: 20 * S, engine: "wasm", insecure: false },
+  ...{ coordinator: "c:7410", root: [], place: [], grace: 20 * S, engine: "wasm", insecure: false },
 };
 const TLS = { cert: "c.pem", key: "k.pem", ca: "ca.pem" };
 

@@ -1,8 +1,9 @@
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { parseRoot, Roots } from "../../service/index.ts";
-import { FileStore, placeOf } from "../../storage/index.ts";
+import { parsePlace, parseRoot, Roots } from "../../service/index.ts";
+import { FileStore, placeOf, Stores } from "../../storage/index.ts";
+import { MemoryObjects } from "../support/memory-objects.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 let folder: string;
@@ -102,5 +103,53 @@ describe("roots", () => {
     }
     const missing = { name: "models", path: placeOf(at("nothing")) };
     await expect(Roots.open(new FileStore(), [missing])).rejects.toMatchObject({ code: "service/root" });
+  });
+
+  test("a place at an address is a root: models are found below it alone, by name and by address, decoded once", async () => {
+    const objects = new MemoryObjects();
+    for (const key of ["all/a+1%/model.safetensors", "other/model.safetensors"])
+      await objects.put(placeOf(`s3://bucket/${key}`), new Uint8Array(1));
+    const store = new Stores(new FileStore(), { s3: async () => objects });
+    const placed = await Roots.open(store, [
+      parseRoot(`out=${at("out")}`, placeOf("/")),
+      parsePlace("models=s3://bucket/all/:ro"),
+    ]);
+    const expected = { root: "s3://bucket/all/a+1%" };
+    for (const path of ["models:a+1%", "s3://bucket/all/a%2B1%25", "s3://bucket/all/a%2B1%25/", "a+1%"])
+      expect(await placed.findModel({ path })).toEqual(expected);
+    expect(await placed.findModel({ path: "models:a+1%/model.safetensors" })).toEqual({
+      ...{ ...expected, file: "model.safetensors" },
+    });
+    expect(placed.placeOf(placeOf("s3://bucket/all/a+1%/x"))).toEqual({ root: "models", path: "a+1%/x" });
+    for (const path of [
+      "s3://bucket/other",
+      "s3://bucket/all",
+      "s3://bucket/all/../other",
+      "s3://other/all/x",
+      "hf://a/b",
+    ])
+      await expect(placed.findModel({ path }), path).rejects.toMatchObject({ code: "service/outside-roots" });
+    await expect(placed.findModel({ path: "s3://bucket/all/a?canary" })).rejects.toThrow(/^(?!.*canary)/s);
+    await expect(placed.findModel({ path: "models:a+1%", revision: "x" })).rejects.toThrow(/no revisions/);
+    expect(() => placed.checkWritable({ root: "models", path: "x" })).toThrow(
+      expect.objectContaining({ code: "service/root" }),
+    );
+    expect(placed.placeOfText("models:x")).toEqual({ root: "models", path: "x" });
+    expect(placed.placeOfText("s3://bucket/all/x%2By/")).toEqual({ root: "models", path: "x+y" });
+  });
+
+  test("places are written NAME=s3://bucket/prefix, and a bucket is no root", () => {
+    expect(parsePlace("a=s3://bucket/x%2By")).toEqual({ name: "a", path: "s3://bucket/x+y", writable: true });
+    expect(parsePlace("a=s3://bucket:ro")).toEqual({ name: "a", path: "s3://bucket", writable: false });
+    for (const text of [
+      "a=/mnt",
+      "a=https://host/x",
+      "s3://bucket",
+      "A=s3://b/x",
+      "a=s3://b/x?canary",
+      "a=s3://u:canary@b/x",
+    ])
+      expect(() => parsePlace(text)).toThrow(/^(?!.*canary).*is no place/s);
+    expect(() => parseRoot("a=s3://bucket/x", placeOf("/"))).toThrow(/is no root/);
   });
 });

@@ -3,7 +3,7 @@ import { readSafetensorsHeader } from "../../checkpoint/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type JobDescription, type Plan, planFromText } from "../../merge/work/index.ts";
 import { InputAccess, type InputFile, type JobDescription as JobMessage, OutputAccess } from "../../proto/index.ts";
-import { placeOf, type Source } from "../../storage/index.ts";
+import { placeOf, type Source, schemeOf } from "../../storage/index.ts";
 import { bytesOfHex, hexOf, indexPlan, malformed, numberOf, type PlanIndex } from "../../wire/index.ts";
 import { inputPath, type JobToBegin, type RemoteInputs, WorkerError } from "../index.ts";
 import type { MountedRoots } from "./mounted-roots.ts";
@@ -91,18 +91,20 @@ async function localFiles(store: Source, roots: MountedRoots, message: JobMessag
   return message.inputs.map(({ label, files }) => ({ label, files: found.splice(0, files.length) }));
 }
 
-/** Versions differ from machine to machine; sizes and headers must not. */
+/** Versions of files differ from machine to machine, sizes and headers must not; an object has one version wherever it is read. */
 async function checkedFile(
   store: Source,
   roots: MountedRoots,
   label: string,
-  { place, sizeBytes, headerSha256 }: InputFile,
+  { place, sizeBytes, headerSha256, version }: InputFile,
 ) {
   const path = await roots.resolve(place, "read");
   const { file } = await readSafetensorsHeader(store, path, label);
+  const isFile = schemeOf(path) === "file";
   const differences = [
     BigInt(file.sizeBytes) === sizeBytes ? [] : [`${file.sizeBytes} bytes instead of ${sizeBytes}`],
     bytesOfHex(file.headerSha256).equals(headerSha256) ? [] : ["another header"],
+    isFile || file.version === version ? [] : [`version ${file.version} instead of ${version}`],
   ].flat();
   if (differences.length === 0) {
     return { path, sizeBytes: file.sizeBytes, version: file.version };
@@ -111,7 +113,9 @@ async function checkedFile(
     "worker/input-differs",
     `${label}: ${path} has ${differences.join(" and ")}: it is not the plan's`,
     {
-      hint: "The folder behind --root holds another version of the model than the coordinator sees: bring them into line.",
+      hint: isFile
+        ? "The folder behind --root holds another version of the model than the coordinator sees: bring them into line."
+        : "The object was replaced since the job was planned, or --place names another bucket here than at the coordinator.",
       retryable: true,
     },
   );

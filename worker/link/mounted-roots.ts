@@ -1,12 +1,29 @@
 import type { RootedPath } from "../../merge/work/index.ts";
-import { foundOnce, isBelow, join, type Place, placeOf, type Source, wholePlace } from "../../storage/index.ts";
-import { isPathBelow, isRootName, ROOT_NAME_RULE } from "../../wire/index.ts";
+import {
+  checkFolder,
+  foundOnce,
+  isBelow,
+  join,
+  type Place,
+  placeOf,
+  type Source,
+  schemeOf,
+  wholePlace,
+} from "../../storage/index.ts";
+import {
+  isPathBelow,
+  isRootName,
+  maybeNamedPlace,
+  NAMED_PLACE_RULE,
+  ROOT_NAME_RULE,
+  shownPlace,
+} from "../../wire/index.ts";
 import { WorkerError } from "../index.ts";
 
-/** A folder that the coordinator may name, as the worker was started with it. */
+/** A folder, or a prefix of a bucket, that the coordinator may name, as the worker was started with it. */
 export interface MountedRoot {
   readonly name: string;
-  /** Absolute. */
+  /** Absolute, or an address. */
   readonly path: Place;
   readonly writable: boolean;
 }
@@ -19,9 +36,19 @@ export function parseMountedRoot(text: string): MountedRoot {
   const name = text.slice(0, Math.max(0, at));
   const writable = !text.endsWith(READ_ONLY);
   const path = text.slice(at + 1, writable ? undefined : -READ_ONLY.length);
-  if (isRootName(name) && path !== "") return { name, path: wholePlace(placeOf(path)), writable };
-  throw new WorkerError("worker/option", `${JSON.stringify(text)} is no root`, {
-    hint: `Write --root NAME=PATH, or --root NAME=PATH:ro for a folder that is only read. Names have ${ROOT_NAME_RULE}.`,
+  if (isRootName(name) && path !== "" && schemeOf(placeOf(path)) === "file")
+    return { name, path: wholePlace(placeOf(path)), writable };
+  throw new WorkerError("worker/option", `${shownPlace(text)} is no root`, {
+    hint: `Write --root NAME=PATH, or --root NAME=PATH:ro for a folder that is only read; a bucket is given with --place. Names have ${ROOT_NAME_RULE}.`,
+  });
+}
+
+/** `NAME=s3://bucket/prefix`, or with `:ro` behind it: a place that this worker has keys for itself. @throws WorkerError `worker/option` */
+export function parseMountedPlace(text: string): MountedRoot {
+  const place = maybeNamedPlace(text);
+  if (place !== undefined) return place;
+  throw new WorkerError("worker/option", `${shownPlace(text)} is no place that the coordinator may name`, {
+    hint: `${NAMED_PLACE_RULE} Names have ${ROOT_NAME_RULE}.`,
   });
 }
 
@@ -34,7 +61,12 @@ export function checkMountedRoots(roots: readonly MountedRoot[]): void {
   });
 }
 
-/** The folders of this machine that a worker may touch, and nothing beside them. */
+/** Places at addresses, not folders: whether they can be reached with the keys of this worker. @throws StorageError */
+export async function checkPlaces(store: Source, roots: readonly MountedRoot[]): Promise<void> {
+  for (const { path } of roots) if (schemeOf(path) !== "file") await checkFolder(store, path);
+}
+
+/** The folders of this machine, and the places at addresses, that a worker may touch, and nothing beside them. */
 export class MountedRoots {
   readonly #store: Source;
   readonly #roots: ReadonlyMap<string, MountedRoot>;
@@ -56,13 +88,13 @@ export class MountedRoots {
     if (root === undefined) {
       throw refused(
         `${shown(place)}: there is no root ${place.root} here`,
-        `Start the worker with --root ${place.root}=PATH.`,
+        `Start the worker with --root ${place.root}=PATH, or --place ${place.root}=s3://bucket/prefix.`,
       );
     }
     if (mode === "write" && !root.writable) {
       throw refused(
         `${shown(place)}: root ${root.name} may only be read here`,
-        `Take :ro away from --root ${root.name}=…`,
+        `Take :ro away from --${schemeOf(root.path) === "file" ? "root" : "place"} ${root.name}=…`,
       );
     }
     if (!isPathBelow(place.path)) {
@@ -71,7 +103,9 @@ export class MountedRoots {
         "Nothing of deltaworks makes such a path: look at who runs the coordinator.",
       );
     }
-    const realPath = await this.#store.realPlace(join(root.path, ...place.path.split("/")));
+    const path = join(root.path, ...place.path.split("/"));
+    if (schemeOf(path) !== "file") return path; // there are no links
+    const realPath = await this.#store.realPlace(path);
     if (isBelow(await this.#realPathOf(root), realPath)) return realPath;
     throw refused(
       `${shown(place)} is a link to ${realPath}, outside of root ${root.name}`,

@@ -1,8 +1,9 @@
 import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { FileStore, placeOf } from "../../../storage/index.ts";
-import { checkMountedRoots, MountedRoots, parseMountedRoot } from "../../../worker/link/index.ts";
+import { FileStore, placeOf, Stores } from "../../../storage/index.ts";
+import { checkMountedRoots, MountedRoots, parseMountedPlace, parseMountedRoot } from "../../../worker/link/index.ts";
+import { MemoryObjects } from "../../support/memory-objects.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 
 function folder() {
@@ -45,4 +46,21 @@ test("roots are given as NAME=PATH, with :ro to read only, each name once", () =
   for (const wrong of ["models", "=/mnt", "models=", "models=:ro", "a b=/mnt"])
     expect(() => parseMountedRoot(wrong)).toThrow(/is no root/);
   expect(() => checkMountedRoots([parseMountedRoot("a=/x"), parseMountedRoot("a=/y")])).toThrow(/given twice/);
+});
+
+test("a place at an address is touched below its prefix alone, and written to unless it is only read", async () => {
+  const store = new Stores(new FileStore(), { s3: async () => new MemoryObjects() });
+  const places = ["m=s3://bucket/a:ro", "o=s3://bucket/b%2Bc/"].map(parseMountedPlace);
+  const roots = new MountedRoots(store, places);
+  expect(await roots.resolve({ root: "m", path: "x/y" }, "read")).toBe("s3://bucket/a/x/y");
+  expect(await roots.resolve({ root: "o", path: "x" }, "write")).toBe("s3://bucket/b+c/x");
+  for (const [root, path, mode] of [
+    ["m", "x", "write"],
+    ["m", "../b", "read"],
+    ["o", ".", "read"],
+  ] as const)
+    await expect(roots.resolve({ root, path }, mode)).rejects.toMatchObject({ code: "worker/root" });
+  for (const wrong of ["m=/mnt", "m=https://h/x", "m=s3://b?canary"])
+    expect(() => parseMountedPlace(wrong)).toThrow(/^(?!.*canary).*is no place/s);
+  expect(() => parseMountedRoot("m=s3://bucket")).toThrow(/is no root/);
 });

@@ -1,0 +1,163 @@
+/** Jobs of a cluster whose models lie in a bucket, against a real S3 server. */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { hashesButOfNames, MODELS, run } from "../e2e/cli-process.ts";
+import { Cli } from "../support/child-process.ts";
+import { S3Server, s3Keys } from "../support/s3-server.ts";
+import { Rig } from "./rig.ts";
+
+const NAMES = ["tiny-base", "tiny-python", "tiny-prose"];
+const MERGE = ["--cut-embeddings"];
+
+/** A bucket of models, and a cluster that knows it as the place `models`. */
+class BucketRig extends Rig {
+  readonly server: S3Server;
+  readonly environment: Readonly<Record<string, string>>;
+
+  private constructor(server: S3Server) {
+    super();
+    this.server = server;
+    this.environment = {
+      AWS_ACCESS_KEY_ID: s3Keys.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: s3Keys.secretAccessKey,
+      AWS_ENDPOINT_URL_S3: server.endpoint,
+    };
+  }
+
+  static async begin(): Promise<BucketRig> {
+    const server = await S3Server.start();
+    await server.makeBucket("models");
+    for (const name of NAMES)
+      for (const file of readdirSync(join(MODELS, name)))
+        await server.put(`models/all+1/${name}/${file}`, readFileSync(join(MODELS, name, file)));
+    return new BucketRig(server);
+  }
+
+  readonly place = ["--place", "models=s3://models/all%2B1:ro"];
+
+  override readonly roots = [...this.place, "--root", `out=${this.out}`];
+
+  begun() {
+    return this.coordinator(["--log-level", "debug"], { environment: this.environment });
+  }
+
+  /** With keys of its own. */
+  keyed(address: string, name: string): Cli {
+    return this.worker(address, name, [], { environment: this.environment });
+  }
+
+  tiesOf(at: (name: string) => string): string {
+    const path = this.path("ties.yml");
+    const [base = "", ...others] = NAMES.map(at);
+    const models = others.map((model) => `  - {model: "${model}", parameters: {weight: 0.5, density: 0.5}}\n`).join("");
+    writeFileSync(path, `merge_method: ties\nbase_model: "${base}"\nmodels:\n${models}dtype: bfloat16\n`);
+    return path;
+  }
+
+  async submitted(address: string, recipe: string, out: string) {
+    const submit = Cli.start(["submit", recipe, out, "--coordinator", address, "--json", ...MERGE]);
+    await submit.ended;
+    return submit;
+  }
+
+  /** The same merge on one machine, of the files that were put into the bucket. */
+  async expected(): Promise<Record<string, string>> {
+    const out = this.path("here");
+    const { code, stderr } = await run(["merge", this.tiesOf((name) => join(MODELS, name)), out, ...MERGE]);
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    return hashesButOfNames(out);
+  }
+}
+
+test("models in a bucket are merged by workers that have keys of their own, named by place and by address", async () => {
+  const rig = await BucketRig.begin();
+  const { address, cli } = await rig.begun();
+  for (const name of ["a", "b"]) rig.keyed(address, name);
+  const byPlace = await rig.submitted(
+    address,
+    rig.tiesOf((name) => `models:${name}`),
+    "out:by-place",
+  );
+  expect(byPlace.end?.code, byPlace.stderr + cli.stderr).toBe(0);
+  const byAddress = await rig.submitted(
+    address,
+    rig.tiesOf((name) => `s3://models/all%2B1/${name}`),
+    "out:by-address",
+  );
+  expect(byAddress.end?.code, byAddress.stderr).toBe(0);
+  const expected = await rig.expected();
+  for (const out of ["by-place", "by-address"]) expect(hashesButOfNames(join(rig.out, out))).toEqual(expected);
+});
+
+test("a recipe reads from no other bucket, and no other prefix; a job writes to no place that is only read", async () => {
+  const rig = await BucketRig.begin();
+  await rig.server.makeBucket("secret");
+  const { address } = await rig.begun();
+  for (const base of [
+    "s3://secret",
+    "s3://models/all",
+    "s3://models/all%2B1/../other",
+    "hf://owner",
+    "https://127.0.0.1",
+  ]) {
+    const submit = await rig.submitted(
+      address,
+      rig.tiesOf((name) => `${base}/${name}`),
+      "out:x",
+    );
+    expect(submit.end?.code, base).not.toBe(0);
+    expect(submit.stderr, base).toMatch(/service\/outside-roots/);
+  }
+  const refused = await rig.submitted(
+    address,
+    rig.tiesOf((name) => `s3://models/all%2B1/${name}?sig=canary`),
+    "out:x",
+  );
+  expect(refused.stderr).toMatch(/is no address/);
+  expect(refused.stderr).not.toContain("canary");
+  const written = await rig.submitted(
+    address,
+    rig.tiesOf((name) => `models:${name}`),
+    "models:x",
+  );
+  expect(written.stderr).toMatch(/service\/root/);
+});
+
+test("an object that was replaced since the job was planned ends it, and is named", async () => {
+  const rig = await BucketRig.begin();
+  const { address } = await rig.begun();
+  const submit = Cli.start([
+    ...["submit", rig.tiesOf((name) => `models:${name}`), "out:x", "--coordinator", address, "--json", ...MERGE],
+  ]);
+  await submit.event("submitted");
+  const model = readFileSync(join(MODELS, "tiny-prose", "model.safetensors"));
+  model[model.length - 1] = (model.at(-1) ?? 0) ^ 1;
+  await rig.server.put("models/all+1/tiny-prose/model.safetensors", model);
+  for (const name of ["a", "b", "c"]) rig.keyed(address, name);
+  await submit.ended;
+  expect(submit.end?.code).not.toBe(0);
+  expect(submit.stdout).toMatch(/s3:\/\/models\/all\+1\/tiny-prose\/model\.safetensors has version/);
+});
+
+test("places are looked at when a coordinator and a worker begin", async () => {
+  const rig = await BucketRig.begin();
+  const begin = (...args: string[]) => Cli.start(args, { environment: rig.environment });
+  const coordinator = ["coordinator", "--listen", "127.0.0.1:0", "--state", rig.state];
+  const worker = ["worker", "--coordinator", "127.0.0.1:1", "--name", "w"];
+  for (const command of [coordinator, worker]) {
+    for (const [place, said] of [
+      ["a=s3://nowhere/x", /storage\/not-found.*s3:\/\/nowhere is not there/s],
+      ["a=s3://models/all%2B1/tiny-base/config.json", /storage\/not-a-directory/],
+      ["a=https://user:canary@host/x", /NAME=s3:\/\/bucket\/prefix/],
+    ] as const) {
+      const cli = begin(...command, "--place", place);
+      expect((await cli.ended).code).not.toBe(0);
+      expect(cli.stderr).toMatch(said);
+      expect(cli.stderr).not.toContain("canary");
+    }
+    const cli = begin(...command, "--root", "a=s3://models/all%2B1");
+    await cli.ended;
+    expect(cli.stderr).toMatch(/a bucket is given with --place/);
+  }
+});
