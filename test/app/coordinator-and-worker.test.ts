@@ -14,6 +14,7 @@ const { startCoordinator, startWorker } = (await import(new URL("../../dist/app/
 };
 
 const settings = {
+  place: [],
   ...{ listen: "127.0.0.1:0", auditShare: 0, lease: 5000, ioTimeout: 2000, grace: 5000, jobs: 1, reflection: false },
   ...{ planningTime: 60_000, planningMemory: 2 ** 30, keepEnded: 3_600_000 },
   ...{ insecure: false, natsPrefix: "deltaworks" },
