@@ -17,7 +17,7 @@ const ways = {
     const target = { place: url.href, address: () => at };
     const { state } = await ranges.begin(target, 1);
     const known = { ...target, state };
-    return { sizeBytes: state.sizeBytes, read: (offset, into) => ranges.read(known, offset, into) };
+    return { sizeBytes: state.sizeBytes, read: (offset, into) => ranges.read(known, offset, into, "steady") };
   },
   /** The connections alone. */
   connection: async () => {
@@ -40,7 +40,7 @@ const ways = {
     return {
       sizeBytes: undefined,
       read: (offsetBytes, into, k) =>
-        connections[k].read({ path: url.pathname, headers, offsetBytes, into, check: () => {} }),
+        connections[k].read({ path: url.pathname, headers, offsetBytes, into, isSteady: true, check: () => {} }),
     };
   },
   /** As it is meant to be used for large bodies. */

@@ -1,11 +1,21 @@
 import type { Extent } from "./wanted-extents.ts";
 import { layOutWindows, WINDOW_GOOD_BYTES, windowCount } from "./window-layout.ts";
+import { WindowMemory } from "./window-memory.ts";
 
 /** Beyond the window that is read, of each extent. */
 const AHEAD = 2;
+/** Memory for pieces that are foreseen, beside windows: a share of theirs. */
+const PIECES_SHARE = 1 / 16;
+const PIECES_MAX_BYTES = 8 * 2 ** 20;
 
-/** Fills `into` from a file of an input, by one request. */
-export type Fetch = (input: number, file: number, offsetBytes: number, into: Uint8Array) => Promise<void>;
+/** Fills `into` from a file of an input, by one request. `memory`: as of `Readable.read`. */
+export type Fetch = (
+  input: number,
+  file: number,
+  offsetBytes: number,
+  into: Uint8Array,
+  memory?: "steady",
+) => Promise<void>;
 
 interface Window {
   readonly key: string;
@@ -14,8 +24,9 @@ interface Window {
   /** Asked for, and not read yet. */
   isAhead: boolean;
   readonly fromByte: number;
-  /** As long as the window; the buffer behind it may be longer. */
+  /** As long as the window; the room that it has may be longer. */
   readonly bytes: Uint8Array;
+  readonly room: Uint8Array;
   readonly ready: Promise<void>;
   isReady: boolean;
   /** Not wanted any more; its memory comes back once it is neither written to nor read from. */
@@ -23,6 +34,11 @@ interface Window {
   /** Read to its end: needed no more, but by a further round. */
   isDone: boolean;
   readers: number;
+}
+
+interface Piece extends Extent {
+  bytes: Uint8Array | undefined;
+  ready: Promise<void> | undefined;
 }
 
 /** See `WindowGroup`. */
@@ -62,18 +78,24 @@ export class FarWindows {
   readonly #windows = new Map<string, Window>();
   /** Of what no assignment told of, the last window of each file. */
   readonly #loose = new Map<string, Window>();
-  #free: ArrayBuffer[] = [];
+  readonly #memory: WindowMemory;
+  /** Room of windows, on their way ones included. */
   #usedBytes = 0;
+
+  /** Pieces that are foreseen, in their order; those without bytes are not asked for yet. */
+  readonly #pieces = new Map<string, Piece>();
+  #piecesBytes = 0;
 
   /** `capacityBytes`: of windows together, never exceeded. */
   constructor(capacityBytes: number, fetch: Fetch) {
     this.#capacityBytes = capacityBytes;
     this.#fetch = fetch;
+    this.#memory = new WindowMemory(capacityBytes);
   }
 
   /** Of windows, on their way and unused ones included. */
   get heldBytes(): number {
-    return this.#usedBytes + this.#free.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return this.#memory.heldBytes;
   }
 
   /**
@@ -98,6 +120,20 @@ export class FarWindows {
     if (first !== undefined) this.#fill(first);
   }
 
+  /**
+   * What is read next, each extent by itself and all of it at once, here and there of what has no room as a whole: asked for now, as many at
+   * once as there are connections. What windows hold, or will hold, is found there.
+   */
+  foresee(extents: readonly Extent[]): void {
+    for (const extent of extents) {
+      const track = this.#trackOf(extent.input, extent.file, extent.fromByte, extent.toByte);
+      const isFound = track === undefined || track.group.isKept || this.#isHeld(track, extent.fromByte, extent.toByte);
+      if (!isFound && this.#windowBytes > 0)
+        this.#pieces.set(pieceKey(extent), { ...extent, bytes: undefined, ready: undefined });
+    }
+    this.#askForPieces();
+  }
+
   async read(input: number, file: number, fileBytes: number, offsetBytes: number, into: Uint8Array): Promise<void> {
     const end = offsetBytes + into.length;
     const windowBytes = this.#windowBytes;
@@ -105,9 +141,11 @@ export class FarWindows {
     if (track === undefined) return this.#readLoose(input, file, fileBytes, offsetBytes, into);
     this.#enter(track.group);
     if (windowBytes === 0) return this.#fetch(input, file, offsetBytes, into);
+    if (this.#pieces.size > 0 && (await this.#readPiece({ input, file, fromByte: offsetBytes, toByte: end }, into)))
+      return;
     // A sample here and there of what will not be kept is not worth its window.
     const isSequel = offsetBytes === track.readTo || offsetBytes === track.fromByte;
-    if (!isSequel && !track.group.isKept && !this.#isHeld(track, offsetBytes))
+    if (!isSequel && !track.group.isKept && !this.#isHeld(track, offsetBytes, end))
       return this.#fetch(input, file, offsetBytes, into);
     if (offsetBytes === track.fromByte && track.readTo === track.toByte) beginRound(track.group);
     for (let done = 0; done < into.length; ) {
@@ -131,7 +169,7 @@ export class FarWindows {
   close(): void {
     this.#groups = [];
     this.#forgetAll();
-    this.#free = [];
+    this.#memory.close();
   }
 
   #countOf(extents: readonly Extent[]): number {
@@ -174,8 +212,41 @@ export class FarWindows {
     }
   }
 
-  #isHeld(track: Track, offsetBytes: number): boolean {
-    return this.#windows.has(keyOf(track, Math.floor((offsetBytes - track.fromByte) / this.#windowBytes)));
+  #isHeld(track: Track, fromByte: number, toByte: number): boolean {
+    return [fromByte, toByte - 1].every((at) =>
+      this.#windows.has(keyOf(track, Math.floor((at - track.fromByte) / this.#windowBytes))),
+    );
+  }
+
+  /** False: it was not foreseen, or is not asked for yet. */
+  async #readPiece(extent: Extent, into: Uint8Array): Promise<boolean> {
+    const key = pieceKey(extent);
+    const piece = this.#pieces.get(key);
+    if (piece === undefined) return false;
+    this.#pieces.delete(key);
+    if (piece.bytes === undefined) return false;
+    try {
+      await piece.ready;
+      into.set(piece.bytes);
+    } finally {
+      this.#piecesBytes -= into.length;
+    }
+    this.#askForPieces();
+    return true;
+  }
+
+  #askForPieces(): void {
+    const mostBytes = Math.min(PIECES_MAX_BYTES, this.#capacityBytes * PIECES_SHARE);
+    for (const piece of this.#pieces.values()) {
+      if (piece.bytes !== undefined) continue;
+      const { input, file, fromByte, toByte } = piece;
+      const sizeBytes = toByte - fromByte;
+      if (this.#piecesBytes + sizeBytes > mostBytes) return;
+      this.#piecesBytes += sizeBytes;
+      piece.bytes = new Uint8Array(sizeBytes);
+      piece.ready = this.#fetch(input, file, fromByte, piece.bytes, "steady");
+      piece.ready.catch(() => undefined); // whoever reads it is told
+    }
   }
 
   /** Undefined: there is no room for it. */
@@ -222,30 +293,31 @@ export class FarWindows {
   }
 
   #begun(track: Track, index: number): Window | undefined {
-    const windowBytes = this.#windowBytes;
-    if (!this.#makeRoom(windowBytes)) return undefined;
-    const fromByte = track.fromByte + index * windowBytes;
-    const sizeBytes = Math.min(windowBytes, track.toByte - fromByte);
+    const room = this.#room();
+    if (room === undefined) return undefined;
+    const fromByte = track.fromByte + index * room.length;
+    const sizeBytes = Math.min(room.length, track.toByte - fromByte);
     track.ahead++;
-    return this.#fetched(this.#windows, { key: keyOf(track, index), track }, track, fromByte, sizeBytes);
+    return this.#fetched(this.#windows, { key: keyOf(track, index), track, room }, track, fromByte, sizeBytes);
   }
 
   /** What fails is forgotten: who waits for it is told, and whoever comes next asks anew. */
   #fetched(
     windows: Map<string, Window>,
-    { key, track }: Pick<Window, "key" | "track">,
+    { key, track, room }: Pick<Window, "key" | "track" | "room">,
     { input, file }: Pick<Extent, "input" | "file">,
     fromByte: number,
     sizeBytes: number,
   ): Window {
-    const bytes = new Uint8Array(this.#take(), 0, sizeBytes);
-    const ready = this.#fetch(input, file, fromByte, bytes);
+    const bytes = room.subarray(0, sizeBytes);
+    const ready = this.#fetch(input, file, fromByte, bytes, "steady");
     const window: Window = {
       key,
       track,
       isAhead: track !== undefined,
       fromByte,
       bytes,
+      room,
       ready,
       isReady: false,
       isForgotten: false,
@@ -285,9 +357,17 @@ export class FarWindows {
       return;
     }
     if (known !== undefined) this.#forget(this.#loose, known);
-    if (!this.#makeRoom(this.#windowBytes)) return this.#fetch(input, file, offsetBytes, into);
-    const window = this.#fetched(this.#loose, { key, track: undefined }, { input, file }, offsetBytes, sizeBytes);
+    const room = this.#room();
+    if (room === undefined) return this.#fetch(input, file, offsetBytes, into);
+    const window = this.#fetched(this.#loose, { key, track: undefined, room }, { input, file }, offsetBytes, sizeBytes);
     await this.#copy(window, offsetBytes, into);
+  }
+
+  /** For one window more; undefined: there is none. */
+  #room(): Uint8Array | undefined {
+    const room = this.#makeRoom(this.#windowBytes) ? this.#memory.take(this.#windowBytes) : undefined;
+    this.#usedBytes += room?.length ?? 0;
+    return room;
   }
 
   /** Whether so many bytes more stay within what is allowed, once what was read to its end has gone. */
@@ -305,9 +385,10 @@ export class FarWindows {
   }
 
   #forgetAll(): void {
+    this.#pieces.clear();
+    this.#piecesBytes = 0;
     for (const windows of [this.#windows, this.#loose])
       for (const window of [...windows.values()]) this.#forget(windows, window);
-    this.#free = this.#free.filter(({ byteLength }) => byteLength === this.#windowBytes);
   }
 
   #forget(windows: Map<string, Window>, window: Window): void {
@@ -318,16 +399,14 @@ export class FarWindows {
     if (window.isReady && window.readers === 0) this.#giveBack(window);
   }
 
-  #take(): ArrayBuffer {
-    this.#usedBytes += this.#windowBytes;
-    return this.#free.pop() ?? new ArrayBuffer(this.#windowBytes);
+  #giveBack({ room }: Window): void {
+    this.#usedBytes -= room.length;
+    this.#memory.giveBack(room);
   }
+}
 
-  #giveBack({ bytes }: Window): void {
-    const { buffer } = bytes;
-    this.#usedBytes -= buffer.byteLength;
-    if (buffer.byteLength === this.#windowBytes) this.#free.push(buffer as ArrayBuffer);
-  }
+function pieceKey({ input, file, fromByte, toByte }: Extent): string {
+  return `${input}/${file} ${fromByte}-${toByte}`;
 }
 
 function keyOf(track: Track, index: number): string {

@@ -54,9 +54,7 @@ export class InputFiles {
     this.#openMax = openMax;
     this.#moved = moved;
     this.#files = job.inputs.map(({ files }, input) => files.map((description) => fileOf(input, description)));
-    this.#far = new FarWindows(farBytes, (input, file, offsetBytes, into) =>
-      this.#fetch(this.#file(input, file), offsetBytes, into),
-    );
+    this.#far = new FarWindows(farBytes, (input, file, ...range) => this.#fetch(this.#file(input, file), ...range));
   }
 
   /** Whether any input of a job is in a store that is far: each read of it is a request. */
@@ -71,6 +69,11 @@ export class InputFiles {
   expect(parts: readonly (readonly Extent[])[]): void {
     const isWanted = ({ input, file }: Extent) => this.#file(input, file).isFar;
     this.#far.expect(parts.map((extents) => extents.filter(isWanted)).filter(({ length }) => length > 0));
+  }
+
+  /** What is read next, each extent by itself: of files that are far it is asked for at once. */
+  foresee(extents: readonly Extent[]): void {
+    this.#far.foresee(extents.filter(({ input, file }) => this.#file(input, file).isFar));
   }
 
   /** From now on no more than `openMax` files are open: another job needs some too. Between assignments only. */
@@ -115,22 +118,22 @@ export class InputFiles {
   }
 
   /** One request to a store that is far. */
-  async #fetch(file: File, offsetBytes: number, into: Uint8Array): Promise<void> {
+  async #fetch(file: File, ...range: Parameters<Readable["read"]>): Promise<void> {
     this.#begins(file);
     // What that throws, the next read says as well.
     const signs = setInterval(() => void this.#moved(0)?.catch(() => undefined), SIGN_OF_LIFE_MS);
     try {
-      await this.#readStored(file, offsetBytes, into);
+      await this.#readStored(file, ...range);
     } finally {
       clearInterval(signs);
       this.#ends(file);
     }
   }
 
-  #readStored(file: File, offsetBytes: number, into: Uint8Array): Promise<void> {
+  #readStored(file: File, ...range: Parameters<Readable["read"]>): Promise<void> {
     file.isTouched = true;
-    if (file.stored !== undefined) return file.stored.read(offsetBytes, into);
-    return this.#opened(file).then((stored) => stored.read(offsetBytes, into));
+    if (file.stored !== undefined) return file.stored.read(...range);
+    return this.#opened(file).then((stored) => stored.read(...range));
   }
 
   /** Of two reads that find the file closed one opens it. */

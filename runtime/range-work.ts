@@ -184,6 +184,13 @@ export class RangeWork implements RangeContext {
     await this.#reader.elementsF32(source, first, count, into);
   }
 
+  foresee(sources: readonly TensorSource[], chunks: readonly Chunk[]): void {
+    this.#reader.foresee(
+      sources.filter(({ storedRowLength }) => storedRowLength === this.rowLength),
+      chunks,
+    );
+  }
+
   checkMade(values: Address, { firstElement, elementCount }: Chunk, what: string): void {
     if (!this.#allowNonfinite) this.#watch.made(`${what} in ${this.task.name}`, firstElement, elementCount, values);
   }

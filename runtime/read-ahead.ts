@@ -21,7 +21,7 @@ export async function* readAhead(
       0,
       Math.min(windowBytes, sizeBytes - at),
     );
-    const reading = file.read(at, window).then(() => window);
+    const reading = file.read(at, window, "steady").then(() => window);
     reading.catch(() => undefined); // whoever stops early waits for none of them
     asked.push(reading);
   };

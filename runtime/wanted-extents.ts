@@ -69,7 +69,7 @@ function extentsOf(source: TensorSource, rows: Rows, elements: Elements): readon
   }
 }
 
-function extentOf({ input, file, offsetBytes, dtype }: StoredSource, first: number, count: number): Extent {
+export function extentOf({ input, file, offsetBytes, dtype }: StoredSource, first: number, count: number): Extent {
   const elementBytes = dtypeBytes[dtype];
   return {
     input,

@@ -1,10 +1,10 @@
 import { type Extent, joinedExtents } from "./wanted-extents.ts";
 
-const WINDOW_MAX_BYTES = 8 * 2 ** 20;
+export const WINDOW_MAX_BYTES = 8 * 2 ** 20;
 /** With less the pause before each answer takes most of the time. */
 export const WINDOW_GOOD_BYTES = 2 ** 20;
 /** With less it is better to read what is asked for as it is asked for. */
-const WINDOW_MIN_BYTES = 128 * 2 ** 10;
+export const WINDOW_MIN_BYTES = 128 * 2 ** 10;
 
 /** Parts of an assignment that follow each other, and whose windows are held together. */
 export interface WindowGroup {

@@ -16,7 +16,7 @@ function boundedReadable(opened: Readable, turns: Turns): Readable {
   return {
     place: opened.place,
     identity: () => turns.take(() => opened.identity()),
-    read: (offsetBytes, into) => turns.take(() => opened.read(offsetBytes, into)),
+    read: (...args) => turns.take(() => opened.read(...args)),
     close: () => opened.close(),
   };
 }

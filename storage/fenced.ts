@@ -31,7 +31,7 @@ function fencedFile(file: StoredFile, confirmed: <T>(call: () => Promise<T>) => 
   return {
     place: file.place,
     identity: () => file.identity(),
-    read: (offsetBytes, into) => file.read(offsetBytes, into),
+    read: (...args) => file.read(...args),
     write: (offsetBytes, bytes) => confirmed(() => file.write(offsetBytes, bytes)),
     truncate: (sizeBytes) => confirmed(() => file.truncate(sizeBytes)),
     sync: () => file.sync(),

@@ -33,10 +33,11 @@ export interface Readable {
   identity(): Promise<FileIdentity>;
   /**
    * Fills `into` from `offsetBytes`, all of it. The caller owns `into`; it may be a view of WebAssembly memory,
-   * which must not grow before the promise settles.
+   * which must not grow before the promise settles. "steady": it is none, and is neither moved nor detached whatever happens, until the
+   * promise settles; the kernel may write to it.
    * @throws StorageError `storage/short-read` where it ends first; `storage/io`
    */
-  read(offsetBytes: number, into: Uint8Array): Promise<void>;
+  read(offsetBytes: number, into: Uint8Array, memory?: "steady"): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -1,5 +1,5 @@
 import type { Address } from "../engines/index.ts";
-import { geometryOfTask, type TensorSource, type TensorTask } from "../work/index.ts";
+import { geometryOfTask, sourcesOf, type TensorSource, type TensorTask } from "../work/index.ts";
 import type { Chunk } from "./chunks.ts";
 import { type PlainNumber, plainNumber } from "./combination.ts";
 import { defineMethod, rangesOf } from "./definition.ts";
@@ -106,13 +106,14 @@ export function f32AtLeast(value: number): number {
 }
 
 function importances(context: RangeContext, divergences: Address): RankedValues {
-  return async (chunk) => {
+  const ranked = async (chunk: Chunk) => {
     const base = await context.readF32(baseOf(context.task), chunk, "base");
     const { importance } = await importanceOf(context, chunk, base, divergences);
     // Infinite ones would be ranked as equals.
     context.checkMade(importance, chunk, "the importance of the delta");
     return rankedChunk(context, chunk, async () => importance);
   };
+  return { of: ranked, sources: () => sourcesOf(context.task) };
 }
 
 async function importanceOf(

@@ -1,5 +1,6 @@
 import type { Address } from "../engines/index.ts";
 import { geometryOfTask, type TensorTask } from "../work/index.ts";
+import type { Chunk } from "./chunks.ts";
 import {
   downloadU32,
   groupQueries,
@@ -19,6 +20,9 @@ const SAMPLE_RUN_ELEMENTS = 1024;
 const SAMPLE_EVERY_ELEMENTS = 131_072;
 const SAMPLE_RUNS_MIN = 4;
 const SAMPLE_RUNS_MAX = 256;
+/** Where rows are short, neighbouring runs become one of as many rows: each is a request where the tensor is far. No fewer than so many are left. */
+const SAMPLE_JOINED_MAX = 4;
+const SAMPLE_PLACES_MIN = 32;
 /** A tensor up to this size is sampled from its first piece, in runs of this length: separate reads would cost more than the pass. */
 const NEAR_SAMPLE_ELEMENTS = 131_072;
 /** Of the first piece, as workers cut them; for the estimate only. */
@@ -70,6 +74,8 @@ export async function bracketRoad(
     for (let first = 0; first < perModel.length; first += GROUP_MODELS) {
       const group = perModel.slice(first, first + GROUP_MODELS);
       const models = [];
+      if (!isNear(context.elementCount))
+        context.foresee(values.sources(group.map(([model]) => model)), samplePlaces(context));
       for (const [slot, [model, asked]] of group.entries()) {
         const sample = await sampleOf(context, model, values);
         models.push({ model, brackets: await makeBrackets(context, queries, asked, sample, slot) });
@@ -107,7 +113,7 @@ async function bracketPass(
       part++;
       kernels.copy(counts + part * sizeBytes, counts, sizeBytes);
     }
-    const ranked = await values(chunk);
+    const ranked = await values.of(chunk);
     let at = counts;
     for (const { model, brackets } of models) {
       const count = await ranked.counted(model);
@@ -189,12 +195,12 @@ interface Sample {
 
 /** How much of a tensor is read once more for its sample; whether that is what the pass begins with, too. */
 export function sampled(task: TensorTask): { readonly share: number; readonly isAtHand: boolean } {
-  const { elementCount, blockElements } = geometryOfTask(task);
+  const { elementCount, blockElements, rowLength } = geometryOfTask(task);
   if (elementCount <= COLLECT_ALL_ELEMENTS) return { share: 0, isAtHand: true };
   const isAtHand = isNear(elementCount);
   const elements = isAtHand
     ? Math.min(PIECE_ELEMENTS, blockElements, elementCount)
-    : runsOver(elementCount) * SAMPLE_RUN_ELEMENTS;
+    : sampleElements(elementCount, rowLength);
   return { share: elements / elementCount, isAtHand };
 }
 
@@ -206,18 +212,48 @@ function runsOver(elements: number): number {
   return Math.min(SAMPLE_RUNS_MAX, Math.max(SAMPLE_RUNS_MIN, Math.floor(elements / SAMPLE_EVERY_ELEMENTS)));
 }
 
+/** How many runs are one. */
+function joinedRuns(elements: number, rowLength: number): number {
+  let joined = 1;
+  while (
+    2 * joined <= SAMPLE_JOINED_MAX &&
+    2 * joined * rowLength <= SAMPLE_JOINED_MAX * SAMPLE_RUN_ELEMENTS &&
+    runsOver(elements) >= 2 * joined * SAMPLE_PLACES_MIN
+  )
+    joined *= 2;
+  return joined;
+}
+
+function sampleElements(elements: number, rowLength: number): number {
+  const joined = joinedRuns(elements, rowLength);
+  return Math.floor(runsOver(elements) / joined) * joined * SAMPLE_RUN_ELEMENTS;
+}
+
+/** Where the runs of a large tensor lie. */
+function samplePlaces({ elementCount, rowLength, chunkCapacity }: RangeContext): Chunk[] {
+  let length = joinedRuns(elementCount, rowLength) * SAMPLE_RUN_ELEMENTS;
+  while (length > Math.max(chunkCapacity, SAMPLE_RUN_ELEMENTS)) length /= 2;
+  const runs = sampleElements(elementCount, rowLength) / length;
+  return Array.from({ length: runs }, (_, run) => ({
+    firstElement: Math.floor(((run + 0.5) / runs) * (elementCount - length)),
+    elementCount: length,
+    startsBlock: false,
+    endsBlock: false,
+  }));
+}
+
 async function sampleOf(context: RangeContext, model: number, ranked: RankedValues): Promise<Sample> {
   const { kernels } = context.arena;
   const elements = context.elementCount;
   const counts = context.buffer("sample/counts", 20);
   kernels.zero(counts, 20);
   const near = isNear(elements);
-  const runs = near ? NEAR_RUNS : runsOver(elements);
-  const values = context.buffer("sample/values", runs * SAMPLE_RUN_ELEMENTS * 4);
+  const room = near ? NEAR_RUNS * NEAR_RUN_ELEMENTS : sampleElements(elements, context.rowLength);
+  const values = context.buffer("sample/values", room * 4);
   if (elements <= COLLECT_ALL_ELEMENTS) return { size: 0, zeros: 0, values };
   const size = await (near
     ? sampleNear(context, model, counts, values, ranked)
-    : sampleFar(context, model, runs, counts, values, ranked));
+    : sampleFar(context, model, counts, values, ranked));
   const [, zeros = 0] = await downloadU32(context, counts, 2);
   return { size, zeros, values };
 }
@@ -226,16 +262,13 @@ async function sampleOf(context: RangeContext, model: number, ranked: RankedValu
 async function sampleFar(
   context: RangeContext,
   model: number,
-  runs: number,
   counts: Address,
   values: Address,
   ranked: RankedValues,
 ): Promise<number> {
-  const size = runs * SAMPLE_RUN_ELEMENTS;
-  for (let run = 0; run < runs; run++) {
-    const firstElement = Math.floor(((run + 0.5) / runs) * (context.elementCount - SAMPLE_RUN_ELEMENTS));
-    const chunk = { firstElement, elementCount: SAMPLE_RUN_ELEMENTS, startsBlock: false, endsBlock: false };
-    const count = await (await ranked(chunk)).counted(model);
+  const size = sampleElements(context.elementCount, context.rowLength);
+  for (const place of samplePlaces(context)) {
+    const count = await (await ranked.of(place)).counted(model);
     count(counts, values, size, 0, NO_LIMIT);
   }
   return size;
@@ -251,7 +284,7 @@ async function sampleNear(
 ): Promise<number> {
   const [piece] = context.chunks("pieces");
   if (piece === undefined) return 0;
-  const d = await (await ranked(piece)).values(model);
+  const d = await (await ranked.of(piece)).values(model);
   const length = Math.min(NEAR_RUN_ELEMENTS, Math.floor(piece.elementCount / NEAR_RUNS));
   const size = NEAR_RUNS * length;
   for (let run = 0; run < NEAR_RUNS; run++) {

@@ -292,7 +292,7 @@ async function countGroup(context: RangeContext, counters: Counters, values: Ran
       await counters.endPart();
       part++;
     }
-    const ranked = await values(chunk);
+    const ranked = await values.of(chunk);
     let [model, d] = [-1, 0];
     for (const [k, column] of counters.columns.entries()) {
       if (column.model !== model) [model, d] = [column.model, await ranked.values(column.model)];

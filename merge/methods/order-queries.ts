@@ -1,4 +1,5 @@
 import type { Address } from "../engines/index.ts";
+import type { TensorSource } from "../work/index.ts";
 import type { Chunk } from "./chunks.ts";
 import type { RangeContext } from "./range.ts";
 
@@ -22,8 +23,13 @@ export interface Statistic {
   readonly ties: readonly number[];
 }
 
-/** What is ranked, chunk by chunk: first what all models share is made ready, then one model after another is asked for. */
-export type RankedValues = (chunk: Chunk) => Promise<RankedChunk>;
+/** What is ranked, chunk by chunk. */
+export interface RankedValues {
+  /** First what all models share is made ready, then one model after another is asked for. */
+  readonly of: (chunk: Chunk) => Promise<RankedChunk>;
+  /** What is read for these models, what they share first. */
+  readonly sources: (models: readonly number[]) => readonly TensorSource[];
+}
 
 export interface RankedChunk {
   /** The f32 numbers of a model, good until the next are asked for. */

@@ -1,5 +1,6 @@
 import type { PlainData, TensorTask } from "../work/index.ts";
 import { bracketRoad, sampled } from "./bracket-road.ts";
+import type { Chunk } from "./chunks.ts";
 import type { Cutting, Reads } from "./definition.ts";
 import {
   foldHistograms,
@@ -11,7 +12,7 @@ import {
   settleHistograms,
   surveyHistograms,
 } from "./histogram-road.ts";
-import { NO_LIMIT, type Query, type RankedValues, type Statistic } from "./order-queries.ts";
+import { NO_LIMIT, type Query, type RankedChunk, type RankedValues, type Statistic } from "./order-queries.ts";
 import { baseOf, floatDtype } from "./parameters.ts";
 import type { RangeContext } from "./range.ts";
 import { resultOf, type Steps } from "./steps.ts";
@@ -30,23 +31,25 @@ import { countOf, countsOf, fieldsOf, listOf, type SurveyedRange } from "./summa
 /** The deltas of the models. */
 export function rankedDeltas(context: RangeContext): RankedValues {
   const { kernels } = context.arena;
-  return async (chunk) => {
-    const base = await context.readF32(baseOf(context.task), chunk, "base");
+  const { task } = context;
+  const ranked = async (chunk: Chunk): Promise<RankedChunk> => {
+    const base = await context.readF32(baseOf(task), chunk, "base");
     return {
       values: async (index) => {
-        const model = modelOf(context.task, index);
+        const model = modelOf(task, index);
         const d = context.f32("delta");
         kernels.delta(d, await context.read(model, chunk), floatDtype(model), base, chunk.elementCount);
         return d;
       },
       counted: async (index) => {
-        const model = modelOf(context.task, index);
+        const model = modelOf(task, index);
         const x = await context.read(model, chunk);
         return (counts, collected, capacity, lo, hi) =>
           kernels.bracketDelta(counts, collected, capacity, x, floatDtype(model), base, lo, hi, chunk.elementCount);
       },
     };
   };
+  return { of: ranked, sources: (models) => [baseOf(task), ...models.map((index) => modelOf(task, index))] };
 }
 
 export type { OrderRequest, OrderStep } from "./histogram-road.ts";

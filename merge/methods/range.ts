@@ -50,6 +50,8 @@ export interface RangeContext {
    * same ones for each chunk.
    */
   readMany(sources: readonly TensorSource[], chunk: Chunk): Promise<ManyRead>;
+  /** What is read next, here and there: of each of these sources these chunks. Where they are far, they are asked for at once. */
+  foresee(sources: readonly TensorSource[], chunks: readonly Chunk[]): void;
   /**
    * From now on what is read of the base, and of stored tensors that several sources are made of, is kept as it was read, as far as there
    * is memory: whoever passes over the same chunks again reads no file for them. Ends with the call of what it returns.

@@ -1,5 +1,5 @@
 import { type Address, EVERYTHING, put } from "../engines/index.ts";
-import { geometryOfTask, type TensorTask } from "../work/index.ts";
+import { geometryOfTask, sourcesOf, type TensorTask } from "../work/index.ts";
 import { BlockSummer, type BlockSums, foldBlockSums, totals } from "./block-sums.ts";
 import type { Chunk } from "./chunks.ts";
 import { type PlainNumber, plainNumber } from "./combination.ts";
@@ -138,13 +138,15 @@ function weightsOf(task: TensorTask, squares: readonly number[]): number[] {
 
 /** The sum of squared distances from the mean delta, per element: the same for every "model". */
 function spreads(context: RangeContext): RankedValues {
-  return async (chunk) => {
-    const base = await context.readF32(baseOf(context.task), chunk, "base");
+  const { task } = context;
+  const ranked = async (chunk: Chunk) => {
+    const base = await context.readF32(baseOf(task), chunk, "base");
     const spread = await spreadOf(context, chunk, base);
     // Infinite ones would be ranked as equals.
     context.checkMade(spread, chunk, "the variance of the models");
     return rankedChunk(context, chunk, async () => spread);
   };
+  return { of: ranked, sources: () => sourcesOf(task) };
 }
 
 async function spreadOf(context: RangeContext, chunk: Chunk, base: Address): Promise<Address> {

@@ -4,6 +4,7 @@ import type { Chunk } from "../../merge/methods/index.ts";
 import { type MergedSource, type StoredSource, storedIn, type TensorSource } from "../../merge/work/index.ts";
 import type { FiniteWatch } from "../finite-watch.ts";
 import type { InputFiles } from "../input-files.ts";
+import { extentOf } from "../wanted-extents.ts";
 import { readAdapter } from "./adapter-source.ts";
 import { readColumns } from "./columns-source.ts";
 import { readMerged } from "./merged-source.ts";
@@ -103,6 +104,19 @@ export class SourceReader {
         placeOf(wanted) !== undefined &&
         this.#shared.find(wanted.source, wanted.first, wanted.count) === undefined,
     );
+  }
+
+  /** See RangeContext. Of rows that are whole; of what is derived, where it lies on a base, of that. */
+  foresee(sources: readonly TensorSource[], chunks: readonly Chunk[]): void {
+    const stored = sources
+      .map((source) => (source.kind === "adapter" ? source.base : source))
+      .filter((source): source is StoredSource => source.kind === undefined);
+    const extents = stored.flatMap((source) =>
+      chunks
+        .filter(({ firstElement, elementCount }) => this.#shared.find(source, firstElement, elementCount) === undefined)
+        .map(({ firstElement, elementCount }) => extentOf(source, firstElement, elementCount)),
+    );
+    this.files.foresee(extents);
   }
 
   /** See RangeContext. */

@@ -38,7 +38,7 @@ export class HttpFile implements Readable {
     return this.#opened.identity;
   }
 
-  async read(offsetBytes: number, into: Uint8Array): Promise<void> {
+  async read(offsetBytes: number, into: Uint8Array, memory?: "steady"): Promise<void> {
     this.#checkOpen("read");
     const { sizeBytes } = this.#opened.identity;
     if (offsetBytes + into.length > sizeBytes) {
@@ -48,7 +48,7 @@ export class HttpFile implements Readable {
         { hint: "It is shorter than it should be." },
       );
     }
-    await this.#fill(offsetBytes, into);
+    await this.#fill(offsetBytes, into, memory);
     if (offsetBytes === 0 && into.length === sizeBytes) this.#opened.checkWhole?.(into);
   }
 
@@ -56,13 +56,13 @@ export class HttpFile implements Readable {
     this.#isOpen = false;
   }
 
-  async #fill(offsetBytes: number, into: Uint8Array): Promise<void> {
+  async #fill(offsetBytes: number, into: Uint8Array, memory: "steady" | undefined): Promise<void> {
     const { ranges, target, first = new Uint8Array(), hasRanges } = this.#opened;
     const known = Math.max(0, Math.min(into.length, first.length - offsetBytes));
     if (known > 0) into.set(first.subarray(offsetBytes, offsetBytes + known));
     if (known === into.length) return;
     if (!hasRanges) throw noRangesError(target, "read", "the server gives the whole file (200 and not 206)");
-    await ranges.read(target, offsetBytes + known, into.subarray(known));
+    await ranges.read(target, offsetBytes + known, into.subarray(known), memory);
   }
 
   /** As for a file of this machine. */

@@ -16,7 +16,7 @@ import {
 import { Pace, type PaceLimits } from "./pace.ts";
 import { maybeProxyFor } from "./proxies.ts";
 import { RacedReads } from "./raced-reads.ts";
-import { type Deadlines, RangeConnection } from "./range-connection.ts";
+import { type Deadlines, RangeConnection, type RangeQuestion } from "./range-connection.ts";
 import { checkLiteral, hostOf, lookupWithin, type Reach, reachFrom } from "./reachable.ts";
 import { isPlainCoding, maybeContentLength, maybeContentRange, type ResponseHead } from "./response-head.ts";
 import { askedWaitMs, backoffMs } from "./retry-pauses.ts";
@@ -92,6 +92,8 @@ const THROTTLED_TRIES = 8;
 const REDIRECTS_MAX = 5;
 const MESSAGE_MAX_BYTES = 64 * 2 ** 10;
 
+type WantedRange = Pick<RangeQuestion, "offsetBytes" | "into" | "isSteady">;
+
 type Outcome<R> = { readonly result: R } | { readonly answer: HttpAnswer };
 
 /**
@@ -123,7 +125,8 @@ export class HttpRanges {
   readonly #pause: (ms: number) => Promise<void>;
   /** No ranges go by connections of our own. */
   readonly #isByClient: boolean;
-  readonly #secureContext: tls.SecureContext;
+  readonly #ca: string[] | undefined;
+  #secureContext: tls.SecureContext | undefined;
   /** Where ranges of a target are, if that is not where it says. */
   readonly #redirected = new WeakMap<HttpTarget, HttpAddress>();
   readonly #reaches = new Map<string, Promise<Reach>>();
@@ -144,16 +147,17 @@ export class HttpRanges {
     this.#client = options.seams?.client ?? new HttpClient(this.#deadlines, connectionsMax, ca, sending);
     this.#pause = options.seams?.pause ?? pause;
     this.#isByClient = options.seams !== undefined;
-    this.#secureContext = tls.createSecureContext(ca === undefined ? {} : { ca });
+    this.#ca = ca;
   }
 
   /**
    * Fills `into` from `offsetBytes`, all of it. The caller owns `into`, which may be a view of WebAssembly memory that does not grow before
-   * the promise settles: it is written to by copies alone, and no more once the promise is settled.
+   * the promise settles: it is written to by copies alone, but where it is "steady", and no more once the promise is settled.
    */
-  async read(target: HttpTarget, offsetBytes: number, into: Uint8Array): Promise<void> {
+  async read(target: HttpTarget, offsetBytes: number, into: Uint8Array, memory?: "steady"): Promise<void> {
     if (into.length === 0) return;
-    await this.#persist("read", target, async (address) => this.#readOnce(target, address, offsetBytes, into));
+    const range = { offsetBytes, into, isSteady: memory === "steady" };
+    await this.#persist("read", target, async (address) => this.#readOnce(target, address, range));
   }
 
   /** The first `bytes` of a file of which nothing is known yet, one at least, and what it is: one request. `target.state` is not looked at. */
@@ -262,33 +266,27 @@ export class HttpRanges {
     }
   }
 
-  async #readOnce(
-    target: HttpTarget,
-    address: HttpAddress,
-    offsetBytes: number,
-    into: Uint8Array,
-  ): Promise<Outcome<void>> {
+  async #readOnce(target: HttpTarget, address: HttpAddress, range: WantedRange): Promise<Outcome<void>> {
     const { url } = address;
     if (this.#isByClient || this.#unusual.has(url.host) || this.#proxyFor(url) !== undefined)
-      return this.#readByClient(target, address, offsetBytes, into);
-    const { head, isFilled, message } = await this.#readByConnection(target, address, offsetBytes, into);
+      return this.#readByClient(target, address, range);
+    const { head, isFilled, message } = await this.#readByConnection(target, address, range);
     if (isFilled) return { result: undefined };
     const { status, headers } = head;
     if (status === 206) this.#unusual.add(url.host);
     if (status < 300 || (message === undefined && !isRedirect(status)))
-      return this.#readByClient(target, address, offsetBytes, into);
+      return this.#readByClient(target, address, range);
     return { answer: { status, headers, body: message ?? new Uint8Array() } };
   }
 
-  async #readByConnection(target: HttpTarget, address: HttpAddress, offsetBytes: number, into: Uint8Array) {
+  async #readByConnection(target: HttpTarget, address: HttpAddress, range: WantedRange) {
     const { url } = address;
     const reach = await this.#reachOf(address);
     checkLiteral(hostOf(url), reach);
     const question = {
       path: `${url.pathname}${url.search}`,
       headers: { host: url.host, ...unpacked, ...conditionsFor(target.state), ...address.headers },
-      offsetBytes,
-      into,
+      ...range,
       check: (head: ResponseHead) => {
         const total = maybeContentRange(head.headers.get("content-range"))?.totalBytes;
         checkState(target, head.headers, total);
@@ -299,6 +297,8 @@ export class HttpRanges {
 
   #connect(url: URL, reach: Reach): RangeConnection {
     const isSecure = url.protocol === "https:";
+    // Some hundred authorities are read for it, in each thread.
+    if (isSecure) this.#secureContext ??= tls.createSecureContext(this.#ca === undefined ? {} : { ca: this.#ca });
     return new RangeConnection({
       host: hostOf(url),
       port: Number(url.port === "" ? (isSecure ? 443 : 80) : url.port),
@@ -312,8 +312,7 @@ export class HttpRanges {
   async #readByClient(
     target: HttpTarget,
     address: HttpAddress,
-    offsetBytes: number,
-    into: Uint8Array,
+    { offsetBytes, into }: WantedRange,
   ): Promise<Outcome<void>> {
     const range = `bytes=${offsetBytes}-${offsetBytes + into.length - 1}`;
     const answer = await this.#ask("GET", address, { ...unpacked, ...conditionsFor(target.state), range });

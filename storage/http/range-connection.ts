@@ -16,6 +16,8 @@ const MESSAGE_MAX_BYTES = 64 * 2 ** 10;
 const INTERIMS_MAX = 16;
 /** What the kernel hands over at once: more saves nothing (650 to 900 KiB a call came of windows of 8 MiB). */
 const WINDOW_BYTES = 2 ** 20;
+/** Of heads, and of the end of bodies that else go straight to where they are wanted: so that it is seen if anything comes behind it. */
+const HEAD_WINDOW_BYTES = 16 * 2 ** 10;
 /** TLS gives one record at a time. */
 const TLS_WINDOW_BYTES = 64 * 2 ** 10;
 /** What is slowed down comes in small pieces, so that no pause is long. */
@@ -48,6 +50,8 @@ export interface RangeQuestion {
   readonly offsetBytes: number;
   /** Not empty. */
   readonly into: Uint8Array;
+  /** It is no memory of WebAssembly, and is neither moved nor detached until the promise is settled: the kernel may write to it. */
+  readonly isSteady?: boolean;
   /** Looks at the head of an answer that holds the range, before any of it is taken. What it throws ends the read. */
   readonly check: (head: ResponseHead) => void;
 }
@@ -74,13 +78,14 @@ interface Asked {
 /**
  * One connection of HTTP/1.1 that reads ranges, one after the other. The kernel writes into a window that lives as long as the connection
  * (`onread` of a socket), and what arrived is copied from there once: the memory that is read into may be that of WebAssembly, which can
- * move when it grows, and belongs to nobody else once the promise is settled.
+ * move when it grows, and belongs to nobody else once the promise is settled. Without TLS it writes straight into memory that is steady.
  *
  * Strict: 206 with just the range and the length that were asked for, and nothing behind it; else the connection is not used again.
  */
 export class RangeConnection {
   readonly #socket: net.Socket;
   readonly #window: Buffer;
+  readonly #takesStraight: boolean;
   readonly #deadlines: Deadlines;
   readonly #connected: Promise<void>;
   #asked: Asked | undefined;
@@ -107,10 +112,12 @@ export class RangeConnection {
     this.#window = Buffer.allocUnsafeSlow(
       bandwidth === undefined ? windowBytes : Math.min(windowBytes, SLOWED_WINDOW_BYTES),
     );
+    // Who is paused finds the same buffer afterwards, and TLS gives records of 16 KiB: asking where each goes costs more than a copy.
+    this.#takesStraight = secureContext === undefined && bandwidth === undefined;
     const onread = {
-      buffer: this.#window,
-      callback: (bytes: number) => {
-        this.#take(this.#window.subarray(0, bytes));
+      buffer: this.#takesStraight ? () => this.#next() : this.#window,
+      callback: (bytes: number, buffer: Uint8Array) => {
+        this.#take(buffer.subarray(0, bytes));
         const waitMs = bandwidth?.take(bytes) ?? 0;
         if (waitMs > 0) this.#pause(waitMs);
         return waitMs === 0;
@@ -168,6 +175,14 @@ export class RangeConnection {
     const range = `bytes=${offsetBytes}-${offsetBytes + into.length - 1}`;
     const lines = Object.entries({ ...headers, range }).map(([name, value]) => `${name}: ${value}\r\n`);
     this.#socket.write(`GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`, "latin1");
+  }
+
+  /** Where the kernel puts what comes next. */
+  #next(): Uint8Array {
+    const { into, isSteady = false } = this.#asked?.question ?? {};
+    if (this.#body === undefined) return this.#window.subarray(0, HEAD_WINDOW_BYTES);
+    const straightTo = isSteady && this.#body === into ? into.length - HEAD_WINDOW_BYTES : 0;
+    return this.#received < straightTo ? this.#body.subarray(this.#received, straightTo) : this.#window;
   }
 
   #take(bytes: Uint8Array): void {
@@ -231,7 +246,8 @@ export class RangeConnection {
     if (body === undefined) throw new MalformedAnswer("bytes came that nobody had asked for");
     if (this.#received + bytes.length > body.length)
       throw new MalformedAnswer(`more than the ${body.length} bytes came that the answer had told of`);
-    body.set(bytes, this.#received);
+    const isThere = bytes.buffer === body.buffer && bytes.byteOffset === body.byteOffset + this.#received;
+    if (!isThere) body.set(bytes, this.#received);
     this.#received += bytes.length;
     if (this.#received === body.length) this.#finish(true);
   }

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { FarWindows } from "../../runtime/far-windows.ts";
 import { type Extent, joinedExtents } from "../../runtime/wanted-extents.ts";
+import { WindowMemory } from "../../runtime/window-memory.ts";
 
 const MIB = 2 ** 20;
 const byteAt = (input: number, at: number) => (at * 31 + input * 7) & 255;
@@ -116,6 +117,35 @@ test("a sample here and there of what will not be kept is no window", async () =
   expect(far.asked).toEqual(["40", "10", "50"].map((at) => `0/0 ${Number(at) + 5 / MIB}+${1024 / MIB}`));
 });
 
+test("samples that are foreseen are asked for at once, but those that windows hold, and each is brought once", async () => {
+  const far = new Far(24 * MIB);
+  far.windows.expect([[extent(0, 0, 64)]]);
+  far.asked.length = 0;
+  const places = [4, 20, 40, 50].map((at) => at * MIB + 5);
+  far.windows.foresee(places.map((fromByte) => ({ input: 0, file: 0, fromByte, toByte: fromByte + 1024 })));
+  const pieces = places.slice(1).map((at) => `0/0 ${at / MIB}+${1024 / MIB}`);
+  expect(far.asked).toEqual(pieces);
+  for (const at of places) await far.read(0, at, 1024);
+  expect(far.asked.filter((text) => text.endsWith(`+${1024 / MIB}`))).toEqual(pieces);
+});
+
+test("of what is foreseen as much is asked for as has room, and the next when one was read; what fails is told", async () => {
+  const far = new Far(MIB);
+  far.windows.expect([[extent(0, 0, 64)]]);
+  far.asked.length = 0;
+  const places = Array.from({ length: 5 }, (_, k) => (10 + k) * MIB);
+  const piece = 32 * 1024; // a sixteenth of all is two of them
+  far.windows.foresee(places.map((fromByte) => ({ input: 0, file: 0, fromByte, toByte: fromByte + piece })));
+  expect(far.asked).toHaveLength(2);
+  await far.read(0, 10 * MIB, piece);
+  expect(far.asked).toHaveLength(3);
+  far.fails = true;
+  await expect(far.read(0, 11 * MIB, piece)).rejects.toThrow("far away");
+  far.fails = false;
+  for (const at of places.slice(1)) await far.read(0, at, piece);
+  expect(far.asked.filter((text) => text.endsWith(`+${piece / MIB}`))).toHaveLength(6);
+});
+
 test("what was not expected is read a little ahead, and large pieces as they are", async () => {
   const far = new Far(100 * MIB);
   far.windows.expect([[extent(0, 0, 8)]]);
@@ -144,6 +174,26 @@ test("memory is used again from assignment to assignment", async () => {
   }
   far.windows.close();
   expect(far.windows.heldBytes).toBe(0);
+});
+
+test("memory of windows is cut anew as their size changes, once what it was cut into is free", () => {
+  const memory = new WindowMemory(20 * MIB);
+  const large = [memory.take(8 * MIB)!, memory.take(8 * MIB)!];
+  expect(memory.take(8 * MIB)).toBeUndefined();
+  const small = [1, 2, 3].map(() => memory.take(2 * MIB));
+  expect(small[2]).toBeUndefined();
+  expect(memory.heldBytes).toBe(20 * MIB);
+  memory.giveBack(large[0]!.subarray(0, 5));
+  const cut = [1, 2, 3, 4].map(() => memory.take(2 * MIB)!);
+  expect(new Set(cut.map(({ buffer, byteOffset }) => (buffer === large[0]!.buffer ? byteOffset / MIB : -1)))).toEqual(
+    new Set([0, 2, 4, 6]),
+  );
+  expect(memory.take(2 * MIB)).toBeUndefined();
+  for (const window of cut.slice(1)) memory.giveBack(window);
+  expect(memory.take(8 * MIB)).toBeUndefined();
+  memory.giveBack(cut[0]!);
+  expect(memory.take(8 * MIB)?.length).toBe(8 * MIB);
+  expect(memory.heldBytes).toBe(20 * MIB);
 });
 
 test("extents of a file that nearly touch are one", () => {

@@ -27,7 +27,8 @@ export class GatheringStore implements SessionStore {
     return {
       place,
       identity: () => file.identity(),
-      read: (offsetBytes, into) => this.#reads.read(key, offsetBytes, into, (bytes) => file.read(offsetBytes, bytes)),
+      read: (offsetBytes, into, memory) =>
+        this.#reads.read(key, offsetBytes, into, (bytes) => file.read(offsetBytes, bytes, memory)),
       close: () => file.close(),
     };
   }

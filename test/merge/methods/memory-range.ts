@@ -122,6 +122,8 @@ class MemoryRange implements RangeContext {
     this.chunkCapacity = Math.max(1024, this.chunkBlocks * shape.blockElements);
   }
 
+  foresee(): void {}
+
   chunks(size: ChunkSize, blocksMax?: number): Iterable<Chunk> {
     return chunksOf(this, this.#pieceElements, size, blocksMax);
   }

@@ -12,7 +12,12 @@ test("there are a hundred of them, each once", () => {
   expect(hostileAnswers.length).toBeGreaterThanOrEqual(100);
 });
 
-test.each(hostileAnswers)("$title: $becomes", async ({ fault, becomes }) => {
+const ways = hostileAnswers.flatMap((answer) => [
+  { ...answer, memory: undefined, by: "by copies" },
+  { ...answer, memory: "steady" as const, by: "by the kernel" },
+]);
+
+test.each(ways)("$by, $title: $becomes", async ({ fault, becomes, memory }) => {
   const server = await rangeServer();
   server.put("/model", bytes);
   const ranges = new HttpRanges({ environment: {}, firstPauseMs: 1, deadlines: { headMs: 150, stallMs: 150 } });
@@ -21,8 +26,9 @@ test.each(hostileAnswers)("$title: $becomes", async ({ fault, becomes }) => {
   const state = { sizeBytes: bytes.length, etag: server.files.get("/model")?.etag };
   const target = { place: placeOf("https://models.test/model"), state, address: () => address };
   server.faults.push(fault);
-  const into = new Uint8Array(100_000);
-  const read = ranges.read(target, 1000, into);
+  const room = new Uint8Array(100_200).fill(7);
+  const into = room.subarray(100, 100_100);
+  const read = ranges.read(target, 1000, into, memory);
   if (becomes === "bytes" || becomes === "wrong bytes") {
     await read;
     const isRight = Buffer.from(into).equals(bytes.subarray(1000, 101_000));
@@ -35,9 +41,15 @@ test.each(hostileAnswers)("$title: $becomes", async ({ fault, becomes }) => {
     expect(error).toMatchObject({ code: becomes, message: expect.stringContaining("https://models.test/model") });
     expect(String(error)).not.toContain("canary");
   }
+  // Nothing is written beside what was asked for, nor once that is settled.
+  const settled = into.slice();
+  expect([room.subarray(0, 100), room.subarray(100_100)].every((beside) => beside.every((byte) => byte === 7))).toBe(
+    true,
+  );
   // It does not poison what comes after it.
   server.faults.length = 0;
   const again = new Uint8Array(1000);
-  await ranges.read(target, 5, again);
+  await ranges.read(target, 5, again, memory);
   expect(Buffer.from(again).equals(bytes.subarray(5, 1005))).toBe(true);
+  expect(Buffer.from(into).equals(settled)).toBe(true);
 });

@@ -78,6 +78,27 @@ test("ranges are read, whatever their size, several at once, into memory of WebA
   expect([memory[9], memory[at]]).toEqual([0, 0]);
 });
 
+test.each(["plain", "TLS"])(
+  "memory that is steady is filled just so, %s, one range after the other by one connection",
+  async (kind) => {
+    const { ca, ...own } = await serverCertificate();
+    const server = await rangeServer(kind === "TLS" ? own : undefined);
+    const bytes = patterned(LARGE);
+    server.put("/model", bytes);
+    const target = targetAt(server, "/model");
+    const ranges = rangesWith({ ca, connectionsMax: 1 });
+    const room = new Uint8Array(LARGE + 20).fill(7);
+    const wanted = [1, LARGE - 2, 10, 1_000_000, 70_000];
+    for (const [k, count] of wanted.entries()) {
+      const into = room.subarray(10, 10 + count);
+      await ranges.read(target, k, into, "steady");
+      expect(Buffer.from(into).equals(bytes.subarray(k, k + count))).toBe(true);
+    }
+    expect([...room.subarray(0, 10), ...room.subarray(LARGE + 8)]).toEqual(new Array(22).fill(7));
+    expect(new Set(server.asked.map(({ connection }) => connection)).size).toBe(1);
+  },
+);
+
 test("over TLS it is the same, and a server that nobody vouches for is not read from", async () => {
   const { ca, ...own } = await serverCertificate();
   const server = await rangeServer(own);
