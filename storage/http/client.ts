@@ -1,4 +1,5 @@
 import { Readable } from "node:stream";
+import type { SecureContext } from "node:tls";
 import { Agent, type Dispatcher, ProxyAgent, request } from "undici";
 import { type Bandwidth, slowed } from "./bandwidth.ts";
 import type { Deadlines } from "./range-connection.ts";
@@ -42,15 +43,23 @@ export interface AskingClient {
 export class HttpClient implements AskingClient {
   readonly #deadlines: Deadlines;
   readonly #connectionsMax: number;
-  readonly #ca: string[] | undefined;
+  readonly #secureContext: (() => SecureContext) | undefined;
   readonly #sending: Bandwidth | undefined;
   readonly #dispatchers = new Map<string, Dispatcher>();
 
-  /** `ca`: in place of the authorities that Node knows. `sending`: what long bodies take. */
-  constructor(deadlines: Deadlines, connectionsMax: number, ca: string[] | undefined, sending?: Bandwidth) {
+  /**
+   * `secureContext`: with the authorities that are trusted; undefined: those that Node knows. Shared: one made for each connection takes
+   * 60 ms of processor time. `sending`: what long bodies take.
+   */
+  constructor(
+    deadlines: Deadlines,
+    connectionsMax: number,
+    secureContext: (() => SecureContext) | undefined,
+    sending?: Bandwidth,
+  ) {
     this.#deadlines = deadlines;
     this.#connectionsMax = connectionsMax;
-    this.#ca = ca;
+    this.#secureContext = secureContext;
     this.#sending = sending;
   }
 
@@ -66,7 +75,7 @@ export class HttpClient implements AskingClient {
           ? ((body as Uint8Array | string | undefined) ?? null)
           : Readable.from(pieces, { objectMode: false, highWaterMark: PIECE_BYTES }),
       ...(patienceMs === undefined ? {} : { headersTimeout: patienceMs, bodyTimeout: patienceMs }),
-      dispatcher: this.#dispatcherFor(reach, proxy),
+      dispatcher: this.#dispatcherFor(url.protocol === "https:" || proxy !== undefined, reach, proxy),
     });
     answer.body.on("error", () => {}); // of a body that is not read to its end; whoever reads it is told besides
     const found = Object.entries(answer.headers).flatMap(([name, value]) =>
@@ -80,13 +89,13 @@ export class HttpClient implements AskingClient {
     this.#dispatchers.clear();
   }
 
-  #dispatcherFor(reach: Reach, proxy: string | undefined): Dispatcher {
-    const key = `${reach} ${proxy ?? ""}`;
+  #dispatcherFor(isSecure: boolean, reach: Reach, proxy: string | undefined): Dispatcher {
+    const key = `${isSecure} ${reach} ${proxy ?? ""}`;
     const known = this.#dispatchers.get(key);
     if (known !== undefined) return known;
     const { connectMs, headMs, stallMs } = this.#deadlines;
     const common = { connections: this.#connectionsMax, headersTimeout: headMs, bodyTimeout: stallMs };
-    const tls = this.#ca === undefined ? {} : { ca: this.#ca };
+    const tls = isSecure && this.#secureContext !== undefined ? { secureContext: this.#secureContext() } : {};
     const made =
       proxy === undefined
         ? new Agent({ ...common, connect: { timeout: connectMs, lookup: lookupWithin(reach), ...tls } })

@@ -125,8 +125,8 @@ export class HttpRanges {
   readonly #pause: (ms: number) => Promise<void>;
   /** No ranges go by connections of our own. */
   readonly #isByClient: boolean;
-  readonly #ca: string[] | undefined;
-  #secureContext: tls.SecureContext | undefined;
+  /** Made when it is needed first: for authorities of one's own, beside a hundred others, that takes 60 ms of processor time. */
+  readonly #secureContext: () => tls.SecureContext;
   /** Where ranges of a target are, if that is not where it says. */
   readonly #redirected = new WeakMap<HttpTarget, HttpAddress>();
   readonly #reaches = new Map<string, Promise<Reach>>();
@@ -137,17 +137,22 @@ export class HttpRanges {
 
   constructor(options: HttpOptions = {}) {
     const { connectionsMax = CONNECTIONS_MAX, bandwidthBytes } = options;
-    const ca = options.ca === undefined ? undefined : [...tls.rootCertificates, options.ca];
+    const { ca } = options;
+    let secureContext: tls.SecureContext | undefined;
+    this.#secureContext = () => {
+      secureContext ??= tls.createSecureContext(ca === undefined ? {} : { ca: [...tls.rootCertificates, ca] });
+      return secureContext;
+    };
     this.#environment = options.environment ?? process.env;
     this.#deadlines = { ...DEADLINES, ...options.deadlines };
     this.#firstPauseMs = options.firstPauseMs ?? FIRST_PAUSE_MS;
     this.#reads = new RacedReads(connectionsMax, bandwidthBytes === undefined ? new Pace(options.pace) : undefined);
     this.#bandwidth = bandwidthBytes === undefined ? undefined : new Bandwidth(bandwidthBytes);
     const sending = bandwidthBytes === undefined ? undefined : new Bandwidth(bandwidthBytes);
-    this.#client = options.seams?.client ?? new HttpClient(this.#deadlines, connectionsMax, ca, sending);
+    const ofClient = ca === undefined ? undefined : this.#secureContext;
+    this.#client = options.seams?.client ?? new HttpClient(this.#deadlines, connectionsMax, ofClient, sending);
     this.#pause = options.seams?.pause ?? pause;
     this.#isByClient = options.seams !== undefined;
-    this.#ca = ca;
   }
 
   /**
@@ -297,12 +302,10 @@ export class HttpRanges {
 
   #connect(url: URL, reach: Reach): RangeConnection {
     const isSecure = url.protocol === "https:";
-    // Some hundred authorities are read for it, in each thread.
-    if (isSecure) this.#secureContext ??= tls.createSecureContext(this.#ca === undefined ? {} : { ca: this.#ca });
     return new RangeConnection({
       host: hostOf(url),
       port: Number(url.port === "" ? (isSecure ? 443 : 80) : url.port),
-      secureContext: isSecure ? this.#secureContext : undefined,
+      secureContext: isSecure ? this.#secureContext() : undefined,
       lookup: lookupWithin(reach),
       deadlines: this.#deadlines,
       bandwidth: this.#bandwidth,
