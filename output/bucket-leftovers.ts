@@ -1,7 +1,7 @@
-import { join, type Objects, type Place, placeOf, StorageError } from "../storage/index.ts";
+import { join, nameOf, type Objects, type Place, parentOf, placeOf, recordOf, StorageError } from "../storage/index.ts";
 import { claimHolder } from "./object-claim.ts";
 import { ObjectOutput } from "./object-output.ts";
-import { WORK_DIRECTORY } from "./records/file-names.ts";
+import { isWeights, REPAIR_DIRECTORY, STAGE_PATH, WORK_DIRECTORY } from "./records/file-names.ts";
 import { ObjectRepairTarget } from "./repair/object-repair-target.ts";
 
 /** What a merge, a publication or a repair left in a bucket that did not come to its end: it may go on, or nobody does. */
@@ -22,7 +22,7 @@ export interface Leftover {
 export async function findLeftovers(objects: Objects, place: Place): Promise<readonly Leftover[]> {
   const begun = new Map<Place, number[]>();
   for (const { place: at, begunMs } of await objects.listUploads(place)) {
-    const out = maybeOutputOf(at);
+    const out = maybeOutputOf(at) ?? (await maybeOutputWithSlotOf(objects, at));
     if (out !== undefined) begun.set(out, [...(begun.get(out) ?? []), begunMs]);
   }
   if ((await objects.identity(join(place, WORK_DIRECTORY))) !== undefined && !begun.has(place)) begun.set(place, []);
@@ -56,6 +56,15 @@ export async function removeLeftover(objects: Objects, out: Place, gone: string 
     if (error instanceof StorageError && error.code === "storage/locked") return false;
     throw error;
   }
+}
+
+/** The output from whose stage, or repair, an upload is on its way to its place: a slot of its name lies there. */
+async function maybeOutputWithSlotOf(objects: Objects, at: Place): Promise<Place | undefined> {
+  if (!isWeights(nameOf(at))) return undefined;
+  const out = parentOf(at);
+  for (const folder of [STAGE_PATH, REPAIR_DIRECTORY])
+    if ((await objects.identity(recordOf(join(out, folder, nameOf(at))))) !== undefined) return out;
+  return undefined;
 }
 
 /** The output in whose work directory something lies; undefined of what does not. */

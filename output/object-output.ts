@@ -22,6 +22,7 @@ import type { OutputFile } from "./records/manifest.ts";
 import { type VerifyReport, verifyOutput } from "./repair/verify.ts";
 import { type ByteRange, hashRanges } from "./seal/read-back.ts";
 import { slotShapeOf } from "./slot-shape.ts";
+import { abortUploads } from "./slot-uploads.ts";
 
 export interface ObjectOutputOptions {
   /** Holder of a claim of whom somebody is certain that it has ended. */
@@ -118,11 +119,9 @@ export class ObjectOutput implements Output {
     const owner = join(this.#stage, OWNER_NAME);
     const slots = all.flatMap((place) => maybeSlotOf(place) ?? []);
     const others = all.filter((place) => place !== owner && maybeSlotOf(place) === undefined);
+    await abortUploads(this.#objects, this.place, this.#stage, all);
     await inParallel(others, CALLS_AT_ONCE, (place) => this.#objects.remove(place));
     await inParallel(slots, CALLS_AT_ONCE, (slot) => this.#slots.discard(slot));
-    // Of those that were begun, and not noted any more before a crash.
-    const uploads = await this.#objects.listUploads(this.#stage);
-    await inParallel(uploads, CALLS_AT_ONCE, ({ place, upload }) => this.#objects.abortUpload(place, upload));
     // Last: until then it is known whose the rest is.
     await this.#objects.remove(owner);
   }

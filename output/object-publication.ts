@@ -46,17 +46,28 @@ export class ObjectPublication {
 
   /** Takes the old checkpoint away: first what leads readers to it and says that it is whole, then what has no successor. */
   async #withdraw(): Promise<void> {
-    const coming = new Map(this.#files.map((file) => [file.name, file]));
+    const coming = new Set(this.#files.map((file) => file.name));
     const heralds = heraldsIn(this.#replaced);
     const others = this.#replaced.filter((name) => !coming.has(name) && !heralds.includes(name));
     for (const name of [...heralds, ...others]) {
       const at = join(this.#out, name);
       const there = await this.#objects.identity(at);
-      const file = coming.get(name);
-      if (there === undefined || (file !== undefined && (await this.#isPlaced(file)))) continue;
+      if (there === undefined || (await this.#wasPlaced(name))) continue;
       // As it was seen: another one that came meanwhile is not removed.
       await this.#objects.remove(at, { ifVersion: there.version });
     }
+  }
+
+  /**
+   * Whether an earlier call put a herald in its place: what it leads to was placed before it. An old one may be the same bytes (an index is, of
+   * models of one shape), and leads to old shards.
+   */
+  async #wasPlaced(herald: string): Promise<boolean> {
+    const count = this.#files.findIndex(({ name }) => name === herald) + 1;
+    if (count === 0) return false;
+    // From its end: what is placed last is missing first.
+    for (const file of this.#files.slice(0, count).reverse()) if (!(await this.#isPlaced(file))) return false;
+    return true;
   }
 
   async #place(file: OutputFile): Promise<void> {
@@ -68,8 +79,11 @@ export class ObjectPublication {
     try {
       await this.#put(file, to, condition);
     } catch (error) {
-      const isTaken = error instanceof StorageError && error.code === "storage/exists";
-      throw isTaken ? foreignFile(to) : error;
+      if (!(error instanceof StorageError && (error.code === "storage/exists" || error.code === "storage/changed")))
+        throw error;
+      // Whoever stands between us and the store may have asked it twice.
+      if (await this.#isPlaced(file)) return;
+      throw error.code === "storage/exists" ? foreignFile(to) : error;
     }
   }
 

@@ -172,7 +172,7 @@ export class UploadSlots {
       await this.#write(slot, { sizeBytes: record.sizeBytes, partBytes: record.partBytes, upload }, version);
     } catch (error) {
       await this.#objects.abortUpload(slot, upload);
-      if (!(error instanceof StorageError && error.code === "storage/changed")) throw error;
+      if (!isTaken(error)) throw error;
       this.#records.delete(slot);
     }
   }
@@ -180,8 +180,17 @@ export class UploadSlots {
   async #write(slot: Place, record: SlotRecord, replaced: Version | undefined): Promise<void> {
     const bytes = Buffer.from(`${JSON.stringify(record)}\n`);
     const condition = replaced === undefined ? { ifAbsent: true as const } : { ifVersion: replaced };
-    const version = await this.#objects.put(recordOf(slot), bytes, condition);
-    this.#records.set(slot, Promise.resolve({ record, version }));
+    try {
+      const version = await this.#objects.put(recordOf(slot), bytes, condition);
+      this.#records.set(slot, Promise.resolve({ record, version }));
+    } catch (error) {
+      if (!isTaken(error)) throw error;
+      // By us, if whoever stands between us and the store asked it twice: no other upload has the same name.
+      this.#records.delete(slot);
+      const found = await this.#maybeRecord(slot);
+      const isOurs = found?.record.upload === record.upload && found.record.placing?.upload === record.placing?.upload;
+      if (!isOurs) throw error;
+    }
   }
 
   #record(slot: Place): Promise<FoundRecord> {
@@ -205,10 +214,14 @@ export class UploadSlots {
   }
 }
 
+function isTaken(error: unknown): boolean {
+  return error instanceof StorageError && (error.code === "storage/exists" || error.code === "storage/changed");
+}
+
 const RECORD_END = ".upload";
 
 /** Where it stands by which upload a slot is written. */
-function recordOf(slot: Place): Place {
+export function recordOf(slot: Place): Place {
   return placeOf(`${slot}${RECORD_END}`);
 }
 

@@ -15,6 +15,7 @@ import { claimPrefix } from "../object-claim.ts";
 import { filesIn } from "../output-directory.ts";
 import { REPAIR_DIRECTORY } from "../records/file-names.ts";
 import { slotShapeOf } from "../slot-shape.ts";
+import { abortUploads } from "../slot-uploads.ts";
 import type { RepairTarget } from "./repair-target.ts";
 
 const COPIES_AT_ONCE = 8;
@@ -81,9 +82,11 @@ export class ObjectRepairTarget implements RepairTarget {
   }
 
   async tidy(): Promise<void> {
-    if ((await this.#objects.identity(this.#aside)) === undefined) return;
-    for (const name of await filesIn(this.#objects, this.#aside)) {
-      const place = join(this.#aside, name);
+    const isThere = (await this.#objects.identity(this.#aside)) !== undefined;
+    const names = isThere ? await filesIn(this.#objects, this.#aside) : [];
+    const places = names.map((name) => join(this.#aside, name));
+    await abortUploads(this.#objects, this.#out, this.#aside, places);
+    for (const place of places) {
       const slot = maybeSlotOf(place);
       await (slot === undefined ? this.#objects.remove(place) : this.#slots.discard(slot));
     }

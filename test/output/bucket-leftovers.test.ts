@@ -45,6 +45,26 @@ test("a stage without uploads is found at its own place", async () => {
   expect(await findLeftovers(objects, at("sealed"))).toEqual([{ out: at("sealed"), uploads: 0 }]);
 });
 
+test("a merge that ended while its shards were on their way to their places is found by those uploads", async () => {
+  const objects = new MemoryObjects();
+  const rig = bucketRig(objects, at("publishing"));
+  const [shard = ""] = (await staged(rig, rig.open())).map(({ name }) => name);
+  await objects.beginUpload(join(at("publishing"), shard));
+  await objects.beginUpload(join(at("others"), shard));
+  const found = [{ out: at("publishing"), uploads: 1, lastMs: expect.any(Number) }];
+  expect(await findLeftovers(objects, BUCKET)).toEqual(found);
+  expect(await removeLeftover(objects, at("publishing"), undefined)).toBe(true);
+  expect((await objects.listUploads(BUCKET)).map(({ place }) => place)).toEqual([join(at("others"), shard)]);
+});
+
+test("of a repair that ended before it had noted its upload nothing is left", async () => {
+  const objects = new MemoryObjects();
+  await objects.beginUpload(join(at("repaired"), ".deltaworks/repair/model.safetensors"));
+  expect(await findLeftovers(objects, BUCKET)).toMatchObject([{ out: at("repaired"), uploads: 1 }]);
+  expect(await removeLeftover(objects, at("repaired"), undefined)).toBe(true);
+  expect(await objects.listUploads(BUCKET)).toEqual([]);
+});
+
 test("what was left is removed, what was published stays, and what somebody has is not touched", async () => {
   const objects = new MemoryObjects();
   const rig = bucketRig(objects, at("a"));
