@@ -21,6 +21,8 @@ const OF_EACH_NODE = ["test/merge/engines", "test/golden", "test/e2e"];
 const LONGEST_MESSAGE = 3000;
 const SEEDS = 1000;
 const SEEDS_OF_ALL = 10_000;
+/** A minute of two processors. */
+const SEEDS_OF_BUCKETS = 2000;
 
 let passed = 0;
 let failed = 0;
@@ -101,6 +103,10 @@ if (step("types, kernels and build", runs("scripts/build.mjs"))) {
   step("the packed package merges in an empty directory", runs("scripts/check-package.mjs"));
   if (values.all) {
     step("10,000 seeds of simulated clusters", runs("scripts/simulate.mjs", "--seeds", String(SEEDS_OF_ALL)));
+    step(
+      "2,000 seeds of simulated buckets",
+      runs("scripts/simulate.mjs", "--buckets", "--seeds", String(SEEDS_OF_BUCKETS)),
+    );
     if (step("nats-servers to test against", runs("scripts/nats-servers.mjs"))) tests("system", [SYSTEM]);
     for (const { version, path } of otherNodes()) tests(`node-${version}`, OF_EACH_NODE, path);
   }

@@ -1,4 +1,4 @@
-// Runs the simulator: npm run test:sim -- [--seeds N] [--first N] [--threads N] | --seed N | --find-bugs
+// Runs the simulator: npm run test:sim -- [--buckets] [--seeds N] [--first N] [--threads N] | [--buckets] --seed N | --find-bugs
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -17,6 +17,7 @@ const { values } = parseArgs({
     first: { type: "string", default: "1" },
     threads: { type: "string", default: String(availableParallelism()) },
     seed: { type: "string" },
+    buckets: { type: "boolean", default: false },
     bug: { type: "string" },
     "find-bugs": { type: "boolean", default: false },
   },
@@ -36,13 +37,24 @@ function run() {
 
 /** One seed, all of what happened on stdout. */
 async function replay(seed, bug) {
-  const { simulate } = await import(join(compiled, "cluster.js"));
-  const { provokedBy } = await import(join(compiled, "bugs.js"));
-  const finding = await simulate(seed, { trace: true, bug, provoked: provokedBy[bug] });
+  const finding = await (values.buckets ? replayOfBuckets : replayOfClusters)(seed, bug);
   console.log(finding.trace.join("\n"));
-  console.log(`seed ${seed}: ${finding.outcome}, ${finding.turns} turns, ${finding.endedMs.toFixed(0)} simulated ms`);
+  console.log(
+    `seed ${seed}: ${finding.outcome ?? finding.ends.join(", ")}, ${finding.turns} turns, ${finding.endedMs.toFixed(0)} simulated ms`,
+  );
   for (const violation of finding.violations) console.log(`VIOLATION  ${violation}`);
   return finding.violations.length === 0 ? 0 : 1;
+}
+
+async function replayOfClusters(seed, bug) {
+  const { simulate } = await import(join(compiled, "cluster.js"));
+  const { provokedBy } = await import(join(compiled, "bugs.js"));
+  return simulate(seed, { trace: true, bug, provoked: provokedBy[bug] });
+}
+
+async function replayOfBuckets(seed, bug) {
+  const { simulateBucket } = await import(join(compiled, "bucket-story.js"));
+  return simulateBucket(seed, { trace: true, bug });
 }
 
 /** The first seed that finds each planted fault, written where the tests look for it. */
@@ -64,8 +76,9 @@ async function findBugs() {
 }
 
 async function runMany(first, count, threads) {
-  const { Coverage } = await import(join(compiled, "coverage.js"));
-  const coverage = new Coverage();
+  const coverage = values.buckets
+    ? new (await import(join(compiled, "bucket-coverage.js"))).BucketCoverage()
+    : new (await import(join(compiled, "coverage.js"))).Coverage();
   const begun = performance.now();
   const violations = [];
   const done = new Array(threads).fill(0);
@@ -75,7 +88,14 @@ async function runMany(first, count, threads) {
     done.map(
       (_, offset) =>
         new Promise((resolve) => {
-          const workerData = { first, count, offset, step: threads, violationsMax: 10 };
+          const workerData = {
+            world: values.buckets ? "buckets" : "clusters",
+            first,
+            count,
+            offset,
+            step: threads,
+            violationsMax: 10,
+          };
           // A seed's world is garbage when it has ended: most of it dies young where there is room for it.
           const resourceLimits = { maxYoungGenerationSizeMb: 128 };
           const worker = new Worker(join(compiled, "seeds-worker.js"), { workerData, resourceLimits });
@@ -106,6 +126,9 @@ async function runMany(first, count, threads) {
   if (missing.length > 0) console.log(`NOT EXERCISED: ${missing.join(", ")}`);
   const seconds = ((performance.now() - begun) / 1000).toFixed(0);
   console.log(`${count} seeds in ${seconds} s: ${violations.length} violations`);
-  if (violations.length > 0) console.log(`replay one with: npm run test:sim -- --seed ${violations[0].seed}`);
+  if (violations.length > 0)
+    console.log(
+      `replay one with: npm run test:sim --${values.buckets ? " --buckets" : ""} --seed ${violations[0].seed}`,
+    );
   return violations.length + missing.length + crashes.length === 0 ? 0 : 1;
 }

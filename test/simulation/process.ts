@@ -13,6 +13,8 @@ export class Process {
   #stops = 0;
   alive = true;
   diedMs = 0;
+  /** Told when it is killed. */
+  onEnd: () => void = () => {};
   /** When it was stopped last. */
   stoppedMs = Number.NEGATIVE_INFINITY;
 
@@ -70,7 +72,9 @@ export class Process {
 
   kill(): void {
     if (this.alive) this.diedMs = this.#scheduler.nowMs;
+    const wasAlive = this.alive;
     this.alive = false;
     this.#waiting.length = 0;
+    if (wasAlive) this.onEnd();
   }
 }
