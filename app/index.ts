@@ -1,7 +1,7 @@
 export type { Cleaned, CleanSettings } from "./clean.ts";
 export type { CoordinatorPorts, RunningCoordinator } from "./coordinator.ts";
+export { collectInOneGo, keepHeapSmall } from "./garbage.ts";
 export { hubMergeFolder } from "./hub-merge-folder.ts";
-export { keepHeapSmall } from "./keep-heap-small.ts";
 export type { MergeEnd, MergePorts, MergeSettings } from "./merge.ts";
 export {
   loadTransferOf,

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { pino } from "pino";
-import { type CoordinatorSettings, keepHeapSmall, startCoordinator } from "../../app/index.ts";
+import { type CoordinatorSettings, collectInOneGo, keepHeapSmall, startCoordinator } from "../../app/index.ts";
 import { redact } from "../../trust/secrets/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
@@ -14,6 +14,7 @@ export interface CoordinatorOptions extends CoordinatorSettings {
 /** `deltaworks coordinator` */
 export async function coordinatorCommand(_: readonly string[], options: CoordinatorOptions, io: Io): Promise<number> {
   keepHeapSmall();
+  collectInOneGo();
   const log = pino(
     {
       level: options.logLevel,

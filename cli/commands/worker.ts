@@ -1,4 +1,4 @@
-import { startWorker, type WorkerSettings } from "../../app/index.ts";
+import { collectInOneGo, startWorker, type WorkerSettings } from "../../app/index.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Io } from "../io.ts";
 import { printFailure } from "../print-failure.ts";
@@ -12,6 +12,7 @@ export interface WorkerOptions extends WorkerSettings {
 
 /** `deltaworks worker --coordinator HOST:PORT` */
 export async function workerCommand(_: readonly string[], options: WorkerOptions, io: Io): Promise<number> {
+  collectInOneGo();
   const { log, write } = openWorkerLog(io, options);
   try {
     const worker = await startWorker(options, {
