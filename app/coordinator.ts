@@ -165,6 +165,7 @@ export async function startCoordinator(
       ioTimeoutMs: settings.ioTimeout,
       surveyElements: SURVEY_ELEMENTS,
       planner,
+      far: store,
       freeBytes,
       jobsMax: settings.jobs,
       endedKeptMs: settings.keepEnded,

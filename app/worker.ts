@@ -96,6 +96,7 @@ export async function startWorker(settings: WorkerSettings, ports: WorkerPorts):
         memoryBytes: BigInt(resources.memoryBytes),
         roots: roots.map((root) => ({ name: root.name, writable: root.writable })),
         listenAddress: listening?.address ?? "",
+        takesSigned: true,
         incarnation: randomUUID(),
         host: hostname(),
       },

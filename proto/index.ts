@@ -37,6 +37,8 @@ export {
   SendResultResponse,
   SendSummaryRequest,
   SendSummaryResponse,
+  SignedAddressResponse,
+  SignReadRequest,
   SliceReport,
   Welcome,
   WorkerClient,

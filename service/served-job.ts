@@ -13,13 +13,13 @@ import {
   sharedHome,
 } from "../coordinator/job/index.ts";
 import type { JournalRecord, Sequence } from "../coordinator/journal/index.ts";
-import type { RemoteJob, WorkerHub } from "../coordinator/link/index.ts";
+import type { JobSigning, RemoteJob, WorkerHub } from "../coordinator/link/index.ts";
 import type { JobRecord, Wish } from "../coordinator/queue/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import { type Failure, sealRanges, type WorkerId } from "../merge/work/index.ts";
 import { FileOutput, type Output } from "../output/index.ts";
 import type { Prepared } from "../prepare/index.ts";
-import { type Files, linkless, namesBelow, type Place } from "../storage/index.ts";
+import { type Files, linkless, namesBelow, type Place, type Signing, type Stores, schemeOf } from "../storage/index.ts";
 import { type CoordinatorName, isPredecessor, nameText } from "./coordinator-name.ts";
 import { type JobOptions, optionsOfJson } from "./job-options.ts";
 import type { Planner } from "./planner.ts";
@@ -44,6 +44,8 @@ export interface ServedJobSurroundings {
   /** Elements of a cut tensor that one worker surveys at once. */
   readonly surveyElements: number;
   readonly planner: Planner;
+  /** Stores behind addresses. Absent: there are none. */
+  readonly far?: Pick<Stores, "signing"> | undefined;
   /** Bytes that the file system of a directory has left. */
   readonly freeBytes?: MergeJobOptions["freeBytes"];
   readonly clock: { nowMs(): number };
@@ -65,6 +67,8 @@ const TICKS_PER_LEASE = 10;
 const TICK_MS_MAX = 1000;
 /** Between lines in the log that say that a job stands still. */
 const STALLED_EVERY_MS = 60_000;
+/** How long an address is good that a worker reads by; it asks for the next one. */
+const READ_MS = 15 * 60_000;
 /** Code of a pause that somebody asked for. */
 export const PAUSED = "service/paused";
 
@@ -129,6 +133,7 @@ export class ServedJob implements JobObserver {
       auditShare: options.auditShare,
       auditSeed: parseSeed(options.seed).low,
     });
+    const signing = await signingFor(this.#around.far, planned);
     const files = linkless(store);
     const output = new FileOutput(files, out);
     const beside = fileHome(files, output.journalFolder);
@@ -147,7 +152,7 @@ export class ServedJob implements JobObserver {
         hashInputs: options.hashInputs,
         toolVersion,
         surveyElements,
-        workers: () => hub.source(this.#remoteJob(planned, output)),
+        workers: () => hub.source(this.#remoteJob(planned, output, signing)),
         clock,
         ...(this.#around.freeBytes && { freeBytes: this.#around.freeBytes }),
         ticks: (tick) => {
@@ -208,7 +213,7 @@ export class ServedJob implements JobObserver {
     if (this.#running !== undefined) wish(this.#running);
   }
 
-  #remoteJob({ plan, digest, inputs }: Prepared, output: Output): RemoteJob {
+  #remoteJob({ plan, digest, inputs }: Prepared, output: Output, signing: JobSigning | undefined): RemoteJob {
     const { roots } = this.#around;
     const { record } = this;
     const shardPaths = output.slots(plan);
@@ -222,6 +227,7 @@ export class ServedJob implements JobObserver {
       inputPlaces: inputs.map(({ files }) => files.map(({ path }) => roots.placeOf(path))),
       shardPlaces: shardPaths.map((slot) => ({ root, path: [path, ...inOutput(output, slot)].join("/") })),
       readBack: (work) => output.readBack(work.path, sealRanges(work)),
+      signing,
     };
   }
 
@@ -276,6 +282,33 @@ export class ServedJob implements JobObserver {
   #tell(): void {
     for (const changed of this.#listeners) changed();
   }
+}
+
+/** What is signed for workers of a job: what it reads from stores that can. */
+async function signingFor(
+  far: ServedJobSurroundings["far"],
+  { inputs }: Pick<Prepared, "inputs">,
+): Promise<JobSigning | undefined> {
+  if (far === undefined) return undefined;
+  const places = inputs.flatMap(({ files }) => files.map(({ path }) => path));
+  const byScheme = new Map(
+    places.filter((place) => schemeOf(place) !== "file").map((place) => [schemeOf(place), place]),
+  );
+  const signers = new Map<string, Signing>();
+  for (const [scheme, place] of byScheme) {
+    const signing = await far.signing(place);
+    if (signing !== undefined) signers.set(scheme, signing);
+  }
+  if (signers.size === 0) return undefined;
+  const signerOf = (place: Place) => {
+    const signing = signers.get(schemeOf(place));
+    if (signing === undefined) throw new Error(`nothing is signed for ${place}`);
+    return signing;
+  };
+  return {
+    canRead: (place) => signers.has(schemeOf(place)),
+    read: async (place) => signerOf(place).signRead(place, READ_MS),
+  };
 }
 
 /** How a slot is called from the output on, which workers find by the name of its root. */

@@ -8,6 +8,7 @@ export { fileVersion } from "./file/file-version.ts";
 export { freeBytes } from "./file/free-bytes.ts";
 export { linkless } from "./file/linkless-store.ts";
 export { foundOnce } from "./found-once.ts";
+export type { AskForAddress, SignedObjects } from "./http/signed-objects.ts";
 export { type CacheFilling, fillHubCache } from "./hub/fill-hub-cache.ts";
 export type { HubEntry } from "./hub/hub-api.ts";
 export {
@@ -25,6 +26,7 @@ export type { LargeFile } from "./hub/lfs.ts";
 export { openHubRepository } from "./hub/open-hub-repository.ts";
 export { ifThere, isNotFound } from "./if-there.ts";
 export { inParallel } from "./in-parallel.ts";
+export { openSignedObjects } from "./open-signed-objects.ts";
 export {
   isBelow,
   isWhole,
@@ -50,9 +52,12 @@ export type {
   Lock,
   LockOptions,
   Objects,
+  PartToPut,
   PutCondition,
   Readable,
   ReadOptions,
+  SignedAddress,
+  Signing,
   Source,
   StoredFile,
   UploadId,

@@ -172,6 +172,30 @@ export interface Objects extends Source {
   listUploads(folder: Place): Promise<readonly BegunUpload[]>;
 }
 
+/**
+ * What an object store lets others do with keys that they do not see: by an address that is good for one thing, for a while, whoever has it.
+ * So each is a secret, and stands in no message and no log.
+ */
+export interface Signing {
+  /** To read an object, in any ranges. It need not be there. */
+  signRead(place: Place, lastsMs: number): Promise<SignedAddress>;
+  /** To put one part, and no other bytes than those of that size and hash: the store refuses them. */
+  signPart(place: Place, upload: UploadId, part: PartToPut, lastsMs: number): Promise<SignedAddress>;
+}
+
+export interface SignedAddress {
+  readonly url: string;
+  /** That must be sent with it. Names in small letters. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface PartToPut {
+  readonly number: number;
+  readonly sizeBytes: number;
+  /** Of its bytes, hex. */
+  readonly sha256: string;
+}
+
 export interface CopiedRange {
   readonly place: Place;
   readonly version: Version;

@@ -2,6 +2,7 @@ import { StorageError } from "./errors.ts";
 import { FileStore, type FileStoreOptions } from "./file/file-store.ts";
 import { foundOnce } from "./found-once.ts";
 import type { HttpRanges } from "./http/http-ranges.ts";
+import type { FarOptions } from "./http/open-ranges.ts";
 import { type Place, schemeOf } from "./place.ts";
 import type {
   DirectoryEntry,
@@ -12,6 +13,7 @@ import type {
   Objects,
   Readable,
   ReadOptions,
+  Signing,
   Source,
   StoredFile,
   UploadPart,
@@ -19,12 +21,7 @@ import type {
 } from "./port.ts";
 import { UploadSlots } from "./upload-slots.ts";
 
-export interface StoresOptions extends FileStoreOptions {
-  /** To stores that are far, of all hosts together. */
-  readonly connectionsMax?: number;
-  /** Most bytes a second from stores that are far. */
-  readonly bandwidthBytes?: number;
-}
+export interface StoresOptions extends FileStoreOptions, FarOptions {}
 
 /** All stores of this program. `blocking`, `takeOver`: as of the file store. */
 export function openStores(options: StoresOptions = {}): Stores {
@@ -36,21 +33,10 @@ export function openStores(options: StoresOptions = {}): Stores {
 export type Openers = Readonly<Record<string, () => Promise<Source>>>;
 
 /** Stores of this program beside the files, each loaded where a place asks for it; they share their connections. */
-function farStores(files: Source, { connectionsMax, bandwidthBytes }: StoresOptions): Openers {
+function farStores(files: Source, options: StoresOptions): Openers {
   let opened: Promise<HttpRanges> | undefined;
-  const openRanges = async () => {
-    const [{ HttpRanges }, { readAuthorities }] = await Promise.all([
-      import("./http/http-ranges.ts"),
-      import("./http/authorities.ts"),
-    ]);
-    const ca = await readAuthorities(files, process.env);
-    return new HttpRanges({
-      ...{ ...(connectionsMax === undefined ? {} : { connectionsMax }), ...(ca === undefined ? {} : { ca }) },
-      bandwidthBytes,
-    });
-  };
   const ranges = () => {
-    opened ??= openRanges();
+    opened ??= import("./http/open-ranges.ts").then(({ openRanges }) => openRanges(files, options));
     return opened;
   };
   const web = async () => new (await import("./http/http-source.ts")).HttpSource(await ranges());
@@ -140,6 +126,12 @@ export class Stores implements Files {
     });
   }
 
+  /** What gives others addresses to a place that stand for keys; undefined where its store has nothing of the kind. */
+  async signing(place: Place): Promise<Signing | undefined> {
+    const source = await this.#sourceOf("sign for", place);
+    return isSigning(source) ? source : undefined;
+  }
+
   /** Puts a part into a slot of an object store: see UploadSlots. */
   async putPart(slot: Place, offsetBytes: number, bytes: Uint8Array, sha256: string): Promise<UploadPart> {
     const slots = await foundOnce(this.#slots, schemeOf(slot), async () => new UploadSlots(await this.objects(slot)));
@@ -166,6 +158,10 @@ export class Stores implements Files {
     }
     return foundOnce(this.#open, scheme, opener);
   }
+}
+
+function isSigning(source: Source): source is Source & Signing {
+  return "signRead" in source;
 }
 
 function isObjects(source: Source): source is Objects {

@@ -7,6 +7,7 @@ export type {
   FromWorker,
   JobToBegin,
   RemoteInputs,
+  SignedReads,
   ToWorker,
 } from "./messages.ts";
 export { type SessionStore, type ThreadMeans, WorkerSession } from "./session.ts";

@@ -14,12 +14,21 @@ export interface JobToBegin {
   readonly description: JobDescription;
   /** Where the inputs are on no disk of this machine: the coordinator reads them. */
   readonly remoteInputs?: RemoteInputs;
+  /** What is read from its store, by addresses that the coordinator signs. */
+  readonly signedReads?: SignedReads;
 }
 
 export interface RemoteInputs {
   readonly connection: ConnectionOptions;
   /** Memory of one thread for what is read ahead and kept. */
   readonly cacheBytes: number;
+}
+
+/** By which number in the job each place is asked for. */
+export interface SignedReads {
+  readonly connection: ConnectionOptions;
+  readonly inputs: readonly { readonly place: Place; readonly input: number; readonly file: number }[];
+  readonly shards: readonly Place[];
 }
 
 /** How the coordinator is reached. Threads read the certificates themselves: no key is in a message. */

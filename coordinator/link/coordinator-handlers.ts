@@ -43,6 +43,7 @@ import {
   statusOf,
   WORKER_KEY,
 } from "../../wire/index.ts";
+import { signRead } from "./sign-read.ts";
 import { SummaryIntake } from "./summary-intake.ts";
 import type { WorkerHub } from "./worker-hub.ts";
 import type { Asked, GrantAnswer, ReportAnswer } from "./worker-link.ts";
@@ -97,6 +98,11 @@ export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): C
       stream(call, () => {
         workerOf(call);
         return inputChunks(hub, call);
+      }),
+    signRead: (call, callback) =>
+      unary(call, callback, async (request) => {
+        workerOf(call);
+        return signRead(hub.openJob(request.jobId).job, request);
       }),
   };
 }

@@ -1,6 +1,6 @@
 export { coordinatorHandlers, type PeerCall, type WorkerIdentity } from "./coordinator-handlers.ts";
 export { type LinkCode, LinkError } from "./errors.ts";
-export type { RemoteJob } from "./remote-job.ts";
+export type { JobSigning, RemoteJob } from "./remote-job.ts";
 export { type DialWorker, ResultFetcher } from "./result-fetcher.ts";
 export { ResultIntake, type ResultStream } from "./result-intake.ts";
 export { RpcServer, type RpcServerOptions, type RpcService } from "./rpc-server.ts";

@@ -1,6 +1,6 @@
 import type { JobDescription, Plan, RootedPath, SealWork } from "../../merge/work/index.ts";
 import { InputAccess, type JobDescription as JobDescriptionMessage, OutputAccess } from "../../proto/index.ts";
-import type { Place } from "../../storage/index.ts";
+import type { Place, SignedAddress } from "../../storage/index.ts";
 import { bytesOfHex } from "../../wire/index.ts";
 
 /** What must be known of a job so that other machines can work on it. */
@@ -18,6 +18,15 @@ export interface RemoteJob {
   readonly shardPlaces: readonly RootedPath[];
   /** What is in storage: SHA-256 of each range of a seal, read afresh on this machine. */
   readBack(work: SealWork): Promise<readonly string[]>;
+  /** Absent: nothing of the job can be reached by workers without keys of their own. */
+  readonly signing?: JobSigning | undefined;
+}
+
+/** Addresses for workers that have no keys, signed with this machine's. */
+export interface JobSigning {
+  /** Whether a place can be read by one. */
+  canRead(place: Place): boolean;
+  read(place: Place): Promise<SignedAddress>;
 }
 
 /** What decides how a worker reaches the data. */
@@ -25,17 +34,35 @@ export interface WorkerReach {
   readonly roots: ReadonlyMap<string, { readonly writable: boolean }>;
   /** HOST:PORT where it offers its results; empty: nowhere. */
   readonly listenAddress: string;
+  /** Whether it goes by addresses that are signed for it. */
+  readonly takesSigned: boolean;
 }
 
-/** Through its own mounts where it has them; else through the coordinator. */
-export function accessOf(job: RemoteJob, { roots, listenAddress }: WorkerReach) {
+/** Through its own mounts and keys where it has them, then by what is signed for it; else through the coordinator. */
+export function accessOf(job: RemoteJob, reach: WorkerReach) {
+  const { roots, listenAddress } = reach;
   const seesInputs = job.inputPlaces.every((files) => files.every(({ root }) => roots.has(root)));
+  const isInReach = job.inputs.every(({ files }, input) =>
+    files.every((_, file) => isOwn(job, reach, input, file) || signedInput(job, reach, input, file) !== undefined),
+  );
   const writesOutput = job.shardPlaces.every(({ root }) => roots.get(root)?.writable === true);
   const sends = listenAddress === "" ? OutputAccess.OUTPUT_ACCESS_SEND_RESULT : OutputAccess.OUTPUT_ACCESS_FETCH_RESULT;
+  const otherwise = isInReach ? InputAccess.INPUT_ACCESS_SIGNED : InputAccess.INPUT_ACCESS_READ_INPUT;
   return {
-    input: seesInputs ? InputAccess.INPUT_ACCESS_ROOTS : InputAccess.INPUT_ACCESS_READ_INPUT,
+    input: seesInputs ? InputAccess.INPUT_ACCESS_ROOTS : otherwise,
     output: writesOutput ? OutputAccess.OUTPUT_ACCESS_ROOTS : sends,
   };
+}
+
+function isOwn({ inputPlaces }: RemoteJob, { roots }: WorkerReach, input: number, file: number): boolean {
+  return roots.has(inputPlaces[input]?.[file]?.root ?? "");
+}
+
+/** Where a worker reads a file by addresses that are signed for it; undefined: not so. */
+function signedInput(job: RemoteJob, reach: WorkerReach, input: number, file: number): Place | undefined {
+  const place = job.inputs[input]?.files[file]?.path;
+  const isSigned = reach.takesSigned && !isOwn(job, reach, input, file);
+  return isSigned && place !== undefined && job.signing?.canRead(place) === true ? place : undefined;
 }
 
 export function messageOfRemoteJob(job: RemoteJob, reach: WorkerReach): JobDescriptionMessage {
@@ -50,6 +77,7 @@ export function messageOfRemoteJob(job: RemoteJob, reach: WorkerReach): JobDescr
         sizeBytes: BigInt(sizeBytes),
         version,
         headerSha256: bytesOfHex(job.plan.inputs[input]?.files[file]?.headerSha256 ?? ""),
+        address: signedInput(job, reach, input, file) ?? "",
       })),
     })),
     shards: [...job.shardPlaces],

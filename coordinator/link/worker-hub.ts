@@ -393,6 +393,7 @@ function factsOf(hello: Hello, peerHost: string): WorkerFacts {
     memoryBytes: numberOf(hello.memoryBytes, "memory"),
     roots: new Map(hello.roots.map(({ name, writable }) => [name, { writable }])),
     listenAddress: hello.listenAddress,
+    takesSigned: hello.takesSigned,
   };
 }
 

@@ -83,6 +83,12 @@ function versionOf({ etag, lastModified, sizeBytes }: HttpState): Version {
   return etag ?? lastModified ?? `size ${sizeBytes}`;
 }
 
+/** What is known of a file by its identity, as `versionOf` made that; of a version of another kind its size alone. */
+export function stateOf({ sizeBytes, version }: Pick<FileIdentity, "sizeBytes" | "version">): HttpState {
+  if (/^(W\/)?"/.test(version)) return { sizeBytes, etag: version };
+  return /^[A-Z][a-z]{2}, \d/.test(version) ? { sizeBytes, lastModified: version } : { sizeBytes };
+}
+
 /** Opens what a target is: one request, which brings the first `firstBytes` as well. */
 export async function openHttpFile(ranges: HttpRanges, target: HttpTarget, firstBytes: number): Promise<HttpFile> {
   const { state, bytes, hasRanges } = await ranges.begin(target, firstBytes);

@@ -1,10 +1,10 @@
 import type { HttpAnswer } from "../http/http-errors.ts";
+import { signedUntilMs } from "../http/signed-until.ts";
 import type { HttpAddress } from "../http/target.ts";
 import type { Place } from "../place.ts";
 import type { HubClient } from "./hub-client.ts";
 import { noHubError } from "./hub-errors.ts";
 import { type HubPlace, isCommit, type PinnedPlace } from "./hub-place.ts";
-import { signedUntilMs } from "./signed-until.ts";
 
 /** A file or folder of a repository at a commit. */
 export interface HubEntry {

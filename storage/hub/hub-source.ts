@@ -3,6 +3,7 @@ import { hashDiffers, StorageError } from "../errors.ts";
 import { foundOnce } from "../found-once.ts";
 import { HttpFile } from "../http/http-file.ts";
 import type { HttpRanges } from "../http/http-ranges.ts";
+import { RenewedAddress } from "../http/renewed-address.ts";
 import type { HttpAddress, HttpTarget } from "../http/target.ts";
 import { isNotFound } from "../if-there.ts";
 import type { Place } from "../place.ts";
@@ -168,39 +169,24 @@ class HubTarget implements HttpTarget {
   readonly place: Place;
   readonly state: HttpTarget["state"];
   readonly file: HubFile;
-  readonly #find: (firstBytes: number) => Promise<HubFile>;
-  #current: HttpAddress;
-  #untilMs: number;
-  #asking: Promise<HttpAddress> | undefined;
+  readonly #now: RenewedAddress;
 
   constructor(place: Place, file: HubFile, find: (firstBytes: number) => Promise<HubFile>) {
     this.place = place;
     this.file = file;
-    this.#find = find;
     this.state = { sizeBytes: file.sizeBytes, etag: file.etag };
-    this.#current = file.address;
-    this.#untilMs = file.untilMs;
+    this.#now = new RenewedAddress(async () => this.#checked(await find(0)), file);
   }
 
-  /** One question, however many ranges wait for its answer. */
-  async address(refused?: HttpAddress): Promise<HttpAddress> {
-    if (refused === undefined ? Date.now() < this.#untilMs : refused !== this.#current) return this.#current;
-    this.#asking ??= this.#anew().finally(() => {
-      this.#asking = undefined;
+  address(refused?: HttpAddress): Promise<HttpAddress> {
+    return this.#now.address(refused);
+  }
+
+  #checked(found: HubFile): HubFile {
+    if (versionOf(found) === versionOf(this.file)) return found;
+    throw new StorageError("storage/changed", `cannot read ${this.place}: the Hub has other bytes at that commit`, {
+      hint: "A commit never changes: check HF_ENDPOINT, and what stands between this machine and the Hub.",
     });
-    return this.#asking;
-  }
-
-  async #anew(): Promise<HttpAddress> {
-    const found = await this.#find(0);
-    if (versionOf(found) !== versionOf(this.file)) {
-      throw new StorageError("storage/changed", `cannot read ${this.place}: the Hub has other bytes at that commit`, {
-        hint: "A commit never changes: check HF_ENDPOINT, and what stands between this machine and the Hub.",
-      });
-    }
-    this.#current = found.address;
-    this.#untilMs = found.untilMs;
-    return found.address;
   }
 }
 

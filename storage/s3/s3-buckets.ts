@@ -3,9 +3,10 @@ import { foundOnce } from "../found-once.ts";
 import type { HttpRanges } from "../http/http-ranges.ts";
 import type { AnswerMeaning, HttpAddress, HttpTarget } from "../http/target.ts";
 import type { Place } from "../place.ts";
+import type { SignedAddress } from "../port.ts";
 import { type AwsSettings, regionOf } from "./aws-settings.ts";
 import { Credentials, type FindChain, maybeChain } from "./credentials.ts";
-import { type AwsCredentials, encodeKey, encodeName, signedHeaders } from "./sigv4.ts";
+import { type AwsCredentials, encodeKey, encodeName, signedHeaders, signedUrl } from "./sigv4.ts";
 
 /** A signature is taken for 15 minutes, of clocks that differ. */
 const SIGNATURE_MS = 5 * 60_000;
@@ -79,18 +80,12 @@ export class S3Buckets {
 
   /** What is asked again and again with one signature, for as long as that is taken. */
   async target(question: S3Question): Promise<HttpTarget> {
-    const { method, place, query = {}, payloadSha256 } = question;
-    const bucket = await this.#bucket(place, question.bucket);
-    const { requesterPays } = await this.settled();
-    const url = bucket.url(encodeKey(question.key));
-    url.search = Object.entries(query)
-      .map(([name, value]) => `${encodeName(name)}=${encodeName(value)}`)
-      .join("&");
-    const headers = { ...question.headers, ...(requesterPays ? { "x-amz-request-payer": "requester" } : {}) };
+    const { method, place, payloadSha256 } = question;
+    const { url, headers, region } = await this.#asked(question);
     let signed: Signed | undefined;
     const sign = (by: AwsCredentials | undefined) => {
       const at = new Date();
-      const asked = { method, url, headers, region: bucket.region, at };
+      const asked = { method, url, headers, region, at };
       const body = payloadSha256 === undefined ? {} : { payloadSha256 };
       const all = by === undefined ? headers : signedHeaders({ ...asked, ...body, credentials: by });
       signed = { address: { url, headers: all }, by, atMs: at.getTime() };
@@ -107,6 +102,29 @@ export class S3Buckets {
       return isGood && signed !== undefined ? signed.address : sign(by);
     };
     return { place, address, meaningOf };
+  }
+
+  /** What others may ask for a while with keys that they do not see; undefined where there are none to sign with. */
+  async signed(question: S3Question, lastsMs: number): Promise<SignedAddress | undefined> {
+    const { url, headers, region } = await this.#asked(question);
+    const at = new Date();
+    const credentials = await this.#credentials.current(at.getTime());
+    if (credentials === undefined) return undefined;
+    const asked = { method: question.method, url, headers, region, credentials, at };
+    return { url: signedUrl(asked, Math.ceil(lastsMs / 1000)).href, headers };
+  }
+
+  async #asked({ place, bucket: name, key, query = {}, headers }: S3Question) {
+    const bucket = await this.#bucket(place, name);
+    const { requesterPays } = await this.settled();
+    const url = bucket.url(encodeKey(key));
+    url.search = Object.entries(query)
+      .map(([name, value]) => `${encodeName(name)}=${encodeName(value)}`)
+      .join("&");
+    return {
+      ...{ url, region: bucket.region },
+      headers: { ...headers, ...(requesterPays ? { "x-amz-request-payer": "requester" } : {}) },
+    };
   }
 
   settled(): Promise<AwsSettings> {
@@ -159,7 +177,7 @@ export function parseS3Place(action: string, place: Place): S3Place {
 }
 
 /** What is not as HTTP means it. */
-function meaningOf(status: number, said: string): AnswerMeaning | undefined {
+export function meaningOf(status: number, said: string): AnswerMeaning | undefined {
   const [code = ""] = said.split(":", 1);
   if (status === 400 && (code === "ExpiredToken" || code === "TokenRefreshRequired")) return "refused";
   if (status === 400 && damaged.has(code)) return "passing";

@@ -11,9 +11,12 @@ import type {
   DirectoryEntry,
   FileIdentity,
   Objects,
+  PartToPut,
   PutCondition,
   Readable,
   ReadOptions,
+  SignedAddress,
+  Signing,
   UploadId,
   UploadPart,
   Version,
@@ -55,7 +58,7 @@ interface Expected {
  * Objects of S3 and of what speaks it, read and written. What is sent is signed with its SHA-256, and the store compares it. An answer from
  * which it is not clear whether something was done (none, 500, a refusal of what was asked before) is settled by a look at what is there.
  */
-export class S3Objects implements Objects {
+export class S3Objects implements Objects, Signing {
   readonly #buckets: S3Buckets;
   readonly #source: S3Source;
 
@@ -78,6 +81,33 @@ export class S3Objects implements Objects {
 
   realPlace(place: Place): Promise<Place> {
     return this.#source.realPlace(place);
+  }
+
+  /** Without keys, as public buckets are read, it is the address itself. */
+  async signRead(place: Place, lastsMs: number): Promise<SignedAddress> {
+    const question = { method: "GET", place, ...parseS3Place("sign a reading of", place) };
+    const signed = await this.#buckets.signed(question, lastsMs);
+    if (signed !== undefined) return signed;
+    const { url, headers } = await (await this.#buckets.target(question)).address();
+    return { url: url.href, headers };
+  }
+
+  /** The length and the hash are among the headers that are signed: the store compares both with what comes. */
+  async signPart(place: Place, upload: UploadId, part: PartToPut, lastsMs: number): Promise<SignedAddress> {
+    const { number, sizeBytes, sha256 } = part;
+    const action = `sign part ${number} of`;
+    const signed = await this.#buckets.signed(
+      {
+        ...{ method: "PUT", place, ...parseS3Place(action, place) },
+        query: { partNumber: String(number), uploadId: upload },
+        headers: { "content-length": String(sizeBytes), "x-amz-checksum-sha256": base64FromHex(sha256) },
+      },
+      lastsMs,
+    );
+    if (signed !== undefined) return signed;
+    throw new StorageError("storage/denied", `cannot ${action} ${place}: no keys were found to sign it with`, {
+      hint: "Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; see docs/storage.md.",
+    });
   }
 
   async put(place: Place, bytes: Uint8Array, condition?: PutCondition): Promise<Version> {

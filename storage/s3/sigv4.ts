@@ -20,6 +20,7 @@ export interface SignedQuestion {
 
 const UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD";
 const SERVICE = "s3";
+const ALGORITHM = "AWS4-HMAC-SHA256";
 
 /**
  * Headers that make a question one of S3: Signature Version 4 (docs.aws.amazon.com, "Authenticating Requests: Using the Authorization
@@ -27,36 +28,83 @@ const SERVICE = "s3";
  * serves all ranges of an object, for the 15 minutes that the service takes it.
  */
 export function signedHeaders(question: SignedQuestion): Record<string, string> {
-  const { method, url, region, credentials, at, payloadSha256 = UNSIGNED_PAYLOAD } = question;
-  const time = at.toISOString().replaceAll(/[-:]|\.\d{3}/g, "");
-  const day = time.slice(0, 8);
-  const scope = `${day}/${region}/${SERVICE}/aws4_request`;
+  const { url, credentials, at, payloadSha256 = UNSIGNED_PAYLOAD } = question;
   const headers: Record<string, string> = {
     ...question.headers,
     host: url.host,
     "x-amz-content-sha256": payloadSha256,
-    "x-amz-date": time,
+    "x-amz-date": timeText(at),
   };
   if (credentials.sessionToken !== undefined) headers["x-amz-security-token"] = credentials.sessionToken;
-  const names = Object.keys(headers).sort();
+  const credential = `${credentials.accessKeyId}/${scopeOf(question)}`;
+  const signature = signatureOf(question, url, headers, payloadSha256);
+  headers.authorization = `${ALGORITHM} Credential=${credential}, SignedHeaders=${namesOf(headers)}, Signature=${signature}`;
+  return headers;
+}
+
+/**
+ * The same question as an address, which whoever has it may ask, with just these headers, for so many seconds ("Authenticating Requests: Using
+ * Query Parameters"). Of a body nothing is signed but what its headers say.
+ */
+export function signedUrl(question: Omit<SignedQuestion, "payloadSha256">, lastsSeconds: number): URL {
+  const { credentials, at } = question;
+  const url = new URL(question.url);
+  const headers = { ...question.headers, host: url.host };
+  const signing: Record<string, string> = {
+    "X-Amz-Algorithm": ALGORITHM,
+    "X-Amz-Credential": `${credentials.accessKeyId}/${scopeOf(question)}`,
+    "X-Amz-Date": timeText(at),
+    "X-Amz-Expires": String(lastsSeconds),
+    ...(credentials.sessionToken === undefined ? {} : { "X-Amz-Security-Token": credentials.sessionToken }),
+    "X-Amz-SignedHeaders": namesOf(headers),
+  };
+  const pairs = Object.entries(signing).map(([name, value]) => `${name}=${encodeName(value)}`);
+  url.search = [...(url.search === "" ? [] : [url.search.slice(1)]), ...pairs].join("&");
+  url.search += `&X-Amz-Signature=${signatureOf(question, url, headers, UNSIGNED_PAYLOAD)}`;
+  return url;
+}
+
+type Signed = Pick<SignedQuestion, "method" | "region" | "credentials" | "at">;
+
+function signatureOf(
+  { method, region, credentials, at }: Signed,
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+  payload: string,
+): string {
   const canonical = [
     method,
     url.pathname,
     canonicalQuery(url),
-    ...names.map((name) => `${name}:${headers[name]?.trim().replaceAll(/ +/g, " ")}`),
+    ...Object.keys(headers)
+      .sort()
+      .map((name) => `${name}:${headers[name]?.trim().replaceAll(/ +/g, " ")}`),
     "",
-    names.join(";"),
-    payloadSha256,
+    namesOf(headers),
+    payload,
   ].join("\n");
-  const text = `AWS4-HMAC-SHA256\n${time}\n${scope}\n${sha256Hex(canonical)}`;
-  const key = [day, region, SERVICE, "aws4_request"].reduce<string | Buffer>(
+  const text = `${ALGORITHM}\n${timeText(at)}\n${scopeOf({ region, at })}\n${sha256Hex(canonical)}`;
+  const key = [dayText(at), region, SERVICE, "aws4_request"].reduce<string | Buffer>(
     hmac,
     `AWS4${credentials.secretAccessKey}`,
   );
-  const signature = createHmac("sha256", key).update(text).digest("hex");
-  const credential = `${credentials.accessKeyId}/${scope}`;
-  headers.authorization = `AWS4-HMAC-SHA256 Credential=${credential}, SignedHeaders=${names.join(";")}, Signature=${signature}`;
-  return headers;
+  return createHmac("sha256", key).update(text).digest("hex");
+}
+
+function namesOf(headers: Readonly<Record<string, string>>): string {
+  return Object.keys(headers).sort().join(";");
+}
+
+function scopeOf({ region, at }: Pick<SignedQuestion, "region" | "at">): string {
+  return `${dayText(at)}/${region}/${SERVICE}/aws4_request`;
+}
+
+function timeText(at: Date): string {
+  return at.toISOString().replaceAll(/[-:]|\.\d{3}/g, "");
+}
+
+function dayText(at: Date): string {
+  return timeText(at).slice(0, 8);
 }
 
 /** As the service encodes names before it signs them: all but letters, digits, "-", "_", "." and "~"; "/" where it separates. */

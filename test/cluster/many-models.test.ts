@@ -106,6 +106,7 @@ async function mergeByWorker(recipe: string, models: string, out: string) {
         { name: "out", writable: true },
       ],
       listenAddress: "",
+      takesSigned: false,
       incarnation: "first",
       host: "here",
     },

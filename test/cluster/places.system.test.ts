@@ -1,10 +1,11 @@
 /** Jobs of a cluster whose models lie in a bucket, against a real S3 server. */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { hashesButOfNames, MODELS, run } from "../e2e/cli-process.ts";
 import { Cli } from "../support/child-process.ts";
 import { S3Server, s3Keys } from "../support/s3-server.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { Rig } from "./rig.ts";
 
 const NAMES = ["tiny-base", "tiny-python", "tiny-prose"];
@@ -38,8 +39,8 @@ class BucketRig extends Rig {
 
   override readonly roots = [...this.place, "--root", `out=${this.out}`];
 
-  begun() {
-    return this.coordinator(["--log-level", "debug"], { environment: this.environment });
+  begun(args: readonly string[] = []) {
+    return this.coordinator(args, { environment: this.environment });
   }
 
   /** With keys of its own. */
@@ -90,6 +91,60 @@ test("models in a bucket are merged by workers that have keys of their own, name
   for (const out of ["by-place", "by-address"]) expect(hashesButOfNames(join(rig.out, out))).toEqual(expected);
 });
 
+/** What a signed address holds, and no other text of ours. */
+const SIGNED = /X-Amz-(Signature|Credential)/i;
+
+function filesBelow(folder: string): readonly string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) =>
+    entry.isFile() ? [join(entry.parentPath, entry.name)] : [],
+  );
+}
+
+test("workers without keys and roots read by addresses that are signed for them, which stand in nothing that is kept or said", async () => {
+  const rig = await BucketRig.begin();
+  const { cli, address } = await rig.begun(["--log-level", "trace"]);
+  const through = await TcpProxy.listen({ port: Number(address.split(":")[1]) });
+  const workers = ["a", "b"].map((name) => rig.bareWorker(`127.0.0.1:${through.port}`, name, ["--log-level", "trace"]));
+  const submit = await rig.submitted(
+    address,
+    rig.tiesOf((name) => `models:${name}`),
+    "out:signed",
+  );
+  expect(submit.end?.code, submit.stderr + cli.stderr).toBe(0);
+  expect(hashesButOfNames(join(rig.out, "signed"))).toEqual(await rig.expected());
+  // The models did not pass through the coordinator: what they have is more than all that it sent.
+  const weights = NAMES.flatMap((name) => filesBelow(join(MODELS, name))).filter((path) =>
+    path.endsWith(".safetensors"),
+  );
+  const modelBytes = weights.reduce((sum, path) => sum + statSync(path).size, 0);
+  expect(through.passed("down")).toBeLessThan(modelBytes / 4);
+  const status = await run(["status", "signed", "--coordinator", address, "--json"]);
+  const events = await run(["events", "signed", "--coordinator", address, "--json"]);
+  const said = [cli, submit, ...workers].map(({ stdout, stderr }) => stdout + stderr);
+  const kept = [rig.state, rig.out].flatMap(filesBelow).map((path) => readFileSync(path, "latin1"));
+  for (const text of [...said, status.stdout, events.stdout, ...kept]) {
+    expect(text).not.toMatch(SIGNED);
+    expect(text).not.toContain(s3Keys.secretAccessKey);
+  }
+});
+
+test("a worker that has some of a job's roots reads the rest by what is signed; what nobody signs for comes through the coordinator", async () => {
+  const rig = await BucketRig.begin();
+  const { address } = await rig.coordinator([], { environment: rig.environment }, [
+    ...[...rig.roots, "--root", `here=${MODELS}`],
+  ]);
+  const recipe = rig.tiesOf((name) => (name === "tiny-base" ? `here:${name}` : `models:${name}`));
+  const first = rig.bareWorker(address, "a", ["--root", `here=${MODELS}:ro`]);
+  const mixed = await rig.submitted(address, recipe, "out:mixed");
+  expect(mixed.end?.code, mixed.stderr).toBe(0);
+  expect(hashesButOfNames(join(rig.out, "mixed"))).toEqual(await rig.expected());
+  await first.killed();
+  const other = Cli.start(["worker", "--coordinator", address, "--name", "b", "--threads", "1", "--json"]);
+  const none = await rig.submitted(address, recipe, "out:none");
+  expect(none.end?.code, none.stderr + other.stderr).toBe(0);
+  expect(hashesButOfNames(join(rig.out, "none"))).toEqual(await rig.expected());
+});
+
 test("a recipe reads from no other bucket, and no other prefix; a job writes to no place that is only read", async () => {
   const rig = await BucketRig.begin();
   await rig.server.makeBucket("secret");
@@ -124,21 +179,26 @@ test("a recipe reads from no other bucket, and no other prefix; a job writes to 
   expect(written.stderr).toMatch(/service\/root/);
 });
 
-test("an object that was replaced since the job was planned ends it, and is named", async () => {
-  const rig = await BucketRig.begin();
-  const { address } = await rig.begun();
-  const submit = Cli.start([
-    ...["submit", rig.tiesOf((name) => `models:${name}`), "out:x", "--coordinator", address, "--json", ...MERGE],
-  ]);
-  await submit.event("submitted");
-  const model = readFileSync(join(MODELS, "tiny-prose", "model.safetensors"));
-  model[model.length - 1] = (model.at(-1) ?? 0) ^ 1;
-  await rig.server.put("models/all+1/tiny-prose/model.safetensors", model);
-  for (const name of ["a", "b", "c"]) rig.keyed(address, name);
-  await submit.ended;
-  expect(submit.end?.code).not.toBe(0);
-  expect(submit.stdout).toMatch(/s3:\/\/models\/all\+1\/tiny-prose\/model\.safetensors has version/);
-});
+test.each(["keys", "signed addresses"])(
+  "an object that was replaced since the job was planned ends it, and is named: %s",
+  async (how) => {
+    const rig = await BucketRig.begin();
+    const { address } = await rig.begun();
+    const submit = Cli.start([
+      ...["submit", rig.tiesOf((name) => `models:${name}`), "out:x", "--coordinator", address, "--json", ...MERGE],
+    ]);
+    await submit.event("submitted");
+    const model = readFileSync(join(MODELS, "tiny-prose", "model.safetensors"));
+    model[model.length - 1] = (model.at(-1) ?? 0) ^ 1;
+    await rig.server.put("models/all+1/tiny-prose/model.safetensors", model);
+    for (const name of ["a", "b", "c"]) how === "keys" ? rig.keyed(address, name) : rig.bareWorker(address, name);
+    await submit.ended;
+    expect(submit.end?.code).not.toBe(0);
+    expect(submit.stdout).toMatch(
+      /s3:\/\/models\/all\+1\/tiny-prose\/model\.safetensors(: it is another one| has version)/,
+    );
+  },
+);
 
 test("places are looked at when a coordinator and a worker begin", async () => {
   const rig = await BucketRig.begin();

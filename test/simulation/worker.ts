@@ -60,6 +60,7 @@ export class SimulatedWorker {
         memoryBytes: BigInt(1e9),
         roots: this.reach === "roots" ? [{ name: "out", writable: true }] : [],
         listenAddress: this.reach === "fetch" ? `${this.name}:1` : "",
+        takesSigned: false,
         incarnation: `${this.name}-${this.#incarnation}`,
         host: `host-${this.name}`,
       },

@@ -3,7 +3,7 @@ import { readSafetensorsHeader } from "../../checkpoint/index.ts";
 import { parseSeed } from "../../merge/math/index.ts";
 import { type JobDescription, type Plan, planFromText } from "../../merge/work/index.ts";
 import { InputAccess, type InputFile, type JobDescription as JobMessage, OutputAccess } from "../../proto/index.ts";
-import { placeOf, type Source, schemeOf } from "../../storage/index.ts";
+import { type Place, placeOf, type Source, schemeOf } from "../../storage/index.ts";
 import { bytesOfHex, hexOf, indexPlan, malformed, numberOf, type PlanIndex } from "../../wire/index.ts";
 import { inputPath, type JobToBegin, type RemoteInputs, WorkerError } from "../index.ts";
 import type { MountedRoots } from "./mounted-roots.ts";
@@ -33,8 +33,11 @@ export async function localJob(
   }: { readonly store: Source; readonly roots: MountedRoots; readonly remoteInputs: RemoteInputs },
 ): Promise<LocalJob> {
   const plan = planFrom(message, planText);
-  const isRemote = message.inputAccess !== InputAccess.INPUT_ACCESS_ROOTS;
-  const inputs: JobDescription["inputs"] = isRemote ? remoteFiles(message) : await localFiles(store, roots, message);
+  const isSigned = message.inputAccess === InputAccess.INPUT_ACCESS_SIGNED;
+  const isRemote = !isSigned && message.inputAccess !== InputAccess.INPUT_ACCESS_ROOTS;
+  const inputs: JobDescription["inputs"] = isRemote
+    ? remoteFiles(message)
+    : await localFiles(store, roots, message, isSigned);
   const description: JobDescription = {
     seed: parseSeed(plan.seed),
     allowNonfinite: plan.options.allowNonfinite,
@@ -47,8 +50,13 @@ export async function localJob(
   );
   if (shardPaths.length !== plan.shards.length)
     throw malformed(`places of ${shardPaths.length} shards, not ${plan.shards.length}`);
+  const signed = isSigned ? signedPlaces(message) : [];
+  const signedReads = { connection: remoteInputs.connection, inputs: signed, shards: [] };
   return {
-    begin: { job: message.jobId, description, ...(isRemote ? { remoteInputs } : {}) },
+    begin: {
+      ...{ job: message.jobId, description, ...(isRemote ? { remoteInputs } : {}) },
+      ...(signed.length === 0 ? {} : { signedReads }),
+    },
     index: indexPlan(plan, shardPaths),
     output: message.outputAccess,
   };
@@ -77,18 +85,41 @@ function remoteFiles(message: JobMessage): JobDescription["inputs"] {
   }));
 }
 
-async function localFiles(store: Source, roots: MountedRoots, message: JobMessage): Promise<JobDescription["inputs"]> {
+/** Files of which each range is asked for in the state that the plan was made for: nothing is looked at before. */
+function signedPlaces({ inputs }: JobMessage): NonNullable<JobToBegin["signedReads"]>["inputs"] {
+  return inputs.flatMap(({ files }, input) =>
+    files.flatMap(({ address }, file) => (address === "" ? [] : [{ place: addressOf(address), input, file }])),
+  );
+}
+
+function addressOf(text: string): Place {
+  const place = placeOf(text);
+  if (schemeOf(place) === "file") throw malformed("an address that is a path");
+  return place;
+}
+
+async function localFiles(
+  store: Source,
+  roots: MountedRoots,
+  message: JobMessage,
+  isSigned: boolean,
+): Promise<JobDescription["inputs"]> {
   const wanted = message.inputs.flatMap(({ label, files }) => files.map((file) => ({ label, file })));
   const found: JobDescription["inputs"][number]["files"][number][] = [];
   let next = 0;
   const open = async () => {
     for (let k = next++; k < wanted.length; k = next++) {
       const { label, file } = wanted[k] ?? {};
-      if (label !== undefined && file !== undefined) found[k] = await checkedFile(store, roots, label, file);
+      if (label === undefined || file === undefined) continue;
+      found[k] = isSigned && file.address !== "" ? signedFile(file) : await checkedFile(store, roots, label, file);
     }
   };
   await Promise.all(Array.from({ length: OPENINGS_MAX }, open));
   return message.inputs.map(({ label, files }) => ({ label, files: found.splice(0, files.length) }));
+}
+
+function signedFile({ address, sizeBytes, version }: InputFile) {
+  return { path: addressOf(address), sizeBytes: numberOf(sizeBytes, "a size"), version };
 }
 
 /** Versions of files differ from machine to machine, sizes and headers must not; an object has one version wherever it is read. */

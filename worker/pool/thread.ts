@@ -1,5 +1,5 @@
 import { parentPort } from "node:worker_threads";
-import { openStores } from "../../storage/index.ts";
+import { openStores, type Place } from "../../storage/index.ts";
 import {
   endThread,
   isInputPath,
@@ -9,7 +9,7 @@ import {
   type ToWorker,
   WorkerSession,
 } from "../index.ts";
-import type { OpenedRemoteInputs } from "../transfer/index.ts";
+import type { OpenedRemoteInputs, OpenedSignedReads } from "../transfer/index.ts";
 
 /**
  * Entry of a worker thread: a session over the thread's port, with stores that block this thread alone; where the device computes by itself
@@ -24,20 +24,35 @@ async function remoteInputs(job: JobToBegin): Promise<OpenedRemoteInputs> {
   return openRemoteInputs(openStores(), job);
 }
 
-function storeFor(job: JobToBegin, { asynchronous, ...connections }: ThreadMeans): SessionStore {
+async function signedReads(job: JobToBegin, means: ThreadMeans): Promise<OpenedSignedReads> {
+  const { openSignedReads } = await import("../transfer/index.ts");
+  return openSignedReads(openStores(), job, means);
+}
+
+function storeFor(job: JobToBegin, means: ThreadMeans): SessionStore {
+  const { asynchronous, ...connections } = means;
   const files = openStores({ blocking: !asynchronous, ...connections });
-  if (job.remoteInputs === undefined) return files;
-  const inputs = remoteInputs(job);
-  inputs.catch(() => undefined); // the first read says what is wrong
+  const inputs = job.remoteInputs === undefined ? undefined : remoteInputs(job);
+  const signed = job.signedReads === undefined ? undefined : signedReads(job, means);
+  const isSigned = new Set([
+    ...(job.signedReads?.inputs.map(({ place }) => place) ?? []),
+    ...(job.signedReads?.shards ?? []),
+  ]);
+  const others = [inputs, signed].flatMap((other) => (other === undefined ? [] : [other]));
+  if (others.length === 0) return files;
+  for (const other of others) other.catch(() => undefined); // the first read says what is wrong
+  const storeOf = async (place: Place) =>
+    (isSigned.has(place) ? await signed : isInputPath(place) ? await inputs : undefined) ?? files;
   return {
-    open: async (place) => (isInputPath(place) ? await inputs : files).open(place),
+    open: async (place) => (await storeOf(place)).open(place),
     openForWriting: (place, options) => files.openForWriting(place, options),
     putPart: (...part) => files.putPart(...part),
     close: () => {
-      inputs.then(
-        (remote) => remote.close(),
-        () => undefined,
-      );
+      for (const other of others)
+        other.then(
+          (opened) => opened.close(),
+          () => undefined,
+        );
     },
   };
 }

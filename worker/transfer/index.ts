@@ -7,4 +7,5 @@ export { type OfferedResult, type ResultServer, type ResultServerOptions, serveR
 export { type BackoffOptions, backoffMs, canPass, isServiceError, persist } from "./retry.ts";
 export { type ResultToSend, sendResult } from "./send-result.ts";
 export { piecesOf, type SummaryToSend, sendSummary } from "./send-summary.ts";
+export { type OpenedSignedReads, openSignedReads } from "./signed-reads.ts";
 export { type Pieces, WindowCache, type WindowCacheOptions } from "./window-cache.ts";

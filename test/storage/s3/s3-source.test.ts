@@ -7,7 +7,7 @@ import { type AwsSettings, readAwsSettings } from "../../../storage/s3/aws-setti
 import type { FindChain } from "../../../storage/s3/credentials.ts";
 import { S3Buckets } from "../../../storage/s3/s3-buckets.ts";
 import { S3Source } from "../../../storage/s3/s3-source.ts";
-import { encodeKey, signedHeaders } from "../../../storage/s3/sigv4.ts";
+import { encodeKey, signedHeaders, signedUrl } from "../../../storage/s3/sigv4.ts";
 import { refuse } from "../../support/range-server.ts";
 import { isList, refuseWith, s3Imitation } from "../../support/s3-imitation.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
@@ -49,6 +49,24 @@ interface Signatures {
 }
 
 const signatures = JSON.parse(readFileSync(joinPath(import.meta.dirname, "signatures.json"), "utf8")) as Signatures;
+
+test("an address that is signed has the signature of Amazon's own example", () => {
+  // docs.aws.amazon.com, "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)".
+  const url = signedUrl(
+    {
+      ...{ method: "GET", url: new URL("https://examplebucket.s3.amazonaws.com/test.txt"), headers: {} },
+      ...{ region: "us-east-1", at: new Date("2013-05-24T00:00:00Z") },
+      credentials: {
+        accessKeyId: "AKIAIOSFODNN7EXAMPLE",
+        secretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+      },
+    },
+    86_400,
+  );
+  expect(url.searchParams.get("X-Amz-Signature")).toBe(
+    "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c031957d157751f604d404",
+  );
+});
 
 test.each(signatures.cases)("what is signed has botocore's signature: $method $url", (signed) => {
   const { method, url, key, region, sessionToken, headers, authorization } = signed;

@@ -351,6 +351,7 @@ export class FakeCoordinator {
           sizeBytes: BigInt(sizeBytes),
           version,
           headerSha256: bytesOfHex(this.plan.inputs[k]!.files[f]!.headerSha256),
+          address: "",
         })),
       })),
       shards: this.plan.shards.map(({ name }) => ({ root: "out", path: relative(out, join(this.stage, name)) })),

@@ -75,6 +75,7 @@ async function attach(
       memoryBytes: 2n ** 30n,
       roots: [],
       listenAddress: server === undefined ? "" : `127.0.0.1:${server.port}`,
+      takesSigned: false,
       incarnation: "first",
       host: "here",
     },
