@@ -117,6 +117,7 @@ async function mergeText(
     const { folder, ...local } = await jobAnywhere(store, prepared, wholePlace(out), settings, state);
     const outcome = await runMergeJob({
       ...local,
+      ...(settings.seal === "checksums" ? { seal: "checksums" } : {}),
       surveyElements: budget.rangeElements,
       workers: (job) => {
         const { level = "silent", write = () => {} } = ports.log ?? {};

@@ -14,8 +14,23 @@ export function outPlaceOf(text: string): Place {
   );
 }
 
-/** What a bucket asks of the options of a merge. @throws OptionError `options/value` */
-export function checkForPlace(out: Place, { sliceBytes }: { readonly sliceBytes: number }): void {
+/** What the place of an output asks of the options of a merge. @throws OptionError `options/value` */
+export function checkForPlace(
+  out: Place,
+  { sliceBytes, seal }: { readonly sliceBytes: number; readonly seal: string },
+): void {
+  if (seal !== "read" && seal !== "checksums") {
+    throw new OptionError("options/value", `--seal ${seal}: an output is sealed by read or by checksums`, {
+      hint: "Give --seal read, --seal checksums, or leave it away.",
+    });
+  }
+  if (seal === "checksums" && schemeOf(out) === "file") {
+    throw new OptionError(
+      "options/value",
+      "--seal checksums: only the store of a bucket has checksums; what is merged into a folder, or for the Hub, is read back",
+      { hint: "Leave it away, or merge into a bucket: s3://bucket/prefix." },
+    );
+  }
   if (schemeOf(out) === "file" || sliceBytes >= PART_MIN_BYTES) return;
   throw new OptionError(
     "options/value",

@@ -6,6 +6,7 @@ import {
   type HubPublicationPorts,
   maybeOutputFiles,
   PublishError,
+  SUMS_NAME,
   type VerifyReport,
   verifyOutput,
 } from "../output/index.ts";
@@ -70,6 +71,7 @@ export async function runPublish(settings: PublishSettings, ports: PublishPorts 
     return verifyOutput(store, out);
   };
   if (files === undefined) return { outcome: "damaged", report: await verify() };
+  if (!files.some(({ name }) => name === SUMS_NAME)) throw withoutSums(settings.out);
   // What is refused there is told before the output is read.
   const publication = await begin(store, await FinishedOutput.open(store, out, files));
   if (!publication.isThere) {
@@ -106,6 +108,14 @@ function publicationOf(settings: PublishSettings): BeginPublication {
   throw new PublishError("publish/target", `cannot publish to ${to}: outputs are published on the Hub and in buckets`, {
     hint: "Write hf://owner/name, hf://owner/name@branch, or s3://bucket/prefix.",
   });
+}
+
+function withoutSums(out: string): PublishError {
+  return new PublishError(
+    "publish/target",
+    `cannot publish ${out}: it was merged with --seal checksums, and nobody knows the SHA-256 of its shards as a whole`,
+    { hint: "Merge it with --seal read where it is to be published, on the Hub or in another bucket." },
+  );
 }
 
 function excluded(message: string): OptionError {

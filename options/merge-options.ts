@@ -142,6 +142,16 @@ export const mergeOptions = {
     inPlan: false,
     commands: ["merge", "sweep", "coordinator", "repair", "publish", "clean"],
   },
+  seal: {
+    flag: "--seal",
+    value: "how",
+    type: "text",
+    default: "read",
+    about:
+      "how an output is compared with what was computed: read, all of it back; checksums, of a bucket, by those of its store, without SHA256SUMS",
+    inPlan: false,
+    commands: ["merge"],
+  },
   hashInputs: {
     flag: "--hash-inputs",
     type: "flag",

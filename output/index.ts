@@ -30,6 +30,7 @@ export {
   JOURNAL_PATH,
   RECIPE_NAME,
   STAGE_PATH,
+  SUMS_NAME,
   WORK_DIRECTORY,
 } from "./records/file-names.ts";
 export {

@@ -1,6 +1,7 @@
 import type { Plan } from "../merge/work/index.ts";
 import {
   fencedObjects,
+  hashDiffers,
   ifThere,
   inParallel,
   join,
@@ -9,6 +10,7 @@ import {
   type Objects,
   type Place,
   readWhole,
+  StorageError,
   UploadSlots,
 } from "../storage/index.ts";
 import type { OutputDocument } from "./documents/output-document.ts";
@@ -19,6 +21,7 @@ import { checkOutputIsNoInput } from "./output-is-input.ts";
 import type { NamedInput, Output } from "./port.ts";
 import { OWNER_BYTES_MAX, OWNER_NAME, STAGE_PATH } from "./records/file-names.ts";
 import type { OutputFile } from "./records/manifest.ts";
+import { partsHashOf, partsHashText } from "./records/parts-hash.ts";
 import { type VerifyReport, verifyOutput } from "./repair/verify.ts";
 import { type ByteRange, hashRanges } from "./seal/read-back.ts";
 import { slotShapeOf } from "./slot-shape.ts";
@@ -99,6 +102,23 @@ export class ObjectOutput implements Output {
     });
   }
 
+  sealedByStore(plan: Plan, sliceSha256s: readonly string[]): Promise<readonly string[]> {
+    return inParallel(this.slots(plan), CALLS_AT_ONCE, async (slot, shard) => {
+      const layout = plan.shards[shard];
+      if (layout === undefined) throw new Error(`the plan has no shard ${shard}`);
+      const own = [...plan.slices.entries()].filter(([, slice]) => slice.shard === shard);
+      const hash = partsHashOf(
+        own.map(([index]) => sliceSha256s[index] ?? ""),
+        slotShapeOf(plan, layout).partBytes,
+      );
+      const told = await this.#objects.partsSha256(slot);
+      if (told === undefined) throw noChecksums(slot);
+      const expected = `${hash.sha256}-${hash.parts}`;
+      if (told !== expected) throw hashDiffers(slot, "SHA-256 of its parts", told, expected);
+      return partsHashText(hash);
+    });
+  }
+
   readBack(slot: Place, ranges: readonly ByteRange[]): Promise<readonly string[]> {
     return hashRanges(this.#objects, slot, ranges);
   }
@@ -138,6 +158,12 @@ export class ObjectOutput implements Output {
     if ((await this.#objects.identity(this.#stage)) === undefined) return [];
     return (await filesIn(this.#objects, this.#stage)).map((name) => join(this.#stage, name));
   }
+}
+
+function noChecksums(slot: Place): StorageError {
+  return new StorageError("storage/no-checksums", `the store of ${slot} tells no SHA-256 of what it put together`, {
+    hint: "Run the same command with --seal read, which reads back what was written; nothing is computed again.",
+  });
 }
 
 /** Whether a slice needs no other look: it is in its slot, or nobody said that it would be. */

@@ -35,6 +35,12 @@ export interface Output {
   slots(plan: Plan): readonly Place[];
   /** All slices are written, and can be read from their slots once it resolves. `sliceSha256s`: in the order of plan.slices. Safe to repeat. */
   closeSlots(plan: Plan, sliceSha256s: readonly string[]): Promise<void>;
+  /**
+   * In the place of reading back, once slots are closed: what the store itself says of each shard, compared with what was computed. Per
+   * shard, as it stands in records (`PartsHash`). Absent where only a reader knows.
+   * @throws StorageError `storage/no-checksums`, `storage/hash`
+   */
+  sealedByStore?(plan: Plan, sliceSha256s: readonly string[]): Promise<readonly string[]>;
   /** SHA-256 of each range of what was written to a slot, read afresh. @throws StorageError `storage/short-read` */
   readBack(slot: Place, ranges: readonly ByteRange[]): Promise<readonly string[]>;
   /** Puts files beside the shards. `by`: unlike that of any other who may do so at the same time. */

@@ -3,7 +3,7 @@ import { PublishError } from "./errors.ts";
 import { isSafeName, isWayIn, MANIFEST_NAME, publishRank, SUMS_NAME } from "./records/file-names.ts";
 import type { OutputFile } from "./records/manifest.ts";
 import { removeIfEmpty } from "./remove-if-empty.ts";
-import { hashFile } from "./seal/read-back.ts";
+import { digestOfFile } from "./seal/read-back.ts";
 
 export interface PublishStep {
   readonly kind: "removed" | "placed";
@@ -104,7 +104,7 @@ async function place(
 export async function isTheFile(store: Source, path: Place, file: OutputFile): Promise<boolean> {
   const identity = await store.identity(path);
   if (identity?.kind !== "file" || identity.sizeBytes !== file.sizeBytes) return false;
-  return (await hashFile(store, path)).sha256 === file.sha256;
+  return (await digestOfFile(store, path, file.sha256)) === file.sha256;
 }
 
 export function stageMissing(name: string, stage: Place, out: Place): PublishError {

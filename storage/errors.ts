@@ -48,6 +48,10 @@ export const storageCodes = {
     means: "A file would be written through a link, where links were resolved before: somebody put it there since.",
     advice: "Find out who, and remove it.",
   },
+  "storage/no-checksums": {
+    means: "An object store tells no checksum of what it put together, and an output was to be sealed by that.",
+    advice: "Run the same command with `--seal read`: what was written is read back, and nothing is computed again.",
+  },
   "storage/locked": {
     means: "Another process has this output, or this state directory.",
     advice:

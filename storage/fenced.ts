@@ -52,6 +52,7 @@ export function fencedObjects(objects: Objects, confirm: () => Promise<void>): O
     realPlace: (place) => objects.realPlace(place),
     listParts: (place, upload) => objects.listParts(place, upload),
     listUploads: (folder) => objects.listUploads(folder),
+    partsSha256: (place) => objects.partsSha256(place),
     put: (place, bytes, condition) => confirmed(() => objects.put(place, bytes, condition)),
     remove: (place, condition) => confirmed(() => objects.remove(place, condition)),
     beginUpload: (place, parts) => confirmed(() => objects.beginUpload(place, parts)),

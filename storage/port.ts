@@ -166,6 +166,11 @@ export interface Objects extends Source {
     parts: readonly UploadPart[],
     condition?: PutCondition,
   ): Promise<Version>;
+  /**
+   * Of an object that was completed of parts with hashes: SHA-256 over these, in hex, and "-" and how many they are, as the store says it.
+   * Undefined of others, and of a store that does not say.
+   */
+  partsSha256(place: Place): Promise<string | undefined>;
   /** Nothing of it is left. No such upload is no error. */
   abortUpload(place: Place, upload: UploadId): Promise<void>;
   /** Uploads below a folder that were begun and neither completed nor given up, whoever began them; sorted by place. */

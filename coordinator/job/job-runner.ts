@@ -54,6 +54,8 @@ export interface JobPorts {
   readonly leadership?: Leadership;
   /** Makes what was written readable, of all slices with their SHA-256s; safe to repeat. Absent: it is as soon as it is written. */
   closeSlots?(sliceSha256s: readonly string[]): Promise<void>;
+  /** After that, in the place of reading back: what the store says of each shard, which is what was computed. Absent: it is read. */
+  sealedByStore?(sliceSha256s: readonly string[]): Promise<readonly string[]>;
   /** Makes documents, manifest and the published checkpoint of the sealed shards; safe to repeat. */
   publish(sealed: SealedShards): Promise<void>;
   /** Removes what was staged, of a job that was cancelled; safe to repeat. */
@@ -731,15 +733,20 @@ export class JobRunner implements WorkerListener, JobControls {
   // ---- seal
 
   #beginSeal(): void {
-    const { closeSlots } = this.#ports;
+    const { closeSlots, sealedByStore } = this.#ports;
     const { plan, shardPaths } = this.#options;
+    let told: readonly string[] | undefined;
     const begun = (nowMs: number): CoreEvent => {
       this.#sealPasses++;
-      this.#seal = new SealPass(plan, shardPaths, this.#sealPasses);
+      this.#seal = told === undefined ? new SealPass(plan, shardPaths, this.#sealPasses) : SealPass.told(plan, told);
       return { type: "seal-begun", units: this.#seal.units(), nowMs };
     };
     if (closeSlots === undefined) return this.#post(begun(this.#now()));
-    this.#durably(closeSlots(plan.slices.map((slice) => this.#sliceSha256(slice))), begun);
+    const sha256s = plan.slices.map((slice) => this.#sliceSha256(slice));
+    const closed = closeSlots(sha256s).then(async () => {
+      told = await sealedByStore?.(sha256s);
+    });
+    this.#durably(closed, begun);
   }
 
   #takeSeal(unit: UnitId, found: readonly string[]): void {

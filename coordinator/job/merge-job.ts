@@ -68,6 +68,8 @@ export interface MergeJobOptions {
   /** How often people have asked for it to go on: what was said after the journal's pause, to whoever listened then, ends that. */
   readonly resumes?: () => number;
   readonly hashInputs: boolean;
+  /** By the store's own checksums, of an output whose store tells some; absent: shards are read back. */
+  readonly seal?: "checksums";
   readonly toolVersion: string;
   readonly surveyElements: number;
   /** Brings the workers up, once it is known that there is work for them. Absent: they attach to what `onRunning` is given. */
@@ -365,6 +367,9 @@ async function resume(
       ...(plan.options.layout === "parts"
         ? { closeSlots: (sliceSha256s: readonly string[]) => output.closeSlots(plan, sliceSha256s) }
         : {}),
+      ...(options.seal === "checksums"
+        ? { sealedByStore: (sliceSha256s: readonly string[]) => sealedByStore(output, plan, sliceSha256s) }
+        : {}),
       publish: async (sealed) => {
         await checkInputsInPlace(options);
         const files = await stageRest(options, sealed, leader.epoch);
@@ -468,6 +473,11 @@ function reportSpace(
   const isDone = (id: SliceId) => history.slices.get(id)?.doneSha256 !== undefined;
   const warning = spaceWarning(output.place, bytesToWrite({ plan, inputs }, isDone), free, history.slices.size > 0);
   if (warning !== undefined) observer.warning(warning);
+}
+
+function sealedByStore(output: Output, plan: Plan, sliceSha256s: readonly string[]): Promise<readonly string[]> {
+  if (output.sealedByStore === undefined) throw new Error(`nobody but a reader knows what is in ${output.place}`);
+  return output.sealedByStore(plan, sliceSha256s);
 }
 
 /** Workers hold inputs open, and go on reading a file that another has taken the place of. */

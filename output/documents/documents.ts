@@ -107,7 +107,9 @@ export function fileOfDocument({ name, bytes }: OutputDocument): OutputFile {
 
 /** The two records of an output, manifest and SHA256SUMS, as files. */
 export function recordDocuments(manifest: Manifest): readonly OutputDocument[] {
-  return [textDocument(MANIFEST_NAME, manifestText(manifest)), textDocument(SUMS_NAME, sumsText(sumsOf(manifest)))];
+  const own = textDocument(MANIFEST_NAME, manifestText(manifest));
+  if (manifest.seal === "checksums") return [own];
+  return [own, textDocument(SUMS_NAME, sumsText(sumsOf(manifest)))];
 }
 
 /** Which tensor is in which shard, in output order. */

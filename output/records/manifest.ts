@@ -4,21 +4,27 @@ import { hubPlaceOf, maybePinnedHubPlace, type Place } from "../../storage/index
 import { PublishError } from "../errors.ts";
 import { headerSha256 } from "../seal/seal-work.ts";
 import { isSafeName, MANIFEST_NAME } from "./file-names.ts";
+import { maybePartsHash } from "./parts-hash.ts";
 
 /** Raised when the manifest's or SHA256SUMS' form changes. */
 export const RECORD_FORMAT = 1;
+/** Of a manifest that has hashes of parts where earlier versions look for those of files. */
+const FORMAT_OF_CHECKSUMS = 2;
 
 /** A published file. */
 export interface OutputFile {
   /** Relative to the output, "/" as separator. */
   readonly name: string;
   readonly sizeBytes: number;
+  /** Of all of it, hex; of a shard that was sealed by its store's checksums, of its parts: see `PartsHash`. */
   readonly sha256: string;
 }
 
 /** What an output is and came from. It holds nothing of the machine or the moment: equal merges have equal manifests. */
 export interface Manifest {
   readonly format: number;
+  /** Shards were not read back: their store's checksums are those of what was computed. There is no SHA256SUMS then. */
+  readonly seal?: "checksums";
   /** Version of deltaworks that made the output. */
   readonly tool: string;
   /** SHA-256 of the plan. */
@@ -93,8 +99,9 @@ export function sourceOf(files: readonly { readonly path: Place }[]): string | u
 
 export function buildManifest(sources: ManifestSources): Manifest {
   const { plan, planDigest, toolVersion, sliceSha256s, files, inputSha256s, inputSources } = sources;
+  const isSealedByStore = files.some(({ sha256 }) => maybePartsHash(sha256) !== undefined);
   const content: Omit<Manifest, "sha256"> = {
-    format: RECORD_FORMAT,
+    ...(isSealedByStore ? { format: FORMAT_OF_CHECKSUMS, seal: "checksums" as const } : { format: RECORD_FORMAT }),
     tool: toolVersion,
     plan: planDigest,
     seed: plan.seed,
@@ -145,10 +152,10 @@ export function parseManifest(bytes: Uint8Array): Manifest {
   const { sha256, ...content } = parsed;
   const found = sha256Hex(Buffer.from(canonicalJson(content)));
   if (found !== sha256) throw damaged(`its content has SHA-256 ${found}, it says ${String(sha256)}`);
-  if (content.format !== RECORD_FORMAT) {
+  if (content.format !== (content.seal === "checksums" ? FORMAT_OF_CHECKSUMS : RECORD_FORMAT)) {
     throw new PublishError(
       "publish/manifest",
-      `${MANIFEST_NAME} has format ${String(content.format)}, this version knows ${RECORD_FORMAT}`,
+      `${MANIFEST_NAME} has format ${String(content.format)}, this version knows ${RECORD_FORMAT} and ${FORMAT_OF_CHECKSUMS}`,
       { hint: "Use the version of deltaworks that made the output, or a later one." },
     );
   }

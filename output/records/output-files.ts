@@ -5,11 +5,15 @@ import { manifestText, type OutputFile } from "./manifest.ts";
 import { readRecords } from "./records.ts";
 import { sumsText } from "./sums.ts";
 
-/** Every file of a published output by its records, manifest and SHA256SUMS too; undefined where one of these two is not sound. */
+/**
+ * Every file of a published output by its records, manifest and SHA256SUMS too; undefined where one of these two is not sound. One that was
+ * sealed by checksums has no SHA256SUMS.
+ */
 export async function maybeOutputFiles(store: Source, out: Place): Promise<readonly OutputFile[] | undefined> {
   const { manifest, sums } = await readRecords(store, out);
-  if (manifest === undefined || sums === undefined) return undefined;
-  return [...manifest.files, recordFile(MANIFEST_NAME, manifestText(manifest)), recordFile(SUMS_NAME, sumsText(sums))];
+  if (manifest === undefined || (sums === undefined && manifest.seal === undefined)) return undefined;
+  const own = recordFile(MANIFEST_NAME, manifestText(manifest));
+  return [...manifest.files, own, ...(sums === undefined ? [] : [recordFile(SUMS_NAME, sumsText(sums))])];
 }
 
 function recordFile(name: string, text: string): OutputFile {

@@ -1,7 +1,7 @@
 import type { Plan } from "../../merge/work/index.ts";
 import type { Place } from "../../storage/index.ts";
 import { PublishError } from "../errors.ts";
-import { hashFile } from "../seal/read-back.ts";
+import { digestOfFile } from "../seal/read-back.ts";
 import type { RepairTarget } from "./repair-target.ts";
 
 /**
@@ -63,7 +63,7 @@ export async function rebuildShards(target: RepairTarget, rebuild: ShardRebuild)
       shard,
       slicesOf(plan, shard).map((slice) => made.get(slice) ?? sliceSha256s?.[slice] ?? ""),
     );
-    const whole = (await hashFile(target.source, path)).sha256;
+    const whole = await digestOfFile(target.source, path, sha256);
     if (whole !== sha256) throw notReproduced(plan.shards[shard]?.name ?? "", sha256, whole, tool);
   }
 }

@@ -3,7 +3,7 @@ import { filesIn } from "../output-directory.ts";
 import { changesTheModel, MANIFEST_NAME, SUMS_NAME } from "../records/file-names.ts";
 import type { Manifest, ManifestSlice } from "../records/manifest.ts";
 import { readRecords } from "../records/records.ts";
-import { hashFile, hashRanges } from "../seal/read-back.ts";
+import { digestOfFile, hashRanges } from "../seal/read-back.ts";
 
 /** One thing that is not as it was published. */
 export interface Finding {
@@ -62,7 +62,8 @@ export async function verifyOutput(store: Source, out: Place): Promise<VerifyRep
     bytesRead += (await store.identity(join(out, file.name)))?.sizeBytes ?? 0;
     findings.push(...(await checkFile(store, out, file, manifest)));
   }
-  const known = new Set([MANIFEST_NAME, SUMS_NAME, ...expected.map(({ name }) => name)]);
+  const records = manifest?.seal === "checksums" ? [MANIFEST_NAME] : [MANIFEST_NAME, SUMS_NAME];
+  const known = new Set([...records, ...expected.map(({ name }) => name)]);
   const unknown = present.filter((name) => !known.has(name));
   for (const file of unknown.filter(changesTheModel)) {
     findings.push({ file, kind: "unexpected", message: "no record lists it, and loaders may pick it up" });
@@ -115,8 +116,8 @@ async function checkFile(
 
 async function hashFault(store: Source, path: Place, sha256: string): Promise<string | undefined> {
   try {
-    const found = await hashFile(store, path);
-    return found.sha256 === sha256 ? undefined : `its SHA-256 is ${found.sha256}, ${sha256} was published`;
+    const found = await digestOfFile(store, path, sha256);
+    return found === sha256 ? undefined : `its SHA-256 is ${found}, ${sha256} was published`;
   } catch (error) {
     return readFault(error);
   }

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { hashDiffers, type Place, type Readable, type Source, type StoredFile } from "../../storage/index.ts";
+import { maybePartsHash, partsHashOf, partsHashText } from "../records/parts-hash.ts";
 
 /** Of one read. Two buffers of it are in use at a time. */
 export const READ_BACK_CHUNK_BYTES = 8 * 1024 * 1024;
@@ -21,6 +22,21 @@ export async function hashFile(store: Source, path: Place): Promise<FileHash> {
     const sha256 = await hashRange(file, { offsetBytes: 0, sizeBytes });
     if (told !== undefined && told !== sha256) throw hashDiffers(path, "SHA-256", sha256, told);
     return { sizeBytes, sha256 };
+  });
+}
+
+/**
+ * What a whole file's bytes are, told as `like` is: its SHA-256, or that of the SHA-256s of its parts. @throws as `hashFile`
+ */
+export async function digestOfFile(store: Source, path: Place, like: string): Promise<string> {
+  const hash = maybePartsHash(like);
+  if (hash === undefined) return (await hashFile(store, path)).sha256;
+  return withFile(store, path, async (file) => {
+    const { sizeBytes } = await file.identity();
+    const hashes: string[] = [];
+    for (let offsetBytes = 0; offsetBytes < sizeBytes; offsetBytes += hash.partBytes)
+      hashes.push(await hashRange(file, { offsetBytes, sizeBytes: Math.min(hash.partBytes, sizeBytes - offsetBytes) }));
+    return partsHashText(partsHashOf(hashes, hash.partBytes));
   });
 }
 

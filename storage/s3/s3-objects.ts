@@ -249,6 +249,17 @@ export class S3Objects implements Objects, Signing {
     });
   }
 
+  async partsSha256(place: Place): Promise<string | undefined> {
+    const there = await this.#there(place);
+    if (there === undefined) {
+      throw new StorageError("storage/not-found", `cannot examine ${place}: no object is there`, {
+        hint: "Check bucket and prefix.",
+      });
+    }
+    const [, base64, parts] = /^([A-Za-z0-9+/]{43}=)-(\d+)$/.exec(there.checksum ?? "") ?? [];
+    return base64 === undefined ? undefined : `${hexFromBase64(base64)}-${parts}`;
+  }
+
   async abortUpload(place: Place, upload: UploadId): Promise<void> {
     const action = "give up the upload of";
     for (let tries = 1; ; tries++) {

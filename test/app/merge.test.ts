@@ -151,6 +151,8 @@ describe("a merge whose journal lies in a folder of its own", () => {
 });
 
 test.each<[object, string]>([
+  [{ seal: "checksums" }, "options/value"],
+  [{ seal: "sums" }, "options/value"],
   [{ sliceBytes: 0.5 }, "options/value"],
   [{ seed: "many" }, "options/value"],
   [{ engine: "cuda" }, "engine/unavailable"],

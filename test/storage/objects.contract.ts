@@ -130,6 +130,23 @@ export function objectsContract(name: string, begin: () => Promise<ObjectsRig>):
       expect(await found(folder)).toEqual([[places[0], b]]);
     });
 
+    test("of what was completed of parts with hashes the hash of these is told, and of nothing else", async () => {
+      const { objects, folder, place } = await withPlace(begin);
+      const bytes = new Uint8Array(PART_MIN_BYTES + 9).fill(5);
+      const version = await putInParts(objects, place, bytes);
+      const hashes = [bytes.subarray(0, PART_MIN_BYTES), bytes.subarray(PART_MIN_BYTES)].map(sha256Of);
+      const all = Buffer.from(hashes.join(""), "hex");
+      expect(await objects.partsSha256(place)).toBe(`${sha256Of(all)}-2`);
+      const [whole, copy] = [join(folder, "whole"), join(folder, "copy")];
+      await objects.put(whole, bytesOf("x"));
+      expect(await objects.partsSha256(whole)).toBeUndefined();
+      const upload = await objects.beginUpload(copy, "copied");
+      await objects.copyPart(copy, upload, 1, { place, version, offsetBytes: 0, sizeBytes: bytes.length });
+      await objects.completeUpload(copy, upload, await objects.listParts(copy, upload));
+      await objects.partsSha256(copy); // whatever it says, there is no harm in it
+      await expect(objects.partsSha256(join(folder, "none"))).rejects.toMatchObject({ code: "storage/not-found" });
+    });
+
     test("an upload is not completed of parts that are not there as they are said to be, or over what it must not replace", async () => {
       const { objects, place } = await withPlace(begin);
       const upload = await objects.beginUpload(place);

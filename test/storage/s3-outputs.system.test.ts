@@ -306,6 +306,7 @@ test.each([
   ["s3://nobucket/merged", [], "storage/not-found"],
   ["https://host/merged", [], "storage/scheme"],
   ["s3://out/merged", ["--slice-size", "1MiB"], "options/value"],
+  ["s3://out/merged", ["--seal", "crc"], "options/value"],
 ] as const)("%s %s is refused with %s", async (out, options, code) => {
   const rig = await begin();
   const recipe = largeRecipe(rig.folder);
@@ -313,6 +314,28 @@ test.each([
   expect(stderr).toContain(code);
   expect(stderr + stdout).not.toContain("canary");
   expect(await rig.objects.identity(OUT)).toBeUndefined();
+});
+
+test("sealed by the checksums of its store a merge is the same but for the records, and damage is found and repaired", async () => {
+  const rig = await begin();
+  const recipe = largeRecipe(rig.folder);
+  const { SHA256SUMS: _, ...expected } = await expectedOf(rig, recipe);
+  await succeeded(rig, "merge", recipe, OUT, ...LARGE, "--seal", "checksums");
+  const before = await objectsBelow(rig.objects, OUT);
+  expect(before.SHA256SUMS).toBeUndefined();
+  expect(comparable(before)).toEqual(expected);
+  expect(await succeeded(rig, "verify", OUT)).toContain("ok ");
+  const shard = join(OUT, "model-00001-of-00003.safetensors");
+  const bytes = await readWhole(rig.objects, shard, 1e9);
+  bytes[6 * MIB] = (bytes[6 * MIB] ?? 0) ^ 1;
+  await rig.objects.put(shard, bytes);
+  expect((await command(rig, "verify", OUT)).code).toBe(3);
+  expect(await succeeded(rig, "repair", OUT)).toContain("1 slice computed again");
+  expect(await objectsBelow(rig.objects, OUT)).toEqual(before);
+  for (const to of ["s3://out/elsewhere", "hf://owner/name"]) {
+    const refused = await command(rig, "publish", OUT, to);
+    expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining("--seal checksums") });
+  }
 });
 
 test("every example is merged from bucket to bucket with the bytes of the same merge here", async () => {

@@ -23,6 +23,7 @@ import {
 interface Stored {
   readonly bytes: Uint8Array;
   readonly version: Version;
+  readonly partsSha256?: string;
 }
 
 interface Upload {
@@ -154,9 +155,20 @@ export class MemoryObjects implements Objects {
       return there.bytes;
     });
     const version = await this.put(place, Buffer.concat(pieces), condition);
+    const hash = createHash("sha256");
+    for (const { sha256 } of parts) hash.update(Buffer.from(sha256 ?? "", "hex"));
+    this.#objects.set(place, {
+      bytes: Buffer.concat(pieces),
+      version,
+      partsSha256: `${hash.digest("hex")}-${parts.length}`,
+    });
     upload.completed = version;
     upload.parts.clear();
     return version;
+  }
+
+  async partsSha256(place: Place): Promise<string | undefined> {
+    return this.#found("examine", place).partsSha256;
   }
 
   async abortUpload(_place: Place, id: UploadId): Promise<void> {

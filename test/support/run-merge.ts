@@ -51,6 +51,7 @@ export interface MergeSettings {
   readonly store: Files;
   /** In place of a folder: the journal lies in the folder that is given as output then. */
   readonly bucket?: { readonly objects: Objects; readonly place: Place };
+  readonly seal: MergeJobOptions["seal"];
   readonly overwrite: boolean;
   readonly restart: boolean;
   readonly submission?: MergeJobOptions["submission"];
@@ -91,6 +92,7 @@ const defaults = {
   seed: "0",
   allowNonfinite: false,
   cutEmbeddings: false,
+  seal: undefined,
   overwrite: false,
   restart: false,
   freeBytes: async () => undefined,
@@ -156,6 +158,7 @@ export async function runMerge(
     ...(chosen.submission === undefined ? {} : { submission: chosen.submission }),
     freeBytes: chosen.freeBytes,
     hashInputs: false,
+    ...(chosen.seal === undefined ? {} : { seal: chosen.seal }),
     toolVersion: "0.0.0-test",
     surveyElements: chosen.surveyElements,
     workers: (job) =>

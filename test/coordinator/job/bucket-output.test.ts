@@ -1,6 +1,8 @@
 import { readdirSync } from "node:fs";
 import { join as joinPath } from "node:path";
 import { expect, test } from "vitest";
+import { repairSource } from "../../../app/repair-source.ts";
+import { ObjectOutput, repairBucket, verifyOutput } from "../../../output/index.ts";
 import {
   FileStore,
   join,
@@ -100,3 +102,68 @@ test("uploads that somebody gave up while the merge ran end it with what happene
   expect((await runMerge(RECIPE, folder, settings(objects))).outcome).toEqual({ outcome: "done" });
   expect(await contents(objects)).toEqual(await expected());
 });
+
+const sums = { seal: "checksums" as const };
+
+test("sealed by the store's checksums nothing is read back, and all is the same but the manifest, and SHA256SUMS, which is left out", async () => {
+  const objects = new MemoryObjects();
+  let read = 0;
+  const watched = new Proxy(objects, {
+    get(target, name: keyof MemoryObjects) {
+      if (name !== "open") return (target[name] as (() => unknown) | undefined)?.bind(target);
+      return (place: Place) => {
+        if (place.endsWith("stage/model.safetensors")) read++;
+        return target.open(place);
+      };
+    },
+  });
+  const folder = temporaryFolder();
+  expect((await runMerge(RECIPE, folder, { ...settings(watched), ...sums })).outcome).toEqual({ outcome: "done" });
+  expect(read).toBe(0);
+  const { SHA256SUMS: _sums, "deltaworks.manifest.json": _manifest, ...others } = await expected();
+  const { "deltaworks.manifest.json": manifest, ...found } = await contents(objects);
+  expect(found).toEqual(others);
+  expect(manifest).toBeDefined();
+  const output = new ObjectOutput(objects, OUT);
+  expect(await output.verify()).toMatchObject({ ok: true, measure: "manifest", notes: [] });
+  const again = await runMerge(RECIPE, temporaryFolder(), { ...settings(objects), ...sums });
+  expect(again.begun.state).toBe("complete");
+});
+
+test("damage of an output without SHA256SUMS is found and repaired, and a manifest that is lost is said to be", async () => {
+  const objects = new MemoryObjects();
+  await runMerge(RECIPE, temporaryFolder(), { ...settings(objects), ...sums });
+  const before = await contents(objects);
+  const shard = join(OUT, "model.safetensors");
+  const bytes = await readWhole(objects, shard, 1e9);
+  bytes[70_000]! ^= 1;
+  await objects.put(shard, bytes);
+  const store = new Stores(new FileStore({ blocking: true }), { mem: async () => objects });
+  expect(await verifyOutput(objects, OUT)).toMatchObject({ ok: false, findings: [{ kind: "slice" }] });
+  const source = repairSource({ store, out: OUT, cwd: placeOf(MODELS), environment: {} });
+  expect((await repairBucket(store, objects, OUT, source)).report.ok).toBe(true);
+  expect(await contents(objects)).toEqual(before);
+  await objects.remove(join(OUT, "deltaworks.manifest.json"));
+  await expect(repairBucket(store, objects, OUT, source)).rejects.toMatchObject({ code: "publish/unrecoverable" });
+});
+
+test.each([
+  ["no checksum", undefined, "storage/no-checksums"],
+  ["another one", `${"0".repeat(64)}-1`, "storage/hash"],
+])(
+  "a store that tells %s of what it put together: nothing is published, and --seal read goes on with all of it",
+  async (_, told, code) => {
+    const objects = new MemoryObjects();
+    const folder = temporaryFolder();
+    const { partsSha256 } = objects;
+    objects.partsSha256 = async () => told;
+    const run = await runMerge(RECIPE, folder, { ...settings(objects), ...sums });
+    expect(run.outcome).toMatchObject({ outcome: "failed", cause: { code } });
+    expect(await objects.identity(join(OUT, "model.safetensors"))).toBeUndefined();
+    objects.partsSha256 = partsSha256;
+    const next = await runMerge(RECIPE, folder, settings(objects));
+    expect(next).toMatchObject({ outcome: { outcome: "done" }, begun: { state: "resumed" } });
+    expect(next.begun.slicesDone).toBe(next.plan.slices.length);
+    expect(await contents(objects)).toEqual(await expected());
+  },
+);
