@@ -21,6 +21,7 @@ import { type JobLog, openJobLog } from "./job-log.ts";
 import { checkForPlace, outPlaceOf } from "./out-place.ts";
 import { workerThreads } from "./own-threads.ts";
 import { prepareHere } from "./prepare-here.ts";
+import { type OpenedCache, openCache, planCache } from "./range-cache.ts";
 import { resourcesFor } from "./resources.ts";
 
 /** Of a chain the documents of `keep` are written too, as NAME or NAME=DIR. */
@@ -113,8 +114,15 @@ async function mergeText(
   const engines = engineThreads(chosen, threads, engineMaximumBytes);
   const told = new Remembered(ports.planned(prepared, out));
   let log: JobLog | undefined;
+  let cache: OpenedCache | undefined;
   try {
     const { folder, ...local } = await jobAnywhere(store, prepared, wholePlace(out), settings, state);
+    const kept = planCache(prepared.plan, prepared.inputs, { budget }, settings.cacheBytes ?? 0);
+    if (kept.sizeBytes > 0) {
+      await store.makeDirectory(folder);
+      cache = await openCache(kept, folder);
+    }
+    const withCache = { ...budget, ...(cache === undefined ? {} : { cache: cache.description }) };
     const outcome = await runMergeJob({
       ...local,
       ...(settings.seal === "checksums" ? { seal: "checksums" } : {}),
@@ -129,11 +137,12 @@ async function mergeText(
           told.warning(failure.message);
           log?.log.warn(failure, "thread replaced");
         };
-        return workerThreads({ engines, job, budget, replaced });
+        return workerThreads({ engines, job, budget: withCache, replaced });
       },
       observer: told,
       onStop: (stop) => ports.onStop(stop),
     });
+    if (cache?.isGivenUp() === true) told.warning(`the disk took no more of what --cache-bytes keeps in ${folder}`);
     const seconds = (performance.now() - began) / 1000;
     const { last, counters } = told;
     const { bytesRead, bytesWritten } = last ?? {};
@@ -146,6 +155,7 @@ async function mergeText(
     ports.ended(end);
     return end;
   } finally {
+    cache?.close();
     await log?.close();
   }
 }

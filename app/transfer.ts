@@ -16,6 +16,7 @@ import {
   type WorkerBudget,
   windowCount,
 } from "../runtime/index.ts";
+import { type PlannedCache, planCache } from "./range-cache.ts";
 
 /** What a merge will bring from stores that are far, once it is planned: weights, and no headers or tokenizers. */
 export interface Transfer {
@@ -24,6 +25,14 @@ export interface Transfer {
   readonly requests: number;
   /** Bytes of the inputs, by how often each of them is brought; seldomest first. */
   readonly times: readonly { readonly times: number; readonly bytes: number }[];
+  /** Of --cache-bytes. Absent where a cache of any size saves nothing. */
+  readonly cache?: {
+    /** What it takes on the disk, and how many bytes are not brought again for it. */
+    readonly sizeBytes: number;
+    readonly savedBytes: number;
+    /** The same of the smallest one that saves all that can be saved. */
+    readonly whole: { readonly sizeBytes: number; readonly savedBytes: number };
+  };
 }
 
 export interface TransferMeans {
@@ -32,6 +41,7 @@ export interface TransferMeans {
   readonly budget: Pick<WorkerBudget, "heldBytes" | "keptBytes" | "rangeElements">;
   /** Elements of a cut tensor that are surveyed at once; as many as a range has where nothing is said. */
   readonly surveyElements?: number;
+  readonly cacheBytes?: number | undefined;
 }
 
 /** Where an extent is not read by windows, so much is asked for at once: about a chunk of a method. */
@@ -41,13 +51,18 @@ const PIECE_BYTES = 64 * 2 ** 10;
 export function transferOf(
   plan: Plan,
   inputs: readonly { readonly files: readonly Pick<InputFile, "path">[] }[],
-  { threads, budget, surveyElements = budget.rangeElements }: TransferMeans,
+  { threads, budget, surveyElements = budget.rangeElements, cacheBytes = 0 }: TransferMeans,
 ): Transfer | undefined {
   const far = inputs.map(({ files }) => files.map(isFar));
   const isCounted = ({ input, file }: Pick<Extent, "input" | "file">) => far[input]?.[file] === true;
   const fileCount = far.flat().filter(Boolean).length;
   if (fileCount === 0) return undefined;
-  const reads = readsOfTasks(plan, surveyElements, budget.keptBytes ?? 0, isCounted);
+  const cache = planCache(plan, inputs, { budget, surveyElements }, cacheBytes);
+  const whole = planCache(plan, inputs, { budget, surveyElements }, Number.POSITIVE_INFINITY);
+  const reads = readsOfTasks(plan, surveyElements, budget.keptBytes ?? 0, isCounted).map((read, task) => ({
+    ...read,
+    readBytes: read.readBytes - (cache.savedBytes.get(task) ?? 0),
+  }));
   const capacityBytes = farBytesOf(budget);
   const inputOf = ({ task, elementCount }: Pick<SlicePart, "task" | "elementCount">) =>
     ((reads[task]?.inputBytes ?? 0) * elementCount) / geometryOf(plan.tasks[task]?.shape ?? []).elementCount;
@@ -107,8 +122,13 @@ export function transferOf(
   return {
     bytes: Math.round(bytes),
     requests: Math.ceil(requests),
+    ...(whole.sizeBytes === 0 ? {} : { cache: { ...saving(cache), whole: saving(whole) } }),
     times: [...byTimes].sort(([a], [b]) => a - b).map(([times, ofThem]) => ({ times, bytes: Math.round(ofThem) })),
   };
+}
+
+function saving({ sizeBytes, savedBytes }: PlannedCache) {
+  return { sizeBytes, savedBytes: [...savedBytes.values()].reduce((sum, bytes) => sum + bytes, 0) };
 }
 
 /** What is known of where a part reads. */

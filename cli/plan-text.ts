@@ -51,10 +51,21 @@ export function outlineText(prepared: Prepared, transfer: Transfer | undefined, 
   return rowsText(rows);
 }
 
-/** 20.0 GiB by about 3,412 requests: 8.00 GiB once, 6.00 GiB twice */
-function transferText({ bytes, requests, times }: Transfer): string {
-  const often = times.map(({ times, bytes }) => `${sizeText(bytes)} ${timesText(times)}`);
-  return `${sizeText(bytes)} by about ${counted(requests, "request")}: ${often.join(", ")}`;
+/** 20.0 GiB by about 3,412 requests: 8.00 GiB once, 6.00 GiB twice; --cache-bytes 6.00GiB would save 6.00 GiB */
+function transferText({ bytes, requests, times, cache }: Transfer): string {
+  const often = times.map(({ times, bytes }) => `${sizeText(bytes)} ${timesText(times)}`).join(", ");
+  return `${sizeText(bytes)} by about ${counted(requests, "request")}: ${often}${cacheText(cache)}`;
+}
+
+/** What is kept on the disk saves, or would. */
+function cacheText(cache: Transfer["cache"]): string {
+  if (cache === undefined) return "";
+  const { sizeBytes, savedBytes, whole } = cache;
+  const saved = savedBytes === 0 ? [] : [`${sizeText(sizeBytes)} kept on the disk save ${sizeText(savedBytes)}`];
+  const mib = Math.ceil(whole.sizeBytes / 2 ** 20);
+  const would =
+    savedBytes === whole.savedBytes ? [] : [`--cache-bytes ${mib}MiB would save ${sizeText(whole.savedBytes)}`];
+  return [...saved, ...would].map((text) => `; ${text}`).join("");
 }
 
 function timesText(times: number): string {

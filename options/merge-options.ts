@@ -106,6 +106,16 @@ export const mergeOptions = {
     inPlan: false,
     commands: ["merge", "sweep", "publish"],
   },
+  cacheBytes: {
+    flag: "--cache-bytes",
+    value: "bytes",
+    type: "bytes",
+    otherwise: "none",
+    about:
+      "most bytes of tensors that several slices share, from buckets, servers and the Hub, that are kept on this machine's disk for their further rounds",
+    inPlan: false,
+    commands: ["merge", "plan"],
+  },
   engine: {
     flag: "--engine",
     value: "name",

@@ -69,11 +69,19 @@ export function estimateOf(plan: Plan, surveyElements = SURVEY_ELEMENTS, keptByt
   };
 }
 
+/** A stored tensor that goes into a task, and how often it is read: what is behind the point are samples. */
+export interface StoredReads {
+  readonly stored: StoredSource;
+  readonly bytes: number;
+  readonly times: number;
+}
+
 /** Of a task: bytes of the stored tensors that go into it, each counted once; bytes read in all of its rounds, and whether slices share it. */
 export interface TaskReads {
   readonly inputBytes: number;
   readonly readBytes: number;
   readonly isCut: boolean;
+  readonly stored: readonly StoredReads[];
 }
 
 /** As `estimateOf`, by task, of those stored tensors alone that `counts` says. */
@@ -85,8 +93,8 @@ export function readsOfTasks(
 ): readonly TaskReads[] {
   const cut = cuttings(plan, surveyElements);
   return plan.tasks.map((task, index) => {
-    const { input, read } = taskBytes(task, cut.get(index), keptBytes, counts);
-    return { inputBytes: input, readBytes: read, isCut: cut.has(index) };
+    const { input, read, stored } = taskBytes(task, cut.get(index), keptBytes, counts);
+    return { inputBytes: input, readBytes: read, isCut: cut.has(index), stored };
   });
 }
 
@@ -123,10 +131,10 @@ function taskBytes(
   cutting: Cutting | undefined,
   keptBytes: number,
   counts: (stored: StoredSource) => boolean = () => true,
-): { readonly input: number; readonly read: number } {
+): { readonly input: number; readonly read: number; readonly stored: readonly StoredReads[] } {
   const { elementCount } = geometryOf(task.shape);
   const counted = new Map<string, number>();
-  const reads = new Map<string, { bytes: number; most: number; sources: number }>();
+  const reads = new Map<string, { stored: StoredSource; bytes: number; most: number; sources: number }>();
   const { parts } = cutting ?? UNCUT;
   const { sources, shared, ranges = parts } = partsOf(task, cutting ?? UNCUT, cutting === undefined ? keptBytes : 0);
   for (const [source, times] of sources) {
@@ -134,17 +142,19 @@ function taskBytes(
       if (!counts(stored)) continue;
       const key = `${stored.input}/${stored.file}/${stored.offsetBytes}`;
       counted.set(key, Math.max(counted.get(key) ?? 0, bytes));
-      const known = reads.get(key) ?? { bytes: 0, most: 0, sources: 0 };
+      const known = reads.get(key) ?? { stored, bytes: 0, most: 0, sources: 0 };
       const most = Math.max(known.most, repeats * (isKept ? ranges : times));
-      reads.set(key, { bytes: Math.max(known.bytes, bytes), most, sources: known.sources + 1 });
+      reads.set(key, { stored: known.stored, bytes: Math.max(known.bytes, bytes), most, sources: known.sources + 1 });
     }
   }
   // A tensor that several sources share is read once for all of them.
-  const read = [...reads.values()].reduce((sum, { bytes, most, sources }) => {
-    return sum + bytes * (sources > 1 && shared !== undefined ? Math.min(most, shared) : most);
-  }, 0);
+  const stored = [...reads.values()].map(({ stored, bytes, most, sources }) => ({
+    ...{ stored, bytes },
+    times: sources > 1 && shared !== undefined ? Math.min(most, shared) : most,
+  }));
+  const read = stored.reduce((sum, { bytes, times }) => sum + bytes * times, 0);
   const total = (bytes: ReadonlyMap<string, number>) => [...bytes.values()].reduce((sum, each) => sum + each, 0);
-  return { input: total(counted), read };
+  return { input: total(counted), read, stored };
 }
 
 /** The sources of a task, and how often each is read. */

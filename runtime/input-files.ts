@@ -1,6 +1,7 @@
 import { checkSameState, type InputFile, type JobDescription } from "../merge/work/index.ts";
 import { type Readable, type Source, schemeOf } from "../storage/index.ts";
 import { FarWindows } from "./far-windows.ts";
+import type { RangeCache } from "./range-cache.ts";
 import type { Extent } from "./wanted-extents.ts";
 
 /** Told of every read; a promise is waited for before the next one. */
@@ -40,7 +41,7 @@ export class InputFiles {
 
   /**
    * `openMax`: most files that are open at once; hundreds of models in shards would exhaust the process's descriptors. `farBytes`: memory
-   * for windows of files that are not on this machine.
+   * for windows of files that are not on this machine. `cache`: where bytes of these are looked for first.
    */
   constructor(
     store: Pick<Source, "open">,
@@ -48,13 +49,18 @@ export class InputFiles {
     openMax: number,
     moved: Moved = () => undefined,
     farBytes = 0,
+    cache?: RangeCache,
   ) {
     this.#store = store;
     this.#job = job;
     this.#openMax = openMax;
     this.#moved = moved;
     this.#files = job.inputs.map(({ files }, input) => files.map((description) => fileOf(input, description)));
-    this.#far = new FarWindows(farBytes, (input, file, ...range) => this.#fetch(this.#file(input, file), ...range));
+    this.#far = new FarWindows(farBytes, (input, file, ...range) =>
+      cache === undefined
+        ? this.#fetch(this.#file(input, file), ...range)
+        : this.#fetchBy(cache, input, file, ...range),
+    );
   }
 
   /** Whether any input of a job is in a store that is far: each read of it is a request. */
@@ -115,6 +121,29 @@ export class InputFiles {
     await this.#untilIdle();
     this.#far.close();
     for (const file of this.#open) await this.#close(file);
+  }
+
+  /** What the cache has; of the rest one request each, and into the cache. */
+  async #fetchBy(
+    cache: RangeCache,
+    input: number,
+    fileIndex: number,
+    offsetBytes: number,
+    into: Uint8Array,
+    memory?: "steady",
+  ): Promise<void> {
+    const file = this.#file(input, fileIndex);
+    const wanted = { input, file: fileIndex, fromByte: offsetBytes, toByte: offsetBytes + into.length };
+    const settled = await Promise.allSettled(
+      cache.piecesOf(wanted).map(async ({ fromByte, toByte, stretch }) => {
+        const part = into.subarray(fromByte - offsetBytes, toByte - offsetBytes);
+        if (stretch !== undefined && (await cache.read(stretch, fromByte, part))) return;
+        await this.#fetch(file, fromByte, part, memory);
+        if (stretch !== undefined) await cache.put(stretch, fromByte, part);
+      }),
+    );
+    // Nothing may be written to `into` any more once one has failed.
+    for (const each of settled) if (each.status === "rejected") throw each.reason;
   }
 
   /** One request to a store that is far. */

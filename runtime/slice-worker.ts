@@ -16,12 +16,13 @@ import {
   sealRanges,
   type TensorTask,
 } from "../merge/work/index.ts";
-import { type Files, type Place, type Readable, type StoredFile, schemeOf } from "../storage/index.ts";
+import { type Files, type Place, type Readable, type StoredFile, schemeOf, unnamedFileAt } from "../storage/index.ts";
 import type { Computed } from "./computed.ts";
 import { FiniteWatch, watched } from "./finite-watch.ts";
 import { InputFiles, type Moved } from "./input-files.ts";
 import { MergedTasks } from "./merged-tasks.ts";
 import { LastBands, quantiseRange } from "./quantise-range.ts";
+import { RangeCache, type RangeCacheDescription } from "./range-cache.ts";
 import { RangeHashes } from "./range-hashes.ts";
 import { type RangeMeans, RangeWork, type Sink } from "./range-work.ts";
 import { readAhead } from "./read-ahead.ts";
@@ -47,6 +48,8 @@ export interface WorkerBudget {
   readonly connectionsMax?: number;
   /** From stores that are far, a second; as many as come where nothing is said. */
   readonly bandwidthBytes?: number;
+  /** On the local disk, shared by the threads of a process. Absent: what is far is brought as often as it is read. */
+  readonly cache?: RangeCacheDescription;
 }
 
 /** What a worker lets its surroundings do while it computes. */
@@ -116,7 +119,8 @@ export class SliceWorker {
     this.#hooks = hooks;
     const farBytes = InputFiles.areFar(job) ? farBytesOf(budget) : 0;
     this.#heldBytes = budget.heldBytes - farBytes;
-    this.#files = new InputFiles(store, job, budget.openFilesMax, hooks.moved, farBytes);
+    const cache = budget.cache && new RangeCache(budget.cache, unnamedFileAt(budget.cache.descriptor));
+    this.#files = new InputFiles(store, job, budget.openFilesMax, hooks.moved, farBytes, cache);
     this.#merged = new MergedTasks({
       arena,
       range: (task, range, into, cutting) => this.#range(task, range, into, cutting),

@@ -7,6 +7,7 @@ export { FileStore } from "./file/file-store.ts";
 export { fileVersion } from "./file/file-version.ts";
 export { freeBytes } from "./file/free-bytes.ts";
 export { linkless } from "./file/linkless-store.ts";
+export { makeUnnamedFile, type UnnamedFile, unnamedFileAt } from "./file/unnamed-file.ts";
 export { foundOnce } from "./found-once.ts";
 export type { AskForAddress, SignedObjects } from "./http/signed-objects.ts";
 export { type CacheFilling, fillHubCache } from "./hub/fill-hub-cache.ts";

@@ -56,7 +56,8 @@ async function merge([recipe = "", out = ""]: readonly string[], options: MergeO
   const ports: MergePorts = {
     fetching: (...file) => printFetching(file, options, io),
     planned: (prepared) => {
-      printPlanned(prepared, transferOf(prepared.plan, prepared.inputs, resourcesFor(options)), options, io);
+      const means = { ...resourcesFor(options), cacheBytes: options.cacheBytes };
+      printPlanned(prepared, transferOf(prepared.plan, prepared.inputs, means), options, io);
       const terminal = process.stderr.isTTY === true;
       progress = new ProgressReport({ io, terminal, json, quiet, nowMs: () => performance.now() });
       return progress;

@@ -23,7 +23,10 @@ export async function planCommand([recipePath = ""]: readonly string[], options:
     const prepared = await prepareHere(store, await readRecipe(store, path), path, options);
     const { plan, digest } = prepared;
     const resources = resourcesFor(options);
-    const transfer = (await loadTransferOf())(plan, prepared.inputs, resources);
+    const transfer = (await loadTransferOf())(plan, prepared.inputs, {
+      ...resources,
+      cacheBytes: options.cacheBytes,
+    });
     printWarnings(io, prepared.warnings, options.json);
     if (options.json) {
       const { memoryBytes, threads } = resources;

@@ -1,13 +1,14 @@
 /** What a plan says will be brought from far is what is brought: bytes, and about as many requests. */
-import { mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { openCache, planCache } from "../../app/range-cache.ts";
 import { transferOf } from "../../app/transfer.ts";
 import type { WorkerBudget } from "../../runtime/index.ts";
 import { FileStore, type Files, join as joinPlace, placeOf, type Readable, Stores } from "../../storage/index.ts";
 import { type GeneratedTensor, MODEL_NAMES, writeModels } from "../runtime/generated-models.ts";
-import { type MergeSettings, mergedTensors } from "../support/run-merge.ts";
+import { fileHashes, type MergeSettings, mergedTensors } from "../support/run-merge.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const MIB = 2 ** 20;
@@ -119,6 +120,87 @@ test.each(cases)("$recipe of $count models, $budget, $cutting", async ({ recipe,
   expect(requests / stated.requests).toBeLessThan(
     recipe.startsWith("ties") && budget !== "with room for all" ? 2.2 : 1.05,
   );
+});
+
+test.each([
+  ["ties, rescaled", "with room for all", "cut, surveyed in one range", Number.POSITIVE_INFINITY],
+  ["ties, rescaled", "without room", "cut, surveyed by block", Number.POSITIVE_INFINITY],
+  ["model_stock", "without room", "cut, surveyed in one range", Number.POSITIVE_INFINITY],
+  ["model_stock", "without room", "cut, surveyed in one range", 12 * MIB],
+  ["model_stock", "without room", "cut, surveyed in one range", 1000],
+])(
+  "%s, %s, %s: with a cache of %d bytes as much less is brought as is stated, and the bits are the same",
+  async (recipe, budgetName, cutting, cacheBytes) => {
+    const settings = { ...cuttings[cutting], budget: budgets[budgetName]!, workers: 2 };
+    const merged = async (far: FarModels, budget: Omit<WorkerBudget, "openFilesMax">) => {
+      const out = join(temporaryFolder(), "out");
+      const { run } = await mergedTensors(recipes[recipe]!(MODEL_NAMES.slice(0, 3)), out, {
+        ...{ models: temporaryFolder(), store: far.store(), ...settings, budget },
+      });
+      return { plan: run.plan, hashes: fileHashes(out) };
+    };
+    const [plain, kept] = [new FarModels(), new FarModels()];
+    const without = await merged(plain, settings.budget);
+    const { plan } = without;
+    const inputs = plan.inputs.map(({ files }) => ({ files: files.map(() => ({ path: placeOf("https://far/x") })) }));
+    const means = { budget: settings.budget, surveyElements: settings.surveyElements ?? 2 ** 32 };
+    const planned = planCache(plan, inputs, means, cacheBytes);
+    const folder = temporaryFolder();
+    const cache = await openCache(planned, placeOf(folder));
+    onTestFinished(() => cache.close());
+    expect(readdirSync(folder)).toEqual([]);
+    const withCache = await merged(kept, { ...settings.budget, cache: cache.description });
+    expect(withCache.hashes).toEqual(without.hashes);
+    const { bytes, cache: said } = transferOf(plan, inputs, { ...means, threads: 2, cacheBytes })!;
+    expect(plain.bytes - kept.bytes).toBe(said!.savedBytes);
+    expect(said!.sizeBytes).toBeLessThanOrEqual(cacheBytes);
+    expect(kept.bytes / bytes).toBeGreaterThan(0.99);
+    expect(kept.bytes / bytes).toBeLessThan(1.001);
+    if (cacheBytes === 1000) expect(said!.savedBytes).toBe(0);
+    else expect(kept.requests).toBeLessThan(plain.requests);
+    if (cacheBytes === Number.POSITIVE_INFINITY) expect(said!.savedBytes).toBe(said!.whole.savedBytes);
+    else expect(said!.savedBytes).toBeLessThan(said!.whole.savedBytes);
+    expect(cache.isGivenUp()).toBe(false);
+  },
+);
+
+test("what is damaged in the cache is brought from the store, and the bits are the same", async () => {
+  const settings = { ...cuttings["cut, surveyed in one range"], workers: 1, models: temporaryFolder() };
+  const budget = budgets["with room for all"]!;
+  const recipe = recipes["ties, rescaled"]!(MODEL_NAMES.slice(0, 3));
+  const merged = async (cache: WorkerBudget["cache"]) => {
+    const [far, out] = [new FarModels(), join(temporaryFolder(), "out")];
+    const store = far.store();
+    const { run } = await mergedTensors(recipe, out, {
+      ...settings,
+      ...{ store, budget: { ...budget, ...(cache === undefined ? {} : { cache }) } },
+    });
+    return { plan: run.plan, hashes: fileHashes(out), bytes: far.bytes };
+  };
+  const without = await merged(undefined);
+  const { plan } = without;
+  const inputs = plan.inputs.map(({ files }) => ({ files: files.map(() => ({ path: placeOf("https://far/x") })) }));
+  const planned = planCache(plan, inputs, { budget }, Number.POSITIVE_INFINITY);
+  const opened = async (isDamaged: boolean) => {
+    const cache = await openCache(planned, placeOf(temporaryFolder()));
+    onTestFinished(() => cache.close());
+    // All of it is said to be there, with sums that no grain has; the file is empty.
+    if (isDamaged) new Int32Array(cache.description.table).fill(1, 2);
+    return cache.description;
+  };
+  const [sound, damaged] = [await merged(await opened(false)), await merged(await opened(true))];
+  expect(damaged.hashes).toEqual(without.hashes);
+  expect(damaged.bytes).toBe(sound.bytes);
+  expect(sound.bytes).toBeLessThan(without.bytes);
+});
+
+test("a cache that the disk has no room for is refused by name, with how much there is", async () => {
+  const planned = { extents: [], sizeBytes: 2 ** 50, savedBytes: new Map() };
+  await expect(openCache(planned, placeOf(temporaryFolder()))).rejects.toMatchObject({
+    code: "storage/full",
+    message: expect.stringMatching(/cannot keep 1125899906842624 bytes of what is far in .*: \d+ bytes are free there/),
+    hint: expect.stringContaining("--cache-bytes"),
+  });
 });
 
 test("of models of this machine nothing is brought", async () => {

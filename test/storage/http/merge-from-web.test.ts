@@ -50,9 +50,14 @@ beforeEach(async () => {
 
 const address = (name: string) => `${server.origin}/models/a%20b/${name}/`;
 
-async function merge(recipe: string, out: string, planned: (prepared: Prepared) => void = () => {}) {
+async function merge(
+  recipe: string,
+  out: string,
+  planned: (prepared: Prepared) => void = () => {},
+  more: { readonly sliceBytes?: number; readonly cacheBytes?: number } = {},
+) {
   writeFileSync(join(folder, "r.yml"), recipe);
-  const settings = { ...defaultsOf("merge"), cutEmbeddings: true, threads: 2, recipe: join(folder, "r.yml") };
+  const settings = { ...defaultsOf("merge"), cutEmbeddings: true, threads: 2, recipe: join(folder, "r.yml"), ...more };
   return runMerge(
     { ...settings, out: join(folder, out) },
     {
@@ -117,6 +122,31 @@ test("what the plan says is brought is what the server gives after it", async ()
   const options = { ...defaultsOf("plan"), cutEmbeddings: true, threads: 2, json: false, verbose: false };
   expect(await planCommand([join(folder, "r.yml")], options, io)).toBe(0);
   expect(printed.join("")).toMatch(/^brings {2}9\.3 MiB by about 15 requests: 9\.3 MiB once$/m);
+});
+
+test("with --cache-bytes what several slices share is brought once for all threads and rounds, and the plan says so", async () => {
+  const brought = async (out: string, cacheBytes: number | undefined) => {
+    let planned = 0;
+    let stated: ReturnType<typeof transferOf>;
+    const said = ({ plan, inputs }: Prepared) => {
+      stated = transferOf(plan, inputs, { ...resourcesFor({ threads: 2 }), cacheBytes });
+      planned = server.asked.length;
+    };
+    const more = { sliceBytes: 128 * 1024, ...(cacheBytes === undefined ? {} : { cacheBytes }) };
+    expect(await merge(recipes.model_stock!(address), out, said, more)).toMatchObject({ outcome: "done" });
+    const bytes = server.asked.slice(planned).reduce((sum, { path, range }) => {
+      const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(range ?? "") ?? [];
+      return path.endsWith(".safetensors") ? sum + Number(last) - Number(first) + 1 : sum;
+    }, 0);
+    return { bytes, stated: stated! };
+  };
+  const plain = await brought("plain", undefined);
+  const cached = await brought("cached", 64 * 2 ** 20);
+  expect(weightsOf("cached")).toEqual(weightsOf("plain"));
+  expect(plain.stated.cache).toMatchObject({ savedBytes: 0, whole: cached.stated.cache?.whole });
+  expect(cached.stated.cache?.savedBytes).toBeGreaterThan(1_000_000);
+  expect(plain.bytes - cached.bytes).toBe(cached.stated.cache?.savedBytes);
+  expect(cached.bytes / cached.stated.bytes).toBeCloseTo(1, 2);
 });
 
 test("a model that is replaced in mid merge stops it, by name", async () => {
