@@ -30,13 +30,7 @@ interface Surroundings {
  * What is the same of every merge that this machine makes alone, into a folder: the journal lies beside the output, or in a folder below
  * `state`, which is that output's alone.
  */
-export function jobHere(
-  store: Files,
-  prepared: Prepared,
-  out: Place,
-  options: OptionValues<"sweep">,
-  state?: Place,
-): JobHere {
+function jobHere(store: Files, prepared: Prepared, out: Place, options: OptionValues<"sweep">, state?: Place): JobHere {
   const output = new FileOutput(store, out);
   const beside = fileHome(store, output.journalFolder);
   const own = ownFolder(out, state);
@@ -52,7 +46,7 @@ export async function jobAnywhere(
   store: Stores,
   prepared: Prepared,
   out: Place,
-  options: OptionValues<"merge">,
+  options: OptionValues<"sweep">,
   state?: Place,
 ): Promise<JobHere> {
   if (schemeOf(out) === "file") return jobHere(store, prepared, out, options, state);
@@ -65,11 +59,11 @@ export async function jobAnywhere(
 function jobIn(
   store: Files,
   { plan, digest, recipeText, definingCheckpoint, text, inputs }: Prepared,
-  { overwrite, restart, hashInputs }: OptionValues<"sweep">,
+  { overwrite, restart, hashInputs, seal }: OptionValues<"sweep">,
   where: Surroundings,
 ): JobHere {
   return {
-    ...{ store, ...where },
+    ...{ store, ...where, ...(seal === "checksums" && { seal: "checksums" as const }) },
     ...{ plan, digest, recipeText, definingCheckpoint, text, inputs, seed: parseSeed(plan.seed) },
     ...{ overwrite, restart, hashInputs, toolVersion },
     clock: { nowMs: () => performance.now() },

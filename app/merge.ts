@@ -4,21 +4,11 @@ import type { Failure } from "../merge/work/index.ts";
 import { checkOptions, OptionError, type OptionValues } from "../options/index.ts";
 import { type Prepared, readRecipe } from "../prepare/index.ts";
 import { recipeTextUpTo } from "../recipe/index.ts";
-import { UPLOADS_MAX } from "../runtime/index.ts";
-import {
-  join,
-  maybePlaceOf,
-  openStores,
-  type Place,
-  placeOf,
-  type Stores,
-  schemeOf,
-  wholePlace,
-} from "../storage/index.ts";
+import { join, maybePlaceOf, openStores, type Place, placeOf, type Stores, wholePlace } from "../storage/index.ts";
 import { engineText, engineThreads } from "./engine-threads.ts";
 import { jobAnywhere } from "./job-here.ts";
 import { type JobLog, openJobLog } from "./job-log.ts";
-import { checkForPlace, outPlaceOf } from "./out-place.ts";
+import { checkForPlace, outPlaceOf, uploadBytesFor } from "./out-place.ts";
 import { workerThreads } from "./own-threads.ts";
 import { prepareHere } from "./prepare-here.ts";
 import { type OpenedCache, openCache, planCache } from "./range-cache.ts";
@@ -109,7 +99,7 @@ async function mergeText(
   const { digest } = prepared;
   const { threads, budget, memoryBytes, engineMaximumBytes } = resourcesFor({
     ...settings,
-    uploadBytes: schemeOf(out) === "file" ? 0 : UPLOADS_MAX * settings.sliceBytes,
+    uploadBytes: uploadBytesFor(out, settings),
   });
   const engines = engineThreads(chosen, threads, engineMaximumBytes);
   const told = new Remembered(ports.planned(prepared, out));
@@ -125,7 +115,6 @@ async function mergeText(
     const withCache = { ...budget, ...(cache === undefined ? {} : { cache: cache.description }) };
     const outcome = await runMergeJob({
       ...local,
-      ...(settings.seal === "checksums" ? { seal: "checksums" } : {}),
       surveyElements: budget.rangeElements,
       workers: (job) => {
         const { level = "silent", write = () => {} } = ports.log ?? {};

@@ -1,4 +1,5 @@
 import { bytesText, OptionError } from "../options/index.ts";
+import { UPLOADS_MAX } from "../runtime/index.ts";
 import { maybePlaceOfAddress, PART_MIN_BYTES, type Place, schemeOf, withoutLastSlash } from "../storage/index.ts";
 
 /** Where an output goes, as people write it: a path, or an address, percent-encoded. @throws OptionError `options/value` */
@@ -12,6 +13,11 @@ export function outPlaceOf(text: string): Place {
       hint: "Write s3://bucket/prefix, percent-encoded (%40 for @, %2B for +), without a query or a password.",
     },
   );
+}
+
+/** What each thread keeps for slices of a merge that wait until their store has them. */
+export function uploadBytesFor(out: Place, { sliceBytes }: { readonly sliceBytes: number }): number {
+  return schemeOf(out) === "file" ? 0 : UPLOADS_MAX * sliceBytes;
 }
 
 /** What the place of an output asks of the options of a merge. @throws OptionError `options/value` */

@@ -3,6 +3,7 @@ import { type Fetching, type Prepared, readRecipe } from "../prepare/index.ts";
 import { checkFaults, type Fault, filledRecipe, parseSweep, type Sweep, type SweepPoint } from "../recipe/index.ts";
 import {
   type Files,
+  isHubPlace,
   join,
   nameOf,
   type Place,
@@ -10,16 +11,16 @@ import {
   placeFrom,
   placeOf,
   type Source,
-  schemeOf,
   wholePlace,
 } from "../storage/index.ts";
+import { checkForPlace, outPlaceOf } from "./out-place.ts";
 import { prepareHere } from "./prepare-here.ts";
 
 /** What a sweep is started with, as people give it. */
 export interface SweepSettings extends OptionValues<"sweep"> {
   /** Path of the sweep. */
   readonly sweep: string;
-  /** Directory of the outputs. Absent: the sweep says it, or it is called as the sweep is. */
+  /** Directory of the outputs, or a prefix of a bucket. Absent: the sweep says it, or it is called as the sweep is. */
   readonly out?: string | undefined;
 }
 
@@ -44,12 +45,13 @@ export async function planSweep(store: Files, settings: SweepSettings, fetching?
   const { sweep, faults, warnings } = parseSweep(await readRecipe(store, path), path);
   checkFaults(faults);
   if (sweep === undefined) throw new Error("a sweep without faults should have been read");
-  const root = wholePlace(placeOf(settings.out ?? sweep.out ?? nameOf(path).replace(/\.ya?ml$/i, "")));
-  if (schemeOf(root) !== "file") {
-    throw new OptionError("options/value", `${root}: a sweep writes into folders of this machine`, {
-      hint: "Give a folder; what is worth it goes elsewhere with `deltaworks publish`.",
+  const root = wholePlace(outPlaceOf(settings.out ?? sweep.out ?? nameOf(path).replace(/\.ya?ml$/i, "")));
+  if (isHubPlace(root)) {
+    throw new OptionError("options/value", `${root}: a sweep writes into folders of this machine, or into a bucket`, {
+      hint: "Give a folder, or s3://bucket/prefix; what is worth it goes to the Hub with `deltaworks publish`.",
     });
   }
+  checkForPlace(root, settings);
   const recipes = await recipesOf(store, sweep, path);
   const merges: PlannedMerge[] = [];
   for (const point of sweep.points) {

@@ -108,7 +108,14 @@ export function resourcesFor(options: {
 /** What one merge of a sweep is given in one thread. */
 export const SWEEP_MERGE_BYTES = 40 * MIB;
 
-/** How many merges of a sweep are made at a time: each needs accumulators and samples of its own, the inputs are shared. */
-export function sweepWidth({ memoryBytes, threads }: Pick<Resources, "memoryBytes" | "threads">): number {
-  return Math.max(1, Math.floor((memoryBytes - PROCESS_BYTES) / (threads * SWEEP_MERGE_BYTES)));
+/**
+ * How many merges of a sweep are made at a time: each needs accumulators and samples of its own, and `uploadBytes` for what waits to be
+ * uploaded; the inputs are shared.
+ */
+export function sweepWidth(
+  { memoryBytes, threads }: Pick<Resources, "memoryBytes" | "threads">,
+  uploadBytes = 0,
+): number {
+  const each = SWEEP_MERGE_BYTES + uploadBytes;
+  return Math.max(1, Math.floor((memoryBytes - PROCESS_BYTES) / (threads * each)));
 }

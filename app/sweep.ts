@@ -10,9 +10,10 @@ import { type ChosenEngine, chooseEngines } from "../merge/engines/index.ts";
 import { type Failure, failureFrom } from "../merge/work/index.ts";
 import { checkOptions } from "../options/index.ts";
 import type { Fault } from "../recipe/index.ts";
-import { type Files, freeBytes, openStores, type Source } from "../storage/index.ts";
+import { freeBytes, openStores, type Source, type Stores, schemeOf } from "../storage/index.ts";
 import { engineThreads } from "./engine-threads.ts";
-import { jobHere } from "./job-here.ts";
+import { jobAnywhere } from "./job-here.ts";
+import { uploadBytesFor } from "./out-place.ts";
 import { OwnThreads } from "./own-threads.ts";
 import { type PlannedMerge, type PlannedSweep, planSweep, type SweepSettings } from "./plan-sweep.ts";
 import { type Resources, resourcesFor, SWEEP_MERGE_BYTES, sweepWidth } from "./resources.ts";
@@ -60,8 +61,9 @@ export async function runSweep(settings: SweepSettings, ports: SweepPorts): Prom
   const { merges } = sweep;
   ports.warned(sweep.warnings);
   await checkSpace(store, sweep);
-  const resources = resourcesFor(settings);
-  const width = Math.min(merges.length, sweepWidth(resources));
+  const uploadBytes = uploadBytesFor(sweep.root, settings);
+  const resources = resourcesFor({ ...settings, uploadBytes });
+  const width = Math.min(merges.length, sweepWidth(resources, uploadBytes));
   ports.planned(merges, width);
   const made: SweptMerge[] = [];
   let bytesRead = 0;
@@ -76,6 +78,7 @@ export async function runSweep(settings: SweepSettings, ports: SweepPorts): Prom
 
 /** All outputs together must have room; those that were begun before have taken some of theirs. @throws JobError `coordinator/no-space` */
 async function checkSpace(store: Source, { root, merges }: PlannedSweep): Promise<void> {
+  if (schemeOf(root) !== "file") return;
   let needed = 0;
   for (const { out, prepared } of merges)
     if ((await store.identity(out)) === undefined) needed += bytesToWrite(prepared);
@@ -83,7 +86,7 @@ async function checkSpace(store: Source, { root, merges }: PlannedSweep): Promis
 }
 
 async function runBatch(
-  store: Files,
+  store: Stores,
   merges: readonly PlannedMerge[],
   resources: Resources,
   chosen: readonly ChosenEngine[],
@@ -92,7 +95,9 @@ async function runBatch(
 ): Promise<{ readonly made: readonly SweptMerge[]; readonly bytesRead: number }> {
   const { threads, memoryBytes, engineMaximumBytes } = resources;
   const inThreads = threads * merges.length;
-  const each = resourcesFor({ threads: inThreads, memoryBytes: Math.max(memoryBytes, inThreads * SWEEP_MERGE_BYTES) });
+  const uploadBytes = Math.max(0, ...merges.map(({ out }) => uploadBytesFor(out, settings)));
+  const least = inThreads * (SWEEP_MERGE_BYTES + uploadBytes);
+  const each = resourcesFor({ threads: inThreads, memoryBytes: Math.max(memoryBytes, least), uploadBytes });
   const { connectionsMax, bandwidthBytes } = resources.budget;
   // The merges of a thread share its connections.
   const budget = {
@@ -113,7 +118,7 @@ async function runBatch(
     };
     try {
       const outcome = await runMergeJob({
-        ...jobHere(store, prepared, out, settings),
+        ...(await jobAnywhere(store, prepared, out, settings)),
         surveyElements: budget.rangeElements,
         workers: (job) => own.workersFor(point.name, job),
         observer,

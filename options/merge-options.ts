@@ -160,7 +160,7 @@ export const mergeOptions = {
     about:
       "how an output is compared with what was computed: read, all of it back; checksums, of a bucket, by those of its store, without SHA256SUMS",
     inPlan: false,
-    commands: ["merge"],
+    commands: ["merge", "sweep"],
   },
   hashInputs: {
     flag: "--hash-inputs",

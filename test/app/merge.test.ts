@@ -192,16 +192,15 @@ test("a sweep is run in this process, each merge with the bytes of the merge alo
   expect(hashesOf(join(folder, "runs", "weight=0.5"))).toEqual(hashesOf(join(folder, "out")));
 });
 
-test.each(["s3://bucket/runs", "hf://owner/name"])(
-  "a sweep into %s is refused before anything is asked of it",
-  async (out) => {
-    writeFileSync(join(folder, "ties.yml"), RECIPE);
-    writeFileSync(join(folder, "sweep.yml"), "recipe: ties.yml\ngrid: {weight: [0.5, 1]}\n");
-    const settings = { ...defaultsOf("sweep"), ...more, sweep: join(folder, "sweep.yml"), out };
-    const ports = { warned: () => {}, warning: () => {}, planned: () => {}, onStop: () => {} };
-    await expect(runSweep(settings, ports)).rejects.toMatchObject({
-      code: "options/value",
-      message: expect.stringContaining(out),
-    });
-  },
-);
+test.each([
+  ["hf://owner/name", {}],
+  ["s3://bucket/runs?signature", {}],
+  ["s3://bucket/runs", { sliceBytes: 2 ** 20 }],
+  ["runs", { seal: "checksums" }],
+])("a sweep into %s, with %j, is refused before anything is asked of it", async (out, changes) => {
+  writeFileSync(join(folder, "ties.yml"), RECIPE);
+  writeFileSync(join(folder, "sweep.yml"), "recipe: ties.yml\ngrid: {weight: [0.5, 1]}\n");
+  const settings = { ...defaultsOf("sweep"), ...more, sweep: join(folder, "sweep.yml"), out, ...changes };
+  const ports = { warned: () => {}, warning: () => {}, planned: () => {}, onStop: () => {} };
+  await expect(runSweep(settings, ports)).rejects.toMatchObject({ code: "options/value" });
+});

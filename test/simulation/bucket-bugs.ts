@@ -75,7 +75,7 @@ const isAside = (place: string) => place.includes("/.deltaworks/");
 
 /** Objects that do otherwise than they are asked. */
 export function asBuggyObjects(objects: S3Objects, bug: BucketBug | undefined): S3Objects {
-  const changed = patchOf(objects, bug);
+  const changed: Readonly<Record<string, unknown>> = { ...patchOf(objects, bug) };
   return new Proxy(objects, {
     get: (target, name: keyof S3Objects) => changed[name] ?? (target[name] as () => unknown).bind(target),
   });

@@ -338,6 +338,31 @@ test("sealed by the checksums of its store a merge is the same but for the recor
   }
 });
 
+test("a sweep into a bucket makes what each merge makes in a folder, and goes on where it was killed", async () => {
+  const rig = await begin();
+  const recipe = readFileSync(largeRecipe(rig.folder), "utf8").replace("weight: 0.5", `weight: ${"$"}{weight}`);
+  writeFileSync(joinPath(rig.folder, "ties.yml"), recipe);
+  const path = joinPath(rig.folder, "sweep.yml");
+  writeFileSync(path, "recipe: ties.yml\ngrid: {weight: [0.5, 1]}\n");
+  const killed = start(["sweep", path, "s3://out/runs", ...LARGE], { environment: rig.environment });
+  while ((await rig.objects.listUploads(placeOf("s3://out"))).length === 0)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  killed.process.kill("SIGKILL");
+  await killed.ended;
+  expect(await succeeded(rig, "sweep", path, "s3://out/runs", ...LARGE)).toMatch(/swept {2}2 of 2 merges/);
+  for (const weight of [0.5, 1]) {
+    const alone = joinPath(rig.folder, `${weight}.yml`);
+    writeFileSync(alone, recipe.replace(`${"$"}{weight}`, `${weight}`));
+    const found = await objectsBelow(rig.objects, placeOf(`s3://out/runs/weight=${weight}`));
+    const expected = await expectedOf(rig, alone);
+    const named = ({ "mergekit_config.yml": _recipe, "README.md": _card, ...others }: Record<string, string>) => others;
+    expect(named(comparable(found))).toEqual(named(expected));
+    expect(Object.keys(found)).toContain("SHA256SUMS");
+  }
+  expect(await rig.objects.listUploads(placeOf("s3://out"))).toEqual([]);
+  expect(await succeeded(rig, "sweep", path, "s3://out/runs", ...LARGE)).toMatch(/swept {2}2 of 2 merges/);
+});
+
 test("every example is merged from bucket to bucket with the bytes of the same merge here", async () => {
   const rig = await begin();
   for (const model of readdirSync(MODELS, { withFileTypes: true }).filter((entry) => entry.isDirectory()))

@@ -36,4 +36,9 @@ export class GatheringStore implements SessionStore {
   openForWriting(place: Place, options?: WriteOptions): Promise<StoredFile> {
     return this.#store.openForWriting(place, options);
   }
+
+  putPart(slot: Place, offsetBytes: number, bytes: Uint8Array, sha256: string): Promise<unknown> {
+    if (this.#store.putPart === undefined) throw new Error(`there is nothing here that puts parts into ${slot}`);
+    return this.#store.putPart(slot, offsetBytes, bytes, sha256);
+  }
 }
