@@ -90,10 +90,11 @@ export class UploadSlots {
   }
 
   /**
-   * Makes the object of its parts, so that it can be read; one that was made before stays. `sha256s`: of all parts, in order.
+   * Makes the object of its parts, so that it can be read; one that was made before stays. `sha256s`: of all parts, in order, as far as they
+   * are known.
    * @throws StorageError `storage/changed` where the store has another part, or none
    */
-  async close(slot: Place, sha256s: readonly string[]): Promise<void> {
+  async close(slot: Place, sha256s: readonly (string | undefined)[]): Promise<void> {
     this.#records.delete(slot);
     const { record } = await this.#record(slot);
     const parts = await this.#maybeParts(slot, record);
@@ -106,7 +107,8 @@ export class UploadSlots {
       const part = byNumber.get(k + 1);
       if (part === undefined) throw lostPart(slot, `part ${k + 1} of ${sha256s.length} is not there`);
       const sizeBytes = Math.min(record.partBytes, record.sizeBytes - k * record.partBytes);
-      if (part.sizeBytes === sizeBytes && (part.sha256 === undefined || part.sha256 === sha256)) return part;
+      const isKnown = part.sha256 !== undefined && sha256 !== undefined;
+      if (part.sizeBytes === sizeBytes && (!isKnown || part.sha256 === sha256)) return part;
       throw lostPart(slot, `part ${k + 1} of ${sha256s.length} is another one than was put`);
     });
     await this.#objects.completeUpload(slot, record.upload, all);

@@ -7,6 +7,7 @@ import type { RepairTarget } from "./repair-target.ts";
 
 /** A folder: files are made in its work directory, and renamed. */
 export class FileRepairTarget implements RepairTarget {
+  readonly takesParts = false;
   readonly source: Files;
   readonly #out: Place;
   readonly #aside: Place;

@@ -10,7 +10,6 @@ import {
   type Source,
   UploadSlots,
 } from "../../storage/index.ts";
-import { PublishError } from "../errors.ts";
 import { claimPrefix } from "../object-claim.ts";
 import { filesIn } from "../output-directory.ts";
 import { REPAIR_DIRECTORY } from "../records/file-names.ts";
@@ -26,6 +25,7 @@ const COPIES_AT_ONCE = 8;
  */
 export class ObjectRepairTarget implements RepairTarget {
   readonly source: Source;
+  readonly takesParts = true;
   readonly #objects: Objects;
   readonly #slots: UploadSlots;
   readonly #out: Place;
@@ -59,7 +59,6 @@ export class ObjectRepairTarget implements RepairTarget {
   async beginShard(plan: Plan, shard: number, sound: readonly number[]): Promise<void> {
     const layout = plan.shards[shard];
     if (layout === undefined) throw new Error(`the plan has no shard ${shard}`);
-    if (plan.options.layout !== "parts") throw notInParts(this.#out);
     const slot = join(this.#aside, layout.name);
     await this.#slots.discard(slot);
     await this.#slots.begin(slot, slotShapeOf(plan, layout), "copied");
@@ -72,7 +71,7 @@ export class ObjectRepairTarget implements RepairTarget {
     });
   }
 
-  async endShard({ shards }: Plan, shard: number, sliceSha256s: readonly string[]): Promise<void> {
+  async endShard({ shards }: Plan, shard: number, sliceSha256s: readonly (string | undefined)[]): Promise<void> {
     await this.#slots.close(join(this.#aside, shards[shard]?.name ?? ""), sliceSha256s);
   }
 
@@ -96,14 +95,4 @@ export class ObjectRepairTarget implements RepairTarget {
     const there = await this.#objects.identity(to);
     return there === undefined ? { ifAbsent: true } : { ifVersion: there.version };
   }
-}
-
-function notInParts(out: Place): PublishError {
-  return new PublishError(
-    "publish/target",
-    `cannot repair shards of ${out}: they were merged into a folder, in slices that are no parts`,
-    {
-      hint: "Copy the output into a folder, repair it there, and copy what was repaired back.",
-    },
-  );
 }

@@ -61,7 +61,7 @@ export async function rebuildShards(target: RepairTarget, rebuild: ShardRebuild)
     await target.endShard(
       plan,
       shard,
-      slicesOf(plan, shard).map((slice) => made.get(slice) ?? sliceSha256s?.[slice] ?? ""),
+      slicesOf(plan, shard).map((slice) => made.get(slice) ?? sliceSha256s?.[slice]),
     );
     const whole = await digestOfFile(target.source, path, sha256);
     if (whole !== sha256) throw notReproduced(plan.shards[shard]?.name ?? "", sha256, whole, tool);

@@ -1,10 +1,11 @@
 import { sha256Hex } from "../../checkpoint/index.ts";
-import type { Plan } from "../../merge/work/index.ts";
+import type { Plan, Slice } from "../../merge/work/index.ts";
 import { planDigest } from "../../plan/index.ts";
 import {
   type Files,
   join,
   type Objects,
+  PART_MIN_BYTES,
   type Place,
   readWhole,
   type Source,
@@ -21,7 +22,7 @@ import { FileRepairTarget } from "./file-repair-target.ts";
 import { ObjectRepairTarget } from "./object-repair-target.ts";
 import { type Facts, type RepairChoices, recordedFacts } from "./recorded-facts.ts";
 import { checkInputs, hashInputs, type RepairInput } from "./repair-inputs.ts";
-import { notReproduced, type RecomputeSlices, rebuildShards } from "./repair-shards.ts";
+import { type DamagedShard, notReproduced, type RecomputeSlices, rebuildShards } from "./repair-shards.ts";
 import type { RepairTarget } from "./repair-target.ts";
 import { type VerifyReport, verifyOutput } from "./verify.ts";
 
@@ -166,7 +167,7 @@ class Repair {
       if (damaged.has(RECIPE_NAME)) await this.#place(RECIPE_NAME, Buffer.from(recipeText, "utf8"));
       if (needsOrigin) {
         const origin = await this.#origin(recipeText);
-        await this.#repairShards(origin.plan, damaged);
+        await this.#repairShards(origin, recipeText, damaged);
         await this.#repairDocuments(origin, recipeText, damaged);
         manifest ??= await this.#rebuildManifest(origin);
       }
@@ -206,21 +207,55 @@ class Repair {
     );
   }
 
-  async #repairShards(plan: Plan, damaged: ReadonlySet<string>): Promise<void> {
+  async #repairShards(origin: Origin, recipeText: string, damaged: ReadonlySet<string>): Promise<void> {
+    const { plan } = origin;
     const shards = plan.shards.flatMap(({ name }, shard) => {
       if (!damaged.has(name)) return [];
       return [{ shard, sha256: this.#recorded(name), slices: this.#slicesToCompute(plan, shard, name) }];
     });
     if (shards.length === 0) return;
     const recompute = this.#source.recomputeSlices;
-    const sliceSha256s = this.#facts.manifest?.slices.map(({ sha256 }) => sha256);
     const tool = this.#facts.tool;
-    await rebuildShards(this.#target, { plan, shards, sliceSha256s, recompute, tool });
+    if (this.#target.takesParts && plan.options.layout !== "parts") {
+      const parts = await this.#inParts(origin, recipeText);
+      const own = shards.map((shard) => ({ ...shard, slices: this.#partsToCompute(plan, shard, parts) }));
+      await rebuildShards(this.#target, { plan: parts, shards: own, sliceSha256s: undefined, recompute, tool });
+    } else {
+      const sliceSha256s = this.#facts.manifest?.slices.map(({ sha256 }) => sha256);
+      await rebuildShards(this.#target, { plan, shards, sliceSha256s, recompute, tool });
+    }
     for (const { shard, slices } of shards) {
       const file = plan.shards[shard]?.name ?? "";
       await this.#target.placeShard(file);
       this.#tell({ file, slices: slices.map((slice) => plan.slices[slice]?.id ?? "") });
     }
+  }
+
+  /** The plan of the same files in slices that are parts: the output was made in a folder, and lies in a bucket now. */
+  async #inParts({ inputs, plan }: Origin, recipeText: string): Promise<Plan> {
+    const { seed, options } = this.#facts.choices;
+    const sliceBytes = Math.max(options.sliceBytes, PART_MIN_BYTES);
+    const choices = { seed, options: { ...options, layout: "parts" as const, sliceBytes } };
+    const { plan: parts } = await this.#source.planFor(recipeText, inputs, choices);
+    for (const [k, { name, header }] of plan.shards.entries())
+      if (parts.shards[k]?.name !== name || parts.shards[k]?.header !== header)
+        throw new Error(`in parts shard ${name} is another one`);
+    return parts;
+  }
+
+  /** Indices into parts.slices: those that hold bytes of slices of the output's plan that are to be computed, or of its header. */
+  #partsToCompute(plan: Plan, { shard, slices }: DamagedShard, parts: Plan): readonly number[] {
+    const { name = "", dataOffsetBytes: sizeBytes = 0 } = plan.shards[shard] ?? {};
+    const isLocated = this.#before.findings.every(({ file, kind }) => file !== name || kind === "slice");
+    const header = isLocated ? [] : [{ offsetBytes: 0, sizeBytes }];
+    const ranges = [...header, ...slices.flatMap((index) => plan.slices[index] ?? [])];
+    const isHit = (part: Slice) =>
+      ranges.some(
+        (range) =>
+          range.offsetBytes < part.offsetBytes + part.sizeBytes &&
+          range.offsetBytes + range.sizeBytes > part.offsetBytes,
+      );
+    return [...parts.slices.entries()].flatMap(([index, part]) => (part.shard === shard && isHit(part) ? [index] : []));
   }
 
   /** Indices into plan.slices: what verify found damaged; all slices of a shard about which it cannot know. */

@@ -316,6 +316,21 @@ test.each([
   expect(await rig.objects.identity(OUT)).toBeUndefined();
 });
 
+test("what was merged into a folder and published into a bucket is repaired there", async () => {
+  const rig = await begin();
+  const recipe = largeRecipe(rig.folder);
+  const here = joinPath(rig.folder, "here");
+  await succeeded(rig, "merge", recipe, here, "--slice-size", "1MiB", "--threads", "2", "--quiet");
+  await succeeded(rig, "publish", here, OUT);
+  const shard = join(OUT, "model.safetensors");
+  const bytes = await readWhole(rig.objects, shard, 1e9);
+  bytes[6 * MIB] = (bytes[6 * MIB] ?? 0) ^ 1;
+  await rig.objects.put(shard, bytes);
+  expect(await succeeded(rig, "repair", OUT)).toContain("repaired model.safetensors, 1 slice computed again");
+  expect(await objectsBelow(rig.objects, OUT)).toEqual(contentsOf(here));
+  expect(await rig.objects.listUploads(placeOf("s3://out"))).toEqual([]);
+});
+
 test("sealed by the checksums of its store a merge is the same but for the records, and damage is found and repaired", async () => {
   const rig = await begin();
   const recipe = largeRecipe(rig.folder);
