@@ -72,7 +72,9 @@ export class S3Buckets {
         error instanceof StorageError && error.code === "storage/denied" && !(error.cause instanceof Error);
       if (!isRefused || (await this.#credentials.current(Date.now())) !== undefined) throw error;
       throw new StorageError(error.code, error.message, {
-        hint: "It was asked for without keys, as none were found: give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; see docs/storage.md.",
+        hint:
+          "It was asked for without keys, as none were found: give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; " +
+          "for keys of a machine's or a pod's role, roles, SSO: npm install @aws-sdk/credential-provider-node, beside deltaworks. See docs/storage.md.",
         cause: error,
       });
     }

@@ -1,6 +1,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join as joinPath } from "node:path";
+import { Readable } from "node:stream";
 import { expect, onTestFinished, test } from "vitest";
+import type { AskingClient } from "../../../storage/http/client.ts";
 import { HttpRanges } from "../../../storage/http/http-ranges.ts";
 import { FileStore, join, placeOf } from "../../../storage/index.ts";
 import { type AwsSettings, readAwsSettings } from "../../../storage/s3/aws-settings.ts";
@@ -64,7 +66,7 @@ test("an address that is signed has the signature of Amazon's own example", () =
     86_400,
   );
   expect(url.searchParams.get("X-Amz-Signature")).toBe(
-    "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c031957d157751f604d404",
+    "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404",
   );
 });
 
@@ -115,7 +117,7 @@ test("who has no keys asks without, and is told so where that is refused", async
   server.faults.unshift((_, response) => refuseWith(response, 403, "AccessDenied"));
   await expect(source.open(join(folder, "a"))).rejects.toMatchObject({
     code: "storage/denied",
-    hint: expect.stringContaining("without keys"),
+    hint: expect.stringMatching(/without keys.*roles, SSO.*npm install @aws-sdk\/credential-provider-node/),
   });
 });
 
@@ -159,6 +161,53 @@ test("a bucket is part of the host's name where the endpoint has it so", async (
   await expect(source.list(folder)).rejects.toThrow("bucket.s3.invalid:1");
   expect(server.asked).toHaveLength(0);
 });
+
+test.each([
+  [undefined, "models", undefined, "https://models.s3.eu-north-1.amazonaws.com/own/a"],
+  ["us-west-2", "models", "path" as const, "https://s3.eu-north-1.amazonaws.com/models/own/a"],
+  // A certificate of *.s3.amazonaws.com holds for no name with dots.
+  [undefined, "models.example.org", undefined, "https://s3.eu-north-1.amazonaws.com/models.example.org/own/a"],
+])(
+  "a bucket at Amazon is asked for in its own region, whatever was set: %s, %s, %s",
+  async (region, bucket, addressing, address) => {
+    const asked: { readonly method: string; readonly url: string; readonly authorization: string | undefined }[] = [];
+    const client: AskingClient = {
+      ask: async ({ method, url, headers }) => {
+        asked.push({ method, url: url.href, authorization: headers.authorization });
+        const isRight = url.host.includes("eu-north-1");
+        return {
+          status: method === "HEAD" ? 301 : isRight ? 206 : 400,
+          headers: new Map([
+            ["x-amz-bucket-region", "eu-north-1"],
+            ["content-range", "bytes 0-0/1"],
+            ["content-length", method === "HEAD" ? "0" : "1"],
+            ["etag", '"1"'],
+          ]),
+          body: Readable.from(method === "HEAD" ? [] : [Buffer.from("x")]) as never,
+        };
+      },
+      close: () => {},
+    };
+    const ranges = new HttpRanges({ environment: {}, seams: { client, pause: async () => {} } });
+    const settings = {
+      ...{ profile: "default", region, endpoint: undefined, addressing, requesterPays: false, encryption: undefined },
+      ...{ keys, otherWay: undefined },
+    };
+    const source = new S3Source(
+      new S3Buckets(
+        ranges,
+        async () => settings,
+        async () => undefined,
+      ),
+    );
+    for (const name of ["a", "a"]) await source.open(placeOf(`s3://${bucket}/own/${name}`));
+    expect(asked.map(({ method }) => method)).toEqual(["HEAD", "GET", "GET"]);
+    expect(new URL(asked[0]!.url).host).toContain(region ?? "us-east-1");
+    expect(asked.slice(1).map(({ url }) => url)).toEqual([address, address]);
+    expect(asked[1]?.authorization).toContain("/eu-north-1/s3/aws4_request");
+    expect(asked[0]?.authorization).toBeUndefined();
+  },
+);
 
 test("what does not answer as S3 does is no bucket without objects", async () => {
   const { server, source, folder } = await begin();
