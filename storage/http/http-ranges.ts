@@ -132,6 +132,11 @@ export class HttpRanges {
   readonly #reaches = new Map<string, Promise<Reach>>();
   /** Hosts whose ranges `RangeConnection` does not understand. */
   readonly #unusual = new Set<string>();
+  /**
+   * Hosts that refuse the time that they tell themselves: it is a whole second, and they compare it with a part of one. Their answers are
+   * compared alone.
+   */
+  readonly #timeless = new Set<string>();
   /** Hosts that asked for patience, and until when. */
   readonly #notBefore = new Map<string, number>();
 
@@ -162,7 +167,14 @@ export class HttpRanges {
   async read(target: HttpTarget, offsetBytes: number, into: Uint8Array, memory?: "steady"): Promise<void> {
     if (into.length === 0) return;
     const range = { offsetBytes, into, isSteady: memory === "steady" };
-    await this.#persist("read", target, async (address) => this.#readOnce(target, address, range));
+    await this.#persist("read", target, async (address) => {
+      const outcome = await this.#readOnce(target, address, range);
+      const { host } = address.url;
+      const isByTime = "if-unmodified-since" in this.#conditionsFor(target, host);
+      if (!("answer" in outcome) || outcome.answer.status !== 412 || !isByTime) return outcome;
+      this.#timeless.add(host);
+      return this.#readOnce(target, address, range);
+    });
   }
 
   /** The first `bytes` of a file of which nothing is known yet, one at least, and what it is: one request. `target.state` is not looked at. */
@@ -290,7 +302,7 @@ export class HttpRanges {
     checkLiteral(hostOf(url), reach);
     const question = {
       path: `${url.pathname}${url.search}`,
-      headers: { host: url.host, ...unpacked, ...conditionsFor(target.state), ...address.headers },
+      headers: { host: url.host, ...unpacked, ...this.#conditionsFor(target, url.host), ...address.headers },
       ...range,
       check: (head: ResponseHead) => {
         const total = maybeContentRange(head.headers.get("content-range"))?.totalBytes;
@@ -298,6 +310,11 @@ export class HttpRanges {
       },
     };
     return this.#reads.read(`${url.protocol}//${url.host} ${reach}`, () => this.#connect(url, reach), question);
+  }
+
+  #conditionsFor({ state }: HttpTarget, host: string): Record<string, string> {
+    const conditions = conditionsFor(state);
+    return "if-unmodified-since" in conditions && this.#timeless.has(host) ? {} : conditions;
   }
 
   #connect(url: URL, reach: Reach): RangeConnection {
@@ -318,7 +335,8 @@ export class HttpRanges {
     { offsetBytes, into }: WantedRange,
   ): Promise<Outcome<void>> {
     const range = `bytes=${offsetBytes}-${offsetBytes + into.length - 1}`;
-    const answer = await this.#ask("GET", address, { ...unpacked, ...conditionsFor(target.state), range });
+    const conditions = this.#conditionsFor(target, address.url.host);
+    const answer = await this.#ask("GET", address, { ...unpacked, ...conditions, range });
     if (answer.status !== 200 && answer.status !== 206) return { answer: await withMessage(answer) };
     const given = maybeContentRange(answer.headers.get("content-range"));
     const total = answer.status === 200 ? maybeContentLength(answer) : given?.totalBytes;

@@ -78,6 +78,32 @@ test("ranges are read, whatever their size, several at once, into memory of WebA
   expect([memory[9], memory[at]]).toEqual([0, 0]);
 });
 
+test.each([{}, { HTTP_PROXY: "proxy" }])(
+  "of a server without ETags that refuses the time it tells, answers are compared: %o",
+  async (environment: Record<string, string>) => {
+    const proxy = environment.HTTP_PROXY === undefined ? undefined : await connectProxy();
+    const { server, bytes, ranges, target } = await begin({
+      environment: proxy === undefined ? {} : { HTTP_PROXY: proxy.url },
+    });
+    const held = server.files.get("/model")!;
+    Object.assign(held, { etag: undefined, lastModified: "Mon, 30 Nov 2026 15:41:03 GMT" });
+    server.faults.push((asked, response) => {
+      if (asked.headers["if-unmodified-since"] === undefined) return false;
+      response.writeHead(412, { "content-length": 0 }).end();
+      return true;
+    });
+    const known = { ...target, state: stateOf(server) };
+    const into = new Uint8Array(1000);
+    for (const at of [5, 70_000]) {
+      await ranges.read(known, at, into);
+      expect(Buffer.from(into).equals(bytes.subarray(at, at + 1000))).toBe(true);
+    }
+    expect(server.asked).toHaveLength(3);
+    held.lastModified = "Mon, 30 Nov 2026 15:41:04 GMT";
+    await expect(ranges.read(known, 0, into)).rejects.toMatchObject({ code: "storage/changed" });
+  },
+);
+
 test.each(["plain", "TLS"])(
   "memory that is steady is filled just so, %s, one range after the other by one connection",
   async (kind) => {
