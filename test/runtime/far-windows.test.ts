@@ -185,9 +185,7 @@ test("memory of windows is cut anew as their size changes, once what it was cut 
   expect(memory.heldBytes).toBe(20 * MIB);
   memory.giveBack(large[0]!.subarray(0, 5));
   const cut = [1, 2, 3, 4].map(() => memory.take(2 * MIB)!);
-  expect(new Set(cut.map(({ buffer, byteOffset }) => (buffer === large[0]!.buffer ? byteOffset / MIB : -1)))).toEqual(
-    new Set([0, 2, 4, 6]),
-  );
+  expect(new Set(cut.map(({ byteOffset }) => byteOffset / MIB))).toEqual(new Set([0, 2, 4, 6]));
   expect(memory.take(2 * MIB)).toBeUndefined();
   for (const window of cut.slice(1)) memory.giveBack(window);
   expect(memory.take(8 * MIB)).toBeUndefined();
