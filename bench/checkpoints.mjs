@@ -1,5 +1,5 @@
 // Writes Llama-shaped bf16 checkpoints, the same bytes everywhere: a base and fine-tunes of it.
-// As a command: node bench/checkpoints.mjs [first] [small]
+// As a command: node bench/checkpoints.mjs [first] [short] [small]
 import { once } from "node:events";
 import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,6 +16,11 @@ export const sets = {
   first: {
     fineTunes: 5,
     shape: { hidden: 1024, layers: 24, intermediate: 2816, vocabulary: 32000, keyValue: 256, headWidth: 64 },
+  },
+  /** For quick tries: as the first, of 4 layers, 111 million parameters. */
+  short: {
+    fineTunes: 5,
+    shape: { hidden: 1024, layers: 4, intermediate: 2816, vocabulary: 32000, keyValue: 256, headWidth: 64 },
   },
   small: {
     fineTunes: 200,

@@ -1,29 +1,36 @@
-// npm run bench:storage [-- --runs N --write-docs]: ranges by our client, by its connections alone and by undici, plain and over TLS, in turns;
+// npm run bench:storage [-- --runs N --set short --merges-only --write-docs]: ranges by our client, by its connections alone and by undici, plain and over TLS, in turns;
 // then a ties merge of a base and 5 fine-tunes of 336 M parameters where each request takes 30 ms to its first byte and a connection brings 90 MB/s,
-// against the same merge of files. Processor time is that of the reading process alone. docs/performance.md says more.
+// against the same merge of files, in pairs. Processor time is that of the reading process alone. --set short: 111 M parameters, a quick try.
+// docs/performance.md says more.
 import { spawn } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createAuthority, issue } from "../dist/trust/index.js";
-import { makeCheckpoints, modelBytes, modelName, setFolder, sets, weightsPath } from "./checkpoints.mjs";
+import { makeCheckpoints, modelBytes, modelName, setFolder, weightsPath } from "./checkpoints.mjs";
 import { benchFolder, repositoryRoot } from "./folders.mjs";
 import { measure, median, settleDisk, warm } from "./measure.mjs";
 import { machineLine, markdownTable, replaceRegion } from "./report.mjs";
 
 const { values: options } = parseArgs({
-  options: { runs: { type: "string", default: "3" }, "write-docs": { type: "boolean", default: false } },
+  options: {
+    runs: { type: "string", default: "3" },
+    set: { type: "string", default: "first" },
+    "merges-only": { type: "boolean", default: false },
+    "write-docs": { type: "boolean", default: false },
+  },
 });
+const set = options.set;
 const runs = Number(options.runs);
 const FIRST_BYTE_MS = 30;
 const BYTES_A_SECOND = 90_000_000;
 const folder = join(benchFolder, "storage");
-const fineTunes = sets.first.fineTunes;
+const fineTunes = 5;
 const script = (name) => join(repositoryRoot, "bench", name);
 
 mkdirSync(folder, { recursive: true });
-await makeCheckpoints("first");
-warm(Array.from({ length: fineTunes + 1 }, (_, k) => weightsPath("first", k)));
+await makeCheckpoints(set, fineTunes);
+warm(Array.from({ length: fineTunes + 1 }, (_, k) => weightsPath(set, k)));
 const certificate = await writeCertificate();
 
 async function writeCertificate() {
@@ -42,7 +49,7 @@ async function served(isSecure, firstByteMs, bytesPerSecond, use) {
   const secure = isSecure ? [certificate.key, certificate.cert] : [];
   const server = spawn(
     process.execPath,
-    [script("storage-server.mjs"), setFolder("first"), `${firstByteMs}`, `${bytesPerSecond}`, ...secure],
+    [script("storage-server.mjs"), setFolder(set), `${firstByteMs}`, `${bytesPerSecond}`, ...secure],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   try {
@@ -57,7 +64,7 @@ async function rangesBy(way, isSecure) {
   return served(isSecure, 0, 0, async (origin) => {
     const address = `${origin}/base/model.safetensors`;
     const ca = isSecure ? [certificate.ca] : [];
-    const args = [script("storage-client.mjs"), way, address, `${modelBytes("first")}`, ...ca];
+    const args = [script("storage-client.mjs"), way, address, `${modelBytes(set)}`, ...ca];
     const { stdout } = await measure(process.execPath, args);
     const { gigabytes, processorSeconds } = JSON.parse(stdout);
     return (gigabytes * 1000) / processorSeconds;
@@ -84,9 +91,9 @@ const ways = ["connection", "ours", "undici"];
 const rates = { plain: { connection: [], ours: [], undici: [] }, TLS: { connection: [], ours: [], undici: [] } };
 const merges = { files: [], plain: [], TLS: [] };
 for (let run = 0; run < runs; run++) {
-  for (const kind of ["plain", "TLS"])
+  for (const kind of options["merges-only"] ? [] : ["plain", "TLS"])
     for (const way of ways) rates[kind][way].push(await rangesBy(way, kind === "TLS"));
-  merges.files.push(await mergeFrom(setFolder("first")));
+  merges.files.push(await mergeFrom(setFolder(set)));
   for (const kind of ["plain", "TLS"]) {
     const trusted = kind === "TLS" ? { SSL_CERT_FILE: certificate.ca } : {};
     merges[kind].push(
@@ -107,22 +114,33 @@ const readTable = markdownTable(
     "ours / alone",
     "ours / undici",
   ],
-  Object.entries(rates).map(([kind, found]) => {
+  Object.entries(options["merges-only"] ? {} : rates).map(([kind, found]) => {
     const [alone, ours, undici] = ways.map((way) => median(found[way]));
     return [kind, whole(alone), whole(ours), whole(undici), factor(ours / alone), factor(ours / undici)];
   }),
 );
-const processor = (kind) => median(merges[kind].map(({ processorSeconds }) => processorSeconds));
+/** In each run by itself, and of these the middle one. */
+const paired = (kind, ratio) => median(merges[kind].map((found, run) => ratio(found, merges.files[run])));
+const bytesSeconds = ((fineTunes + 1) * modelBytes(set)) / 1e9;
 const mergeTable = markdownTable(
-  ["ties, 6 models of 336 M parameters", "processor, s", "of that of files", "seconds", "peak, MB"],
+  [
+    `ties, ${fineTunes + 1} models of ${(modelBytes(set) / 2e6).toFixed(0)} M parameters`,
+    "processor, s",
+    "of that of files",
+    "seconds",
+    "of files' seconds, or bytes by 1 GB/s",
+    "peak, MB",
+  ],
   Object.entries(merges).map(([kind, found]) => [
     kind === "files" ? "files" : `${kind}, 30 ms to the first byte, 90 MB/s a connection`,
-    processor(kind).toFixed(1),
-    factor(processor(kind) / processor("files")),
+    median(found.map(({ processorSeconds }) => processorSeconds)).toFixed(1),
+    factor(paired(kind, (far, files) => far.processorSeconds / files.processorSeconds)),
     median(found.map(({ seconds }) => seconds)).toFixed(1),
+    factor(paired(kind, (far, files) => far.seconds / Math.max(files.seconds, bytesSeconds))),
     whole(median(found.map(({ peakBytes }) => peakBytes)) / 1e6),
   ]),
 );
-const report = `${readTable}\n\n${mergeTable}\n\n${machineLine()}; ${runs === 1 ? "one run" : `medians of ${runs} runs`}.`;
+const tables = options["merges-only"] ? [mergeTable] : [readTable, mergeTable];
+const report = `${tables.join("\n\n")}\n\n${machineLine()}; ${runs === 1 ? "one run" : `medians of ${runs} runs`}.`;
 process.stdout.write(`${report}\n`);
 if (options["write-docs"]) replaceRegion(join(repositoryRoot, "docs/performance.md"), "storage", report);

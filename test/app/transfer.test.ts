@@ -1,5 +1,5 @@
 /** What a plan says will be brought from far is what is brought: bytes, and about as many requests. */
-import { mkdtempSync, readdirSync, realpathSync, rmSync } from "node:fs";
+import { ftruncateSync, mkdtempSync, readdirSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
@@ -184,8 +184,9 @@ test("what is damaged in the cache is brought from the store, and the bits are t
   const opened = async (isDamaged: boolean) => {
     const cache = await openCache(planned, placeOf(temporaryFolder()));
     onTestFinished(() => cache.close());
-    // All of it is said to be there, with sums that no grain has; the file is empty.
+    // All of it is said to be there, with sums that no grain has.
     if (isDamaged) new Int32Array(cache.description.table).fill(1, 2);
+    if (isDamaged) ftruncateSync(cache.description.descriptor, planned.sizeBytes);
     return cache.description;
   };
   const [sound, damaged] = [await merged(await opened(false)), await merged(await opened(true))];
