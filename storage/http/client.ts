@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 import type { SecureContext } from "node:tls";
-import { Agent, type Dispatcher, ProxyAgent, request } from "undici";
+import type { Dispatcher } from "undici";
 import { type Bandwidth, slowed } from "./bandwidth.ts";
 import type { Deadlines } from "./range-connection.ts";
 import { checkLiteral, hostOf, lookupWithin, type Reach } from "./reachable.ts";
@@ -39,6 +39,11 @@ export interface AskingClient {
   close(): void;
 }
 
+type Undici = typeof import("undici");
+
+/** 0.1 s of processor time: a thread that reads ranges by `RangeConnection` alone does without. */
+const loadUndici = (): Promise<Undici> => import("undici");
+
 /** Any question, by undici: slower by a factor of five than `RangeConnection`, and at home with all that servers and proxies do. */
 export class HttpClient implements AskingClient {
   readonly #deadlines: Deadlines;
@@ -67,7 +72,8 @@ export class HttpClient implements AskingClient {
     checkLiteral(hostOf(url), reach);
     const long = longBody(body);
     const pieces = long && (this.#sending === undefined ? long.pieces() : slowed(long.pieces(), this.#sending));
-    const answer = await request(url, {
+    const undici = await loadUndici();
+    const answer = await undici.request(url, {
       method: method as Dispatcher.HttpMethod,
       headers: long === undefined ? { ...headers } : { ...headers, "content-length": String(long.sizeBytes) },
       body:
@@ -75,7 +81,7 @@ export class HttpClient implements AskingClient {
           ? ((body as Uint8Array | string | undefined) ?? null)
           : Readable.from(pieces, { objectMode: false, highWaterMark: PIECE_BYTES }),
       ...(patienceMs === undefined ? {} : { headersTimeout: patienceMs, bodyTimeout: patienceMs }),
-      dispatcher: this.#dispatcherFor(url.protocol === "https:" || proxy !== undefined, reach, proxy),
+      dispatcher: this.#dispatcherFor(undici, url.protocol === "https:" || proxy !== undefined, reach, proxy),
     });
     answer.body.on("error", () => {}); // of a body that is not read to its end; whoever reads it is told besides
     const found = Object.entries(answer.headers).flatMap(([name, value]) =>
@@ -89,7 +95,12 @@ export class HttpClient implements AskingClient {
     this.#dispatchers.clear();
   }
 
-  #dispatcherFor(isSecure: boolean, reach: Reach, proxy: string | undefined): Dispatcher {
+  #dispatcherFor(
+    { Agent, ProxyAgent }: Undici,
+    isSecure: boolean,
+    reach: Reach,
+    proxy: string | undefined,
+  ): Dispatcher {
     const key = `${isSecure} ${reach} ${proxy ?? ""}`;
     const known = this.#dispatchers.get(key);
     if (known !== undefined) return known;

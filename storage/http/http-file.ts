@@ -91,7 +91,7 @@ export function stateOf({ sizeBytes, version }: Pick<FileIdentity, "sizeBytes" |
 
 /** Opens what a target is: one request, which brings the first `firstBytes` as well. */
 export async function openHttpFile(ranges: HttpRanges, target: HttpTarget, firstBytes: number): Promise<HttpFile> {
-  const { state, bytes, hasRanges } = await ranges.begin(target, firstBytes);
+  const { state, bytes, hasRanges } = await ranges.begin(target, firstBytes, "connection");
   const found = { ...target, state };
   return new HttpFile({
     ...{ ranges, place: target.place, target: found, identity: identityOf(state) },

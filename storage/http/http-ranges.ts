@@ -177,10 +177,15 @@ export class HttpRanges {
     });
   }
 
-  /** The first `bytes` of a file of which nothing is known yet, one at least, and what it is: one request. `target.state` is not looked at. */
-  async begin(target: HttpTarget, bytes: number): Promise<HttpBeginning> {
+  /**
+   * The first `bytes` of a file of which nothing is known yet, one at least, and what it is: one request. `target.state` is not looked at.
+   * "connection": of one byte, by a connection for ranges; what that does not understand is asked for once more.
+   */
+  async begin(target: HttpTarget, bytes: number, by: "connection" | "client" = "client"): Promise<HttpBeginning> {
     const wanted = Math.max(1, bytes);
     return this.#persist("open", target, async (address) => {
+      const found = bytes === 0 && by === "connection" ? await this.#beginByConnection(target, address) : undefined;
+      if (found !== undefined) return found;
       const answer = await this.#ask("GET", address, { ...unpacked, range: `bytes=0-${wanted - 1}` });
       if (answer.status !== 416) return beginningOf(target, answer, wanted);
       // Nothing has no first byte, and S3 does not say more of it: a question without a range does.
@@ -283,10 +288,27 @@ export class HttpRanges {
     }
   }
 
+  /** Undefined: of this answer others make more. */
+  async #beginByConnection(target: HttpTarget, address: HttpAddress): Promise<Outcome<HttpBeginning> | undefined> {
+    if (this.#goesByClient(address.url)) return undefined;
+    const bytes = new Uint8Array(1);
+    const range = { offsetBytes: 0, into: bytes };
+    const { head, isFilled, message } = await this.#readByConnection({ ...target, state: undefined }, address, range);
+    const { status, headers } = head;
+    const sizeBytes = maybeContentRange(headers.get("content-range"))?.totalBytes;
+    if (isFilled && sizeBytes !== undefined)
+      return { result: { state: stateIn(headers, sizeBytes), bytes, hasRanges: true, headers } };
+    const isAnswer = isRedirect(status) || (status >= 400 && status !== 416 && message !== undefined);
+    return isAnswer ? { answer: { status, headers, body: message ?? new Uint8Array() } } : undefined;
+  }
+
+  #goesByClient(url: URL): boolean {
+    return this.#isByClient || this.#unusual.has(url.host) || this.#proxyFor(url) !== undefined;
+  }
+
   async #readOnce(target: HttpTarget, address: HttpAddress, range: WantedRange): Promise<Outcome<void>> {
     const { url } = address;
-    if (this.#isByClient || this.#unusual.has(url.host) || this.#proxyFor(url) !== undefined)
-      return this.#readByClient(target, address, range);
+    if (this.#goesByClient(url)) return this.#readByClient(target, address, range);
     const { head, isFilled, message } = await this.#readByConnection(target, address, range);
     if (isFilled) return { result: undefined };
     const { status, headers } = head;
@@ -462,9 +484,12 @@ async function withMessage(answer: ClientAnswer): Promise<HttpAnswer> {
   return { status: answer.status, headers: answer.headers, body: bytes };
 }
 
+function stateIn(headers: ReadonlyMap<string, string>, sizeBytes: number): HttpState {
+  return { sizeBytes, etag: headers.get("etag"), lastModified: headers.get("last-modified") };
+}
+
 async function beginningOf(target: HttpTarget, answer: ClientAnswer, wanted: number): Promise<Outcome<HttpBeginning>> {
   const { status, headers } = answer;
-  const state = { etag: headers.get("etag"), lastModified: headers.get("last-modified") };
   if (status !== 200 && status !== 206) return { answer: await withMessage(answer) };
   try {
     checkCoding(target, answer);
@@ -478,7 +503,7 @@ async function beginningOf(target: HttpTarget, answer: ClientAnswer, wanted: num
     const { bytes } = await bytesOf(answer.body, wanted);
     const expected = Math.min(wanted, sizeBytes);
     if (bytes.length < expected) throw new Error(`the answer ends after ${bytes.length} of ${expected} bytes`);
-    return { result: { state: { ...state, sizeBytes }, bytes, hasRanges: true, headers } };
+    return { result: { state: stateIn(headers, sizeBytes), bytes, hasRanges: true, headers } };
   } finally {
     answer.body.destroy();
   }
@@ -492,12 +517,7 @@ async function wholeOf(target: HttpTarget, answer: ClientAnswer, wanted: number)
   if (told === undefined && !isWhole) throw tooLarge(target, "open", WHOLE_MAX_BYTES);
   if (told !== undefined && isWhole && bytes.length < told)
     throw new Error(`the answer ends after ${bytes.length} of ${told} bytes`);
-  const state = {
-    sizeBytes: told ?? bytes.length,
-    etag: headers.get("etag"),
-    lastModified: headers.get("last-modified"),
-  };
-  return { state, bytes, hasRanges: false, headers };
+  return { state: stateIn(headers, told ?? bytes.length), bytes, hasRanges: false, headers };
 }
 
 function tooLarge(target: HttpTarget, action: string, limitBytes: number): StorageError {
