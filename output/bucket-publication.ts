@@ -1,6 +1,7 @@
 import { sha256Hex } from "../checkpoint/index.ts";
 import { partBytesOf } from "../plan/index.ts";
 import {
+  hashDiffers,
   ifThere,
   inParallel,
   join,
@@ -15,6 +16,8 @@ import type { FinishedOutput } from "./finished-output.ts";
 import { ObjectOutput } from "./object-output.ts";
 import { CLAIM_PATH, isWeights, OWNER_NAME, STAGE_PATH, SUMS_NAME } from "./records/file-names.ts";
 import type { OutputFile } from "./records/manifest.ts";
+import { refusesOtherBytes } from "./refuses-other-bytes.ts";
+import { hashFile } from "./seal/read-back.ts";
 
 export interface BucketPublicationOptions {
   readonly output: FinishedOutput;
@@ -178,6 +181,16 @@ export class BucketPublication {
       });
       await this.#slots.close(shard.slot, sha256s);
     }
+    if (await refusesOtherBytes(this.#objects, this.#stage)) return;
+    // Nobody has looked at them on their way.
+    for (const { slot, file } of shards) await this.#checkRead(slot, file);
+  }
+
+  async #checkRead(slot: Place, { sha256 }: OutputFile): Promise<void> {
+    const found = (await hashFile(this.#objects, slot)).sha256;
+    if (found === sha256) return;
+    await this.#slots.discard(slot); // so that it is sent again
+    throw hashDiffers(slot, "SHA-256", found, sha256);
   }
 
   async #beginShard(file: OutputFile): Promise<Shard> {

@@ -22,6 +22,7 @@ import type { NamedInput, Output } from "./port.ts";
 import { OWNER_BYTES_MAX, OWNER_NAME, STAGE_PATH } from "./records/file-names.ts";
 import type { OutputFile } from "./records/manifest.ts";
 import { partsHashOf, partsHashText } from "./records/parts-hash.ts";
+import { refusesOtherBytes } from "./refuses-other-bytes.ts";
 import { type VerifyReport, verifyOutput } from "./repair/verify.ts";
 import { type ByteRange, hashRanges } from "./seal/read-back.ts";
 import { slotShapeOf } from "./slot-shape.ts";
@@ -102,7 +103,8 @@ export class ObjectOutput implements Output {
     });
   }
 
-  sealedByStore(plan: Plan, sliceSha256s: readonly string[]): Promise<readonly string[]> {
+  async sealedByStore(plan: Plan, sliceSha256s: readonly string[]): Promise<readonly string[]> {
+    if (!(await refusesOtherBytes(this.#objects, this.#stage))) throw looksAtNone(this.place);
     return inParallel(this.slots(plan), CALLS_AT_ONCE, async (slot, shard) => {
       const layout = plan.shards[shard];
       if (layout === undefined) throw new Error(`the plan has no shard ${shard}`);
@@ -160,10 +162,17 @@ export class ObjectOutput implements Output {
   }
 }
 
+const READ_INSTEAD =
+  "Run the same command with --seal read, which reads back what was written; nothing is computed again.";
+
 function noChecksums(slot: Place): StorageError {
-  return new StorageError("storage/no-checksums", `the store of ${slot} tells no SHA-256 of what it put together`, {
-    hint: "Run the same command with --seal read, which reads back what was written; nothing is computed again.",
-  });
+  const message = `the store of ${slot} tells no SHA-256 of what it put together`;
+  return new StorageError("storage/no-checksums", message, { hint: READ_INSTEAD });
+}
+
+function looksAtNone(place: Place): StorageError {
+  const message = `the store of ${place} took bytes that are not those of their SHA-256: what it says of others proves nothing`;
+  return new StorageError("storage/no-checksums", message, { hint: READ_INSTEAD });
 }
 
 /** Whether a slice needs no other look: it is in its slot, or nobody said that it would be. */

@@ -1,3 +1,4 @@
+import { sha256Hex } from "../checkpoint/index.ts";
 import {
   join,
   type Objects,
@@ -87,11 +88,14 @@ export class ObjectPublication {
     }
   }
 
-  async #put({ name }: OutputFile, to: Place, condition: PutCondition): Promise<void> {
+  async #put({ name, sha256 }: OutputFile, to: Place, condition: PutCondition): Promise<void> {
     const staged = join(this.#stage, name);
     if ((await this.#objects.identity(staged)) === undefined) throw stageMissing(name, this.#stage, this.#out);
-    if (isWeights(name)) await this.#slots.place(staged, to, condition);
-    else await this.#objects.put(to, await readWhole(this.#objects, staged, DOCUMENT_BYTES_MAX), condition);
+    if (isWeights(name)) return void (await this.#slots.place(staged, to, condition));
+    const bytes = await readWhole(this.#objects, staged, DOCUMENT_BYTES_MAX);
+    // Put there by somebody else, or damaged on its way to a store that does not look.
+    if (sha256Hex(bytes) !== sha256) throw stageMissing(name, this.#stage, this.#out);
+    await this.#objects.put(to, bytes, condition);
   }
 
   /** Whether what is at a file's place is the new one, which an earlier call put there. */

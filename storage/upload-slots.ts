@@ -81,7 +81,7 @@ export class UploadSlots {
       try {
         return await this.#objects.putPart(slot, upload, offsetBytes / partBytes + 1, bytes, sha256, kind);
       } catch (error) {
-        if (!isNotFound(error) || tries > 3) throw error;
+        if (tries > 3 || !(await this.#isOver(slot, found.record, error))) throw error;
         this.#records.delete(slot);
         const now = await this.#record(slot);
         if (now.record.upload === upload) await this.#reopen(slot, now);
@@ -209,6 +209,17 @@ export class UploadSlots {
   /** What was copied of it; undefined where there is no such upload, or none any more. */
   async #placed({ placing }: SlotRecord): Promise<readonly UploadPart[] | undefined> {
     return placing === undefined ? undefined : this.#maybeParts(placing.place, placing);
+  }
+
+  /** Whether a part was refused because its upload is there no more: some stores say so, and of others it can be asked. */
+  async #isOver(slot: Place, record: SlotRecord, error: unknown): Promise<boolean> {
+    if (isNotFound(error)) return true;
+    if (!(error instanceof StorageError && error.retryable && error.code !== "storage/hash")) return false;
+    try {
+      return (await this.#maybeParts(slot, record)) === undefined;
+    } catch {
+      return false; // nor does it say that
+    }
   }
 
   #maybeParts(place: Place, { upload }: { readonly upload: UploadId }): Promise<readonly UploadPart[] | undefined> {

@@ -10,7 +10,8 @@ export interface PartsPage {
 
 /** Undefined of what is no such answer; so of all below. */
 export function maybePartsPage(xml: string): PartsPage | undefined {
-  if (!isWholeElement(xml, "ListPartsResult")) return undefined;
+  // moto calls it otherwise, and AWS's own clients do not look.
+  if (!["ListPartsResult", "ListPartsResponse"].some((name) => isWholeElement(xml, name))) return undefined;
   const parts = elementsIn(xml, "Part").map((part) => ({
     number: Number(maybeElement(part, "PartNumber")),
     sizeBytes: Number(maybeElement(part, "Size")),

@@ -203,7 +203,7 @@ test("parts that are there are not sent again, but for those whose bytes are oth
       get:
         (target, key: keyof Objects) =>
         (...args: unknown[]) => {
-          if (key === "putPart") sent.push(Number(args[2]));
+          if (key === "putPart" && !String(args[0]).endsWith(".probe")) sent.push(Number(args[2]));
           return (target[key] as (...all: unknown[]) => unknown).apply(target, args);
         },
     }),

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
-import { join, PART_MIN_BYTES, placeOf, readWhole, UploadSlots } from "../../storage/index.ts";
+import { join, PART_MIN_BYTES, placeOf, readWhole, StorageError, UploadSlots } from "../../storage/index.ts";
 import { MemoryObjects } from "../support/memory-objects.ts";
 
 const slot = placeOf("mem://bucket/stage/model.safetensors");
@@ -129,4 +129,24 @@ test("of a slot that was discarded nothing is left", async () => {
   await new UploadSlots(objects).discard(slot);
   expect(await objects.identity(join(slot, ".."))).toBeUndefined();
   expect(await objects.listUploads(placeOf("mem://bucket"))).toEqual([]);
+});
+
+test("a store that says of an upload which it knows no more that it has failed itself is asked whether it is there", async () => {
+  const objects = new MemoryObjects();
+  const slots = await filled(objects);
+  await slots.close(slot, hashes);
+  const { putPart } = objects;
+  objects.putPart = async (...args) => {
+    try {
+      return await putPart.apply(objects, args);
+    } catch {
+      throw new StorageError("storage/network", "500", { hint: "", retryable: true });
+    }
+  };
+  const bytes = new Uint8Array(PART_MIN_BYTES).fill(9);
+  await slots.put(slot, 0, bytes, sha256Of(bytes));
+  objects.putPart = async () => {
+    throw new StorageError("storage/network", "500", { hint: "", retryable: true });
+  };
+  await expect(slots.put(slot, 0, bytes, sha256Of(bytes))).rejects.toMatchObject({ code: "storage/network" });
 });

@@ -61,7 +61,8 @@ export function faultProxy(endpoint: string): Promise<RangeServer> {
     });
     onward.on("error", () => response.destroy());
     response.on("close", () => onward.destroy());
-    request.pipe(onward);
+    request.resume();
+    onward.end(asked.body);
   });
 }
 
