@@ -8,6 +8,7 @@ import {
   readsOfKept,
 } from "../merge/methods/index.ts";
 import {
+  bandBytes,
   beginsTensor,
   geometryOf,
   type Plan,
@@ -136,7 +137,7 @@ function taskBytes(
   const counted = new Map<string, number>();
   const reads = new Map<string, { stored: StoredSource; bytes: number; most: number; sources: number }>();
   const { parts } = cutting ?? UNCUT;
-  const { sources, shared, ranges = parts } = partsOf(task, cutting ?? UNCUT, cutting === undefined ? keptBytes : 0);
+  const { sources, shared, ranges = parts } = partsOf(task, cutting, keptBytes);
   for (const [source, times] of sources) {
     for (const { stored, bytes, repeats, isKept } of storedBytes(source, elementCount)) {
       if (!counts(stored)) continue;
@@ -157,24 +158,30 @@ function taskBytes(
   return { input: total(counted), read, stored };
 }
 
-/** The sources of a task, and how often each is read. */
+/** The sources of a task, and how often each is read. `cutting`: where slices share it. */
 function partsOf(
   task: TensorTask,
-  cutting: Cutting,
+  cutting: Cutting | undefined,
   keptBytes: number,
 ): Pick<Reads, "shared" | "ranges"> & { readonly sources: readonly (readonly [TensorSource, number])[] } {
   if (task.kind !== "merge") {
     const copied = task.base ?? task.models[0];
-    // Codes are written once the largest magnitudes are known.
-    return { sources: copied === undefined ? [] : [[copied, task.kind === "codes" ? 2 : 1]] };
+    return { sources: copied === undefined ? [] : [[copied, timesRead(task, keptBytes)]] };
   }
   const method = methodNamed(task.method);
-  const reads = method.reads(task, cutting);
-  const { base, models, ...rest } = keepsInputs(task, method, keptBytes) ? readsOfKept(reads) : reads;
+  const reads = method.reads(task, cutting ?? UNCUT);
+  const keeps = cutting === undefined && keepsInputs(task, method, keptBytes);
+  const { base, models, ...rest } = keeps ? readsOfKept(reads) : reads;
   const sources = task.models.map((model, i) => {
     return [model, typeof models === "number" ? models : (models[i] ?? 0)] as const;
   });
   return { ...rest, sources: task.base === undefined ? sources : [[task.base, base] as const, ...sources] };
+}
+
+/** Of a task that is no merge: codes are written once the largest magnitudes are known, and scales mostly right after their codes. */
+function timesRead({ kind, scaling }: TensorTask, keptBytes: number): number {
+  if (kind === "codes" && scaling !== undefined) return bandBytes(scaling) > keptBytes ? 2 : 1;
+  return kind === "scales" ? 0 : 1;
 }
 
 interface StoredBytes {
@@ -219,7 +226,7 @@ function storedBytes(source: TensorSource, elementCount: number): StoredBytes[] 
     case "product":
       return source.terms.flatMap(({ a, b, rank }) => [of(b, source.rows * rank), of(a, rank * source.columns)]);
     case "merged":
-      return partsOf(source.task, UNCUT, 0).sources.flatMap(([inner, times]) =>
+      return partsOf(source.task, undefined, 0).sources.flatMap(([inner, times]) =>
         storedBytes(inner, geometryOf(source.task.shape).elementCount).map((bytes) => ({
           ...bytes,
           repeats: bytes.repeats * times,

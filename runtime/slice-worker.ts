@@ -21,7 +21,7 @@ import type { Computed } from "./computed.ts";
 import { FiniteWatch, watched } from "./finite-watch.ts";
 import { InputFiles, type Moved } from "./input-files.ts";
 import { MergedTasks } from "./merged-tasks.ts";
-import { LastBands, quantiseRange } from "./quantise-range.ts";
+import { LastScales, quantiseRange } from "./quantise-range.ts";
 import { RangeCache, type RangeCacheDescription } from "./range-cache.ts";
 import { RangeHashes } from "./range-hashes.ts";
 import { type RangeMeans, RangeWork, type Sink } from "./range-work.ts";
@@ -107,7 +107,7 @@ export class SliceWorker {
   /** Of the assignment under way. */
   #means: RangeMeans | undefined;
   readonly #merged: MergedTasks;
-  readonly #bands = new LastBands();
+  readonly #scales = new LastScales();
   readonly #products = new LastProduct();
   #tensorsCut = 0;
 
@@ -317,7 +317,7 @@ export class SliceWorker {
   #other(range: RangeWork): Promise<void> {
     const { task } = range;
     if (task.kind === "copy") return copyRange(range);
-    return quantiseRange(range, this.#merged.keyOf(task.base ?? task), this.#bands);
+    return quantiseRange(range, this.#merged.keyOf(task.base ?? task), this.#scales, this.#budget.keptBytes ?? 0);
   }
 
   /** All rounds of a tensor inside this worker: as one range if the budget allows, else cut as the coordinator would cut it. */

@@ -68,5 +68,12 @@ export {
   storedIn,
   type TensorSource,
 } from "./tensor-source.ts";
-export type { ModelSource, Parameters, ParameterValue, Scaling, TensorTask } from "./tensor-task.ts";
+export {
+  bandBytes,
+  type ModelSource,
+  type Parameters,
+  type ParameterValue,
+  type Scaling,
+  type TensorTask,
+} from "./tensor-task.ts";
 export { type ModelUsage, usageOf } from "./usage.ts";

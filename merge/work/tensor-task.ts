@@ -62,3 +62,8 @@ export interface Scaling {
   /** Dtype of the codes. */
   readonly codes: "F8_E4M3" | "F8_E5M2";
 }
+
+/** Of the values of a row of blocks, as f32. */
+export function bandBytes({ rows, columns, blockRows }: Scaling): number {
+  return Math.min(rows, blockRows) * columns * 4;
+}

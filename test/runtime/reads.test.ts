@@ -76,6 +76,21 @@ test.each(cases)(
   },
 );
 
+test.each(["blocks", "tensor-and-rows"])(
+  "values are made once for codes and scales where a band of them has room: %s",
+  async (name) => {
+    const models = new URL(`../golden/fp8/${name}`, import.meta.url).pathname;
+    const recipe =
+      "merge_method: linear\nout_dtype: float8_e4m3fn\nmodels: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {weight: 1}}]\n";
+    const kept = await readsOf(recipe, { models });
+    expect(kept.read).toBe(kept.stated);
+    const twice = await readsOf(recipe, { models, budget: noRoom });
+    expect(twice.stated).toBeGreaterThan(1.9 * kept.stated);
+    // Whole tensors of them lie in one block of a merge, which is at hand for the second time.
+    expect(twice.read).toBeGreaterThanOrEqual(kept.read);
+  },
+);
+
 const noRoom = { rangeElements: 2 ** 32, spareBytes: 2 ** 25, keptBytes: 0, heldBytes: 2 ** 28 };
 const readAgain = variants.filter(({ title }) =>
   /^(model_stock|karcher|arcee_fusion|ties, rescale l1|breadcrumbs_ties, rescale off|della, rescale l1)/.test(title),
