@@ -153,6 +153,7 @@ export async function startCoordinator(
       { timeMs: settings.planningTime, memoryBytes: settings.planningMemory, threads: PLANNING_THREADS },
     );
     open.push(() => planner.end());
+    const far = { stores: store, journals: join(state, "journals"), takeOver: settings.takeOver };
     coordinator = new JobCoordinator({
       name,
       store,
@@ -165,7 +166,7 @@ export async function startCoordinator(
       ioTimeoutMs: settings.ioTimeout,
       surveyElements: SURVEY_ELEMENTS,
       planner,
-      far: store,
+      far,
       freeBytes,
       jobsMax: settings.jobs,
       endedKeptMs: settings.keepEnded,
@@ -175,7 +176,7 @@ export async function startCoordinator(
     });
     const identities = new Callers(listened);
     const defaults = { auditShare: settings.auditShare };
-    const jobs = new JobService({ coordinator, hub, roots, store, journals, defaults });
+    const jobs = new JobService({ coordinator, hub, roots, store, journals, far, defaults });
     const services: RpcService[] = [
       {
         name: "deltaworks.v1.Coordinator",

@@ -83,6 +83,8 @@ export interface WorkerSettings extends OptionValues<"worker">, TrustSettings, J
   readonly root: readonly string[];
   /** NAME=s3://bucket/prefix or NAME=s3://bucket/prefix:ro each: buckets that the worker reaches with keys of its own. */
   readonly place: readonly string[];
+  /** What lies in buckets is read and written through the coordinator, but for the places that it has keys for. */
+  readonly throughCoordinator: boolean;
   /** Milliseconds that it has to finish what has begun, once it is told to end. */
   readonly grace: number;
   /** HOST:PORT where the coordinator fetches results. */

@@ -38,6 +38,7 @@ export {
   SendSummaryRequest,
   SendSummaryResponse,
   SignedAddressResponse,
+  SignPartRequest,
   SignReadRequest,
   SliceReport,
   Welcome,

@@ -11,6 +11,7 @@ import { isPredecessor, nameText } from "./coordinator-name.ts";
 import { ServiceError } from "./errors.ts";
 import { detailOf, detailOfEnd, detailOfRun, keptWarnings, waitingFor } from "./job-detail.ts";
 import { type JobOptions, jsonOfOptions } from "./job-options.ts";
+import { layoutFor, removeJournal } from "./job-output.ts";
 import { keepOn } from "./keep-on.ts";
 import { PlanCache } from "./plan-cache.ts";
 import { noteProgress } from "./progress-notes.ts";
@@ -116,6 +117,7 @@ export class JobCoordinator {
       place: await roots.placeFor(out),
       submitter: submission.submitter,
     } as const;
+    const layout = layoutFor(await roots.outputPath(out), options);
     let prepared: Prepared | undefined;
     for (let tries = 1; ; tries++) {
       const reserved = await queue.reserve(job, this.#holder);
@@ -123,7 +125,7 @@ export class JobCoordinator {
       if (reserved.state === "output-taken") throw outputTaken(out, reserved.job);
       const { reservation } = reserved;
       try {
-        prepared ??= await this.#options.planner.plan(submission.recipe, submission.options);
+        prepared ??= await this.#options.planner.plan(submission.recipe, submission.options, layout);
         const { store } = this.#options;
         // As the job would be when it begins, perhaps much later.
         await checkOutputIsNoInput(store, await roots.outputPath(out), prepared.inputs);
@@ -219,13 +221,14 @@ export class JobCoordinator {
 
   /** Jobs that ended longer ago than they are to be kept; others may forget them at the same time. */
   async #forgetOld(): Promise<void> {
-    const { queue, endedKeptMs = Number.POSITIVE_INFINITY, log } = this.#options;
+    const { queue, endedKeptMs = Number.POSITIVE_INFINITY, log, store, far } = this.#options;
     const old = forgettable(await queue.list(), Date.now() - endedKeptMs, ENDED_MAX);
     for (const { id, name } of old) {
       if (this.#end.signal.aborted) return;
       await queue.forget(id).catch((error: unknown) => {
         if (!(error instanceof QueueError && error.code === "queue/unknown-job")) throw error;
       });
+      if (far !== undefined) await removeJournal(store, far, id);
       log("job forgotten", { job: name, id });
     }
   }

@@ -4,12 +4,13 @@ import { DEFAULT_PRIORITY, type JobRecord, type Wish } from "../coordinator/queu
 import type { Failure, RootedPath } from "../merge/work/index.ts";
 import { checkOption, optionValues, type SubmittedOptions } from "../options/index.ts";
 import { JOURNAL_PATH } from "../output/index.ts";
-import { join, type Source } from "../storage/index.ts";
+import { join, type Source, schemeOf } from "../storage/index.ts";
 import { type Caller, checkMayLookAfterJobs } from "./caller.ts";
 import { ServiceError } from "./errors.ts";
 import type { JobCoordinator } from "./job-coordinator.ts";
 import type { JobEvent } from "./job-event.ts";
 import { type FeedOptions, JobFeed, type WatchOptions } from "./job-feed.ts";
+import { type FarStores, journalOf } from "./job-output.ts";
 import { type JobView, viewOf } from "./job-view.ts";
 import type { Roots } from "./roots.ts";
 import type { JobJournals } from "./served-job.ts";
@@ -72,6 +73,8 @@ export interface JobServiceOptions {
   readonly roots: Roots;
   readonly store: Source;
   readonly journals?: JobJournals | undefined;
+  /** As of the coordinator. */
+  readonly far?: FarStores | undefined;
   /** Where a request says nothing; of what is left out, the table's. */
   readonly defaults: Partial<SubmittedOptions>;
   readonly feeds?: FeedOptions | undefined;
@@ -188,7 +191,7 @@ export class JobService implements Jobs {
   }
 
   #historyOf(first: JobRecord) {
-    const { coordinator, journals, roots, store } = this.#options;
+    const { coordinator, journals, roots, store, far } = this.#options;
     if (journals !== undefined) {
       let after = 0n;
       return {
@@ -203,9 +206,12 @@ export class JobService implements Jobs {
     let tail: JournalTail | undefined;
     return {
       next: async function* () {
+        const out = await roots.outputPath(first.out);
+        const isFar = schemeOf(out) !== "file";
         // A journal in the output belongs to the last job that wrote there.
-        if (!(await coordinator.isLastAt(first))) return;
-        tail ??= new JournalTail(store, join(await roots.outputPath(first.out), JOURNAL_PATH));
+        if (!isFar && !(await coordinator.isLastAt(first))) return;
+        if (isFar && far === undefined) return;
+        tail ??= new JournalTail(store, isFar && far ? journalOf(far, first.id) : join(out, JOURNAL_PATH));
         yield* tail.next();
       },
     };

@@ -8,8 +8,11 @@ import type { Roots } from "./roots.ts";
 /** Makes plans of recipes. */
 export interface Planner {
   /** No tensor byte is read. @throws RefusedError; ServiceError `service/outside-roots`, `service/planning-limit`; StorageError */
-  plan(recipe: string, options: JobOptions): Promise<Prepared>;
+  plan(recipe: string, options: JobOptions, layout?: SliceLayout): Promise<Prepared>;
 }
+
+/** Where slices lie, if not as in files: on the grid of parts that a bucket takes. */
+export type SliceLayout = "parts";
 
 /** A recipe or models that are refused, every fault as a failure. */
 export class RefusedError extends FailuresError {}
@@ -24,13 +27,14 @@ export class InlinePlanner implements Planner {
     this.#roots = roots;
   }
 
-  async plan(recipe: string, options: JobOptions): Promise<Prepared> {
+  async plan(recipe: string, options: JobOptions, layout?: SliceLayout): Promise<Prepared> {
     const roots = this.#roots;
     try {
       const prepared = await prepareText(this.#store, recipe, options.recipeName, {
         ...options,
         cwd: placeOf("/"),
         environment: {},
+        layout,
         findModel: (reference) => roots.findModel(reference),
       });
       for (const { files } of prepared.inputs) for (const { path } of files) roots.placeOf(path);

@@ -12,9 +12,9 @@ const planner = Roots.open(store, (workerData as PlanningSurroundings).roots).th
   (roots) => new InlinePlanner(store, roots),
 );
 
-port.on("message", ({ recipe, options }: PlanningWork) => {
+port.on("message", ({ recipe, options, layout }: PlanningWork) => {
   void planner
-    .then((planner) => planner.plan(recipe, options))
+    .then((planner) => planner.plan(recipe, options, layout))
     .then((prepared) => ({ prepared }), plannedOf)
     .then((planned) => port.postMessage(planned));
 });

@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import type { Prepared } from "../prepare/index.ts";
 import { ServiceError } from "./errors.ts";
 import type { JobOptions } from "./job-options.ts";
-import { type Planned, type Planner, preparedIn } from "./planner.ts";
+import { type Planned, type Planner, preparedIn, type SliceLayout } from "./planner.ts";
 import type { Root } from "./roots.ts";
 
 /** What a planning thread is told as it starts. */
@@ -14,6 +14,7 @@ export interface PlanningSurroundings {
 export interface PlanningWork {
   readonly recipe: string;
   readonly options: JobOptions;
+  readonly layout: SliceLayout | undefined;
 }
 
 export interface PlanningLimits {
@@ -51,11 +52,11 @@ export class PlanningThreads implements Planner {
     this.#entry = entry;
   }
 
-  async plan(recipe: string, options: JobOptions): Promise<Prepared> {
+  async plan(recipe: string, options: JobOptions, layout?: SliceLayout): Promise<Prepared> {
     while (this.#running >= this.#limits.threads) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#running++;
     try {
-      return preparedIn(await this.#planned({ recipe, options }));
+      return preparedIn(await this.#planned({ recipe, options, layout }));
     } finally {
       this.#running--;
       this.#waiting.shift()?.();

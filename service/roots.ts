@@ -117,15 +117,7 @@ export class Roots {
 
   /** Where an output may go. @throws ServiceError `service/root` of a place that is only read, and as `pathOf` */
   checkWritable(place: RootedPath): void {
-    if (isAddress(this.pathOf(place))) {
-      throw new ServiceError(
-        "service/root",
-        `${place.root}:${place.path} lies in a bucket, and jobs write into folders alone`,
-        {
-          hint: "Choose an output below a --root, and publish it with deltaworks publish; deltaworks merge writes into buckets itself.",
-        },
-      );
-    }
+    this.pathOf(place);
     if (this.#roots.get(place.root)?.writable !== false) return;
     throw new ServiceError("service/root", `${place.root}:${place.path}: place ${place.root} may only be read`, {
       hint: `Choose another output, or have the coordinator started without :ro behind --place ${place.root}=….`,

@@ -1,7 +1,6 @@
 import type { Counter } from "../coordinator/core/index.ts";
 import {
   type Begun,
-  fileHome,
   type JobObserver,
   type MergeJobOptions,
   type OpenJournal,
@@ -10,18 +9,18 @@ import {
   type RunningJob,
   remoteLimits,
   runMergeJob,
-  sharedHome,
 } from "../coordinator/job/index.ts";
 import type { JournalRecord, Sequence } from "../coordinator/journal/index.ts";
 import type { JobSigning, RemoteJob, WorkerHub } from "../coordinator/link/index.ts";
 import type { JobRecord, Wish } from "../coordinator/queue/index.ts";
 import { parseSeed } from "../merge/math/index.ts";
 import { type Failure, sealRanges, type WorkerId } from "../merge/work/index.ts";
-import { FileOutput, type Output } from "../output/index.ts";
+import type { Output } from "../output/index.ts";
 import type { Prepared } from "../prepare/index.ts";
-import { type Files, linkless, namesBelow, type Place, type Signing, type Stores, schemeOf } from "../storage/index.ts";
+import { type Files, linkless, namesBelow, type Place, schemeOf } from "../storage/index.ts";
 import { type CoordinatorName, isPredecessor, nameText } from "./coordinator-name.ts";
 import { type JobOptions, optionsOfJson } from "./job-options.ts";
+import { type FarStores, type JobOutput, layoutFor, outputOf, signingFor } from "./job-output.ts";
 import type { Planner } from "./planner.ts";
 import type { Roots } from "./roots.ts";
 
@@ -45,7 +44,7 @@ export interface ServedJobSurroundings {
   readonly surveyElements: number;
   readonly planner: Planner;
   /** Stores behind addresses. Absent: there are none. */
-  readonly far?: Pick<Stores, "signing"> | undefined;
+  readonly far?: FarStores | undefined;
   /** Bytes that the file system of a directory has left. */
   readonly freeBytes?: MergeJobOptions["freeBytes"];
   readonly clock: { nowMs(): number };
@@ -67,8 +66,6 @@ const TICKS_PER_LEASE = 10;
 const TICK_MS_MAX = 1000;
 /** Between lines in the log that say that a job stands still. */
 const STALLED_EVERY_MS = 60_000;
-/** How long an address is good that a worker reads by; it asks for the next one. */
-const READ_MS = 15 * 60_000;
 /** Code of a pause that somebody asked for. */
 export const PAUSED = "service/paused";
 
@@ -124,7 +121,7 @@ export class ServedJob implements JobObserver {
       this.#around;
     const { options, record } = this;
     const out = await roots.outputPath(record.out);
-    const planned = prepared ?? (await planner.plan(record.recipe, options));
+    const planned = prepared ?? (await planner.plan(record.recipe, options, layoutFor(out, options)));
     this.plan = { digest: planned.digest, slices: planned.plan.slices.length };
     const limits = remoteLimits({
       slices: planned.plan.slices.length,
@@ -133,15 +130,17 @@ export class ServedJob implements JobObserver {
       auditShare: options.auditShare,
       auditSeed: parseSeed(options.seed).low,
     });
-    const signing = await signingFor(this.#around.far, planned);
-    const files = linkless(store);
-    const output = new FileOutput(files, out);
-    const beside = fileHome(files, output.journalFolder);
+    const { far } = this.#around;
+    const hasEnded = (id: string) => this.#around.hasEnded(id);
+    const where = await outputOf(linkless(store), out, { id: record.id, journals, far, hasEnded });
+    const { output, home, owner } = where;
+    const signing = await signingFor(far, planned, where, leaseMs);
     try {
       return await runMergeJob({
         store,
         output,
-        home: journals === undefined ? beside : sharedHome(() => journals.open(record.id)),
+        home,
+        ...(owner === undefined ? {} : { owner }),
         ...planned,
         seed: parseSeed(planned.plan.seed),
         overwrite: options.overwrite,
@@ -152,9 +151,9 @@ export class ServedJob implements JobObserver {
         hashInputs: options.hashInputs,
         toolVersion,
         surveyElements,
-        workers: () => hub.source(this.#remoteJob(planned, output, signing)),
+        workers: () => hub.source(this.#remoteJob(planned, where, signing)),
         clock,
-        ...(this.#around.freeBytes && { freeBytes: this.#around.freeBytes }),
+        ...(this.#around.freeBytes && schemeOf(out) === "file" ? { freeBytes: this.#around.freeBytes } : {}),
         ticks: (tick) => {
           const timer = setInterval(tick, Math.min(TICK_MS_MAX, leaseMs / TICKS_PER_LEASE));
           return () => clearInterval(timer);
@@ -165,7 +164,6 @@ export class ServedJob implements JobObserver {
           : {
               leadershipMs: journals.leadershipMs,
               leaderName: { coordinator: nameText(name), hasEnded: (other) => isPredecessor(other, name) },
-              owner: { name: record.id, hasEnded: (id) => this.#around.hasEnded(id), beside },
             }),
         observer: this,
         onStop: (stop) => {
@@ -213,7 +211,11 @@ export class ServedJob implements JobObserver {
     if (this.#running !== undefined) wish(this.#running);
   }
 
-  #remoteJob({ plan, digest, inputs }: Prepared, output: Output, signing: JobSigning | undefined): RemoteJob {
+  #remoteJob(
+    { plan, digest, inputs }: Prepared,
+    { output, objects }: JobOutput,
+    signing: JobSigning | undefined,
+  ): RemoteJob {
     const { roots } = this.#around;
     const { record } = this;
     const shardPaths = output.slots(plan);
@@ -227,7 +229,7 @@ export class ServedJob implements JobObserver {
       inputPlaces: inputs.map(({ files }) => files.map(({ path }) => roots.placeOf(path))),
       shardPlaces: shardPaths.map((slot) => ({ root, path: [path, ...inOutput(output, slot)].join("/") })),
       readBack: (work) => output.readBack(work.path, sealRanges(work)),
-      signing,
+      ...{ signing, putPart: objects && ((...part) => objects.slots.put(...part)) },
     };
   }
 
@@ -282,33 +284,6 @@ export class ServedJob implements JobObserver {
   #tell(): void {
     for (const changed of this.#listeners) changed();
   }
-}
-
-/** What is signed for workers of a job: what it reads from stores that can. */
-async function signingFor(
-  far: ServedJobSurroundings["far"],
-  { inputs }: Pick<Prepared, "inputs">,
-): Promise<JobSigning | undefined> {
-  if (far === undefined) return undefined;
-  const places = inputs.flatMap(({ files }) => files.map(({ path }) => path));
-  const byScheme = new Map(
-    places.filter((place) => schemeOf(place) !== "file").map((place) => [schemeOf(place), place]),
-  );
-  const signers = new Map<string, Signing>();
-  for (const [scheme, place] of byScheme) {
-    const signing = await far.signing(place);
-    if (signing !== undefined) signers.set(scheme, signing);
-  }
-  if (signers.size === 0) return undefined;
-  const signerOf = (place: Place) => {
-    const signing = signers.get(schemeOf(place));
-    if (signing === undefined) throw new Error(`nothing is signed for ${place}`);
-    return signing;
-  };
-  return {
-    canRead: (place) => signers.has(schemeOf(place)),
-    read: async (place) => signerOf(place).signRead(place, READ_MS),
-  };
 }
 
 /** How a slot is called from the output on, which workers find by the name of its root. */

@@ -50,7 +50,7 @@ export function fencedObjects(objects: Objects, confirm: () => Promise<void>): O
     identity: (place) => objects.identity(place),
     list: (folder) => objects.list(folder),
     realPlace: (place) => objects.realPlace(place),
-    listParts: (place, upload) => objects.listParts(place, upload),
+    listParts: (...args) => objects.listParts(...args),
     listUploads: (folder) => objects.listUploads(folder),
     partsSha256: (place) => objects.partsSha256(place),
     put: (place, bytes, condition) => confirmed(() => objects.put(place, bytes, condition)),

@@ -69,5 +69,5 @@ export type {
 export { PART_MIN_BYTES } from "./port.ts";
 export { type Openers, openStores, Stores } from "./stores.ts";
 export { Turns } from "./turns.ts";
-export { maybeSlotOf, recordOf, type SlotShape, UploadSlots } from "./upload-slots.ts";
+export { maybeSlotOf, recordOf, type SlotPart, type SlotShape, UploadSlots } from "./upload-slots.ts";
 export { readIfShort, readWhole, readWithVersion, writeWhole } from "./whole.ts";

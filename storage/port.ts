@@ -154,8 +154,8 @@ export interface Objects extends Source {
   ): Promise<UploadPart>;
   /** A part that is a range of an object of the same store, in a version of it: its bytes do not come by here. @throws as `putPart`, `storage/changed` */
   copyPart(place: Place, upload: UploadId, number: number, from: CopiedRange): Promise<UploadPart>;
-  /** What is there, by numbers. @throws `storage/not-found` */
-  listParts(place: Place, upload: UploadId): Promise<readonly UploadPart[]>;
+  /** What is there, by numbers. `only`: nobody wants to know of other numbers; what is told of them does no harm. @throws `storage/not-found` */
+  listParts(place: Place, upload: UploadId, only?: number): Promise<readonly UploadPart[]>;
   /**
    * Makes the object of parts, in the order of their numbers: in one step, for readers. Said again it does the same.
    * @throws `storage/not-found`; `storage/changed` where a part is not as it is said to be; as `put`

@@ -3,13 +3,30 @@ import { foundOnce } from "./found-once.ts";
 import { ifThere, isNotFound } from "./if-there.ts";
 import { inParallel } from "./in-parallel.ts";
 import { type Place, placeOf } from "./place.ts";
-import type { CopiedRange, Objects, PutCondition, UploadId, UploadPart, Version } from "./port.ts";
+import type {
+  CopiedRange,
+  Objects,
+  PutCondition,
+  SignedAddress,
+  Signing,
+  UploadId,
+  UploadPart,
+  Version,
+} from "./port.ts";
 import { readWithVersion } from "./whole.ts";
 
 /** An object that comes in parts of one size, but for the last. */
 export interface SlotShape {
   readonly sizeBytes: number;
   readonly partBytes: number;
+}
+
+/** A part as it is to be, or should be there. */
+export interface SlotPart {
+  readonly offsetBytes: number;
+  readonly sizeBytes: number;
+  /** Of its bytes, hex. */
+  readonly sha256: string;
 }
 
 interface SlotRecord extends SlotShape {
@@ -87,6 +104,39 @@ export class UploadSlots {
         if (now.record.upload === upload) await this.#reopen(slot, now);
       }
     }
+  }
+
+  /**
+   * An address by which others put the part that begins at `offsetBytes`. `isGone`: the store said so of what the last one belonged to: a slot that
+   * was closed is opened again then, with all other parts kept.
+   */
+  async signPart(
+    signing: Signing,
+    slot: Place,
+    part: SlotPart,
+    { lastsMs, isGone }: { readonly lastsMs: number; readonly isGone: boolean },
+  ): Promise<SignedAddress> {
+    if (isGone) {
+      this.#records.delete(slot);
+      const now = await this.#record(slot);
+      if ((await this.#maybeParts(slot, now.record)) === undefined) await this.#reopen(slot, now);
+    }
+    const { upload, partBytes } = (await this.#record(slot)).record;
+    const { offsetBytes, ...bytes } = part;
+    return signing.signPart(slot, upload, { ...bytes, number: offsetBytes / partBytes + 1 }, lastsMs);
+  }
+
+  /** Whether a part of that size and hash is in an open slot, as the store says. */
+  async has(slot: Place, { offsetBytes, sizeBytes, sha256 }: SlotPart): Promise<boolean> {
+    for (const isKnown of [true, false]) {
+      if (!isKnown) this.#records.delete(slot); // another process may have opened it again
+      const { upload, partBytes } = (await this.#record(slot)).record;
+      const number = offsetBytes / partBytes + 1;
+      const parts = await ifThere(() => this.#objects.listParts(slot, upload, number));
+      const part = parts?.find((one) => one.number === number);
+      if (part !== undefined) return part.sizeBytes === sizeBytes && (part.sha256 ?? sha256) === sha256;
+    }
+    return false;
   }
 
   /**

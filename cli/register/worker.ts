@@ -24,6 +24,11 @@ export const register: Register = (program, runs) => {
       gather,
       [],
     )
+    .option(
+      "--through-coordinator",
+      "read and write buckets through the coordinator: they are out of this machine's reach",
+      false,
+    )
     .addOption(
       durationOption(
         "--grace <time>",

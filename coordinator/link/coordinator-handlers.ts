@@ -43,6 +43,7 @@ import {
   statusOf,
   WORKER_KEY,
 } from "../../wire/index.ts";
+import { notGranted } from "./result-intake.ts";
 import { signRead } from "./sign-read.ts";
 import { SummaryIntake } from "./summary-intake.ts";
 import type { WorkerHub } from "./worker-hub.ts";
@@ -103,6 +104,14 @@ export function coordinatorHandlers(hub: WorkerHub, identity: WorkerIdentity): C
       unary(call, callback, async (request) => {
         workerOf(call);
         return signRead(hub.openJob(request.jobId).job, request);
+      }),
+    signPart: (call, callback) =>
+      unary(call, callback, async ({ id, sha256, isGone }) => {
+        const key = attemptOf(id);
+        const link = workerOf(call).links.get(key.job);
+        if (link === undefined) throw notGranted(key);
+        const { url, headers } = await link.signPart(key, hexOf(sha256, "a SHA-256"), isGone);
+        return { url, headers: { ...headers } };
       }),
   };
 }

@@ -7,11 +7,12 @@ import {
   type WorkerId,
 } from "../../merge/work/index.ts";
 import { type AttachResponse, OutputAccess } from "../../proto/index.ts";
-import { messageOfAssignment, messageOfAttempt, type PlanPieces } from "../../wire/index.ts";
+import type { Place, SignedAddress, SlotPart } from "../../storage/index.ts";
+import { malformed, messageOfAssignment, messageOfAttempt, type PlanPieces } from "../../wire/index.ts";
 import { LinkError } from "./errors.ts";
 import type { InputOutlet } from "./input-outlet.ts";
-import { accessOf, messageOfRemoteJob, type RemoteJob } from "./remote-job.ts";
-import type { ResultIntake } from "./result-intake.ts";
+import { accessOf, messageOfRemoteJob, type RemoteJob, seesOutput } from "./remote-job.ts";
+import { notGranted, type ResultIntake } from "./result-intake.ts";
 import type { Asked, GrantAnswer, ReportAnswer, WorkerLink, WorkerListener } from "./worker-link.ts";
 import type { WorkerPeer } from "./worker-peer.ts";
 
@@ -54,6 +55,8 @@ export class JobLink implements WorkerLink {
   readonly #reports: Waiting<ReportAnswer> = new Map();
   readonly #hashes = new Map<string, string | undefined>();
   readonly #fetches = new Map<string, Promise<void>>();
+  /** Attempts that hold a grant, with the SHA-256 that they were granted to write. */
+  readonly #granted = new Map<string, string>();
   #described = false;
   #closed = false;
 
@@ -89,7 +92,7 @@ export class JobLink implements WorkerLink {
     this.#lent.add(key);
     owners.set(key, this.id);
     const isSeal = assignment.kind === "seal-slices" || assignment.kind === "seal-file";
-    if (isSeal && this.output !== OutputAccess.OUTPUT_ACCESS_ROOTS) {
+    if (isSeal && !seesOutput(this.output)) {
       this.#sealHere(assignment).catch((error: unknown) => this.#open.defect(error));
       return;
     }
@@ -101,8 +104,10 @@ export class JobLink implements WorkerLink {
 
   answerGrant(ref: AttemptRef, answer: GrantAnswer): void {
     const key = textOfRef(ref);
-    if (answer === "granted" && this.output !== OutputAccess.OUTPUT_ACCESS_ROOTS) {
-      this.#open.intake.allow(ref, this.#hashes.get(key));
+    const sha256 = this.#hashes.get(key);
+    if (answer === "granted" && sha256 !== undefined) this.#granted.set(key, sha256);
+    if (answer === "granted" && !seesOutput(this.output)) {
+      this.#open.intake.allow(ref, sha256);
       if (this.output === OutputAccess.OUTPUT_ACCESS_FETCH_RESULT) this.#fetch(ref);
     }
     if (answer === "granted") this.#worker.granted({ ...ref, job: this.#open.job.id });
@@ -147,6 +152,7 @@ export class JobLink implements WorkerLink {
       if (this.#open.owners.get(key) === this.id) this.#open.owners.delete(key);
     }
     this.#lent.clear();
+    this.#granted.clear();
   }
 
   /** The connection is gone: what the job answers now does not arrive. The worker asks again when it is back. */
@@ -221,6 +227,7 @@ export class JobLink implements WorkerLink {
   /** What is said to be in storage must be there, where the bytes came through the coordinator. */
   async #arrived(report: Report & { readonly kind: "slice" }, sha256: string): Promise<Report | undefined> {
     const { unit, attempt } = report;
+    if (this.output === OutputAccess.OUTPUT_ACCESS_SIGNED_PART) return this.#putThere(report, sha256);
     try {
       await this.#fetches.get(textOfRef(report));
     } catch (error) {
@@ -230,6 +237,37 @@ export class JobLink implements WorkerLink {
       this.#fetches.delete(textOfRef(report));
     }
     return this.#open.intake.isDurable(report, sha256) ? report : undefined;
+  }
+
+  /** The store is asked: a worker that says that it has put something is no proof. */
+  async #putThere(report: Report & { readonly kind: "slice" }, sha256: string): Promise<Report> {
+    const { unit, attempt } = report;
+    try {
+      const { slot, part } = this.#partOf(unit, sha256);
+      if ((await this.#open.job.signing?.parts?.has(slot, part)) === true) return report;
+      throw notPut(this.id, unit, sha256, slot);
+    } catch (error) {
+      return { unit, attempt, kind: "failed", failure: this.#worker.failureOf(error) };
+    }
+  }
+
+  #partOf(unit: string, sha256: string): { readonly slot: Place; readonly part: SlotPart } {
+    const { job, intake } = this.#open;
+    const slice = intake.sliceOf(unit);
+    const slot = job.shardPaths[slice?.shard ?? -1];
+    if (slice === undefined || slot === undefined) throw malformed(`slice ${unit}, which the plan does not have`);
+    return { slot, part: { offsetBytes: slice.offsetBytes, sizeBytes: slice.sizeBytes, sha256 } };
+  }
+
+  /**
+   * An address by which the worker puts what it was granted to write. @throws LinkError `link/not-granted`; StorageError
+   */
+  async signPart(ref: AttemptRef, sha256: string, isGone: boolean): Promise<SignedAddress> {
+    const parts = this.#open.job.signing?.parts;
+    const isGranted = this.#granted.get(textOfRef(ref)) === sha256 && this.listener.mayWrite(ref);
+    if (this.#closed || parts === undefined || !isGranted) throw notGranted(ref);
+    const { slot, part } = this.#partOf(ref.unit, sha256);
+    return parts.sign(slot, part, isGone);
   }
 
   /** What the worker cannot see is read back here in its stead, for as long as it is attached: heartbeats name it too. */
@@ -255,12 +293,24 @@ export class JobLink implements WorkerLink {
 
   #forget(key: string): void {
     this.#lent.delete(key);
+    this.#granted.delete(key);
     if (this.#open.owners.get(key) === this.id) this.#open.owners.delete(key);
   }
 
   #send(message: NonNullable<AttachResponse["message"]>): void {
     this.#worker.send(message);
   }
+}
+
+function notPut(worker: WorkerId, unit: string, sha256: string, slot: Place): LinkError {
+  return new LinkError(
+    "link/result-differs",
+    `worker ${worker} has written ${unit} with SHA-256 ${sha256}, and ${slot} does not have it`,
+    {
+      hint: "It is computed again. If that goes on, look at the worker, and at who else writes to the bucket.",
+      retryable: true,
+    },
+  );
 }
 
 function push<A>(waiting: Waiting<A>, key: string, asked: Asked<A>): void {

@@ -1,7 +1,8 @@
 import type { JobDescription, Plan, RootedPath, SealWork } from "../../merge/work/index.ts";
 import { InputAccess, type JobDescription as JobDescriptionMessage, OutputAccess } from "../../proto/index.ts";
-import type { Place, SignedAddress } from "../../storage/index.ts";
+import type { Place, SignedAddress, SlotPart } from "../../storage/index.ts";
 import { bytesOfHex } from "../../wire/index.ts";
+import type { PartsIntake } from "./result-intake.ts";
 
 /** What must be known of a job so that other machines can work on it. */
 export interface RemoteJob {
@@ -18,6 +19,8 @@ export interface RemoteJob {
   readonly shardPlaces: readonly RootedPath[];
   /** What is in storage: SHA-256 of each range of a seal, read afresh on this machine. */
   readBack(work: SealWork): Promise<readonly string[]>;
+  /** Puts a slice into its slot, where the output is written in parts. */
+  readonly putPart?: PartsIntake["put"] | undefined;
   /** Absent: nothing of the job can be reached by workers without keys of their own. */
   readonly signing?: JobSigning | undefined;
 }
@@ -27,6 +30,15 @@ export interface JobSigning {
   /** Whether a place can be read by one. */
   canRead(place: Place): boolean;
   read(place: Place): Promise<SignedAddress>;
+  /** For the output's slots; absent: they lie in no store that can. */
+  readonly parts?: PartSigning | undefined;
+}
+
+export interface PartSigning {
+  /** To put a slice into its slot, and no other bytes. `isGone`: what the last address belonged to is not there any more. */
+  sign(slot: Place, part: SlotPart, isGone: boolean): Promise<SignedAddress>;
+  /** Whether a slice is in its slot, as the store says. */
+  has(slot: Place, part: SlotPart): Promise<boolean>;
 }
 
 /** What decides how a worker reaches the data. */
@@ -47,11 +59,17 @@ export function accessOf(job: RemoteJob, reach: WorkerReach) {
   );
   const writesOutput = job.shardPlaces.every(({ root }) => roots.get(root)?.writable === true);
   const sends = listenAddress === "" ? OutputAccess.OUTPUT_ACCESS_SEND_RESULT : OutputAccess.OUTPUT_ACCESS_FETCH_RESULT;
+  const isSigned = reach.takesSigned && job.signing?.parts !== undefined;
   const otherwise = isInReach ? InputAccess.INPUT_ACCESS_SIGNED : InputAccess.INPUT_ACCESS_READ_INPUT;
   return {
     input: seesInputs ? InputAccess.INPUT_ACCESS_ROOTS : otherwise,
-    output: writesOutput ? OutputAccess.OUTPUT_ACCESS_ROOTS : sends,
+    output: writesOutput ? OutputAccess.OUTPUT_ACCESS_ROOTS : isSigned ? OutputAccess.OUTPUT_ACCESS_SIGNED_PART : sends,
   };
+}
+
+/** Whether a worker that writes so also reads what was written: then it does so for the seal. */
+export function seesOutput(output: OutputAccess): boolean {
+  return output === OutputAccess.OUTPUT_ACCESS_ROOTS || output === OutputAccess.OUTPUT_ACCESS_SIGNED_PART;
 }
 
 function isOwn({ inputPlaces }: RemoteJob, { roots }: WorkerReach, input: number, file: number): boolean {
@@ -83,5 +101,6 @@ export function messageOfRemoteJob(job: RemoteJob, reach: WorkerReach): JobDescr
     shards: [...job.shardPlaces],
     inputAccess: access.input,
     outputAccess: access.output,
+    shardAddresses: access.output === OutputAccess.OUTPUT_ACCESS_SIGNED_PART ? [...job.shardPaths] : [],
   };
 }

@@ -2,6 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import type { AttemptRef, Plan, Slice } from "../../merge/work/index.ts";
 import type { Files, Place, StoredFile } from "../../storage/index.ts";
 import { LinkError } from "./errors.ts";
+import type { Limiter } from "./limiter.ts";
 
 /** The bytes of one attempt's result, as far as they have come. */
 interface Arrival {
@@ -14,11 +15,26 @@ interface Arrival {
   durableSha256?: string;
   /** Rises with each stream that brings this result: of several only the newest may write. */
   stream: number;
+  /** Of an output that is written in parts: they go as a whole. */
+  gathered?: Gathered | undefined;
+}
+
+interface Gathered {
+  readonly bytes: Uint8Array;
+  /** Gives the room back. */
+  release(): void;
+}
+
+/** Where an output is written in parts, and how much of them may lie in memory at once, of all jobs together. */
+export interface PartsIntake {
+  put(slot: Place, offsetBytes: number, bytes: Uint8Array, sha256: string): Promise<unknown>;
+  readonly room: Limiter;
 }
 
 /**
  * Results of workers that cannot write to the output's storage, written to their place by the coordinator: only of attempts that hold
- * the grant, only inside the slice's own bytes. What one stream has brought the next one goes on from.
+ * the grant, only inside the slice's own bytes. What one stream has brought the next one goes on from. Into a bucket a result is gathered, and
+ * put once it is whole.
  */
 export class ResultIntake {
   readonly #store: Files;
@@ -27,6 +43,7 @@ export class ResultIntake {
   #slicesByName: ReadonlyMap<string, Slice> | undefined;
   readonly #shardPaths: readonly Place[];
   readonly #mayWrite: (ref: AttemptRef) => boolean;
+  readonly #parts: PartsIntake | undefined;
   /** By unit: the attempt that holds the grant. */
   readonly #arrivals = new Map<string, Arrival>();
   /** Writers of one unit go one after another: a write under way when a grant passes on is over before the next one begins. */
@@ -38,11 +55,19 @@ export class ResultIntake {
     plan: Plan,
     shardPaths: readonly Place[],
     mayWrite: (ref: AttemptRef) => boolean = () => true,
+    parts?: PartsIntake,
   ) {
     this.#store = store;
     this.#plan = plan;
     this.#shardPaths = shardPaths;
     this.#mayWrite = mayWrite;
+    this.#parts = parts;
+  }
+
+  /** The job has ended. */
+  close(): void {
+    for (const arrival of this.#arrivals.values()) letGo(arrival);
+    this.#arrivals.clear();
   }
 
   get #slices(): ReadonlyMap<string, Slice> {
@@ -54,13 +79,16 @@ export class ResultIntake {
   allow({ unit, attempt }: AttemptRef, sha256: string | undefined): void {
     const known = this.#arrivals.get(unit);
     if (known?.attempt === attempt) return;
+    if (known !== undefined) letGo(known);
     this.#arrivals.set(unit, { attempt, sha256, receivedBytes: 0, hash: createHash("sha256"), stream: 0 });
   }
 
   /** The attempt writes nothing more. */
   revoke({ unit, attempt }: AttemptRef): void {
     const known = this.#arrivals.get(unit);
-    if (known?.attempt === attempt && known.durableSha256 === undefined) this.#arrivals.delete(unit);
+    if (known?.attempt !== attempt || known.durableSha256 !== undefined) return;
+    letGo(known);
+    this.#arrivals.delete(unit);
   }
 
   /** Bytes from the start that need not be sent again. */
@@ -77,6 +105,10 @@ export class ResultIntake {
 
   sizeOf(unit: string): number | undefined {
     return this.#slices.get(unit)?.sizeBytes;
+  }
+
+  sliceOf(unit: string): Slice | undefined {
+    return this.#slices.get(unit);
   }
 
   /**
@@ -110,10 +142,12 @@ export class ResultIntake {
           if (!this.#mayWrite(ref)) throw notGranted(ref);
           if (arrival.receivedBytes + bytes.length > sizeBytes)
             throw badOffset(`${ref.unit} has ${sizeBytes} bytes, more came`);
-          file ??= await this.#store.openForWriting(this.#placeOf(slice.shard));
+          if (this.#parts === undefined) file ??= await this.#store.openForWriting(this.#placeOf(slice.shard));
+          else await this.#gather(this.#parts, ref, arrival, sizeBytes);
           check();
           if (!this.#mayWrite(ref)) throw notGranted(ref);
-          await file.write(slice.offsetBytes + arrival.receivedBytes, bytes);
+          if (file === undefined) arrival.gathered?.bytes.set(bytes, arrival.receivedBytes);
+          else await file.write(slice.offsetBytes + arrival.receivedBytes, bytes);
           // What was not written comes again.
           arrival.hash.update(bytes);
           arrival.receivedBytes += bytes.length;
@@ -146,13 +180,8 @@ export class ResultIntake {
     try {
       if (found !== sha256) throw differs(ref, found, sha256);
       if (arrival.sha256 !== undefined && arrival.sha256 !== sha256) throw differs(ref, sha256, arrival.sha256);
-      // All of the file's dirty pages, those that an earlier stream of this result wrote too.
-      const synced = file ?? (await this.#store.openForWriting(this.#placeOf(this.#slices.get(ref.unit)?.shard ?? -1)));
-      try {
-        await synced.sync();
-      } finally {
-        if (synced !== file) await synced.close();
-      }
+      if (this.#parts !== undefined) await this.#put(this.#parts, ref, arrival, sha256);
+      else await this.#sync(ref, file);
     } catch (error) {
       // Wrong bytes, or bytes that may be lost: nothing of them counts.
       arrival.receivedBytes = 0;
@@ -160,6 +189,32 @@ export class ResultIntake {
       throw error;
     }
     arrival.durableSha256 = sha256;
+  }
+
+  /** All of the file's dirty pages, those that an earlier stream of this result wrote too. */
+  async #sync(ref: AttemptRef, file: StoredFile | undefined): Promise<void> {
+    const synced = file ?? (await this.#store.openForWriting(this.#placeOf(this.#slices.get(ref.unit)?.shard ?? -1)));
+    try {
+      await synced.sync();
+    } finally {
+      if (synced !== file) await synced.close();
+    }
+  }
+
+  /** Waits, with its bytes unread, until there is room. */
+  async #gather({ room }: PartsIntake, ref: AttemptRef, arrival: Arrival, sizeBytes: number): Promise<void> {
+    if (arrival.gathered !== undefined) return;
+    const release = await held(room, sizeBytes);
+    if (this.#arrivals.get(ref.unit) === arrival) arrival.gathered = { bytes: new Uint8Array(sizeBytes), release };
+    else release();
+  }
+
+  async #put({ put }: PartsIntake, ref: AttemptRef, arrival: Arrival, sha256: string): Promise<void> {
+    const slice = this.#slices.get(ref.unit);
+    if (slice === undefined || arrival.gathered === undefined) throw new Error(`${ref.unit} was not gathered`);
+    if (!this.#mayWrite(ref)) throw notGranted(ref);
+    await put(this.#placeOf(slice.shard), slice.offsetBytes, arrival.gathered.bytes, sha256);
+    letGo(arrival);
   }
 
   #current(ref: AttemptRef): Arrival {
@@ -180,6 +235,18 @@ export class ResultIntake {
   }
 }
 
+function letGo(arrival: Arrival): void {
+  arrival.gathered?.release();
+  arrival.gathered = undefined;
+}
+
+/** Room for so many bytes, until the returned function is called. */
+function held(room: Limiter, bytes: number): Promise<() => void> {
+  return new Promise((resolve) => {
+    void room.run(bytes, () => new Promise<void>((release) => resolve(release)));
+  });
+}
+
 export interface ResultStream {
   /** The next bytes. Resolves when they are written. @throws LinkError, StorageError */
   write(bytes: Uint8Array): Promise<void>;
@@ -189,7 +256,7 @@ export interface ResultStream {
   close(): Promise<void>;
 }
 
-function notGranted({ unit, attempt }: AttemptRef): LinkError {
+export function notGranted({ unit, attempt }: AttemptRef): LinkError {
   return new LinkError("link/not-granted", `attempt ${attempt} of ${unit} may not write: it has no grant, or no more`, {
     hint: "Drop the attempt; the slice is another's now.",
   });

@@ -1,5 +1,5 @@
 import type { AttemptKey, AttemptRef, Failure, SealWork, WorkerId } from "../../merge/work/index.ts";
-import { type AttemptId, type Hello, OutputAccess } from "../../proto/index.ts";
+import type { AttemptId, Hello } from "../../proto/index.ts";
 import type { Files } from "../../storage/index.ts";
 import {
   attemptOf,
@@ -14,7 +14,7 @@ import { LinkError } from "./errors.ts";
 import { InputOutlet } from "./input-outlet.ts";
 import { JobLink, type OpenJob } from "./job-link.ts";
 import { Limiter } from "./limiter.ts";
-import { accessOf, type RemoteJob } from "./remote-job.ts";
+import { accessOf, type RemoteJob, seesOutput } from "./remote-job.ts";
 import { ResultIntake } from "./result-intake.ts";
 import type { HeldAttempt, WorkerSource } from "./worker-link.ts";
 import { type WorkerFacts, WorkerPeer } from "./worker-peer.ts";
@@ -57,6 +57,9 @@ const READ_BACKS_MAX = { count: 8, bytes: 64 * 1024 * 1024 } as const;
 /** Most that reading one part back takes: two buffers of output/seal. */
 const READ_BACK_BYTES = 16 * 1024 * 1024;
 
+/** Parts that come through here on their way to a bucket: each lies in memory until it is whole. */
+const PARTS_MAX = { count: 64, bytes: 256 * 1024 * 1024 } as const;
+
 /** Failure of a worker that was outvoted on the bytes of a slice. */
 const COMPUTES_WRONGLY = "coordinator/nondeterministic";
 
@@ -68,6 +71,7 @@ export class WorkerHub {
   /** How each connection is ended by this end. */
   readonly #cut = new Map<BatchWriter, (error: Error) => void>();
   readonly #readBacks = new Limiter(READ_BACKS_MAX);
+  readonly #partsRoom = new Limiter(PARTS_MAX);
   #stopping = false;
 
   constructor(options: HubOptions) {
@@ -88,7 +92,9 @@ export class WorkerHub {
   source(job: RemoteJob): WorkerSource {
     return async (listener) => {
       const { store, fetch } = this.options;
-      const intake = new ResultIntake(store, job.plan, job.shardPaths, (ref) => listener.mayWrite(ref));
+      const mayWrite = (ref: AttemptRef) => listener.mayWrite(ref);
+      const parts = job.putPart && { put: job.putPart, room: this.#partsRoom };
+      const intake = new ResultIntake(store, job.plan, job.shardPaths, mayWrite, parts);
       const open: OpenJob = {
         job,
         planPieces: new PlanPieces(job.plan),
@@ -121,6 +127,7 @@ export class WorkerHub {
       await worker.links.get(id)?.close();
       worker.links.delete(id);
     }
+    open.intake.close();
     await open.outlet.close();
     this.options.changed();
   }
@@ -356,7 +363,7 @@ export class WorkerHub {
     const link = new JobLink(worker, open);
     worker.links.set(open.job.id, link);
     const { input, output } = accessOf(open.job, worker.facts);
-    if (output !== OutputAccess.OUTPUT_ACCESS_ROOTS) {
+    if (!seesOutput(output)) {
       this.options.log("results come through the coordinator", { worker: worker.id, job: open.job.id, input, output });
     }
     return link;

@@ -207,20 +207,24 @@ export class S3Objects implements Objects, Signing {
     return { number, sizeBytes, sha256: hexFromBase64(sha256), version: etag };
   }
 
-  async listParts(place: Place, upload: UploadId): Promise<readonly UploadPart[]> {
+  async listParts(place: Place, upload: UploadId, only?: number): Promise<readonly UploadPart[]> {
     const parts: UploadPart[] = [];
-    let next: string | undefined;
+    let next = only === undefined || only === 1 ? undefined : String(only - 1);
     for (let page = 0; page < PAGES_MAX; page++) {
       const marker: Record<string, string> = next === undefined ? {} : { "part-number-marker": next };
       const action = "list the parts of";
       const { target, answer } = await this.#ask(place, {
-        ...{ method: "GET", query: { "max-parts": "1000", uploadId: upload, ...marker }, action },
+        ...{
+          method: "GET",
+          query: { "max-parts": only === undefined ? "1000" : "1", uploadId: upload, ...marker },
+          action,
+        },
       });
       if (answer.status !== 200) throw await this.#refused(target, answer, action, undefined);
       const found = maybePartsPage(textOf(answer)) ?? notS3(target, action);
       parts.push(...found.parts);
       next = found.next;
-      if (next === undefined) break;
+      if (next === undefined || only !== undefined) break;
     }
     return parts.sort((a, b) => a.number - b.number);
   }

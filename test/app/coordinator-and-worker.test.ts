@@ -36,6 +36,7 @@ test("are started with typed settings, merge a job and are stopped", { timeout: 
       name: "w1",
       root: [],
       place: [],
+      throughCoordinator: false,
       threads: 1,
       engine: "wasm",
       grace: 5000,

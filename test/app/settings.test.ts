@@ -38,7 +38,15 @@ const COORDINATOR: CoordinatorSettings = {
   natsPrefix: "deltaworks",
 };
 const WORKER: WorkerSettings = {
-  ...{ coordinator: "c:7410", root: [], place: [], grace: 20 * S, engine: "wasm", insecure: false },
+  ...{
+    coordinator: "c:7410",
+    root: [],
+    place: [],
+    throughCoordinator: false,
+    grace: 20 * S,
+    engine: "wasm",
+    insecure: false,
+  },
 };
 const TLS = { cert: "c.pem", key: "k.pem", ca: "ca.pem" };
 

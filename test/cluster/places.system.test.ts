@@ -2,10 +2,13 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { hashesButOfNames, MODELS, run } from "../e2e/cli-process.ts";
+import { placeOf } from "../../storage/index.ts";
+import { hashesButOfNames, MODELS, run, start } from "../e2e/cli-process.ts";
+import { contentsOf } from "../output/fake-output.ts";
 import { Cli } from "../support/child-process.ts";
-import { S3Server, s3Keys } from "../support/s3-server.ts";
+import { S3Server, s3Keys, s3ObjectsOf } from "../support/s3-server.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
+import { objectsBelow } from "./objects-below.ts";
 import { Rig } from "./rig.ts";
 
 const NAMES = ["tiny-base", "tiny-python", "tiny-prose"];
@@ -62,6 +65,11 @@ class BucketRig extends Rig {
     return submit;
   }
 
+  async expectedFiles(): Promise<Record<string, string>> {
+    await this.expected();
+    return butForRecords(contentsOf(this.path("here")));
+  }
+
   /** The same merge on one machine, of the files that were put into the bucket. */
   async expected(): Promise<Record<string, string>> {
     const out = this.path("here");
@@ -90,6 +98,50 @@ test("models in a bucket are merged by workers that have keys of their own, name
   const expected = await rig.expected();
   for (const out of ["by-place", "by-address"]) expect(hashesButOfNames(join(rig.out, out))).toEqual(expected);
 });
+
+/** But for what tells how models were named, and which slices there were. */
+function butForRecords(hashes: Record<string, string>) {
+  const others = ["SHA256SUMS", "deltaworks.manifest.json", "README.md", "mergekit_config.yml"];
+  return Object.fromEntries(Object.entries(hashes).filter(([name]) => !others.includes(name)));
+}
+
+test.each(["keys", "signed addresses", "neither"])(
+  "an output in a bucket is that of a merge on one machine: workers with %s",
+  async (how) => {
+    const rig = await BucketRig.begin();
+    await rig.server.makeBucket("out");
+    const out = ["--place", "out=s3://out/merged"];
+    const { address, cli } = await rig.coordinator(["--log-level", "trace"], { environment: rig.environment }, [
+      ...rig.place,
+      ...out,
+    ]);
+    const workers = ["a", "b"].map((name) =>
+      how === "keys"
+        ? Cli.start(
+            ["worker", "--coordinator", address, "--name", name, "--threads", "1", "--json", ...rig.place, ...out],
+            {
+              environment: rig.environment,
+            },
+          )
+        : rig.bareWorker(address, name, how === "neither" ? ["--through-coordinator"] : []),
+    );
+    const recipe = rig.tiesOf((name) => `models:${name}`);
+    const submit = await rig.submitted(address, recipe, "out:x/y");
+    expect(
+      submit.end?.code,
+      submit.stderr + submit.stdout + cli.stderr + workers.map(({ stderr }) => stderr).join("\n"),
+    ).toBe(0);
+    const objects = s3ObjectsOf(rig.server.endpoint);
+    const found = await objectsBelow(objects, placeOf("s3://out/merged/x/y"));
+    expect(Object.keys(found)).toContain("SHA256SUMS");
+    expect(butForRecords(found)).toEqual(await rig.expectedFiles());
+    expect(await objects.listUploads(placeOf("s3://out"))).toEqual([]);
+    const verified = await start(["verify", "s3://out/merged/x/y"], { environment: rig.environment }).ended;
+    expect(verified.code, verified.stderr).toBe(0);
+    const events = await run(["events", "y", "--coordinator", address, "--json"]);
+    expect(events.stdout).toContain("published");
+  },
+);
 
 /** What a signed address holds, and no other text of ours. */
 const SIGNED = /X-Amz-(Signature|Credential)/i;

@@ -77,7 +77,8 @@ const isAside = (place: string) => place.includes("/.deltaworks/");
 export function asBuggyObjects(objects: S3Objects, bug: BucketBug | undefined): S3Objects {
   const changed: Readonly<Record<string, unknown>> = { ...patchOf(objects, bug) };
   return new Proxy(objects, {
-    get: (target, name: keyof S3Objects) => changed[name] ?? (target[name] as () => unknown).bind(target),
+    get: (target, name: keyof S3Objects) =>
+      changed[name as keyof Objects] ?? (target[name] as () => unknown).bind(target),
   });
 }
 

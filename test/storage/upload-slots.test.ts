@@ -150,3 +150,35 @@ test("a store that says of an upload which it knows no more that it has failed i
   };
   await expect(slots.put(slot, 0, bytes, sha256Of(bytes))).rejects.toMatchObject({ code: "storage/network" });
 });
+
+test("a part is signed for its upload, and for the next one where a slot was closed; what is there is told part by part", async () => {
+  const objects = new MemoryObjects();
+  const slots = await filled(objects);
+  const signed: unknown[] = [];
+  const signing = {
+    signRead: async () => ({ url: "", headers: {} }),
+    signPart: async (...asked: unknown[]) => {
+      signed.push(asked);
+      return { url: String(asked[1]), headers: {} };
+    },
+  };
+  const part = { offsetBytes: PART_MIN_BYTES, sizeBytes: PART_MIN_BYTES, sha256: hashes[1] ?? "" };
+  const sign = (isGone: boolean, by = slots) => by.signPart(signing, slot, part, { lastsMs: 7, isGone });
+  const { url: first } = await sign(false);
+  const { offsetBytes: _, ...bytes } = part;
+  expect(signed).toEqual([[slot, first, { ...bytes, number: 2 }, 7]]);
+  // Whoever says that it is gone while it is there changes nothing.
+  expect((await sign(true)).url).toBe(first);
+  const other = new UploadSlots(objects);
+  expect(await other.has(slot, part)).toBe(true);
+  for (const wrong of [{ sha256: hashes[0] ?? "" }, { sizeBytes: 7 }, { offsetBytes: 3 * PART_MIN_BYTES }])
+    expect(await other.has(slot, { ...part, ...wrong }), JSON.stringify(wrong)).toBe(false);
+  await slots.close(slot, hashes);
+  expect(await other.has(slot, part)).toBe(false);
+  const { url: next } = await sign(true);
+  expect(next).not.toBe(first);
+  // Of several who find it gone the second goes by what the first has opened.
+  expect((await sign(true, other)).url).toBe(next);
+  expect(await other.has(slot, part)).toBe(true);
+  expect(await held(objects)).toEqual(hashes.map((sha256, k) => [k + 1, sha256]));
+});

@@ -70,6 +70,6 @@ function isSameJob(a: JobMessage, b: JobMessage): boolean {
     a.inputAccess === b.inputAccess &&
     a.outputAccess === b.outputAccess &&
     Buffer.compare(a.planSha256, b.planSha256) === 0 &&
-    JSON.stringify(a.shards) === JSON.stringify(b.shards)
+    JSON.stringify([a.shards, a.shardAddresses]) === JSON.stringify([b.shards, b.shardAddresses])
   );
 }

@@ -44,18 +44,19 @@ export async function localJob(
     inputs,
     shardPaths: [], // threads write nothing
   };
-  const writes = message.outputAccess === OutputAccess.OUTPUT_ACCESS_ROOTS;
-  const shardPaths = await Promise.all(
-    message.shards.map((place) => (writes ? roots.resolve(place, "write") : Promise.resolve(placeOf("")))),
-  );
+  const shardPaths = await shardPlaces(message, roots);
   if (shardPaths.length !== plan.shards.length)
     throw malformed(`places of ${shardPaths.length} shards, not ${plan.shards.length}`);
   const signed = isSigned ? signedPlaces(message) : [];
-  const signedReads = { connection: remoteInputs.connection, inputs: signed, shards: [] };
+  const isSignedOutput = message.outputAccess === OutputAccess.OUTPUT_ACCESS_SIGNED_PART;
+  const signedReads = {
+    ...{ connection: remoteInputs.connection, inputs: signed },
+    shards: isSignedOutput ? shardPaths : [],
+  };
   return {
     begin: {
       ...{ job: message.jobId, description, ...(isRemote ? { remoteInputs } : {}) },
-      ...(signed.length === 0 ? {} : { signedReads }),
+      ...(signed.length === 0 && !isSignedOutput ? {} : { signedReads }),
     },
     index: indexPlan(plan, shardPaths),
     output: message.outputAccess,
@@ -72,6 +73,18 @@ function planFrom({ jobId, planSha256 }: JobMessage, planText: Uint8Array): Plan
     });
   }
   return planFromText(planText);
+}
+
+/** In the order of the plan's shards; empty where this machine neither writes nor reads them. */
+async function shardPlaces(message: JobMessage, roots: MountedRoots): Promise<readonly Place[]> {
+  switch (message.outputAccess) {
+    case OutputAccess.OUTPUT_ACCESS_ROOTS:
+      return Promise.all(message.shards.map((place) => roots.resolve(place, "write")));
+    case OutputAccess.OUTPUT_ACCESS_SIGNED_PART:
+      return message.shardAddresses.map(addressOf);
+    default:
+      return message.shards.map(() => placeOf(""));
+  }
 }
 
 function remoteFiles(message: JobMessage): JobDescription["inputs"] {

@@ -10,7 +10,7 @@ import {
   type Welcome,
 } from "../../proto/index.ts";
 import type { Computed } from "../../runtime/index.ts";
-import type { Files } from "../../storage/index.ts";
+import { type Files, openSignedObjects, type SignedObjects, type Stores, schemeOf } from "../../storage/index.ts";
 import {
   assignmentOf,
   attemptOf,
@@ -48,10 +48,11 @@ import { type AttachListener, Attachment, type AttachmentSeams } from "./attachm
 import { JobShelf } from "./job-shelf.ts";
 import { type LocalJob, localJob } from "./local-job.ts";
 import type { MountedRoots } from "./mounted-roots.ts";
+import { putPart } from "./put-part.ts";
 import { NoAnswer, Questions } from "./questions.ts";
 import { readPlan } from "./read-plan.ts";
 import type { WorkerLog } from "./worker-log.ts";
-import { type ResultPlace, writeResult } from "./write-result.ts";
+import { putResult, type ResultPlace, writeResult } from "./write-result.ts";
 
 export interface RemoteWorkerOptions {
   readonly connection: ConnectionOptions;
@@ -61,6 +62,8 @@ export interface RemoteWorkerOptions {
   /** Memory of one thread for inputs that come over the network. */
   readonly inputCacheBytes: number;
   readonly store: Files;
+  /** What is put into buckets. Absent: nothing is. */
+  readonly far?: Pick<Stores, "putPart"> | undefined;
   readonly roots: MountedRoots;
   readonly log: WorkerLog;
   /** The process must end now, whatever is under way. */
@@ -140,6 +143,7 @@ export class RemoteWorker implements AttachListener {
   readonly #leases: LeaseState;
   readonly #events: LeaseEvent[] = [];
   #reducing = false;
+  #signed: Promise<SignedObjects> | undefined;
   #pool: WorkerPool | undefined;
   #drained: () => void = () => {};
 
@@ -185,6 +189,7 @@ export class RemoteWorker implements AttachListener {
     } finally {
       stopTicks();
       this.#attachment.close();
+      (await this.#signed?.catch(() => undefined))?.close();
       await this.#pool.end();
     }
   }
@@ -475,12 +480,22 @@ export class RemoteWorker implements AttachListener {
     if (job.output === OutputAccess.OUTPUT_ACCESS_FETCH_RESULT) return true; // the coordinator comes for it
     const nowMs = () => this.#timers.nowMs();
     const mayGoOn = () => !write.fenced && mayBeginIo(this.#leases, key, nowMs());
+    if (job.output === OutputAccess.OUTPUT_ACCESS_SIGNED_PART) {
+      const ways = { mayGoOn, timers: this.#timers };
+      this.#signed ??= openSignedObjects();
+      const part = { id: key, slot: place.path, ...result };
+      return putPart(await this.#signed, () => this.#attachment.client, part, ways);
+    }
     if (job.output === OutputAccess.OUTPUT_ACCESS_ROOTS) {
-      return writeResult(this.#options.store, place, result.bytes, {
+      const { store, far } = this.#options;
+      const fence = {
         mayBegin: mayGoOn,
         began: () => this.#post({ type: "io-began", key, nowMs: nowMs() }),
         ended: () => this.#post({ type: "io-ended", key, nowMs: nowMs() }),
-      });
+      };
+      if (schemeOf(place.path) === "file") return writeResult(store, place, result.bytes, fence);
+      if (far === undefined) throw new Error(`nothing here writes to ${place.path}`);
+      return putResult((...part) => far.putPart(...part), place, result, fence);
     }
     const { sendMs = SEND_DEADLINE_MS } = this.#options.seams ?? {};
     const send = () => sendResult(this.#attachment.client, { id: key, ...result }, sendMs, mayGoOn);

@@ -1,4 +1,4 @@
-import { type Files, linkless, type Place, type StoredFile } from "../../storage/index.ts";
+import { type Files, linkless, type Place, type StoredFile, type Stores } from "../../storage/index.ts";
 
 /** One call writes so much: seldom enough to cost nothing, small enough that a slow disk takes one within its time. */
 const PIECE_BYTES = 4 * 1024 * 1024;
@@ -65,6 +65,16 @@ async function fenced(fence: IoFence, call: () => Promise<void>): Promise<boolea
     fence.ended();
   }
   return true;
+}
+
+/** The same in a bucket, with keys of this worker: one call, durable once it is answered. @throws StorageError */
+export function putResult(
+  putPart: Stores["putPart"],
+  { path, offsetBytes }: ResultPlace,
+  { bytes, sha256 }: { readonly bytes: Uint8Array; readonly sha256: string },
+  fence: IoFence,
+): Promise<boolean> {
+  return fenced(fence, async () => void (await putPart(path, offsetBytes, bytes, sha256)));
 }
 
 function piecesOf(bytes: Uint8Array): { readonly at: number; readonly piece: Uint8Array }[] {

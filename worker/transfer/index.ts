@@ -8,4 +8,5 @@ export { type BackoffOptions, backoffMs, canPass, isServiceError, persist } from
 export { type ResultToSend, sendResult } from "./send-result.ts";
 export { piecesOf, type SummaryToSend, sendSummary } from "./send-summary.ts";
 export { type OpenedSignedReads, openSignedReads } from "./signed-reads.ts";
+export { unary } from "./unary.ts";
 export { type Pieces, WindowCache, type WindowCacheOptions } from "./window-cache.ts";

@@ -10,6 +10,7 @@ import {
   StreamWriter,
   sendResultMethod,
 } from "../../wire/index.ts";
+import { unary } from "./unary.ts";
 
 /** Of QueryResult. */
 const QUERY_DEADLINE_MS = 20_000;
@@ -66,19 +67,8 @@ export async function sendResult(
   await answered;
 }
 
-function queryResult(client: Client, id: AttemptKey): Promise<number> {
-  const { path, requestSerialize, responseDeserialize } = CoordinatorService.queryResult;
-  return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      { id: messageOfAttempt(id) },
-      { deadline: Date.now() + QUERY_DEADLINE_MS },
-      (error, response) => {
-        if (error) reject(error);
-        else resolve(numberOf(response?.receivedBytes ?? 0n, "an offset"));
-      },
-    );
-  });
+async function queryResult(client: Client, id: AttemptKey): Promise<number> {
+  const request = { id: messageOfAttempt(id) };
+  const { receivedBytes } = await unary(client, CoordinatorService.queryResult, request, QUERY_DEADLINE_MS);
+  return numberOf(receivedBytes, "an offset");
 }

@@ -1,10 +1,10 @@
-import type { Client } from "@grpc/grpc-js";
-import { CoordinatorService, type SignedAddressResponse, type SignReadRequest } from "../../proto/index.ts";
+import { CoordinatorService, type SignReadRequest } from "../../proto/index.ts";
 import { openSignedObjects, type Place, type Readable, type Source } from "../../storage/index.ts";
 import type { JobToBegin, ThreadMeans } from "../index.ts";
 import { openConnection } from "./connection.ts";
 import { Redialed } from "./redialed.ts";
 import { type BackoffOptions, persist } from "./retry.ts";
+import { unary } from "./unary.ts";
 
 /** An address is made without asking anybody. */
 const DEADLINE_MS = 20_000;
@@ -33,10 +33,13 @@ export async function openSignedReads(
   });
   const inputs = new Map(signedReads.inputs.map(({ place, ...value }) => [place, value]));
   const ask = (what: SignReadRequest["what"]) => () =>
-    persist(async () => signRead(await redialed.client(), { jobId: job, what }), {
-      ...BACKOFF,
-      untilMs: performance.now() + PATIENCE_MS,
-    });
+    persist(
+      async () => unary(await redialed.client(), CoordinatorService.signRead, { jobId: job, what }, DEADLINE_MS),
+      {
+        ...BACKOFF,
+        untilMs: performance.now() + PATIENCE_MS,
+      },
+    );
   return {
     open: (place) => {
       const value = inputs.get(place);
@@ -51,22 +54,4 @@ export async function openSignedReads(
       objects.close();
     },
   };
-}
-
-function signRead(client: Client, request: SignReadRequest): Promise<SignedAddressResponse> {
-  const { path, requestSerialize, responseDeserialize } = CoordinatorService.signRead;
-  return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      request,
-      { deadline: Date.now() + DEADLINE_MS },
-      (error, response) => {
-        if (error) reject(error);
-        else if (response === undefined) reject(new Error("a call was answered with nothing"));
-        else resolve(response);
-      },
-    );
-  });
 }

@@ -96,6 +96,8 @@ export interface RigOptions {
   readonly shardPath?: string;
   readonly store?: Files;
   readonly readBack?: RemoteJob["readBack"];
+  readonly signing?: RemoteJob["signing"];
+  readonly putPart?: RemoteJob["putPart"];
 }
 
 /** A hub behind a real port. */
@@ -105,6 +107,8 @@ export async function openRig({
   shardPath = "",
   store = new FileStore(),
   readBack = async () => [],
+  signing,
+  putPart,
 }: RigOptions = {}) {
   const identity = inputPath === "" ? undefined : await store.identity(placeOf(inputPath));
   const job: RemoteJob = {
@@ -117,7 +121,7 @@ export async function openRig({
     shardPaths: [placeOf(shardPath)],
     inputPlaces: [[{ root: "models", path: "base/model.safetensors" }]],
     shardPlaces: [{ root: "out", path: "merged/.deltaworks/stage/model.safetensors" }],
-    readBack,
+    ...{ readBack, signing, putPart },
   };
   const fetcher = new ResultFetcher(() => ({ credentials: credentials.createInsecure(), options: {} }));
   const defects: [error: unknown, where: string][] = [];

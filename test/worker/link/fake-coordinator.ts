@@ -357,6 +357,7 @@ export class FakeCoordinator {
       shards: this.plan.shards.map(({ name }) => ({ root: "out", path: relative(out, join(this.stage, name)) })),
       inputAccess: input,
       outputAccess: output,
+      shardAddresses: [],
     };
   }
 
