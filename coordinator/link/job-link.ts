@@ -188,7 +188,7 @@ export class JobLink implements WorkerLink {
     if (this.#closed || this.#isAnothers(key)) return asked.answer("stale");
     // Waits from now on: what is cancelled while its bytes are on their way is answered at once.
     push(this.#reports, key, asked);
-    if (report.kind !== "slice" || this.output === OutputAccess.OUTPUT_ACCESS_ROOTS) {
+    if (report.kind !== "slice" || this.#isBelieved) {
       this.listener.reported(this.id, report);
     } else {
       this.#pass(report).catch((error: unknown) => asked.fail(error));
@@ -227,7 +227,7 @@ export class JobLink implements WorkerLink {
   /** What is said to be in storage must be there, where the bytes came through the coordinator. */
   async #arrived(report: Report & { readonly kind: "slice" }, sha256: string): Promise<Report | undefined> {
     const { unit, attempt } = report;
-    if (this.output === OutputAccess.OUTPUT_ACCESS_SIGNED_PART) return this.#putThere(report, sha256);
+    if (seesOutput(this.output)) return this.#putThere(report, sha256);
     try {
       await this.#fetches.get(textOfRef(report));
     } catch (error) {
@@ -237,6 +237,11 @@ export class JobLink implements WorkerLink {
       this.#fetches.delete(textOfRef(report));
     }
     return this.#open.intake.isDurable(report, sha256) ? report : undefined;
+  }
+
+  /** What it writes itself into a folder the seal looks at; of a bucket the store knows at once. */
+  get #isBelieved(): boolean {
+    return this.output === OutputAccess.OUTPUT_ACCESS_ROOTS && this.#open.job.signing?.parts === undefined;
   }
 
   /** The store is asked: a worker that says that it has put something is no proof. */

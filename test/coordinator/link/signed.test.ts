@@ -44,8 +44,10 @@ async function begin() {
 }
 afterEach(() => rig.close());
 
-async function attached(takesSigned: boolean) {
-  const worker = new HandWorker(rig.client(), "w1", { takesSigned });
+async function attached(takesSigned: boolean, roots: readonly string[] = []) {
+  const worker = new HandWorker(rig.client(), "w1", {
+    ...{ takesSigned, roots: roots.map((name) => ({ name, writable: true })) },
+  });
   await worker.next("welcome");
   const slice: Assignment = {
     ...{ ...ref, kind: "slice", slice: plan.slices[1]!, tasks: [], verdicts: [], audit: false },
@@ -104,9 +106,14 @@ test("an address to put a slice by is given to whoever holds the grant, for just
   await expect(signPart(worker)).rejects.toMatchObject({ code: "link/not-granted" });
 });
 
-test("a slice counts as written once the store has it; a worker that only says so has failed", async () => {
+test.each([
+  ["signed addresses", []],
+  ["keys of its own", ["models", "out"]],
+])("a slice counts as written once the store has it; a worker that only says so has failed: %s", async (_, roots) => {
   await begin();
-  const { worker } = await attached(true);
+  const { worker, described } = await attached(true, roots);
+  const { OUTPUT_ACCESS_ROOTS, OUTPUT_ACCESS_SIGNED_PART } = OutputAccess;
+  expect(described.outputAccess).toBe(roots.length > 0 ? OUTPUT_ACCESS_ROOTS : OUTPUT_ACCESS_SIGNED_PART);
   await granted(worker);
   held.push({ ...PART, sha256: "00".repeat(32) });
   await report(worker);
