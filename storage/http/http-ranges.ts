@@ -168,9 +168,10 @@ export class HttpRanges {
     if (into.length === 0) return;
     const range = { offsetBytes, into, isSteady: memory === "steady" };
     await this.#persist("read", target, async (address) => {
-      const outcome = await this.#readOnce(target, address, range);
       const { host } = address.url;
+      // Before it is asked: others may find out meanwhile.
       const isByTime = "if-unmodified-since" in this.#conditionsFor(target, host);
+      const outcome = await this.#readOnce(target, address, range);
       if (!("answer" in outcome) || outcome.answer.status !== 412 || !isByTime) return outcome;
       this.#timeless.add(host);
       return this.#readOnce(target, address, range);

@@ -35,6 +35,8 @@ test("those of Node's own variable are not lost beside others; none are named: n
   const all = await readAuthorities(files, { NODE_EXTRA_CA_CERTS: two, AWS_CA_BUNDLE: one });
   expect(all).toContain("# the company's");
   expect(all?.startsWith(ca)).toBe(true);
+  const often = await readAuthorities(files, { NODE_EXTRA_CA_CERTS: one, AWS_CA_BUNDLE: one, SSL_CERT_FILE: one });
+  expect(often).toBe(ca);
 });
 
 test.each([
