@@ -1,4 +1,5 @@
 /** Merges from bucket to bucket, against a real S3 server: bytes as on disk, whatever happens on the way. */
+import type { ChildProcess } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join as joinPath } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -7,8 +8,10 @@ import { defaultsOf } from "../../options/index.ts";
 import { join, type Objects, type Place, placeOf, readWhole } from "../../storage/index.ts";
 import { type CommandEvent, type Ended, errorOf, MODELS, start } from "../e2e/cli-process.ts";
 import { contentsOf, sha256 } from "../output/fake-output.ts";
+import { faultProxy, type RangeServer, refuse } from "../support/range-server.ts";
 import { runMerge as runMergeHere } from "../support/run-merge.ts";
 import { S3Server, s3Keys, s3ObjectsOf } from "../support/s3-server.ts";
+import { seededRandom } from "../support/seeded-random.ts";
 import { serverCertificateIn } from "../support/server-certificate.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -34,7 +37,8 @@ async function begin({ isSecure = false }: { readonly isSecure?: boolean } = {})
     AWS_SECRET_ACCESS_KEY: s3Keys.secretAccessKey,
     AWS_ENDPOINT_URL_S3: server.endpoint,
     XDG_STATE_HOME: joinPath(folder, "state"),
-    ...(tls === undefined ? {} : { NODE_EXTRA_CA_CERTS: tls.ca }),
+    // Node reads its own when it starts, ours is read by this process too.
+    ...(tls === undefined ? {} : { NODE_EXTRA_CA_CERTS: tls.ca, AWS_CA_BUNDLE: tls.ca }),
   };
   return { folder, server, objects: s3ObjectsOf(server.endpoint, tls?.ca), environment };
 }
@@ -378,34 +382,120 @@ test("a sweep into a bucket makes what each merge makes in a folder, and goes on
   expect(await succeeded(rig, "sweep", path, "s3://out/runs", ...LARGE)).toMatch(/swept {2}2 of 2 merges/);
 });
 
-test("every example is merged from bucket to bucket with the bytes of the same merge here", async () => {
-  const rig = await begin();
-  for (const model of readdirSync(MODELS, { withFileTypes: true }).filter((entry) => entry.isDirectory()))
-    for (const name of readdirSync(joinPath(MODELS, model.name)))
-      await rig.objects.put(
-        placeOf(`s3://models/${model.name}/${name}`),
-        readFileSync(joinPath(MODELS, model.name, name)),
-      );
-  const names = readdirSync(RECIPES).filter((name) => name.endsWith(".yml"));
-  const recipes = joinPath(rig.folder, "recipes");
-  mkdirSync(recipes);
-  useEnvironment(rig.environment);
-  for (const name of names) {
-    const text = readFileSync(joinPath(RECIPES, name), "utf8");
-    const recipe = joinPath(recipes, name);
-    writeFileSync(recipe, text.replaceAll("../models/", "s3://models/"));
-    const out = placeOf(`s3://out/${name}`);
-    const settings = { ...defaultsOf("merge"), threads: 1, recipe, out };
-    const end = await runMerge(settings, { planned: () => quiet, ended: () => {}, onStop: () => {} });
-    expect(end.outcome, name).toBe("done");
-    const here = joinPath(rig.folder, name);
-    expect((await runMergeHere(text, here, { models: RECIPES })).outcome.outcome).toBe("done");
-    const found = await objectsBelow(rig.objects, out);
-    // These name the models by where they are.
+/**
+ * What happens to questions on their way to a server, drawn from a seed: they and their answers are lost, refused and cut, and what is sent is
+ * damaged. What comes of models is not: over plain HTTP nobody could tell.
+ */
+function chaos(proxy: RangeServer, random: () => number): { isOn: boolean } {
+  const control = { isOn: true };
+  proxy.faults.push((asked, response) => {
+    if (!control.isOn) return false;
+    const drawn = random();
+    const { socket } = response;
+    if (drawn < 0.02) return socket?.destroy() !== undefined;
+    if (drawn < 0.04) setTimeout(() => socket?.destroy(), 10 * random()); // done perhaps, and its answer lost perhaps
+    if (drawn >= 0.04 && drawn < 0.06)
+      return refuse(503, {}, "<Error><Code>SlowDown</Code></Error>")(asked, response, undefined);
+    if (drawn >= 0.06 && drawn < 0.07) return refuse(500)(asked, response, undefined);
+    if (drawn >= 0.07 && drawn < 0.12 && asked.body.length > 0) asked.body[asked.body.length >> 1]! ^= 1;
+    return false;
+  });
+  return control;
+}
+
+test.each([1, 2])(
+  "through chaos a merge from bucket to bucket ends with the bytes of one here: seed %i",
+  async (seed) => {
+    const rig = await begin();
+    const random = seededRandom(seed);
+    const [base = "", other = ""] = largeModels(rig.folder);
+    for (const [name, model] of Object.entries({ base, other }))
+      for (const file of readdirSync(model))
+        await rig.objects.put(placeOf(`s3://models/${name}/${file}`), readFileSync(joinPath(model, file)));
+    const text = (at: (path: string, name: string) => string) => {
+      const models = `  - {model: "${at(other, "other")}", parameters: {weight: 0.5, density: 0.5}}\n`;
+      return `merge_method: ties\nbase_model: "${at(base, "base")}"\nmodels:\n${models}dtype: float32\n`;
+    };
+    const [here, there] = ["here", "there"].map((name) => joinPath(rig.folder, `${name}.yml`));
+    writeFileSync(
+      here ?? "",
+      text((path) => path),
+    );
+    writeFileSync(
+      there ?? "",
+      text((_, name) => `s3://models/${name}`),
+    );
     const named = ({ "mergekit_config.yml": _recipe, "README.md": _card, ...others }: Record<string, string>) => others;
-    expect(named(comparable(found)), name).toEqual(named(comparable(contentsOf(here))));
-  }
-}, 400_000);
+    const expected = named(await expectedOf(rig, here ?? ""));
+    const proxy = await faultProxy(rig.server.endpoint);
+    const control = chaos(proxy, random);
+    const environment = { ...rig.environment, AWS_ENDPOINT_URL_S3: proxy.origin };
+    // What happens besides, once: to the process, or to the server.
+    type Trouble = readonly [when: (event: CommandEvent) => boolean, act: (child: ChildProcess) => void];
+    const troubles: Trouble[] = [
+      [({ slicesDone }) => Number(slicesDone) >= 1, (child) => child.kill("SIGKILL")],
+      [({ slicesDone }) => Number(slicesDone) >= 3, (child) => child.kill("SIGKILL")],
+      [({ phase }) => phase === "publishing", (child) => child.kill("SIGKILL")],
+      [({ event }) => event === "began", () => void rig.server.pause(1500)],
+      [({ event }) => event === "began", () => void rig.server.restart()],
+    ];
+    const codes: (number | null)[] = [];
+    for (let run = 1; run <= 15 && codes.at(-1) !== 0; run++) {
+      const begun = start(["merge", there ?? "", OUT, ...LARGE, "--json"], {
+        environment,
+        onEvent: (event, child) => {
+          const now = troubles.findIndex(([when]) => when(event));
+          for (const [, act] of now < 0 ? [] : troubles.splice(now, 1)) act(child);
+        },
+      });
+      control.isOn = run < 10;
+      codes.push((await begun.ended).code);
+      const way = join(OUT, "model.safetensors.index.json");
+      if (codes.at(-1) !== 0 && (await rig.objects.identity(way)) !== undefined)
+        expect(named(comparable(await objectsBelow(rig.objects, OUT)))).toMatchObject(expected);
+    }
+    expect(codes.filter((code) => code === null).length, codes.join(" ")).toBeGreaterThanOrEqual(2);
+    expect(troubles).toEqual([]);
+    expect(codes.at(-1), codes.join(" ")).toBe(0);
+    expect(named(comparable(await objectsBelow(rig.objects, OUT)))).toEqual(expected);
+    expect(await rig.objects.listUploads(placeOf("s3://out"))).toEqual([]);
+  },
+  300_000,
+);
+
+test.each(["plain", "TLS"])(
+  "every example is merged from bucket to bucket with the bytes of the same merge here: %s",
+  async (how) => {
+    const rig = await begin({ isSecure: how === "TLS" });
+    for (const model of readdirSync(MODELS, { withFileTypes: true }).filter((entry) => entry.isDirectory()))
+      for (const name of readdirSync(joinPath(MODELS, model.name)))
+        await rig.objects.put(
+          placeOf(`s3://models/${model.name}/${name}`),
+          readFileSync(joinPath(MODELS, model.name, name)),
+        );
+    const names = readdirSync(RECIPES).filter((name) => name.endsWith(".yml"));
+    const recipes = joinPath(rig.folder, "recipes");
+    mkdirSync(recipes);
+    useEnvironment(rig.environment);
+    for (const name of names) {
+      const text = readFileSync(joinPath(RECIPES, name), "utf8");
+      const recipe = joinPath(recipes, name);
+      writeFileSync(recipe, text.replaceAll("../models/", "s3://models/"));
+      const out = placeOf(`s3://out/${name}`);
+      const settings = { ...defaultsOf("merge"), threads: 1, recipe, out };
+      const end = await runMerge(settings, { planned: () => quiet, ended: () => {}, onStop: () => {} });
+      expect([end.outcome, end.cause], name).toEqual(["done", undefined]);
+      const here = joinPath(rig.folder, name);
+      expect((await runMergeHere(text, here, { models: RECIPES })).outcome.outcome).toBe("done");
+      const found = await objectsBelow(rig.objects, out);
+      // These name the models by where they are.
+      const named = ({ "mergekit_config.yml": _recipe, "README.md": _card, ...others }: Record<string, string>) =>
+        others;
+      expect(named(comparable(found)), name).toEqual(named(comparable(contentsOf(here))));
+    }
+  },
+  400_000,
+);
 
 const quiet = { began: () => {}, progress: () => {}, warning: () => {}, counted: () => {} };
 
@@ -414,6 +504,8 @@ function useEnvironment(environment: Readonly<Record<string, string>>): void {
   const before = { ...process.env };
   Object.assign(process.env, environment);
   onTestFinished(() => {
-    process.env = before;
+    // In place: threads have what the process was begun with, and what was set in that.
+    for (const name of Object.keys(environment)) delete process.env[name];
+    Object.assign(process.env, before);
   });
 }

@@ -20,10 +20,12 @@ export class S3Server {
   readonly endpoint: string;
   /** Through which objects are put: without TLS, whatever the endpoint has. */
   readonly #plain: string;
+  readonly #running: Running;
 
-  private constructor(endpoint: string, plain: string) {
+  private constructor(endpoint: string, running: Running) {
     this.endpoint = endpoint;
-    this.#plain = plain;
+    this.#plain = running.endpoint;
+    this.#running = running;
   }
 
   /** `tls`: paths of PEM files. */
@@ -34,9 +36,23 @@ export class S3Server {
     const store = join(folder, "store");
     mkdirSync(store);
     const plain = await run(store);
-    if (tls === undefined) return new S3Server(plain, plain);
+    if (tls === undefined) return new S3Server(plain.endpoint, plain);
     const secure = await run(store, ["--cert", tls.cert, "--key", tls.key]);
-    return new S3Server(secure.replace("http:", "https:"), plain);
+    return new S3Server(secure.endpoint.replace("http:", "https:"), plain);
+  }
+
+  /** Kills it, as `kill -9` does, and starts it at the same address with what it had. */
+  async restart(): Promise<void> {
+    await ended(this.#running.child);
+    this.#running.child = await started(this.#running);
+  }
+
+  /** It stands still, and answers nobody. */
+  async pause(ms: number): Promise<void> {
+    const { child } = this.#running;
+    child.kill("SIGSTOP");
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    child.kill("SIGCONT");
   }
 
   async makeBucket(name: string): Promise<void> {
@@ -82,19 +98,29 @@ export function s3ObjectsOf(endpoint: string, ca?: string, keys = s3Keys): S3Obj
   return new S3Objects(new S3Buckets(ranges, async () => settings));
 }
 
-async function run(store: string, more: readonly string[] = []): Promise<string> {
+/** A process that may be another one later. */
+interface Running {
+  readonly endpoint: string;
+  readonly port: number;
+  readonly args: readonly string[];
+  child: ChildProcess;
+}
+
+async function run(store: string, more: readonly string[] = []): Promise<Running> {
   const port = await freePort();
-  const child = spawn(
-    s3ServerPath,
-    [
-      ...["--access", s3Keys.accessKeyId, "--secret", s3Keys.secretAccessKey, "--region", REGION],
-      ...["--port", `127.0.0.1:${port}`, "--keep-alive", "--quiet", ...more, "posix", store],
-    ],
-    { stdio: "ignore" },
-  );
+  const args = [
+    ...["--access", s3Keys.accessKeyId, "--secret", s3Keys.secretAccessKey, "--region", REGION],
+    ...["--port", `127.0.0.1:${port}`, "--keep-alive", "--quiet", ...more, "posix", store],
+  ];
+  const running = { endpoint: `http://127.0.0.1:${port}`, port, args };
+  return { ...running, child: await started(running) };
+}
+
+async function started({ port, args }: Pick<Running, "port" | "args">): Promise<ChildProcess> {
+  const child = spawn(s3ServerPath, args, { stdio: "ignore" });
   onTestFinished(() => ended(child));
   await reachable(port, child);
-  return `http://127.0.0.1:${port}`;
+  return child;
 }
 
 export async function ended(child: ChildProcess): Promise<void> {
