@@ -53,6 +53,7 @@ const COPIES_AT_ONCE = 8;
 export class UploadSlots {
   readonly #objects: Objects;
   readonly #records = new Map<Place, Promise<FoundRecord>>();
+  readonly #reopening = new Map<Place, Promise<void>>();
 
   constructor(objects: Objects) {
     this.#objects = objects;
@@ -101,7 +102,7 @@ export class UploadSlots {
         if (tries > 3 || !(await this.#isOver(slot, found.record, error))) throw error;
         this.#records.delete(slot);
         const now = await this.#record(slot);
-        if (now.record.upload === upload) await this.#reopen(slot, now);
+        if (now.record.upload === upload) await this.#reopened(slot, now);
       }
     }
   }
@@ -119,7 +120,7 @@ export class UploadSlots {
     if (isGone) {
       this.#records.delete(slot);
       const now = await this.#record(slot);
-      if ((await this.#maybeParts(slot, now.record)) === undefined) await this.#reopen(slot, now);
+      if ((await this.#maybeParts(slot, now.record)) === undefined) await this.#reopened(slot, now);
     }
     const { upload, partBytes } = (await this.#record(slot)).record;
     const { offsetBytes, ...bytes } = part;
@@ -202,6 +203,12 @@ export class UploadSlots {
     }
     await this.#objects.remove(slot);
     await this.#objects.remove(recordOf(slot));
+  }
+
+  /** That reads all of it: whoever finds it closed meanwhile waits. */
+  #reopened(slot: Place, found: FoundRecord): Promise<void> {
+    const opening = foundOnce(this.#reopening, slot, () => this.#reopen(slot, found));
+    return opening.finally(() => this.#reopening.delete(slot));
   }
 
   /** Of several who do so at once one is first, and all others write where that one does. */

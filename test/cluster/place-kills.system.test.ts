@@ -80,11 +80,8 @@ async function expectPublished(objects: Objects, expected: Record<string, string
 test("three workers without folders and keys, a journal in NATS, a coordinator killed: the weights of one machine, and less than 1 % of the bytes by the coordinator", async () => {
   const { rig, objects, environment } = await begin();
   const nats = await NatsServer.start({ version: natsVersions[0] ?? "" });
-  const [toStore, toNats] = [
-    await ConnectProxy.start(),
-    await TcpProxy.listen({ port: Number(new URL(nats.url).port) }),
-  ];
-  const natsArgs = ["--nats", `nats://127.0.0.1:${toNats.port}`];
+  const toStore = await ConnectProxy.start();
+  const natsArgs = ["--nats", nats.url];
   expect((await run(["nats", "init", ...natsArgs])).code).toBe(0);
   const own = { environment: { ...environment, HTTP_PROXY: toStore.url } };
   const first = await rig.coordinator(natsArgs, own, PLACES);
@@ -104,10 +101,9 @@ test("three workers without folders and keys, a journal in NATS, a coordinator k
   expect(began).toMatchObject({ state: "resumed" });
   expect(Number(began?.slicesDone)).toBeGreaterThanOrEqual(3);
   await expectPublished(objects, await expectedOf(rig));
-  const passed = (proxy: TcpProxy) => proxy.passed("up") + proxy.passed("down");
-  const share = { store: toStore.passedBytes, workers: passed(toWorkers), nats: passed(toNats) };
-  const all = Object.values(share).reduce((a, b) => a + b, 0);
-  expect(all, JSON.stringify(share)).toBeLessThan((NAMES.length * MODEL_BYTES) / 100);
+  const passed = toStore.passedBytes + toWorkers.passed("up") + toWorkers.passed("down");
+  expect(passed).toBeGreaterThan(0);
+  expect(passed).toBeLessThan((NAMES.length * MODEL_BYTES) / 100);
 });
 
 test("a coordinator that keeps its journal in its own state goes on after a kill; a job that is cancelled leaves no upload", async () => {
@@ -135,4 +131,27 @@ test("a coordinator that keeps its journal in its own state goes on after a kill
   expect(cancelled.stdout).toContain('"state":"cancelled"');
   expect(await objects.listUploads(placeOf("s3://bucket"))).toEqual([]);
   expect(await objects.identity(OUT.replace("merged", "cancelled") as typeof OUT)).toBeUndefined();
+});
+
+test("another coordinator, which shares the journal in NATS and nothing else, goes on with the parts that the store has", {
+  timeout: 200_000,
+}, async () => {
+  const { rig, objects, environment } = await begin();
+  const nats = await NatsServer.start({ version: natsVersions[0] ?? "" });
+  const shared = ["--nats", nats.url, "--lease", "6s", "--io-timeout", "2s"];
+  expect((await run(["nats", "init", "--nats", nats.url])).code).toBe(0);
+  const first = await rig.coordinator(shared, { environment }, PLACES);
+  for (const name of ["a", "b"]) rig.bareWorker(first.address, name);
+  const recipe = recipeOf(rig, (name) => `models:${name}`);
+  const submit = Cli.start(["submit", recipe, "out:merged", "--coordinator", first.address, "--json", ...SIZES]);
+  await submit.event(({ slicesDone }) => Number(slicesDone) >= 3);
+  await first.cli.killed();
+  const other = ["--state", rig.path("other-state"), "--listen", first.address];
+  const second = await rig.coordinator([...shared, ...other], { environment }, PLACES);
+  await submit.ended;
+  expect(submit.end?.code, submit.stdout.slice(-3000) + second.cli.stderr.slice(-3000)).toBe(0);
+  const began = second.cli.events.find(({ msg }) => msg === "job began");
+  expect(began).toMatchObject({ state: "resumed" });
+  expect(Number(began?.slicesDone)).toBeGreaterThanOrEqual(3);
+  await expectPublished(objects, await expectedOf(rig));
 });

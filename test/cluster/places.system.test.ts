@@ -99,6 +99,15 @@ test("models in a bucket are merged by workers that have keys of their own, name
   for (const out of ["by-place", "by-address"]) expect(hashesButOfNames(join(rig.out, out))).toEqual(expected);
 });
 
+/** What a signed address holds, and no other text of ours. */
+const SIGNED = /X-Amz-(Signature|Credential)/i;
+
+function filesBelow(folder: string): readonly string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) =>
+    entry.isFile() ? [join(entry.parentPath, entry.name)] : [],
+  );
+}
+
 /** But for what tells how models were named, and which slices there were. */
 function butForRecords(hashes: Record<string, string>) {
   const others = ["SHA256SUMS", "deltaworks.manifest.json", "README.md", "mergekit_config.yml"];
@@ -123,7 +132,11 @@ test.each(["keys", "signed addresses", "neither"])(
               environment: rig.environment,
             },
           )
-        : rig.bareWorker(address, name, how === "neither" ? ["--through-coordinator"] : []),
+        : rig.bareWorker(address, name, [
+            "--log-level",
+            "trace",
+            ...(how === "neither" ? ["--through-coordinator"] : []),
+          ]),
     );
     const recipe = rig.tiesOf((name) => `models:${name}`);
     const submit = await rig.submitted(address, recipe, "out:x/y");
@@ -140,17 +153,18 @@ test.each(["keys", "signed addresses", "neither"])(
     expect(verified.code, verified.stderr).toBe(0);
     const events = await run(["events", "y", "--coordinator", address, "--json"]);
     expect(events.stdout).toContain("published");
+    const said = [cli, submit, ...workers].map(({ stdout, stderr }) => stdout + stderr);
+    const kept = filesBelow(rig.state).map((path) => readFileSync(path, "latin1"));
+    for (const text of [...said, ...kept, events.stdout]) {
+      expect(text).not.toMatch(SIGNED);
+      expect(text).not.toContain(s3Keys.secretAccessKey);
+    }
+    expect(
+      kept.some((text) => text.includes('"subject"')),
+      "a journal",
+    ).toBe(true);
   },
 );
-
-/** What a signed address holds, and no other text of ours. */
-const SIGNED = /X-Amz-(Signature|Credential)/i;
-
-function filesBelow(folder: string): readonly string[] {
-  return readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) =>
-    entry.isFile() ? [join(entry.parentPath, entry.name)] : [],
-  );
-}
 
 test("workers without keys and roots read by addresses that are signed for them, which stand in nothing that is kept or said", async () => {
   const rig = await BucketRig.begin();

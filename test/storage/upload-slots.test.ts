@@ -175,8 +175,16 @@ test("a part is signed for its upload, and for the next one where a slot was clo
     expect(await other.has(slot, { ...part, ...wrong }), JSON.stringify(wrong)).toBe(false);
   await slots.close(slot, hashes);
   expect(await other.has(slot, part)).toBe(false);
-  const { url: next } = await sign(true);
+  // It is opened once, by whoever comes first, however many ask meanwhile.
+  const { beginUpload } = objects;
+  let begun = 0;
+  objects.beginUpload = (...asked) => {
+    begun++;
+    return beginUpload.apply(objects, asked);
+  };
+  const [{ url: next }, ...others] = await Promise.all([sign(true), sign(true), sign(true)]);
   expect(next).not.toBe(first);
+  expect([others.map(({ url }) => url), begun]).toEqual([[next, next], 1]);
   // Of several who find it gone the second goes by what the first has opened.
   expect((await sign(true, other)).url).toBe(next);
   expect(await other.has(slot, part)).toBe(true);
