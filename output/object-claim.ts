@@ -53,11 +53,34 @@ export async function claimPrefix(
     const condition = found === undefined ? { ifAbsent: true as const } : { ifVersion: found.version };
     try {
       const version = await objects.put(at, Buffer.from(`${JSON.stringify(claim)}\n`), condition);
+      if (found === undefined) await checkConditions(objects, at, version);
       return { release: () => released(objects, at, version) };
     } catch (error) {
       if (!isLost(error) || tries >= TRIES_MAX) throw error;
     }
   }
+}
+
+/**
+ * All that keeps two from writing one output is that a store keeps to conditions. One that does not know them passes over them in silence: it
+ * is asked to put another claim where one is. @throws StorageError `storage/no-conditions`
+ */
+async function checkConditions(objects: Objects, at: Place, version: Version): Promise<void> {
+  try {
+    await objects.put(at, Buffer.from("whether this is refused\n"), { ifAbsent: true });
+  } catch (error) {
+    if (error instanceof StorageError && error.code === "storage/exists") return;
+    await released(objects, at, version);
+    throw error;
+  }
+  await objects.remove(at);
+  throw new StorageError(
+    "storage/no-conditions",
+    `the store of ${at} put an object where one was, though it was to put it where none is`,
+    {
+      hint: "Nothing is written to such a store: two could write one output. Merge into a folder, and copy it there.",
+    },
+  );
 }
 
 /** The process that has a prefix, or had it when it ended; undefined: none. */

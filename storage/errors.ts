@@ -48,6 +48,12 @@ export const storageCodes = {
     means: "A file would be written through a link, where links were resolved before: somebody put it there since.",
     advice: "Find out who, and remove it.",
   },
+  "storage/no-conditions": {
+    means:
+      "An object store does not keep to conditions (If-None-Match), which are all that keeps two from writing one output.",
+    advice:
+      "Nothing is written there. Merge into a folder and copy the output; see [storage.md](storage.md#outputs-in-buckets).",
+  },
   "storage/no-checksums": {
     means: "An object store tells no checksum of what it put together, and an output was to be sealed by that.",
     advice: "Run the same command with `--seal read`: what was written is read back, and nothing is computed again.",

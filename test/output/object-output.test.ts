@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { ObjectOutput } from "../../output/index.ts";
-import { join, type Place, placeOf, readWhole, UploadSlots } from "../../storage/index.ts";
+import { join, type Place, placeOf, readWhole, StorageError, UploadSlots } from "../../storage/index.ts";
 import { MemoryObjects } from "../support/memory-objects.ts";
 import { bucketRig } from "./bucket-rig.ts";
 import { fakePlan, sha256, sliceBytes } from "./fake-output.ts";
@@ -177,4 +177,24 @@ test("uploads that were begun at places of slots, and are named nowhere, go with
   for (const at of theirs) await objects.beginUpload(at);
   await rig.open().discard();
   expect((await objects.listUploads(placeOf("mem://bucket"))).map(({ place: at }) => at)).toEqual(theirs.toSorted());
+});
+
+test("a store that passes over conditions is not written to", async () => {
+  const objects = new MemoryObjects();
+  const { put } = objects;
+  objects.put = (at, bytes) => put.call(objects, at, bytes);
+  await expect(new ObjectOutput(objects, place).lock("job 1")).rejects.toMatchObject({ code: "storage/no-conditions" });
+  expect(await objects.identity(join(place, ".deltaworks"))).toBeUndefined();
+});
+
+test("where it cannot be told whether conditions are kept to, nothing is held", async () => {
+  const objects = new MemoryObjects();
+  const { put } = objects;
+  let left = 1;
+  objects.put = async (...args) => {
+    if (left-- === 0) throw new StorageError("storage/network", "500", { hint: "", retryable: true });
+    return put.apply(objects, args);
+  };
+  await expect(new ObjectOutput(objects, place).lock("job 1")).rejects.toMatchObject({ code: "storage/network" });
+  await (await new ObjectOutput(objects, place).lock("job 2")).release();
 });
