@@ -53,6 +53,7 @@ export interface WorkerResources extends Resources {
 export function workerResourcesFor(options: {
   readonly threads?: number | undefined;
   readonly memoryBytes?: number | undefined;
+  readonly bandwidthBytes?: number | undefined;
 }): WorkerResources {
   const threads = options.threads ?? threadsDefault();
   const wanted = PROCESS_BYTES + threads * WORKER_MEMORY_PER_THREAD_BYTES;
@@ -62,7 +63,13 @@ export function workerResourcesFor(options: {
   const each = Math.floor((free - resultBytes) / threads);
   const inputCacheBytes = Math.floor(each * INPUT_SHARE);
   const computing = PROCESS_BYTES + threads * (THREAD_BYTES + each - inputCacheBytes);
-  return { ...resourcesFor({ threads, memoryBytes: computing }), memoryBytes, resultBytes, inputCacheBytes };
+  const { bandwidthBytes } = options;
+  return {
+    ...resourcesFor({ threads, memoryBytes: computing, bandwidthBytes }),
+    memoryBytes,
+    resultBytes,
+    inputCacheBytes,
+  };
 }
 
 /** Node itself, and the isolate and code of each thread: with less a worker is killed, or never gets to compute. */

@@ -60,7 +60,9 @@ export async function startWorker(settings: WorkerSettings, ports: WorkerPorts):
     for (const one of closing) one();
   };
   try {
-    const store = openStores();
+    const { bandwidthBytes } = settings;
+    const sending = bandwidthBytes === undefined ? {} : { bandwidthBytes };
+    const store = openStores(sending);
     const joined = await openJoinedTrust(
       store,
       settings.coordinator,
@@ -108,6 +110,7 @@ export async function startWorker(settings: WorkerSettings, ports: WorkerPorts):
       inputCacheBytes: resources.inputCacheBytes,
       store,
       far: store,
+      sending,
       roots: new MountedRoots(store, roots),
       log,
       fatal: (failure) => ports.fatal(failure),

@@ -104,7 +104,7 @@ export const mergeOptions = {
     about:
       "most bytes a second of weights from buckets, servers and the Hub, and as many into buckets and to the Hub; threads have equal shares",
     inPlan: false,
-    commands: ["merge", "sweep", "publish"],
+    commands: ["merge", "sweep", "worker", "publish"],
   },
   cacheBytes: {
     flag: "--cache-bytes",

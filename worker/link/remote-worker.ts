@@ -64,6 +64,8 @@ export interface RemoteWorkerOptions {
   readonly store: Files;
   /** What is put into buckets. Absent: nothing is. */
   readonly far?: Pick<Stores, "putPart"> | undefined;
+  /** The same by signed addresses: at most so many bytes a second. */
+  readonly sending?: { readonly bandwidthBytes?: number } | undefined;
   readonly roots: MountedRoots;
   readonly log: WorkerLog;
   /** The process must end now, whatever is under way. */
@@ -482,7 +484,7 @@ export class RemoteWorker implements AttachListener {
     const mayGoOn = () => !write.fenced && mayBeginIo(this.#leases, key, nowMs());
     if (job.output === OutputAccess.OUTPUT_ACCESS_SIGNED_PART) {
       const ways = { mayGoOn, timers: this.#timers };
-      this.#signed ??= openSignedObjects();
+      this.#signed ??= openSignedObjects(this.#options.sending);
       const part = { id: key, slot: place.path, ...result };
       return putPart(await this.#signed, () => this.#attachment.client, part, ways);
     }
