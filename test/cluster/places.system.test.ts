@@ -135,7 +135,7 @@ test.each(["keys", "signed addresses", "neither"])(
         : rig.bareWorker(address, name, [
             "--log-level",
             "trace",
-            ...(how === "neither" ? ["--through-coordinator"] : []),
+            ...(how === "neither" ? ["--through-coordinator"] : ["--bandwidth", "200MB"]),
           ]),
     );
     const recipe = rig.tiesOf((name) => `models:${name}`);
