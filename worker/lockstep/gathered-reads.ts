@@ -20,6 +20,8 @@ interface Waiting {
  */
 export class GatheredReads {
   readonly #waiting = new Map<string, Waiting[]>();
+  /** Who waits for what is being read; who asks for it meanwhile waits with them. */
+  readonly #reading = new Map<string, Waiting[]>();
   readonly #kept = new Map<string, Uint8Array>();
   #keptBytes = 0;
   /** Bytes that came from files. */
@@ -36,30 +38,36 @@ export class GatheredReads {
     });
   }
 
+  /** All at once: what is far is many requests, and where reading blocks the thread they are made one after the other anyway. */
   #flush(): void {
     const ranges = [...this.#waiting];
     this.#waiting.clear();
-    let turn = Promise.resolve();
     for (const [range, waiting] of ranges) {
-      const failed = (error: unknown) => {
-        for (const { reject } of waiting) reject(error);
-      };
-      turn = turn.then(() => this.#fill(range, waiting)).catch(failed);
+      const reading = this.#reading.get(range);
+      if (reading === undefined) void this.#fill(range, waiting);
+      else reading.push(...waiting);
     }
   }
 
-  async #fill(range: string, waiting: readonly Waiting[]): Promise<void> {
+  async #fill(range: string, waiting: Waiting[]): Promise<void> {
     const [first] = waiting;
     if (first === undefined) return;
-    let bytes = this.#kept.get(range);
-    if (bytes === undefined) {
-      await first.read(first.into);
-      this.bytesRead += first.into.length;
-      bytes = first.into;
-      this.#keep(range, bytes);
+    this.#reading.set(range, waiting);
+    try {
+      let bytes = this.#kept.get(range);
+      if (bytes === undefined) {
+        await first.read(first.into);
+        this.bytesRead += first.into.length;
+        bytes = first.into;
+        this.#keep(range, bytes);
+      }
+      for (const { into } of waiting) if (into !== bytes) into.set(bytes);
+      for (const { resolve } of waiting) resolve();
+    } catch (error) {
+      for (const { reject } of waiting) reject(error);
+    } finally {
+      this.#reading.delete(range);
     }
-    for (const { into } of waiting) if (into !== bytes) into.set(bytes);
-    for (const { resolve } of waiting) resolve();
   }
 
   #keep(range: string, bytes: Uint8Array): void {
