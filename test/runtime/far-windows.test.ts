@@ -134,7 +134,7 @@ test("of what is foreseen as much is asked for as has room, and the next when on
   far.windows.expect([[extent(0, 0, 64)]]);
   far.asked.length = 0;
   const places = Array.from({ length: 5 }, (_, k) => (10 + k) * MIB);
-  const piece = 32 * 1024; // a sixteenth of all is two of them
+  const piece = 8 * 1024; // two of them are a share of 1 / 64
   far.windows.foresee(places.map((fromByte) => ({ input: 0, file: 0, fromByte, toByte: fromByte + piece })));
   expect(far.asked).toHaveLength(2);
   await far.read(0, 10 * MIB, piece);
