@@ -371,12 +371,20 @@ class BucketStory {
     if (!world.isOn("stranger")) return;
     const names = [...files.keys()];
     const path = `/bucket/models/out/${names[Math.floor(this.#random() * names.length)]}`;
-    world.scheduler.after(world.between(0, 500), () => {
-      if (world.service.objects.has(path)) return;
+    let isThere = false;
+    const come = () => {
+      if (isThere || !world.faulty || world.service.objects.has(path)) return;
+      isThere = true;
       world.noteFault("stranger");
       world.byOthers("PUT", path, Buffer.from("a stranger's"));
       world.scheduler.after(times.faultsEndMs - world.scheduler.nowMs, () => world.byOthers("DELETE", path));
-    });
+    };
+    // At any time, or just when somebody has seen that nothing is there.
+    if (this.#random() < 0.4) world.scheduler.after(world.between(0, 500), come);
+    else
+      world.onMissed = (missed) => {
+        if (missed === path) world.scheduler.after(0, come);
+      };
   }
 
   /** A rule of the bucket ends uploads that are not complete. */

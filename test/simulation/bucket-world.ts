@@ -31,6 +31,8 @@ export class BucketWorld extends World {
   readonly bug: BucketBug | undefined;
   readonly #kinds: ReadonlySet<BucketFaultKind>;
   onChange: (change: BucketChange) => void = () => {};
+  /** Told of what a process did not find. */
+  onMissed: (path: string) => void = () => {};
   /** Processes that read back what they have written: what is damaged where it lies is found by them. */
   readonly sealing = new Set<Process>();
   #crashes = 0;
@@ -98,6 +100,7 @@ export class BucketWorld extends World {
     const before = this.service.objects.get(path);
     const answer = this.service.answer(asked);
     const after = this.service.objects.get(path);
+    if (asked.method === "GET" && answer.status === 404 && by !== undefined) this.onMissed(path);
     if (before !== after) {
       this.#rot(path, by);
       this.onChange({ path, before, after: this.service.objects.get(path), by });
@@ -199,6 +202,8 @@ class SimulatedClient implements AskingClient {
       if (world.random() < 0.5) world.answer(asked, process);
       return { ...refusal(200, world.random() < 0.5 ? "InternalError" : "SlowDown") };
     }
+    if (asked.method === "POST" && asked.path.includes("uploadId=") && world.hits("uploads-ended", 0.05))
+      world.byOthers("DELETE", asked.path);
     const answer = world.answer(asked, process);
     return world.hits("asked-twice", 0.05) ? world.answer(asked, process) : answer;
   }

@@ -30,9 +30,9 @@ test("what no seed exercised is missed", () => {
 
 test.each(bucketBugs)("the auditor finds %s, and nothing where it is not", async (bug) => {
   let found: number | undefined;
-  for (let seed = 1; seed <= 100 && found === undefined; seed++)
+  for (let seed = 1; seed <= 200 && found === undefined; seed++)
     if ((await simulateBucket(seed, { bug })).violations.length > 0) found = seed;
-  expect(found, `${bug} is not found in 100 seeds`).toBeDefined();
+  expect(found, `${bug} is not found in 200 seeds`).toBeDefined();
   expect((await simulateBucket(found!, { provokes: bug })).violations).toEqual([]);
 });
 
