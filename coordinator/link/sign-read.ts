@@ -1,10 +1,10 @@
-import type { SignedAddressResponse, SignReadRequest } from "../../proto/index.ts";
+import type { SignReadRequest, SignReadResponse } from "../../proto/index.ts";
 import type { Place } from "../../storage/index.ts";
 import { malformed } from "../../wire/index.ts";
 import type { RemoteJob } from "./remote-job.ts";
 
 /** An address by which a worker reads what it asks for. @throws WireError `wire/malformed`; StorageError */
-export async function signRead(job: RemoteJob, { what }: SignReadRequest): Promise<SignedAddressResponse> {
+export async function signRead(job: RemoteJob, { what }: SignReadRequest): Promise<SignReadResponse> {
   const place = placeIn(job, what);
   if (place === undefined || job.signing?.canRead(place) !== true)
     throw malformed("a question for an address of what the job does not have, or has no addresses of");
