@@ -1,11 +1,12 @@
 import { type InputFile, type Plan, partsOfTensors, surveyRanges } from "../merge/work/index.ts";
-import { readsOfTasks } from "../plan/index.ts";
+import { readsOfTasks, type TaskReads } from "../plan/index.ts";
 import {
   type Extent,
   extentsOfRange,
   farBytesOf,
   isFar,
   isGivenUp,
+  keyOfExtent,
   layOutCache,
   layOutWindows,
   type RangeCacheDescription,
@@ -15,8 +16,7 @@ import {
 import { freeBytes, makeUnnamedFile, type Place, StorageError } from "../storage/index.ts";
 
 /** What of the inputs of a merge is kept on the local disk, from the first round in which it comes to the last. */
-export interface PlannedCache {
-  readonly extents: readonly Extent[];
+export interface PlannedCache extends Pick<RangeCacheDescription, "stretches"> {
   /** On the disk. */
   readonly sizeBytes: number;
   /** Not brought again, by task of the plan. */
@@ -29,24 +29,46 @@ export interface PlannedCacheMeans {
   readonly surveyElements?: number;
 }
 
-type FarInputs = readonly { readonly files: readonly Pick<InputFile, "path">[] }[];
+/** What would be brought again, of a task of the plan, and is not if it is kept. */
+export interface CacheCandidate {
+  readonly extent: Extent;
+  readonly task: number;
+  readonly savedBytes: number;
+}
 
-/**
- * Of tensors that several slices share, in the plan's order, as many as have room: the survey brings them, in windows, and all that comes later
- * finds them. Others pass all their rounds in one slice, whose windows are kept in memory.
- */
+type Inputs = readonly { readonly files: readonly Pick<InputFile, "path">[] }[];
+type IsCounted = (file: Pick<Extent, "input" | "file">) => boolean;
+
+/** Tells which files of a plan's inputs are far. */
+export function farIn(inputs: Inputs): IsCounted {
+  const far = inputs.map(({ files }) => files.map(isFar));
+  return ({ input, file }) => far[input]?.[file] === true;
+}
+
+/** `cacheBytes`: 0 keeps nothing. */
 export function planCache(
   plan: Plan,
-  inputs: FarInputs,
+  inputs: Inputs,
   { budget, surveyElements = budget.rangeElements }: PlannedCacheMeans,
   cacheBytes: number,
 ): PlannedCache {
-  const isCounted = ({ input, file }: Pick<Extent, "input" | "file">) => {
-    const found = inputs[input]?.files[file];
-    return found !== undefined && isFar(found);
-  };
+  if (cacheBytes === 0) return cacheOf([], 0);
+  const isCounted = farIn(inputs);
   const reads = readsOfTasks(plan, surveyElements, budget.keptBytes ?? 0, isCounted);
-  const candidates: { readonly extent: Extent; readonly task: number; readonly savedBytes: number }[] = [];
+  return cacheOf(cacheCandidates(plan, reads, isCounted, { budget, surveyElements }), cacheBytes);
+}
+
+/**
+ * Of tensors that several slices share, in the plan's order: the survey brings them, in windows, and all that comes later finds them. Others
+ * pass all their rounds in one slice, whose windows are kept in memory. `reads`: of the files that are counted.
+ */
+export function cacheCandidates(
+  plan: Plan,
+  reads: readonly TaskReads[],
+  isCounted: IsCounted,
+  { budget, surveyElements }: Required<PlannedCacheMeans>,
+): readonly CacheCandidate[] {
+  const candidates: CacheCandidate[] = [];
   for (const [task, parts] of partsOfTensors(plan)) {
     const [found, { isCut = false, stored = [] } = {}] = [plan.tasks[task], reads[task]];
     if (found === undefined || !isCut) continue;
@@ -65,15 +87,20 @@ export function planCache(
       }
     }
   }
+  return candidates;
+}
+
+/** As many of them as have room. */
+export function cacheOf(candidates: readonly CacheCandidate[], cacheBytes: number): PlannedCache {
   const { stretches, sizeBytes } = layOutCache(
     cacheBytes,
     candidates.map(({ extent }) => extent),
   );
-  const kept = new Set(stretches.map(keyOf));
+  const kept = new Set(stretches.map(keyOfExtent));
   const savedBytes = new Map<number, number>();
   for (const { extent, task, savedBytes: bytes } of candidates)
-    if (kept.has(keyOf(extent))) savedBytes.set(task, (savedBytes.get(task) ?? 0) + bytes);
-  return { extents: stretches, sizeBytes, savedBytes };
+    if (kept.has(keyOfExtent(extent))) savedBytes.set(task, (savedBytes.get(task) ?? 0) + bytes);
+  return { stretches, sizeBytes, savedBytes };
 }
 
 /** The file that it lies in, beside the journal, and what threads must know of it. */
@@ -85,7 +112,7 @@ export interface OpenedCache {
 }
 
 /** @throws StorageError `storage/full` where there is less room than it may take */
-export async function openCache({ extents, sizeBytes }: PlannedCache, folder: Place): Promise<OpenedCache> {
+export async function openCache({ stretches, sizeBytes }: PlannedCache, folder: Place): Promise<OpenedCache> {
   const free = await freeBytes(folder);
   if (free !== undefined && free < sizeBytes) {
     throw new StorageError(
@@ -95,11 +122,6 @@ export async function openCache({ extents, sizeBytes }: PlannedCache, folder: Pl
     );
   }
   const file = makeUnnamedFile(folder);
-  const { stretches } = layOutCache(sizeBytes, extents);
   const description = { stretches, descriptor: file.descriptor, table: rangeCacheTable(sizeBytes) };
   return { description, isGivenUp: () => isGivenUp(description), close: () => file.close() };
-}
-
-function keyOf({ input, file, fromByte, toByte }: Extent): string {
-  return `${input}/${file} ${fromByte}-${toByte}`;
 }

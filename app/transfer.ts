@@ -16,7 +16,7 @@ import {
   type WorkerBudget,
   windowCount,
 } from "../runtime/index.ts";
-import { type PlannedCache, planCache } from "./range-cache.ts";
+import { cacheCandidates, cacheOf, farIn, type PlannedCache } from "./range-cache.ts";
 
 /** What a merge will bring from stores that are far, once it is planned: weights, and no headers or tokenizers. */
 export interface Transfer {
@@ -53,13 +53,14 @@ export function transferOf(
   inputs: readonly { readonly files: readonly Pick<InputFile, "path">[] }[],
   { threads, budget, surveyElements = budget.rangeElements, cacheBytes = 0 }: TransferMeans,
 ): Transfer | undefined {
-  const far = inputs.map(({ files }) => files.map(isFar));
-  const isCounted = ({ input, file }: Pick<Extent, "input" | "file">) => far[input]?.[file] === true;
-  const fileCount = far.flat().filter(Boolean).length;
+  const isCounted = farIn(inputs);
+  const fileCount = inputs.flatMap(({ files }) => files.filter(isFar)).length;
   if (fileCount === 0) return undefined;
-  const cache = planCache(plan, inputs, { budget, surveyElements }, cacheBytes);
-  const whole = planCache(plan, inputs, { budget, surveyElements }, Number.POSITIVE_INFINITY);
-  const reads = readsOfTasks(plan, surveyElements, budget.keptBytes ?? 0, isCounted).map((read, task) => ({
+  const uncached = readsOfTasks(plan, surveyElements, budget.keptBytes ?? 0, isCounted);
+  const candidates = cacheCandidates(plan, uncached, isCounted, { budget, surveyElements });
+  const cache = cacheOf(candidates, cacheBytes);
+  const whole = cacheOf(candidates, Number.POSITIVE_INFINITY);
+  const reads = uncached.map((read, task) => ({
     ...read,
     readBytes: read.readBytes - (cache.savedBytes.get(task) ?? 0),
   }));

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import {
   ifThere,
+  isTaken,
   join,
   type Lock,
   type Objects,
@@ -56,7 +57,7 @@ export async function claimPrefix(
       if (found === undefined) await checkConditions(objects, at, version);
       return { release: () => released(objects, at, version) };
     } catch (error) {
-      if (!isLost(error) || tries >= TRIES_MAX) throw error;
+      if (!isTaken(error) || tries >= TRIES_MAX) throw error;
     }
   }
 }
@@ -92,7 +93,7 @@ async function released(objects: Objects, at: Place, version: Version): Promise<
   try {
     await objects.remove(at, { ifVersion: version });
   } catch (error) {
-    if (!isLost(error)) throw error; // another has taken it over
+    if (!isTaken(error)) throw error; // another has taken it over
   }
 }
 
@@ -125,8 +126,4 @@ function lockedBy(place: Place, { owner, holder }: Claim): StorageError {
       `needs the lock: --take-over ${holder}`,
     retryable: true,
   });
-}
-
-function isLost(error: unknown): boolean {
-  return error instanceof StorageError && (error.code === "storage/exists" || error.code === "storage/changed");
 }

@@ -1,11 +1,11 @@
 import { sha256Hex } from "../checkpoint/index.ts";
 import {
+  isTaken,
   join,
   type Objects,
   type Place,
   type PutCondition,
   readWhole,
-  StorageError,
   UploadSlots,
 } from "../storage/index.ts";
 import { checkName, foreignFile, heraldsIn, isTheFile, stageMissing } from "./publish.ts";
@@ -80,8 +80,7 @@ export class ObjectPublication {
     try {
       await this.#put(file, to, condition);
     } catch (error) {
-      if (!(error instanceof StorageError && (error.code === "storage/exists" || error.code === "storage/changed")))
-        throw error;
+      if (!isTaken(error)) throw error;
       // Whoever stands between us and the store may have asked it twice.
       if (await this.#isPlaced(file)) return;
       throw error.code === "storage/exists" ? foreignFile(to) : error;

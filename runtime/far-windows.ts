@@ -1,4 +1,4 @@
-import type { Extent } from "./wanted-extents.ts";
+import { type Extent, keyOfExtent } from "./wanted-extents.ts";
 import { layOutWindows, WINDOW_GOOD_BYTES, windowCount } from "./window-layout.ts";
 import { WindowMemory } from "./window-memory.ts";
 
@@ -129,7 +129,7 @@ export class FarWindows {
       const track = this.#trackOf(extent.input, extent.file, extent.fromByte, extent.toByte);
       const isFound = track === undefined || track.group.isKept || this.#isHeld(track, extent.fromByte, extent.toByte);
       if (!isFound && this.#windowBytes > 0)
-        this.#pieces.set(pieceKey(extent), { ...extent, bytes: undefined, ready: undefined });
+        this.#pieces.set(keyOfExtent(extent), { ...extent, bytes: undefined, ready: undefined });
     }
     this.#askForPieces();
   }
@@ -220,7 +220,7 @@ export class FarWindows {
 
   /** False: it was not foreseen, or is not asked for yet. */
   async #readPiece(extent: Extent, into: Uint8Array): Promise<boolean> {
-    const key = pieceKey(extent);
+    const key = keyOfExtent(extent);
     const piece = this.#pieces.get(key);
     if (piece === undefined) return false;
     this.#pieces.delete(key);
@@ -403,10 +403,6 @@ export class FarWindows {
     this.#usedBytes -= room.length;
     this.#memory.giveBack(room);
   }
-}
-
-function pieceKey({ input, file, fromByte, toByte }: Extent): string {
-  return `${input}/${file} ${fromByte}-${toByte}`;
 }
 
 function keyOf(track: Track, index: number): string {

@@ -96,3 +96,8 @@ export function joinedExtents(extents: readonly Extent[]): readonly Extent[] {
     return joined;
   });
 }
+
+/** The same for extents of the same bytes. */
+export function keyOfExtent({ input, file, fromByte, toByte }: Extent): string {
+  return `${input}/${file} ${fromByte}-${toByte}`;
+}

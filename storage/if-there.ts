@@ -14,3 +14,8 @@ export async function ifThere<T>(look: () => Promise<T>): Promise<T | undefined>
 export function isNotFound(error: unknown): boolean {
   return error instanceof StorageError && error.code === "storage/not-found";
 }
+
+/** Whether a store says that a condition of a call did not hold: something is there, or another than was seen. */
+export function isTaken(error: unknown): error is StorageError {
+  return error instanceof StorageError && (error.code === "storage/exists" || error.code === "storage/changed");
+}

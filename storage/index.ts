@@ -25,7 +25,7 @@ export type { HubCandidate, HubCommit, HubCommitted, HubRepository } from "./hub
 export { isHubOffline } from "./hub/hub-settings.ts";
 export type { LargeFile } from "./hub/lfs.ts";
 export { openHubRepository } from "./hub/open-hub-repository.ts";
-export { ifThere, isNotFound } from "./if-there.ts";
+export { ifThere, isNotFound, isTaken } from "./if-there.ts";
 export { inParallel } from "./in-parallel.ts";
 export { openSignedObjects } from "./open-signed-objects.ts";
 export {

@@ -1,6 +1,6 @@
 import { StorageError } from "./errors.ts";
 import { foundOnce } from "./found-once.ts";
-import { ifThere, isNotFound } from "./if-there.ts";
+import { ifThere, isNotFound, isTaken } from "./if-there.ts";
 import { inParallel } from "./in-parallel.ts";
 import { type Place, placeOf } from "./place.ts";
 import type {
@@ -282,10 +282,6 @@ export class UploadSlots {
   #maybeParts(place: Place, { upload }: { readonly upload: UploadId }): Promise<readonly UploadPart[] | undefined> {
     return ifThere(() => this.#objects.listParts(place, upload));
   }
-}
-
-function isTaken(error: unknown): boolean {
-  return error instanceof StorageError && (error.code === "storage/exists" || error.code === "storage/changed");
 }
 
 const RECORD_END = ".upload";

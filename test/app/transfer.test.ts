@@ -196,7 +196,7 @@ test("what is damaged in the cache is brought from the store, and the bits are t
 });
 
 test("a cache that the disk has no room for is refused by name, with how much there is", async () => {
-  const planned = { extents: [], sizeBytes: 2 ** 50, savedBytes: new Map() };
+  const planned = { stretches: [], sizeBytes: 2 ** 50, savedBytes: new Map() };
   await expect(openCache(planned, placeOf(temporaryFolder()))).rejects.toMatchObject({
     code: "storage/full",
     message: expect.stringMatching(/cannot keep 1125899906842624 bytes of what is far in .*: \d+ bytes are free there/),

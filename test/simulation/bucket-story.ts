@@ -259,11 +259,7 @@ class BucketStory {
         break;
       }
       case "gone": {
-        const first = this.#persist(m1, { kind: kind(), merge: a });
-        await this.#later(0, 500);
-        m1.isGone = true;
-        m1.kill();
-        await first;
+        await this.#abandoned(m1, { kind: kind(), merge: a });
         await this.#later(60, 200);
         const merge = this.#random() < 0.5 ? a : b;
         const end = await this.#persist(m2, { kind: kind(), merge, overwrite: true, restart: true });
@@ -281,14 +277,19 @@ class BucketStory {
         break;
       }
       case "cleaned": {
-        const first = this.#persist(m1, { kind: kind(), merge: a });
-        await this.#later(0, 500);
-        m1.isGone = true;
-        m1.kill();
-        await first;
+        await this.#abandoned(m1, { kind: kind(), merge: a });
       }
     }
     await this.#conclude();
+  }
+
+  /** Begun by a machine that is gone before it has ended, or soon after. */
+  async #abandoned(machine: Machine, command: Command): Promise<void> {
+    const first = this.#persist(machine, command);
+    await this.#later(0, 500);
+    machine.isGone = true;
+    machine.kill();
+    await first;
   }
 
   /** Nothing more goes wrong; what is left is found by `clean`, and by that everything goes that was not published. */
